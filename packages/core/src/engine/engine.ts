@@ -1,0 +1,65 @@
+/**
+ * What executes vCPUs: the interface between a machine and an engine (jit or kvm), capability questions included.
+ *
+ * An engine never sees devices: port and MMIO accesses of the guest go to `VcpuBus`, synchronously, in the vCPU's own
+ * thread, whichever engine runs. Devices never see engines. See docs/decisions/0002-synchronous-device-exits.md.
+ */
+import type { AccessSize } from "../bus/io.ts";
+import type { VcpuState } from "../cpu/state.ts";
+import type { GuestMemory } from "../memory/guest-memory.ts";
+
+/** The machine's side of one vCPU. Addresses and sizes are guest-controlled. */
+export interface VcpuBus {
+  readPort(port: number, size: AccessSize): number;
+  writePort(port: number, size: AccessSize, value: number): void;
+  readMmio(gpa: number, size: AccessSize): number;
+  writeMmio(gpa: number, size: AccessSize, value: number): void;
+  /** MSRs of the local APIC and the time stamp counter's deadline: undefined or false = #GP(0) for the guest. */
+  readMsr(index: number): bigint | undefined;
+  writeMsr(index: number, value: bigint): boolean;
+  /** Guest time-stamp counter after `retired` instructions: arithmetic, no clock of the host. */
+  readTsc(retired: number): bigint;
+}
+
+export type VcpuExit =
+  /** The budget is spent: exactly that many instructions have retired since `run`. */
+  | { readonly reason: "budget" }
+  /** HLT retired; the vCPU waits for an interrupt. */
+  | { readonly reason: "halt" }
+  /** An interrupt was requested and the vCPU can take it now. */
+  | { readonly reason: "interrupt-window" }
+  /** `kick` or a device asked the vCPU to come back after the current instruction. */
+  | { readonly reason: "kick" }
+  /** A hardware breakpoint, single step or guest-debug stop. */
+  | { readonly reason: "debug"; readonly dr6: bigint }
+  /** Triple fault. */
+  | { readonly reason: "shutdown" };
+
+export interface Vcpu {
+  /** Retired instructions since the vCPU was created; set by `setState`. REP iterations, faults, HLT: docs/architecture.md, "Counting". */
+  readonly retired: number;
+  /** Runs at most `budget` (1 to 2^30) instructions. */
+  run(budget: number): VcpuExit;
+  /** Whether the interrupt controller has something to deliver; `run` answers with "interrupt-window" as soon as it can. */
+  requestInterrupt(pending: boolean): void;
+  /** Delivers an external interrupt. Precondition: the last exit was "interrupt-window", or "halt" with interrupts on. */
+  interrupt(vector: number): void;
+  /** Raises a non-maskable interrupt at the next boundary. */
+  nmi(): void;
+  /** Makes `run` return after the current instruction. Callable from VcpuBus callbacks. */
+  kick(): void;
+  getState(): VcpuState;
+  setState(state: VcpuState): void;
+  /** Architectural reset state (SDM vol. 3, table 9-1), or the state a direct boot starts from when given. */
+  reset(): void;
+}
+
+export interface Engine {
+  readonly kind: "jit" | "kvm";
+  readonly memory: GuestMemory;
+  createVcpu(index: number, bus: VcpuBus): Vcpu;
+  /** Exact replay of a recorded run is possible. */
+  supportsReplay(): boolean;
+  /** Counters for `--stats`, by name. */
+  stats(): Readonly<Record<string, number>>;
+}
