@@ -1,0 +1,46 @@
+// One vitest configuration for all workspaces. Three projects, chosen with --project:
+//   unit    packages/*/src/**/*.test.ts   beside the code, fast, no build needed
+//   system  tests/**/*.test.ts            the program and the package as a user meets them; needs the build
+//   long    **/*.long.test.ts             only by `npm run test:long`
+// In all of them @twinmetal/NAME is that package's source, so that a test never meets a stale build.
+
+import { fileURLToPath } from "node:url";
+import { defineConfig } from "vitest/config";
+
+const source = (name: string): string => fileURLToPath(new URL(`packages/${name}/src/index.ts`, import.meta.url));
+const alias = Object.fromEntries(["core", "host", "cli"].map((name) => [`@twinmetal/${name}`, source(name)]));
+const LONG = "**/*.long.test.ts";
+const NEVER = ["**/node_modules/**", "**/dist/**"];
+
+export default defineConfig({
+  resolve: { alias },
+  test: {
+    passWithNoTests: true,
+    projects: [
+      {
+        extends: true,
+        test: { name: "unit", include: ["packages/*/src/**/*.test.ts"], exclude: [...NEVER, LONG] },
+      },
+      {
+        extends: true,
+        test: {
+          name: "system",
+          include: ["tests/**/*.test.ts"],
+          exclude: [...NEVER, LONG],
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: "long",
+          include: ["packages/*/src/**/*.long.test.ts", "tests/**/*.long.test.ts"],
+          exclude: NEVER,
+          testTimeout: 30 * 60_000,
+          hookTimeout: 10 * 60_000,
+        },
+      },
+    ],
+  },
+});
