@@ -1,19 +1,18 @@
 // The part of the WebAssembly JavaScript interface (W3C, core specification 2.0, "JS API") that this
 // project uses, declared by hand: the core compiles with neither DOM nor Node types, so that a wrong
 // import or a browser-only call is a compile error. The host and the command line take these
-// declarations too; Node's own types have none. Left out: Table growth, Exception, Tag, streaming
-// compilation. A consumer's DOM library has all of these, so this file is not published.
+// declarations too; Node's own types have none. Left out: Exception, Tag, streaming
+// compilation. Only names that the DOM library has too: published types may mention them, this file is
+// not published.
 
 declare namespace WebAssembly {
   type ImportExportKind = "function" | "global" | "memory" | "table" | "tag";
-  type ValueType = "i32" | "i64" | "f32" | "f64" | "v128" | "anyfunc" | "externref";
-  // biome-ignore lint/suspicious/noExplicitAny: the JS API itself gives exports of any callable signature.
-  type ExportedFunction = (...args: any[]) => any;
-  type ExportValue = ExportedFunction | Global | Memory | Table;
+  type ValueType = "anyfunc" | "externref" | "f32" | "f64" | "i32" | "i64" | "v128";
+  // biome-ignore lint/complexity/noBannedTypes: the JS API has no narrower type; a caller that knows it asserts it.
+  type ExportValue = Function | Global | Memory | Table;
   type ImportValue = ExportValue | number | bigint;
   type Exports = Record<string, ExportValue>;
   type Imports = Record<string, Record<string, ImportValue>>;
-  type BytesSource = ArrayBufferLike | ArrayBufferView;
 
   interface ModuleExportDescriptor {
     name: string;
@@ -28,7 +27,7 @@ declare namespace WebAssembly {
   }
   const Module: {
     prototype: Module;
-    new (bytes: BytesSource): Module;
+    new (bytes: ArrayBuffer | ArrayBufferView): Module;
     exports(module: Module): ModuleExportDescriptor[];
     imports(module: Module): ModuleImportDescriptor[];
     customSections(module: Module, name: string): ArrayBuffer[];
@@ -64,13 +63,13 @@ declare namespace WebAssembly {
   }
   interface Table {
     readonly length: number;
-    get(index: number): ExportedFunction | null;
-    set(index: number, value?: ExportedFunction | null): void;
-    grow(delta: number, value?: ExportedFunction | null): number;
+    get(index: number): unknown;
+    set(index: number, value?: unknown): void;
+    grow(delta: number, value?: unknown): number;
   }
   const Table: {
     prototype: Table;
-    new (descriptor: TableDescriptor, value?: ExportedFunction | null): Table;
+    new (descriptor: TableDescriptor, value?: unknown): Table;
   };
 
   interface GlobalDescriptor {
@@ -93,7 +92,7 @@ declare namespace WebAssembly {
   interface RuntimeError extends Error {}
   const RuntimeError: { prototype: RuntimeError; new (message?: string): RuntimeError };
 
-  function validate(bytes: BytesSource): boolean;
-  function compile(bytes: BytesSource): Promise<Module>;
+  function validate(bytes: ArrayBuffer | ArrayBufferView): boolean;
+  function compile(bytes: ArrayBuffer | ArrayBufferView): Promise<Module>;
   function instantiate(module: Module, imports?: Imports): Promise<Instance>;
 }
