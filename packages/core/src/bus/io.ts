@@ -16,7 +16,12 @@ export interface IoHandler {
 
 export interface IoBus {
   /** Claims [start, start + length). Throws if it overlaps another claim. Returns the release. */
-  claim(start: number, length: number, handler: IoHandler, options?: { maxSize?: AccessSize; name?: string }): () => void;
+  claim(
+    start: number,
+    length: number,
+    handler: IoHandler,
+    options?: { maxSize?: AccessSize; name?: string },
+  ): () => void;
   read(address: number, size: AccessSize): number;
   write(address: number, size: AccessSize, value: number): void;
 }
