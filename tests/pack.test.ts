@@ -1,44 +1,47 @@
 // The published package as its user meets it: `npm pack` gives one file; installed into an empty project,
-// with no registry reachable and no build, it imports, type-checks and starts.
+// with no registry reachable and no build, it imports, type-checks and starts. Packed in a clone, because
+// packing builds, and rewrites the manifest for a moment.
 
 import { execFile } from "node:child_process";
 import { mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import * as host from "@twinmetal/host";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type Clone, makeClone, repository, SOURCES } from "./clone.ts";
 
-const repository = fileURLToPath(new URL("..", import.meta.url));
 const tsc = join(repository, "node_modules", "typescript", "bin", "tsc");
 const run = promisify(execFile);
 
 /** The environment without what `npm test` adds to it: that would point npm at this repository. */
 const environment = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("npm_")));
 
+let clone: Clone;
 let project: string;
-let packedFiles: string[];
 
 beforeAll(async () => {
   project = await mkdtemp(join(tmpdir(), "twinmetal-pack-"));
   const npm = (...args: string[]) => ["--cache", join(project, ".npm"), "--no-update-notifier", ...args];
-  const { stdout } = await run("npm", npm("pack", "--json", "--ignore-scripts", "--pack-destination", project), {
-    cwd: repository,
-    env: environment,
-  });
-  const packed = onlyPackage(JSON.parse(stdout));
-  packedFiles = packed.files.map((file) => file.path);
+  clone = await makeClone(SOURCES);
+  await clone.install();
+  await run("npm", npm("pack", "--pack-destination", project), { cwd: clone.root, env: environment });
+  const packed = (await readdir(project)).filter((name) => name.endsWith(".tgz"));
+  expect(packed).toHaveLength(1);
   await writeFile(join(project, "package.json"), JSON.stringify({ name: "empty", private: true, type: "module" }));
-  const install = npm("install", "--offline", "--no-audit", "--no-fund", join(project, packed.filename));
+  const install = npm("install", "--offline", "--no-audit", "--no-fund", join(project, packed[0] ?? ""));
   await run("npm", install, { cwd: project, env: environment });
 });
 
-afterAll(() => rm(project, { recursive: true, force: true }));
+afterAll(async () => {
+  await clone?.remove();
+  await rm(project, { recursive: true, force: true });
+});
 
 describe("the packed package", () => {
-  it("holds the build, the licence and the documents, and neither tests nor build state", () => {
-    expect(packedFiles).toEqual(
+  it("holds the build, the licence and the documents, and neither sources nor build state", async () => {
+    const files = await readdir(join(project, "node_modules", "twinmetal"), { recursive: true });
+    expect(files).toEqual(
       expect.arrayContaining([
         "LICENSE",
         "README.md",
@@ -50,10 +53,17 @@ describe("the packed package", () => {
         "node_modules/@twinmetal/host/dist/index.js.map",
       ]),
     );
-    expect(packedFiles.filter((path) => /\.test\.|\.tsbuildinfo$|\/src\//.test(path))).toEqual([]);
+    expect(files.filter((path) => /\.test\.|\.tsbuildinfo$|[/\\](src|packages)[/\\]/.test(path))).toEqual([]);
   });
 
-  it("needs no other package", async () => {
+  it("leaves the manifest that it was made from as it was", async () => {
+    const before = await readFile(join(repository, "package.json"), "utf8");
+    expect(await readFile(join(clone.root, "package.json"), "utf8")).toBe(before);
+  });
+
+  it("needs no other package, and runs nothing when installed", async () => {
+    const { scripts } = JSON.parse(await readFile(join(project, "node_modules", "twinmetal", "package.json"), "utf8"));
+    expect(scripts).toBeUndefined();
     const installed = (await readdir(join(project, "node_modules"))).filter((name) => !name.startsWith("."));
     expect(installed).toEqual(["twinmetal"]);
   });
@@ -105,13 +115,6 @@ describe("its types", () => {
     await expectToCompile(example ?? "", { types: ["node"], lib: ["ES2023"], skipLibCheck: true });
   });
 });
-
-/** `npm pack --json` prints a list, or an object by name, depending on npm's version. */
-function onlyPackage(report: unknown): { filename: string; files: { path: string }[] } {
-  const all = Object.values(report as Record<string, { filename: string; files: { path: string }[] }>);
-  if (all.length !== 1 || !all[0]) throw new Error(`npm pack made ${all.length} packages, not one`);
-  return all[0];
-}
 
 async function linkNodeTypes(): Promise<void> {
   for (const name of ["@types", "undici-types"]) {
