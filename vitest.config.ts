@@ -15,7 +15,6 @@ const NEVER = ["**/node_modules/**", "**/dist/**"];
 export default defineConfig({
   resolve: { alias },
   test: {
-    passWithNoTests: true,
     projects: [
       {
         extends: true,
