@@ -49,7 +49,7 @@ async function linkInstalledPackages(root: string): Promise<void> {
   const installed = join(repository, "node_modules");
   await mkdir(join(root, "node_modules", "@twinmetal"), { recursive: true });
   for (const name of await readdir(installed)) {
-    if (name === "@twinmetal" || name.startsWith(".")) continue;
+    if (name === "@twinmetal" || (name.startsWith(".") && name !== ".bin")) continue;
     await symlink(join(installed, name), join(root, "node_modules", name));
   }
   for (const name of await readdir(join(root, "packages"))) {
