@@ -1,0 +1,246 @@
+/**
+ * A DeviceContext for tests of device models: a clock that moves when told, flat RAM, a seeded random stream, and
+ * recordings of everything that leaves the device. Time may jump over deadlines, as it does after a busy host: each
+ * due timer then runs once, and a device that keeps arming timers in the past is reported as an interrupt storm.
+ */
+import type { Clock, Timer } from "../machine/clock.ts";
+import type { Gpa, GuestMemory } from "../memory/guest-memory.ts";
+import type { DeviceContext, IrqLine } from "./device.ts";
+
+const STORM_LIMIT = 1000;
+/** 2026-01-02 03:04:05 UTC, a Friday. */
+const EPOCH_SECONDS = 1_767_323_045;
+
+export class FakeClock implements Clock {
+  readonly epochSeconds: number = EPOCH_SECONDS;
+  readonly #timers: FakeTimer[] = [];
+  #nowNs: number;
+
+  constructor(nowNs = 0) {
+    this.#nowNs = nowNs;
+  }
+
+  nowNs(): number {
+    return this.#nowNs;
+  }
+
+  timer(callback: (deadlineNs: number) => void): Timer {
+    const timer = new FakeTimer(callback);
+    this.#timers.push(timer);
+    return timer;
+  }
+
+  /** The earliest deadline of all timers. */
+  nextDeadlineNs(): number | undefined {
+    return this.#due(Number.POSITIVE_INFINITY)?.deadlineNs;
+  }
+
+  /** Moves time on in one step, then runs what is due. Returns how many callbacks ran. */
+  jump(ns: number): number {
+    this.#nowNs += ns;
+    let runs = 0;
+    for (let timer = this.#due(this.#nowNs); timer; timer = this.#due(this.#nowNs)) {
+      timer.fire();
+      if (++runs > STORM_LIMIT) throw new Error("interrupt storm: timers keep being armed in the past");
+    }
+    return runs;
+  }
+
+  /** Moves time on from deadline to deadline, as a machine with time to spare does. Returns how many callbacks ran. */
+  advance(ns: number): number {
+    const end = this.#nowNs + ns;
+    let runs = 0;
+    for (let timer = this.#due(end); timer; timer = this.#due(end)) {
+      runs += this.jump(Math.max(0, timer.deadlineNs! - this.#nowNs));
+    }
+    return runs + this.jump(end - this.#nowNs);
+  }
+
+  #due(limitNs: number): FakeTimer | undefined {
+    let first: FakeTimer | undefined;
+    for (const timer of this.#timers) {
+      if (timer.deadlineNs === undefined || timer.deadlineNs > limitNs) continue;
+      if (!first || timer.deadlineNs < first.deadlineNs!) first = timer;
+    }
+    return first;
+  }
+}
+
+class FakeTimer implements Timer {
+  deadlineNs: number | undefined;
+  readonly #callback: (deadlineNs: number) => void;
+
+  constructor(callback: (deadlineNs: number) => void) {
+    this.#callback = callback;
+  }
+
+  arm(atNs: number): void {
+    if (!Number.isFinite(atNs)) throw new Error(`armed at ${atNs}`);
+    this.deadlineNs = atNs;
+  }
+
+  disarm(): void {
+    this.deadlineNs = undefined;
+  }
+
+  fire(): void {
+    const deadlineNs = this.deadlineNs!;
+    this.deadlineNs = undefined;
+    this.#callback(deadlineNs);
+  }
+}
+
+/** RAM from address 0. */
+export class FlatMemory implements GuestMemory {
+  readonly bytes: Uint8Array;
+  readonly #view: DataView;
+
+  constructor(sizeBytes: number) {
+    this.bytes = new Uint8Array(sizeBytes);
+    this.#view = new DataView(this.bytes.buffer);
+  }
+
+  get segments(): GuestMemory["segments"] {
+    return [{ start: 0, sizeBytes: this.bytes.length, kind: "ram" }];
+  }
+
+  get lowRamBytes(): number {
+    return this.bytes.length;
+  }
+
+  read(gpa: Gpa, into: Uint8Array): boolean {
+    if (!this.#holds(gpa, into.length)) return false;
+    into.set(this.bytes.subarray(gpa, gpa + into.length));
+    return true;
+  }
+
+  write(gpa: Gpa, from: Uint8Array): boolean {
+    if (!this.#holds(gpa, from.length)) return false;
+    this.bytes.set(from, gpa);
+    return true;
+  }
+
+  read8(gpa: Gpa): number | undefined {
+    return this.#holds(gpa, 1) ? this.#view.getUint8(gpa) : undefined;
+  }
+
+  read16(gpa: Gpa): number | undefined {
+    return this.#holds(gpa, 2) ? this.#view.getUint16(gpa, true) : undefined;
+  }
+
+  read32(gpa: Gpa): number | undefined {
+    return this.#holds(gpa, 4) ? this.#view.getUint32(gpa, true) : undefined;
+  }
+
+  read64(gpa: Gpa): bigint | undefined {
+    return this.#holds(gpa, 8) ? this.#view.getBigUint64(gpa, true) : undefined;
+  }
+
+  write8(gpa: Gpa, value: number): boolean {
+    if (!this.#holds(gpa, 1)) return false;
+    this.#view.setUint8(gpa, value);
+    return true;
+  }
+
+  write16(gpa: Gpa, value: number): boolean {
+    if (!this.#holds(gpa, 2)) return false;
+    this.#view.setUint16(gpa, value, true);
+    return true;
+  }
+
+  write32(gpa: Gpa, value: number): boolean {
+    if (!this.#holds(gpa, 4)) return false;
+    this.#view.setUint32(gpa, value, true);
+    return true;
+  }
+
+  write64(gpa: Gpa, value: bigint): boolean {
+    if (!this.#holds(gpa, 8)) return false;
+    this.#view.setBigUint64(gpa, value, true);
+    return true;
+  }
+
+  #holds(gpa: Gpa, length: number): boolean {
+    return Number.isInteger(gpa) && gpa >= 0 && gpa + length <= this.bytes.length;
+  }
+}
+
+/** A wire whose level and rising edges a test can read. */
+export class FakeIrqLine implements IrqLine {
+  level = false;
+  rises = 0;
+
+  set(level: boolean): void {
+    if (level && !this.level) this.rises++;
+    this.level = level;
+  }
+}
+
+export class FakeContext implements DeviceContext {
+  readonly clock: FakeClock;
+  readonly memory: FlatMemory;
+  /** What left through `output`, as [channel, bytes]. */
+  readonly outputs: [string, Uint8Array][] = [];
+  readonly powerActions: string[] = [];
+  readonly lines: Map<string, FakeIrqLine> = new Map();
+  readonly #inputs = new Map<string, (bytes: Uint8Array) => void>();
+  #randomState = 1;
+
+  constructor(options: { nowNs?: number; memoryBytes?: number } = {}) {
+    this.clock = new FakeClock(options.nowNs);
+    this.memory = new FlatMemory(options.memoryBytes ?? 0x1_0000);
+  }
+
+  /** Takes over the machine's own parts of another context: memory and the random stream. */
+  copyFrom(other: FakeContext): void {
+    this.memory.bytes.set(other.memory.bytes);
+    this.#randomState = other.#randomState;
+  }
+
+  random(into: Uint8Array): void {
+    for (let i = 0; i < into.length; i++) {
+      this.#randomState = (Math.imul(this.#randomState, 1_103_515_245) + 12_345) >>> 0;
+      into[i] = this.#randomState >>> 16;
+    }
+  }
+
+  onInput(channel: string, handler: (bytes: Uint8Array) => void): void {
+    if (this.#inputs.has(channel)) throw new Error(`channel ${channel} has a handler already`);
+    this.#inputs.set(channel, handler);
+  }
+
+  output(channel: string, bytes: Uint8Array): void {
+    this.outputs.push([channel, bytes.slice()]);
+  }
+
+  power(action: "off" | "reset" | "crashed"): void {
+    this.powerActions.push(action);
+  }
+
+  /** The channels that the device listens to. */
+  get channels(): readonly string[] {
+    return [...this.#inputs.keys()];
+  }
+
+  /** Bytes from the outside. */
+  input(channel: string, bytes: Uint8Array): void {
+    const handler = this.#inputs.get(channel);
+    if (!handler) throw new Error(`nobody listens to ${channel}`);
+    handler(bytes);
+  }
+
+  /** Everything sent to a channel so far, joined. */
+  sent(channel: string): Uint8Array {
+    return Uint8Array.from(this.outputs.flatMap(([name, bytes]) => (name === channel ? [...bytes] : [])));
+  }
+
+  /** A recorded wire, made on first use. */
+  line(name: string): FakeIrqLine {
+    let line = this.lines.get(name);
+    if (!line) {
+      line = new FakeIrqLine();
+      this.lines.set(name, line);
+    }
+    return line;
+  }
+}
