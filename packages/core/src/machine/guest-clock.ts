@@ -32,7 +32,7 @@ export interface GuestClockOptions {
 export const DEFAULT_PS_PER_INSTRUCTION = 1000;
 export const PS_PER_INSTRUCTION = { min: 1, max: 1_000_000 } as const;
 /** What `Vcpu.run` takes. */
-export const MAX_BUDGET = 2 ** 30;
+export const MAX_BUDGET: number = 2 ** 30;
 
 const NS_PER_SECOND = 1_000_000_000;
 /** Deadlines farther away than this are far enough for any budget, and keep products below 2^53. */
