@@ -1,0 +1,65 @@
+import { expect, test } from "vitest";
+import { StateError } from "../state/errors.ts";
+import { checkSpec, type MachineSpec, machineSpec, SpecError, seedBytes, specFromState, specToState } from "./spec.ts";
+
+const MIB = 2 ** 20;
+const KERNEL = { sha256: "ab".repeat(32), sizeBytes: 8_000_000 };
+
+const full: MachineSpec = machineSpec({
+  memoryBytes: 512 * MIB,
+  seed: "0102ff",
+  clock: "virtual",
+  boot: { kernel: KERNEL, initrd: KERNEL, commandLine: "console=ttyS0" },
+  devices: [
+    { kind: "virtio-console", name: "console0" },
+    { kind: "virtio-rng", name: "rng0" },
+  ],
+});
+
+test("a spec survives its saved form", () => {
+  expect(specFromState(specToState(full))).toEqual(full);
+  const small = machineSpec({ memoryBytes: 16 * MIB });
+  expect(specFromState(specToState(small))).toEqual(small);
+  expect([...seedBytes(full)]).toEqual([1, 2, 255]);
+});
+
+test.each([
+  [{ memoryBytes: 8 * MIB }, "memory", /8 MiB of memory. Give 16 MiB to 3072 MiB/],
+  [{ memoryBytes: 4096 * MIB }, "memory", /4096 MiB/],
+  [{ memoryBytes: 512 * MIB + 1 }, "memory", /whole pages/],
+  [{ memoryBytes: Number.NaN }, "memory", /NaN/],
+  [{ cpu: "host" }, "cpu", /"host". Possible: portable-v1/],
+  [{ tscFrequencyHz: 50 }, "tsc-frequency", /100 MHz to 8 GHz/],
+  [{ tscFrequencyHz: 2_000_000_001 }, "tsc-frequency", /1 kHz/],
+  [{ seed: "" }, "seed", /hexadecimal/],
+  [{ seed: "abc" }, "seed", /hexadecimal/],
+  [{ epochSeconds: -1 }, "epoch", /1970/],
+  [{ clock: "fast" }, "clock", /wall, virtual/],
+  [{ boot: { kernel: { sha256: "xy", sizeBytes: 1 }, commandLine: "" } }, "boot", /kernel/],
+  [{ devices: [{ kind: "toaster", name: "a" }] }, "devices", /"toaster"/],
+  [{ devices: [{ kind: "virtio-rng", name: "../x" }] }, "devices", /no device name/],
+  [
+    {
+      devices: [
+        { kind: "virtio-rng", name: "a" },
+        { kind: "virtio-rng", name: "a" },
+      ],
+    },
+    "devices",
+    /Two devices/,
+  ],
+])("%j is refused", (change, code, message) => {
+  const spec = { ...full, ...change } as MachineSpec;
+  expect(() => checkSpec(spec)).toThrow(message);
+  try {
+    checkSpec(spec);
+  } catch (error) {
+    expect(error).toBeInstanceOf(SpecError);
+    expect((error as SpecError).code).toBe(code);
+  }
+});
+
+test("a saved spec of another form is a StateError", () => {
+  expect(() => specFromState({ memoryBytes: "much" })).toThrow(StateError);
+  expect(() => specFromState({ ...(specToState(full) as object), extra: 1 })).toThrow(/extra/);
+});

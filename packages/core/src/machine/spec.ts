@@ -1,0 +1,232 @@
+/**
+ * What a machine is made of: everything that is fixed at creation, part of every saved state and recording. Plain data;
+ * files appear by hash and size, their bytes are handed over beside it.
+ */
+import type { StateValue } from "../devices/device.ts";
+import { PAGE_BYTES } from "../memory/ram.ts";
+import { StateReader } from "../state/reader.ts";
+
+const MIB = 2 ** 20;
+
+export const MEMORY_LIMITS = { minBytes: 16 * MIB, maxBytes: 3072 * MIB } as const;
+/** The guest's calendar: 1970 to 2100. */
+export const EPOCH_LIMITS = { minSeconds: 0, maxSeconds: 4_102_444_800 } as const;
+/** A multiple of 1000 in this range keeps the counter's arithmetic exact. */
+export const TSC_FREQUENCY = { minHz: 100_000_000, maxHz: 8_000_000_000, stepHz: 1000 } as const;
+export const CPU_MODELS = ["portable-v1"] as const;
+export const CLOCK_MODES = ["wall", "virtual"] as const;
+export const DEVICE_KINDS = ["virtio-console", "virtio-rng"] as const;
+const MAX_COMMAND_LINE = 65_535;
+const MAX_DEVICES = 24;
+const MAX_SEED_DIGITS = 128;
+const MAX_FILE_BYTES = 4096 * MIB;
+
+export type CpuModel = (typeof CPU_MODELS)[number];
+export type ClockMode = (typeof CLOCK_MODES)[number];
+export type DeviceKind = (typeof DEVICE_KINDS)[number];
+
+/** A file that the machine needs, known by its content. */
+export interface FileReference {
+  /** 64 lower-case hexadecimal digits. */
+  readonly sha256: string;
+  readonly sizeBytes: number;
+}
+
+export interface LinuxBoot {
+  readonly kernel: FileReference;
+  readonly initrd?: FileReference;
+  readonly commandLine: string;
+}
+
+export interface DeviceSpec {
+  readonly kind: DeviceKind;
+  /** Unique; also the name of the device's channel and section: lower-case letters, digits and "-". */
+  readonly name: string;
+}
+
+export interface MachineSpec {
+  readonly memoryBytes: number;
+  readonly cpu: CpuModel;
+  readonly tscFrequencyHz: number;
+  /** Hexadecimal digits, an even number: the source of the machine's random stream. */
+  readonly seed: string;
+  /** The guest's calendar at power-on, in seconds since 1970. */
+  readonly epochSeconds: number;
+  /** "virtual": one instruction is one nanosecond, and nothing of the host's time is seen. */
+  readonly clock: ClockMode;
+  /** Absent: the vCPU starts at its reset vector. */
+  readonly boot?: LinuxBoot;
+  /** Beside what is soldered to the board. In order of their PCI slots. */
+  readonly devices: readonly DeviceSpec[];
+}
+
+export type SpecErrorCode = "memory" | "cpu" | "tsc-frequency" | "seed" | "epoch" | "clock" | "boot" | "devices";
+
+export class SpecError extends Error {
+  override readonly name = "SpecError";
+  readonly code: SpecErrorCode;
+
+  constructor(code: SpecErrorCode, message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+/** Fills in defaults and checks. A caller that wants a real VM gives seed and epoch; these defaults make a fixed one. */
+export function machineSpec(given: Partial<MachineSpec> & Pick<MachineSpec, "memoryBytes">): MachineSpec {
+  const spec: MachineSpec = {
+    cpu: "portable-v1",
+    tscFrequencyHz: 1_000_000_000,
+    seed: "00",
+    epochSeconds: 946_684_800,
+    clock: "wall",
+    devices: [],
+    ...given,
+  };
+  checkSpec(spec);
+  return spec;
+}
+
+/** Throws SpecError. */
+export function checkSpec(spec: MachineSpec): void {
+  const { memoryBytes, tscFrequencyHz, seed, epochSeconds } = spec;
+  if (!isWhole(memoryBytes, MEMORY_LIMITS.minBytes, MEMORY_LIMITS.maxBytes) || memoryBytes % PAGE_BYTES !== 0) {
+    throw new SpecError(
+      "memory",
+      `A machine cannot have ${describeBytes(memoryBytes)} of memory. Give 16 MiB to 3072 MiB, in whole pages of 4 KiB.`,
+    );
+  }
+  requireOneOf("cpu", "CPU model", spec.cpu, CPU_MODELS);
+  requireOneOf("clock", "clock mode", spec.clock, CLOCK_MODES);
+  if (
+    !isWhole(tscFrequencyHz, TSC_FREQUENCY.minHz, TSC_FREQUENCY.maxHz) ||
+    tscFrequencyHz % TSC_FREQUENCY.stepHz !== 0
+  ) {
+    throw new SpecError(
+      "tsc-frequency",
+      `The time-stamp counter cannot run at ${tscFrequencyHz} Hz. Give 100 MHz to 8 GHz, in steps of 1 kHz.`,
+    );
+  }
+  if (!/^([0-9a-f]{2})+$/.test(seed) || seed.length > MAX_SEED_DIGITS) {
+    throw new SpecError(
+      "seed",
+      `The seed is not 2 to ${MAX_SEED_DIGITS} hexadecimal digits (lower case, an even number).`,
+    );
+  }
+  if (!isWhole(epochSeconds, EPOCH_LIMITS.minSeconds, EPOCH_LIMITS.maxSeconds)) {
+    throw new SpecError(
+      "epoch",
+      `The guest's calendar cannot start at ${epochSeconds}. Give seconds since 1970, up to the year 2100.`,
+    );
+  }
+  if (spec.boot) checkBoot(spec.boot);
+  checkDevices(spec.devices);
+}
+
+export function specToState(spec: MachineSpec): StateValue {
+  const { memoryBytes, cpu, tscFrequencyHz, seed, epochSeconds, clock, boot, devices } = spec;
+  const file = (reference: FileReference): StateValue => ({ sha256: reference.sha256, sizeBytes: reference.sizeBytes });
+  return {
+    memoryBytes,
+    cpu,
+    tscFrequencyHz,
+    seed,
+    epochSeconds,
+    clock,
+    boot: boot
+      ? { kernel: file(boot.kernel), initrd: boot.initrd ? file(boot.initrd) : null, commandLine: boot.commandLine }
+      : null,
+    devices: devices.map(({ kind, name }) => ({ kind, name })),
+  };
+}
+
+/** Throws StateError, or SpecError where a well-formed spec is none that this version can build. */
+export function specFromState(state: StateValue, path = "spec"): MachineSpec {
+  const reader = new StateReader(state, path);
+  const boot = reader.part("boot") === null ? undefined : bootFromState(reader.object("boot"));
+  const spec: MachineSpec = {
+    memoryBytes: reader.int("memoryBytes", 0, Number.MAX_SAFE_INTEGER),
+    cpu: reader.text("cpu", 64) as CpuModel,
+    tscFrequencyHz: reader.int("tscFrequencyHz", 0, Number.MAX_SAFE_INTEGER),
+    seed: reader.text("seed", MAX_SEED_DIGITS),
+    epochSeconds: reader.int("epochSeconds", 0, Number.MAX_SAFE_INTEGER),
+    clock: reader.text("clock", 64) as ClockMode,
+    ...(boot ? { boot } : {}),
+    devices: reader.array("devices", MAX_DEVICES).map((device) => {
+      const entry = { kind: device.text("kind", 64) as DeviceKind, name: device.text("name", 64) };
+      device.end();
+      return entry;
+    }),
+  };
+  reader.end();
+  checkSpec(spec);
+  return spec;
+}
+
+export function seedBytes(spec: MachineSpec): Uint8Array {
+  return Uint8Array.from(spec.seed.match(/../g) ?? [], (digits) => Number.parseInt(digits, 16));
+}
+
+function bootFromState(reader: StateReader): LinuxBoot {
+  const file = (part: StateReader): FileReference => {
+    const reference = { sha256: part.text("sha256", 64), sizeBytes: part.int("sizeBytes", 0, MAX_FILE_BYTES) };
+    part.end();
+    return reference;
+  };
+  const boot: LinuxBoot = {
+    kernel: file(reader.object("kernel")),
+    ...(reader.part("initrd") === null ? {} : { initrd: file(reader.object("initrd")) }),
+    commandLine: reader.text("commandLine", MAX_COMMAND_LINE),
+  };
+  reader.end();
+  return boot;
+}
+
+function checkBoot(boot: LinuxBoot): void {
+  for (const [role, file] of Object.entries({ kernel: boot.kernel, initrd: boot.initrd })) {
+    if (file === undefined) continue;
+    if (!/^[0-9a-f]{64}$/.test(file.sha256) || !isWhole(file.sizeBytes, 0, MAX_FILE_BYTES)) {
+      throw new SpecError(
+        "boot",
+        `The ${role} is not named by a SHA-256 of 64 lower-case hexadecimal digits and its size.`,
+      );
+    }
+  }
+  if (boot.commandLine.length > MAX_COMMAND_LINE) {
+    throw new SpecError(
+      "boot",
+      `The command line has ${boot.commandLine.length} characters; at most ${MAX_COMMAND_LINE} fit.`,
+    );
+  }
+}
+
+function checkDevices(devices: readonly DeviceSpec[]): void {
+  if (devices.length > MAX_DEVICES) {
+    throw new SpecError("devices", `${devices.length} devices do not fit: the board has ${MAX_DEVICES} slots.`);
+  }
+  const names = new Set<string>();
+  for (const { kind, name } of devices) {
+    requireOneOf("devices", "device", kind, DEVICE_KINDS);
+    if (!/^[a-z][a-z0-9-]{0,31}$/.test(name)) {
+      throw new SpecError(
+        "devices",
+        `${JSON.stringify(name)} is no device name: give up to 32 lower-case letters, digits and "-".`,
+      );
+    }
+    if (names.has(name)) throw new SpecError("devices", `Two devices are named ${name}: give each its own name.`);
+    names.add(name);
+  }
+}
+
+function requireOneOf(code: SpecErrorCode, what: string, value: string, choices: readonly string[]): void {
+  if (choices.includes(value)) return;
+  throw new SpecError(code, `There is no ${what} ${JSON.stringify(value)}. Possible: ${choices.join(", ")}.`);
+}
+
+function isWhole(value: number, min: number, max: number): boolean {
+  return Number.isSafeInteger(value) && value >= min && value <= max;
+}
+
+function describeBytes(bytes: number): string {
+  return bytes >= MIB ? `${Number((bytes / MIB).toFixed(2))} MiB` : `${bytes} bytes`;
+}
