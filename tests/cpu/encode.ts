@@ -4,7 +4,7 @@
 // Encoding as in Intel SDM volume 2, chapter 2: legacy prefixes in any order, REX, opcode, ModRM, SIB, displacement,
 // immediate.
 
-import { MandatoryPrefix, OpCodeOperandKind as Kind, OpCodeTableKind } from "iced-x86";
+import { OpCodeOperandKind as Kind, MandatoryPrefix, OpCodeTableKind } from "iced-x86";
 import type { Form } from "./forms.ts";
 import type { Random } from "./random.ts";
 
@@ -15,7 +15,9 @@ const LOCK = 0xf0;
 const REPNE = 0xf2;
 const REP = 0xf3;
 const SEGMENTS = [0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65];
-const IMMEDIATE_BYTES = [0x00, 0x01, 0x02, 0x07, 0x08, 0x0f, 0x10, 0x1f, 0x20, 0x21, 0x3f, 0x40, 0x41, 0x7f, 0x80, 0xff];
+const IMMEDIATE_BYTES = [
+  0x00, 0x01, 0x02, 0x07, 0x08, 0x0f, 0x10, 0x1f, 0x20, 0x21, 0x3f, 0x40, 0x41, 0x7f, 0x80, 0xff,
+];
 
 const MODRM_KINDS: ReadonlySet<number> = new Set([
   Kind.mem,
@@ -128,14 +130,15 @@ function pad(bytes: number[], random: Random): void {
 }
 
 function opcodeBytes(form: Form): number[] {
-  const escape = {
+  const escapes = {
     [OpCodeTableKind.Normal]: [],
     [OpCodeTableKind.T0F]: [0x0f],
     [OpCodeTableKind.T0F38]: [0x0f, 0x38],
     [OpCodeTableKind.T0F3A]: [0x0f, 0x3a],
   }[form.table];
-  if (escape === undefined) throw new RangeError(`${form.name} is in an opcode map that legacy encoding does not reach`);
-  return [...escape, ...(form.opCodeLength === 2 ? [form.opCode >> 8, form.opCode & 0xff] : [form.opCode])];
+  if (escapes === undefined)
+    throw new RangeError(`${form.name} is in an opcode map that legacy encoding does not reach`);
+  return [...escapes, ...(form.opCodeLength === 2 ? [form.opCode >> 8, form.opCode & 0xff] : [form.opCode])];
 }
 
 /** ModRM with the opcode extension in place, or -1 when the form has none. */
@@ -147,7 +150,9 @@ function modrmBase(form: Form): number {
 }
 
 function immediateSizes(form: Form): number[] {
-  return form.opKinds.map((kind) => (kind === Kind.mem_offs ? (form.needsAddressSizePrefix ? 4 : 8) : (IMMEDIATE_SIZE.get(kind) ?? 0)));
+  return form.opKinds.map((kind) =>
+    kind === Kind.mem_offs ? (form.needsAddressSizePrefix ? 4 : 8) : (IMMEDIATE_SIZE.get(kind) ?? 0),
+  );
 }
 
 /** Everything from the opcode on, and the REX bits it needs. */

@@ -48,14 +48,23 @@ export const NOT_COMPARABLE: readonly (readonly [RegExp, string])[] = [
   [/^(Syscall|Sysenter|Int_imm8)/, "would enter the host's kernel"],
   [/^(Int1)$/, "raises the same vector as the single step"],
   [/^(Iret|Retf|Call_m16|Jmp_m16)/, "loads segment registers from the host's descriptor tables"],
-  [/^(Mov_Sreg|Pop_?[FG]S|Popw_[FG]S|Popq_[FG]S|L[fgs]s_)/, "loads segment registers from the host's descriptor tables"],
+  [
+    /^(Mov_Sreg|Pop_?[FG]S|Popw_[FG]S|Popq_[FG]S|L[fgs]s_)/,
+    "loads segment registers from the host's descriptor tables",
+  ],
   [/^(Lar|Lsl|Verr|Verw)_/, "reads the host's descriptor tables"],
   [/^(Sgdt|Sidt|Sldt|Str|Smsw)/, "kernels emulate it under CR4.UMIP"],
   [/^(Cpuid|Xgetbv|Rdtscp?|Rdpmc|Rdpid|Rdrand|Rdseed|Rdpru)/, "its value is the host's own"],
-  [/^(Monitor|Mwait|Umonitor|Umwait|Tpause|Vm|Invept|Invvpid|Getsec|Encl|Xabort|Xbegin|Xend|Xtest)/, "leaves the process"],
+  [
+    /^(Monitor|Mwait|Umonitor|Umwait|Tpause|Vm|Invept|Invvpid|Getsec|Encl|Xabort|Xbegin|Xend|Xtest)/,
+    "leaves the process",
+  ],
   [/^(Xsave|Xrstor)/, "depends on the features that the host enabled in XCR0"],
   [/^(Rdfsbase|Rdgsbase|Wrfsbase|Wrgsbase)/, "the harness keeps FS and GS bases constant"],
-  [/^(Rsm|Rdudbg|Wrudbg|Skinit|Clgi|Stgi|Invlpga|Pconfig|Xstore|Xcrypt|Xsha|Montmul)/, "not an instruction of the model"],
+  [
+    /^(Rsm|Rdudbg|Wrudbg|Skinit|Clgi|Stgi|Invlpga|Pconfig|Xstore|Xcrypt|Xsha|Montmul)/,
+    "not an instruction of the model",
+  ],
   [/^(Reservednop|Endbr|Rdssp|Incssp|Cldemote|Prefetchit)/, "reserved NOP space, which newer hosts gave a meaning"],
 ];
 
@@ -85,7 +94,14 @@ export function allForms(): readonly Form[] {
 function formsOfCode(name: string, code: number): Form[] {
   const info = CodeExt.opCode(code);
   try {
-    if (!info.isInstruction || !info.intelDecoder64 || info.encoding !== EncodingKind.Legacy || info.decoderOption !== 0 || info.fwait) return [];
+    if (
+      !info.isInstruction ||
+      !info.intelDecoder64 ||
+      info.encoding !== EncodingKind.Legacy ||
+      info.decoderOption !== 0 ||
+      info.fwait
+    )
+      return [];
     const opKinds = Array.from({ length: info.opCount }, (_, i) => info.opKind(i));
     const instruction = Instruction.create(code);
     const features = Array.from(instruction.cpuidFeatures(), (feature) => CpuidFeature[feature]!);

@@ -52,7 +52,8 @@ export class CaseGenerator {
     for (let round = 0; round < perForm; round++) {
       for (const form of this.forms) {
         for (let attempt = 0; ; attempt++) {
-          if (attempt === MAX_ATTEMPTS) throw new FormNotReachable(`${form.name} (${form.variant}): no case could be made`);
+          if (attempt === MAX_ATTEMPTS)
+            throw new FormNotReachable(`${form.name} (${form.variant}): no case could be made`);
           const made = this.tryCase(form, round >= 2 && attempt < MAX_ATTEMPTS / 2);
           if (made === null) continue;
           yield made;
@@ -82,7 +83,10 @@ export class CaseGenerator {
       if (isTruncated) code = code.subarray(0, 1 + random.below(code.length - 1));
       if (isTruncated && !this.needsMoreBytes(code)) return null;
       const { rflags, gpr, fxsave, patches, untilDone } = state;
-      return { input: this.finish({ code, rflags, gpr, fxsave, patches, untilDone }), form: isTruncated ? null : decoded };
+      return {
+        input: this.finish({ code, rflags, gpr, fxsave, patches, untilDone }),
+        form: isTruncated ? null : decoded,
+      };
     } finally {
       decoder.free();
     }

@@ -9,11 +9,12 @@ import { existsSync, mkdirSync, readFileSync, renameSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { HOST_FLAG_OF_FEATURE } from "./forms.ts";
 import type { CpuCase, CpuResult } from "./subject.ts";
 import { BATCH_HEADER_SIZE, BATCH_MAGIC, decodeBatch, encodeBatch } from "./wire.ts";
 
 const SOURCE = fileURLToPath(new URL("host-harness.c", import.meta.url));
-const COMPILER_FLAGS = ["-O2", "-Wall", "-Wextra", "-static", "-fno-stack-protector"];
+const COMPILER_FLAGS = ["-O2", "-Wall", "-Wextra", "-static-pie", "-fno-stack-protector"];
 const CASES_PER_BATCH = 2048;
 
 /** Why the host's CPU cannot be asked. */
@@ -38,10 +39,23 @@ export function hostCpuModel(): HostCpuModel {
   return { vendor: field("vendor_id"), name: field("model name"), flags: new Set(field("flags").split(" ")) };
 }
 
-/** The reason why there is no host CPU to compare with, or null. */
+/** The features of a model, in iced's names, that the host has too. */
+export function featuresOnHost(features: ReadonlySet<string>): Set<string> {
+  const { flags } = hostCpuModel();
+  return new Set([...features].filter((feature) => flags.has(HOST_FLAG_OF_FEATURE[feature] ?? "fpu")));
+}
+
+/**
+ * The reason why there is no host CPU to compare with, or null. AMD's CPUs differ where the model follows Intel
+ * (66h before near branches, FIP and FDP, SYSEXIT): TWINMETAL_CPU_HOST=any compares with them all the same.
+ */
 export function hostCpuMissing(): string | null {
   if (process.platform !== "linux" || process.arch !== "x64") {
     return `needs a Linux x86-64 host, this is ${process.platform} ${process.arch}`;
+  }
+  const { vendor, name } = hostCpuModel();
+  if (vendor !== "GenuineIntel" && process.env["TWINMETAL_CPU_HOST"] !== "any") {
+    return `needs an Intel CPU, this is ${vendor} ${name}; TWINMETAL_CPU_HOST=any tries it`;
   }
   try {
     compileHarness();

@@ -10,6 +10,7 @@
  * The instruction ends on the last byte of a read-execute page; the page after it, and the pages around the
  * data window, are unmapped. The child can only sigreturn and exit (seccomp); a case that kills it, or hangs it,
  * is reported as such and the batch goes on in a new child. FS and GS bases are constants of the machine.
+ * Built position-independent: nothing of its own is then within 32 bits of the window, where a stray store lands.
  */
 #define _GNU_SOURCE
 #include <errno.h>

@@ -25,7 +25,7 @@ export interface Placement {
 export function chooseAddress(random: Random, want: Placement): bigint {
   const size = Math.max(want.sizeBytes, 1);
   if (want.margin > 0) return inside(random, want, want.margin);
-  switch (random.below(40)) {
+  switch (random.below(48)) {
     case 0:
     case 1:
       return want.mayStraddle && size > 1 ? DATA_END - BigInt(1 + random.below(size - 1)) : inside(random, want, 0);
@@ -41,9 +41,7 @@ export function chooseAddress(random: Random, want: Placement): bigint {
         : DATA_END - BigInt(size);
     case 6:
       return CODE_BASE + BigInt(random.below(PAGE_SIZE - 16 - size));
-    case 7:
-    case 8:
-    case 9: {
+    case 7: {
       const page = DATA_BASE + BigInt(PAGE_SIZE * (1 + random.below(2)));
       return want.oneLine || size === 1 ? inside(random, want, 0) : page - BigInt(1 + random.below(size - 1));
     }
@@ -56,7 +54,7 @@ function inside(random: Random, want: Placement, margin: number): bigint {
   const size = Math.max(want.sizeBytes, 1);
   let offset = margin + random.below(DATA_SIZE - size - 2 * margin);
   const alignment = Math.min(64, 1 << Math.ceil(Math.log2(size)));
-  if (!random.oneIn(4)) offset &= -alignment;
+  if (!random.oneIn(7)) offset &= -alignment;
   else if (want.oneLine && (offset & 63) + size > 64) offset &= -alignment;
   return DATA_BASE + BigInt(Math.min(offset, DATA_SIZE - size));
 }
@@ -67,11 +65,19 @@ export function segmentBase(segment: number): bigint {
 
 /** Number of the full register in encoding order, or -1. */
 export function gprNumber(register: number): number {
-  return register !== Register.None && RegisterExt.isGPR(register) ? RegisterExt.number(RegisterExt.fullRegister(register)) : -1;
+  return register !== Register.None && RegisterExt.isGPR(register)
+    ? RegisterExt.number(RegisterExt.fullRegister(register))
+    : -1;
 }
 
 /** Writes an address into a register; with 32-bit addressing the upper half is noise. */
-export function setAddressRegister(gpr: BigUint64Array, number: number, value: bigint, is32: boolean, random: Random): void {
+export function setAddressRegister(
+  gpr: BigUint64Array,
+  number: number,
+  value: bigint,
+  is32: boolean,
+  random: Random,
+): void {
   gpr[number] = is32 ? (value & MASK32) | (BigInt(random.pick([0, 0, 0xffff_ffff, random.uint32()])) << 32n) : value;
 }
 

@@ -54,7 +54,8 @@ const INTEGER_LANES: readonly ElementType[] = ["int8", "int16", "int32", "int64"
 function laneType(mnemonic: string, random: Random): ElementType {
   if (random.oneIn(12)) return random.pick(INTEGER_LANES);
   if (mnemonic.startsWith("cvt")) return random.pick(["float32", "float64", "int32", "int64"]);
-  if (mnemonic.startsWith("p") || mnemonic.startsWith("mov")) return random.pick([...INTEGER_LANES, "float32", "float64"]);
+  if (mnemonic.startsWith("p") || mnemonic.startsWith("mov"))
+    return random.pick([...INTEGER_LANES, "float32", "float64"]);
   const suffix = SSE_SUFFIX.exec(mnemonic)?.[1];
   if (suffix === "ss" || suffix === "ps") return "float32";
   if (suffix === "sd" || suffix === "pd") return "float64";
@@ -284,7 +285,8 @@ function word(value: bigint, size: number): Uint8Array {
 function setOperand(state: Preparation, operand: number, value: bigint): void {
   const { instruction } = state;
   if (instruction.opKind(operand) === OpKind.Memory) {
-    if (state.memory !== null) patchAt(state, state.memory.address, word(value, MemorySizeExt.size(instruction.memorySize)));
+    if (state.memory !== null)
+      patchAt(state, state.memory.address, word(value, MemorySizeExt.size(instruction.memorySize)));
     return;
   }
   const register = instruction.opRegister(operand);
@@ -349,7 +351,8 @@ function tuneDivision(state: Preparation): void {
   const size = isMemory ? MemorySizeExt.size(instruction.memorySize) : RegisterExt.size(instruction.op0Register);
   const bits = BigInt(8 * size);
   const isSigned = mnemonic === "idiv";
-  const limit = (value: bigint): bigint => (isSigned ? BigInt.asIntN(8 * size, value) : BigInt.asUintN(8 * size, value));
+  const limit = (value: bigint): bigint =>
+    isSigned ? BigInt.asIntN(8 * size, value) : BigInt.asUintN(8 * size, value);
   const divisor = limit(integer64(random)) || 1n;
   const quotient = limit(integer64(random));
   const magnitude = divisor < 0n ? -divisor : divisor;

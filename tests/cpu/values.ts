@@ -153,7 +153,8 @@ export function fillElements(target: Uint8Array, type: ElementType, random: Rand
   } else {
     const size = { int8: 1, int16: 2, int32: 4, int64: 8, float32: 4, float64: 8 }[type];
     for (let at = 0; at + size <= length; at += size) {
-      if (size === 4) view.setUint32(at, type === "float32" ? float32(random) : Number(integer64(random) & 0xffff_ffffn), true);
+      if (size === 4)
+        view.setUint32(at, type === "float32" ? float32(random) : Number(integer64(random) & 0xffff_ffffn), true);
       else if (size === 8) view.setBigUint64(at, type === "float64" ? float64(random) : integer64(random), true);
       else if (size === 2) view.setUint16(at, Number(integer64(random) & 0xffffn), true);
       else target[at] = Number(integer64(random) & 0xffn);

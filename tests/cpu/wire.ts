@@ -13,7 +13,17 @@ import {
 export const BATCH_MAGIC = 0x31504d54;
 export const BATCH_HEADER_SIZE = 16;
 
-const INPUT = { SIZE: 0, CODE_LENGTH: 4, FLAGS: 5, PATCH_COUNT: 6, RFLAGS: 8, GPR: 16, STATE: 144, CODE: 560, END: 576 };
+const INPUT = {
+  SIZE: 0,
+  CODE_LENGTH: 4,
+  FLAGS: 5,
+  PATCH_COUNT: 6,
+  RFLAGS: 8,
+  GPR: 16,
+  STATE: 144,
+  CODE: 560,
+  END: 576,
+};
 const OUTPUT = {
   SIZE: 0,
   CHANGE_COUNT: 4,

@@ -34,7 +34,8 @@ function fillX87(view: DataView, isX87: boolean, random: Random): void {
   const isPlain = random.oneIn(3);
   let fcw = FCW_DEFAULT;
   if (!isPlain) {
-    fcw = FCW_RESERVED_ONE | 0x3f | (random.pick([0, 2, 3, 3, 3]) << 8) | (random.below(4) << 10) | (random.below(2) << 12);
+    fcw =
+      FCW_RESERVED_ONE | 0x3f | (random.pick([0, 2, 3, 3, 3]) << 8) | (random.below(4) << 10) | (random.below(2) << 12);
     if (random.oneIn(8)) fcw &= ~random.below(64);
   }
   let fsw = isPlain ? 0 : (random.below(8) << 11) | (random.below(2) << 14) | (random.below(8) << 8);

@@ -1,0 +1,62 @@
+// Where the CPU meets the rig: the one file here that names the CPU's own modules.
+//
+// `features` are the CPUID features, in iced's names, whose instructions the CPU has; what it lacks of them is in
+// `without`, by iced's Code name, and must be empty at the end. A tier is an entry of `subjects`.
+
+import type { DecodeFunction } from "./decoder.ts";
+import type { FormFilter } from "./forms.ts";
+import type { Mutation } from "./mutate.ts";
+import type { CpuSubject } from "./subject.ts";
+
+export interface CpuBinding {
+  readonly features: ReadonlySet<string>;
+  readonly without: ReadonlySet<string>;
+  /** Names of the tiers; each is built when its test runs. */
+  readonly subjects: Readonly<Record<string, () => CpuSubject | Promise<CpuSubject>>>;
+  readonly decode: DecodeFunction | null;
+  /** Planted bugs, and the tier to build after each was planted. */
+  readonly mutations: readonly Mutation[];
+  readonly buildMutated: (() => CpuSubject | Promise<CpuSubject>) | null;
+}
+
+export const BINDING: CpuBinding = {
+  features: new Set([
+    "INTEL8086",
+    "INTEL186",
+    "INTEL286",
+    "INTEL386",
+    "INTEL486",
+    "X64",
+    "CMOV",
+    "CPUID",
+    "TSC",
+    "MSR",
+    "CX8",
+    "CMPXCHG16B",
+    "SEP",
+    "SYSCALL",
+    "RDTSCP",
+    "SMAP",
+    "FPU",
+    "FPU287",
+    "FPU387",
+    "MMX",
+    "FXSR",
+    "XSAVE",
+    "SSE",
+    "SSE2",
+    "CLFSH",
+    "PAUSE",
+    "MULTIBYTENOP",
+  ]),
+  without: new Set(),
+  subjects: {},
+  decode: null,
+  mutations: [],
+  buildMutated: null,
+};
+
+/** Forms to compare with the host. */
+export function boundForms(): FormFilter {
+  return { features: BINDING.features, without: BINDING.without };
+}

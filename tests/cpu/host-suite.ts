@@ -1,0 +1,40 @@
+// The tests that host-cpu.test.ts and host-cpu.long.test.ts share: one for each tier and seed.
+
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { BINDING, boundForms } from "./binding.ts";
+import { CASES_PER_FORM } from "./generate.ts";
+import { featuresOnHost, HostCpu, hostCpuMissing } from "./host-cpu.ts";
+import { seededRuns } from "./seeds.ts";
+import { formatReport, MASKED_SHARE_LIMIT, maskedShare, runSuite } from "./suite.ts";
+
+export function compareWithHost(defaultCases: number): void {
+  const missing = hostCpuMissing();
+  const names = Object.keys(BINDING.subjects);
+  if (missing !== null || names.length === 0) {
+    const reason = missing ?? "no CPU is bound in tests/cpu/binding.ts";
+    console.warn(`CPU against the host skipped: ${reason}`);
+    test.skip(`skipped: ${reason}`);
+    return;
+  }
+  const bound = boundForms();
+  const filter = { ...bound, features: featuresOnHost(bound.features) };
+  let host: HostCpu;
+  beforeAll(() => {
+    host = new HostCpu();
+  });
+  afterAll(() => host?.close());
+
+  for (const name of names) {
+    for (const { seed, cases } of seededRuns(defaultCases)) {
+      test(`${name}, seed ${seed}, ${cases} cases`, async () => {
+        const subject = await BINDING.subjects[name]!();
+        const report = await runSuite({ host, subject, seed, cases, filter });
+        console.log(formatReport(report));
+        expect(report.mismatches, "cases that differ from the host").toBe(0);
+        expect(report.cases).toBeGreaterThanOrEqual(cases);
+        expect(report.fewestCasesOfAForm).toBeGreaterThanOrEqual(CASES_PER_FORM);
+        expect(maskedShare(report)).toBeLessThanOrEqual(MASKED_SHARE_LIMIT);
+      });
+    }
+  }
+}

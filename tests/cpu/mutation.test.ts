@@ -1,0 +1,32 @@
+// Bugs planted in the instruction records, one at a time: the rig must notice at least 28 of 30.
+
+import { expect, test } from "vitest";
+import { BINDING, boundForms } from "./binding.ts";
+import { HostCpu, hostCpuMissing } from "./host-cpu.ts";
+import { formatOutcomes, runMutations } from "./mutate.ts";
+
+const CASES = 5_000;
+const PLANTED = 30;
+const CAUGHT_AT_LEAST = 28;
+const build = BINDING.buildMutated;
+
+test.skipIf(hostCpuMissing() !== null || build === null)("planted bugs are caught", async () => {
+  const host = new HostCpu();
+  try {
+    const { mutations } = BINDING;
+    const outcomes = await runMutations({
+      host,
+      build: build!,
+      mutations,
+      filter: boundForms(),
+      seed: "planted",
+      cases: CASES,
+    });
+    console.log(formatOutcomes(outcomes));
+    expect(outcomes.length).toBeGreaterThanOrEqual(PLANTED);
+    const share = outcomes.filter(({ isCaught }) => isCaught).length / outcomes.length;
+    expect(share).toBeGreaterThanOrEqual(CAUGHT_AT_LEAST / PLANTED);
+  } finally {
+    await host.close();
+  }
+});

@@ -1,0 +1,117 @@
+// Runs cases on the host and on a subject, compares, and sums up: what the tests assert and what people read.
+
+import { compare, type Difference, describeMismatch, type MaskStatistics, newMaskStatistics } from "./compare.ts";
+import { FIELDS } from "./fields.ts";
+import type { FormFilter } from "./forms.ts";
+import { CaseGenerator, type GeneratedCase } from "./generate.ts";
+import type { HostCpu } from "./host-cpu.ts";
+import type { CpuSubject } from "./subject.ts";
+
+const CHUNK = 4096;
+const DETAILED_MISMATCHES = 20;
+const DETAILED_PER_FORM = 2;
+export const MASKED_SHARE_LIMIT = 0.02;
+
+export interface SuiteOptions {
+  readonly host: HostCpu;
+  readonly subject: CpuSubject;
+  readonly seed: number | string;
+  readonly cases: number;
+  readonly filter: FormFilter;
+  /** Stop at the first mismatch: for the mutation rig. */
+  readonly stopAtFirst?: boolean;
+}
+
+export interface SuiteReport {
+  readonly subject: string;
+  readonly seed: string;
+  readonly cases: number;
+  readonly forms: number;
+  readonly fewestCasesOfAForm: number;
+  readonly mismatches: number;
+  /** Form name to its number of mismatches, most first. */
+  readonly mismatchesByForm: ReadonlyMap<string, number>;
+  readonly details: readonly string[];
+  readonly masks: MaskStatistics;
+}
+
+export async function runSuite(options: SuiteOptions): Promise<SuiteReport> {
+  const { host, subject, seed, filter } = options;
+  const generator = new CaseGenerator(seed, filter);
+  const masks = newMaskStatistics();
+  const casesOf = new Map<string, number>(generator.forms.map((form) => [nameOf(form), 0]));
+  const mismatchesByForm = new Map<string, number>();
+  const details: string[] = [];
+  let cases = 0;
+  let mismatches = 0;
+
+  const note = (made: GeneratedCase, differences: readonly Difference[]): void => {
+    const name = made.form === null ? "invalid or truncated" : nameOf(made.form);
+    const count = (mismatchesByForm.get(name) ?? 0) + 1;
+    mismatchesByForm.set(name, count);
+    mismatches++;
+    if (details.length < DETAILED_MISMATCHES && count <= DETAILED_PER_FORM) {
+      details.push(describeMismatch(made, subject.name, differences));
+    }
+  };
+
+  for (const chunk of chunksOf(generator.cases(options.cases), CHUNK)) {
+    const results = await host.run(chunk.map(({ input }) => input));
+    for (const [i, made] of chunk.entries()) {
+      cases++;
+      if (made.form !== null) casesOf.set(nameOf(made.form), (casesOf.get(nameOf(made.form)) ?? 0) + 1);
+      const differences = compare(made, results[i]!, subject.step(made.input), masks);
+      if (differences.length > 0) note(made, differences);
+    }
+    if (options.stopAtFirst && mismatches > 0) break;
+  }
+  return {
+    subject: subject.name,
+    seed: String(seed),
+    cases,
+    forms: generator.forms.length,
+    fewestCasesOfAForm: casesOf.size === 0 ? 0 : Math.min(...casesOf.values()),
+    mismatches,
+    mismatchesByForm: new Map([...mismatchesByForm].sort(([, a], [, b]) => b - a)),
+    details,
+    masks,
+  };
+}
+
+function nameOf(form: { readonly name: string; readonly variant: string }): string {
+  return `${form.name} ${form.variant}`;
+}
+
+function* chunksOf<T>(items: Iterable<T>, size: number): Generator<T[]> {
+  let chunk: T[] = [];
+  for (const item of items) {
+    chunk.push(item);
+    if (chunk.length === size) {
+      yield chunk;
+      chunk = [];
+    }
+  }
+  if (chunk.length > 0) yield chunk;
+}
+
+export function maskedShare({ masks }: SuiteReport): number {
+  return masks.pairs === 0 ? 0 : masks.maskedPairs / masks.pairs;
+}
+
+const percent = (share: number): string => `${(100 * share).toFixed(2)} %`;
+
+export function formatReport(report: SuiteReport): string {
+  const { masks } = report;
+  const mostMasked = [...masks.byField].sort(([, a], [, b]) => b - a).map(([field, count]) => `${field} ${count}`);
+  const lines = [
+    `${report.subject} against the host: seed ${report.seed}, ${report.cases} cases, ${report.forms} forms, at least ${report.fewestCasesOfAForm} cases each`,
+    `masked: ${percent(maskedShare(report))} of ${masks.pairs} (case, field) pairs, ${FIELDS.length} fields a case; ${percent(masks.cases === 0 ? 0 : masks.casesWithMask / masks.cases)} of cases have a masked field`,
+    `masked fields: ${mostMasked.join(", ") || "none"}`,
+    `mismatches: ${report.mismatches}`,
+  ];
+  if (report.mismatches > 0) {
+    const worst = [...report.mismatchesByForm].slice(0, 30).map(([name, count]) => `${name}: ${count}`);
+    lines.push(`mismatches by form: ${worst.join("; ")}`, "", ...report.details);
+  }
+  return lines.join("\n");
+}
