@@ -1,7 +1,7 @@
 // Where the CPU meets the rig: the one file here that names the CPU's own modules.
 //
 // `features` are the CPUID features, in iced's names, whose instructions the CPU has; what it lacks of them is in
-// `without`, by iced's Code name, and must be empty at the end. A tier is an entry of `subjects`.
+// `without`, by iced's Code name, and must be #UD. A tier is an entry of `subjects`.
 
 import type { DecodeFunction } from "./decoder.ts";
 import type { FormFilter } from "./forms.ts";
@@ -10,7 +10,8 @@ import type { CpuSubject } from "./subject.ts";
 
 export interface CpuBinding {
   readonly features: ReadonlySet<string>;
-  readonly without: ReadonlySet<string>;
+  /** Matched against iced's Code names, for example /^Fsin/. */
+  readonly without: readonly RegExp[];
   /** Names of the tiers; each is built when its test runs. */
   readonly subjects: Readonly<Record<string, () => CpuSubject | Promise<CpuSubject>>>;
   readonly decode: DecodeFunction | null;
@@ -49,7 +50,7 @@ export const BINDING: CpuBinding = {
     "PAUSE",
     "MULTIBYTENOP",
   ]),
-  without: new Set(),
+  without: [],
   subjects: {},
   decode: null,
   mutations: [],

@@ -38,7 +38,8 @@ export interface FormFilter {
   readonly features: ReadonlySet<string>;
   readonly mnemonics?: ReadonlySet<string>;
   readonly codes?: ReadonlySet<string>;
-  readonly without?: ReadonlySet<string>;
+  /** Code names to leave out although their features are there. */
+  readonly without?: readonly RegExp[];
   /** True when the CPU under test has the form whose encoding is `bytes`. */
   readonly implemented?: (bytes: Uint8Array) => boolean;
 }
@@ -145,7 +146,7 @@ export function selectForms(filter: FormFilter): Form[] {
       form.features.every((feature) => filter.features.has(feature)) &&
       (filter.mnemonics?.has(form.mnemonic) ?? true) &&
       (filter.codes?.has(form.name) ?? true) &&
-      !(filter.without?.has(form.name) ?? false) &&
+      !(filter.without?.some((pattern) => pattern.test(form.name)) ?? false) &&
       (filter.implemented?.(sampleBytes(form)) ?? true),
   );
 }

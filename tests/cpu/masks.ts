@@ -47,8 +47,8 @@ function lanesAreClose(host: bigint | string, subject: bigint | string): boolean
   return true;
 }
 
-/** x87 instructions that are not "control" ones and so move the instruction and operand pointers. */
-const X87 = /^f(?!xsave|xrstor|emms)/;
+/** x87 instructions that are not "control" ones: those that may move the operand pointer and the opcode. */
+const X87_NON_CONTROL = /^f(?!xsave|xrstor|n(?!op)|ldcw|ldenv|rstor)/;
 
 export const MASKS: readonly Mask[] = [
   {
@@ -65,26 +65,27 @@ export const MASKS: readonly Mask[] = [
   {
     mnemonics: ["shl", "sal", "shr", "sar"],
     fields: ["OF"],
-    sentence: "The OF flag is affected only for 1-bit shifts; otherwise, it is undefined.",
+    sentence: "The OF flag is affected only for 1-bit shifts (see 'Description' above); otherwise, it is undefined.",
     when: (context) => maskedCount(context) > 1,
   },
   {
     mnemonics: ["shl", "sal", "shr"],
     fields: ["CF"],
     sentence:
-      "The CF flag is undefined for SHL and SHR instructions where the count is greater than or equal to the size (in bits) of the destination operand.",
+      "The CF flag contains the value of the last bit shifted out of the destination operand; it is undefined for SHL and SHR instructions where the count is greater than or equal to the size (in bits) of the destination operand.",
     when: (context) => maskedCount(context) >= context.operandBits(),
   },
   {
     mnemonics: ["rol", "ror", "rcl", "rcr"],
     fields: ["OF"],
-    sentence: "The OF flag is defined only for the 1-bit rotates; it is undefined in all other cases.",
+    sentence:
+      "The OF flag is defined only for the 1-bit rotates; it is undefined in all other cases (except that a zero-bit rotate does nothing, that is affects no flags).",
     when: (context) => maskedCount(context) > 1,
   },
   {
     mnemonics: ["shld", "shrd"],
     fields: ["AF"],
-    sentence: "If the count operand is greater than 0, the AF flag is undefined.",
+    sentence: "If a shift occurs, the AF flag is undefined.",
     when: (context) => maskedCount(context) !== 0,
   },
   {
@@ -138,16 +139,16 @@ export const MASKS: readonly Mask[] = [
     accept: lanesAreClose,
   },
   {
-    mnemonics: X87,
+    mnemonics: X87_NON_CONTROL,
     fields: ["FOP"],
     sentence:
-      "The opcode of the last non-control instruction executed that incurred an unmasked x87 exception is stored (volume 1, 8.1.9).",
+      "The opcode is only stored for instructions that incur an unmasked x87 exception unless fopcode compatibility mode is on, which is specific to the processor (volume 1, 8.1.9, 8.1.9.1).",
   },
   {
-    mnemonics: X87,
-    fields: ["FIP", "FDP"],
+    mnemonics: X87_NON_CONTROL,
+    fields: ["FDP"],
     sentence:
-      "Some processors update the x87 FPU instruction and data pointers only when an unmasked exception is incurred (volume 1, 8.1.8).",
+      "If CPUID.(EAX=07H,ECX=0H):EBX[bit 6] = 1, the data pointer register FDP is updated only for the x87 non-control instructions that incur unmasked x87 exceptions (volume 1, 8.1.8).",
   },
 ];
 

@@ -5,7 +5,6 @@
 
 import * as iced from "iced-x86";
 import {
-  addressIs32,
   chooseAddress,
   gprNumber,
   type MemoryOperand,
@@ -370,5 +369,3 @@ function tuneDivision(state: Preparation): void {
   }
   setOperand(state, 0, BigInt.asUintN(8 * size, divisor));
 }
-
-export { addressIs32 };
