@@ -5,7 +5,7 @@
 
 import { type ChildProcessWithoutNullStreams, execFileSync, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, renameSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, renameSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -72,8 +72,11 @@ function compileHarness(): string {
   const user = process.getuid?.() ?? 0;
   const folder = join(process.env["XDG_CACHE_HOME"] ?? tmpdir(), `twinmetal-tests-${user}`);
   const binary = join(folder, `host-harness-${key}`);
-  if (existsSync(binary)) return binary;
   mkdirSync(folder, { recursive: true, mode: 0o700 });
+  if (statSync(folder).uid !== user) {
+    throw new HostCpuUnavailable(`${folder} belongs to another user: set XDG_CACHE_HOME to a folder of your own`);
+  }
+  if (existsSync(binary)) return binary;
   const partial = `${binary}.${process.pid}`;
   try {
     execFileSync("gcc", [...COMPILER_FLAGS, "-o", partial, SOURCE], { stdio: ["ignore", "pipe", "pipe"] });

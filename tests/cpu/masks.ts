@@ -142,13 +142,13 @@ export const MASKS: readonly Mask[] = [
     mnemonics: X87_NON_CONTROL,
     fields: ["FOP"],
     sentence:
-      "The opcode is only stored for instructions that incur an unmasked x87 exception unless fopcode compatibility mode is on, which is specific to the processor (volume 1, 8.1.9, 8.1.9.1).",
+      "If FOP code compatibility mode is disabled (default), FOP is only valid if the last non-transparent FP instruction executed before a FSAVE/FSTENV/FXSAVE had an unmasked exception (volume 1, 8.1.9.1).",
   },
   {
     mnemonics: X87_NON_CONTROL,
     fields: ["FDP"],
     sentence:
-      "If CPUID.(EAX=07H,ECX=0H):EBX[bit 6] = 1, the data pointer register FDP is updated only for the x87 non-control instructions that incur unmasked x87 exceptions (volume 1, 8.1.8).",
+      "FDP_EXCPTN_ONLY. x87 FPU Data Pointer updated only on x87 exceptions if 1 (CPUID leaf 7, EBX bit 6; the host's, or the model's).",
   },
 ];
 
