@@ -81,6 +81,8 @@ export class EventReplay implements EventLog {
     return false;
   }
 
+  finish(): void {}
+
   #advance(): void {
     while (this.#reader.isEmpty) {
       const chunk = this.#chunk();

@@ -46,6 +46,8 @@ export interface EventLog {
   readonly next: EventPosition | undefined;
   /** Whether a "check" event is wanted at this count (record only). */
   wantsCheck(retired: number): boolean;
+  /** Record: the recording ends at `at`, in a state with this hash. */
+  finish(at: EventPosition, stateHash: Uint8Array): void;
 }
 
 export type ReplayErrorCode =
@@ -86,6 +88,7 @@ export class LiveLog implements EventLog {
   wantsCheck(): boolean {
     return false;
   }
+  finish(): void {}
 }
 
 /** Negative, zero or positive as `a` comes before, with or after `b`. */

@@ -1,0 +1,28 @@
+/**
+ * What a machine and its board know of each other. The board is everything behind the processor's pins: buses, devices,
+ * interrupt controllers. The machine runs the processor and knows no device by name.
+ */
+import type { Device, DeviceContext } from "../devices/device.ts";
+import type { VcpuBus } from "../engine/engine.ts";
+import type { GuestClock } from "./guest-clock.ts";
+import type { MachineSpec } from "./spec.ts";
+
+/** The machine's side. */
+export interface BoardWiring {
+  readonly spec: MachineSpec;
+  readonly context: DeviceContext;
+  readonly clock: GuestClock;
+  /** The processor's INTR pin: some interrupt can be acknowledged. */
+  setInterrupt(pending: boolean): void;
+  /** The processor's NMI pin: one pulse. */
+  nmi(): void;
+}
+
+export interface Board {
+  /** In the order of restoring: sources of interrupts first, controllers after them, the local APIC last. */
+  readonly devices: readonly Device[];
+  readonly bus: Omit<VcpuBus, "readTsc">;
+  /** The processor's acknowledge cycle. Undefined if the request has gone in the meantime. */
+  acknowledgeInterrupt(): number | undefined;
+  pressPowerButton(): void;
+}

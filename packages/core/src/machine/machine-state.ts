@@ -1,0 +1,92 @@
+/**
+ * A machine as sections, and sections as a machine. Order of restoring: memory, the vCPU (whose count carries time), the
+ * clock, the random stream, the devices in the board's order.
+ */
+import type { StateValue } from "../devices/device.ts";
+import { encodeState } from "../state/codec.ts";
+import { StateError } from "../state/errors.ts";
+import { StateFile, type StateSink, type StateSource, writeStateFile } from "../state/file.ts";
+import { StateReader } from "../state/reader.ts";
+import type { StateSection } from "../state/section.ts";
+import { VCPU_SCHEMA, vcpuFromState, vcpuToState } from "../state/vcpu-state.ts";
+import type { Machine } from "./machine.ts";
+import { type MachineSpec, specFromState, specToState } from "./spec.ts";
+
+const VERSION = 1;
+
+/** Precondition: the machine is settled. */
+export function machineSections(machine: Machine): StateSection[] {
+  const own = (name: string, state: StateValue): StateSection => ({ name, schema: name, version: VERSION, state });
+  const { skips } = machine.position;
+  return [
+    own("spec", specToState(machine.spec)),
+    own("clock", machine.clock.save()),
+    own("events", { count: machine.eventCount, skips }),
+    own("random", machine.random.save()),
+    {
+      name: "vcpu0",
+      schema: VCPU_SCHEMA.id,
+      version: VCPU_SCHEMA.version,
+      state: vcpuToState(machine.vcpu.getState()),
+    },
+    ...machine.board.devices.map((device) => ({
+      name: `device/${device.name}`,
+      schema: device.schema.id,
+      version: device.schema.version,
+      state: device.save(),
+    })),
+  ];
+}
+
+/** Preconditions: between two slices; the machine is running or paused. A running one stays so. */
+export function saveMachine(machine: Machine, sink: StateSink): void {
+  machine.settle();
+  writeStateFile(sink, machineSections(machine), machine.memory.regions);
+}
+
+/** What kind of machine a state needs. The caller builds it and then calls `restoreMachine`. */
+export function readSpec(file: StateFile): MachineSpec {
+  return specFromState(file.section("spec", "spec", VERSION));
+}
+
+/**
+ * Precondition: the machine is fresh ("created") and its RAM is zero. It is paused afterwards. Throws StateError; the
+ * machine is then of no use, since a part of the state is in it.
+ */
+export function restoreMachine(machine: Machine, source: StateSource | StateFile): void {
+  const file = source instanceof StateFile ? source : StateFile.open(source);
+  requireSameSpec(machine.spec, readSpec(file));
+  const vcpu = vcpuFromState(file.section("vcpu0", VCPU_SCHEMA.id, VCPU_SCHEMA.version), "vcpu0");
+  const events = new StateReader(file.section("events", "events", VERSION), "events");
+  const eventCount = events.int("count", 0, Number.MAX_SAFE_INTEGER);
+  const skips = events.int("skips", 0, Number.MAX_SAFE_INTEGER);
+  events.end();
+  const clock = file.section("clock", "clock", VERSION);
+  const random = file.section("random", "random", VERSION);
+  const devices = machine.board.devices.map((device) => ({
+    device,
+    state: file.section(`device/${device.name}`, device.schema.id, device.schema.version),
+  }));
+  file.end();
+
+  file.readMemory(machine.memory);
+  machine.vcpu.setState(vcpu);
+  machine.clock.restore(clock);
+  machine.random.restore(random);
+  for (const { device, state } of devices) device.restore(state);
+  machine.restored({ retired: vcpu.retired, skips }, eventCount);
+}
+
+function requireSameSpec(own: MachineSpec, saved: MachineSpec): void {
+  const ours = specToState(own) as { readonly [key: string]: StateValue };
+  const theirs = specToState(saved) as { readonly [key: string]: StateValue };
+  for (const field of Object.keys(ours)) {
+    const [left, right] = [encodeState(ours[field]!), encodeState(theirs[field]!)];
+    if (left.length === right.length && left.every((byte, i) => byte === right[i])) continue;
+    throw new StateError(
+      "foreign",
+      `spec.${field}`,
+      `The state belongs to another machine: its ${field} differs. Restore it into a machine that is built from the state's own spec.`,
+    );
+  }
+}

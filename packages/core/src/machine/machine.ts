@@ -1,0 +1,507 @@
+/**
+ * A machine: memory, processor, board, clock and event log, and the one place where they meet. The host calls `runSlice`
+ * again and again in the vCPU's own thread and sleeps when it says so; everything else is called between slices.
+ *
+ *              start                    pause
+ *   created ----------> running <-----------------> paused
+ *      |                 |  |  ^        resume        |  ^
+ *      |                 |  |  | reset (keeps RAM)    |  |
+ *      |                 |  |  +--+                   |  |
+ *      |  restore        |  +-----+                   |  |
+ *      +-----------------|----------------------------|--+
+ *                        |
+ *                        +--> off      power-off by the guest or the host
+ *                        +--> crashed  triple fault, a device's report, a replay that diverged
+ *
+ * Determinism (docs/architecture.md, "Time"): a slice's length depends on the host, what the guest sees does not. At each
+ * boundary due timers fire, then events of the log, each followed by due timers; interrupts are delivered in front of an
+ * instruction that runs in the same slice.
+ */
+
+import type { VcpuState } from "../cpu/state.ts";
+import type { DeviceContext } from "../devices/device.ts";
+import type { Engine, Vcpu } from "../engine/engine.ts";
+import type { Ram } from "../memory/ram.ts";
+import { encodeState } from "../state/codec.ts";
+import { crc32c } from "../state/crc32c.ts";
+import { hashState } from "../state/state-hash.ts";
+import { vcpuToState } from "../state/vcpu-state.ts";
+import type { Board, BoardWiring } from "./board-interface.ts";
+import {
+  type EventLog,
+  type EventPosition,
+  LiveLog,
+  MAX_INPUT_BYTES,
+  type MachineEvent,
+  type PowerRequest,
+  ReplayError,
+} from "./events.ts";
+import { GuestClock, MAX_BUDGET } from "./guest-clock.ts";
+import { machineSections } from "./machine-state.ts";
+import { MachineRandom } from "./random.ts";
+import { type MachineSpec, seedBytes } from "./spec.ts";
+import { VcpuRunner, type VcpuStop } from "./vcpu-runner.ts";
+import { WallPacer } from "./wall-pacer.ts";
+
+export type MachineState = "created" | "running" | "paused" | "off" | "crashed";
+
+export interface MachineOptions {
+  readonly spec: MachineSpec;
+  /** The RAM that the engine runs on. Zero at first. */
+  readonly memory: Ram;
+  readonly engine: Engine;
+  readonly createBoard: (wiring: BoardWiring) => Board;
+  /** Puts the guest's first program into memory, at power-on and at each reset. Without it: the reset vector. */
+  readonly boot?: (board: Board) => VcpuState;
+  /** Bytes for a channel's back-end, valid during the call. */
+  readonly output: (channel: string, bytes: Uint8Array) => void;
+  /** The host's monotonic clock; wall mode only. Read once a slice, by the event log's side. */
+  readonly wallNs?: () => number;
+  readonly log?: EventLog;
+  /** Guest time of one slice, as far as nothing else ends it. */
+  readonly sliceNs?: number;
+}
+
+export type SliceResult =
+  | { readonly kind: "ran" }
+  /** Halted in wall mode: nothing happens for `waitNs` (undefined: ever) unless an event arrives. */
+  | { readonly kind: "idle"; readonly waitNs: number | undefined }
+  /** Halted in virtual mode with no timer armed: only an event goes on. */
+  | { readonly kind: "blocked" }
+  | { readonly kind: "debug"; readonly dr6: bigint }
+  | { readonly kind: "stopped"; readonly state: "off" | "crashed" }
+  /** A replay has reached the end of its recording, in the recorded state. The machine is paused. */
+  | { readonly kind: "replay-end" };
+
+export interface CrashReport {
+  readonly code: "triple-fault" | "device" | "replay";
+  readonly reason: string;
+  readonly retired: number;
+  readonly vcpu: VcpuState;
+}
+
+export class MachineError extends Error {
+  override readonly name = "MachineError";
+  readonly code: "state" | "channel" | "wall-clock";
+
+  constructor(code: "state" | "channel" | "wall-clock", message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+interface PowerAction {
+  readonly action: "off" | "reset" | "crashed";
+  readonly reason: string;
+}
+
+const DEFAULT_SLICE_NS = 50_000;
+/** Runs, timer rounds or skips of time in one slice. */
+const MAX_ROUNDS = 256;
+const RAN: SliceResult = { kind: "ran" };
+
+export class Machine {
+  readonly spec: MachineSpec;
+  readonly memory: Ram;
+  readonly engine: Engine;
+  readonly board: Board;
+  readonly clock: GuestClock;
+  readonly vcpu: Vcpu;
+  readonly random: MachineRandom;
+  readonly #runner: VcpuRunner;
+  readonly #log: EventLog;
+  readonly #options: MachineOptions;
+  readonly #pacer: WallPacer | undefined;
+  readonly #sliceNs: number;
+  readonly #inputs = new Map<string, (bytes: Uint8Array) => void>();
+  #waiting: MachineEvent[] = [];
+  #state: MachineState = "created";
+  #power: PowerAction | undefined;
+  #crash: CrashReport | undefined;
+  #offReason: string | undefined;
+  #eventCount = 0;
+  #skips = 0;
+  #skipsAtRetired = -1;
+  #replayEnded = false;
+
+  constructor(options: MachineOptions) {
+    const { spec, memory, engine } = options;
+    this.#options = options;
+    this.spec = spec;
+    this.memory = memory;
+    this.engine = engine;
+    this.#log = options.log ?? new LiveLog();
+    this.#sliceNs = options.sliceNs ?? DEFAULT_SLICE_NS;
+    this.random = new MachineRandom(seedBytes(spec));
+    this.clock = new GuestClock({
+      epochSeconds: spec.epochSeconds,
+      tscFrequencyHz: spec.tscFrequencyHz,
+      retired: () => this.vcpu.retired,
+      onArmed: (dueNs) => this.#runner.armed(dueNs),
+    });
+    // The vCPU exists before the board, whose devices may already drive pins and read the clock.
+    let board: Board | undefined;
+    const bus = (): Board["bus"] => board!.bus;
+    this.vcpu = engine.createVcpu(0, {
+      readPort: (port, size) => bus().readPort(port, size),
+      writePort: (port, size, value) => bus().writePort(port, size, value),
+      readMmio: (gpa, size) => bus().readMmio(gpa, size),
+      writeMmio: (gpa, size, value) => bus().writeMmio(gpa, size, value),
+      readMsr: (index) => bus().readMsr(index),
+      writeMsr: (index, value) => bus().writeMsr(index, value),
+      readTsc: (retired) => this.clock.tsc(retired),
+    });
+    const acknowledge = { acknowledgeInterrupt: () => board?.acknowledgeInterrupt() };
+    this.#runner = new VcpuRunner(this.vcpu, this.clock, acknowledge);
+    board = options.createBoard({
+      spec,
+      clock: this.clock,
+      context: this.#deviceContext(),
+      setInterrupt: (pending) => this.#runner.setInterrupt(pending),
+      nmi: () => this.vcpu.nmi(),
+    });
+    this.board = board;
+    if (spec.clock === "wall" && this.#log.mode !== "replay") {
+      if (!options.wallNs)
+        throw new MachineError("wall-clock", "A machine in wall mode needs the host's clock (wallNs).");
+      this.#pacer = new WallPacer(options.wallNs, this.clock.psPerInstruction);
+    }
+  }
+
+  get state(): MachineState {
+    return this.#state;
+  }
+
+  /** Why the machine crashed. */
+  get crash(): CrashReport | undefined {
+    return this.#crash;
+  }
+
+  get offReason(): string | undefined {
+    return this.#offReason;
+  }
+
+  /** Where the machine stands between two slices. */
+  get position(): EventPosition {
+    const { retired } = this.vcpu;
+    return { retired, skips: this.#skipsAtRetired === retired ? this.#skips : 0 };
+  }
+
+  /** Events that have entered since power-on. */
+  get eventCount(): number {
+    return this.#eventCount;
+  }
+
+  /** Power on. */
+  start(): void {
+    this.#require(["created"], "start");
+    this.#bootUp();
+    this.#pacer?.anchor(this.clock.nowNs());
+    this.#state = "running";
+  }
+
+  pause(): void {
+    this.#require(["running"], "pause");
+    for (const device of this.board.devices) device.pause?.();
+    this.#state = "paused";
+  }
+
+  resume(): void {
+    this.#require(["paused"], "resume");
+    for (const device of this.board.devices) device.resume?.();
+    this.#pacer?.anchor(this.clock.nowNs());
+    this.#state = "running";
+  }
+
+  /** Bytes from the outside, delivered at the next boundary. */
+  input(channel: string, bytes: Uint8Array): void {
+    if (!this.#inputs.has(channel)) {
+      throw new MachineError(
+        "channel",
+        `This machine has no input channel ${JSON.stringify(channel)}. It has: ${[...this.#inputs.keys()].join(", ")}.`,
+      );
+    }
+    for (let at = 0; at < bytes.length || at === 0; at += MAX_INPUT_BYTES) {
+      this.#offer({ kind: "input", channel, bytes: bytes.slice(at, at + MAX_INPUT_BYTES) });
+    }
+  }
+
+  /** A button on the case, pressed at the next boundary. */
+  requestPower(action: PowerRequest): void {
+    this.#offer({ kind: "power", action });
+  }
+
+  requestNmi(): void {
+    this.#offer({ kind: "nmi" });
+  }
+
+  /** After a restore: the guest's calendar (not its monotonic time) catches up with the time that has passed outside. */
+  advanceCalendar(seconds: number): void {
+    this.#offer({ kind: "epoch", advanceSeconds: Math.max(0, Math.floor(seconds)) });
+  }
+
+  /** Ends a running slice after the current instruction. The guest does not notice. Only from the vCPU's thread. */
+  kick(): void {
+    this.vcpu.kick();
+  }
+
+  /**
+   * Runs the guest for a short while, at most until `untilRetired` instructions have retired in all. Preconditions: state
+   * is "running", "off" or "crashed". Throws ReplayError.
+   */
+  runSlice(untilRetired: number = Number.POSITIVE_INFINITY): SliceResult {
+    const ended = this.#ended();
+    if (ended) return ended;
+    this.#require(["running"], "run");
+    try {
+      return this.#slice(untilRetired);
+    } catch (error) {
+      if (error instanceof ReplayError) this.#stop("crashed", { code: "replay", reason: error.message });
+      throw error;
+    }
+  }
+
+  /**
+   * Does what belongs to this boundary and needs no event: due timers, and what a device has asked for. Doing it twice is
+   * doing it once. Slices begin with it; states are saved and hashed after it.
+   */
+  settle(): void {
+    if (this.#state !== "running" && this.#state !== "paused") return;
+    this.clock.rebase();
+    this.clock.fireDue();
+    if (this.#power) this.#carryOut(this.#power);
+  }
+
+  /** SHA-256 of everything that a guest could ever observe: equal hashes, equal machines. */
+  stateHash(): Uint8Array {
+    this.settle();
+    return hashState(machineSections(this), this.memory.regions);
+  }
+
+  /** Record mode: the recording ends here. Nothing in the other modes. */
+  finishLog(): void {
+    if (this.#log.mode === "record") this.#log.finish(this.position, this.stateHash());
+  }
+
+  /** CRC-32C of the processor's state: cheap, for finding where two runs part. */
+  vcpuDigest(): number {
+    return crc32c(encodeState(vcpuToState(this.vcpu.getState())));
+  }
+
+  /** The machine continues from a state that somebody has put into its parts: see machine-state.ts. */
+  restored(position: EventPosition, eventCount: number): void {
+    this.#require(["created"], "restore");
+    this.#skips = position.skips;
+    this.#skipsAtRetired = position.retired;
+    this.#eventCount = eventCount;
+    this.#state = "paused";
+  }
+
+  #slice(untilRetired: number): SliceResult {
+    this.#takeEvents();
+    const sliceLength = Math.max(1, Math.floor((this.#sliceNs * 1000) / this.clock.psPerInstruction));
+    const sliceEnd = Math.min(this.vcpu.retired + sliceLength, untilRetired);
+    for (let round = 0; round < MAX_ROUNDS; round++) {
+      this.settle();
+      const ended = this.#ended();
+      if (ended) return ended;
+      const limit = this.#limit(sliceEnd);
+      if (limit <= 0) return RAN;
+      const result = this.#stopped(this.#runner.run(limit));
+      if (result) return result;
+    }
+    return RAN;
+  }
+
+  #ended(): SliceResult | undefined {
+    if (this.#replayEnded) return { kind: "replay-end" };
+    return this.#state === "off" || this.#state === "crashed" ? { kind: "stopped", state: this.#state } : undefined;
+  }
+
+  /** Instructions until the slice, a timer or a recorded event ends the run; 0 if something waits right now. */
+  #limit(sliceEnd: number): number {
+    const { retired, skips } = this.position;
+    let limit = Math.min(sliceEnd - retired, MAX_BUDGET, this.clock.instructionsUntil(this.clock.nextDueNs));
+    const { next } = this.#log;
+    if (next) {
+      if (next.retired > retired) limit = Math.min(limit, next.retired - retired);
+      else if (next.retired < retired || next.skips <= skips) return 0;
+    }
+    return limit;
+  }
+
+  #stopped(stop: VcpuStop): SliceResult | undefined {
+    switch (stop.kind) {
+      case "ran":
+        return undefined;
+      case "halted":
+        return this.#power ? undefined : this.#halted();
+      case "debug":
+        return stop;
+      case "shutdown":
+        this.#stop("crashed", {
+          code: "triple-fault",
+          reason: "The guest's processor shut down: an exception came up while it called the double-fault handler.",
+        });
+        return this.#ended();
+    }
+  }
+
+  /** HLT: time passes until something happens. */
+  #halted(): SliceResult | undefined {
+    const dueNs = this.clock.nextDueNs;
+    const nowNs = this.clock.nowNs();
+    if (dueNs <= nowNs) return undefined;
+    const { next, mode } = this.#log;
+    const position = this.position;
+    if (next?.retired === position.retired && next.skips === position.skips) return RAN;
+    if (this.spec.clock === "virtual" && dueNs !== Number.POSITIVE_INFINITY) {
+      this.clock.skipTo(dueNs);
+      this.#skips = position.skips + 1;
+      this.#skipsAtRetired = position.retired;
+      return undefined;
+    }
+    if (mode === "replay")
+      throw this.#diverged(`the guest waits, but the recording's next event is at instruction ${next?.retired}`);
+    if (this.spec.clock === "virtual") return { kind: "blocked" };
+    this.#pacer?.idle();
+    return { kind: "idle", waitNs: dueNs === Number.POSITIVE_INFINITY ? undefined : dueNs - nowNs };
+  }
+
+  #takeEvents(): void {
+    this.settle();
+    if (this.#log.mode === "replay") {
+      while (this.#state === "running") {
+        const event = this.#log.take(this.position);
+        if (event === undefined) return;
+        this.#apply(event);
+      }
+      return;
+    }
+    const { retired } = this.vcpu;
+    const correction = this.#pacer?.correction(this.clock.nowNs(), retired, this.clock.psPerInstruction);
+    if (correction) this.#enter({ kind: "clock", ...correction });
+    if (this.#log.wantsCheck(retired)) this.#enter({ kind: "check", digest: this.vcpuDigest() });
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const event of waiting) if (this.#state === "running") this.#enter(event);
+  }
+
+  #offer(event: MachineEvent): void {
+    if (this.#log.mode === "replay") this.#log.enter(this.position, event);
+    if (this.#state === "off" || this.#state === "crashed") return;
+    this.#waiting.push(event);
+  }
+
+  #enter(event: MachineEvent): void {
+    this.#log.enter(this.position, event);
+    this.#apply(event);
+  }
+
+  #apply(event: MachineEvent): void {
+    switch (event.kind) {
+      case "clock":
+        this.clock.correct(event.advanceNs, event.psPerInstruction);
+        break;
+      case "epoch":
+        this.clock.correctEpoch(event.advanceSeconds);
+        break;
+      case "input": {
+        const handler = this.#inputs.get(event.channel);
+        if (!handler)
+          throw this.#diverged(`the recording has input for a channel ${event.channel}, which this machine has not`);
+        handler(event.bytes);
+        break;
+      }
+      case "power":
+        if (event.action === "button") this.board.pressPowerButton();
+        else this.#requestPower(event.action, "by the host");
+        break;
+      case "nmi":
+        this.vcpu.nmi();
+        break;
+      case "check":
+        if (this.vcpuDigest() !== event.digest)
+          throw this.#diverged("the processor is in another state than the recorded one");
+        return;
+      case "end":
+        this.#checkHash(event.stateHash);
+        this.#replayEnded = true;
+        this.pause();
+        return;
+    }
+    this.#eventCount++;
+    this.settle();
+  }
+
+  #carryOut({ action, reason }: PowerAction): void {
+    this.#power = undefined;
+    if (action === "crashed") this.#stop("crashed", { code: "device", reason });
+    else if (action === "off") {
+      this.#offReason = reason;
+      this.#stop("off");
+    } else {
+      for (const device of this.board.devices) device.reset();
+      this.#bootUp();
+    }
+  }
+
+  /** The run ends by itself; a recording of it ends here too. */
+  #stop(state: "off" | "crashed", crash?: Pick<CrashReport, "code" | "reason">): void {
+    this.#state = state;
+    if (crash) this.#crash = { ...crash, retired: this.vcpu.retired, vcpu: this.vcpu.getState() };
+    if (this.#log.mode !== "replay" || crash?.code === "replay") return;
+    const event = this.#log.take(this.position);
+    if (event?.kind !== "end") throw this.#diverged(`the machine is ${state}, but the recorded one ran on`);
+    this.#checkHash(event.stateHash);
+  }
+
+  #checkHash(recorded: Uint8Array): void {
+    const hash = this.stateHash();
+    if (hash.some((byte, i) => byte !== recorded[i]))
+      throw this.#diverged("the final state is another than the recorded one");
+  }
+
+  #diverged(what: string): ReplayError {
+    const { retired } = this.vcpu;
+    return new ReplayError("diverged", `The replay diverged at instruction ${retired}: ${what}.`, retired);
+  }
+
+  #bootUp(): void {
+    const { retired } = this.vcpu;
+    const state = this.#options.boot?.(this.board);
+    if (state) this.vcpu.setState({ ...state, retired });
+    else {
+      this.vcpu.reset();
+      this.vcpu.setState({ ...this.vcpu.getState(), retired });
+    }
+  }
+
+  #requestPower(action: PowerAction["action"], reason: string): void {
+    this.#power ??= { action, reason };
+    this.vcpu.kick();
+  }
+
+  #deviceContext(): DeviceContext {
+    return {
+      clock: this.clock,
+      memory: this.memory,
+      random: (into) => this.random.fill(into),
+      onInput: (channel, handler) => {
+        if (this.#inputs.has(channel))
+          throw new MachineError("channel", `Two devices listen to the channel ${channel}.`);
+        this.#inputs.set(channel, handler);
+      },
+      output: (channel, bytes) => this.#options.output(channel, bytes),
+      power: (action, reason) => this.#requestPower(action, reason),
+    };
+  }
+
+  #require(states: readonly MachineState[], what: string): void {
+    if (states.includes(this.#state)) return;
+    throw new MachineError(
+      "state",
+      `The machine is ${this.#state} and cannot ${what}; it would have to be ${states.join(" or ")}.`,
+    );
+  }
+}

@@ -1,0 +1,89 @@
+/**
+ * Runs a vCPU up to an exact instruction and answers its exits that the board can answer: interrupt windows and kicks.
+ * In every slicing of the same run, the same things happen at the same count:
+ *   - timers that are due fire before an interrupt is acknowledged;
+ *   - an interrupt is delivered only if an instruction may still run after it, so that no slice ends between the two
+ *     and events of one count never fall on both sides of a delivery.
+ */
+import type { Vcpu } from "../engine/engine.ts";
+import type { Board } from "./board-interface.ts";
+import type { GuestClock } from "./guest-clock.ts";
+
+export type VcpuStop =
+  /** The target is reached, or something asked for a look at the machine first. */
+  | { readonly kind: "ran" }
+  /** Halted, and nothing can be delivered. */
+  | { readonly kind: "halted" }
+  | { readonly kind: "shutdown" }
+  | { readonly kind: "debug"; readonly dr6: bigint };
+
+const RAN: VcpuStop = { kind: "ran" };
+const HALTED: VcpuStop = { kind: "halted" };
+const SHUTDOWN: VcpuStop = { kind: "shutdown" };
+const RFLAGS_IF = 1n << 9n;
+
+export class VcpuRunner {
+  readonly #vcpu: Vcpu;
+  readonly #clock: GuestClock;
+  readonly #board: Pick<Board, "acknowledgeInterrupt">;
+  #interruptPending = false;
+  #target = 0;
+
+  constructor(vcpu: Vcpu, clock: GuestClock, board: Pick<Board, "acknowledgeInterrupt">) {
+    this.#vcpu = vcpu;
+    this.#clock = clock;
+    this.#board = board;
+  }
+
+  setInterrupt(pending: boolean): void {
+    this.#interruptPending = pending;
+    this.#vcpu.requestInterrupt(pending);
+  }
+
+  /** A timer was armed: a target beyond it is too far. */
+  armed(dueNs: number): void {
+    const left = this.#target - this.#vcpu.retired;
+    if (left > 0 && this.#clock.instructionsUntil(dueNs) < left) this.#vcpu.kick();
+  }
+
+  /** Precondition: `limit` >= 1 and not beyond the first timer. */
+  run(limit: number): VcpuStop {
+    this.#target = this.#vcpu.retired + limit;
+    try {
+      return this.#run();
+    } finally {
+      this.#target = 0;
+    }
+  }
+
+  #run(): VcpuStop {
+    const vcpu = this.#vcpu;
+    for (;;) {
+      const exit = vcpu.run(this.#target - vcpu.retired);
+      switch (exit.reason) {
+        case "budget":
+        case "kick":
+          return RAN;
+        case "interrupt-window":
+          if (vcpu.retired >= this.#target) return RAN;
+          this.#deliver();
+          break;
+        case "halt":
+          if (!this.#interruptPending || (vcpu.getState().rflags & RFLAGS_IF) === 0n) return HALTED;
+          if (vcpu.retired >= this.#target) return RAN;
+          this.#deliver();
+          break;
+        case "shutdown":
+          return SHUTDOWN;
+        case "debug":
+          return { kind: "debug", dr6: exit.dr6 };
+      }
+    }
+  }
+
+  #deliver(): void {
+    this.#clock.fireDue();
+    const vector = this.#board.acknowledgeInterrupt();
+    if (vector !== undefined) this.#vcpu.interrupt(vector);
+  }
+}
