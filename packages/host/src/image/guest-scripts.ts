@@ -1,0 +1,359 @@
+/**
+ * What runs inside the tiny guest besides busybox: /init, which mounts and then becomes busybox init, /etc/inittab
+ * (written by /init), /etc/profile, the power script, and the agent. The agent's side of the protocol is specified in
+ * docs/reference/agent-protocol.md. The scripts are text here and not files, so that the published package needs
+ * nothing beside its compiled modules.
+ *
+ * Two rules for whoever edits them. A shell leaves SIGINT ignored in what it starts with `&`, and that cannot be undone
+ * further down: that is why busybox init starts the console's shell, and why the agent starts its workers by process
+ * substitution. And one write to a port is one message to the host: answers are written by a single `echo`.
+ */
+
+/** Mounts, names, /etc/inittab; then busybox init is process 1. Reads twinmetal.tty, .shell and .term. */
+export const INIT_SCRIPT = `#!/bin/sh
+PATH=/sbin:/usr/sbin:/bin:/usr/bin
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs devtmpfs /dev
+mkdir -p /dev/pts /dev/shm
+mount -t devpts devpts /dev/pts
+mount -t tmpfs -o mode=1777 tmpfs /dev/shm
+mount -t tmpfs -o mode=755 tmpfs /run
+mount -t tmpfs -o mode=1777 tmpfs /tmp
+ln -s /proc/self/fd /dev/fd
+ln -s fd/0 /dev/stdin
+ln -s fd/1 /dev/stdout
+ln -s fd/2 /dev/stderr
+mkdir /run/twinmetal /dev/virtio-ports
+busybox --install -s
+for name in poweroff reboot halt; do ln -sf /etc/twinmetal/power /sbin/$name; done
+hostname twinmetal
+ifconfig lo 127.0.0.1 up
+
+tty=ttyS0 shell=on
+read -r words </proc/cmdline
+for word in $words; do
+  case $word in
+    twinmetal.tty=*) tty=\${word#*=} ;;
+    twinmetal.shell=*) shell=\${word#*=} ;;
+    twinmetal.term=*) echo "\${word#*=}" >/run/twinmetal/term ;;
+  esac
+done
+echo "$tty" >/run/twinmetal/tty
+{
+  [ "$shell" = off ] || echo "$tty::respawn:-/bin/sh"
+  echo "::respawn:/etc/twinmetal/agent"
+  echo "::ctrlaltdel:/sbin/reboot"
+  echo "::shutdown:/etc/twinmetal/power"
+} >/etc/inittab
+exec /sbin/init
+`;
+
+/** Also /sbin/poweroff, reboot and halt: asks the kernel directly, where busybox init takes two seconds more. */
+export const POWER_SCRIPT = `#!/bin/sh
+PATH=/sbin:/usr/sbin:/bin:/usr/bin
+sync
+while read -r device directory rest; do
+  case $device in
+    /dev/*) umount "$directory" || mount -o remount,ro "$directory" ;;
+  esac
+done </proc/mounts 2>/dev/null
+action=\${1:-\${0##*/}}
+case $action in
+  poweroff | reboot | halt) exec busybox $action -f ;;
+esac
+`;
+
+export const PROFILE_SCRIPT = `export PATH=/sbin:/usr/sbin:/bin:/usr/bin HOME=/root
+TERM=vt102
+[ -e /run/twinmetal/term ] && read -r TERM </run/twinmetal/term
+export TERM
+cd
+poweroff() { /sbin/poweroff; }
+reboot() { /sbin/reboot; }
+halt() { /sbin/halt; }
+if mkdir /run/twinmetal/greeted 2>/dev/null; then
+  cat /etc/motd
+else
+  echo "The shell had ended; this is a new one. To turn the machine off: poweroff"
+fi
+`;
+
+export const AGENT_SCRIPT = `#!/bin/sh
+# The guest's end of Twinmetal's agent protocol, version 1.
+export PATH=/sbin:/usr/sbin:/bin:/usr/bin HOME=/root USER=root LOGNAME=root SHELL=/bin/sh
+unset TERM CONSOLE
+run=/run/twinmetal ports=/dev/virtio-ports
+exec </dev/null >/dev/null 2>&1
+cd /
+trap '' PIPE
+
+load_modules() {
+  mkdir $run/modules || return
+  while read -r module; do insmod /lib/modules/$module; done </lib/modules/load-order
+}
+
+has_console_device() {
+  for device in /sys/bus/virtio/devices/*; do
+    read -r kind <$device/device && [ "$kind" = 0x0003 ] && return
+  done
+  return 1
+}
+
+# There is no udev here: the names that the host gave its ports become links by hand.
+link_ports() {
+  set +f
+  for port in /sys/class/virtio-ports/*; do
+    read -r name <$port/name && [ ! -e $ports/$name ] && ln -s ../\${port##*/} $ports/$name
+  done
+  set -f
+}
+
+watch_power_button() {
+  set +f
+  for input in /sys/class/input/event*; do
+    read -r name <$input/device/name || continue
+    if [ "$name" = "Power Button" ]; then
+      head -c 1 /dev/input/\${input##*/} && /etc/twinmetal/power poweroff &
+    fi
+  done
+  set -f
+}
+
+# A word of the protocol into $value. Bytes outside a small safe set come as three octal digits.
+decode() {
+  case $1 in
+    -) value= ; return ;;
+    *[!A-Za-z0-9_./=:,+@%^\\\\-]* | *\\\\ | *\\\\? | *\\\\?? | *\\\\[!0-3]* | *\\\\?[!0-7]* | *\\\\??[!0-7]*) return 1 ;;
+  esac
+  eval "value=\\$'$1'"
+}
+
+is_number() {
+  case $1 in '' | *[!0-9]* | ?????????????*) return 1 ;; esac
+}
+
+# Ends as the program "$@". What keeps it from running is told on the program's own standard error.
+become() {
+  _found=
+  case $1 in
+    */*) _found=$1 ;;
+    ?*)
+      IFS=:
+      for _directory in $PATH; do
+        [ -f "$_directory/$1" ] && { _found=$_directory/$1; break; }
+      done
+      unset IFS
+      ;;
+  esac
+  if [ ! -e "$_found" ]; then
+    echo "twinmetal: $1: not found" >&2
+    exit 127
+  elif [ -d "$_found" ]; then
+    echo "twinmetal: $1: is a directory" >&2
+    exit 126
+  elif [ ! -x "$_found" ]; then
+    echo "twinmetal: $1: permission denied" >&2
+    exit 126
+  fi
+  exec setsid -- "$@"
+}
+
+# Standard input begins when the host has repeated the nonce: before that, "end of file" means "nobody there yet".
+feed() {
+  until [ "$line" = "$nonce" ]; do read -r line || usleep 2000; done
+  exec cat >$dir/in
+}
+
+is_child() {
+  while read -r key parent; do
+    [ "$key" = PPid: ] && { [ "$parent" = "$self" ]; return; }
+  done </proc/$1/status
+  return 1
+}
+
+# supervise ID SLOT NONCE STDIN DIRECTORY COUNT NAME=VALUE... COMMAND ARGUMENT...
+# One process for each running command. It tells the host on 3 and hears from the main loop on 0.
+supervise() {
+  id=$1 slot=$2 nonce=$3 stdin=$4
+  exec 4>&- 5>&- 6>&- 7>&-
+  trap - PIPE
+  read -r self rest </proc/self/stat
+  dir=$run/slot$slot
+  refuse() {
+    rm -rf $dir
+    echo "error $id $*" >&3
+    exit
+  }
+  decode "$5" || refuse bad-request "the directory is badly encoded"
+  directory=$value count=$6 variables=
+  is_number "$count" && [ $count -lt $(($# - 6)) ] || refuse bad-request "the number of variables is wrong"
+  shift 6
+  while [ $count -gt 0 ]; do
+    decode "$1" || refuse bad-request "a variable is badly encoded"
+    case \${value%%=*} in
+      "$value" | '' | [0-9]* | *[!A-Za-z0-9_]*) refuse bad-request "a variable has a name that a shell cannot set" ;;
+    esac
+    eval "_env$count=\\$value"
+    variables="$variables _env$count"
+    count=$((count - 1))
+    shift
+  done
+  count=$#
+  while [ $count -gt 0 ]; do
+    decode "$1" || refuse bad-request "an argument is badly encoded"
+    shift
+    set -- "$@" "$value"
+    count=$((count - 1))
+  done
+
+  mkfifo $dir/in $dir/out $dir/err || refuse failed "the guest has no room left in /run"
+  command exec 8>$ports/twinmetal.out.$slot 9>$ports/twinmetal.err.$slot || refuse no-port "the ports of slot $slot cannot be opened"
+  feeder=
+  if [ "$stdin" = 1 ]; then
+    command exec 7<$ports/twinmetal.in.$slot || refuse no-port "the ports of slot $slot cannot be opened"
+    feed <&7 3>&- 7<&- 8>&- 9>&- &
+    feeder=$!
+    exec 7<&-
+  fi
+  cat <$dir/out >&8 3>&- 8>&- 9>&- &
+  relay_out=$!
+  cat <$dir/err >&9 3>&- 8>&- 9>&- &
+  relay_err=$!
+  exec 8>$dir/out 9>$dir/err
+  echo $nonce >&8
+  echo $nonce >&9
+  (
+    read -r pid rest </proc/self/stat
+    echo $pid >$dir/pid
+    echo "started $id $pid" >&3
+    exec 3>&-
+    if [ "$stdin" = 1 ]; then exec <$dir/in; else exec </dev/null; fi
+    exec >&8 2>&9 8>&- 9>&-
+    command cd "$directory" 2>/dev/null || {
+      echo "twinmetal: the directory $directory cannot be entered" >&2
+      exit 126
+    }
+    for variable in $variables; do eval "export \\"\\$$variable\\""; done
+    become "$@"
+  )
+  status=$?
+  rm -f $dir/pid
+  trap '' PIPE
+  echo "exit $id $status" >&3
+  echo $nonce >&8
+  echo $nonce >&9
+  exec 8>&- 9>&-
+  read -r word
+  for pid in $relay_out $relay_err $feeder; do is_child $pid && kill -KILL $pid; done
+  wait
+  rm -rf $dir
+  echo "freed $id" >&3
+}
+
+owns_slot() {
+  case $2 in [0-3]) read -r owner <$run/slot$2/id && [ "$owner" = "$1" ] ;; *) return 1 ;; esac
+}
+
+kill_slot() {
+  read -r pid <$run/slot$1/pid || return
+  kill -s $2 -- -$pid || kill -s $2 $pid
+}
+
+free_slot() {
+  case $1 in
+    0) echo free >&4; exec 4>&- ;;
+    1) echo free >&5; exec 5>&- ;;
+    2) echo free >&6; exec 6>&- ;;
+    3) echo free >&7; exec 7>&- ;;
+  esac
+}
+
+# A new host session: what an earlier one left running ends. A repeated hello of the same session only gets its answer.
+hello() {
+  if [ "$3" != "$session" ]; then
+    for slot in 0 1 2 3; do end_slot $slot; done
+    session=$3
+  fi
+  read -r kernel </proc/sys/kernel/osrelease
+  echo "hello $1 1 4 $kernel" >&3
+}
+
+end_slot() {
+  [ -d $run/slot$1 ] || return
+  kill_slot $1 KILL
+  free_slot $1
+  tries=500
+  while [ -d $run/slot$1 ] && [ $tries -gt 0 ]; do
+    usleep 10000
+    tries=$((tries - 1))
+  done
+}
+
+start() {
+  [ $# -ge 7 ] && is_number $1 && owner= || { echo "error $1 bad-request exec needs seven words or more" >&3; return; }
+  case $2 in [0-3]) ;; *) echo "error $1 bad-request there is no slot $2" >&3; return ;; esac
+  mkdir $run/slot$2 || { echo "error $1 busy slot $2 is in use" >&3; return; }
+  echo $1 >$run/slot$2/id
+  [ -e $ports/twinmetal.in.$2 ] && [ -e $ports/twinmetal.out.$2 ] && [ -e $ports/twinmetal.err.$2 ] || link_ports
+  case $2 in
+    0) exec 4> >(supervise "$@") ;;
+    1) exec 5> >(supervise "$@") ;;
+    2) exec 6> >(supervise "$@") ;;
+    3) exec 7> >(supervise "$@") ;;
+  esac
+}
+
+answer() {
+  if [ $1 = 0 ]; then echo "ok $2" >&3; else echo "error $2 $3 $4" >&3; fi
+}
+
+handle() {
+  verb=$1 sequence=$2
+  is_number "$sequence" || return
+  shift 2
+  case $verb in
+    hello) hello $sequence "$@" ;;
+    exec) start $sequence "$@" ;;
+    kill)
+      case $3 in '' | *[!A-Z0-9]*) answer 1 $sequence bad-request "no such signal"; return ;; esac
+      owns_slot "$1" "$2" && kill_slot $2 $3
+      answer $? $sequence gone "the command has ended"
+      ;;
+    free) owns_slot $sequence "$1" && free_slot $1 ;;
+    hostname) decode "$1" && hostname "$value"; answer $? $sequence failed "the host name was refused" ;;
+    seed) echo "$1" | base64 -d >/dev/urandom; answer $? $sequence failed "the seed was refused" ;;
+    clock) is_number "$1" && date -s "@$1"; answer $? $sequence failed "the clock was refused" ;;
+    term) decode "$1" && echo "$value" >$run/term; answer $? $sequence failed "the terminal name was refused" ;;
+    winsize)
+      read -r tty <$run/tty
+      is_number "$1" && is_number "$2" && stty -F /dev/$tty rows $1 cols $2
+      answer $? $sequence failed "the window size was refused"
+      ;;
+    sync) sync; answer 0 $sequence ;;
+    poweroff | reboot) answer 0 $sequence; /etc/twinmetal/power $verb ;;
+    *) answer 1 $sequence unknown "this agent does not know $verb" ;;
+  esac
+}
+
+load_modules
+has_console_device || exec sleep 2147483647
+until [ -c $ports/twinmetal.ctl ]; do
+  link_ports
+  [ -c $ports/twinmetal.ctl ] || usleep 10000
+done
+exec 3<>$ports/twinmetal.ctl
+for slot in 0 1 2 3; do
+  kill_slot $slot KILL
+  rm -rf $run/slot$slot
+done
+watch_power_button
+while :; do
+  if read -r line <&3; then
+    handle $line
+    line=
+  else
+    usleep 20000
+  fi
+done
+`;

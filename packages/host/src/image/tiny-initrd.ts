@@ -1,0 +1,81 @@
+/**
+ * The initial RAM file system of the tiny image: busybox, the guest scripts, and the virtio modules that the kernel
+ * does not have built in. Not compressed: at about 2.4 MB the guest is through with it sooner than with gzip.
+ */
+
+import { type CpioEntry, writeCpio } from "./cpio.ts";
+import { AGENT_SCRIPT, INIT_SCRIPT, POWER_SCRIPT, PROFILE_SCRIPT } from "./guest-scripts.ts";
+import type { LoadableModule, WantedModule } from "./kernel-modules.ts";
+
+/** The agent's console first; the power button (`stop` asks by ACPI) where the kernel has it as modules. */
+export const TINY_MODULES: readonly WantedModule[] = [
+  { name: "virtio_pci" },
+  { name: "virtio_console" },
+  { name: "virtio_rng" },
+  { name: "button", isOptional: true },
+  { name: "evdev", isOptional: true },
+];
+
+export interface TinyInitrdParts {
+  readonly kernelRelease: string;
+  readonly busybox: Uint8Array;
+  /** In load order. */
+  readonly modules: readonly LoadableModule[];
+}
+
+/** What /init needs before `busybox --install` has made the other links. */
+const EARLY_LINKS = ["sh", "mount", "mkdir", "ln", "hostname", "ifconfig"];
+
+const DIRECTORIES = [
+  "bin",
+  "dev",
+  "etc",
+  "etc/twinmetal",
+  "lib",
+  "lib/modules",
+  "proc",
+  "root",
+  "run",
+  "sbin",
+  "sys",
+  "tmp",
+  "usr",
+  "usr/bin",
+  "usr/sbin",
+];
+
+export function buildTinyInitrd(parts: TinyInitrdParts): Uint8Array {
+  const entries: CpioEntry[] = DIRECTORIES.map((path) => ({
+    type: "directory",
+    path,
+    mode: path === "root" ? 0o700 : 0o755,
+  }));
+  entries.push({ type: "character-device", path: "dev/console", major: 5, minor: 1 });
+  entries.push({ type: "file", path: "bin/busybox", data: parts.busybox, mode: 0o755 });
+  for (const name of EARLY_LINKS) entries.push({ type: "symlink", path: `bin/${name}`, target: "busybox" });
+  entries.push(
+    script("init", INIT_SCRIPT),
+    script("etc/twinmetal/agent", AGENT_SCRIPT),
+    script("etc/twinmetal/power", POWER_SCRIPT),
+    text("etc/profile", PROFILE_SCRIPT),
+    text(
+      "etc/motd",
+      `Twinmetal: Debian's kernel ${parts.kernelRelease} with busybox. Ctrl-] leaves; poweroff turns the machine off.\n`,
+    ),
+    text("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n"),
+    text("etc/group", "root:x:0:\n"),
+    text("etc/hosts", "127.0.0.1 localhost\n"),
+    text("etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n"),
+    text("lib/modules/load-order", parts.modules.map(({ name }) => `${name}.ko\n`).join("")),
+  );
+  for (const { name, data } of parts.modules) entries.push({ type: "file", path: `lib/modules/${name}.ko`, data });
+  return writeCpio(entries);
+}
+
+function text(path: string, content: string): CpioEntry {
+  return { type: "file", path, data: Buffer.from(content, "utf8") };
+}
+
+function script(path: string, content: string): CpioEntry {
+  return { type: "file", path, data: Buffer.from(content, "utf8"), mode: 0o755 };
+}
