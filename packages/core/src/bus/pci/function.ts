@@ -85,8 +85,8 @@ export class PciFunction {
   readonly identity: PciIdentity;
   readonly config: ConfigSpace = new ConfigSpace();
   readonly bars: PciBar[] = [];
-  /** Windows that are not BARs. */
-  readonly fixedWindows: PciWindow[] = [];
+  readonly #fixedWindows: PciWindow[] = [];
+  #configChanged: () => void = () => {};
   readonly #watched: WatchedCapability[] = [];
   #connection: PciConnection = UNPLUGGED;
   #msix: Msix | undefined;
@@ -177,6 +177,21 @@ export class PciFunction {
     return msix;
   }
 
+  /** Adds a window that is not a BAR: its place follows from registers of the function's own. */
+  addFixedWindow(window: PciWindow): void {
+    this.#fixedWindows.push(window);
+  }
+
+  /** Everything this function may decode, in order of precedence. */
+  get windows(): readonly PciWindow[] {
+    return [...this.#fixedWindows, ...this.bars];
+  }
+
+  /** Calls back after each change of configuration space: guest's write, reset, restore. One listener. */
+  onConfigChange(listener: () => void): void {
+    this.#configChanged = listener;
+  }
+
   addCapability(id: number, body: Uint8Array, options: CapabilityOptions = {}): Capability {
     const offset = this.config.addCapability(id, body, options.writable);
     const start = offset + 2;
@@ -201,6 +216,7 @@ export class PciFunction {
       if (offset < part.end && offset + size > part.start) part.afterWrite?.(offset - part.start, size);
     }
     this.#driveIntx();
+    this.#configChanged();
     if (this.#decodes() !== before) this.#connection.decodeChanged();
   }
 
@@ -211,16 +227,12 @@ export class PciFunction {
     this.#driveIntx();
   }
 
-  /** A fixed window has moved: for functions with decoders of their own. */
-  decodeChanged(): void {
-    this.#connection.decodeChanged();
-  }
-
   reset(): void {
     this.config.reset();
     this.#msix?.reset();
     this.#interrupt = false;
     this.#driveIntx();
+    this.#configChanged();
     this.#connection.decodeChanged();
   }
 
@@ -252,6 +264,7 @@ export class PciFunction {
       throw error;
     }
     this.#driveIntx();
+    this.#configChanged();
     this.#connection.decodeChanged();
   }
 
@@ -272,7 +285,7 @@ export class PciFunction {
   }
 
   #decodes(): string {
-    return this.bars.map((bar) => bar.base() ?? "").join();
+    return this.windows.map((window) => window.base() ?? "").join();
   }
 
   #msixChanged(): void {

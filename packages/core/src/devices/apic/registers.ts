@@ -65,11 +65,11 @@ export const ICR = {
 export const SHORTHAND = { NONE: 0, SELF: 1, ALL: 2, OTHERS: 3 } as const;
 
 /** Local vector table entries in register order, with the bits that software may write. */
-export const LVT_ENTRIES = [
+export const LVT_ENTRIES: readonly { readonly name: string; readonly offset: number; readonly writable: number }[] = [
   { name: "timer", offset: REGISTER.LVT_TIMER, writable: 0x7_00ff },
   { name: "thermal", offset: REGISTER.LVT_THERMAL, writable: 0x1_07ff },
   { name: "performance", offset: REGISTER.LVT_PERFORMANCE, writable: 0x1_07ff },
   { name: "lint0", offset: REGISTER.LVT_LINT0, writable: 0x1_a7ff },
   { name: "lint1", offset: REGISTER.LVT_LINT1, writable: 0x1_a7ff },
   { name: "error", offset: REGISTER.LVT_ERROR, writable: 0x1_00ff },
-] as const satisfies readonly { name: string; offset: number; writable: number }[];
+];
