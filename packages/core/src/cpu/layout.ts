@@ -1,0 +1,246 @@
+/**
+ * Where everything of a jit-engine machine lies in its WebAssembly memory: the vCPU's state block, the TLBs, the block
+ * cache, guest RAM. Offsets of fields count from the vCPU's base; addresses of tables are absolute.
+ *
+ * The state block stays below 64 KiB, so that a micro-op names a register by a 16-bit offset.
+ */
+import type { Field } from "../ir/builder.ts";
+
+const f = (offset: number, type: Field["type"], bits: number = type === "i32" ? 32 : type === "i64" ? 64 : 128): Field => ({ offset, type, bits });
+
+export const CPU_BASE = 0x1000;
+
+/** General registers, in encoding order: RAX RCX RDX RBX RSP RBP RSI RDI R8-R15. */
+export const GPR = 0x000;
+export const gpr = (index: number): Field => f(GPR + index * 8, "i64");
+export const [RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI] = [0, 1, 2, 3, 4, 5, 6, 7].map(gpr) as [Field, Field, Field, Field, Field, Field, Field, Field];
+export const R11: Field = gpr(11);
+
+/** Always zero: the base, index or segment that an operand does not have. */
+export const ZERO = 0x080;
+/** RIP at the start of the running block: the base of RIP-relative operands and relative branches. */
+export const BLOCK_RIP: Field = f(0x088, "i64");
+export const RIP: Field = f(0x090, "i64");
+
+/**
+ * Arithmetic flags, kept lazily in two words (cpu/flags.ts): the sign-extended result, and an auxiliary word:
+ * bit 31 CF, bit 30 CF xor OF, bit 3 AF, bits 8-15 xor-ed into the parity byte, bit 0 xor-ed into SF.
+ */
+export const FLAG_RESULT: Field = f(0x098, "i64");
+export const FLAG_AUX: Field = f(0x0a0, "i32");
+/** RFLAGS without the six arithmetic flags: bit 1 and TF IF DF IOPL NT RF VM AC VIF VIP ID. */
+export const SYSTEM_FLAGS: Field = f(0x0a4, "i32");
+
+/** Instructions left of the budget of `run`, those of the running block already taken off. */
+export const REMAINING: Field = f(0x0b0, "i32");
+/** Reasons to come out of a block, ATTENTION_*; zero while nothing is to do. */
+export const ATTENTION: Field = f(0x0b4, "i32");
+/** Retired instructions when REMAINING reaches 0. */
+export const RETIRED_END: Field = f(0x0b8, "i64");
+/** The TLB set in use: TLB_SUPERVISOR, TLB_USER or TLB_NONE. */
+export const TLB_CURRENT: Field = f(0x0c0, "i32");
+export const CPL: Field = f(0x0c4, "i32");
+/** Decoding mode: MODE_* bits. */
+export const MODE: Field = f(0x0c8, "i32");
+/** Linear page of the code being run (not page-aligned = none) and the host address of that page. */
+export const CODE_PAGE: Field = f(0x0d0, "i64");
+export const CODE_HOST: Field = f(0x0d8, "i32");
+/** The vector that is pending, its error code (-1 = none). */
+export const EXC_VECTOR: Field = f(0x0dc, "i32");
+export const EXC_ERROR: Field = f(0x0e0, "i32");
+/** INTR is asserted by the interrupt controller; NMI is pending. */
+export const INTR_PENDING: Field = f(0x0e4, "i32", 8);
+export const NMI_PENDING: Field = f(0x0e5, "i32", 8);
+export const NMI_MASKED: Field = f(0x0e6, "i32", 8);
+/** 0 none, 1 STI shadow, 2 MOV SS shadow, during the instruction after. */
+export const SHADOW: Field = f(0x0e7, "i32", 8);
+/** 1 while an instruction runs that began with TF set. */
+export const STEP_ARMED: Field = f(0x0e8, "i32", 8);
+export const HALTED: Field = f(0x0e9, "i32", 8);
+/** 1: an event delivery is under way; its faults combine into #DF. */
+export const DELIVERING: Field = f(0x0ea, "i32", 8);
+/** Result of `translate`: the host address or, if MMIO, the physical address. */
+export const XLATE_HOST: Field = f(0x0ec, "i32");
+export const XLATE_PHYS: Field = f(0x0f0, "i64");
+/** Entry flags of the last walk: bit 0 writable, 1 user, 2 executable, 3 global, 4 dirty, 5 large page. */
+export const XLATE_FLAGS: Field = f(0x0f8, "i32");
+/** What FPU and SSE instructions meet, from CR0 and CR4: bit 0 x87 #NM, bit 1 SSE #UD, bit 2 SSE #NM, bit 3 MMX #UD. */
+export const FPU_BLOCKED: Field = f(0x33c, "i32");
+/** Exit reason of `run` that an instruction asked for (EXIT_*). */
+export const EXIT_REASON: Field = f(0x340, "i32");
+/** A branch ring's next slot. */
+export const BRANCH_NEXT: Field = f(0x0fc, "i32");
+
+/** Segment registers: ES CS SS DS FS GS LDTR TR, 32 bytes each. */
+export const SEGMENTS = 0x100;
+export const [ES, CS, SS, DS, FS, GS, LDTR, TR] = [0, 1, 2, 3, 4, 5, 6, 7] as const;
+export const segSelector = (s: number): Field => f(SEGMENTS + s * 32, "i32", 16);
+/** Bits 40-55 of the descriptor; bit 16: unusable. */
+export const segAttributes = (s: number): Field => f(SEGMENTS + s * 32 + 4, "i32");
+export const segBase = (s: number): Field => f(SEGMENTS + s * 32 + 8, "i64");
+export const segLimit = (s: number): Field => f(SEGMENTS + s * 32 + 16, "i32");
+
+export const GDTR_BASE: Field = f(0x200, "i64");
+export const GDTR_LIMIT: Field = f(0x208, "i32");
+export const IDTR_BASE: Field = f(0x210, "i64");
+export const IDTR_LIMIT: Field = f(0x218, "i32");
+export const CR0: Field = f(0x220, "i64");
+export const CR2: Field = f(0x228, "i64");
+export const CR3: Field = f(0x230, "i64");
+export const CR4: Field = f(0x238, "i64");
+export const CR8: Field = f(0x240, "i64");
+export const XCR0: Field = f(0x248, "i64");
+/** DR0-DR3, DR6, DR7. */
+export const dr = (index: number): Field => f(0x250 + index * 8, "i64");
+export const DR6: Field = dr(4);
+export const DR7: Field = dr(5);
+
+export const EFER: Field = f(0x2a0, "i64");
+export const STAR: Field = f(0x2a8, "i64");
+export const LSTAR: Field = f(0x2b0, "i64");
+export const CSTAR: Field = f(0x2b8, "i64");
+export const SFMASK: Field = f(0x2c0, "i64");
+export const KERNEL_GS_BASE: Field = f(0x2c8, "i64");
+export const SYSENTER_CS: Field = f(0x2d0, "i64");
+export const SYSENTER_ESP: Field = f(0x2d8, "i64");
+export const SYSENTER_EIP: Field = f(0x2e0, "i64");
+export const PAT: Field = f(0x2e8, "i64");
+export const TSC_AUX: Field = f(0x2f0, "i64");
+
+/** Where RAM and its page tables lie (see MemoryMap): constant while the machine exists. */
+export const RAM_HOST: Field = f(0x328, "i32");
+export const RAM_BYTES: Field = f(0x32c, "i32");
+export const PAGE_LISTS: Field = f(0x330, "i32");
+export const PAGE_GRANULES: Field = f(0x334, "i32");
+
+/** A store that did not hit the TLB, between its probe and its commit: two parts (a page crossing) of RAM or MMIO. */
+export const PENDING_HOST: readonly [Field, Field] = [f(0x300, "i32"), f(0x304, "i32")];
+export const PENDING_BYTES: readonly [Field, Field] = [f(0x308, "i32"), f(0x30c, "i32")];
+export const PENDING_PHYS: readonly [Field, Field] = [f(0x310, "i64"), f(0x318, "i64")];
+
+export const XMM = 0x400;
+/** x87 registers R0-R7 by physical number, 16 bytes each, 80 bits used; MMX is their low half. */
+export const X87 = 0x500;
+export const FCW: Field = f(0x580, "i32", 16);
+/** Status word without TOP. */
+export const FSW: Field = f(0x582, "i32", 16);
+export const FTOP: Field = f(0x584, "i32", 8);
+/** Abridged tags: bit i set = register Ri in use. */
+export const FTAG: Field = f(0x585, "i32", 8);
+export const FOP: Field = f(0x586, "i32", 16);
+export const FIP: Field = f(0x588, "i64");
+export const FDP: Field = f(0x590, "i64");
+export const MXCSR: Field = f(0x598, "i32");
+
+/** Bytes of a load or store that is not a plain access to one RAM page. Offsets in the state block. */
+export const SCRATCH_READ = 0x600;
+export const SCRATCH_WRITE = 0x640;
+/** One micro-op, for the evaluator. */
+export const SCRATCH_UOP = 0x680;
+/** The last 32 branch targets. */
+export const BRANCH_RING = 0x700;
+export const BRANCH_RING_ENTRIES = 32;
+/** For results of routines that return more than one value. */
+export const result = (index: 0 | 1 | 2 | 3): Field => f(0x800 + index * 8, "i64");
+
+export const MODE_64 = 1;
+/** CS.D of legacy and compatibility code. */
+export const MODE_32 = 2;
+/** SS.B of legacy and compatibility code: stack addresses are 32 bits. */
+export const MODE_STACK32 = 4;
+export const MODE_PROTECTED = 8;
+/** One instruction a block: single step, budget's end, interrupt shadow. */
+export const MODE_SINGLE = 16;
+
+export const ATTENTION_CODE = 1;
+export const ATTENTION_KICK = 2;
+export const ATTENTION_EVENT = 4;
+export const ATTENTION_TRAP = 8;
+
+/** A TLB entry: linear page numbers for which the access hits, and what to add to an address (mod 2^32) for the host's. */
+export const TLB_ENTRIES = 4096;
+export const TLB_READ = 0;
+export const TLB_WRITE = 8;
+export const TLB_EXECUTE = 16;
+export const TLB_ADDEND = 24;
+export const TLB_ENTRY_BYTES = 32;
+export const TLB_SET_BYTES: number = TLB_ENTRIES * TLB_ENTRY_BYTES;
+export const TLB_SUPERVISOR = 0x20000;
+export const TLB_USER = 0x40000;
+/** Never hits: every access takes the slow path (alignment checks, data breakpoints). */
+export const TLB_NONE = 0x60000;
+/** Addresses of the entries filled since the last flush: not global, then global; a count and up to 4095 addresses each. */
+export const TLB_LOG = 0x80000;
+export const TLB_LOG_GLOBAL = 0x84000;
+export const TLB_LOG_ENTRIES = 4095;
+/** One bit for each 2 MiB of linear space (modulo 4096): entries there came from a large page. */
+export const TLB_LARGE = 0x88000;
+
+/** A page of all ones: what code outside RAM reads as. */
+export const ONES_PAGE = 0x90000;
+
+/** Block look-up: 64 Ki entries of {tag: host address | mode << 32, block address}. */
+export const BLOCK_HASH = 0x100000;
+export const BLOCK_HASH_BITS = 16;
+export const ARENA = 0x200000;
+export const ARENA_BYTES = 0x1800000;
+export const PAGE_TABLES: number = ARENA + ARENA_BYTES;
+
+/** A block: header, then its micro-ops. */
+export const BLOCK_HEADER_BYTES = 32;
+export const BLOCK_COUNT = 0;
+/** Page-list link: the next block of the same physical page. */
+export const BLOCK_NEXT = 4;
+export const BLOCK_SLOT = 8;
+/** Host address of the second page of a block that is one page-crossing instruction; 0 = none. */
+export const BLOCK_SECOND = 12;
+/** The block that a page-list entry stands for: itself, or the crossing block that reaches into this page. */
+export const BLOCK_ALIAS = 16;
+
+export const UOP_BYTES = 32;
+export const UOP_HANDLER = 0;
+/** Segment register number of the memory operand. */
+export const UOP_SEGMENT = 2;
+/** Bits 0-1 scale, 2: 32-bit address, 3: 16-bit address, 4: legacy segmentation. */
+export const UOP_ADDRESS = 3;
+export const UOP_OPERAND = 4;
+export const UOP_BASE = 10;
+export const UOP_INDEX = 12;
+export const UOP_SEGMENT_BASE = 14;
+export const UOP_DISPLACEMENT = 16;
+/** Start of the instruction, counted from the block's. */
+export const UOP_START = 20;
+/** Instructions of the block after this one. */
+export const UOP_LEFT = 22;
+export const UOP_LENGTH = 23;
+export const UOP_IMMEDIATE = 24;
+
+export const ADDRESS_32 = 4;
+export const ADDRESS_16 = 8;
+export const ADDRESS_LEGACY = 16;
+
+/** What `run` answers. */
+export const EXIT_BUDGET = 1;
+export const EXIT_HALT = 2;
+export const EXIT_INTERRUPT = 3;
+export const EXIT_KICK = 4;
+export const EXIT_SHUTDOWN = 5;
+export const EXIT_DEBUG = 6;
+
+export interface MemoryMap {
+  /** Absolute addresses: list heads (i32) and code granules (i64) of each RAM page; RAM itself. */
+  readonly pageLists: number;
+  readonly pageGranules: number;
+  readonly ram: number;
+  readonly ramBytes: number;
+  readonly wasmPages: number;
+}
+
+/** `ramBytes`: a multiple of 4096, at most 3 GiB. */
+export function memoryMap(ramBytes: number): MemoryMap {
+  const pages = ramBytes / 4096;
+  const pageLists = PAGE_TABLES;
+  const pageGranules = pageLists + pages * 4 + (pages % 2) * 4;
+  const ram = Math.ceil((pageGranules + pages * 8) / 0x200000) * 0x200000;
+  return { pageLists, pageGranules, ram, ramBytes, wasmPages: Math.ceil((ram + ramBytes) / 65536) };
+}

@@ -1,0 +1,289 @@
+/**
+ * The core module of a machine on the jit engine: its memory, the compiled routines, and the host's side of them
+ * (decoding blocks, device accesses).
+ */
+import { codeWritten } from "../cpu/code-cache.ts";
+import { deliverException, deliverInterrupt } from "../cpu/exceptions.ts";
+import { readFlags, writeArithmeticFlags } from "../cpu/flags.ts";
+import * as L from "../cpu/layout.ts";
+import { flushTlbAll, protectPage } from "../cpu/paging.ts";
+import { updateEvents, updateMode } from "../cpu/segments.ts";
+import { type CodeSize, encodeMicroOp } from "../isa/decoder.ts";
+import { type HandlerSet, makeHandlers } from "../isa/handlers.ts";
+import "../isa/records/index.ts";
+import { compileModule } from "../ir/compile.ts";
+import { makeRun } from "./dispatcher.ts";
+
+/** What the core module calls in the host. Values travel through memory at `at`. */
+export interface CoreHost {
+  mmioRead(gpa: number, bytes: number, at: number): void;
+  mmioWrite(gpa: number, bytes: number, at: number): void;
+  portRead(port: number, bytes: number): number;
+  portWrite(port: number, bytes: number, value: number): void;
+  /** MSR outside the state block; value through the first result field. 0 = done, 1 = #GP. */
+  readMsr(index: number): number;
+  writeMsr(index: number): number;
+  readTsc(retired: bigint): bigint;
+  cpuid(): void;
+}
+
+export interface CoreExports {
+  run(budget: number): number;
+  deliver_interrupt(vector: number): number;
+  deliver_exception(): number;
+  update_mode(): void;
+  update_events(): void;
+  flush_tlb_all(): void;
+  read_flags(): number;
+  write_arithmetic_flags(image: number): void;
+  code_written(host: number, bytes: number): void;
+  protect_page(host: number): void;
+}
+
+const MAX_BLOCK_INSTRUCTIONS = 32;
+
+let sharedHandlers: HandlerSet | undefined;
+const modules = new Map<boolean, WebAssembly.Module>();
+
+export function handlerSet(): HandlerSet {
+  sharedHandlers ??= makeHandlers();
+  return sharedHandlers;
+}
+
+/** The routines that the host calls, by export name. */
+export function coreExports(handlers: HandlerSet): Parameters<typeof compileModule>[0]["exports"] {
+  return {
+    run: makeRun(handlers),
+    deliver_interrupt: deliverInterrupt,
+    deliver_exception: deliverException,
+    update_mode: updateMode,
+    update_events: updateEvents,
+    flush_tlb_all: flushTlbAll,
+    read_flags: readFlags,
+    write_arithmetic_flags: writeArithmeticFlags,
+    code_written: codeWritten,
+    protect_page: protectPage,
+  };
+}
+
+export function coreModuleBytes(sharedMemory: boolean): Uint8Array<ArrayBuffer> {
+  const handlers = handlerSet();
+  return compileModule({
+    cpuBase: L.CPU_BASE,
+    sharedMemory,
+    exports: coreExports(handlers),
+    table: handlers.table.map((h) => h.routine),
+  });
+}
+
+function coreModule(sharedMemory: boolean): WebAssembly.Module {
+  const known = modules.get(sharedMemory);
+  if (known) return known;
+  const made = new WebAssembly.Module(coreModuleBytes(sharedMemory));
+  modules.set(sharedMemory, made);
+  return made;
+}
+
+/** Decodes guest code into blocks of micro-ops (layout: cpu/layout.ts) in a machine's memory. */
+export class BlockDecoder {
+  readonly #handlers: HandlerSet;
+  readonly #bytes: Uint8Array;
+  readonly #view: DataView;
+  readonly #map: L.MemoryMap;
+  #protect: (page: number) => void = () => {};
+  #next: number = L.ARENA;
+  /** How often the arena was full and everything was dropped. */
+  flushes = 0;
+  blocks = 0;
+
+  constructor(handlers: HandlerSet, buffer: ArrayBufferLike, map: L.MemoryMap) {
+    this.#handlers = handlers;
+    this.#bytes = new Uint8Array(buffer);
+    this.#view = new DataView(buffer);
+    this.#map = map;
+  }
+
+  onProtect(protect: (page: number) => void): void {
+    this.#protect = protect;
+  }
+
+  /** Drops all blocks. */
+  flush(): void {
+    this.#next = L.ARENA;
+    this.flushes++;
+    this.#bytes.fill(0xff, L.BLOCK_HASH, L.BLOCK_HASH + (16 << L.BLOCK_HASH_BITS));
+    this.#bytes.fill(0, this.#map.pageLists, this.#map.ram);
+  }
+
+  static codeSize(mode: number): CodeSize {
+    return mode & L.MODE_64 ? 64 : mode & L.MODE_32 ? 32 : 16;
+  }
+
+  decodeBlock(hostSigned: number, mode: number): number {
+    const host = hostSigned >>> 0;
+    const pageEnd = (host & ~0xfff) + 4096;
+    const block = this.#open();
+    const { decoder } = this.#handlers;
+    const size = BlockDecoder.codeSize(mode);
+    const limit = mode & L.MODE_SINGLE ? 1 : MAX_BLOCK_INSTRUCTIONS;
+    let at = host >>> 0;
+    let count = 0;
+    let ended = false;
+    while (count < limit && !ended) {
+      const status = decoder.decode(this.#bytes, at, pageEnd, size);
+      if (status === "short") {
+        if (count === 0) return 0;
+        break;
+      }
+      ended = this.#place(block, count, at - host, status);
+      count++;
+      at += decoder.length;
+    }
+    if (!ended) {
+      this.#pseudo(block, count, this.#handlers.end, at - host, 0);
+      return this.#close(block, host, mode, count, at - host, 0, count + 1);
+    }
+    return this.#close(block, host, mode, count, at - host, 0, count);
+  }
+
+  /** One instruction whose bytes go on at the host address `second` of another page. */
+  decodeCrossing(hostSigned: number, mode: number, secondSigned: number): number {
+    const host = hostSigned >>> 0;
+    const second = secondSigned >>> 0;
+    const block = this.#open();
+    const first = 4096 - (host & 0xfff);
+    const bytes = new Uint8Array(32);
+    bytes.set(this.#bytes.subarray(host, host + first));
+    bytes.set(this.#bytes.subarray(second, second + 15), first);
+    const status = this.#handlers.decoder.decode(bytes, 0, 15 + 1, BlockDecoder.codeSize(mode));
+    const ended = this.#place(block, 0, 0, status);
+    const length = this.#handlers.decoder.length;
+    if (!ended) this.#pseudo(block, 1, this.#handlers.end, length, 0);
+    this.#cover(second & ~0xfff, second & 0xfff, Math.max(1, length - first));
+    return this.#close(block, host, mode, 1, first, second, ended ? 1 : 2);
+  }
+
+  #open(): number {
+    const most = L.BLOCK_HEADER_BYTES + (MAX_BLOCK_INSTRUCTIONS + 1) * L.UOP_BYTES;
+    if (this.#next + most > L.ARENA + L.ARENA_BYTES) this.flush();
+    return this.#next;
+  }
+
+  /** Writes micro-op number `count`; true if it ends the block. */
+  #place(block: number, count: number, start: number, status: string): boolean {
+    const { decoder } = this.#handlers;
+    if (status !== "ok") {
+      this.#pseudo(block, count, status === "long" ? this.#handlers.tooLong : this.#handlers.undefined, start, decoder.length);
+      return true;
+    }
+    encodeMicroOp(decoder, this.#view, block + L.BLOCK_HEADER_BYTES + count * L.UOP_BYTES, start, 0);
+    return decoder.form?.record.ends ?? false;
+  }
+
+  #pseudo(block: number, count: number, handler: number, start: number, length: number): void {
+    const at = block + L.BLOCK_HEADER_BYTES + count * L.UOP_BYTES;
+    this.#bytes.fill(0, at, at + L.UOP_BYTES);
+    this.#view.setUint16(at + L.UOP_HANDLER, handler, true);
+    this.#view.setUint16(at + L.UOP_START, start, true);
+    this.#view.setUint8(at + L.UOP_LENGTH, length);
+  }
+
+  #close(block: number, host: number, mode: number, count: number, bytes: number, second: number, slots: number): number {
+    const v = this.#view;
+    for (let i = 0; i < count; i++) v.setUint8(block + L.BLOCK_HEADER_BYTES + i * L.UOP_BYTES + L.UOP_LEFT, count - 1 - i);
+    const key = (host ^ (host >>> 13) ^ (mode << 11)) & ((1 << L.BLOCK_HASH_BITS) - 1);
+    const slot = L.BLOCK_HASH + key * 16;
+    v.setInt32(block + L.BLOCK_COUNT, count, true);
+    v.setInt32(block + L.BLOCK_SLOT, slot, true);
+    v.setInt32(block + L.BLOCK_SECOND, second, true);
+    v.setInt32(slot, host, true);
+    v.setInt32(slot + 4, mode, true);
+    v.setInt32(slot + 8, block, true);
+    this.#next = block + L.BLOCK_HEADER_BYTES + slots * L.UOP_BYTES;
+    this.#cover(host & ~0xfff, host & 0xfff, bytes);
+    this.#link(block, host);
+    if (second) this.#link(block, second, true);
+    this.blocks++;
+    return block;
+  }
+
+  /** Marks the granules of code and takes the page's write permission away. */
+  #cover(pageSigned: number, offset: number, bytes: number): void {
+    const page = pageSigned >>> 0;
+    const index = (page - this.#map.ram) / 4096;
+    if (index < 0 || index >= this.#map.ramBytes / 4096) return;
+    const at = this.#map.pageGranules + index * 8;
+    const before = this.#view.getBigUint64(at, true);
+    const first = offset >> 6;
+    const last = Math.min(4095, offset + bytes - 1) >> 6;
+    let mask = 0n;
+    for (let g = first; g <= last; g++) mask |= 1n << BigInt(g);
+    this.#view.setBigUint64(at, before | mask, true);
+    if (before === 0n) this.#protect(page);
+  }
+
+  #link(block: number, host: number, second = false): void {
+    const index = ((host >>> 12) - (this.#map.ram >>> 12)) | 0;
+    if (index < 0 || index >= this.#map.ramBytes / 4096) return;
+    const at = this.#map.pageLists + index * 4;
+    // A crossing block is in one list only; the second page's list gets a stub of its own.
+    let entry = block;
+    if (second) {
+      entry = this.#next;
+      this.#bytes.fill(0, entry, entry + L.BLOCK_HEADER_BYTES);
+      this.#view.setInt32(entry + L.BLOCK_SLOT, this.#view.getInt32(block + L.BLOCK_SLOT, true), true);
+      this.#view.setInt32(entry + L.BLOCK_ALIAS, block, true);
+      this.#next += L.BLOCK_HEADER_BYTES;
+    } else this.#view.setInt32(entry + L.BLOCK_ALIAS, block, true);
+    this.#view.setInt32(entry + L.BLOCK_NEXT, this.#view.getInt32(at, true), true);
+    this.#view.setInt32(at, entry, true);
+  }
+}
+
+export interface Core {
+  readonly memory: WebAssembly.Memory;
+  readonly map: L.MemoryMap;
+  readonly exports: CoreExports;
+  readonly view: DataView;
+  readonly decoder: BlockDecoder;
+}
+
+/** Makes a machine's memory and core. `shared` needs cross-origin isolation in browsers. */
+export function createCore(ramBytes: number, host: CoreHost, shared: boolean): Core {
+  const map = L.memoryMap(ramBytes);
+  const memory = new WebAssembly.Memory({ initial: map.wasmPages, maximum: map.wasmPages, shared });
+  const view = new DataView(memory.buffer);
+  const decoder = new BlockDecoder(handlerSet(), memory.buffer, map);
+  const instance = new WebAssembly.Instance(coreModule(shared), {
+    env: {
+      memory,
+      decode_block: (at: number, mode: number) => decoder.decodeBlock(at, mode),
+      decode_crossing: (at: number, mode: number, second: number) => decoder.decodeCrossing(at, mode, second),
+      mmio_read: (gpa: number, bytes: number, at: number) => host.mmioRead(gpa, bytes, at),
+      mmio_write: (gpa: number, bytes: number, at: number) => host.mmioWrite(gpa, bytes, at),
+      port_read: (port: number, bytes: number) => host.portRead(port, bytes),
+      port_write: (port: number, bytes: number, value: number) => host.portWrite(port, bytes, value >>> 0),
+      read_msr: (index: number) => host.readMsr(index >>> 0),
+      write_msr: (index: number) => host.writeMsr(index >>> 0),
+      read_tsc: (retired: bigint) => host.readTsc(retired),
+      cpuid: () => host.cpuid(),
+    },
+  });
+  const exports = instance.exports as unknown as CoreExports;
+  decoder.onProtect((page) => exports.protect_page(page));
+  prepareMemory(view, map);
+  return { memory, map, exports, view, decoder };
+}
+
+/** The tables of a fresh machine: everything misses. */
+export function prepareMemory(view: DataView, map: L.MemoryMap): void {
+  const bytes = new Uint8Array(view.buffer);
+  bytes.fill(0xff, L.TLB_SUPERVISOR, L.TLB_NONE + L.TLB_SET_BYTES);
+  bytes.fill(0xff, L.BLOCK_HASH, L.BLOCK_HASH + (16 << L.BLOCK_HASH_BITS));
+  bytes.fill(0xff, L.ONES_PAGE, L.ONES_PAGE + 4096);
+  const put = (field: { offset: number }, value: number): void => view.setInt32(L.CPU_BASE + field.offset, value, true);
+  put(L.RAM_HOST, map.ram);
+  put(L.RAM_BYTES, map.ramBytes);
+  put(L.PAGE_LISTS, map.pageLists);
+  put(L.PAGE_GRANULES, map.pageGranules);
+}

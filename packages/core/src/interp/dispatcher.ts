@@ -1,0 +1,275 @@
+/**
+ * The interpreter's run loop, as a routine: finds blocks of decoded micro-ops and runs them, hot handlers in line, the
+ * others through the function table; delivers exceptions; comes out when the budget is spent or something wants
+ * attention.
+ *
+ * Counting (docs/architecture.md, "Counting"): each retired instruction counts one, and so does each delivery of an
+ * exception in place of the instruction that raised it. A block's instructions are taken off the budget before the
+ * block; a block longer than what is left runs one instruction at a time.
+ */
+import { decodeBlock, decodeCrossing, hashSlot } from "../cpu/code-cache.ts";
+import { deliverException, deliverInterrupt } from "../cpu/exceptions.ts";
+import * as L from "../cpu/layout.ts";
+import { fillTlb, PF_I, PF_U, tlbEntry, translate, XLATE_RAM } from "../cpu/paging.ts";
+import { EXC_DB, EXC_GP, EXC_NMI, raise } from "../cpu/raise.ts";
+import { updateEvents } from "../cpu/segments.ts";
+import { RF_IF, RF_RF, RF_TF } from "../cpu/flags.ts";
+import { buildHandler, type HandlerSet } from "../isa/handlers.ts";
+import { BRANCH, FAULT, LEAVE, NEXT } from "../isa/semantics.ts";
+import { type Builder, type Expr, i32, i64, select } from "../ir/builder.ts";
+import { type Routine, routine } from "../ir/routine.ts";
+
+/** Host address of the byte at a linear code address, through the TLB's execute tag. 0 = a fault is pending. */
+export const fetchAddress: Routine = routine("fetch_address", ["i64"], "i32", (b, linear) => {
+  b.if(linear.shl(16).shrS(16).ne(linear), () => {
+    raise(b, EXC_GP, 0);
+    b.return(0);
+  });
+  const entry = b.keep(tlbEntry(b.get(L.TLB_CURRENT), linear));
+  b.if(b.load("i64.load", "host", entry, L.TLB_EXECUTE).eq(linear.shrU(12)), () => b.return(linear.lo32().add(b.load("i32.load", "host", entry, L.TLB_ADDEND))));
+  const user = select(b.get(L.CPL).eq(3), i32(PF_U), i32(0));
+  const kind = b.call(translate, linear, user.or(PF_I));
+  b.if(kind.eqz(), () => b.return(0));
+  // Code outside RAM reads as all ones: the address of a page of them.
+  b.if(kind.ne(XLATE_RAM), () => b.return(i32(L.ONES_PAGE).or(linear.lo32().and(0xfff))));
+  b.call(fillTlb, linear);
+  b.return(b.get(L.XLATE_HOST));
+});
+
+/**
+ * What to do between two blocks when ATTENTION is set: 0 = go on, 1 = go on with a single instruction, else leave with
+ * EXIT_* + 1.
+ */
+const attend: Routine = routine("attend", [], "i32", (b) => {
+  const shadow = b.get(L.SHADOW);
+  b.put(L.SHADOW, 0);
+  b.put(L.ATTENTION, b.get(L.ATTENTION).and(~L.ATTENTION_CODE));
+  b.if(b.get(L.ATTENTION).and(L.ATTENTION_KICK), () => {
+    b.put(L.ATTENTION, b.get(L.ATTENTION).and(~L.ATTENTION_KICK));
+    b.put(L.SHADOW, shadow);
+    b.if(shadow, () => b.put(L.ATTENTION, b.get(L.ATTENTION).or(L.ATTENTION_CODE)));
+    b.return(L.EXIT_KICK + 1);
+  });
+  const single = b.variable(i32(0));
+  // Single step: a trap after an instruction that began with TF set. MOV SS and POP SS hold it back.
+  b.if(b.get(L.STEP_ARMED).and(shadow.ne(2)), () => {
+    b.put(L.STEP_ARMED, 0);
+    b.put(L.DR6, b.get(L.DR6).or(0x4000));
+    raise(b, EXC_DB);
+    b.if(b.call(deliverException), () => b.return(L.EXIT_SHUTDOWN + 1));
+    b.put(L.REMAINING, b.get(L.REMAINING).sub(1));
+    b.call(updateEvents);
+    b.return(0);
+  });
+  b.if(shadow.eqz(), () => {
+    const codeBreak = b.call(codeBreakpoint);
+    b.if(codeBreak, () => {
+      b.if(b.call(deliverException), () => b.return(L.EXIT_SHUTDOWN + 1));
+      b.put(L.REMAINING, b.get(L.REMAINING).sub(1));
+      b.return(0);
+    });
+    b.if(b.get(L.NMI_PENDING).and(b.get(L.NMI_MASKED).eqz()), () => {
+      b.put(L.NMI_PENDING, 0);
+      b.put(L.NMI_MASKED, 1);
+      b.if(b.call(deliverInterrupt, EXC_NMI), () => b.return(L.EXIT_SHUTDOWN + 1));
+      b.call(updateEvents);
+      b.return(0);
+    });
+    b.if(b.get(L.INTR_PENDING).and(b.get(L.SYSTEM_FLAGS).and(RF_IF).nez()), () => b.return(L.EXIT_INTERRUPT + 1));
+  }, () => single.set(i32(1)));
+  b.if(b.get(L.SYSTEM_FLAGS).and(RF_TF), () => {
+    b.put(L.STEP_ARMED, 1);
+    single.set(i32(1));
+  });
+  b.if(b.get(L.DR7).and(0xff).nez(), () => single.set(i32(1)));
+  b.call(updateEvents);
+  b.return(single.get());
+});
+
+/** An enabled instruction breakpoint (DR7, SDM vol. 3, 17.2.4) at RIP: #DB is pending. RF suppresses it for one instruction. */
+const codeBreakpoint: Routine = routine("code_breakpoint", [], "i32", (b) => {
+  const dr7 = b.get(L.DR7);
+  b.if(dr7.and(0xff).eqz(), () => b.return(0));
+  const flags = b.get(L.SYSTEM_FLAGS);
+  b.if(flags.and(RF_RF), () => {
+    b.put(L.SYSTEM_FLAGS, flags.and(~RF_RF));
+    b.return(0);
+  });
+  const linear = b.keep(b.get(L.RIP).add(b.get(L.segBase(L.CS))));
+  const hits = b.variable(i64(0));
+  for (let i = 0; i < 4; i++) {
+    const enabled = dr7.shrU(2 * i).and(3).nez().and(dr7.shrU(16 + 4 * i).and(15).eqz());
+    b.if(enabled.and(b.get(L.dr(i)).eq(linear)), () => hits.set(hits.get().or(1 << i)));
+  }
+  b.if(hits.get().eqz(), () => b.return(0));
+  b.put(L.DR6, b.get(L.DR6).and(-16).or(hits.get()));
+  raise(b, EXC_DB);
+  b.return(1);
+});
+
+/** Finds or decodes the block at a host address. 0 = a fault is pending. */
+const findBlock: Routine = routine("find_block", ["i32", "i32", "i64"], "i32", (b, host, mode, linear) => {
+  const made = b.call(decodeBlock, host, mode);
+  b.if(made.nez(), () => b.return(made));
+  const second = b.call(fetchAddress, linear.and(-4096).add(4096));
+  b.if(second.eqz(), () => b.return(0));
+  b.return(b.call(decodeCrossing, host, mode, second));
+});
+
+/** run(budget) -> EXIT_*. */
+export function makeRun(handlers: HandlerSet): Routine {
+  return routine("run", ["i32"], "i32", (b, budget) => {
+    b.put(L.RETIRED_END, b.get(L.RETIRED_END).sub(b.get(L.REMAINING).s64()).add(budget.s64()));
+    b.put(L.REMAINING, budget);
+    const up = b.variable(i32(0));
+    const block = b.variable(i32(0));
+    b.loop((nextBlock) => {
+      const single = b.variable(i32(0));
+      b.if(
+        b.get(L.ATTENTION),
+        () => {
+          const what = b.call(attend);
+          b.if(what.gtU(1), () => b.return(what.sub(1)));
+          single.set(what.shl(4));
+        },
+        undefined,
+        false,
+      );
+      b.if(b.get(L.REMAINING).leS(0), () => b.return(L.EXIT_BUDGET), undefined, false);
+
+      b.block((found) => {
+        const rip = b.get(L.RIP);
+        const linear = b.keep(rip.add(b.get(L.segBase(L.CS))));
+        const ring = b.get(L.BRANCH_NEXT);
+        b.store("i64.store", "cpu", ring, rip, L.BRANCH_RING);
+        b.put(L.BRANCH_NEXT, ring.add(8).and(L.BRANCH_RING_ENTRIES * 8 - 1));
+        b.put(L.BLOCK_RIP, rip);
+        b.if(
+          linear.and(-4096).ne(b.get(L.CODE_PAGE)),
+          () => {
+            const host = b.call(fetchAddress, linear);
+            b.if(host.eqz(), () => {
+              fault(b, 0, nextBlock);
+            });
+            b.put(L.CODE_PAGE, linear.and(-4096));
+            b.put(L.CODE_HOST, host.and(-4096));
+          },
+          undefined,
+          false,
+        );
+        const host = b.keep(b.get(L.CODE_HOST).or(linear.lo32().and(0xfff)));
+        const find = (mode: Expr): void => {
+          const m = b.keep(mode);
+          const slot = b.keep(hashSlot(host, m));
+          b.if(
+            b.load("i64.load", "host", slot).eq(host.u64().or(m.u64().shl(32))),
+            () => block.set(b.load("i32.load", "host", slot, 8)),
+            () => {
+              block.set(b.call(findBlock, host, m, linear));
+              b.if(block.get().eqz(), () => fault(b, 0, nextBlock));
+            },
+            true,
+          );
+        };
+        find(b.get(L.MODE).or(single.get()));
+        const second = b.load("i32.load", "host", block.get(), L.BLOCK_SECOND);
+        b.if(
+          second.nez(),
+          () => {
+            // One instruction across two pages: the second page's mapping is not part of the key.
+            const now = b.call(fetchAddress, linear.and(-4096).add(4096));
+            b.if(now.eqz(), () => fault(b, 0, nextBlock));
+            b.if(now.ne(second), () => {
+              block.set(b.call(decodeCrossing, host, b.get(L.MODE).or(single.get()), now));
+            });
+          },
+          undefined,
+          false,
+        );
+        const left = b.keep(b.get(L.REMAINING).sub(b.load("i32.load", "host", block.get(), L.BLOCK_COUNT)));
+        b.if(
+          left.geS(0),
+          () => {
+            b.put(L.REMAINING, left);
+            b.br(found);
+          },
+          undefined,
+          true,
+        );
+        // Near the budget's end: one instruction.
+        single.set(i32(L.MODE_SINGLE));
+        find(b.get(L.MODE).or(L.MODE_SINGLE));
+        b.put(L.REMAINING, b.get(L.REMAINING).sub(1));
+      });
+
+      up.set(block.get().add(L.BLOCK_HEADER_BYTES));
+      b.block((leaveEarly) => {
+        b.loop((dispatch) => {
+          b.block((checked) => {
+            const index = b.load("i32.load16_u", "host", up.get(), L.UOP_HANDLER);
+            const ends = (code: number): void => {
+              if (code === NEXT) b.br(checked);
+              else if (code === FAULT) fault(b, up.get(), nextBlock);
+              else if (code === BRANCH) b.br(nextBlock);
+              else b.return(b.get(L.EXIT_REASON));
+            };
+            const cases = handlers.hot.map((handler) => () => {
+              // The micro-op's address does not change while a handler runs.
+              const at = b.keep(up.get());
+              buildHandler(b, handler, at, { leave: ends, inlineAccess: true, plainAddress: true });
+              if (handler.record.ends) b.br(nextBlock);
+              else if (handler.shape.operands.some((o) => o.kind === "m") && handler.record.name !== "lea") b.br(checked);
+              else {
+                up.set(at.add(L.UOP_BYTES));
+                b.br(dispatch);
+              }
+            });
+            b.switch(index, cases, () => {
+              const at = b.keep(up.get());
+              const code = b.callTable(index.sub(handlers.hot.length), at);
+              b.if(code.eqz(), () => b.br(checked));
+              b.br(nextBlock, code.eq(BRANCH));
+              b.if(code.eq(LEAVE), () => b.return(b.get(L.EXIT_REASON)));
+              fault(b, at, nextBlock);
+            });
+          });
+          // An access may have changed code or raised an interrupt: then the block ends here.
+          b.br(leaveEarly, b.get(L.ATTENTION).nez());
+          up.set(up.get().add(L.UOP_BYTES));
+          b.br(dispatch);
+        });
+      });
+      const at = b.keep(up.get());
+      b.put(L.RIP, wrap(b, b.get(L.BLOCK_RIP).add(b.load("i64.load16_u", "host", at, L.UOP_START)).add(b.load("i64.load8_u", "host", at, L.UOP_LENGTH))));
+      b.put(L.REMAINING, b.get(L.REMAINING).add(b.load("i32.load8_u", "host", at, L.UOP_LEFT)));
+      b.br(nextBlock);
+    });
+    b.return(L.EXIT_BUDGET);
+  });
+
+  function wrap(b: Builder, rip: Expr): Expr {
+    const full = b.keep(rip);
+    return select(b.get(L.MODE).and(L.MODE_64), full, full.and(0xffffffffn));
+  }
+  /** Delivers the pending exception of the micro-op at `at` (0: of the fetch at RIP) and goes on with its handler. */
+  function fault(b: Builder, at: Expr | number, nextBlock: Parameters<Builder["br"]>[0]): void {
+    if (typeof at === "number") b.call(fetchFault);
+    else b.call(instructionFault, at);
+    b.if(b.call(deliverException), () => b.return(L.EXIT_SHUTDOWN));
+    b.br(nextBlock);
+  }
+}
+
+/** A delivery counts one instruction; none of the block had been taken off. */
+const fetchFault: Routine = routine("fetch_fault", [], undefined, (b) => {
+  b.put(L.REMAINING, b.get(L.REMAINING).sub(1));
+  b.put(L.STEP_ARMED, 0);
+});
+
+/** RIP back to the instruction that faulted; the rest of the block is given back to the budget. */
+const instructionFault: Routine = routine("instruction_fault", ["i32"], undefined, (b, at) => {
+  const rip = b.keep(b.get(L.BLOCK_RIP).add(b.load("i64.load16_u", "host", at, L.UOP_START)));
+  b.put(L.RIP, select(b.get(L.MODE).and(L.MODE_64), rip, rip.and(0xffffffffn)));
+  b.put(L.REMAINING, b.get(L.REMAINING).add(b.load("i32.load8_u", "host", at, L.UOP_LEFT)));
+  b.put(L.STEP_ARMED, 0);
+});

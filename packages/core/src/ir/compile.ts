@@ -1,0 +1,431 @@
+/**
+ * From the intermediate language to a WebAssembly module. No optimiser of its own: the host's compiler has one. Locals
+ * are reused as soon as their statement list ends, so that a function of many parts stays cheap to compile.
+ *
+ * `likely` on an `if` becomes an entry of the `metadata.code.branch_hint` section (WebAssembly branch hinting proposal).
+ */
+import { OPS } from "./ops.ts";
+import type { Routine } from "./routine.ts";
+import { IrError, type Label, type Local, type Node, type Statement, type ValueType } from "./types.ts";
+import { WasmWriter } from "./wasm-writer.ts";
+
+const TYPE_CODE: Readonly<Record<ValueType, number>> = { i32: 0x7f, i64: 0x7e, f32: 0x7d, f64: 0x7c, v128: 0x7b };
+
+export interface ModuleSpec {
+  /** Where the vCPU's state block starts in memory. */
+  readonly cpuBase: number;
+  readonly sharedMemory: boolean;
+  readonly exports: Readonly<Record<string, Routine>>;
+  /** Function table for `callTable`, in order. All have the type of the first. */
+  readonly table: readonly Routine[];
+}
+
+interface FunctionHint {
+  readonly offset: number;
+  readonly likely: boolean;
+}
+
+class FunctionEmitter {
+  readonly out = new WasmWriter();
+  readonly hints: FunctionHint[] = [];
+  readonly #localTypes: ValueType[] = [];
+  readonly #free: Record<ValueType, number[]> = { i32: [], i64: [], f32: [], f64: [], v128: [] };
+  readonly #index = new Map<Local, number>();
+  readonly #labels: (Label | undefined)[] = [];
+  readonly #module: ModuleEmitter;
+  readonly #paramCount: number;
+
+  constructor(module: ModuleEmitter, params: readonly Local[]) {
+    this.#module = module;
+    this.#paramCount = params.length;
+    for (const [i, p] of params.entries()) this.#index.set(p, i);
+  }
+
+  /** The function's body, local declarations first; hint offsets count from its start. */
+  finish(): WasmWriter {
+    const body = new WasmWriter();
+    const groups: [number, ValueType][] = [];
+    for (const type of this.#localTypes) {
+      const last = groups.at(-1);
+      if (last && last[1] === type) last[0]++;
+      else groups.push([1, type]);
+    }
+    body.u32(groups.length);
+    for (const [count, type] of groups) {
+      body.u32(count);
+      body.byte(TYPE_CODE[type]);
+    }
+    const shift = body.length;
+    for (const [i, hint] of this.hints.entries()) this.hints[i] = { ...hint, offset: hint.offset + shift };
+    body.append(this.out);
+    body.byte(0x0b);
+    return body;
+  }
+
+  list(statements: readonly Statement[]): void {
+    const owned: Local[] = [];
+    for (const s of statements) {
+      if ((s.kind === "let" || s.kind === "load" || s.kind === "call" || s.kind === "callTable") && s.local && !this.#index.has(s.local)) {
+        const local = s.local;
+        if (s.kind === "let") this.node(s.value);
+        else this.#effect(s);
+        const index = this.#free[local.type].pop() ?? this.#paramCount + this.#localTypes.push(local.type) - 1;
+        this.#index.set(local, index);
+        owned.push(local);
+        this.out.byte(0x21);
+        this.out.u32(index);
+      } else this.#statement(s);
+    }
+    for (const local of owned) {
+      this.#free[local.type].push(this.#index.get(local) ?? 0);
+      this.#index.delete(local);
+    }
+  }
+
+  /** Leaves the statement's value on the stack. */
+  #effect(s: Statement): void {
+    const out = this.out;
+    if (s.kind === "load") {
+      this.node(s.address);
+      this.#memory(s.op, s.space, s.offset);
+    } else if (s.kind === "call") {
+      for (const a of s.args) this.node(a);
+      out.byte(0x10);
+      out.u32(this.#module.functionIndex(s.routine));
+    } else if (s.kind === "callTable") {
+      for (const a of s.args) this.node(a);
+      this.node(s.index);
+      out.byte(0x11);
+      out.u32(this.#module.tableType());
+      out.byte(0);
+    }
+  }
+
+  #memory(name: string, space: string, offset: number): void {
+    const spec = OPS[name];
+    if (!spec) throw new IrError(`no operator ${name}`);
+    this.out.bytes(spec.code);
+    this.out.u32(spec.align);
+    this.out.u32(offset + (space === "cpu" ? this.#module.spec.cpuBase : 0));
+  }
+
+  #statement(s: Statement): void {
+    const out = this.out;
+    switch (s.kind) {
+      case "let":
+        this.node(s.value);
+        this.#setLocal(s.local);
+        return;
+      case "load":
+      case "callTable":
+        this.#effect(s);
+        this.#setLocal(s.local);
+        return;
+      case "call":
+        this.#effect(s);
+        if (s.local) this.#setLocal(s.local);
+        return;
+      case "store":
+        this.node(s.address);
+        this.node(s.value);
+        this.#memory(s.op, s.space, s.offset);
+        return;
+      case "if":
+        this.node(s.condition);
+        if (s.likely !== undefined) this.hints.push({ offset: out.length, likely: s.likely });
+        out.bytes([0x04, 0x40]);
+        this.#labels.push(undefined);
+        this.list(s.then);
+        if (s.else.length) {
+          out.byte(0x05);
+          this.list(s.else);
+        }
+        this.#labels.pop();
+        out.byte(0x0b);
+        return;
+      case "block":
+        out.bytes([s.label.kind === "loop" ? 0x03 : 0x02, 0x40]);
+        this.#labels.push(s.label);
+        this.list(s.body);
+        this.#labels.pop();
+        out.byte(0x0b);
+        return;
+      case "br": {
+        if (s.condition) this.node(s.condition);
+        const at = this.#labels.lastIndexOf(s.label);
+        if (at < 0) throw new IrError("branch to a label that is not around it");
+        out.byte(s.condition ? 0x0d : 0x0c);
+        out.u32(this.#labels.length - 1 - at);
+        return;
+      }
+      case "switch":
+        this.#switch(s);
+        return;
+      case "return":
+        if (s.value) this.node(s.value);
+        out.byte(0x0f);
+        return;
+      case "copy":
+        this.node(s.to);
+        this.node(s.from);
+        this.node(s.bytes);
+        out.bytes([0xfc, 0x0a, 0, 0]);
+        return;
+      case "fill":
+        this.node(s.to);
+        this.node(s.value);
+        this.node(s.bytes);
+        out.bytes([0xfc, 0x0b, 0]);
+        return;
+    }
+  }
+
+  #switch(s: Statement & { kind: "switch" }): void {
+    const out = this.out;
+    const n = s.cases.length;
+    for (let i = 0; i < n + 2; i++) {
+      out.bytes([0x02, 0x40]);
+      this.#labels.push(undefined);
+    }
+    this.node(s.index);
+    out.byte(0x0e);
+    out.u32(n);
+    for (let i = 0; i <= n; i++) out.u32(i);
+    for (const [i, body] of [...s.cases, s.otherwise].entries()) {
+      this.#labels.pop();
+      out.byte(0x0b);
+      this.list(body);
+      const last = body.at(-1);
+      if (i < n && !(last?.kind === "return" || (last?.kind === "br" && !last.condition))) {
+        out.byte(0x0c);
+        out.u32(n - i);
+      }
+    }
+    this.#labels.pop();
+    out.byte(0x0b);
+  }
+
+  #setLocal(local: Local): void {
+    const index = this.#index.get(local);
+    if (index === undefined) throw new IrError("assignment to a local that is out of scope");
+    this.out.byte(0x21);
+    this.out.u32(index);
+  }
+
+  node(n: Node): void {
+    const out = this.out;
+    switch (n.kind) {
+      case "const":
+        if (n.type === "i32") {
+          out.byte(0x41);
+          out.s32(Number(n.value));
+        } else if (n.type === "i64") {
+          out.byte(0x42);
+          out.s64(BigInt(n.value));
+        } else {
+          out.bytes([0xfd, 0x0c]);
+          this.#bytes16(BigInt(n.value));
+        }
+        return;
+      case "local": {
+        const index = this.#index.get(n.local);
+        if (index === undefined) throw new IrError("use of a local that is out of scope");
+        out.byte(0x20);
+        out.u32(index);
+        return;
+      }
+      case "select":
+        this.node(n.yes);
+        this.node(n.no);
+        this.node(n.condition);
+        if (n.type === "v128") out.bytes([0x1c, 0x01, TYPE_CODE.v128]);
+        else out.byte(0x1b);
+        return;
+      case "op": {
+        for (const a of n.args) this.node(a);
+        const spec = OPS[n.op];
+        if (!spec) throw new IrError(`no operator ${n.op}`);
+        out.bytes(spec.code);
+        if (spec.immediate === "lane") out.byte(Number(n.immediate ?? 0));
+        else if (spec.immediate === "shuffle") this.#bytes16(BigInt(n.immediate ?? 0));
+        return;
+      }
+    }
+  }
+  #bytes16(bits: bigint): void {
+    for (let i = 0n; i < 16n; i++) this.out.byte(Number((bits >> (8n * i)) & 0xffn));
+  }
+}
+
+class ModuleEmitter {
+  readonly spec: ModuleSpec;
+  readonly #imports: Routine[] = [];
+  readonly #functions: Routine[] = [];
+  readonly #functionAt = new Map<Routine, number>();
+  readonly #types: string[] = [];
+
+  constructor(spec: ModuleSpec) {
+    this.spec = spec;
+  }
+
+  /** All functions that `roots` reach, imports first, so that indices are known before emission. */
+  collect(roots: readonly Routine[]): void {
+    const seen = new Set<Routine>();
+    const visit = (r: Routine): void => {
+      if (seen.has(r)) return;
+      seen.add(r);
+      if (!r.body) this.#imports.push(r);
+      else {
+        this.#functions.push(r);
+        walkCalls(r.body().statements, visit);
+      }
+    };
+    for (const r of roots) visit(r);
+    for (const [i, r] of [...this.#imports, ...this.#functions].entries()) this.#functionAt.set(r, i);
+  }
+  functionIndex(r: Routine): number {
+    const index = this.#functionAt.get(r);
+    if (index === undefined) throw new IrError(`routine ${r.name} was not collected`);
+    return index;
+  }
+  tableType(): number {
+    const first = this.spec.table[0];
+    if (!first) throw new IrError("no function table");
+    return this.typeIndex(first);
+  }
+  typeIndex(r: Routine): number {
+    const key = `${r.params.join()}>${r.result ?? ""}`;
+    const found = this.#types.indexOf(key);
+    return found >= 0 ? found : this.#types.push(key) - 1;
+  }
+
+  emit(): Uint8Array<ArrayBuffer> {
+    const { spec } = this;
+    const all = [...this.#imports, ...this.#functions];
+    for (const r of all) this.typeIndex(r);
+    const out = new WasmWriter();
+    out.bytes([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]);
+    const section = (id: number, fill: (w: WasmWriter) => void): void => {
+      const body = new WasmWriter();
+      fill(body);
+      out.byte(id);
+      out.sized(body);
+    };
+    section(1, (w) => {
+      w.u32(this.#types.length);
+      for (const key of this.#types) {
+        const [params, result] = key.split(">");
+        const list = params ? params.split(",") : [];
+        w.byte(0x60);
+        w.u32(list.length);
+        for (const p of list) w.byte(TYPE_CODE[p as ValueType]);
+        w.u32(result ? 1 : 0);
+        if (result) w.byte(TYPE_CODE[result as ValueType]);
+      }
+    });
+    section(2, (w) => {
+      w.u32(this.#imports.length + 1);
+      w.name("env");
+      w.name("memory");
+      w.bytes([0x02, spec.sharedMemory ? 3 : 1]);
+      // Any size: the memory given may be as small as a page and as large as 4 GiB.
+      w.u32(1);
+      w.u32(65536);
+      for (const r of this.#imports) {
+        w.name("env");
+        w.name(r.name);
+        w.byte(0);
+        w.u32(this.typeIndex(r));
+      }
+    });
+    section(3, (w) => {
+      w.u32(this.#functions.length);
+      for (const r of this.#functions) w.u32(this.typeIndex(r));
+    });
+    if (spec.table.length)
+      section(4, (w) => {
+        w.bytes([1, 0x70, 0]);
+        w.u32(spec.table.length);
+      });
+    section(7, (w) => {
+      const names = Object.entries(spec.exports);
+      w.u32(names.length);
+      for (const [name, r] of names) {
+        w.name(name);
+        w.byte(0);
+        w.u32(this.functionIndex(r));
+      }
+    });
+    if (spec.table.length)
+      section(9, (w) => {
+        w.bytes([1, 0, 0x41, 0, 0x0b]);
+        w.u32(spec.table.length);
+        for (const r of spec.table) w.u32(this.functionIndex(r));
+      });
+    const bodies = this.#functions.map((r) => this.#function(r));
+    const hinted = bodies.map((b, i) => ({ index: i + this.#imports.length, hints: b.hints })).filter((b) => b.hints.length);
+    if (hinted.length)
+      section(0, (w) => {
+        w.name("metadata.code.branch_hint");
+        w.u32(hinted.length);
+        for (const { index, hints } of hinted) {
+          w.u32(index);
+          w.u32(hints.length);
+          for (const h of hints) {
+            w.u32(h.offset);
+            w.bytes([1, h.likely ? 1 : 0]);
+          }
+        }
+      });
+    section(10, (w) => {
+      w.u32(bodies.length);
+      for (const b of bodies) w.sized(b.code);
+    });
+    section(0, (w) => {
+      w.name("name");
+      const names = new WasmWriter();
+      names.u32(all.length);
+      for (const [i, r] of all.entries()) {
+        names.u32(i);
+        names.name(r.name);
+      }
+      w.byte(1);
+      w.sized(names);
+    });
+    return out.take();
+  }
+
+  #function(r: Routine): { code: WasmWriter; hints: readonly FunctionHint[] } {
+    const body = r.body?.();
+    if (!body) throw new IrError(`routine ${r.name} has no body`);
+    const f = new FunctionEmitter(this, body.locals);
+    try {
+      f.list(body.statements);
+    } catch (error) {
+      throw new IrError(`in ${r.name}: ${(error as Error).message}`, { cause: error });
+    }
+    if (r.result && body.statements.at(-1)?.kind !== "return") f.out.byte(0x00);
+    return { code: f.finish(), hints: f.hints };
+  }
+}
+
+function walkCalls(statements: readonly Statement[], visit: (r: Routine) => void): void {
+  for (const s of statements) {
+    if (s.kind === "call") visit(s.routine);
+    else if (s.kind === "if") {
+      walkCalls(s.then, visit);
+      walkCalls(s.else, visit);
+    } else if (s.kind === "block") walkCalls(s.body, visit);
+    else if (s.kind === "switch") {
+      for (const c of s.cases) walkCalls(c, visit);
+      walkCalls(s.otherwise, visit);
+    }
+  }
+}
+
+/** Compiles the exported routines, the table, and everything they call. Imports are `env.memory` and the host routines by name. */
+export function compileModule(spec: ModuleSpec): Uint8Array<ArrayBuffer> {
+  const emitter = new ModuleEmitter(spec);
+  emitter.collect([...Object.values(spec.exports), ...spec.table]);
+  return emitter.emit();
+}

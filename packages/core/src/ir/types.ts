@@ -1,0 +1,51 @@
+/**
+ * The intermediate language in which instruction semantics and CPU routines are written.
+ *
+ * Expressions are pure trees over WebAssembly's own operators (the names are those of the WebAssembly specification,
+ * section 4.3), statements are structured control flow. Everything that reads memory or calls is a statement that binds
+ * a local, so the order of effects is the order in which statements were made. Back-ends: ir/compile.ts (WebAssembly),
+ * ir/evaluate.ts (the reference evaluator).
+ */
+import type { Routine } from "./routine.ts";
+
+export type ValueType = "i32" | "i64" | "f32" | "f64" | "v128";
+
+/** Which base address a memory access counts from: this vCPU's state block, or the start of the WebAssembly memory. */
+export type Space = "cpu" | "host";
+
+export interface Local {
+  readonly type: ValueType;
+  /** Assigned more than once (`Builder.variable`); a plain `let` never is. */
+  readonly mutable: boolean;
+  /** Grows with each assignment at build time; an expression that read an older value is refused. */
+  version: number;
+}
+
+export interface Label {
+  readonly kind: "block" | "loop";
+}
+
+export type Statement =
+  | { readonly kind: "let"; readonly local: Local; readonly value: Node }
+  | { readonly kind: "load"; readonly local: Local; readonly op: string; readonly space: Space; readonly address: Node; readonly offset: number }
+  | { readonly kind: "store"; readonly op: string; readonly space: Space; readonly address: Node; readonly offset: number; readonly value: Node }
+  | { readonly kind: "call"; readonly routine: Routine; readonly args: readonly Node[]; readonly local: Local | undefined }
+  | { readonly kind: "callTable"; readonly index: Node; readonly args: readonly Node[]; readonly local: Local }
+  | { readonly kind: "if"; readonly condition: Node; readonly likely: boolean | undefined; readonly then: Statement[]; readonly else: Statement[] }
+  | { readonly kind: "block"; readonly label: Label; readonly body: Statement[] }
+  | { readonly kind: "br"; readonly label: Label; readonly condition: Node | undefined }
+  | { readonly kind: "switch"; readonly index: Node; readonly cases: readonly Statement[][]; readonly otherwise: Statement[] }
+  | { readonly kind: "return"; readonly value: Node | undefined }
+  | { readonly kind: "copy"; readonly to: Node; readonly from: Node; readonly bytes: Node }
+  | { readonly kind: "fill"; readonly to: Node; readonly value: Node; readonly bytes: Node };
+
+export type Node =
+  | { readonly kind: "const"; readonly type: ValueType; readonly value: number | bigint }
+  | { readonly kind: "local"; readonly type: ValueType; readonly local: Local; readonly version: number }
+  | { readonly kind: "op"; readonly type: ValueType; readonly op: string; readonly args: readonly Node[]; readonly immediate?: number | bigint }
+  | { readonly kind: "select"; readonly type: ValueType; readonly condition: Node; readonly yes: Node; readonly no: Node };
+
+/** A mistake in a record or routine, found while it is built: a bug of this program, never of a guest. */
+export class IrError extends Error {
+  readonly code = "ir-invalid";
+}

@@ -1,0 +1,70 @@
+/** Bytes of a WebAssembly module: LEB128 numbers, names, sections (core specification, section 5). */
+export class WasmWriter {
+  #bytes = new Uint8Array(1024);
+  length = 0;
+
+  #room(count: number): void {
+    if (this.length + count <= this.#bytes.length) return;
+    const grown = new Uint8Array(Math.max(this.#bytes.length * 2, this.length + count));
+    grown.set(this.#bytes.subarray(0, this.length));
+    this.#bytes = grown;
+  }
+  byte(value: number): void {
+    this.#room(1);
+    this.#bytes[this.length++] = value;
+  }
+  bytes(values: ArrayLike<number>): void {
+    this.#room(values.length);
+    this.#bytes.set(values, this.length);
+    this.length += values.length;
+  }
+  /** Unsigned LEB128, up to 32 bits. */
+  u32(value: number): void {
+    let v = value >>> 0;
+    while (v >= 0x80) {
+      this.byte((v & 0x7f) | 0x80);
+      v >>>= 7;
+    }
+    this.byte(v);
+  }
+  /** Signed LEB128, 32 bits. */
+  s32(value: number): void {
+    let v = value | 0;
+    for (;;) {
+      const low = v & 0x7f;
+      v >>= 7;
+      if ((v === 0 && !(low & 0x40)) || (v === -1 && low & 0x40)) return this.byte(low);
+      this.byte(low | 0x80);
+    }
+  }
+  /** Signed LEB128, 64 bits. */
+  s64(value: bigint): void {
+    let v = BigInt.asIntN(64, value);
+    if (v >= -0x80000000n && v <= 0x7fffffffn) return this.s32(Number(v));
+    for (;;) {
+      const low = Number(v & 0x7fn);
+      v >>= 7n;
+      if ((v === 0n && !(low & 0x40)) || (v === -1n && low & 0x40)) return this.byte(low);
+      this.byte(low | 0x80);
+    }
+  }
+  name(text: string): void {
+    const bytes = Array.from(text, (c) => c.charCodeAt(0) & 0x7f);
+    this.u32(bytes.length);
+    this.bytes(bytes);
+  }
+  append(other: WasmWriter): void {
+    this.bytes(other.view());
+  }
+  /** A section or a sized entry: its length, then its bytes. */
+  sized(body: WasmWriter): void {
+    this.u32(body.length);
+    this.append(body);
+  }
+  view(): Uint8Array {
+    return this.#bytes.subarray(0, this.length);
+  }
+  take(): Uint8Array<ArrayBuffer> {
+    return this.#bytes.slice(0, this.length);
+  }
+}

@@ -1,0 +1,120 @@
+/** Parses the forms of records (see record.ts) into what the decoder matches and reads. */
+import type { InstructionRecord } from "./record.ts";
+
+export type OperandSize = "b" | "w" | "d" | "q" | "v" | "z" | "y" | "x" | "t" | "s" | "bs" | "p";
+
+export interface OperandSpec {
+  readonly type: "E" | "G" | "M" | "R" | "V" | "W" | "U" | "P" | "Q" | "N" | "S" | "C" | "D" | "Z" | "I" | "J" | "O" | "A" | "F" | "fixed";
+  readonly size: OperandSize;
+  /** Number of a fixed general register, or of a fixed segment register, or the fixed immediate. */
+  readonly fixed?: { readonly file: "gpr" | "segment" | "one"; readonly index: number };
+}
+
+export interface Form {
+  readonly record: InstructionRecord;
+  readonly text: string;
+  readonly prefix: "NP" | "66" | "F3" | "F2" | undefined;
+  readonly w: 0 | 1 | undefined;
+  /** 0: one byte, 1: 0F, 2: 0F 38, 3: 0F 3A. */
+  readonly map: 0 | 1 | 2 | 3;
+  readonly opcode: number;
+  readonly opcodeRegister: boolean;
+  readonly modrm: boolean;
+  readonly reg: number | undefined;
+  readonly fixedModrm: number | undefined;
+  /** What mod must be: "register" 3, "memory" not 3. */
+  readonly mod: "register" | "memory" | undefined;
+  readonly operands: readonly OperandSpec[];
+  readonly only64: boolean;
+  readonly not64: boolean;
+  readonly default64: boolean;
+  readonly force64: boolean;
+  readonly lock: boolean;
+  /** Handler numbers by shape index (`shapeIndex`), any addressing; and those for plain 64-bit addressing. Filled by handlers.ts. */
+  readonly handlers: Int32Array;
+  readonly hotHandlers: Int32Array;
+}
+
+const SHAPES = 108;
+/** One number for all that a handler may depend on besides the form. `osz`, `asz`: 0 16-bit, 1 32-bit, 2 64-bit; `rep`: 0 none, 1 F3, 2 F2. */
+export function shapeIndex(osz: number, asz: number, mode64: boolean, memory: boolean, rep: number): number {
+  return (((osz * 3 + asz) * 2 + (mode64 ? 1 : 0)) * 2 + (memory ? 1 : 0)) * 3 + rep;
+}
+
+const FIXED: Readonly<Record<string, [OperandSize, "gpr" | "segment" | "one", number]>> = {
+  AL: ["b", "gpr", 0],
+  CL: ["b", "gpr", 1],
+  AX: ["w", "gpr", 0],
+  DX: ["w", "gpr", 2],
+  rAX: ["v", "gpr", 0],
+  zAX: ["z", "gpr", 0],
+  "1": ["b", "one", 1],
+  ES: ["w", "segment", 0],
+  CS: ["w", "segment", 1],
+  SS: ["w", "segment", 2],
+  DS: ["w", "segment", 3],
+  FS: ["w", "segment", 4],
+  GS: ["w", "segment", 5],
+};
+
+function parseOperand(text: string): OperandSpec {
+  const fixed = FIXED[text];
+  if (fixed) return { type: "fixed", size: fixed[0], fixed: { file: fixed[1], index: fixed[2] } };
+  return { type: text[0] as OperandSpec["type"], size: (text.slice(1) || "s") as OperandSize };
+}
+
+export function parseForm(record: InstructionRecord, text: string): Form {
+  const [encoding = "", operandText = "", attributeText = ""] = text.split("|").map((part) => part.trim());
+  const attributes = attributeText.split(/\s+/);
+  const operands = operandText ? operandText.split(",").map((o) => parseOperand(o.trim())) : [];
+  let prefix: Form["prefix"];
+  let w: Form["w"];
+  let reg: number | undefined;
+  let fixedModrm: number | undefined;
+  let modrm = false;
+  let opcodeRegister = false;
+  const bytes: number[] = [];
+  for (const token of encoding.split(/\s+/)) {
+    if (token === "NP" || (bytes.length === 0 && prefix === undefined && ["66", "F2", "F3"].includes(token) && encoding.trim() !== token)) prefix = token as "NP";
+    else if (token === "W0" || token === "W1") w = token === "W1" ? 1 : 0;
+    else if (token === "/r") modrm = true;
+    else if (token.startsWith("/")) {
+      modrm = true;
+      reg = Number(token.slice(1));
+    } else if (token.startsWith("=")) {
+      modrm = true;
+      fixedModrm = Number.parseInt(token.slice(1), 16);
+    } else if (token === "+r") opcodeRegister = true;
+    else bytes.push(Number.parseInt(token, 16));
+  }
+  let map: Form["map"] = 0;
+  if (bytes.length > 1 && bytes.shift() === 0x0f) {
+    map = 1;
+    if (bytes.length > 1) map = bytes.shift() === 0x38 ? 2 : 3;
+  }
+  if (bytes.length !== 1) throw new Error(`${record.name}: cannot parse "${text}"`);
+  const types = operands.map((o) => o.type);
+  const isMemory = types.includes("M");
+  const isRegister = types.some((t) => t === "R" || t === "U" || t === "N" || t === "F") || fixedModrm !== undefined;
+  return {
+    record,
+    text,
+    prefix,
+    w,
+    map,
+    opcode: bytes[0] ?? 0,
+    opcodeRegister,
+    modrm,
+    reg,
+    fixedModrm,
+    mod: isMemory ? "memory" : isRegister ? "register" : undefined,
+    operands,
+    only64: attributes.includes("o64"),
+    not64: attributes.includes("i64"),
+    default64: attributes.includes("d64"),
+    force64: attributes.includes("f64"),
+    lock: attributes.includes("lock"),
+    handlers: new Int32Array(SHAPES).fill(-1),
+    hotHandlers: new Int32Array(SHAPES).fill(-1),
+  };
+}

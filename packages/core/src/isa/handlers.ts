@@ -1,0 +1,157 @@
+/**
+ * Handlers: one function for each record and shape of operands, numbered; the decoder writes the number into micro-ops.
+ * The hot ones (hot.ts) come first and exist twice: in line in the dispatcher, for plain 64-bit addressing, and as a
+ * function for everything else.
+ */
+import { type Builder, type Expr, i32 } from "../ir/builder.ts";
+import { type Routine, routine } from "../ir/routine.ts";
+import * as L from "../cpu/layout.ts";
+import { EXC_GP, EXC_NM, EXC_UD } from "../cpu/raise.ts";
+import { Decoder, operandShape } from "./decoder.ts";
+import { type Form, shapeIndex } from "./form.ts";
+import { isHot } from "./hot.ts";
+import { type Feature, type InstructionRecord, RECORDS } from "./record.ts";
+import { type Binding, BRANCH, NEXT, Semantics, type Shape } from "./semantics.ts";
+
+export interface Handler {
+  readonly key: string;
+  readonly record: InstructionRecord;
+  readonly shape: Shape;
+  /** (micro-op address) -> NEXT, FAULT, BRANCH, LEAVE */
+  readonly routine: Routine;
+}
+
+export interface HandlerSet {
+  readonly decoder: Decoder;
+  /** In line: numbers 0 to hot.length - 1. */
+  readonly hot: readonly Handler[];
+  /** Functions: number hot.length + index in the table. */
+  readonly table: readonly Handler[];
+  /** Number of pseudo-instructions: block end, #UD, #GP(0) for an instruction that is too long. */
+  readonly end: number;
+  readonly undefined: number;
+  readonly tooLong: number;
+}
+
+/** Checks that come before an instruction of a feature: CR0.EM, CR0.TS, CR4.OSFXSR. */
+function gate(s: Semantics, feature: Feature, record: InstructionRecord): void {
+  const blocked = ((): number => {
+    if (feature === "sse" || feature === "sse2") return 6;
+    if (feature === "mmx") return 9;
+    if (feature === "fpu" && record.name !== "fwait") return 1;
+    return 0;
+  })();
+  if (!blocked) return;
+  const state = s.b.get(L.FPU_BLOCKED);
+  const undefinedBits = blocked & 10;
+  s.b.if(
+    state.and(blocked),
+    () => {
+      if (undefinedBits) s.faultIf(state.and(undefinedBits), EXC_UD);
+      s.fault(EXC_NM);
+    },
+    undefined,
+    false,
+  );
+}
+
+/** Emits the whole handler into `b`. */
+export function buildHandler(b: Builder, handler: Pick<Handler, "record" | "shape">, up: Expr, binding: Binding): void {
+  const s = new Semantics(b, handler.shape, up, binding);
+  gate(s, handler.record.feature, handler.record);
+  handler.record.semantics(s);
+}
+
+function makeRoutine(key: string, record: InstructionRecord, shape: Shape): Routine {
+  return routine(key, ["i32"], "i32", (b, up) => {
+    const binding: Binding = { leave: (code) => b.return(code), inlineAccess: false, plainAddress: false };
+    buildHandler(b, { record, shape }, up, binding);
+    b.return(record.ends ? BRANCH : NEXT);
+  });
+}
+
+const SIZES = [16, 32, 64] as const;
+
+/** Every shape that a form can take, with its index. */
+function* shapesOf(form: Form): Iterable<{ shape: Shape; index: number }> {
+  const uses = form.record.uses ?? [];
+  for (const mode64 of [true, false]) {
+    if (mode64 ? form.not64 : form.only64) continue;
+    for (const osz of [0, 1, 2]) {
+      if (osz === 2 && !mode64) continue;
+      if (mode64 && form.force64 && osz !== 2) continue;
+      if (mode64 && form.default64 && osz === 1) continue;
+      for (const asz of mode64 ? [1, 2] : [0, 1]) {
+        for (const memory of form.modrm ? [true, false] : [false]) {
+          if (memory && form.mod === "register" && !form.operands.some((o) => o.type === "C" || o.type === "D")) continue;
+          if (!memory && form.mod === "memory") continue;
+          for (const rep of [0, 1, 2]) {
+            const operands = form.operands.map((o) => operandShape(o, SIZES[osz] ?? 32, memory));
+            const shape: Shape = {
+              operands,
+              osz: uses.includes("osz") ? (SIZES[osz] ?? 32) : 32,
+              asz: uses.includes("asz") ? (SIZES[asz] ?? 32) : 32,
+              mode64: uses.includes("mode") ? mode64 : true,
+              rep: uses.includes("rep") ? (["", "rep", "repne"] as const)[rep] ?? "" : "",
+            };
+            yield { shape, index: shapeIndex(osz, asz, mode64, memory, rep) };
+          }
+        }
+      }
+    }
+  }
+}
+
+export function shapeKey(record: InstructionRecord, shape: Shape): string {
+  const uses = record.uses ?? [];
+  const parts = [record.name, ...shape.operands.map((o) => `${o.kind}${o.width || ""}`)];
+  if (uses.includes("osz")) parts.push(`o${shape.osz}`);
+  if (uses.includes("asz")) parts.push(`a${shape.asz}`);
+  if (uses.includes("mode")) parts.push(shape.mode64 ? "long" : "legacy");
+  if (shape.rep) parts.push(shape.rep);
+  return parts.join(" ");
+}
+
+const PSEUDO: readonly InstructionRecord[] = [
+  { name: "(end of block)", forms: [], feature: "base", ends: true, uses: ["mode"], semantics: (s) => s.jump(s.thisRip()) },
+  { name: "(undefined)", forms: [], feature: "base", ends: true, semantics: (s) => s.fault(EXC_UD) },
+  { name: "(too long)", forms: [], feature: "base", ends: true, semantics: (s) => s.fault(EXC_GP, 0) },
+];
+
+/** Builds decoder and handler numbers from the records given (default: all). */
+export function makeHandlers(records: readonly InstructionRecord[] = RECORDS): HandlerSet {
+  const decoder = new Decoder(records);
+  const byKey = new Map<string, Handler>();
+  const places: { form: Form; index: number; key: string }[] = [];
+  for (const form of decoder.forms())
+    for (const { shape, index } of shapesOf(form)) {
+      const key = shapeKey(form.record, shape);
+      if (!byKey.has(key)) byKey.set(key, { key, record: form.record, shape, routine: makeRoutine(key, form.record, shape) });
+      places.push({ form, index, key });
+    }
+  const pseudo = PSEUDO.map((record): Handler => {
+    const shape: Shape = { operands: [], osz: 32, asz: 32, mode64: false, rep: "" };
+    return { key: record.name, record, shape, routine: makeRoutine(record.name, record, shape) };
+  });
+  const table = [...pseudo, ...byKey.values()];
+  const hot = [...byKey.values()].filter((h) => isHot(h.key));
+  const tableNumber = new Map(table.map((h, i) => [h.key, hot.length + i]));
+  const hotNumber = new Map(hot.map((h, i) => [h.key, i]));
+  for (const { form, index, key } of places) {
+    form.handlers[index] = tableNumber.get(key) ?? -1;
+    // Legacy modes never take the in-line handlers: their operands may need segment bases and wrapping.
+    const long = Math.floor(index / 6) % 2 === 1;
+    form.hotHandlers[index] = long ? (hotNumber.get(key) ?? -1) : -1;
+  }
+  return { decoder, hot, table, end: hot.length, undefined: hot.length + 1, tooLong: hot.length + 2 };
+}
+
+/** For tests and the evaluator: the handler of a number that a micro-op holds. */
+export function handlerOf(set: HandlerSet, number: number): Handler {
+  const handler = number < set.hot.length ? set.hot[number] : set.table[number - set.hot.length];
+  if (!handler) throw new Error(`no handler ${number}`);
+  return handler;
+}
+
+/** Constant micro-op address for a handler that runs from the scratch place. */
+export const scratchUop = (): Expr => i32(L.CPU_BASE + L.SCRATCH_UOP);

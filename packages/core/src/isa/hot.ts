@@ -1,0 +1,26 @@
+/**
+ * Handlers that stand in line in the interpreter's dispatcher, chosen by how often they run in a boot and in programs.
+ * The dispatcher must stay below about 60 KB of WebAssembly (one large function takes seconds to optimise); a test
+ * holds that.
+ */
+const HOT: readonly RegExp[] = [
+  /^mov (r32 r32|r64 r64|r32 m32|r64 m64|m32 r32|m64 r64|m8 r8|r32 i32|r64 i64|m32 i32|m64 i64|m8 i8|r8 m8)$/,
+  /^(add|sub|and|or|xor|cmp) (r32 r32|r64 r64|r32 i32|r64 i64|r32 m32|r64 m64)$/,
+  /^cmp (m32 i32|m64 r64|m32 r32|m64 r64|m8 i8|r8 i8|r8 r8|m64 i64)$/,
+  /^(add|sub) (m32 r32|m64 r64)$/,
+  /^test (r32 r32|r64 r64|r8 r8|r8 i8|r32 i32|m8 i8)$/,
+  /^lea (r32|r64) m$/,
+  /^(inc|dec) (r32|r64)$/,
+  /^movzx (r32 m8|r32 r8|r32 m16|r32 r16)$/,
+  /^movsxd r64 (r32|m32)$/,
+  /^(shl|shr|sar) (r32|r64) i8$/,
+  /^imul3? r(32|64) (r32|r64|r32 i32|r64 i64)$/,
+  /^j[a-z]+ j( o\d+)?( long)?$/,
+  /^(jmp|call) (j|r64)( o64)? long$/,
+  /^ret o64 long$/,
+  /^(push|pop) r64( o64)? long$/,
+];
+
+export function isHot(key: string): boolean {
+  return HOT.some((pattern) => pattern.test(key));
+}

@@ -1,0 +1,2 @@
+/** All instruction records. */
+import "./arithmetic.ts";

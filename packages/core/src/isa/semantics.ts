@@ -1,0 +1,431 @@
+/**
+ * What a record's semantics are written in: reads and writes of its operands, memory, flags, faults and jumps, on top
+ * of the builder language. One instance builds one handler: a record with a given shape of operands.
+ *
+ * Operands are found through the running micro-op (cpu/layout.ts, UOP_*), whose address is `up`; a back-end that knows
+ * the instruction gives constants instead (`field`).
+ *
+ * Enforced: no access that can fault after the first change of architectural state (`commit`).
+ */
+import { commitSlow, commitStore, cpuAddress, hostAddress, readLinear, readSlow, tlbHit, writeLinear, writeSlow } from "../cpu/access.ts";
+import * as flags from "../cpu/flags.ts";
+import type { Width } from "../cpu/flags.ts";
+import * as L from "../cpu/layout.ts";
+import { tlbEntry } from "../cpu/paging.ts";
+import { EXC_GP, EXC_SS, EXC_UD, raise } from "../cpu/raise.ts";
+import { type Builder, type Expr, i32, loadOp, type Operand, storeOp } from "../ir/builder.ts";
+import { type Routine, routine } from "../ir/routine.ts";
+import { IrError, type ValueType } from "../ir/types.ts";
+
+/** r general register, x XMM, p MMX, s segment, c control, d debug register, f ST(i), m memory, i immediate, j branch target. */
+export type OperandKind = "r" | "x" | "p" | "s" | "c" | "d" | "f" | "m" | "i" | "j";
+
+export interface OperandShape {
+  readonly kind: OperandKind;
+  /** Bits; 0 where the semantics decide (areas of memory, LEA). */
+  readonly width: number;
+}
+
+export interface Shape {
+  readonly operands: readonly OperandShape[];
+  readonly osz: 16 | 32 | 64;
+  readonly asz: 16 | 32 | 64;
+  readonly mode64: boolean;
+  /** "" , "rep" (F3) or "repne" (F2). */
+  readonly rep: "" | "rep" | "repne";
+}
+
+/** What a handler answers: go on, a fault is pending, RIP is set, leave `run` with EXIT_REASON. */
+export const NEXT = 0;
+export const FAULT = 1;
+export const BRANCH = 2;
+export const LEAVE = 3;
+
+/** A store between its probe and its commit. */
+export interface Probe {
+  readonly width: number;
+  readonly host: Expr;
+}
+
+export interface Binding {
+  /** Ends the handler with one of the codes above. */
+  leave(code: number): void;
+  /** Accesses hit the TLB in line (hot handlers), or through routines. */
+  readonly inlineAccess: boolean;
+  /** 64-bit addressing without prefixes only. */
+  readonly plainAddress: boolean;
+}
+
+/** Effective address of the memory operand, before the segment base. */
+export const effectiveOffset: Routine = routine("effective_offset", ["i32"], "i64", (b, up) => {
+  const base = b.load("i64.load", "cpu", b.load("i32.load16_u", "host", up, L.UOP_BASE));
+  const index = b.load("i64.load", "cpu", b.load("i32.load16_u", "host", up, L.UOP_INDEX));
+  const how = b.load("i32.load8_u", "host", up, L.UOP_ADDRESS);
+  const disp = b.load("i64.load32_s", "host", up, L.UOP_DISPLACEMENT);
+  const offset = b.keep(base.add(index.shl(how.and(3).u64())).add(disp));
+  b.if(how.and(L.ADDRESS_32), () => b.return(offset.and(0xffffffffn)));
+  b.if(how.and(L.ADDRESS_16), () => b.return(offset.and(0xffff)));
+  b.return(offset);
+});
+
+/** Linear address of the memory operand. Legacy segmentation wraps at 4 GiB. */
+export const effectiveAddress: Routine = routine("effective_address", ["i32"], "i64", (b, up) => {
+  const segment = b.load("i64.load", "cpu", b.load("i32.load16_u", "host", up, L.UOP_SEGMENT_BASE));
+  const linear = b.keep(b.call(effectiveOffset, up).add(segment));
+  b.if(b.load("i32.load8_u", "host", up, L.UOP_ADDRESS).and(L.ADDRESS_LEGACY), () => b.return(linear.and(0xffffffffn)));
+  b.return(linear);
+});
+
+export class Semantics {
+  readonly b: Builder;
+  readonly shape: Shape;
+  readonly #up: Expr;
+  readonly #binding: Binding;
+  #committed = false;
+  #probe: Probe | undefined;
+  #linear: Expr | undefined;
+
+  constructor(b: Builder, shape: Shape, up: Expr, binding: Binding) {
+    this.b = b;
+    this.shape = shape;
+    this.#up = up;
+    this.#binding = binding;
+  }
+
+  get osz(): 16 | 32 | 64 {
+    return this.shape.osz;
+  }
+  get asz(): 16 | 32 | 64 {
+    return this.shape.asz;
+  }
+  get mode64(): boolean {
+    return this.shape.mode64;
+  }
+  /** Width of operand `i` as one of the integer widths. */
+  width(i: number): Width {
+    return this.operand(i).width as Width;
+  }
+  operand(i: number): OperandShape {
+    const o = this.shape.operands[i];
+    if (!o) throw new IrError(`no operand ${i}`);
+    return o;
+  }
+  isMemory(i: number): boolean {
+    return this.shape.operands[i]?.kind === "m";
+  }
+  /** The type that values of a width have: i32 up to 32 bits, i64, v128. */
+  static type(width: number): ValueType {
+    return width === 128 ? "v128" : width === 64 ? "i64" : "i32";
+  }
+  /** The running micro-op's address. */
+  get up(): Expr {
+    return this.#up;
+  }
+
+  #field(op: string, offset: number): Expr {
+    return this.b.load(op, "host", this.#up, offset);
+  }
+  /** Offset of register operand `i` in the state block. */
+  register(i: number): Expr {
+    return this.#field("i32.load16_u", L.UOP_OPERAND + 2 * i);
+  }
+  /** The immediate, sign-extended; of a width: masked. */
+  immediate(width: number): Expr {
+    if (width === 64) return this.#field("i64.load", L.UOP_IMMEDIATE);
+    const value = this.#field("i32.load", L.UOP_IMMEDIATE);
+    return width === 32 ? value : this.b.keep(this.mask(width as Width, value));
+  }
+  /** The second immediate or the selector of a far pointer: bits 32-47 of the immediate field. */
+  secondImmediate(): Expr {
+    return this.#field("i32.load16_u", L.UOP_IMMEDIATE + 4);
+  }
+
+  /** An i32 value without the bits above `width`; i64 stays. */
+  mask(width: Width, value: Expr): Expr {
+    return width === 8 ? value.and(0xff) : width === 16 ? value.and(0xffff) : value;
+  }
+
+  /** Effective address without segment base (LEA), i64. */
+  offset(): Expr {
+    return this.b.call(effectiveOffset, this.#up);
+  }
+  /** Linear address of the memory operand, i64. */
+  address(): Expr {
+    if (!this.#linear) {
+      if (this.#binding.plainAddress) {
+        const b = this.b;
+        const base = b.load("i64.load", "cpu", this.#field("i32.load16_u", L.UOP_BASE));
+        const index = b.load("i64.load", "cpu", this.#field("i32.load16_u", L.UOP_INDEX));
+        const segment = b.load("i64.load", "cpu", this.#field("i32.load16_u", L.UOP_SEGMENT_BASE));
+        const scale = this.#field("i64.load8_u", L.UOP_ADDRESS);
+        const disp = this.#field("i64.load32_s", L.UOP_DISPLACEMENT);
+        this.#linear = b.keep(base.add(index.shl(scale)).add(disp).add(segment));
+      } else this.#linear = this.b.call(effectiveAddress, this.#up);
+    }
+    return this.#linear;
+  }
+  /** Segment register number of the memory operand, i32. */
+  segment(): Expr {
+    return this.#field("i32.load8_u", L.UOP_SEGMENT);
+  }
+
+  #faultable(): void {
+    if (this.#committed) throw new IrError("an access that can fault after state was changed");
+  }
+  /** State changes from here on; called by everything that writes. */
+  commit(): void {
+    this.#committed = true;
+  }
+
+  /** Host address of `bytes` (1 to 16, a power of two) to read at a linear address. */
+  readHost(address: Expr, bytes: number, segment: Expr | number): Expr {
+    this.#faultable();
+    const b = this.b;
+    const seg = typeof segment === "number" ? i32(segment) : segment;
+    if (!this.#binding.inlineAccess) {
+      const host = b.call(readLinear, address, bytes, seg, 0);
+      b.if(host.eqz(), () => this.#binding.leave(FAULT), undefined, false);
+      return host;
+    }
+    const va = b.keep(address);
+    const entry = b.keep(tlbEntry(b.get(L.TLB_CURRENT), va));
+    const hit = b.keep(tlbHit(b, entry, va, bytes, L.TLB_READ));
+    const host = b.variable(i32(0));
+    b.if(
+      hit,
+      () => host.set(hostAddress(b, entry, va)),
+      () => {
+        host.set(b.call(readSlow, va, bytes, seg));
+        b.if(host.get().eqz(), () => this.#binding.leave(FAULT));
+      },
+      true,
+    );
+    return b.keep(host.get());
+  }
+  /** Reads `width` bits at a linear address: i32 (zero-extended), i64 or v128. */
+  load(width: number, address: Expr, segment: Expr | number = L.DS): Expr {
+    const host = this.readHost(address, width / 8, segment);
+    return this.b.load(loadOp(Semantics.type(width), width), "host", host);
+  }
+  /** Probes a store: all its faults happen here. `readsToo`: a read-modify-write, whose old value is at `probe.host`. */
+  probe(width: number, address: Expr, segment: Expr | number = L.DS, readsToo = false): Probe {
+    this.#faultable();
+    const b = this.b;
+    const seg = typeof segment === "number" ? i32(segment) : segment;
+    if (!this.#binding.inlineAccess) {
+      const host = b.call(writeLinear, address, width / 8, seg, readsToo ? 1 : 0);
+      b.if(host.eqz(), () => this.#binding.leave(FAULT), undefined, false);
+      return { width, host };
+    }
+    const va = b.keep(address);
+    const entry = b.keep(tlbEntry(b.get(L.TLB_CURRENT), va));
+    const hit = b.keep(tlbHit(b, entry, va, width / 8, L.TLB_WRITE));
+    const host = b.variable(i32(0));
+    b.if(
+      hit,
+      () => host.set(hostAddress(b, entry, va)),
+      () => {
+        host.set(b.call(writeSlow, va, width / 8, seg, readsToo ? 1 : 0));
+        b.if(host.get().eqz(), () => this.#binding.leave(FAULT));
+      },
+      true,
+    );
+    return { width, host: b.keep(host.get()) };
+  }
+  /** The old value under a read-modify-write probe. */
+  probed(probe: Probe): Expr {
+    return this.b.load(loadOp(Semantics.type(probe.width), probe.width), "host", probe.host);
+  }
+  /** Stores through a probe. Cannot fault. */
+  store(probe: Probe, value: Expr): void {
+    const width = probe.width;
+    this.b.store(storeOp(value.type, width), "host", probe.host, value);
+    if (this.#binding.inlineAccess) this.b.if(probe.host.eq(cpuAddress(L.SCRATCH_WRITE)), () => this.b.call(commitSlow), undefined, false);
+    else this.b.call(commitStore, probe.host);
+    this.commit();
+  }
+
+  /** Reads operand `i`. */
+  read(i: number): Expr {
+    const { kind, width } = this.operand(i);
+    switch (kind) {
+      case "i":
+        return this.immediate(width);
+      case "m":
+        return this.load(width, this.address(), this.segment());
+      default:
+        return this.b.load(loadOp(Semantics.type(width), width), "cpu", this.register(i));
+    }
+  }
+  /** Reads operand `i`, which `write` will then store to: a memory operand is probed for both. */
+  readModify(i: number): Expr {
+    const { kind, width } = this.operand(i);
+    if (kind !== "m") return this.read(i);
+    this.#probe = this.probe(width, this.address(), this.segment(), true);
+    return this.probed(this.#probe);
+  }
+  /** Probes memory operand `i` before other faultable work; `write` then stores through it. */
+  probeWrite(i: number): void {
+    if (this.isMemory(i)) this.#probe = this.probe(this.operand(i).width, this.address(), this.segment());
+  }
+  /** Writes operand `i`. A 32-bit general register is zero-extended; bits of the value above the width are ignored. */
+  write(i: number, value: Expr): void {
+    const { kind, width } = this.operand(i);
+    const b = this.b;
+    if (kind === "m") {
+      const kept = b.keep(value);
+      const probe = this.#probe ?? this.probe(width, this.address(), this.segment());
+      this.store(probe, kept);
+      return;
+    }
+    this.commit();
+    if (kind === "r" && width === 32) b.store("i64.store", "cpu", this.register(i), value.u64());
+    else b.store(storeOp(value.type, width), "cpu", this.register(i), value);
+  }
+  /** Reads or writes a field of the state. */
+  get(field: Parameters<Builder["get"]>[0]): Expr {
+    return this.b.get(field);
+  }
+  put(field: Parameters<Builder["get"]>[0], value: Operand): void {
+    this.commit();
+    this.b.put(field, value);
+  }
+  /** General register `index` at a width (8: the low byte). */
+  gpr(index: number, width: number): Expr {
+    return this.b.load(loadOp(Semantics.type(width), width), "cpu", 0, L.GPR + index * 8);
+  }
+  putGpr(index: number, width: number, value: Expr): void {
+    this.commit();
+    if (width === 32) this.b.put(L.gpr(index), value.u64());
+    else this.b.store(storeOp(value.type, width), "cpu", 0, value, L.GPR + index * 8);
+  }
+
+  addFlags(width: Width, a: Expr, c: Expr, result: Expr): void {
+    this.commit();
+    flags.setFlagsAdd(this.b, width, a, c, result);
+  }
+  subFlags(width: Width, a: Expr, c: Expr, result: Expr): void {
+    this.commit();
+    flags.setFlagsSub(this.b, width, a, c, result);
+  }
+  logicFlags(width: Width, result: Expr): void {
+    this.commit();
+    flags.setFlagsLogic(this.b, width, result);
+  }
+  resultFlags(width: Width, result: Expr, cf: Expr, of: Expr, af?: Expr): void {
+    this.commit();
+    flags.setFlagsResult(this.b, width, result, cf, of, af);
+  }
+  setFlags(changes: Parameters<typeof flags.setFlags>[1]): void {
+    this.commit();
+    flags.setFlags(this.b, changes);
+  }
+  condition(cc: number): Expr {
+    return flags.condition(this.b, cc);
+  }
+
+  /** Ends the handler early, as if done. */
+  finish(): void {
+    this.#binding.leave(NEXT);
+  }
+  leave(code: number): void {
+    this.#binding.leave(code);
+  }
+  /** Raises an exception. */
+  fault(vector: number, error?: number | Expr): void {
+    raise(this.b, vector, error);
+    this.#binding.leave(FAULT);
+  }
+  faultIf(condition: Expr, vector: number, error?: number | Expr): void {
+    this.b.if(condition, () => this.fault(vector, error), undefined, false);
+  }
+  /** #GP(0) unless CPL is 0. */
+  privileged(): void {
+    this.faultIf(this.get(L.CPL).nez(), EXC_GP, 0);
+  }
+  undefined(): void {
+    this.fault(EXC_UD);
+  }
+  /** A routine that answers non-zero when a fault is pending: passes the fault on. */
+  check(status: Expr): void {
+    this.b.if(status, () => this.#binding.leave(FAULT), undefined, false);
+  }
+
+  /** Address of the next instruction, i64. */
+  nextRip(): Expr {
+    const start = this.#field("i64.load16_u", L.UOP_START);
+    const length = this.#field("i64.load8_u", L.UOP_LENGTH);
+    return this.#wrap(this.get(L.BLOCK_RIP).add(start).add(length));
+  }
+  /** Address of this instruction, i64. */
+  thisRip(): Expr {
+    return this.#wrap(this.get(L.BLOCK_RIP).add(this.#field("i64.load16_u", L.UOP_START)));
+  }
+  /** Target of a relative branch, i64. */
+  target(): Expr {
+    const sum = this.get(L.BLOCK_RIP).add(this.#field("i64.load", L.UOP_IMMEDIATE));
+    if (this.mode64) return sum;
+    return this.osz === 16 ? sum.and(0xffff) : sum.and(0xffffffffn);
+  }
+  #wrap(rip: Expr): Expr {
+    return this.mode64 ? rip : rip.and(0xffffffffn);
+  }
+  /** #GP(0) if a 64-bit branch target is not canonical; legacy targets are truncated by the caller. */
+  checkTarget(target: Expr): void {
+    if (this.mode64) this.faultIf(target.shl(16).shrS(16).ne(target), EXC_GP, 0);
+  }
+  /** Sets RIP and ends the block. */
+  jump(target: Expr): void {
+    this.put(L.RIP, target);
+    this.#binding.leave(BRANCH);
+  }
+  fallThrough(): void {
+    this.jump(this.nextRip());
+  }
+  /** Ends the block through the next instruction and leaves `run`. */
+  exit(reason: number): void {
+    this.put(L.RIP, this.nextRip());
+    this.put(L.EXIT_REASON, reason);
+    this.#binding.leave(LEAVE);
+  }
+
+  /** Linear address of a stack offset (i64). */
+  stackAddress(rsp: Expr): Expr {
+    if (this.mode64) return rsp;
+    const big = this.get(L.MODE).and(L.MODE_STACK32);
+    return this.b.call(legacyStack, rsp, big);
+  }
+  /** RSP moved by `bytes`, wrapped as the stack's size says. */
+  movedStack(rsp: Expr, bytes: number | Expr): Expr {
+    if (this.mode64) return rsp.add(bytes);
+    const moved = typeof bytes === "number" ? rsp.add(bytes) : rsp.add(bytes);
+    return this.b.call(legacyMoved, rsp, moved, this.get(L.MODE).and(L.MODE_STACK32));
+  }
+  /** Pushes one value of `width` bits. */
+  push(width: 16 | 32 | 64, value: Expr): void {
+    const kept = this.b.keep(value);
+    const rsp = this.b.keep(this.movedStack(this.get(L.RSP), -width / 8));
+    const probe = this.probe(width, this.stackAddress(rsp), L.SS);
+    this.store(probe, kept);
+    this.put(L.RSP, rsp);
+  }
+  /** Reads the top of the stack; `dropped` moves RSP past it afterwards. */
+  top(width: 16 | 32 | 64, skipBytes = 0): Expr {
+    const at = skipBytes ? this.b.keep(this.movedStack(this.get(L.RSP), skipBytes)) : this.get(L.RSP);
+    return this.load(width, this.stackAddress(at), L.SS);
+  }
+  drop(bytes: number): void {
+    this.put(L.RSP, this.movedStack(this.get(L.RSP), bytes));
+  }
+  static readonly stackFault: number = EXC_SS;
+}
+
+const legacyStack: Routine = routine("legacy_stack", ["i64", "i32"], "i64", (b, rsp, big) => {
+  const base = b.get(L.segBase(L.SS));
+  b.if(big, () => b.return(base.add(rsp.and(0xffffffffn)).and(0xffffffffn)));
+  b.return(base.add(rsp.and(0xffff)).and(0xffffffffn));
+});
+const legacyMoved: Routine = routine("legacy_moved", ["i64", "i64", "i32"], "i64", (b, old, moved, big) => {
+  b.if(big, () => b.return(moved.and(0xffffffffn)));
+  b.return(old.and(-0x10000).or(moved.and(0xffff)));
+});
