@@ -1,7 +1,8 @@
 /**
  * What a machine and its board know of each other. The board is everything behind the processor's pins: buses, devices,
- * interrupt controllers. The machine runs the processor and knows no device by name.
+ * interrupt controllers, and what firmware would do. The machine runs the processor and knows no device by name.
  */
+import type { VcpuState } from "../cpu/state.ts";
 import type { Device, DeviceContext } from "../devices/device.ts";
 import type { VcpuBus } from "../engine/engine.ts";
 import type { GuestClock } from "./guest-clock.ts";
@@ -21,8 +22,13 @@ export interface BoardWiring {
 export interface Board {
   /** In the order of restoring: sources of interrupts first, controllers after them, the local APIC last. */
   readonly devices: readonly Device[];
-  readonly bus: Omit<VcpuBus, "readTsc">;
+  readonly bus: VcpuBus;
   /** The processor's acknowledge cycle. Undefined if the request has gone in the meantime. */
   acknowledgeInterrupt(): number | undefined;
   pressPowerButton(): void;
+  /**
+   * After power-on and after each reset: puts the guest's first program into memory. Returns the state that the vCPU
+   * starts in; undefined for the processor's own reset state.
+   */
+  boot(): VcpuState | undefined;
 }

@@ -289,9 +289,11 @@ export function createFakeBoard(wiring: BoardWiring): Board {
       writeMmio: () => {},
       readMsr: () => undefined,
       writeMsr: () => false,
+      readTsc: (retired) => wiring.clock.tsc(retired),
     },
     acknowledgeInterrupt: () => device.acknowledge(),
     pressPowerButton: () => device.raise(FAKE_VECTOR.BUTTON),
+    boot: () => undefined,
   };
 }
 

@@ -58,7 +58,7 @@ class GuestTimer implements Timer {
     if (Number.isNaN(atNs))
       throw new RangeError("A timer's deadline is not a number: a device model has computed it wrongly.");
     this.requestedNs = atNs;
-    this.dueNs = Math.max(atNs, this.#clock.nowNs() + 1);
+    this.dueNs = Math.max(Math.ceil(atNs), this.#clock.nowNs() + 1);
     this.#clock.timerArmed(this.dueNs);
   }
 
@@ -109,6 +109,10 @@ export class GuestClock implements Clock {
   /** The time-stamp counter after `retired` instructions, a count not before the last `rebase`. */
   tsc(retired: number): bigint {
     return this.#tscAtNs(this.#nsAt(retired));
+  }
+
+  tscNow(): bigint {
+    return this.tsc(this.#retired());
   }
 
   /** The first nanosecond at which the time-stamp counter is at least `tsc`; Infinity beyond 2^53 ns. */

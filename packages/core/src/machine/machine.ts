@@ -51,8 +51,6 @@ export interface MachineOptions {
   readonly memory: Ram;
   readonly engine: Engine;
   readonly createBoard: (wiring: BoardWiring) => Board;
-  /** Puts the guest's first program into memory, at power-on and at each reset. Without it: the reset vector. */
-  readonly boot?: (board: Board) => VcpuState;
   /** Bytes for a channel's back-end, valid during the call. */
   readonly output: (channel: string, bytes: Uint8Array) => void;
   /** The host's monotonic clock; wall mode only. Read once a slice, by the event log's side. */
@@ -149,7 +147,7 @@ export class Machine {
       writeMmio: (gpa, size, value) => bus().writeMmio(gpa, size, value),
       readMsr: (index) => bus().readMsr(index),
       writeMsr: (index, value) => bus().writeMsr(index, value),
-      readTsc: (retired) => this.clock.tsc(retired),
+      readTsc: (retired) => bus().readTsc(retired),
     });
     const acknowledge = { acknowledgeInterrupt: () => board?.acknowledgeInterrupt() };
     this.#runner = new VcpuRunner(this.vcpu, this.clock, acknowledge);
@@ -469,7 +467,7 @@ export class Machine {
 
   #bootUp(): void {
     const { retired } = this.vcpu;
-    const state = this.#options.boot?.(this.board);
+    const state = this.board.boot();
     if (state) this.vcpu.setState({ ...state, retired });
     else {
       this.vcpu.reset();

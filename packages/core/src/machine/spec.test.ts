@@ -11,7 +11,7 @@ const full: MachineSpec = machineSpec({
   clock: "virtual",
   boot: { kernel: KERNEL, initrd: KERNEL, commandLine: "console=ttyS0" },
   devices: [
-    { kind: "virtio-console", name: "console0" },
+    { kind: "virtio-console", name: "console0", ports: [{ name: "hvc0", isConsole: true }] },
     { kind: "virtio-rng", name: "rng0" },
   ],
 });
@@ -38,6 +38,8 @@ test.each([
   [{ boot: { kernel: { sha256: "xy", sizeBytes: 1 }, commandLine: "" } }, "boot", /kernel/],
   [{ devices: [{ kind: "toaster", name: "a" }] }, "devices", /"toaster"/],
   [{ devices: [{ kind: "virtio-rng", name: "../x" }] }, "devices", /no device name/],
+  [{ devices: [{ kind: "virtio-console", name: "c", ports: [] }] }, "devices", /0 ports/],
+  [{ devices: [{ kind: "virtio-console", name: "c", ports: [{ name: "" }] }] }, "devices", /no port name/],
   [
     {
       devices: [

@@ -18,6 +18,7 @@ export const CLOCK_MODES = ["wall", "virtual"] as const;
 export const DEVICE_KINDS = ["virtio-console", "virtio-rng"] as const;
 const MAX_COMMAND_LINE = 65_535;
 const MAX_DEVICES = 24;
+const MAX_CONSOLE_PORTS = 31;
 const MAX_SEED_DIGITS = 128;
 const MAX_FILE_BYTES = 4096 * MIB;
 
@@ -38,11 +39,17 @@ export interface LinuxBoot {
   readonly commandLine: string;
 }
 
-export interface DeviceSpec {
-  readonly kind: DeviceKind;
-  /** Unique; also the name of the device's channel and section: lower-case letters, digits and "-". */
+export interface ConsolePortSpec {
+  /** As the guest sees it, and the name of its channel. */
   readonly name: string;
+  /** A terminal in the guest (hvc), and not a plain stream of bytes. */
+  readonly isConsole: boolean;
 }
+
+/** `name` is unique, and the name of the device's section in a state: lower-case letters, digits and "-". */
+export type DeviceSpec =
+  | { readonly kind: "virtio-rng"; readonly name: string }
+  | { readonly kind: "virtio-console"; readonly name: string; readonly ports: readonly ConsolePortSpec[] };
 
 export interface MachineSpec {
   readonly memoryBytes: number;
@@ -136,7 +143,13 @@ export function specToState(spec: MachineSpec): StateValue {
     boot: boot
       ? { kernel: file(boot.kernel), initrd: boot.initrd ? file(boot.initrd) : null, commandLine: boot.commandLine }
       : null,
-    devices: devices.map(({ kind, name }) => ({ kind, name })),
+    devices: devices.map((device) => ({
+      kind: device.kind,
+      name: device.name,
+      ...(device.kind === "virtio-console"
+        ? { ports: device.ports.map(({ name, isConsole }) => ({ name, isConsole })) }
+        : {}),
+    })),
   };
 }
 
@@ -152,11 +165,7 @@ export function specFromState(state: StateValue, path = "spec"): MachineSpec {
     epochSeconds: reader.int("epochSeconds", 0, Number.MAX_SAFE_INTEGER),
     clock: reader.text("clock", 64) as ClockMode,
     ...(boot ? { boot } : {}),
-    devices: reader.array("devices", MAX_DEVICES).map((device) => {
-      const entry = { kind: device.text("kind", 64) as DeviceKind, name: device.text("name", 64) };
-      device.end();
-      return entry;
-    }),
+    devices: reader.array("devices", MAX_DEVICES).map(deviceFromState),
   };
   reader.end();
   checkSpec(spec);
@@ -165,6 +174,22 @@ export function specFromState(state: StateValue, path = "spec"): MachineSpec {
 
 export function seedBytes(spec: MachineSpec): Uint8Array {
   return Uint8Array.from(spec.seed.match(/../g) ?? [], (digits) => Number.parseInt(digits, 16));
+}
+
+function deviceFromState(reader: StateReader): DeviceSpec {
+  const kind = reader.text("kind", 64) as DeviceKind;
+  const name = reader.text("name", 64);
+  if (kind !== "virtio-console") {
+    reader.end();
+    return { kind, name };
+  }
+  const ports = reader.array("ports", MAX_CONSOLE_PORTS).map((port) => {
+    const entry = { name: port.text("name", 64), isConsole: port.bool("isConsole") };
+    port.end();
+    return entry;
+  });
+  reader.end();
+  return { kind, name, ports };
 }
 
 function bootFromState(reader: StateReader): LinuxBoot {
@@ -205,7 +230,8 @@ function checkDevices(devices: readonly DeviceSpec[]): void {
     throw new SpecError("devices", `${devices.length} devices do not fit: the board has ${MAX_DEVICES} slots.`);
   }
   const names = new Set<string>();
-  for (const { kind, name } of devices) {
+  for (const device of devices) {
+    const { kind, name } = device;
     requireOneOf("devices", "device", kind, DEVICE_KINDS);
     if (!/^[a-z][a-z0-9-]{0,31}$/.test(name)) {
       throw new SpecError(
@@ -215,6 +241,20 @@ function checkDevices(devices: readonly DeviceSpec[]): void {
     }
     if (names.has(name)) throw new SpecError("devices", `Two devices are named ${name}: give each its own name.`);
     names.add(name);
+    if (kind === "virtio-console") checkPorts(name, device.ports);
+  }
+}
+
+function checkPorts(device: string, ports: readonly ConsolePortSpec[]): void {
+  if (ports.length < 1 || ports.length > MAX_CONSOLE_PORTS) {
+    throw new SpecError("devices", `${device} cannot have ${ports.length} ports. Give 1 to ${MAX_CONSOLE_PORTS}.`);
+  }
+  for (const { name } of ports) {
+    if (/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(name)) continue;
+    throw new SpecError(
+      "devices",
+      `${JSON.stringify(name)} is no port name: give up to 64 letters, digits, ".", "_" and "-".`,
+    );
   }
 }
 

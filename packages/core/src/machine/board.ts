@@ -1,0 +1,201 @@
+/**
+ * The board: a small PC on Intel's Q35 pattern, from parts and the map (board-map.ts). This file is wiring only.
+ *
+ *   CPU --- local APIC --- APIC bus --- IO-APIC <-- 0-15 ISA, 16-23 PIRQ A-H
+ *               ^ LINT0                                 |
+ *               +---------- 8259A pair <----------------+ (ISA wires go to both; PIRQs as the LPC bridge routes them)
+ *   ports -- PIC PIT UART ACPI PM, system control, 0xCF8/0xCFC     memory -- IO-APIC, PCI windows, ECAM
+ *   PCI 0 -- 00.0 host bridge, 1f.0 LPC bridge, slots 1 up: the devices of the spec
+ *
+ * Direct boots: `boot` does what firmware would do to the chipset, then loads the kernel.
+ */
+import type { AccessSize } from "../bus/io.ts";
+import { MmioBus, PortBus } from "../bus/io-bus.ts";
+import { fanOut, SharedIrqLine } from "../bus/irq.ts";
+import { assignPciResources, initialiseChipset } from "../bus/pci/assign.ts";
+import { PciBus } from "../bus/pci/bus.ts";
+import type { PciFunction } from "../bus/pci/function.ts";
+import { createHostBridge } from "../bus/pci/host-bridge.ts";
+import { createLpcBridge } from "../bus/pci/lpc-bridge.ts";
+import type { VcpuState } from "../cpu/state.ts";
+import { attachAcpiPm, createAcpiPm } from "../devices/acpi-pm.ts";
+import { ApicSystemBus } from "../devices/apic/apic-bus.ts";
+import { createLocalApic, LocalApic } from "../devices/apic/local-apic.ts";
+import type { Device, IrqLine } from "../devices/device.ts";
+import { attachIoApic, createIoApic } from "../devices/ioapic.ts";
+import { attachPic, createPic } from "../devices/pic.ts";
+import { attachPit, createPit } from "../devices/pit.ts";
+import { attachSystemControl, createSystemControl } from "../devices/system-control.ts";
+import { attachUart16550, createUart16550 } from "../devices/uart-16550.ts";
+import { createVirtioConsole } from "../devices/virtio/console.ts";
+import type { VirtioPciDevice } from "../devices/virtio/pci-transport.ts";
+import { createVirtioRng } from "../devices/virtio/rng.ts";
+import { planLinuxBoot } from "../firmware/linux-boot.ts";
+import type { GuestMemory } from "../memory/guest-memory.ts";
+import type { Board, BoardWiring } from "./board-interface.ts";
+import { GSI, ISA_IRQ, MEMORY_MAP, PCI_SLOT, PORT_MAP, pirqOf } from "./board-map.ts";
+import type { DeviceSpec } from "./spec.ts";
+import { TimeStampCounter } from "./time-stamp-counter.ts";
+
+/** What CPUID says of the processor, as far as the local APIC has to agree with it. */
+export const PROCESSOR = { physicalAddressBits: 40, hasX2apic: true } as const;
+
+/** Bytes of the files that the spec names. */
+export interface BootFiles {
+  readonly kernel: Uint8Array;
+  readonly initrd?: Uint8Array;
+}
+
+/** The channel of the first serial port. */
+export const SERIAL_CHANNEL = "serial0";
+
+/** Throws PciWindowFull if the devices do not fit, LinuxBootError from `boot` if the files do not. */
+export function createBoard(wiring: BoardWiring, files?: BootFiles): Board {
+  const { context, clock, spec } = wiring;
+  const ports = new PortBus();
+  const mmio = new MmioBus();
+  const apicBus = new ApicSystemBus();
+  const ioApic = createIoApic({ bus: apicBus });
+  apicBus.attachEoiListener((vector) => ioApic.endOfInterrupt(vector));
+
+  const tsc = new TimeStampCounter(clock, spec.tscFrequencyHz, () => localApic.tscChanged());
+  // The controllers know each other in a circle: LINT0 is the pair's output, the acknowledge cycle its input.
+  const pic = createPic({ intr: { set: (level) => localApic.lint[0].set(level) } });
+  const localApic: LocalApic = createLocalApic(context, {
+    id: 0,
+    isBootstrapProcessor: true,
+    cpu: {
+      requestInterrupt: (pending) => wiring.setInterrupt(pending),
+      nmi: () => wiring.nmi(),
+      init: () => context.power("reset", "INIT sent to the bootstrap processor"),
+      startup: () => {},
+    },
+    bus: apicBus,
+    tsc,
+    pic,
+    ...PROCESSOR,
+    virtualWire: spec.boot !== undefined,
+  });
+  apicBus.attach(localApic);
+
+  const picWires = pic.inputs.map((input) => new SharedIrqLine(input));
+  /** A new driver of an ISA interrupt's wire. */
+  const isa = (irq: number): IrqLine =>
+    fanOut(picWires[irq]!.driver(), ioApic.inputs[irq === ISA_IRQ.pit ? GSI.pit : irq]!);
+
+  const pit = createPit(context, { irq: isa(ISA_IRQ.pit) });
+  const uart = createUart16550(context, { name: "uart0", channel: SERIAL_CHANNEL, irq: isa(ISA_IRQ.uart0) });
+  const acpiPm = createAcpiPm(context, { sci: isa(ISA_IRQ.sci), startsInAcpiMode: spec.boot !== undefined });
+  const systemControl = createSystemControl(context);
+
+  const lpcBridge = createLpcBridge({
+    powerManagement: acpiPm.registers,
+    picInputs: picWires.map((wire) => wire.driver()),
+    pirqInputs: ioApic.inputs.slice(GSI.pirqA),
+  });
+  const pci = new PciBus({
+    ports,
+    mmio,
+    msi: apicBus.msi,
+    intx: (device, pin) => lpcBridge.pirq(pirqOf(device, pin)),
+    underAddressPort: systemControl.resetControl,
+  });
+  const hostBridge = createHostBridge(pci.ecam);
+  const plugged = spec.devices.map((device) => createDevice(wiring, device));
+
+  attachPic(pic, ports, PORT_MAP);
+  attachPit(pit, ports, PORT_MAP);
+  attachUart16550(uart, ports, PORT_MAP.uart0);
+  attachAcpiPm(acpiPm, ports, PORT_MAP);
+  attachSystemControl(systemControl, ports, PORT_MAP);
+  attachIoApic(ioApic, mmio, MEMORY_MAP);
+  ports.claim(PORT_MAP.pciConfigAddress, 4, pci.addressPort, { name: "PCI configuration address" });
+  ports.claim(PORT_MAP.pciConfigData, 4, pci.dataPort, { name: "PCI configuration data" });
+  pci.plug(PCI_SLOT.hostBridge.device, PCI_SLOT.hostBridge.function, hostBridge);
+  pci.plug(PCI_SLOT.lpcBridge.device, PCI_SLOT.lpcBridge.function, lpcBridge.pci);
+  for (const [i, device] of plugged.entries()) pci.plug(PCI_SLOT.firstFree + i, 0, device.pci);
+
+  const devices: readonly Device[] = [
+    functionDevice(hostBridge),
+    functionDevice(lpcBridge.pci),
+    pci,
+    ...plugged,
+    pit,
+    uart,
+    acpiPm,
+    systemControl,
+    pic,
+    ioApic,
+    tsc,
+    localApic,
+  ];
+
+  /** GUEST-CONTROLLED. The local APIC's page is the processor's own and wins over everything behind it. */
+  const isLocalApic = (gpa: number): boolean => {
+    const base = localApic.mmioBase;
+    return base !== undefined && gpa >= base && gpa < base + MEMORY_MAP.localApicSizeBytes;
+  };
+
+  return {
+    devices,
+    bus: {
+      readPort: (port, size) => ports.read(port, size),
+      writePort: (port, size, value) => ports.write(port, size, value),
+      readMmio: (gpa: number, size: AccessSize) =>
+        isLocalApic(gpa) ? localApic.registers.read(gpa % MEMORY_MAP.localApicSizeBytes, size) : mmio.read(gpa, size),
+      writeMmio: (gpa: number, size: AccessSize, value: number) => {
+        if (isLocalApic(gpa)) localApic.registers.write(gpa % MEMORY_MAP.localApicSizeBytes, size, value);
+        else mmio.write(gpa, size, value);
+      },
+      readMsr: (index) => (LocalApic.ownsMsr(index) ? localApic.readMsr(index) : tsc.readMsr(index)),
+      writeMsr: (index, value) =>
+        LocalApic.ownsMsr(index) ? localApic.writeMsr(index, value) : tsc.writeMsr(index, value),
+      readTsc: (retired) => tsc.at(retired),
+    },
+    acknowledgeInterrupt: () => localApic.acknowledge(),
+    pressPowerButton: () => acpiPm.pressPowerButton(),
+    boot: () => {
+      if (!spec.boot || !files) return undefined;
+      initialiseChipset(hostBridge, lpcBridge.pci);
+      assignPciResources(pci);
+      return bootLinux(context.memory, spec.boot.commandLine, files);
+    },
+  };
+}
+
+function createDevice({ context }: BoardWiring, spec: DeviceSpec): VirtioPciDevice {
+  switch (spec.kind) {
+    case "virtio-console":
+      return createVirtioConsole(context, spec);
+    case "virtio-rng":
+      return createVirtioRng(context, spec);
+  }
+}
+
+/** A function of the chipset that is no device of its own. */
+function functionDevice(pci: PciFunction): Device {
+  const { name } = pci.identity;
+  return {
+    name,
+    schema: { id: "pci-function", version: 1 },
+    reset: () => pci.reset(),
+    save: () => pci.save(),
+    restore: (state) => pci.restore(state, name),
+  };
+}
+
+function bootLinux(memory: GuestMemory, commandLine: string, files: BootFiles): VcpuState {
+  let highRamBytes = 0;
+  for (const segment of memory.segments)
+    if (segment.start >= MEMORY_MAP.highRamStart) highRamBytes += segment.sizeBytes;
+  const plan = planLinuxBoot({
+    kernel: files.kernel,
+    ...(files.initrd ? { initrd: files.initrd } : {}),
+    commandLine,
+    ram: { lowRamBytes: memory.lowRamBytes, highRamBytes },
+  });
+  for (const { gpa, bytes } of plan.writes) {
+    if (!memory.write(gpa, bytes)) throw new RangeError(`boot data at 0x${gpa.toString(16)} is outside RAM`);
+  }
+  return plan.state;
+}
