@@ -30,7 +30,7 @@ export interface LinuxBootOptions {
 }
 
 export interface LinuxBootPlan {
-  /** In any order, without overlaps. Everything else of RAM is zero. */
+  /** In any order, without overlaps. The rest of RAM may hold anything. */
   readonly writes: readonly GuestWrite[];
   readonly state: VcpuState;
   readonly kernelAddress: Gpa;

@@ -1,0 +1,136 @@
+/**
+ * The DSDT: the board's devices that a guest cannot find by itself, in ACPI's name space (ACPI 6.5, chapters 5 and 6).
+ *
+ *   \_S5                soft-off
+ *   \_SB.Cnnn           processors
+ *   \_SB.MBRD           addresses that the chipset takes, so that nothing is placed there
+ *   \_SB.PCI0           the host bridge: windows, interrupt routing
+ *   \_SB.PCI0.ISA_      the LPC bridge with COM1 and RTC_; beside it HPET
+ *
+ * Constants only, nothing to run. Left out: interrupt link devices (routing is fixed), power resources, hot plug, the
+ * _OSC handshake for native PCI Express features.
+ */
+import { gsiOfIntx, ISA_IRQ, MEMORY_MAP, PCI_SLOT, PM_BLOCK, PORT_MAP, SLEEP_TYPE } from "../../machine/board-map.ts";
+import { type Aml, concat, device, eisaId, integer, name, packageOf, scope, string } from "./aml.ts";
+import {
+  busNumbers,
+  ioPorts,
+  ioWindow,
+  isaIrq,
+  memory32Fixed,
+  memoryWindow32,
+  memoryWindow64,
+  resourceTemplate,
+} from "./resources.ts";
+
+const PCI_DEVICES = 32;
+const INTX_PINS = 4;
+const PCI_CONFIG_PORTS = 8;
+const RTC_PORTS = 2;
+const UART_PORTS = 8;
+
+export interface DsdtOptions {
+  readonly cpuCount: number;
+}
+
+/** The table's body, without its header. */
+export function dsdtBody(options: DsdtOptions): Aml {
+  return concat(
+    name("\\_S5", packageOf(integer(SLEEP_TYPE.s5), integer(SLEEP_TYPE.s5), integer(0), integer(0))),
+    scope(
+      "\\_SB",
+      ...Array.from({ length: options.cpuCount }, (_, index) => processor(index)),
+      motherboard(),
+      hostBridge(),
+    ),
+  );
+}
+
+function processor(index: number): Aml {
+  const path = `C${index.toString(16).toUpperCase().padStart(3, "0")}`;
+  return device(path, name("_HID", string("ACPI0007")), name("_UID", integer(index)));
+}
+
+function motherboard(): Aml {
+  return device(
+    "MBRD",
+    name("_HID", eisaId("PNP0C02")),
+    name("_UID", integer(0)),
+    name(
+      "_CRS",
+      resourceTemplate(
+        memory32Fixed(MEMORY_MAP.mmconfigStart, MEMORY_MAP.mmconfigSizeBytes),
+        ioPorts(PORT_MAP.powerManagement, PM_BLOCK.sizeBytes),
+        ioPorts(PORT_MAP.elcr, 2),
+      ),
+    ),
+  );
+}
+
+function hostBridge(): Aml {
+  return device(
+    "PCI0",
+    name("_HID", eisaId("PNP0A08")),
+    name("_CID", eisaId("PNP0A03")),
+    name("_UID", integer(0)),
+    name("_SEG", integer(0)),
+    name("_BBN", integer(0)),
+    name("_CRS", hostBridgeResources()),
+    name("_PRT", interruptRouting()),
+    lpcBridge(),
+    highPrecisionTimer(),
+  );
+}
+
+function hostBridgeResources(): Aml {
+  const configEnd = PORT_MAP.pciConfigAddress + PCI_CONFIG_PORTS;
+  const pci32End = MEMORY_MAP.pci32Start + MEMORY_MAP.pci32SizeBytes;
+  return resourceTemplate(
+    busNumbers(0, MEMORY_MAP.mmconfigSizeBytes / 2 ** 20 - 1),
+    ioPorts(PORT_MAP.pciConfigAddress, PCI_CONFIG_PORTS),
+    ioWindow(0, PORT_MAP.pciConfigAddress - 1),
+    ioWindow(configEnd, 0xffff),
+    memoryWindow32(MEMORY_MAP.pci32Start, pci32End - 1),
+    memoryWindow64(MEMORY_MAP.pci64Start, MEMORY_MAP.pci64Start + MEMORY_MAP.pci64SizeBytes - 1),
+  );
+}
+
+/** Every slot's four pins, wired to IO-APIC inputs without a link device between. */
+function interruptRouting(): Aml {
+  const entries: Aml[] = [];
+  for (let slot = 0; slot < PCI_DEVICES; slot++) {
+    for (let pin = 0; pin < INTX_PINS; pin++) {
+      const address = slot * 0x1_0000 + 0xffff;
+      entries.push(packageOf(integer(address), integer(pin), integer(0), integer(gsiOfIntx(slot, pin))));
+    }
+  }
+  return packageOf(...entries);
+}
+
+function lpcBridge(): Aml {
+  return device(
+    "ISA",
+    name("_ADR", integer(PCI_SLOT.lpcBridge.device * 0x1_0000 + PCI_SLOT.lpcBridge.function)),
+    device(
+      "COM1",
+      name("_HID", eisaId("PNP0501")),
+      name("_UID", integer(1)),
+      name("_STA", integer(0xf)),
+      name("_CRS", resourceTemplate(ioPorts(PORT_MAP.uart0, UART_PORTS), isaIrq(ISA_IRQ.uart0))),
+    ),
+    device(
+      "RTC",
+      name("_HID", eisaId("PNP0B00")),
+      name("_CRS", resourceTemplate(ioPorts(PORT_MAP.rtc, RTC_PORTS), isaIrq(ISA_IRQ.rtc))),
+    ),
+  );
+}
+
+function highPrecisionTimer(): Aml {
+  return device(
+    "HPET",
+    name("_HID", eisaId("PNP0103")),
+    name("_UID", integer(0)),
+    name("_CRS", resourceTemplate(memory32Fixed(MEMORY_MAP.hpetStart, MEMORY_MAP.hpetSizeBytes))),
+  );
+}

@@ -1,0 +1,283 @@
+/**
+ * The static ACPI tables (ACPI 6.5, section 5.2; IA-PC HPET 1.0a, 3.2.4; PCI Firmware 3.3, 4.1.2) of a board, laid out
+ * in the BIOS area of the first MiB:
+ *
+ *   RSDP -> XSDT -> FADT -> FACS, DSDT
+ *                -> MADT, HPET, MCFG
+ *
+ * The hardware is in ACPI mode from the start: there is no SMI command port, SCI_EN reads 1. The power button is a fixed
+ * feature; a sleep button and RTC wake-up do not exist. Reset is by the reset control register. Left out: RSDT, SSDTs,
+ * SRAT and other tables of larger machines.
+ */
+import { GSI, IO_APIC_ID, ISA_IRQ, MEMORY_MAP, PM_BLOCK, PORT_MAP } from "../../machine/board-map.ts";
+import type { Gpa } from "../../memory/guest-memory.ts";
+import { LOW_MEMORY } from "../e820.ts";
+import type { GuestWrite } from "../guest-write.ts";
+import { ascii, concat, littleEndian } from "./aml.ts";
+import { dsdtBody } from "./dsdt.ts";
+
+const HEADER_BYTES = 36;
+/** Six, eight and four characters; the same in all tables, as the specification asks of some. */
+const OEM_ID = "TWINMT";
+const OEM_TABLE_ID = "TWINMETL";
+const CREATOR_ID = "TWMT";
+const TABLE_REVISION = 1;
+
+const RSDP_BYTES = 36;
+const FADT_BYTES = 276;
+const FACS_BYTES = 64;
+const FACS_ALIGNMENT = 64;
+const TABLE_ALIGNMENT = 16;
+
+/** Offsets in the FADT (ACPI 6.5, table 5.9). */
+const FADT = {
+  FIRMWARE_CTRL: 36,
+  DSDT: 40,
+  SCI_INT: 46,
+  PM1a_EVT_BLK: 56,
+  PM1a_CNT_BLK: 64,
+  PM_TMR_BLK: 76,
+  GPE0_BLK: 80,
+  PM1_EVT_LEN: 88,
+  PM1_CNT_LEN: 89,
+  PM_TMR_LEN: 91,
+  GPE0_BLK_LEN: 92,
+  P_LVL2_LAT: 96,
+  P_LVL3_LAT: 98,
+  CENTURY: 108,
+  IAPC_BOOT_ARCH: 109,
+  Flags: 112,
+  RESET_REG: 116,
+  RESET_VALUE: 128,
+  minorVersion: 131,
+  X_DSDT: 140,
+  X_PM1a_EVT_BLK: 148,
+  X_PM1a_CNT_BLK: 172,
+  X_PM_TMR_BLK: 208,
+  X_GPE0_BLK: 220,
+} as const;
+const FADT_REVISION = 6;
+const FADT_MINOR_VERSION = 5;
+const FADT_FLAG = {
+  WBINVD: 1 << 0,
+  PROC_C1: 1 << 2,
+  SLP_BUTTON: 1 << 5,
+  FIX_RTC: 1 << 6,
+  RESET_REG_SUP: 1 << 10,
+} as const;
+const IAPC_BOOT_ARCH = { LEGACY_DEVICES: 1 << 0, HAS_8042: 1 << 1, VGA_NOT_PRESENT: 1 << 2 } as const;
+/** Latencies above these say that there is no C2 and no C3. */
+const NO_C2_LATENCY = 0xfff;
+const NO_C3_LATENCY = 0xfff;
+const CMOS_CENTURY = 0x32;
+/** SYS_RST and RST_CPU of the reset control register (ICH9 data sheet, 13.7.5). */
+const RESET_VALUE = 0x06;
+
+const GAS_SPACE = { memory: 0, io: 1 } as const;
+const PM1_EVT_BYTES = 4;
+const PM1_CNT_BYTES = 2;
+const PM_TMR_BYTES = 4;
+
+const MADT_TYPE = { LOCAL_APIC: 0, IO_APIC: 1, SOURCE_OVERRIDE: 2, LOCAL_APIC_NMI: 4 } as const;
+const MADT_PCAT_COMPAT = 1;
+const MADT_ENABLED = 1;
+/** Polarity in bits 1:0 (1 = high), trigger in bits 3:2 (3 = level); 0 is what the bus does. */
+const MPS_INTI = { AS_THE_BUS: 0, LEVEL_HIGH: 0xd } as const;
+const ALL_PROCESSORS = 0xff;
+const MAX_CPUS = 255;
+
+/** GCAP_ID of the board's HPET, low half: Intel, legacy replacement, 64-bit counter, three comparators. */
+const HPET_EVENT_TIMER_BLOCK_ID = 0x8086_a201;
+/** The shortest period, in ticks, that a guest should ask of it. */
+const HPET_MIN_TICK = 0x80;
+
+export interface AcpiOptions {
+  readonly cpuCount: number;
+  /** The keyboard controller exists. Default: false. */
+  readonly has8042?: boolean;
+  /** A VGA adapter exists. Default: false. */
+  readonly hasVga?: boolean;
+  /** Low half of the HPET's GCAP_ID register. */
+  readonly hpetId?: number;
+}
+
+export interface AcpiTables {
+  readonly writes: readonly GuestWrite[];
+  readonly rsdp: Gpa;
+}
+
+/** The tables of the board that board-map.ts describes. */
+export function buildAcpiTables(options: AcpiOptions): AcpiTables {
+  if (!(options.cpuCount >= 1 && options.cpuCount <= MAX_CPUS)) {
+    throw new RangeError(`ACPI tables for ${options.cpuCount} processors; 1 to ${MAX_CPUS} are possible`);
+  }
+  const writes: GuestWrite[] = [];
+  const rsdp = LOW_MEMORY.biosStart;
+  let free: number = rsdp + RSDP_BYTES;
+  const place = (bytes: Uint8Array, alignment: number = TABLE_ALIGNMENT): Gpa => {
+    const gpa = Math.ceil(free / alignment) * alignment;
+    free = gpa + bytes.length;
+    if (free > LOW_MEMORY.end) throw new RangeError("the ACPI tables do not fit below 1 MiB");
+    writes.push({ gpa, bytes });
+    return gpa;
+  };
+  const facs = place(facsTable(), FACS_ALIGNMENT);
+  const dsdt = place(table("DSDT", 2, dsdtBody(options)));
+  const described = [
+    place(fadtTable(facs, dsdt, options)),
+    place(madtTable(options)),
+    place(hpetTable(options)),
+    place(mcfgTable()),
+  ];
+  const xsdt = place(table("XSDT", 1, concat(...described.map((gpa) => littleEndian(gpa, 8)))));
+  writes.push({ gpa: rsdp, bytes: rsdpStructure(xsdt) });
+  return { writes, rsdp };
+}
+
+function table(signature: string, revision: number, body: Uint8Array): Uint8Array {
+  const bytes = concat(
+    ascii(signature),
+    littleEndian(HEADER_BYTES + body.length, 4),
+    Uint8Array.of(revision, 0),
+    ascii(OEM_ID),
+    ascii(OEM_TABLE_ID),
+    littleEndian(TABLE_REVISION, 4),
+    ascii(CREATOR_ID),
+    littleEndian(TABLE_REVISION, 4),
+    body,
+  );
+  bytes[9] = checksum(bytes);
+  return bytes;
+}
+
+/** The byte that makes the sum of all bytes zero. */
+function checksum(bytes: Uint8Array): number {
+  let sum = 0;
+  for (const byte of bytes) sum += byte;
+  return -sum & 0xff;
+}
+
+function rsdpStructure(xsdt: Gpa): Uint8Array {
+  const bytes = concat(
+    ascii("RSD PTR "),
+    Uint8Array.of(0),
+    ascii(OEM_ID),
+    Uint8Array.of(2),
+    littleEndian(0, 4),
+    littleEndian(RSDP_BYTES, 4),
+    littleEndian(xsdt, 8),
+    littleEndian(0, 4),
+  );
+  bytes[8] = checksum(bytes.subarray(0, 20));
+  bytes[32] = checksum(bytes);
+  return bytes;
+}
+
+function facsTable(): Uint8Array {
+  const bytes = new Uint8Array(FACS_BYTES);
+  bytes.set(ascii("FACS"));
+  bytes.set(littleEndian(FACS_BYTES, 4), 4);
+  bytes[32] = 2; // version
+  return bytes;
+}
+
+function fadtTable(facs: Gpa, dsdt: Gpa, options: AcpiOptions): Uint8Array {
+  const body = new Uint8Array(FADT_BYTES - HEADER_BYTES);
+  const set = (offset: number, sizeBytes: number, value: number): void =>
+    body.set(littleEndian(value, sizeBytes), offset - HEADER_BYTES);
+  const setAddress = (offset: number, port: number, sizeBytes: number, accessSize: number): void =>
+    body.set(genericAddress(GAS_SPACE.io, 8 * sizeBytes, accessSize, port), offset - HEADER_BYTES);
+
+  const pm = PORT_MAP.powerManagement;
+  set(FADT.FIRMWARE_CTRL, 4, facs);
+  set(FADT.DSDT, 4, dsdt);
+  set(FADT.X_DSDT, 8, dsdt);
+  set(FADT.SCI_INT, 2, ISA_IRQ.sci);
+  set(FADT.PM1a_EVT_BLK, 4, pm + PM_BLOCK.pm1Event);
+  set(FADT.PM1a_CNT_BLK, 4, pm + PM_BLOCK.pm1Control);
+  set(FADT.PM_TMR_BLK, 4, pm + PM_BLOCK.pmTimer);
+  set(FADT.GPE0_BLK, 4, pm + PM_BLOCK.gpe0);
+  set(FADT.PM1_EVT_LEN, 1, PM1_EVT_BYTES);
+  set(FADT.PM1_CNT_LEN, 1, PM1_CNT_BYTES);
+  set(FADT.PM_TMR_LEN, 1, PM_TMR_BYTES);
+  set(FADT.GPE0_BLK_LEN, 1, PM_BLOCK.gpe0SizeBytes);
+  set(FADT.P_LVL2_LAT, 2, NO_C2_LATENCY);
+  set(FADT.P_LVL3_LAT, 2, NO_C3_LATENCY);
+  set(FADT.CENTURY, 1, CMOS_CENTURY);
+  set(FADT.IAPC_BOOT_ARCH, 2, bootArchitecture(options));
+  const { WBINVD, PROC_C1, SLP_BUTTON, FIX_RTC, RESET_REG_SUP } = FADT_FLAG;
+  set(FADT.Flags, 4, WBINVD | PROC_C1 | SLP_BUTTON | FIX_RTC | RESET_REG_SUP);
+  setAddress(FADT.RESET_REG, PORT_MAP.resetControl, 1, 1);
+  set(FADT.RESET_VALUE, 1, RESET_VALUE);
+  set(FADT.minorVersion, 1, FADT_MINOR_VERSION);
+  setAddress(FADT.X_PM1a_EVT_BLK, pm + PM_BLOCK.pm1Event, PM1_EVT_BYTES, 2);
+  setAddress(FADT.X_PM1a_CNT_BLK, pm + PM_BLOCK.pm1Control, PM1_CNT_BYTES, 2);
+  setAddress(FADT.X_PM_TMR_BLK, pm + PM_BLOCK.pmTimer, PM_TMR_BYTES, 3);
+  setAddress(FADT.X_GPE0_BLK, pm + PM_BLOCK.gpe0, PM_BLOCK.gpe0SizeBytes, 1);
+  return table("FACP", FADT_REVISION, body);
+}
+
+function bootArchitecture({ has8042 = false, hasVga = false }: AcpiOptions): number {
+  const { LEGACY_DEVICES, HAS_8042, VGA_NOT_PRESENT } = IAPC_BOOT_ARCH;
+  return LEGACY_DEVICES | (has8042 ? HAS_8042 : 0) | (hasVga ? 0 : VGA_NOT_PRESENT);
+}
+
+/** 5.2.3.2; `accessSize`: 1 byte, 2 word, 3 double word, 4 quad word. */
+function genericAddress(space: number, widthBits: number, accessSize: number, address: number): Uint8Array {
+  return concat(Uint8Array.of(space, widthBits, 0, accessSize), littleEndian(address, 8));
+}
+
+function madtTable({ cpuCount }: AcpiOptions): Uint8Array {
+  const entries = Array.from({ length: cpuCount }, (_, index) =>
+    concat(Uint8Array.of(MADT_TYPE.LOCAL_APIC, 8, index, index), littleEndian(MADT_ENABLED, 4)),
+  );
+  entries.push(
+    concat(
+      Uint8Array.of(MADT_TYPE.IO_APIC, 12, IO_APIC_ID, 0),
+      littleEndian(MEMORY_MAP.ioApicStart, 4),
+      littleEndian(0, 4),
+    ),
+    sourceOverride(ISA_IRQ.pit, GSI.pit, MPS_INTI.AS_THE_BUS),
+    sourceOverride(ISA_IRQ.sci, GSI.sci, MPS_INTI.LEVEL_HIGH),
+    // NMI on LINT1 of every local APIC.
+    Uint8Array.of(MADT_TYPE.LOCAL_APIC_NMI, 6, ALL_PROCESSORS, 0, 0, 1),
+  );
+  return table(
+    "APIC",
+    5,
+    concat(littleEndian(MEMORY_MAP.localApicStart, 4), littleEndian(MADT_PCAT_COMPAT, 4), ...entries),
+  );
+}
+
+function sourceOverride(isaIrq: number, gsi: number, flags: number): Uint8Array {
+  return concat(Uint8Array.of(MADT_TYPE.SOURCE_OVERRIDE, 10, 0, isaIrq), littleEndian(gsi, 4), littleEndian(flags, 2));
+}
+
+function hpetTable({ hpetId = HPET_EVENT_TIMER_BLOCK_ID }: AcpiOptions): Uint8Array {
+  return table(
+    "HPET",
+    1,
+    concat(
+      littleEndian(hpetId, 4),
+      genericAddress(GAS_SPACE.memory, 64, 0, MEMORY_MAP.hpetStart),
+      Uint8Array.of(0),
+      littleEndian(HPET_MIN_TICK, 2),
+      Uint8Array.of(0),
+    ),
+  );
+}
+
+function mcfgTable(): Uint8Array {
+  const busCount = MEMORY_MAP.mmconfigSizeBytes / 2 ** 20;
+  return table(
+    "MCFG",
+    1,
+    concat(
+      new Uint8Array(8),
+      littleEndian(MEMORY_MAP.mmconfigStart, 8),
+      littleEndian(0, 2),
+      Uint8Array.of(0, busCount - 1),
+      new Uint8Array(4),
+    ),
+  );
+}
