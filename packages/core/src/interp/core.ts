@@ -66,8 +66,7 @@ export function coreExports(handlers: HandlerSet): Parameters<typeof compileModu
   };
 }
 
-export function coreModuleBytes(sharedMemory: boolean): Uint8Array<ArrayBuffer> {
-  const handlers = handlerSet();
+export function coreModuleBytes(sharedMemory: boolean, handlers: HandlerSet = handlerSet()): Uint8Array<ArrayBuffer> {
   return compileModule({
     cpuBase: L.CPU_BASE,
     sharedMemory,
@@ -76,7 +75,8 @@ export function coreModuleBytes(sharedMemory: boolean): Uint8Array<ArrayBuffer> 
   });
 }
 
-function coreModule(sharedMemory: boolean): WebAssembly.Module {
+function coreModule(sharedMemory: boolean, handlers: HandlerSet): WebAssembly.Module {
+  if (handlers !== sharedHandlers) return new WebAssembly.Module(coreModuleBytes(sharedMemory, handlers));
   const known = modules.get(sharedMemory);
   if (known) return known;
   const made = new WebAssembly.Module(coreModuleBytes(sharedMemory));
@@ -248,13 +248,13 @@ export interface Core {
   readonly decoder: BlockDecoder;
 }
 
-/** Makes a machine's memory and core. `shared` needs cross-origin isolation in browsers. */
-export function createCore(ramBytes: number, host: CoreHost, shared: boolean): Core {
+/** Makes a machine's memory and core. `shared` needs cross-origin isolation in browsers; `handlers`: of other records. */
+export function createCore(ramBytes: number, host: CoreHost, shared: boolean, handlers: HandlerSet = handlerSet()): Core {
   const map = L.memoryMap(ramBytes);
   const memory = new WebAssembly.Memory({ initial: map.wasmPages, maximum: map.wasmPages, shared });
   const view = new DataView(memory.buffer);
-  const decoder = new BlockDecoder(handlerSet(), memory.buffer, map);
-  const instance = new WebAssembly.Instance(coreModule(shared), {
+  const decoder = new BlockDecoder(handlers, memory.buffer, map);
+  const instance = new WebAssembly.Instance(coreModule(shared, handlers), {
     env: {
       memory,
       decode_block: (at: number, mode: number) => decoder.decodeBlock(at, mode),
