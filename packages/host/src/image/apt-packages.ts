@@ -190,7 +190,9 @@ class PrivateApt {
   #explain(command: string, output: string): ImageError {
     const lines = output.split("\n").map((line) => line.trim());
     const reason = (pattern: RegExp): string | undefined =>
-      lines.find((line) => /^[EW]:|^Err:/.test(line) && pattern.test(line)) ?? lines.find((line) => pattern.test(line));
+      lines
+        .find((line) => /^[EW]:/.test(line) && pattern.test(line))
+        ?.replace(/^[EW]: (?:Failed to fetch \S+\s+)?/, "") ?? lines.find((line) => pattern.test(line));
     const mirror = this.#mirror;
     const noSpace = reason(/No space left on device|not have enough free space/i);
     if (noSpace !== undefined) {

@@ -43,6 +43,7 @@ export async function fetchFromMirror(
   const { suite, source } = options;
   const mirror = source.mirror;
   const release = `${mirror}/dists/${suite}`;
+  if (source.keyring === undefined) checkTransport(mirror);
   hooks.onProgress("lists", 0, 100);
   const inRelease = await get(`${release}/InRelease`, MAX_RELEASE_BYTES, hooks.signal, mirror);
   const releaseText = await verifyRelease(inRelease, source, directory, hooks.signal);
@@ -104,16 +105,20 @@ async function verifyRelease(
       await rm(path, { force: true });
     }
   }
-  const { protocol, hostname } = new URL(source.mirror);
-  const isLocal = ["localhost", "127.0.0.1", "[::1]"].includes(hostname);
-  if (protocol !== "https:" && protocol !== "file:" && !isLocal) {
-    throw new ImageError(
-      "IMAGE_UNTRUSTED",
-      `What comes from ${source.mirror} cannot be verified: it is not https, and this host has no gpgv with Debian's keys.`,
-      "Name an https mirror with --mirror https://HOST/debian.",
-    );
-  }
+  checkTransport(source.mirror);
   return stripClearsign(Buffer.from(inRelease).toString("utf8"));
+}
+
+/** Whether what comes from there can be trusted by the way it came. */
+function checkTransport(mirror: string): void {
+  const { protocol, hostname } = new URL(mirror);
+  const isLocal = ["localhost", "127.0.0.1", "[::1]"].includes(hostname);
+  if (protocol === "https:" || protocol === "file:" || isLocal) return;
+  throw new ImageError(
+    "IMAGE_UNTRUSTED",
+    `What comes from ${mirror} cannot be verified: it is not https, and this host has no gpgv with Debian's keys.`,
+    "Name an https mirror with --mirror https://HOST/debian.",
+  );
 }
 
 /** RFC 9580, section 7: the text between the armor header's empty line and the signature, dash-escapes undone. */

@@ -48,6 +48,8 @@ export interface TinyImageOptions {
   readonly kernel?: TinyKernel;
   /** A Debian mirror; default is the one of the host's apt, or else Debian's standard mirror. */
   readonly mirror?: string;
+  /** The key ring that signs the mirror; default is Debian's on this host. null: none, so the mirror has to be https. */
+  readonly keyring?: string | null;
   /** Debian's release; default "bookworm" on every host. */
   readonly suite?: string;
   /** How packages are fetched: "auto" (default) takes apt where there is one. */
@@ -192,8 +194,9 @@ class TinyBuilder {
   }
 
   #chooseSource(): DebianSource {
-    const { mirror } = this.#options;
-    return mirror === undefined ? findDebianSource() : { mirror: mirror.replace(/\/+$/, ""), keyring: findKeyring() };
+    const { mirror, keyring } = this.#options;
+    const source = mirror === undefined ? findDebianSource() : { mirror: trimSlashes(mirror), keyring: findKeyring() };
+    return keyring === undefined ? source : { ...source, keyring: keyring ?? undefined };
   }
 
   async #usesApt(): Promise<boolean> {
@@ -315,6 +318,10 @@ function describeImage(directory: string, description: ImageDescription, cacheHi
     packages: description.packages,
     directory,
   };
+}
+
+function trimSlashes(url: string): string {
+  return url.replace(/\/+$/, "");
 }
 
 function debName(record: PackageRecord): string {

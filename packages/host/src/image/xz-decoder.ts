@@ -12,7 +12,8 @@ const STREAM_HEADER_SIZE = 12;
 const FILTER_LZMA2 = 0x21;
 /** Sizes of the check field by type (section 2.1.1.2). */
 const CHECK_SIZES = [0, 4, 4, 4, 8, 8, 8, 16, 16, 16, 32, 32, 32, 64, 64, 64];
-const MAX_DICTIONARY_BYTES = 128 * 1024 * 1024;
+/** What the highest preset of xz takes. */
+const MAX_DICTIONARY_BYTES = 64 * 1024 * 1024;
 
 /** The decoded bytes in pieces; a piece is valid until the next one is asked for. */
 export function* decodeXz(input: Uint8Array): Generator<Uint8Array> {
@@ -63,7 +64,7 @@ function readBlockHeader(input: Uint8Array, start: number): { dictionaryBytes: n
   const bits = input[properties.next]!;
   if (bits > 40) throw new Lzma2Error("bad dictionary size");
   const dictionaryBytes = bits === 40 ? 0xffff_ffff : (2 | (bits & 1)) * 2 ** ((bits >> 1) + 11);
-  if (dictionaryBytes > MAX_DICTIONARY_BYTES) throw new Lzma2Error("its dictionary is over 128 MiB");
+  if (dictionaryBytes > MAX_DICTIONARY_BYTES) throw new Lzma2Error("its dictionary is over 64 MiB");
   return { dictionaryBytes, headerSize };
 }
 
