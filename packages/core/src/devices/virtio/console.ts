@@ -31,7 +31,7 @@ import { VirtioPciDevice } from "./pci-transport.ts";
 export const CONSOLE_WINDOW_BYTES: number = 64 * 1024;
 
 const VIRTIO_CONSOLE_F = { SIZE: 0, MULTIPORT: 1 } as const;
-const QUEUE_SIZE = 64;
+const QUEUE_SIZE = 32;
 const CONTROL_RECEIVE = 2;
 const CONTROL_TRANSMIT = 3;
 const CONFIG_BYTES = 12;

@@ -9,6 +9,8 @@
  * feature; a sleep button and RTC wake-up do not exist. Reset is by the reset control register. Left out: RSDT, SSDTs,
  * SRAT and other tables of larger machines.
  */
+import { HPET_ID } from "../../devices/hpet.ts";
+import { RTC_CENTURY } from "../../devices/rtc.ts";
 import { GSI, IO_APIC_ID, ISA_IRQ, MEMORY_MAP, PM_BLOCK, PORT_MAP } from "../../machine/board-map.ts";
 import type { Gpa } from "../../memory/guest-memory.ts";
 import { LOW_MEMORY } from "../e820.ts";
@@ -69,7 +71,6 @@ const IAPC_BOOT_ARCH = { LEGACY_DEVICES: 1 << 0, HAS_8042: 1 << 1, VGA_NOT_PRESE
 /** Latencies above these say that there is no C2 and no C3. */
 const NO_C2_LATENCY = 0xfff;
 const NO_C3_LATENCY = 0xfff;
-const CMOS_CENTURY = 0x32;
 /** SYS_RST and RST_CPU of the reset control register (ICH9 data sheet, 13.7.5). */
 const RESET_VALUE = 0x06;
 
@@ -86,8 +87,6 @@ const MPS_INTI = { AS_THE_BUS: 0, LEVEL_HIGH: 0xd } as const;
 const ALL_PROCESSORS = 0xff;
 const MAX_CPUS = 255;
 
-/** GCAP_ID of the board's HPET, low half: Intel, legacy replacement, 64-bit counter, three comparators. */
-const HPET_EVENT_TIMER_BLOCK_ID = 0x8086_a201;
 /** The shortest period, in ticks, that a guest should ask of it. */
 const HPET_MIN_TICK = 0x80;
 
@@ -97,8 +96,6 @@ export interface AcpiOptions {
   readonly has8042?: boolean;
   /** A VGA adapter exists. Default: false. */
   readonly hasVga?: boolean;
-  /** Low half of the HPET's GCAP_ID register. */
-  readonly hpetId?: number;
 }
 
 export interface AcpiTables {
@@ -126,7 +123,7 @@ export function buildAcpiTables(options: AcpiOptions): AcpiTables {
   const described = [
     place(fadtTable(facs, dsdt, options)),
     place(madtTable(options)),
-    place(hpetTable(options)),
+    place(hpetTable()),
     place(mcfgTable()),
   ];
   const xsdt = place(table("XSDT", 1, concat(...described.map((gpa) => littleEndian(gpa, 8)))));
@@ -203,7 +200,7 @@ function fadtTable(facs: Gpa, dsdt: Gpa, options: AcpiOptions): Uint8Array {
   set(FADT.GPE0_BLK_LEN, 1, PM_BLOCK.gpe0SizeBytes);
   set(FADT.P_LVL2_LAT, 2, NO_C2_LATENCY);
   set(FADT.P_LVL3_LAT, 2, NO_C3_LATENCY);
-  set(FADT.CENTURY, 1, CMOS_CENTURY);
+  set(FADT.CENTURY, 1, RTC_CENTURY);
   set(FADT.IAPC_BOOT_ARCH, 2, bootArchitecture(options));
   const { WBINVD, PROC_C1, SLP_BUTTON, FIX_RTC, RESET_REG_SUP } = FADT_FLAG;
   set(FADT.Flags, 4, WBINVD | PROC_C1 | SLP_BUTTON | FIX_RTC | RESET_REG_SUP);
@@ -253,12 +250,12 @@ function sourceOverride(isaIrq: number, gsi: number, flags: number): Uint8Array 
   return concat(Uint8Array.of(MADT_TYPE.SOURCE_OVERRIDE, 10, 0, isaIrq), littleEndian(gsi, 4), littleEndian(flags, 2));
 }
 
-function hpetTable({ hpetId = HPET_EVENT_TIMER_BLOCK_ID }: AcpiOptions): Uint8Array {
+function hpetTable(): Uint8Array {
   return table(
     "HPET",
     1,
     concat(
-      littleEndian(hpetId, 4),
+      littleEndian(HPET_ID, 4),
       genericAddress(GAS_SPACE.memory, 64, 0, MEMORY_MAP.hpetStart),
       Uint8Array.of(0),
       littleEndian(HPET_MIN_TICK, 2),
