@@ -3,12 +3,14 @@
  * (decoding blocks, device accesses).
  */
 import { codeWritten } from "../cpu/code-cache.ts";
+import { updateFpuBlocked } from "../cpu/control-registers.ts";
 import { deliverException, deliverInterrupt } from "../cpu/exceptions.ts";
 import { readFlags, writeArithmeticFlags } from "../cpu/flags.ts";
 import * as L from "../cpu/layout.ts";
 import { flushTlbAll, protectPage } from "../cpu/paging.ts";
 import { updateEvents, updateMode } from "../cpu/segments.ts";
-import { type CodeSize, encodeMicroOp } from "../isa/decoder.ts";
+import type { CodeSize } from "../isa/decoder.ts";
+import { encodeMicroOp } from "../isa/micro-op.ts";
 import { type HandlerSet, makeHandlers } from "../isa/handlers.ts";
 import "../isa/records/index.ts";
 import { compileModule } from "../ir/compile.ts";
@@ -32,6 +34,7 @@ export interface CoreExports {
   deliver_interrupt(vector: number): number;
   deliver_exception(): number;
   update_mode(): void;
+  update_fpu_blocked(): void;
   update_events(): void;
   flush_tlb_all(): void;
   read_flags(): number;
@@ -57,6 +60,7 @@ export function coreExports(handlers: HandlerSet): Parameters<typeof compileModu
     deliver_interrupt: deliverInterrupt,
     deliver_exception: deliverException,
     update_mode: updateMode,
+    update_fpu_blocked: updateFpuBlocked,
     update_events: updateEvents,
     flush_tlb_all: flushTlbAll,
     read_flags: readFlags,

@@ -169,6 +169,12 @@ export class Semantics {
     return this.#field("i32.load8_u", L.UOP_SEGMENT);
   }
 
+  /** For one of two branches: what it changes does not count against the other. */
+  uncommitted(build: () => void): void {
+    const before = this.#committed;
+    build();
+    this.#committed = before;
+  }
   #faultable(): void {
     if (this.#committed) throw new IrError("an access that can fault after state was changed");
   }
@@ -231,6 +237,18 @@ export class Semantics {
       true,
     );
     return { width, host: b.keep(host.get()) };
+  }
+  /** A load or store of a range that earlier probes showed to be accessible: allowed after state has changed. */
+  loadCertain(width: number, address: Expr, segment: number): Expr {
+    const host = this.b.call(readLinear, address, width / 8, segment, 0);
+    return this.b.load(loadOp(Semantics.type(width), width), "host", host);
+  }
+  storeCertain(width: number, address: Expr, value: Expr, segment: number): void {
+    this.commit();
+    const kept = this.b.keep(value);
+    const host = this.b.call(writeLinear, address, width / 8, segment, 0);
+    this.b.store(storeOp(kept.type, width), "host", host, kept);
+    this.b.call(commitStore, host);
   }
   /** The old value under a read-modify-write probe. */
   probed(probe: Probe): Expr {

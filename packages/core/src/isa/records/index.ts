@@ -1,2 +1,7 @@
 /** All instruction records. */
 import "./arithmetic.ts";
+import "./data.ts";
+import "./shift.ts";
+import "./control.ts";
+import "./string.ts";
+import "./system.ts";

@@ -1,0 +1,33 @@
+/** Port I/O: the permission check (SDM vol. 1, 19.5.2) and the host's side. */
+import { i32, i64 } from "../ir/builder.ts";
+import { hostRoutine, type Routine, routine } from "../ir/routine.ts";
+import * as L from "./layout.ts";
+import { EXC_GP, raise } from "./raise.ts";
+import { readSystem } from "./segments.ts";
+
+/** (port, bytes) -> value */
+export const portRead: Routine = hostRoutine("port_read", ["i32", "i32"], "i32");
+/** (port, bytes, value) */
+export const portWrite: Routine = hostRoutine("port_write", ["i32", "i32", "i32"], undefined);
+
+/** Whether CPL, IOPL and the TSS's I/O bitmap allow the access: 0, or 1 = #GP(0) or a page fault is pending. */
+export const checkPort: Routine = routine("check_port", ["i32", "i32"], "i32", (b, port, bytes) => {
+  b.if(b.get(L.CR0).lo32().and(1).eqz(), () => b.return(0));
+  b.if(b.get(L.CPL).leU(b.get(L.SYSTEM_FLAGS).shrU(12).and(3)), () => b.return(0));
+  const refuse = (): void => {
+    raise(b, EXC_GP, 0);
+    b.return(1);
+  };
+  const limit = b.get(L.segLimit(L.TR));
+  b.if(limit.ltU(103), refuse);
+  const mapHost = b.call(readSystem, b.get(L.segBase(L.TR)).add(i64(102)), 2);
+  b.if(mapHost.eqz(), () => b.return(1));
+  // Two bytes are always read, so the last of them must be within the limit.
+  const at = b.keep(b.load("i32.load16_u", "host", mapHost).add(port.shrU(3)));
+  b.if(at.add(1).gtU(limit), refuse);
+  const host = b.call(readSystem, b.get(L.segBase(L.TR)).add(at.u64()), 2);
+  b.if(host.eqz(), () => b.return(1));
+  const mask = i32(1).shl(bytes).sub(1).shl(port.and(7));
+  b.if(b.load("i32.load16_u", "host", host).and(mask), refuse);
+  b.return(0);
+});

@@ -1,0 +1,306 @@
+/**
+ * Control transfers (SDM vol. 2): JMP Jcc CALL RET LOOP JCXZ, far forms, INT INT3 INTO INT1 IRET, SYSCALL SYSRET.
+ * Left out: call gates, task switches, virtual-8086 mode.
+ */
+import { FLAG, RF_RF, readFlags } from "../../cpu/flags.ts";
+import * as L from "../../cpu/layout.ts";
+import { EXC_BP, EXC_DB, EXC_GP, EXC_OF, EXC_UD } from "../../cpu/raise.ts";
+import { farJump, farReturn, interruptReturn, updateEvents, updateMode, writeFlags } from "../../cpu/segments.ts";
+import { softwareInterrupt } from "../../cpu/exceptions.ts";
+import { forgetCodePage } from "../../cpu/paging.ts";
+import { type Expr, i32, i64 } from "../../ir/builder.ts";
+import { define } from "../record.ts";
+import { BRANCH, type Semantics } from "../semantics.ts";
+import { CONDITIONS } from "./data.ts";
+
+for (const [cc, name] of CONDITIONS.entries()) {
+  const code = cc.toString(16).toUpperCase();
+  define({
+    name: `j${name}`,
+    feature: "base",
+    uses: ["osz", "mode"],
+    ends: true,
+    forms: [`7${code} | Jb | f64`, `0F 8${code} | Jz | f64`],
+    semantics: (s) => {
+      s.b.if(s.condition(cc), () => s.jump(s.target()));
+      s.fallThrough();
+    },
+  });
+}
+
+define({
+  name: "jmp",
+  feature: "base",
+  uses: ["osz", "mode"],
+  ends: true,
+  forms: ["EB | Jb | f64", "E9 | Jz | f64", "FF /4 | Ev | f64"],
+  semantics: (s) => {
+    if (s.operand(0).kind === "j") {
+      s.jump(s.target());
+      return;
+    }
+    const target = s.b.keep(s.read(0).u64());
+    s.checkTarget(target);
+    s.jump(target);
+  },
+});
+
+define({
+  name: "call",
+  feature: "base",
+  uses: ["osz", "mode"],
+  ends: true,
+  forms: ["E8 | Jz | f64", "FF /2 | Ev | f64"],
+  semantics: (s) => {
+    const target = s.b.keep(s.operand(0).kind === "j" ? s.target() : s.read(0).u64());
+    s.checkTarget(target);
+    const next = s.nextRip();
+    s.push(s.osz, s.osz === 64 ? next : next.lo32());
+    s.jump(target);
+  },
+});
+
+define({
+  name: "ret",
+  feature: "base",
+  uses: ["osz", "mode"],
+  ends: true,
+  forms: ["C3 | | f64", "C2 | Iw | f64"],
+  semantics: (s) => {
+    const target = s.b.keep(s.top(s.osz).u64());
+    s.checkTarget(target);
+    const extra = s.shape.operands.length ? s.immediate(16).u64() : undefined;
+    const moved = s.b.keep(s.movedStack(s.get(L.RSP), s.osz / 8));
+    s.put(L.RSP, extra ? s.movedStack(moved, extra) : moved);
+    s.jump(target);
+  },
+});
+
+for (const [name, opcode] of [
+  ["loopne", "E0"],
+  ["loope", "E1"],
+  ["loop", "E2"],
+] as const) {
+  define({
+    name,
+    feature: "base",
+    uses: ["asz", "osz", "mode"],
+    ends: true,
+    forms: [`${opcode} | Jb | f64`],
+    semantics: (s) => {
+      const count = s.gpr(1, s.asz);
+      const left = s.b.keep(s.asz === 64 ? count.sub(1) : s.mask(s.asz, count.sub(1)));
+      s.putGpr(1, s.asz, left);
+      let taken: Expr = left.nez();
+      if (name !== "loop") taken = taken.and(name === "loope" ? FLAG.zf(s.b) : FLAG.zf(s.b).xor(1));
+      s.b.if(taken, () => s.jump(s.target()));
+      s.fallThrough();
+    },
+  });
+}
+define({
+  name: "jcxz",
+  names: ["jcxz", "jecxz", "jrcxz"],
+  feature: "base",
+  uses: ["asz", "osz", "mode"],
+  ends: true,
+  forms: ["E3 | Jb | f64"],
+  semantics: (s) => {
+    s.b.if(s.gpr(1, s.asz).eqz(), () => s.jump(s.target()));
+    s.fallThrough();
+  },
+});
+
+function jumpFar(s: Semantics, selector: Expr, offset: Expr): void {
+  s.check(s.b.call(farJump, selector, offset));
+  s.commit();
+  s.leave(BRANCH);
+}
+
+/** A far pointer in memory: offset of the operand size, then a selector. */
+function farPointer(s: Semantics): { selector: Expr; offset: Expr } {
+  const address = s.address();
+  const offset = s.load(s.osz, address, s.segment()).u64();
+  const selector = s.load(16, address.add(s.osz / 8), s.segment());
+  return { selector, offset: s.b.keep(offset) };
+}
+
+define({
+  name: "jmp_far",
+  names: ["jmp", "jmp", "jmp"],
+  feature: "base",
+  uses: ["osz", "mode"],
+  ends: true,
+  forms: ["EA | Ap | i64", "FF /5 | Ms"],
+  semantics: (s) => {
+    if (s.isMemory(0)) {
+      const { selector, offset } = farPointer(s);
+      jumpFar(s, selector, offset);
+    } else jumpFar(s, s.secondImmediate(), s.osz === 16 ? s.immediate(32).and(0xffff).u64() : s.immediate(32).u64());
+  },
+});
+
+define({
+  name: "call_far",
+  names: ["call", "call", "call"],
+  feature: "base",
+  uses: ["osz", "mode"],
+  ends: true,
+  forms: ["9A | Ap | i64", "FF /3 | Ms"],
+  semantics: (s) => {
+    const { selector, offset } = s.isMemory(0)
+      ? farPointer(s)
+      : { selector: s.secondImmediate(), offset: s.b.keep(s.osz === 16 ? s.immediate(32).and(0xffff).u64() : s.immediate(32).u64()) };
+    const bytes = s.osz / 8;
+    const rsp = s.get(L.RSP);
+    const first = s.b.keep(s.movedStack(rsp, -bytes));
+    const second = s.b.keep(s.movedStack(rsp, -2 * bytes));
+    s.probe(s.osz, s.stackAddress(first), L.SS);
+    s.probe(s.osz, s.stackAddress(second), L.SS);
+    const cs = s.get(L.segSelector(L.CS));
+    const next = s.b.keep(s.nextRip());
+    const to = (): Expr => s.b.keep(s.stackAddress(first));
+    const at1 = to();
+    const at2 = s.b.keep(s.stackAddress(second));
+    s.check(s.b.call(farJump, selector, offset));
+    s.storeCertain(s.osz, at1, s.osz === 64 ? cs.u64() : cs, L.SS);
+    s.storeCertain(s.osz, at2, s.osz === 64 ? next : next.lo32(), L.SS);
+    s.put(L.RSP, second);
+    s.leave(BRANCH);
+  },
+});
+
+define({
+  name: "retf",
+  feature: "base",
+  uses: ["osz", "mode"],
+  ends: true,
+  forms: ["CB", "CA | Iw"],
+  semantics: (s) => {
+    const bytes = s.osz / 8;
+    const target = s.b.keep(s.top(s.osz).u64());
+    const selector = s.b.keep(s.top(s.osz, bytes).lo32().and(0xffff));
+    const extra = s.shape.operands.length ? s.b.keep(s.immediate(16).u64()) : i64(0);
+    const rsp = s.get(L.RSP);
+    s.b.if(s.get(L.CR0).lo32().and(1).eqz(), () => {
+      s.uncommitted(() => {
+        s.check(s.b.call(farJump, selector, target));
+        s.put(L.RSP, s.movedStack(rsp, s.b.keep(extra.add(2 * bytes))));
+        s.leave(BRANCH);
+      });
+    });
+    const after = s.b.keep(s.movedStack(rsp, s.b.keep(extra.add(2 * bytes))));
+    const outer = s.b.keep(s.stackAddress(s.b.keep(s.movedStack(rsp, 2 * bytes))));
+    s.check(s.b.call(farReturn, selector, target, outer, bytes, extra, 0, after));
+    s.commit();
+    s.leave(BRANCH);
+  },
+});
+
+define({
+  name: "iret",
+  names: ["iret", "iretd", "iretq"],
+  feature: "base",
+  uses: ["osz", "mode"],
+  ends: true,
+  forms: ["CF"],
+  semantics: (s) => {
+    s.faultIf(s.get(L.CR0).lo32().and(1).eqz(), EXC_UD);
+    s.check(s.b.call(interruptReturn, s.osz / 8));
+    s.commit();
+    s.leave(BRANCH);
+  },
+});
+
+/** RIP is set to the next instruction before a software interrupt is delivered: that is what it pushes. */
+function softInterrupt(s: Semantics, vector: Expr): void {
+  const number = s.b.keep(vector);
+  s.b.put(L.RIP, s.nextRip());
+  s.check(s.b.call(softwareInterrupt, number));
+  s.leave(BRANCH);
+}
+define({ name: "int", feature: "base", uses: ["mode"], ends: true, forms: ["CD | Ib"], semantics: (s) => softInterrupt(s, s.immediate(8)) });
+define({ name: "int3", feature: "base", uses: ["mode"], ends: true, forms: ["CC"], semantics: (s) => softInterrupt(s, i32(EXC_BP)) });
+define({
+  name: "into",
+  feature: "base",
+  uses: ["mode"],
+  ends: true,
+  forms: ["CE | | i64"],
+  semantics: (s) => {
+    s.b.if(FLAG.of(s.b), () => softInterrupt(s, i32(EXC_OF)));
+    s.fallThrough();
+  },
+});
+define({ name: "int1", feature: "base", uses: ["mode"], ends: true, forms: ["F1"], semantics: (s) => softInterrupt(s, i32(EXC_DB)) });
+
+define({
+  name: "syscall",
+  feature: "syscall",
+  uses: ["mode"],
+  ends: true,
+  forms: ["0F 05"],
+  partly: "Only from 64-bit code; compatibility-mode SYSCALL raises #UD, as on Intel processors.",
+  semantics: (s) => {
+    if (!s.mode64) {
+      s.undefined();
+      return;
+    }
+    s.faultIf(s.get(L.EFER).lo32().and(1).eqz(), EXC_UD);
+    const b = s.b;
+    const flags = b.keep(b.call(readFlags).and(~RF_RF));
+    s.put(L.gpr(1), s.nextRip());
+    s.put(L.R11, flags.u64());
+    b.call(writeFlags, flags.and(s.get(L.SFMASK).lo32().not()), i32(-1));
+    const selector = b.keep(s.get(L.STAR).shrU(32).lo32().and(0xfffc));
+    flatCode(s, selector, 0xa09b, i32(0));
+    flatData(s, b.keep(selector.add(8).and(0xffff)), i32(0xc093));
+    s.put(L.RIP, s.get(L.LSTAR));
+    b.call(updateMode);
+    s.leave(BRANCH);
+  },
+});
+
+/** CS with the fixed attributes that SYSCALL and SYSRET give it. */
+function flatCode(s: Semantics, selector: Expr, attributes: number | Expr, cpl: Expr): void {
+  s.put(L.segSelector(L.CS), selector);
+  s.put(L.segAttributes(L.CS), attributes);
+  s.put(L.segBase(L.CS), 0);
+  s.put(L.segLimit(L.CS), -1);
+  s.put(L.CPL, cpl);
+}
+function flatData(s: Semantics, selector: Expr, attributes: Expr): void {
+  s.put(L.segSelector(L.SS), selector);
+  s.put(L.segAttributes(L.SS), attributes);
+  s.put(L.segBase(L.SS), 0);
+  s.put(L.segLimit(L.SS), -1);
+}
+
+define({
+  name: "sysret",
+  feature: "syscall",
+  uses: ["osz", "mode"],
+  ends: true,
+  forms: ["0F 07"],
+  semantics: (s) => {
+    if (!s.mode64) {
+      s.undefined();
+      return;
+    }
+    const b = s.b;
+    s.faultIf(s.get(L.EFER).lo32().and(1).eqz(), EXC_UD);
+    s.privileged();
+    const to64 = s.osz === 64;
+    const rcx = s.get(L.gpr(1));
+    if (to64) s.faultIf(rcx.shl(16).shrS(16).ne(rcx), EXC_GP, 0);
+    s.put(L.RIP, to64 ? rcx : rcx.and(0xffffffffn));
+    b.call(writeFlags, s.get(L.R11).lo32().and(0x3c7fd7), i32(-1));
+    const base = b.keep(s.get(L.STAR).shrU(48).lo32());
+    flatCode(s, base.add(to64 ? 16 : 0).or(3), to64 ? 0xa0fb : 0xc0fb, i32(3));
+    flatData(s, b.keep(base.add(8).or(3)), i32(0xc0f3));
+    b.call(updateMode);
+    b.call(updateEvents);
+    forgetCodePage(b);
+    s.leave(BRANCH);
+  },
+});
