@@ -74,16 +74,23 @@ export class Pit8254 implements Device {
   }
 
   save(): StateValue {
-    return { portB: this.#portB, level: this.#level, channels: this.#channels.map((channel) => channel.save()) };
+    return {
+      portB: this.#portB,
+      level: this.#level,
+      timerNs: this.#timer.deadlineNs ?? null,
+      channels: this.#channels.map((channel) => channel.save()),
+    };
   }
 
   restore(state: StateValue): void {
     this.reset();
     let level: boolean;
+    let timerNs: number | undefined;
     try {
       const reader = new StateReader(state, this.name);
       this.#portB = reader.int("portB", 0, PORT_B.WRITABLE);
       level = reader.bool("level");
+      timerNs = reader.optionalNs("timerNs");
       const channels = reader.arrayExact("channels", 3);
       for (const [i, channel] of this.#channels.entries()) channel.restore(channels[i]!);
       if (this.#channels[2].gate !== ((this.#portB & PORT_B.GATE2) !== 0)) {
@@ -95,7 +102,7 @@ export class Pit8254 implements Device {
       throw error;
     }
     this.#drive(level);
-    this.#armTimer();
+    if (timerNs !== undefined) this.#timer.arm(timerNs);
   }
 
   #tick(): number {
