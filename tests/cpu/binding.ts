@@ -1,12 +1,18 @@
 // Where the CPU meets the rig: the one file here that names the CPU's own modules.
 //
-// `features` are the CPUID features, in iced's names, whose instructions the CPU has; what it lacks of them is in
-// `without`, by iced's Code name, and must be #UD. A tier is an entry of `subjects`.
+// `features` are the CPUID features, in iced's names, whose instructions the CPU has; what it lacks of them, because no
+// record stands for it, is in `without`, by iced's Code name, and must be #UD. A tier is an entry of `subjects`.
 
+import { type CodeSize, Decoder } from "../../packages/core/src/isa/decoder.ts";
+import { disassemble } from "../../packages/core/src/isa/disassembler.ts";
+import "../../packages/core/src/isa/records/index.ts";
+import { RECORDS } from "../../packages/core/src/isa/record.ts";
+import { codesWithout } from "./coverage.ts";
 import type { DecodeFunction } from "./decoder.ts";
 import type { FormFilter } from "./forms.ts";
 import type { Mutation } from "./mutate.ts";
 import type { CpuSubject } from "./subject.ts";
+import { interpreter } from "./tiers.ts";
 
 export interface CpuBinding {
   readonly features: ReadonlySet<string>;
@@ -19,6 +25,13 @@ export interface CpuBinding {
   readonly mutations: readonly Mutation[];
   readonly buildMutated: (() => CpuSubject | Promise<CpuSubject>) | null;
 }
+
+const decoder = new Decoder(RECORDS);
+
+const decode: DecodeFunction = (bytes, mode, ip) => {
+  if (decoder.decode(bytes, 0, bytes.length, mode satisfies CodeSize) !== "ok") return null;
+  return { length: decoder.length, text: disassemble(decoder, ip) };
+};
 
 export const BINDING: CpuBinding = {
   features: new Set([
@@ -50,9 +63,9 @@ export const BINDING: CpuBinding = {
     "PAUSE",
     "MULTIBYTENOP",
   ]),
-  without: [],
-  subjects: {},
-  decode: null,
+  without: [codesWithout(RECORDS)],
+  subjects: { interpreter: () => interpreter() },
+  decode,
   mutations: [],
   buildMutated: null,
 };

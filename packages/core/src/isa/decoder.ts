@@ -1,13 +1,13 @@
 /**
  * The x86 instruction decoder (SDM vol. 2, chapter 2): prefixes, REX, opcode maps, ModRM, SIB, displacements and
- * immediates, driven by the records' forms. One mutable result, since it runs for every new block.
+ * immediates, driven by the records' forms. One mutable result, since it runs for every new block: nothing is
+ * allocated once each opcode's choice of forms was seen.
  * Left out: VEX and EVEX encodings, which are invalid here.
  */
 import * as L from "../cpu/layout.ts";
-import type { Form, OperandSpec } from "./form.ts";
-import { parseForm, shapeIndex } from "./form.ts";
+import * as F from "./form.ts";
+import { type Form, type OperandSpec, parseForm, shapeIndex } from "./form.ts";
 import type { InstructionRecord } from "./record.ts";
-import type { OperandKind, OperandShape } from "./semantics.ts";
 
 export type CodeSize = 16 | 32 | 64;
 /** "short": more bytes are needed than were given. "long": over 15 bytes, which is #GP(0). */
@@ -15,61 +15,62 @@ export type DecodeStatus = "ok" | "invalid" | "short" | "long";
 
 export const MAX_INSTRUCTION_BYTES = 15;
 const NO_REGISTER = -1;
-const RIP_REGISTER = 16;
+export const RIP_REGISTER = 16;
 
-/** Operand width in bits, from its size letter and the operand size. */
-export function operandWidth(spec: OperandSpec, osz: number): number {
-  switch (spec.size) {
-    case "b":
-      return 8;
-    case "w":
-      return 16;
-    case "d":
-      return 32;
-    case "q":
-      return 64;
-    case "y":
-      return osz === 64 ? 64 : 32;
-    case "x":
-      return 128;
-    case "t":
-      return 80;
-    case "z":
-      return spec.type === "I" ? osz : Math.min(osz, 32);
-    case "v":
-    case "bs":
-      return osz;
-    default:
-      return 0;
+const BASES_16 = [3, 3, 5, 5, 6, 7, 5, 3] as const;
+const INDICES_16 = [6, 7, 6, 7, NO_REGISTER, NO_REGISTER, NO_REGISTER, NO_REGISTER] as const;
+/** CR0, CR2, CR3, CR4, CR8. */
+const CONTROL_REGISTERS = 0x11d;
+const PREFIX_NAMES = ["NP", "66", "F3", "F2"] as const;
+
+/** The forms of one opcode byte, the narrower claim first, and which of them prefixes and ModRM select. */
+class Opcode {
+  readonly forms: Form[] = [];
+  modrm = false;
+  /** By mandatory prefix, REX.W, REX.B, 64-bit mode and ModRM; undefined: not asked yet, null: invalid. */
+  readonly #selected: (Form | null | undefined)[] = [];
+  /** Some form wants one ModRM byte; otherwise reg and mod decide. */
+  #wholeModrm = false;
+
+  add(form: Form): void {
+    if (this.forms.length > 0 && this.modrm !== form.modrm) throw new Error(`"${form.text}": ModRM or not?`);
+    this.modrm = form.modrm;
+    if (form.fixedModrm !== undefined) this.#wholeModrm = true;
+    this.forms.push(form);
+    const rank = (f: Form): number =>
+      (f.fixedModrm !== undefined ? 0 : 16) +
+      (f.reg !== undefined ? 0 : 8) +
+      (f.prefix ? 0 : 4) +
+      (f.w !== undefined || f.noB ? 0 : 2) +
+      (f.mod ? 0 : 1);
+    this.forms.sort((x, y) => rank(x) - rank(y));
+  }
+
+  select(prefix: number, rex: number, mode64: boolean, modrm: number): Form | null {
+    const of = this.#wholeModrm ? modrm : ((modrm >> 3) & 7) | (modrm >= 0xc0 ? 8 : 0);
+    const key = (((of * 4 + prefix) * 2 + (mode64 ? 1 : 0)) * 2 + ((rex >> 3) & 1)) * 2 + (rex & 1);
+    const known = this.#selected[key];
+    if (known !== undefined) return known;
+    const found = this.forms.find((f) => matches(f, PREFIX_NAMES[prefix] ?? "NP", rex, mode64, modrm)) ?? null;
+    this.#selected[key] = found;
+    return found;
   }
 }
 
-const KINDS: Readonly<Record<string, OperandKind>> = { G: "r", R: "r", Z: "r", V: "x", U: "x", P: "p", N: "p", S: "s", C: "c", D: "d", I: "i", J: "j", O: "i", A: "i", F: "f", M: "m" };
-
-export function operandShape(spec: OperandSpec, osz: number, memory: boolean): OperandShape {
-  const width = operandWidth(spec, osz);
-  switch (spec.type) {
-    case "E":
-      return { kind: memory ? "m" : "r", width };
-    case "W":
-      return { kind: memory ? "m" : "x", width };
-    case "Q":
-      return { kind: memory ? "m" : "p", width };
-    case "J":
-    case "A":
-      return { kind: spec.type === "J" ? "j" : "i", width: 0 };
-    case "O":
-      return { kind: "i", width: 64 };
-    case "fixed":
-      if (spec.fixed?.file === "segment") return { kind: "s", width };
-      return { kind: spec.fixed?.file === "one" ? "i" : "r", width };
-    default:
-      return { kind: KINDS[spec.type] ?? "r", width };
-  }
+function matches(f: Form, prefix: Form["prefix"], rex: number, mode64: boolean, modrm: number): boolean {
+  if (f.prefix !== undefined && f.prefix !== prefix) return false;
+  if (mode64 ? f.not64 : f.only64) return false;
+  if (f.w !== undefined && f.w !== ((rex >> 3) & 1)) return false;
+  if (f.noB && rex & 1) return false;
+  if (!f.modrm) return true;
+  if (f.fixedModrm !== undefined) return f.fixedModrm === modrm;
+  if (f.reg !== undefined && f.reg !== ((modrm >> 3) & 7)) return false;
+  if (f.mod === "memory") return modrm < 0xc0;
+  return f.mod !== "register" || modrm >= 0xc0 || f.anyMod;
 }
 
 export class Decoder {
-  readonly #maps: (Form[] | undefined)[][] = [[], [], [], []];
+  readonly #opcodes: (Opcode | undefined)[] = [];
 
   // The result of the last `decode`.
   status: DecodeStatus = "ok";
@@ -115,28 +116,19 @@ export class Decoder {
   }
 
   #add(form: Form): void {
-    const map = this.#maps[form.map] ?? [];
     const last = form.opcodeRegister ? form.opcode + 7 : form.opcode;
-    for (let opcode = form.opcode; opcode <= last; opcode++) {
-      const list = map[opcode] ?? [];
-      map[opcode] = list;
-      list.push(form);
-      // The narrower claim first: fixed ModRM, then a reg field, then mandatory prefixes, then REX.W.
-      const rank = (f: Form): number => (f.fixedModrm !== undefined ? 0 : 16) + (f.reg !== undefined ? 0 : 8) + (f.prefix ? 0 : 4) + (f.w !== undefined ? 0 : 2) + (f.mod ? 0 : 1);
-      list.sort((x, y) => rank(x) - rank(y));
+    for (let byte = form.opcode; byte <= last; byte++) {
+      const opcode = this.#opcodes[form.map * 256 + byte] ?? new Opcode();
+      this.#opcodes[form.map * 256 + byte] = opcode;
+      opcode.add(form);
     }
   }
 
   /** All forms, each once. */
   *forms(): Iterable<Form> {
     const seen = new Set<Form>();
-    for (const map of this.#maps)
-      for (const list of map)
-        for (const form of list ?? []) {
-          if (seen.has(form)) continue;
-          seen.add(form);
-          yield form;
-        }
+    for (const opcode of this.#opcodes) for (const form of opcode?.forms ?? []) seen.add(form);
+    yield* seen;
   }
 
   /** Decodes at `at`; bytes from `limit` on are not there. At most 15 bytes are looked at. */
@@ -220,14 +212,15 @@ export class Decoder {
         opcode = b[this.#at++] ?? 0;
       }
     }
-    const list = this.#maps[map]?.[opcode];
-    if (!list) return "invalid";
-    let modrm = -1;
-    if (list[0]?.modrm) {
+    const entry = this.#opcodes[map * 256 + opcode];
+    if (!entry) return "invalid";
+    let modrm = 0;
+    if (entry.modrm) {
       if (this.#at >= this.#limit) return "short";
       modrm = b[this.#at++] ?? 0;
     }
-    const form = this.#select(list, modrm);
+    const prefix = this.rep === 1 ? 2 : this.rep === 2 ? 3 : this.prefix66 ? 1 : 0;
+    const form = entry.select(prefix, this.#rex, this.mode64, modrm);
     if (!form) return "invalid";
     this.form = form;
     // Prefixes that select the form do not also set the operand size.
@@ -238,7 +231,7 @@ export class Decoder {
       this.osz = form.force64 ? 2 : form.default64 ? (has66 && !w ? 0 : 2) : w ? 2 : base;
     } else this.osz = (codeSize === 16) === has66 ? 1 : 0;
     this.asz = codeSize === 64 ? (this.prefix67 ? 1 : 2) : (codeSize === 16) === this.prefix67 ? 1 : 0;
-    this.memory = modrm >= 0 && modrm < 0xc0 && form.fixedModrm === undefined && form.mod !== "register";
+    this.memory = form.modrm && modrm < 0xc0 && form.mod !== "register";
     this.segment = segment >= 0 ? segment : L.DS;
     this.segmentPrefix = segment >= 0;
     this.base = NO_REGISTER;
@@ -252,41 +245,15 @@ export class Decoder {
       const status = this.asz === 0 ? this.#address16(modrm, segment) : this.#address32(modrm, segment);
       if (status !== "ok") return status;
     }
-    const first8 = form.operands[0];
-    if (this.lock && !(form.lock && this.memory && first8)) return "invalid";
+    if (this.lock && !(form.lock && this.memory)) return "invalid";
     return this.#operands(form, modrm, opcode);
-  }
-
-  #select(list: readonly Form[], modrm: number): Form | undefined {
-    const wanted = this.rep === 1 ? "F3" : this.rep === 2 ? "F2" : this.prefix66 ? "66" : "NP";
-    for (const f of list) {
-      if (f.prefix !== undefined && f.prefix !== wanted) continue;
-      if (f.only64 && !this.mode64) continue;
-      if (f.not64 && this.mode64) continue;
-      if (f.w !== undefined && f.w !== (this.#rex & 8 ? 1 : 0)) continue;
-      if (modrm >= 0) {
-        if (f.fixedModrm !== undefined && f.fixedModrm !== modrm) continue;
-        if (f.reg !== undefined && f.reg !== ((modrm >> 3) & 7)) continue;
-        const isControl = f.operands.some((o) => o.type === "C" || o.type === "D");
-        if (f.mod === "memory" && modrm >= 0xc0) continue;
-        if (f.mod === "register" && modrm < 0xc0 && !isControl) continue;
-      }
-      return f;
-    }
-    return undefined;
   }
 
   #address16(modrm: number, segment: number): DecodeStatus {
     const mod = modrm >> 6;
     const rm = modrm & 7;
-    const bases = [3, 3, 5, 5, NO_REGISTER, NO_REGISTER, 5, 3];
-    const indices = [6, 7, 6, 7, 6, 7, NO_REGISTER, NO_REGISTER];
-    this.base = bases[rm] ?? NO_REGISTER;
-    this.index = indices[rm] ?? NO_REGISTER;
-    if (rm === 4 || rm === 5) {
-      this.base = this.index;
-      this.index = NO_REGISTER;
-    }
+    this.base = BASES_16[rm] ?? NO_REGISTER;
+    this.index = INDICES_16[rm] ?? NO_REGISTER;
     if (mod === 0 && rm === 6) {
       this.base = NO_REGISTER;
       return this.#displacement(2);
@@ -340,64 +307,58 @@ export class Decoder {
 
   #operands(form: Form, modrm: number, opcode: number): DecodeStatus {
     const rex = this.#rex;
-    for (const [i, spec] of form.operands.entries()) {
+    const { plan } = form;
+    const reg = ((modrm >> 3) & 7) | ((rex & 4) << 1);
+    const rm = (modrm & 7) | ((rex & 1) << 3);
+    for (let i = 0; i < plan.length; i++) {
+      const operand = plan[i];
+      if (!operand) break;
       let register = 0;
-      switch (spec.type) {
-        case "G":
-        case "V":
-          register = ((modrm >> 3) & 7) | ((rex & 4) << 1);
+      switch (operand.source) {
+        case F.FROM_REG:
+          register = reg;
           break;
-        case "P":
-          register = (modrm >> 3) & 7;
+        case F.FROM_REG_LOW:
+          register = reg & 7;
           break;
-        case "S":
-          register = (modrm >> 3) & 7;
-          if (register > 5) return "invalid";
+        case F.FROM_RM:
+          register = rm;
           break;
-        case "C":
-          register = ((modrm >> 3) & 7) | ((rex & 4) << 1);
-          if (![0, 2, 3, 4, 8].includes(register)) return "invalid";
+        case F.FROM_RM_LOW:
+          register = rm & 7;
           break;
-        case "D":
-          register = ((modrm >> 3) & 7) | ((rex & 4) << 1);
-          if (register > 7) return "invalid";
-          break;
-        case "E":
-        case "R":
-        case "W":
-        case "U":
-          register = (modrm & 7) | ((rex & 1) << 3);
-          break;
-        case "Q":
-        case "N":
-        case "F":
-          register = modrm & 7;
-          break;
-        case "Z":
+        case F.FROM_OPCODE:
           register = (opcode & 7) | ((rex & 1) << 3);
           break;
-        case "fixed":
-          register = spec.fixed?.index ?? 0;
-          if (spec.fixed?.file === "one") this.immediateLow = 1;
+        case F.FROM_FIXED:
+          register = operand.spec.fixed?.index ?? 0;
           break;
-        case "I":
-        case "J":
-        case "O":
-        case "A":
-          if (!this.#immediate(spec)) return "short";
+        case F.FROM_ONE:
+          this.immediateLow = 1;
           break;
+        case F.FROM_SEGMENT:
+          register = reg & 7;
+          if (register > L.GS) return "invalid";
+          break;
+        case F.FROM_CONTROL:
+          register = reg;
+          if (!((CONTROL_REGISTERS >> reg) & 1)) return "invalid";
+          break;
+        case F.FROM_DEBUG:
+          register = reg;
+          if (reg > 7) return "invalid";
+          break;
+        default:
+          if (!this.#immediate(operand.spec, operand.isSecond)) return "short";
       }
-      this.registers[i] = register;
-      this.high[i] = 0;
-      if (spec.size === "b" && !rex && register >= 4 && register < 8 && ["G", "E", "R", "Z"].includes(spec.type)) {
-        this.registers[i] = register - 4;
-        this.high[i] = 1;
-      }
+      const isHigh = operand.mayBeHigh && !rex && register >= 4 && !(this.memory && operand.source === F.FROM_RM);
+      this.registers[i] = isHigh ? register - 4 : register;
+      this.high[i] = isHigh ? 1 : 0;
     }
     return "ok";
   }
 
-  #immediate(spec: OperandSpec): boolean {
+  #immediate(spec: OperandSpec, isSecond: boolean): boolean {
     let bytes = 0;
     if (spec.type === "O") bytes = this.asz === 2 ? 8 : this.asz === 1 ? 4 : 2;
     else if (spec.type === "A") bytes = this.osz === 0 ? 2 : 4;
@@ -417,7 +378,7 @@ export class Decoder {
       return true;
     }
     // A second immediate (ENTER) goes to the high half.
-    if (spec.type === "I" && spec.size === "b" && this.form?.operands.some((o) => o.type === "I" && o.size === "w")) {
+    if (isSecond) {
       this.immediateHigh = this.#signed(1) & 0xff;
       return true;
     }
@@ -432,57 +393,4 @@ export class Decoder {
   shape(): number {
     return shapeIndex(this.osz, this.asz, this.mode64, this.memory, this.rep);
   }
-}
-
-/** State-block offset of a register operand; for control, debug and ST registers: their number. */
-export function registerOffset(kind: OperandKind, register: number, high: boolean): number {
-  switch (kind) {
-    case "x":
-      return L.XMM + register * 16;
-    case "p":
-      return L.X87 + register * 16;
-    case "s":
-      return L.SEGMENTS + register * 32;
-    case "r":
-      return L.GPR + register * 8 + (high ? 1 : 0);
-    default:
-      return register;
-  }
-}
-
-/** Writes the last result as a micro-op. `start`: of the instruction in its block; `left`: instructions after it. */
-export function encodeMicroOp(d: Decoder, out: DataView, at: number, start: number, left: number): void {
-  const form = d.form;
-  if (!form) throw new Error("nothing decoded");
-  const plain = d.memory && d.asz === 2;
-  const shape = d.shape();
-  const hot = plain || !d.memory ? (form.hotHandlers[shape] ?? -1) : -1;
-  out.setUint16(at + L.UOP_HANDLER, hot >= 0 ? hot : (form.handlers[shape] ?? 0), true);
-  for (let i = 0; i < 3; i++) {
-    const spec = form.operands[i];
-    const offset = spec ? registerOffset(operandShape(spec, 16 << d.osz, d.memory).kind, d.registers[i] ?? 0, d.high[i] === 1) : 0;
-    out.setUint16(at + L.UOP_OPERAND + 2 * i, offset, true);
-  }
-  const legacySegment = L.SEGMENTS + d.segment * 32 + 8;
-  const segmentBase = d.mode64 ? (d.segment >= L.FS && d.segmentPrefix ? legacySegment : L.ZERO) : legacySegment;
-  out.setUint8(at + L.UOP_SEGMENT, d.segment);
-  const how = (d.asz === 1 ? L.ADDRESS_32 : d.asz === 0 ? L.ADDRESS_16 : 0) | (d.mode64 ? 0 : L.ADDRESS_LEGACY);
-  out.setUint8(at + L.UOP_ADDRESS, d.scale | how);
-  const relative = d.base === RIP_REGISTER;
-  out.setUint16(at + L.UOP_BASE, relative ? L.BLOCK_RIP.offset : d.base < 0 ? L.ZERO : L.GPR + d.base * 8, true);
-  out.setUint16(at + L.UOP_INDEX, d.index < 0 ? L.ZERO : L.GPR + d.index * 8, true);
-  out.setUint16(at + L.UOP_SEGMENT_BASE, segmentBase, true);
-  out.setInt32(at + L.UOP_DISPLACEMENT, d.displacement + (relative ? start + d.length : 0), true);
-  out.setUint16(at + L.UOP_START, start, true);
-  out.setUint8(at + L.UOP_LEFT, left);
-  out.setUint8(at + L.UOP_LENGTH, d.length);
-  let low = d.immediateLow;
-  let high = d.immediateHigh;
-  if (form.operands.some((o) => o.type === "J")) {
-    const target = low + start + d.length;
-    low = target | 0;
-    high = target < 0 ? -1 : 0;
-  }
-  out.setInt32(at + L.UOP_IMMEDIATE, low, true);
-  out.setInt32(at + L.UOP_IMMEDIATE + 4, high, true);
 }

@@ -1,13 +1,83 @@
 /** Parses the forms of records (see record.ts) into what the decoder matches and reads. */
+import { operandShape, registerPlace } from "./operand.ts";
 import type { InstructionRecord } from "./record.ts";
 
 export type OperandSize = "b" | "w" | "d" | "q" | "v" | "z" | "y" | "x" | "t" | "s" | "bs" | "p";
 
 export interface OperandSpec {
-  readonly type: "E" | "G" | "M" | "R" | "V" | "W" | "U" | "P" | "Q" | "N" | "S" | "C" | "D" | "Z" | "I" | "J" | "O" | "A" | "F" | "fixed";
+  readonly type:
+    | "E"
+    | "G"
+    | "M"
+    | "R"
+    | "V"
+    | "W"
+    | "U"
+    | "P"
+    | "Q"
+    | "N"
+    | "S"
+    | "C"
+    | "D"
+    | "Z"
+    | "I"
+    | "J"
+    | "O"
+    | "A"
+    | "F"
+    | "fixed";
   readonly size: OperandSize;
   /** Number of a fixed general register, or of a fixed segment register, or the fixed immediate. */
   readonly fixed?: { readonly file: "gpr" | "segment" | "one"; readonly index: number };
+}
+
+/** Where an operand's register number comes from, or that it is read after ModRM: what the decoder switches on. */
+export const FROM_REG = 0;
+export const FROM_REG_LOW = 1;
+export const FROM_RM = 2;
+export const FROM_RM_LOW = 3;
+export const FROM_OPCODE = 4;
+export const FROM_FIXED = 5;
+export const FROM_ONE = 6;
+export const FROM_IMMEDIATE = 7;
+export const FROM_SEGMENT = 8;
+export const FROM_CONTROL = 9;
+export const FROM_DEBUG = 10;
+
+const SOURCES: Readonly<Record<OperandSpec["type"], number>> = {
+  G: FROM_REG,
+  V: FROM_REG,
+  P: FROM_REG_LOW,
+  E: FROM_RM,
+  R: FROM_RM,
+  W: FROM_RM,
+  U: FROM_RM,
+  M: FROM_RM,
+  Q: FROM_RM_LOW,
+  N: FROM_RM_LOW,
+  F: FROM_RM_LOW,
+  Z: FROM_OPCODE,
+  fixed: FROM_FIXED,
+  S: FROM_SEGMENT,
+  C: FROM_CONTROL,
+  D: FROM_DEBUG,
+  I: FROM_IMMEDIATE,
+  J: FROM_IMMEDIATE,
+  O: FROM_IMMEDIATE,
+  A: FROM_IMMEDIATE,
+};
+
+/** An operand as the decoder reads it. */
+export interface OperandPlan {
+  readonly spec: OperandSpec;
+  readonly source: number;
+  /** An 8-bit general register named by encoding: numbers 4 to 7 mean AH to BH without REX. */
+  readonly mayBeHigh: boolean;
+  /** Register's place in the state block: first + number * stride. Index 1: ModRM names memory. */
+  readonly first: readonly [number, number];
+  readonly stride: readonly [number, number];
+  /** The second immediate of ENTER. */
+  readonly isSecond: boolean;
 }
 
 export interface Form {
@@ -25,11 +95,18 @@ export interface Form {
   /** What mod must be: "register" 3, "memory" not 3. */
   readonly mod: "register" | "memory" | undefined;
   readonly operands: readonly OperandSpec[];
+  readonly plan: readonly OperandPlan[];
+  /** Names a control or debug register: mod is not looked at. */
+  readonly anyMod: boolean;
+  /** The immediate is a branch's displacement. */
+  readonly relative: boolean;
   readonly only64: boolean;
   readonly not64: boolean;
   readonly default64: boolean;
   readonly force64: boolean;
   readonly lock: boolean;
+  /** Only without REX.B. */
+  readonly noB: boolean;
   /** Handler numbers by shape index (`shapeIndex`), any addressing; and those for plain 64-bit addressing. Filled by handlers.ts. */
   readonly handlers: Int32Array;
   readonly hotHandlers: Int32Array;
@@ -63,6 +140,19 @@ function parseOperand(text: string): OperandSpec {
   return { type: text[0] as OperandSpec["type"], size: (text.slice(1) || "s") as OperandSize };
 }
 
+function planOperand(spec: OperandSpec, index: number, all: readonly OperandSpec[]): OperandPlan {
+  const inRegister = registerPlace(operandShape(spec, 32, false).kind);
+  const inMemory = registerPlace(operandShape(spec, 32, true).kind);
+  return {
+    spec,
+    source: spec.fixed?.file === "one" ? FROM_ONE : SOURCES[spec.type],
+    mayBeHigh: spec.size === "b" && (spec.type === "G" || spec.type === "E" || spec.type === "R" || spec.type === "Z"),
+    first: [inRegister.first, inMemory.first],
+    stride: [inRegister.stride, inMemory.stride],
+    isSecond: spec.type === "I" && all.slice(0, index).some((o) => o.type === "I"),
+  };
+}
+
 export function parseForm(record: InstructionRecord, text: string): Form {
   const [encoding = "", operandText = "", attributeText = ""] = text.split("|").map((part) => part.trim());
   const attributes = attributeText.split(/\s+/);
@@ -75,7 +165,8 @@ export function parseForm(record: InstructionRecord, text: string): Form {
   let opcodeRegister = false;
   const bytes: number[] = [];
   for (const token of encoding.split(/\s+/)) {
-    if (token === "NP" || (bytes.length === 0 && prefix === undefined && ["66", "F2", "F3"].includes(token) && encoding.trim() !== token)) prefix = token as "NP";
+    const maybePrefix = bytes.length === 0 && prefix === undefined && encoding !== token;
+    if (token === "NP" || (maybePrefix && (token === "66" || token === "F2" || token === "F3"))) prefix = token as "NP";
     else if (token === "W0" || token === "W1") w = token === "W1" ? 1 : 0;
     else if (token === "/r") modrm = true;
     else if (token.startsWith("/")) {
@@ -109,11 +200,15 @@ export function parseForm(record: InstructionRecord, text: string): Form {
     fixedModrm,
     mod: isMemory ? "memory" : isRegister ? "register" : undefined,
     operands,
+    plan: operands.map(planOperand),
+    anyMod: types.includes("C") || types.includes("D"),
+    relative: types.includes("J"),
     only64: attributes.includes("o64"),
     not64: attributes.includes("i64"),
     default64: attributes.includes("d64"),
     force64: attributes.includes("f64"),
     lock: attributes.includes("lock"),
+    noB: attributes.includes("nob"),
     handlers: new Int32Array(SHAPES).fill(-1),
     hotHandlers: new Int32Array(SHAPES).fill(-1),
   };

@@ -1,0 +1,39 @@
+// What of iced's instructions the CPU has, read off its records: a new record is tested as soon as it exists.
+//
+// Only the mnemonic and the register file count. A form that is missing in a record, or too much in it, is a
+// difference that the rigs show.
+
+import * as iced from "iced-x86";
+import { parseForm } from "../../packages/core/src/isa/form.ts";
+import { mnemonicsOf } from "../../packages/core/src/isa/notation.ts";
+import type { InstructionRecord } from "../../packages/core/src/isa/record.ts";
+
+const { Code, CodeExt, Mnemonic } = iced;
+type RegisterFile = "xmm" | "mm" | "other";
+
+function keyOfCode(name: string, code: number): string {
+  const info = CodeExt.opCode(code);
+  const mnemonic = (Mnemonic[info.mnemonic] ?? "").toLowerCase();
+  info.free();
+  const file: RegisterFile = /xmm/.test(name) ? "xmm" : /_mm/.test(name) ? "mm" : "other";
+  return `${mnemonic === "reservednop" ? "nop" : mnemonic} ${file}`;
+}
+
+function keysOfRecord(record: InstructionRecord): string[] {
+  const files = record.forms.map((text): RegisterFile => {
+    const types = parseForm(record, text).operands.map(({ type }) => type);
+    if (types.some((type) => "VWU".includes(type))) return "xmm";
+    return types.some((type) => "PQN".includes(type)) ? "mm" : "other";
+  });
+  return mnemonicsOf(record).flatMap((mnemonic) => files.map((file) => `${mnemonic} ${file}`));
+}
+
+/** iced's Code names that none of the records stands for, as one pattern. */
+export function codesWithout(records: readonly InstructionRecord[]): RegExp {
+  const known = new Set(records.flatMap(keysOfRecord));
+  const missing = Object.entries(Code)
+    .filter((entry): entry is [string, number] => typeof entry[1] === "number")
+    .filter(([name, code]) => !known.has(keyOfCode(name, code)))
+    .map(([name]) => name);
+  return new RegExp(`^(${missing.join("|")})$`);
+}

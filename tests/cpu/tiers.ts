@@ -1,0 +1,26 @@
+// The tiers of the CPU as subjects of the rig.
+
+import { type CoreHost, createCore } from "../../packages/core/src/interp/core.ts";
+import { type HandlerSet, makeHandlers } from "../../packages/core/src/isa/handlers.ts";
+import type { InstructionRecord } from "../../packages/core/src/isa/record.ts";
+import type { CpuSubject } from "./subject.ts";
+import { tierSubject } from "./tier-subject.ts";
+import { RAM_BYTES } from "./user-machine.ts";
+
+/** No device is there, and no case can reach one: user mode has no ports, and only RAM is mapped. */
+const NO_DEVICES: CoreHost = {
+  mmioRead: () => {},
+  mmioWrite: () => {},
+  portRead: () => 0xffff_ffff,
+  portWrite: () => {},
+  readMsr: () => 1,
+  writeMsr: () => 1,
+  readTsc: () => 0,
+  cpuid: () => {},
+} as unknown as CoreHost;
+
+/** The compiled core; of other records than the built-in ones when given. */
+export function interpreter(records?: readonly InstructionRecord[]): CpuSubject {
+  const handlers: HandlerSet | undefined = records && makeHandlers(records);
+  return tierSubject("interpreter", createCore(RAM_BYTES, NO_DEVICES, false, handlers));
+}
