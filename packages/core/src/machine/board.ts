@@ -4,7 +4,7 @@
  *   CPU --- local APIC --- APIC bus --- IO-APIC <-- 0-15 ISA, 16-23 PIRQ A-H
  *               ^ LINT0                                 |
  *               +---------- 8259A pair <----------------+ (ISA wires go to both; PIRQs as the LPC bridge routes them)
- *   ports -- PIC PIT UART ACPI PM, system control, 0xCF8/0xCFC     memory -- IO-APIC, PCI windows, ECAM
+ *   ports -- PIC PIT UART, ACPI PM, system control, PCI     memory -- IO-APIC, HPET, PCI windows, ECAM
  *   PCI 0 -- 00.0 host bridge, 1f.0 LPC bridge, slots 1 up: the devices of the spec
  *
  * Direct boots: `boot` does what firmware would do to the chipset, then loads the kernel.
@@ -22,6 +22,7 @@ import { attachAcpiPm, createAcpiPm } from "../devices/acpi-pm.ts";
 import { ApicSystemBus } from "../devices/apic/apic-bus.ts";
 import { createLocalApic, LocalApic } from "../devices/apic/local-apic.ts";
 import type { Device, IrqLine } from "../devices/device.ts";
+import { attachHpet, createHpet } from "../devices/hpet.ts";
 import { attachIoApic, createIoApic } from "../devices/ioapic.ts";
 import { attachPic, createPic } from "../devices/pic.ts";
 import { attachPit, createPit } from "../devices/pit.ts";
@@ -45,6 +46,9 @@ export interface BootFiles {
   readonly kernel: Uint8Array;
   readonly initrd?: Uint8Array;
 }
+
+/** The HPET may raise IO-APIC inputs 20 to 23, which are PIRQ E to H. */
+const HPET_FIRST_PIRQ = 4;
 
 /** The channel of the first serial port. */
 export const SERIAL_CHANNEL = "serial0";
@@ -83,7 +87,14 @@ export function createBoard(wiring: BoardWiring, files?: BootFiles): Board {
   const isa = (irq: number): IrqLine =>
     fanOut(picWires[irq]!.driver(), ioApic.inputs[irq === ISA_IRQ.pit ? GSI.pit : irq]!);
 
-  const pit = createPit(context, { irq: isa(ISA_IRQ.pit) });
+  const pirqWires = ioApic.inputs.slice(GSI.pirqA).map((input) => new SharedIrqLine(input));
+
+  const hpet = createHpet(context, {
+    irq0: isa(ISA_IRQ.pit),
+    irq8: isa(ISA_IRQ.rtc),
+    routes: pirqWires.slice(HPET_FIRST_PIRQ).map((wire) => wire.driver()),
+  });
+  const pit = createPit(context, { irq: hpet.pitInput });
   const uart = createUart16550(context, { name: "uart0", channel: SERIAL_CHANNEL, irq: isa(ISA_IRQ.uart0) });
   const acpiPm = createAcpiPm(context, { sci: isa(ISA_IRQ.sci), startsInAcpiMode: spec.boot !== undefined });
   const systemControl = createSystemControl(context);
@@ -91,7 +102,7 @@ export function createBoard(wiring: BoardWiring, files?: BootFiles): Board {
   const lpcBridge = createLpcBridge({
     powerManagement: acpiPm.registers,
     picInputs: picWires.map((wire) => wire.driver()),
-    pirqInputs: ioApic.inputs.slice(GSI.pirqA),
+    pirqInputs: pirqWires.map((wire) => wire.driver()),
   });
   const pci = new PciBus({
     ports,
@@ -108,6 +119,7 @@ export function createBoard(wiring: BoardWiring, files?: BootFiles): Board {
   attachUart16550(uart, ports, PORT_MAP.uart0);
   attachAcpiPm(acpiPm, ports, PORT_MAP);
   attachSystemControl(systemControl, ports, PORT_MAP);
+  attachHpet(hpet, mmio, MEMORY_MAP);
   attachIoApic(ioApic, mmio, MEMORY_MAP);
   ports.claim(PORT_MAP.pciConfigAddress, 4, pci.addressPort, { name: "PCI configuration address" });
   ports.claim(PORT_MAP.pciConfigData, 4, pci.dataPort, { name: "PCI configuration data" });
@@ -121,6 +133,7 @@ export function createBoard(wiring: BoardWiring, files?: BootFiles): Board {
     pci,
     ...plugged,
     pit,
+    hpet,
     uart,
     acpiPm,
     systemControl,

@@ -66,7 +66,7 @@ export class FakeVcpu implements Vcpu {
   run(budget: number): VcpuExit {
     if (!(budget >= 1 && budget <= 2 ** 30)) throw new RangeError(`budget ${budget}`);
     const cpu = this.#state;
-    for (const end = cpu.retired + budget; cpu.retired < end; ) {
+    for (const end = cpu.retired + budget; ; ) {
       if (this.#dead) return { reason: "shutdown" };
       if (this.#kicked) {
         this.#kicked = false;
@@ -78,9 +78,9 @@ export class FakeVcpu implements Vcpu {
       }
       if (this.#interruptPending && this.#canInterrupt()) return { reason: "interrupt-window" };
       if (cpu.halted) return { reason: "halt" };
+      if (cpu.retired >= end) return { reason: "budget" };
       this.#step();
     }
-    return { reason: "budget" };
   }
 
   requestInterrupt(pending: boolean): void {
@@ -194,14 +194,18 @@ class FakeDevice implements Device {
   #periodNs = 0;
   #queue: number[] = [];
   #pending = 0;
+  /** A hash of when callbacks and input came: what a real device might do with the time. */
+  #trace = 0;
 
   constructor(wiring: BoardWiring) {
     this.#wiring = wiring;
     this.#timer = wiring.context.clock.timer((atNs) => {
+      this.#note(atNs);
       this.#timer.arm(atNs + this.#periodNs);
       this.raise(FAKE_VECTOR.TIMER);
     });
     wiring.context.onInput("data", (bytes) => {
+      this.#note(bytes.length);
       this.#queue.push(...bytes);
       this.raise(FAKE_VECTOR.DATA);
     });
@@ -210,6 +214,10 @@ class FakeDevice implements Device {
   raise(vector: number): void {
     this.#pending |= 1 << (vector - FAKE_VECTOR.TIMER);
     this.#wiring.setInterrupt(true);
+  }
+
+  #note(value: number): void {
+    this.#trace = (this.#trace * 31 + value * 7 + this.#wiring.context.clock.nowNs()) % 2 ** 32;
   }
 
   acknowledge(): number | undefined {
@@ -252,6 +260,7 @@ class FakeDevice implements Device {
     this.#periodNs = 0;
     this.#queue = [];
     this.#pending = 0;
+    this.#trace = 0;
     this.#timer.disarm();
     this.#wiring.setInterrupt(false);
   }
@@ -261,6 +270,7 @@ class FakeDevice implements Device {
       periodNs: this.#periodNs,
       queue: Uint8Array.from(this.#queue),
       pending: this.#pending,
+      trace: this.#trace,
       timerNs: this.#timer.deadlineNs ?? null,
     };
   }
@@ -271,6 +281,7 @@ class FakeDevice implements Device {
     this.#periodNs = reader.u32("periodNs");
     this.#queue = [...reader.bytes("queue", 65_536)];
     this.#pending = reader.u8("pending");
+    this.#trace = reader.u32("trace");
     const timerNs = reader.optionalNs("timerNs");
     reader.end();
     if (timerNs !== undefined) this.#timer.arm(timerNs);

@@ -59,7 +59,9 @@ export class VcpuRunner {
   #run(): VcpuStop {
     const vcpu = this.#vcpu;
     for (;;) {
-      const exit = vcpu.run(this.#target - vcpu.retired);
+      const left = this.#target - vcpu.retired;
+      if (left <= 0) return RAN;
+      const exit = vcpu.run(left);
       switch (exit.reason) {
         case "budget":
         case "kick":
