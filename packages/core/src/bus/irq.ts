@@ -3,6 +3,10 @@
  * (PCI's INTx# is active low), so that controllers need not model voltages. Several devices on one wire are OR-ed, as
  * open-drain PCI interrupts and the SCI are. A message-signalled interrupt is a 32-bit write to the 0xFEEx_xxxx range
  * (Intel SDM vol. 3, 11.11).
+ *
+ * Restoring a machine drives these wires. Controllers keep the levels of their inputs in their own state, so they come
+ * last: first all other devices, then the HPET (which the 8254 and the RTC pass through), the 8259A pair, the IO-APIC,
+ * the local APICs.
  */
 import type { IrqLine } from "../devices/device.ts";
 

@@ -46,9 +46,9 @@ describe("ACPI power management", () => {
   });
 
   it("asks the operating system to shut down when the power button is pressed", () => {
-    const { context, read, write, sci } = setUp();
+    const { pm, read, write, sci } = setUp();
     write(EN, PWRBTN);
-    context.input("power-button", new Uint8Array(0));
+    pm.pressPowerButton();
     expect(sci.level).toBe(true);
     expect(read(STS)).toBe(PWRBTN);
     write(STS, PWRBTN);
@@ -101,7 +101,7 @@ describe("contract", () => {
         { handler: pm.apm, length: 2, sizes: [1] },
       ],
       setUp: () => pm.registers.write(EN, 2, 0x0121),
-      events: [(random) => pm.raiseGpe(random & 63)],
+      events: [(random) => pm.raiseGpe(random & 63), () => pm.pressPowerButton()],
     };
   });
   it.each(checks)("$name", ({ run }) => run());

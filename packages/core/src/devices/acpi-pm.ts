@@ -22,8 +22,6 @@ const PM_TIMER_BITS = 24;
 const GPE_BYTES = PM_BLOCK.gpe0SizeBytes / 2;
 /** Values for the APM control port, as in the tables that firmware writes. */
 export const APM_COMMAND = { ACPI_ENABLE: 0x02, ACPI_DISABLE: 0x03 } as const;
-/** The power button arrives on this input channel; the bytes do not matter. */
-export const POWER_BUTTON_CHANNEL = "power-button";
 
 export interface AcpiPmOptions {
   /** The system control interrupt. */
@@ -53,7 +51,6 @@ export class AcpiPm implements Device {
     this.#context = context;
     this.#options = options;
     this.#timer = context.clock.timer(() => this.#update());
-    context.onInput(POWER_BUTTON_CHANNEL, () => this.pressPowerButton());
     this.reset();
   }
 

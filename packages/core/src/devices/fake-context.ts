@@ -12,7 +12,7 @@ const STORM_LIMIT = 1000;
 const EPOCH_SECONDS = 1_767_323_045;
 
 export class FakeClock implements Clock {
-  readonly epochSeconds: number = EPOCH_SECONDS;
+  epochSeconds: number = EPOCH_SECONDS;
   readonly #timers: FakeTimer[] = [];
   #nowNs: number;
 

@@ -137,6 +137,19 @@ describe("MC146818", () => {
     expect(context.clock.nextDeadlineNs()).toBeUndefined();
   });
 
+  it("follows a correction of the machine's calendar, and then raises an alarm that was passed over", () => {
+    const { context, read, write, time, irq } = setUp();
+    write(1, 0x00);
+    write(3, 0x05);
+    write(5, 0x03);
+    write(B, AIE | HOURS_24);
+    context.clock.epochSeconds += 3600;
+    expect(time().slice(4, 7)).toEqual(["04", "04", "05"]);
+    context.clock.advance(55e9);
+    expect(irq.level).toBe(true);
+    expect(read(C) & 0xa0).toBe(0xa0);
+  });
+
   it("keeps time and RAM over a reset, but no interrupts", () => {
     const { context, rtc, read, write, time } = setUp();
     expect(read(0x5f)).toBe(0x42);

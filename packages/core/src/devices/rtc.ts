@@ -2,7 +2,8 @@
  * Real-time clock and CMOS RAM of a PC (Motorola MC146818A data sheet, 1984; ICH9 data sheet 316972, 13.6): date and
  * time in BCD or binary, 12 or 24 hours, century in register 0x32, alarm, periodic and update-ended interrupts.
  *
- * The time is the VM's wall-clock time at power-on plus guest time, until the guest sets it. Flags are worked out when
+ * The time is the clock's epoch plus guest time plus what the guest has set it ahead: it follows when the machine's
+ * calendar is corrected after a restore (an alarm that is passed over so is then late, not lost). Flags are worked out when
  * somebody looks; a timer waits only for interrupts that the guest has enabled and that are not pending already. The
  * clock and the RAM survive resets. Left out: daylight saving, the square wave, the upper 128 bytes, wake-up dates.
  */
@@ -49,21 +50,22 @@ export class Rtc implements Device, IoHandler {
   #a = 0x26;
   #b: number = B.HOURS_24;
   #c = 0;
-  /** The clock showed `#baseSeconds` (since 1970) at `#baseNs`, when the divider chain was at zero. */
-  #baseSeconds: number;
+  /** The clock was this far ahead of the machine's epoch at `#baseNs`, when the divider chain was at zero. */
+  #aheadSeconds = 0;
   #baseNs = 0;
   #weekdayShift = 0;
   /** The time registers while the clock stands still. */
   #stopped: RtcFields | undefined;
-  /** Flags have been worked out up to here. */
+  /** Flags have been worked out up to here: in guest time, and on the clock's face. */
   #checkedNs: number;
+  #checkedSeconds: number;
   #level = false;
 
   constructor(context: DeviceContext, options: RtcOptions) {
     this.#clock = context.clock;
     this.#irq = options.irq;
-    this.#baseSeconds = context.clock.epochSeconds;
     this.#checkedNs = context.clock.nowNs();
+    this.#checkedSeconds = this.#secondsAt(this.#checkedNs);
     for (const [register, value] of Object.entries(options.cmos ?? {})) this.#ram[Number(register)] = value;
     this.#timer = context.clock.timer(() => this.#update());
     this.reset();
@@ -82,8 +84,8 @@ export class Rtc implements Device, IoHandler {
   reset(): void {
     this.#index = 0;
     this.#b &= ~(B.PIE | B.AIE | B.UIE | B.SQWE);
+    this.#settle();
     this.#c = 0;
-    this.#checkedNs = this.#clock.nowNs();
     this.#update();
   }
 
@@ -94,11 +96,12 @@ export class Rtc implements Device, IoHandler {
       a: this.#a,
       b: this.#b,
       c: this.#c,
-      baseSeconds: this.#baseSeconds,
+      aheadSeconds: this.#aheadSeconds,
       baseNs: this.#baseNs,
       weekdayShift: this.#weekdayShift,
       stopped: this.#stopped ? Uint8Array.from(this.#stopped) : null,
       checkedNs: this.#checkedNs,
+      checkedSeconds: this.#checkedSeconds,
     };
   }
 
@@ -111,11 +114,12 @@ export class Rtc implements Device, IoHandler {
     const a = reader.int("a", 0, A.WRITABLE);
     const b = reader.u8("b");
     const c = reader.int("c", 0, C.FLAGS) & C.FLAGS;
-    const baseSeconds = reader.int("baseSeconds", -MAX_SECONDS, MAX_SECONDS);
+    const aheadSeconds = reader.int("aheadSeconds", -MAX_SECONDS, MAX_SECONDS);
     const baseNs = reader.int("baseNs", -SECOND_NS, nowNs);
     const weekdayShift = reader.int("weekdayShift", 0, 6);
     const stopped = reader.part("stopped") === null ? undefined : reader.bytesExact("stopped", TIME_REGISTERS.length);
     const checkedNs = reader.int("checkedNs", 0, nowNs);
+    const checkedSeconds = reader.int("checkedSeconds", -MAX_SECONDS, MAX_SECONDS);
     reader.end();
     if ((stopped !== undefined) !== isStopped(a, b)) throw reader.invalid("stopped", "contradicts registers A and B");
     this.#ram.set(ram);
@@ -123,11 +127,12 @@ export class Rtc implements Device, IoHandler {
     this.#a = a;
     this.#b = b;
     this.#c = c;
-    this.#baseSeconds = baseSeconds;
+    this.#aheadSeconds = aheadSeconds;
     this.#baseNs = baseNs;
     this.#weekdayShift = weekdayShift;
     this.#stopped = stopped && fieldsOf(stopped);
     this.#checkedNs = Math.max(checkedNs, baseNs);
+    this.#checkedSeconds = checkedSeconds;
     this.#drive();
     this.#armTimer();
   }
@@ -137,7 +142,7 @@ export class Rtc implements Device, IoHandler {
   }
 
   #secondsAt(ns: number): number {
-    return this.#baseSeconds + Math.floor((ns - this.#baseNs) / SECOND_NS);
+    return this.#clock.epochSeconds + this.#aheadSeconds + Math.floor((ns - this.#baseNs) / SECOND_NS);
   }
 
   #fields(): RtcFields {
@@ -197,19 +202,19 @@ export class Rtc implements Device, IoHandler {
       const phaseNs = (nowNs - this.#baseNs) % SECOND_NS;
       // The first update comes half a second after the divider chain is released.
       this.#baseNs = nowNs - (wasReset ? HALF_SECOND_NS : phaseNs);
-      const { seconds, weekdayShift } = decodeTime(this.#stopped, this.#format);
-      this.#baseSeconds = seconds;
-      this.#weekdayShift = weekdayShift;
+      const stopped = this.#stopped;
       this.#stopped = undefined;
       this.#checkedNs = nowNs;
+      this.#setTime(stopped);
     }
   }
 
   /** Sets the running clock; the fraction of the second goes on. */
   #setTime(fields: RtcFields): void {
     const { seconds, weekdayShift } = decodeTime(fields, this.#format);
-    this.#baseSeconds += seconds - this.#secondsAt(this.#clock.nowNs());
+    this.#aheadSeconds += seconds - this.#secondsAt(this.#clock.nowNs());
     this.#weekdayShift = weekdayShift;
+    this.#checkedSeconds = seconds;
   }
 
   #updatesSoon(): boolean {
@@ -237,11 +242,12 @@ export class Rtc implements Device, IoHandler {
       if (Math.floor(this.#ticks(nowNs) / period) > before) this.#c |= C.PF;
     }
     if (!this.#stopped) {
-      const [before, now] = [this.#secondsAt(this.#checkedNs), this.#secondsAt(nowNs)];
+      const [before, now] = [this.#checkedSeconds, this.#secondsAt(nowNs)];
       if (now > before) {
         this.#c |= C.UF;
         if ((this.#nextAlarm(before) ?? now + 1) <= now) this.#c |= C.AF;
       }
+      this.#checkedSeconds = now;
     }
     this.#checkedNs = nowNs;
   }
@@ -297,7 +303,7 @@ export class Rtc implements Device, IoHandler {
         deadlines.push(this.#baseNs + nsOfTick(next, DIVIDER_HZ));
       }
       if (!this.#stopped) {
-        const second = this.#secondsAt(this.#checkedNs);
+        const second = this.#checkedSeconds;
         if (this.#b & B.UIE) deadlines.push(this.#nsOfSecond(second + 1));
         const alarm = this.#b & B.AIE ? this.#nextAlarm(second) : undefined;
         if (alarm !== undefined) deadlines.push(this.#nsOfSecond(alarm));
@@ -308,7 +314,7 @@ export class Rtc implements Device, IoHandler {
   }
 
   #nsOfSecond(seconds: number): number {
-    return this.#baseNs + (seconds - this.#baseSeconds) * SECOND_NS;
+    return this.#baseNs + (seconds - this.#clock.epochSeconds - this.#aheadSeconds) * SECOND_NS;
   }
 }
 

@@ -124,6 +124,7 @@ export function makeRun(handlers: HandlerSet): Routine {
     const up = b.variable(i32(0));
     const block = b.variable(i32(0));
     b.loop((nextBlock) => {
+      b.if(b.get(L.REMAINING).leS(0), () => b.return(L.EXIT_BUDGET), undefined, false);
       const single = b.variable(i32(0));
       b.if(
         b.get(L.ATTENTION),
@@ -135,8 +136,6 @@ export function makeRun(handlers: HandlerSet): Routine {
         undefined,
         false,
       );
-      b.if(b.get(L.REMAINING).leS(0), () => b.return(L.EXIT_BUDGET), undefined, false);
-
       b.block((found) => {
         const rip = b.get(L.RIP);
         const linear = b.keep(rip.add(b.get(L.segBase(L.CS))));

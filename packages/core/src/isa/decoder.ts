@@ -338,7 +338,7 @@ export class Decoder {
           break;
         case F.FROM_SEGMENT:
           register = reg & 7;
-          if (register > L.GS) return "invalid";
+          if (register > L.GS || (i === 0 && register === L.CS)) return "invalid";
           break;
         case F.FROM_CONTROL:
           register = reg;

@@ -5,7 +5,7 @@
 import * as L from "../cpu/layout.ts";
 import { type Decoder, RIP_REGISTER } from "./decoder.ts";
 import { FROM_ONE, type OperandPlan } from "./form.ts";
-import { memoryBytes, mnemonicOf, RSI, stringOperands, x87Operands } from "./notation.ts";
+import { memoryBytes, mnemonicOf, RSI, shownWidth, stringOperands, x87Operands } from "./notation.ts";
 import { operandShape } from "./operand.ts";
 
 const LEGACY = ["ax", "cx", "dx", "bx", "sp", "bp", "si", "di"] as const;
@@ -83,7 +83,7 @@ function operandText(d: Decoder, operand: OperandPlan, i: number, ip: bigint): s
     return `${hex(BigInt(d.immediateHigh), 16)}:${hex(BigInt(d.immediateLow), osz === 16 ? 16 : 32)}`;
   switch (kind) {
     case "r":
-      return registerName(number, width || osz, d.high[i] === 1);
+      return registerName(number, d.form ? shownWidth(d.form.record, width, osz) : width, d.high[i] === 1);
     case "x":
       return `xmm${number}`;
     case "p":

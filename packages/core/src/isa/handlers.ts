@@ -66,6 +66,7 @@ export function buildHandler(b: Builder, handler: Pick<Handler, "record" | "shap
 function makeRoutine(key: string, record: InstructionRecord, shape: Shape): Routine {
   return routine(key, ["i32"], "i32", (b, up) => {
     const binding: Binding = { leave: (code) => b.return(code), inlineAccess: false, plainAddress: false };
+    b.put(L.CURRENT_UOP, up);
     buildHandler(b, { record, shape }, up, binding);
     b.return(record.ends ? BRANCH : NEXT);
   });

@@ -69,6 +69,13 @@ export function memoryBytes(d: Decoder, operandBytes: number): number {
   return own ? own(d.osz, d.mode64) : operandBytes;
 }
 
+/** Records whose 16-bit register operand is shown at the operand size. */
+const SHOWN_WIDE: ReadonlySet<string> = new Set(["lldt", "ltr", "lmsw", "mov_sreg", "verr", "verw", "lar", "lsl"]);
+
+export function shownWidth(record: InstructionRecord, width: number, osz: number): number {
+  return width === 0 || (width === 16 && SHOWN_WIDE.has(record.name)) ? osz : width;
+}
+
 /** FST, FSTP, FFREE and the like show ST(i) alone; the exchanges and comparisons show ST(0) first. */
 const ALONE = /^(fld|fst|fstp|ffree|ffreep)$/;
 

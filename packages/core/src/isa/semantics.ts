@@ -201,6 +201,7 @@ export class Semantics {
       hit,
       () => host.set(hostAddress(b, entry, va)),
       () => {
+        b.put(L.CURRENT_UOP, this.#up);
         host.set(b.call(readSlow, va, bytes, seg));
         b.if(host.get().eqz(), () => this.#binding.leave(FAULT));
       },
@@ -231,6 +232,7 @@ export class Semantics {
       hit,
       () => host.set(hostAddress(b, entry, va)),
       () => {
+        b.put(L.CURRENT_UOP, this.#up);
         host.set(b.call(writeSlow, va, width / 8, seg, readsToo ? 1 : 0));
         b.if(host.get().eqz(), () => this.#binding.leave(FAULT));
       },

@@ -4,7 +4,7 @@
  *   CPU --- local APIC --- APIC bus --- IO-APIC <-- 0-15 ISA, 16-23 PIRQ A-H
  *               ^ LINT0                                 |
  *               +---------- 8259A pair <----------------+ (ISA wires go to both; PIRQs as the LPC bridge routes them)
- *   ports -- PIC PIT UART, ACPI PM, system control, PCI     memory -- IO-APIC, HPET, PCI windows, ECAM
+ *   ports -- PIC PIT RTC UART, ACPI PM, system control, PCI     memory -- IO-APIC, HPET, PCI windows, ECAM
  *   PCI 0 -- 00.0 host bridge, 1f.0 LPC bridge, slots 1 up: the devices of the spec
  *
  * Direct boots: `boot` does what firmware would do to the chipset, then loads the kernel.
@@ -26,11 +26,13 @@ import { attachHpet, createHpet } from "../devices/hpet.ts";
 import { attachIoApic, createIoApic } from "../devices/ioapic.ts";
 import { attachPic, createPic } from "../devices/pic.ts";
 import { attachPit, createPit } from "../devices/pit.ts";
+import { attachRtc, createRtc } from "../devices/rtc.ts";
 import { attachSystemControl, createSystemControl } from "../devices/system-control.ts";
 import { attachUart16550, createUart16550 } from "../devices/uart-16550.ts";
 import { createVirtioConsole } from "../devices/virtio/console.ts";
 import type { VirtioPciDevice } from "../devices/virtio/pci-transport.ts";
 import { createVirtioRng } from "../devices/virtio/rng.ts";
+import { buildAcpiTables } from "../firmware/acpi/tables.ts";
 import { planLinuxBoot } from "../firmware/linux-boot.ts";
 import type { GuestMemory } from "../memory/guest-memory.ts";
 import type { Board, BoardWiring } from "./board-interface.ts";
@@ -40,6 +42,9 @@ import { TimeStampCounter } from "./time-stamp-counter.ts";
 
 /** What CPUID says of the processor, as far as the local APIC has to agree with it. */
 export const PROCESSOR = { physicalAddressBits: 40, hasX2apic: true } as const;
+
+/** The pseudo-MSR by which an engine tells of writes to CR8. */
+const TASK_PRIORITY = 0xffff_0008;
 
 /** Bytes of the files that the spec names. */
 export interface BootFiles {
@@ -95,6 +100,7 @@ export function createBoard(wiring: BoardWiring, files?: BootFiles): Board {
     routes: pirqWires.slice(HPET_FIRST_PIRQ).map((wire) => wire.driver()),
   });
   const pit = createPit(context, { irq: hpet.pitInput });
+  const rtc = createRtc(context, { irq: hpet.rtcInput });
   const uart = createUart16550(context, { name: "uart0", channel: SERIAL_CHANNEL, irq: isa(ISA_IRQ.uart0) });
   const acpiPm = createAcpiPm(context, { sci: isa(ISA_IRQ.sci), startsInAcpiMode: spec.boot !== undefined });
   const systemControl = createSystemControl(context);
@@ -116,6 +122,7 @@ export function createBoard(wiring: BoardWiring, files?: BootFiles): Board {
 
   attachPic(pic, ports, PORT_MAP);
   attachPit(pit, ports, PORT_MAP);
+  attachRtc(rtc, ports, PORT_MAP);
   attachUart16550(uart, ports, PORT_MAP.uart0);
   attachAcpiPm(acpiPm, ports, PORT_MAP);
   attachSystemControl(systemControl, ports, PORT_MAP);
@@ -132,11 +139,12 @@ export function createBoard(wiring: BoardWiring, files?: BootFiles): Board {
     functionDevice(lpcBridge.pci),
     pci,
     ...plugged,
-    pit,
-    hpet,
     uart,
     acpiPm,
     systemControl,
+    pit,
+    rtc,
+    hpet,
     pic,
     ioApic,
     tsc,
@@ -161,8 +169,13 @@ export function createBoard(wiring: BoardWiring, files?: BootFiles): Board {
         else mmio.write(gpa, size, value);
       },
       readMsr: (index) => (LocalApic.ownsMsr(index) ? localApic.readMsr(index) : tsc.readMsr(index)),
-      writeMsr: (index, value) =>
-        LocalApic.ownsMsr(index) ? localApic.writeMsr(index, value) : tsc.writeMsr(index, value),
+      writeMsr: (index, value) => {
+        if (index === TASK_PRIORITY) {
+          localApic.cr8 = Number(value & 0xfn);
+          return true;
+        }
+        return LocalApic.ownsMsr(index) ? localApic.writeMsr(index, value) : tsc.writeMsr(index, value);
+      },
       readTsc: (retired) => tsc.at(retired),
     },
     acknowledgeInterrupt: () => localApic.acknowledge(),
@@ -206,6 +219,7 @@ function bootLinux(memory: GuestMemory, commandLine: string, files: BootFiles): 
     ...(files.initrd ? { initrd: files.initrd } : {}),
     commandLine,
     ram: { lowRamBytes: memory.lowRamBytes, highRamBytes },
+    acpi: buildAcpiTables({ cpuCount: 1 }),
   });
   for (const { gpa, bytes } of plan.writes) {
     if (!memory.write(gpa, bytes)) throw new RangeError(`boot data at 0x${gpa.toString(16)} is outside RAM`);

@@ -30,7 +30,7 @@ test.each([
   [{ memoryBytes: Number.NaN }, "memory", /NaN/],
   [{ cpu: "host" }, "cpu", /"host". Possible: portable-v1/],
   [{ tscFrequencyHz: 50 }, "tsc-frequency", /100 MHz to 8 GHz/],
-  [{ tscFrequencyHz: 2_000_000_001 }, "tsc-frequency", /1 kHz/],
+  [{ tscFrequencyHz: 2_000_001_000 }, "tsc-frequency", /1 MHz/],
   [{ seed: "" }, "seed", /hexadecimal/],
   [{ seed: "abc" }, "seed", /hexadecimal/],
   [{ epochSeconds: -1 }, "epoch", /1970/],

@@ -11,8 +11,8 @@ const MIB = 2 ** 20;
 export const MEMORY_LIMITS = { minBytes: 16 * MIB, maxBytes: 3072 * MIB } as const;
 /** The guest's calendar: 1970 to 2100. */
 export const EPOCH_LIMITS = { minSeconds: 0, maxSeconds: 4_102_444_800 } as const;
-/** A multiple of 1000 in this range keeps the counter's arithmetic exact. */
-export const TSC_FREQUENCY = { minHz: 100_000_000, maxHz: 8_000_000_000, stepHz: 1000 } as const;
+/** In this range the counter's arithmetic is exact; CPUID leaf 15H can name whole megahertz. */
+export const TSC_FREQUENCY = { minHz: 100_000_000, maxHz: 8_000_000_000, stepHz: 1_000_000 } as const;
 export const CPU_MODELS = ["portable-v1"] as const;
 export const CLOCK_MODES = ["wall", "virtual"] as const;
 export const DEVICE_KINDS = ["virtio-console", "virtio-rng"] as const;
@@ -111,7 +111,7 @@ export function checkSpec(spec: MachineSpec): void {
   ) {
     throw new SpecError(
       "tsc-frequency",
-      `The time-stamp counter cannot run at ${tscFrequencyHz} Hz. Give 100 MHz to 8 GHz, in steps of 1 kHz.`,
+      `The time-stamp counter cannot run at ${tscFrequencyHz} Hz. Give 100 MHz to 8 GHz, in steps of 1 MHz.`,
     );
   }
   if (!/^([0-9a-f]{2})+$/.test(seed) || seed.length > MAX_SEED_DIGITS) {

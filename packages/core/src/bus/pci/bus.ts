@@ -39,7 +39,6 @@ export class PciBus implements Device {
   readonly #options: PciBusOptions;
   /** Index: device * 8 + function. */
   readonly #functions: (PciFunction | undefined)[] = new Array(DEVICES * FUNCTIONS).fill(undefined);
-  readonly #own: PciFunction[] = [];
   readonly #releases: (() => void)[] = [];
   #layout = "";
   #configAddress = 0;
@@ -48,13 +47,7 @@ export class PciBus implements Device {
     this.#options = options;
   }
 
-  /** Plugs in a function of the chipset itself: the bus resets, saves and restores it. */
-  plugOwn(device: number, functionNumber: number, pci: PciFunction): void {
-    this.plug(device, functionNumber, pci);
-    this.#own.push(pci);
-  }
-
-  /** Plugs in a function that its device model keeps. Precondition: the place is free. */
+  /** Plugs a function in; its device model keeps resetting, saving and restoring it. Precondition: the place is free. */
   plug(device: number, functionNumber: number, pci: PciFunction): void {
     const index = device * FUNCTIONS + functionNumber;
     if (!(device >= 0 && device < DEVICES && functionNumber >= 0 && functionNumber < FUNCTIONS)) {
@@ -123,27 +116,18 @@ export class PciBus implements Device {
 
   reset(): void {
     this.#configAddress = 0;
-    for (const pci of this.#own) pci.reset();
   }
 
   save(): StateValue {
-    const own = Object.fromEntries(this.#own.map((pci) => [pci.identity.name, pci.save()]));
-    return { configAddress: this.#configAddress, own };
+    return { configAddress: this.#configAddress };
   }
 
   restore(state: StateValue): void {
     this.reset();
-    try {
-      const reader = new StateReader(state, this.name);
-      this.#configAddress = (reader.u32("configAddress") & ADDRESS_WRITABLE) >>> 0;
-      const own = reader.object("own");
-      for (const pci of this.#own) pci.restore(own.part(pci.identity.name), `${own.path}.${pci.identity.name}`);
-      own.end();
-      reader.end();
-    } catch (error) {
-      this.reset();
-      throw error;
-    }
+    const reader = new StateReader(state, this.name);
+    const configAddress = reader.u32("configAddress");
+    reader.end();
+    this.#configAddress = (configAddress & ADDRESS_WRITABLE) >>> 0;
   }
 
   #isMultiFunction(address: number): boolean {

@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { deviceContract } from "../../devices/contract.ts";
 import { FakeContext } from "../../devices/fake-context.ts";
 import { gsiOfIntx, MEMORY_MAP, PORT_MAP } from "../../machine/board-map.ts";
+import { StateReader } from "../../state/reader.ts";
 import type { AccessSize, IoHandler } from "../io.ts";
 import { MmioBus, PortBus } from "../io-bus.ts";
 import type { MsiMessage } from "../irq.ts";
@@ -56,8 +57,8 @@ function setUp() {
     picInputs: Array.from({ length: 16 }, (_, i) => context.line(`pic${i}`)),
     pirqInputs: Array.from({ length: 8 }, (_, i) => context.line(`gsi${16 + i}`)),
   });
-  bus.plugOwn(0, 0, host);
-  bus.plugOwn(31, 0, lpc.pci);
+  bus.plug(0, 0, host);
+  bus.plug(31, 0, lpc.pci);
   ports.claim(PORT_MAP.pciConfigAddress, 4, bus.addressPort);
   ports.claim(PORT_MAP.pciConfigData, 4, bus.dataPort);
   const select = (device: number, offset: number) =>
@@ -233,9 +234,31 @@ describe("PCI interrupts", () => {
 
 describe("contract, bus and chipset", () => {
   const checks = deviceContract(() => {
-    const { bus, ports, mmio } = setUp();
+    const { bus, host, lpc, ports, mmio } = setUp();
+    const parts = [host, lpc.pci];
     return {
-      device: bus,
+      device: {
+        name: "chipset",
+        schema: { id: "test-chipset", version: 1 },
+        reset: () => {
+          for (const pci of parts) pci.reset();
+          bus.reset();
+        },
+        save: () => ({ host: host.save(), lpc: lpc.pci.save(), bus: bus.save() }),
+        restore: (state) => {
+          const reader = new StateReader(state, "chipset");
+          try {
+            host.restore(reader.part("host"), "host");
+            lpc.pci.restore(reader.part("lpc"), "lpc");
+            bus.restore(reader.part("bus"));
+            reader.end();
+          } catch (error) {
+            for (const pci of parts) pci.reset();
+            bus.reset();
+            throw error;
+          }
+        },
+      },
       ranges: [],
       events: [
         (random) => ports.write(0xcf8, 4, (0x8000_0000 | (random & 1 ? 31 << 11 : 0) | (random & 0xfc)) >>> 0),

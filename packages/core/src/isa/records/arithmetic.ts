@@ -227,6 +227,7 @@ define({
 });
 define({
   name: "imul3",
+  names: ["imul", "imul", "imul"],
   feature: "base",
   forms: ["69 /r | Gv,Ev,Iz", "6B /r | Gv,Ev,Ibs"],
   semantics: (s) => truncatedMultiply(s, s.read(1), s.read(2)),

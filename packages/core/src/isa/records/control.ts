@@ -278,6 +278,7 @@ function flatData(s: Semantics, selector: Expr, attributes: Expr): void {
 
 define({
   name: "sysret",
+  names: ["sysret", "sysret", "sysretq"],
   feature: "syscall",
   uses: ["osz", "mode"],
   ends: true,

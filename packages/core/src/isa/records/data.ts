@@ -351,7 +351,7 @@ define({
 });
 
 define({
-  name: "xlat",
+  name: "xlatb",
   feature: "base",
   uses: ["asz"],
   forms: ["D7"],

@@ -5,3 +5,6 @@ import "./shift.ts";
 import "./control.ts";
 import "./string.ts";
 import "./system.ts";
+import "./x87-control.ts";
+import "./fxsave.ts";
+import "./xsave.ts";

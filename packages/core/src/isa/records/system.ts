@@ -15,7 +15,12 @@ import { type Expr, i32, i64, select } from "../../ir/builder.ts";
 import { define } from "../record.ts";
 import type { Semantics } from "../semantics.ts";
 
-define({ name: "nop", feature: "base", forms: ["90", "0F 1F /r | Ev", "0F 1E /r | Ev", "0F 1A /r | Ev", "0F 1B /r | Ev", "0F 1C /r | Ev", "0F 1D /r | Ev", "0F 19 /r | Ev", "0F 0D /r | Ev"], semantics: () => {} });
+define({
+  name: "nop",
+  feature: "base",
+  forms: ["90 | | nob", "0F 0D /r | Ev,Gv", "0F 1F /0 | Ev", ...["18", "19", "1A", "1B", "1C", "1D", "1E", "1F"].map((op) => `0F ${op} /r | Ev,Gv`)],
+  semantics: () => {},
+});
 define({ name: "pause", feature: "base", forms: ["F3 90"], semantics: () => {} });
 define({ name: "ud2", feature: "base", ends: true, forms: ["0F 0B"], semantics: (s) => s.undefined() });
 define({ name: "ud1", feature: "base", ends: true, forms: ["0F B9 /r | Gv,Ev"], semantics: (s) => s.undefined() });

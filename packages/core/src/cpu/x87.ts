@@ -1,0 +1,257 @@
+/**
+ * The x87 register stack, its flags and its environment image (SDM vol. 1, chapter 8; layouts figures 8-9 to 8-12).
+ *
+ * Registers lie by physical number (cpu/layout.ts, X87); ST(i) is R[(TOP + i) mod 8]. FSW is kept without TOP, tags
+ * abridged to used or empty. FSW.ES and FSW.B always say whether a flag is set whose mask is clear; the next waiting
+ * instruction then raises #MF (CR0.NE = 1; the external FERR# of NE = 0 is not modelled).
+ * FIP is recorded by each instruction that is not a control one; FOP and FDP only with an unmasked exception
+ * (CPUID.7.EBX bits 6 and 13: FDP_EXCPTN_ONLY, FCS and FDS are zero).
+ */
+import { type Builder, type Expr, i32, i64, select } from "../ir/builder.ts";
+import { type Routine, routine } from "../ir/routine.ts";
+import { commitStore, readLinear, writeLinear } from "./access.ts";
+import * as L from "./layout.ts";
+
+export const FSW_IE = 0x01;
+export const FSW_DE = 0x02;
+export const FSW_ZE = 0x04;
+export const FSW_OE = 0x08;
+export const FSW_UE = 0x10;
+export const FSW_PE = 0x20;
+export const FSW_SF = 0x40;
+export const FSW_ES = 0x80;
+export const FSW_C0 = 0x100;
+export const FSW_C1 = 0x200;
+export const FSW_C2 = 0x400;
+export const FSW_C3 = 0x4000;
+export const FSW_B = 0x8000;
+export const FSW_EXCEPTIONS = 0x3f;
+export const FCW_DEFAULT = 0x37f;
+/** The real indefinite, a quiet NaN: the masked response to an invalid operation. */
+export const INDEFINITE_SIGN_EXPONENT = 0xffff;
+export const INDEFINITE_SIGNIFICAND: bigint = 0xc000000000000000n;
+
+/** Offset of ST(i) in the state block. */
+export function stAt(b: Builder, index: Expr | number): Expr {
+  return b.keep(b.get(L.FTOP).add(index).and(7).shl(4).add(L.X87));
+}
+export const significandAt = (b: Builder, at: Expr): Expr => b.load("i64.load", "cpu", at);
+/** Sign and exponent: the upper 16 bits. */
+export const signExponentAt = (b: Builder, at: Expr): Expr => b.load("i32.load16_u", "cpu", at, 8);
+
+/** 1 if ST(i) is in use. */
+export function inUse(b: Builder, index: Expr | number): Expr {
+  return b.get(L.FTAG).shrU(b.get(L.FTOP).add(index).and(7)).and(1);
+}
+
+/** Writes ST(i) and marks it in use. */
+export function putSt(b: Builder, index: Expr | number, significand: Expr, signExponent: Expr): void {
+  const place = b.keep(b.get(L.FTOP).add(index).and(7));
+  const at = b.keep(place.shl(4).add(L.X87));
+  b.store("i64.store", "cpu", at, significand);
+  b.store("i32.store16", "cpu", at, signExponent, 8);
+  b.put(L.FTAG, b.get(L.FTAG).or(i32(1).shl(place)));
+}
+
+/** Clears C1 or sets it (i32, 0 or 1). */
+export function putC1(b: Builder, value: Expr | number): void {
+  const bit = typeof value === "number" ? i32(value ? FSW_C1 : 0) : value.shl(9);
+  b.put(L.FSW, b.get(L.FSW).and(~FSW_C1).or(bit));
+}
+
+/** Sets exception flags: those of them that are not masked, which also set ES and B. */
+export const signal: Routine = routine("x87_signal", ["i32"], "i32", (b, flags) => {
+  const unmasked = b.keep(flags.and(b.get(L.FCW).not()).and(FSW_EXCEPTIONS));
+  const summary = select(unmasked, i32(FSW_ES | FSW_B), i32(0));
+  b.put(L.FSW, b.get(L.FSW).or(flags).or(summary));
+  b.return(unmasked);
+});
+
+/** ES and B from flags and masks, after either was loaded. */
+export const summarize: Routine = routine("x87_summarize", [], undefined, (b) => {
+  const fsw = b.get(L.FSW);
+  const unmasked = fsw.and(b.get(L.FCW).not()).and(FSW_EXCEPTIONS);
+  b.put(L.FSW, select(unmasked, fsw.or(FSW_ES | FSW_B), fsw.and(~(FSW_ES | FSW_B))));
+});
+
+/** FCW as written: bit 6 reads as one, the other reserved bits as zero. */
+export const putControl: Routine = routine("x87_put_control", ["i32"], undefined, (b, value) => {
+  b.put(L.FCW, value.and(0x1f3f).or(0x40));
+  b.call(summarize);
+});
+
+export const putStatus: Routine = routine("x87_put_status", ["i32"], undefined, (b, value) => {
+  b.put(L.FTOP, value.shrU(11).and(7));
+  b.put(L.FSW, value.and(0xc7ff));
+  b.call(summarize);
+});
+
+/** FSW with TOP. */
+export function statusWord(b: Builder): Expr {
+  return b.get(L.FSW).or(b.get(L.FTOP).shl(11));
+}
+
+/** FNINIT; the registers keep their content. */
+export const initialize: Routine = routine("x87_initialize", [], undefined, (b) => {
+  b.put(L.FCW, FCW_DEFAULT);
+  b.put(L.FSW, 0);
+  b.put(L.FTOP, 0);
+  b.put(L.FTAG, 0);
+  b.put(L.FOP, 0);
+  b.put(L.FIP, 0);
+  b.put(L.FDP, 0);
+});
+
+/** Frees ST(0) and moves TOP. */
+export const pop: Routine = routine("x87_pop", [], undefined, (b) => {
+  const top = b.get(L.FTOP);
+  b.put(L.FTAG, b.get(L.FTAG).and(i32(1).shl(top).not()));
+  b.put(L.FTOP, top.add(1).and(7));
+});
+
+/**
+ * Pushes a value whose making raised `flags`. A full stack comes first: C1 is 1 and the value the indefinite.
+ * Nothing is pushed when an invalid operation is not masked.
+ */
+export const push: Routine = routine("x87_push", ["i64", "i32", "i32"], undefined, (b, significand, signExponent, flags) => {
+  const place = b.keep(b.get(L.FTOP).sub(1).and(7));
+  const full = b.keep(b.get(L.FTAG).shrU(place).and(1));
+  putC1(b, full);
+  const unmasked = b.call(signal, select(full, i32(FSW_IE | FSW_SF), flags));
+  b.if(unmasked.and(FSW_IE), () => b.return());
+  b.put(L.FTOP, place);
+  const value = select(full, i64(INDEFINITE_SIGNIFICAND), significand);
+  putSt(b, 0, value, b.keep(select(full, i32(INDEFINITE_SIGN_EXPONENT), signExponent)));
+});
+
+/** The tag word of FSTENV: 0 valid, 1 zero, 2 special, 3 empty, two bits for each physical register. */
+export const tagWord: Routine = routine("x87_tag_word", [], "i32", (b) => {
+  const tags = b.variable(i32(0));
+  for (let i = 7; i >= 0; i--) {
+    const significand = b.load("i64.load", "cpu", L.X87 + i * 16);
+    const exponent = b.keep(b.load("i32.load16_u", "cpu", L.X87 + i * 16 + 8).and(0x7fff));
+    const zero = exponent.eqz().and(significand.eqz());
+    const special = exponent.eq(0x7fff).or(significand.geS(0));
+    const used = b.get(L.FTAG).shrU(i).and(1);
+    const kind = select(used, select(zero, i32(1), select(special, i32(2), i32(0))), i32(3));
+    tags.set(tags.get().shl(2).or(kind));
+  }
+  b.return(tags.get());
+});
+
+/** Sets the tags from a full tag word. */
+export const putTagWord: Routine = routine("x87_put_tag_word", ["i32"], undefined, (b, word) => {
+  const used = b.keep(word.and(word.shrU(1)).not().and(0x5555));
+  const pairs = b.keep(used.or(used.shrU(1)).and(0x3333));
+  const fours = b.keep(pairs.or(pairs.shrU(2)).and(0x0f0f));
+  b.put(L.FTAG, fours.or(fours.shrU(4)).and(0xff));
+});
+
+/** Stores at a linear address that an earlier probe showed to be writable. */
+export function storeCertain(b: Builder, op: string, bytes: number, va: Expr, segment: Expr, value: Expr): void {
+  const kept = b.keep(value);
+  const host = b.call(writeLinear, va, bytes, segment, 0);
+  b.store(op, "host", host, kept);
+  b.call(commitStore, host);
+}
+export function loadCertain(b: Builder, op: string, bytes: number, va: Expr, segment: Expr): Expr {
+  return b.load(op, "host", b.call(readLinear, va, bytes, segment, 0));
+}
+
+/** Are all of `bytes` (up to a page) at a linear address accessible? `first`: size of the access at the start. 0 = a fault is pending. */
+export const probeArea: Routine = routine("probe_area", ["i64", "i32", "i32", "i32", "i32"], "i32", (b, va, bytes, first, segment, write) => {
+  const access = (at: Expr, size: Expr | number): void =>
+    b.if(
+      write,
+      () => b.if(b.call(writeLinear, at, size, segment, 0).eqz(), () => b.return(0)),
+      () => b.if(b.call(readLinear, at, size, segment, 0).eqz(), () => b.return(0)),
+    );
+  access(va, first);
+  const last = b.keep(va.add(bytes.sub(1).u64()));
+  b.if(last.xor(va).and(-4096).nez(), () => access(b.keep(last.and(-4096)), 1));
+  b.return(1);
+});
+
+/**
+ * FSTENV's image at a linear address already probed: 28 bytes if `wide`, else 14; offsets in `real` mode are linear and
+ * share their last word with the opcode.
+ */
+export const storeEnvironment: Routine = routine("x87_store_environment", ["i64", "i32", "i32"], undefined, (b, va, segment, wide) => {
+  const real = b.keep(b.get(L.CR0).lo32().and(1).eqz());
+  const ip = b.keep(b.get(L.FIP).lo32());
+  const dp = b.keep(b.get(L.FDP).lo32());
+  const op = b.get(L.FOP);
+  const tags = b.call(tagWord);
+  b.if(
+    wide,
+    () => {
+      const put = (at: number, value: Expr): void => storeCertain(b, "i32.store", 4, va.add(at), segment, value);
+      put(0, b.get(L.FCW).or(0xffff0000));
+      put(4, statusWord(b).or(0xffff0000));
+      put(8, tags.or(0xffff0000));
+      put(12, select(real, ip.or(0xffff0000), ip));
+      put(16, select(real, ip.shrU(16).shl(12).or(op), op.shl(16)));
+      put(20, select(real, dp.or(0xffff0000), dp));
+      put(24, select(real, dp.shrU(16).shl(12), i32(0xffff0000)));
+    },
+    () => {
+      const put = (at: number, value: Expr): void => storeCertain(b, "i32.store16", 2, va.add(at), segment, value);
+      put(0, b.get(L.FCW));
+      put(2, statusWord(b));
+      put(4, tags);
+      put(6, ip);
+      put(8, select(real, ip.shrU(4).and(0xf000).or(op), i32(0)));
+      put(10, dp);
+      put(12, select(real, dp.shrU(4).and(0xf000), i32(0)));
+    },
+  );
+});
+
+/** FLDENV, from a linear address already probed. */
+export const loadEnvironment: Routine = routine("x87_load_environment", ["i64", "i32", "i32"], undefined, (b, va, segment, wide) => {
+  const real = b.keep(b.get(L.CR0).lo32().and(1).eqz());
+  const step = b.keep(select(wide, i64(4), i64(2)));
+  const word = (index: number): Expr => loadCertain(b, "i32.load16_u", 2, va.add(step.mul(index)), segment);
+  const control = word(0);
+  const status = word(1);
+  b.call(putTagWord, word(2));
+  b.if(
+    wide,
+    () => {
+      const dword = (at: number): Expr => loadCertain(b, "i32.load", 4, va.add(at), segment);
+      const [ip, selector, dp, high] = [dword(12), dword(16), dword(20), dword(24)];
+      b.put(L.FIP, select(real, ip.and(0xffff).or(selector.shl(4).and(0xffff0000)), ip).u64());
+      b.put(L.FOP, select(real, selector, selector.shrU(16)).and(0x7ff));
+      b.put(L.FDP, select(real, dp.and(0xffff).or(high.shl(4).and(0xffff0000)), dp).u64());
+    },
+    () => {
+      const [ip, selector, dp, high] = [word(3), word(4), word(5), word(6)];
+      b.put(L.FIP, select(real, ip.or(selector.and(0xf000).shl(4)), ip).u64());
+      b.put(L.FOP, select(real, selector.and(0x7ff), i32(0)));
+      b.put(L.FDP, select(real, dp.or(high.and(0xf000).shl(4)), dp).u64());
+    },
+  );
+  b.put(L.FCW, control.and(0x1f3f).or(0x40));
+  b.call(putStatus, status);
+});
+
+/** Records FOP: the low three bits of the opcode byte at or after `rip` (prefixes come before it), and ModRM. */
+export const recordOpcode: Routine = routine("x87_record_opcode", ["i64"], undefined, (b, rip) => {
+  const at = b.variable(rip.add(b.get(L.segBase(L.CS))));
+  const read = (offset: number): Expr => {
+    const host = b.call(readLinear, at.get().add(offset), 1, L.CS, 0);
+    b.if(host.eqz(), () => b.return());
+    return b.load("i32.load8_u", "host", host);
+  };
+  const left = b.variable(i32(15));
+  b.loop((again) => {
+    const byte = read(0);
+    b.if(byte.and(0xf8).eq(0xd8), () => {
+      b.put(L.FOP, byte.and(7).shl(8).or(read(1)));
+      b.return();
+    });
+    at.set(at.get().add(1));
+    left.set(left.get().sub(1));
+    b.br(again, left.get());
+  });
+});

@@ -1,0 +1,220 @@
+/**
+ * The jit engine: guest code decoded once into micro-ops and run by the interpreter in WebAssembly. Regions compiled to
+ * WebAssembly of their own are the next tier.
+ */
+import type { AccessSize } from "../bus/io.ts";
+import { type CpuidContext, constantMsr, cpuidLeaf, IGNORED_MSR_WRITES } from "../cpu/cpuid.ts";
+import * as L from "../cpu/layout.ts";
+import { MSR_CR8 } from "../cpu/msr.ts";
+import type { VcpuState } from "../cpu/state.ts";
+import { type Core, createCore } from "../interp/core.ts";
+import { RECORDS } from "../isa/record.ts";
+import { Ram, ramSegments } from "../memory/ram.ts";
+import type { Engine, Vcpu, VcpuBus, VcpuExit } from "./engine.ts";
+import { resetState, StateBlock } from "./vcpu-state-block.ts";
+
+export interface JitEngineOptions {
+  readonly memoryBytes: number;
+  readonly tscFrequencyHz: number;
+  /** False where SharedArrayBuffer is not to be had. */
+  readonly sharedMemory?: boolean;
+}
+
+const EXITS: Readonly<Record<number, VcpuExit>> = {
+  [L.EXIT_BUDGET]: { reason: "budget" },
+  [L.EXIT_HALT]: { reason: "halt" },
+  [L.EXIT_INTERRUPT]: { reason: "interrupt-window" },
+  [L.EXIT_KICK]: { reason: "kick" },
+  [L.EXIT_SHUTDOWN]: { reason: "shutdown" },
+};
+const MAX_BUDGET = 2 ** 30;
+const TASK_PRIORITY_MSR = 0x808;
+
+class JitVcpu implements Vcpu {
+  readonly #core: Core;
+  readonly #block: StateBlock;
+  #shutdown = false;
+
+  constructor(core: Core, block: StateBlock) {
+    this.#core = core;
+    this.#block = block;
+  }
+
+  get retired(): number {
+    return this.#block.retired;
+  }
+
+  run(budget: number): VcpuExit {
+    if (budget < 1 || budget > MAX_BUDGET) throw new RangeError(`budget ${budget}`);
+    if (this.#shutdown) return { reason: "shutdown" };
+    const block = this.#block;
+    if (block.get(L.HALTED) && !block.get(L.NMI_PENDING)) return { reason: "halt" };
+    block.put(L.HALTED, 0);
+    const exit = this.#core.exports.run(budget);
+    if (exit === L.EXIT_SHUTDOWN) this.#shutdown = true;
+    const known = EXITS[exit];
+    if (!known) throw new Error(`the core left with reason ${exit}`);
+    return known;
+  }
+
+  requestInterrupt(pending: boolean): void {
+    this.#block.put(L.INTR_PENDING, pending ? 1 : 0);
+    this.#core.exports.update_events();
+  }
+
+  interrupt(vector: number): void {
+    if (this.#core.exports.deliver_interrupt(vector)) this.#shutdown = true;
+  }
+
+  nmi(): void {
+    this.#block.put(L.NMI_PENDING, 1);
+    this.#core.exports.update_events();
+  }
+
+  kick(): void {
+    this.#block.put(L.ATTENTION, this.#block.get(L.ATTENTION) | L.ATTENTION_KICK);
+  }
+
+  getState(): VcpuState {
+    return this.#block.save(this.#core.exports);
+  }
+
+  setState(state: VcpuState): void {
+    this.#shutdown = false;
+    this.#block.load(state, this.#core.exports);
+  }
+
+  reset(): void {
+    this.setState(resetState(this.retired));
+  }
+
+  /** The last branch targets, oldest first. */
+  recentBranches(): bigint[] {
+    const next = this.#block.get(L.BRANCH_NEXT) / 8;
+    return Array.from({ length: L.BRANCH_RING_ENTRIES }, (_, i) =>
+      this.#core.view.getBigUint64(L.CPU_BASE + L.BRANCH_RING + ((next + i) % L.BRANCH_RING_ENTRIES) * 8, true),
+    );
+  }
+}
+
+export class JitEngine implements Engine {
+  readonly kind = "jit";
+  readonly memory: Ram;
+  readonly #core: Core;
+  readonly #block: StateBlock;
+  readonly #counters = { portReads: 0, portWrites: 0, mmioReads: 0, mmioWrites: 0 };
+  #bus: VcpuBus | undefined;
+
+  constructor(options: JitEngineOptions) {
+    const features: ReadonlySet<string> = new Set(RECORDS.map((record) => record.feature));
+    const bytes8 = new DataView(new ArrayBuffer(8));
+    const core = createCore(
+      options.memoryBytes,
+      {
+        mmioRead: (gpa, bytes, at) => {
+          for (const [offset, size] of parts(gpa, bytes)) {
+            this.#counters.mmioReads++;
+            block.during(() => bytes8.setUint32(0, this.#requireBus().readMmio(gpa + offset, size), true));
+            for (let i = 0; i < size; i++) core.view.setUint8(at + offset + i, bytes8.getUint8(i));
+          }
+        },
+        mmioWrite: (gpa, bytes, at) => {
+          for (const [offset, size] of parts(gpa, bytes)) {
+            this.#counters.mmioWrites++;
+            const from = at + offset;
+            const value = size === 4 ? core.view.getUint32(from, true) : size === 2 ? core.view.getUint16(from, true) : core.view.getUint8(from);
+            block.during(() => this.#requireBus().writeMmio(gpa + offset, size, value));
+          }
+        },
+        portRead: (port, bytes) => {
+          this.#counters.portReads++;
+          return this.#requireBus().readPort(port, bytes as AccessSize);
+        },
+        portWrite: (port, bytes, value) => {
+          this.#counters.portWrites++;
+          const mask = bytes === 4 ? 0xffffffff : bytes === 2 ? 0xffff : 0xff;
+          this.#requireBus().writePort(port, bytes as AccessSize, (value & mask) >>> 0);
+        },
+        readMsr: (index) => {
+          const value = this.#requireBus().readMsr(index) ?? constantMsr(index);
+          if (value === undefined) return 1;
+          block.put64(L.result(0), value);
+          return 0;
+        },
+        writeMsr: (index) => {
+          const value = block.get64(L.result(0));
+          if (index === MSR_CR8 >>> 0) return this.#requireBus().writeMsr(TASK_PRIORITY_MSR, value << 4n) ? 0 : 1;
+          if (this.#requireBus().writeMsr(index, value)) return 0;
+          return IGNORED_MSR_WRITES.has(index) ? 0 : 1;
+        },
+        readTsc: (retired) => BigInt.asIntN(64, this.#requireBus().readTsc(Number(retired))),
+        cpuid: () => {
+          const context: CpuidContext = {
+            osxsave: (block.get64(L.CR4) & 0x40000n) !== 0n,
+            xcr0: block.get64(L.XCR0),
+            apicId: 0,
+            tscFrequencyHz: options.tscFrequencyHz,
+            features,
+          };
+          const [eax, ebx, ecx, edx] = cpuidLeaf(block.get(L.RAX), block.get(L.RCX), context);
+          block.put64(L.RAX, BigInt(eax >>> 0));
+          block.put64(L.RBX, BigInt(ebx >>> 0));
+          block.put64(L.RCX, BigInt(ecx >>> 0));
+          block.put64(L.RDX, BigInt(edx >>> 0));
+        },
+      },
+      options.sharedMemory ?? typeof SharedArrayBuffer !== "undefined",
+    );
+    const block = new StateBlock(core.view);
+    this.#core = core;
+    this.#block = block;
+    this.memory = new Ram({
+      buffer: core.memory.buffer as SharedArrayBuffer,
+      byteOffset: core.map.ram,
+      segments: ramSegments(options.memoryBytes),
+      onWrite: (gpa, length) => {
+        // Page by page: translated code lives in single pages.
+        for (let at = gpa; at < gpa + length; ) {
+          const bytes = Math.min(4096 - (at % 4096), gpa + length - at);
+          core.exports.code_written(core.map.ram + at, bytes);
+          at += bytes;
+        }
+      },
+    });
+  }
+
+  createVcpu(index: number, bus: VcpuBus): Vcpu {
+    if (index !== 0 || this.#bus) throw new RangeError("this engine runs one vCPU");
+    this.#bus = bus;
+    const vcpu = new JitVcpu(this.#core, this.#block);
+    vcpu.reset();
+    return vcpu;
+  }
+
+  supportsReplay(): boolean {
+    return true;
+  }
+
+  stats(): Readonly<Record<string, number>> {
+    return { ...this.#counters, blocksDecoded: this.#core.decoder.blocks, blockFlushes: this.#core.decoder.flushes };
+  }
+
+  #requireBus(): VcpuBus {
+    if (!this.#bus) throw new Error("no vCPU yet");
+    return this.#bus;
+  }
+}
+
+/** An access of any size as accesses of 4, 2 and 1 bytes at natural offsets. */
+function parts(gpa: number, bytes: number): readonly (readonly [number, AccessSize])[] {
+  if (bytes === 4 || bytes === 1 || bytes === 2) return [[0, bytes]];
+  const list: [number, AccessSize][] = [];
+  for (let at = 0; at < bytes; ) {
+    const left = bytes - at;
+    const aligned = (gpa + at) % 4;
+    const size: AccessSize = left >= 4 && aligned === 0 ? 4 : left >= 2 && aligned % 2 === 0 ? 2 : 1;
+    list.push([at, size]);
+    at += size;
+  }
+  return list;
+}

@@ -1,0 +1,207 @@
+/** Architectural state in and out of the jit engine's state block (cpu/layout.ts). */
+import * as L from "../cpu/layout.ts";
+import { MSR_EFER, STATE_MSRS } from "../cpu/msr.ts";
+import type { SegmentRegister, VcpuState } from "../cpu/state.ts";
+import type { Field } from "../ir/builder.ts";
+import type { CoreExports } from "../interp/core.ts";
+
+const SEGMENT_NAMES = ["es", "cs", "ss", "ds", "fs", "gs", "ldtr", "tr"] as const;
+const CONTROL = { cr0: L.CR0, cr2: L.CR2, cr3: L.CR3, cr4: L.CR4, cr8: L.CR8, xcr0: L.XCR0, rip: L.RIP } as const;
+const SHADOWS = ["none", "sti", "mov-ss"] as const;
+const ARITHMETIC_FLAGS = 0x8d5;
+const MXCSR_VALID = 0xffff;
+
+export class StateBlock {
+  readonly #view: DataView;
+  readonly #bytes: Uint8Array;
+
+  constructor(view: DataView) {
+    this.#view = view;
+    this.#bytes = new Uint8Array(view.buffer);
+  }
+
+  get(field: Field): number {
+    const at = L.CPU_BASE + field.offset;
+    if (field.bits === 8) return this.#view.getUint8(at);
+    return field.bits === 16 ? this.#view.getUint16(at, true) : this.#view.getUint32(at, true);
+  }
+  get64(field: Field): bigint {
+    return this.#view.getBigUint64(L.CPU_BASE + field.offset, true);
+  }
+  put(field: Field, value: number): void {
+    const at = L.CPU_BASE + field.offset;
+    if (field.bits === 8) this.#view.setUint8(at, value);
+    else if (field.bits === 16) this.#view.setUint16(at, value, true);
+    else this.#view.setUint32(at, value, true);
+  }
+  put64(field: Field, value: bigint): void {
+    this.#view.setBigUint64(L.CPU_BASE + field.offset, value, true);
+  }
+
+  /** Instructions of the running block behind the one that called out; 0 between runs. */
+  #behind = 0;
+  /** Retired instructions; inside a callback with the one that called out. */
+  get retired(): number {
+    return Number(this.get64(L.RETIRED_END)) - (this.get(L.REMAINING) | 0) - this.#behind;
+  }
+  /** Runs a device access of the micro-op CURRENT_UOP. */
+  during(access: () => void): void {
+    this.#behind = this.#view.getUint8(this.get(L.CURRENT_UOP) + L.UOP_LEFT);
+    try {
+      access();
+    } finally {
+      this.#behind = 0;
+    }
+  }
+
+  #segment(index: number): SegmentRegister {
+    return {
+      selector: this.get(L.segSelector(index)),
+      base: this.get64(L.segBase(index)),
+      limit: this.get(L.segLimit(index)),
+      attributes: this.get(L.segAttributes(index)),
+    };
+  }
+
+  save(exports: CoreExports): VcpuState {
+    const segments = Object.fromEntries(SEGMENT_NAMES.map((name, i) => [name, this.#segment(i)])) as Record<(typeof SEGMENT_NAMES)[number], SegmentRegister>;
+    const control = Object.fromEntries(Object.entries(CONTROL).map(([name, field]) => [name, this.get64(field)])) as Record<keyof typeof CONTROL, bigint>;
+    const msrs: Record<string, bigint> = { [String(MSR_EFER >>> 0)]: this.get64(L.EFER) };
+    for (const [index, field] of STATE_MSRS) if (!isSegmentBase(index)) msrs[String(index >>> 0)] = this.get64(field);
+    return {
+      gpr: Array.from({ length: 16 }, (_, i) => this.get64(L.gpr(i))),
+      ...control,
+      rflags: BigInt(exports.read_flags() >>> 0),
+      ...segments,
+      gdtr: { base: this.get64(L.GDTR_BASE), limit: this.get(L.GDTR_LIMIT) },
+      idtr: { base: this.get64(L.IDTR_BASE), limit: this.get(L.IDTR_LIMIT) },
+      dr: Array.from({ length: 6 }, (_, i) => this.get64(L.dr(i))),
+      fxsave: this.#fxsave(),
+      msrs,
+      halted: this.get(L.HALTED) !== 0,
+      interruptShadow: SHADOWS[this.get(L.SHADOW)] ?? "none",
+      nmiPending: this.get(L.NMI_PENDING) !== 0,
+      nmiMasked: this.get(L.NMI_MASKED) !== 0,
+      retired: this.retired,
+    };
+  }
+
+  load(state: VcpuState, exports: CoreExports): void {
+    for (let i = 0; i < 16; i++) this.put64(L.gpr(i), state.gpr[i] ?? 0n);
+    for (const [name, field] of Object.entries(CONTROL)) this.put64(field, state[name as keyof typeof CONTROL]);
+    exports.write_arithmetic_flags(Number(state.rflags & 0xffffffffn) | 0);
+    this.put(L.SYSTEM_FLAGS, (Number(state.rflags & 0x3fffffn) & ~ARITHMETIC_FLAGS) | 2);
+    for (const [i, name] of SEGMENT_NAMES.entries()) {
+      const s = state[name];
+      this.put(L.segSelector(i), s.selector);
+      this.put64(L.segBase(i), s.base);
+      this.put(L.segLimit(i), s.limit);
+      this.put(L.segAttributes(i), s.attributes);
+    }
+    this.put64(L.GDTR_BASE, state.gdtr.base);
+    this.put(L.GDTR_LIMIT, state.gdtr.limit);
+    this.put64(L.IDTR_BASE, state.idtr.base);
+    this.put(L.IDTR_LIMIT, state.idtr.limit);
+    for (let i = 0; i < 6; i++) this.put64(L.dr(i), state.dr[i] ?? 0n);
+    for (const [index, field] of STATE_MSRS) if (!isSegmentBase(index)) this.put64(field, state.msrs[String(index >>> 0)] ?? 0n);
+    this.put64(L.EFER, state.msrs[String(MSR_EFER >>> 0)] ?? 0n);
+    this.#loadFxsave(state.fxsave);
+    this.put(L.HALTED, state.halted ? 1 : 0);
+    this.put(L.SHADOW, Math.max(0, SHADOWS.indexOf(state.interruptShadow)));
+    this.put(L.NMI_PENDING, state.nmiPending ? 1 : 0);
+    this.put(L.NMI_MASKED, state.nmiMasked ? 1 : 0);
+    // CPL is SS.DPL, but that of CS in real mode and with a null SS.
+    const pe = (state.cr0 & 1n) !== 0n;
+    this.put(L.CPL, pe ? state.cs.selector & 3 : 0);
+    this.put64(L.RETIRED_END, BigInt(state.retired));
+    this.put(L.REMAINING, 0);
+    this.put(L.STEP_ARMED, 0);
+    this.put(L.ATTENTION, 0);
+    exports.flush_tlb_all();
+    exports.update_mode();
+    exports.update_fpu_blocked();
+    exports.update_events();
+  }
+
+  #fxsave(): Uint8Array {
+    const image = new Uint8Array(512);
+    const v = new DataView(image.buffer);
+    const top = this.get(L.FTOP) & 7;
+    v.setUint16(0, this.get(L.FCW), true);
+    v.setUint16(2, (this.get(L.FSW) & 0xc7ff) | (top << 11), true);
+    v.setUint8(4, this.get(L.FTAG));
+    v.setUint16(6, this.get(L.FOP), true);
+    v.setBigUint64(8, this.get64(L.FIP), true);
+    v.setBigUint64(16, this.get64(L.FDP), true);
+    v.setUint32(24, this.get(L.MXCSR), true);
+    v.setUint32(28, MXCSR_VALID, true);
+    const base = L.CPU_BASE + L.X87;
+    for (let i = 0; i < 8; i++) image.set(this.#bytes.subarray(base + ((top + i) & 7) * 16, base + ((top + i) & 7) * 16 + 10), 32 + i * 16);
+    image.set(this.#bytes.subarray(L.CPU_BASE + L.XMM, L.CPU_BASE + L.XMM + 256), 160);
+    return image;
+  }
+
+  #loadFxsave(image: Uint8Array): void {
+    const v = new DataView(image.buffer, image.byteOffset, image.byteLength);
+    const fsw = v.getUint16(2, true);
+    const top = (fsw >> 11) & 7;
+    this.put(L.FCW, v.getUint16(0, true));
+    this.put(L.FSW, fsw & 0xc7ff);
+    this.put(L.FTOP, top);
+    this.put(L.FTAG, v.getUint8(4));
+    this.put(L.FOP, v.getUint16(6, true));
+    this.put64(L.FIP, v.getBigUint64(8, true));
+    this.put64(L.FDP, v.getBigUint64(16, true));
+    this.put(L.MXCSR, v.getUint32(24, true) & MXCSR_VALID);
+    const base = L.CPU_BASE + L.X87;
+    for (let i = 0; i < 8; i++) {
+      const at = base + ((top + i) & 7) * 16;
+      this.#bytes.set(image.subarray(32 + i * 16, 42 + i * 16), at);
+      this.#bytes.fill(0, at + 10, at + 16);
+    }
+    this.#bytes.set(image.subarray(160, 416), L.CPU_BASE + L.XMM);
+  }
+}
+
+const isSegmentBase = (index: number): boolean => index === 0xc0000100 || index === 0xc0000101;
+
+/** The state after power-on or INIT (SDM vol. 3, table 9-1). */
+export function resetState(retired: number): VcpuState {
+  const segment = (attributes: number): SegmentRegister => ({ selector: 0, base: 0n, limit: 0xffff, attributes });
+  const fxsave = new Uint8Array(512);
+  const v = new DataView(fxsave.buffer);
+  v.setUint16(0, 0x0040, true);
+  v.setUint32(24, 0x1f80, true);
+  v.setUint32(28, MXCSR_VALID, true);
+  const gpr = new Array<bigint>(16).fill(0n);
+  gpr[2] = 0x000306c3n;
+  return {
+    gpr,
+    rip: 0xfff0n,
+    rflags: 2n,
+    es: segment(0x93),
+    cs: { selector: 0xf000, base: 0xffff0000n, limit: 0xffff, attributes: 0x9b },
+    ss: segment(0x93),
+    ds: segment(0x93),
+    fs: segment(0x93),
+    gs: segment(0x93),
+    ldtr: segment(0x82),
+    tr: segment(0x8b),
+    gdtr: { base: 0n, limit: 0xffff },
+    idtr: { base: 0n, limit: 0xffff },
+    cr0: 0x60000010n,
+    cr2: 0n,
+    cr3: 0n,
+    cr4: 0n,
+    cr8: 0n,
+    xcr0: 1n,
+    dr: [0n, 0n, 0n, 0n, 0xffff0ff0n, 0x400n],
+    fxsave,
+    msrs: { [String(0x277)]: 0x0007040600070406n },
+    halted: false,
+    interruptShadow: "none",
+    nmiPending: false,
+    nmiMasked: false,
+    retired,
+  };
+}

@@ -1,0 +1,135 @@
+/**
+ * FXSAVE and FXRSTOR (SDM vol. 1, 10.5; image: table 10-2), and the two halves of that image that XSAVE shares.
+ * With REX.W the pointers are 64 bits; else 32, and the selectors beside them are zero.
+ */
+import * as L from "../../cpu/layout.ts";
+import { EXC_GP, EXC_NM } from "../../cpu/raise.ts";
+import { loadCertain, probeArea, putStatus, significandAt, signExponentAt, stAt, statusWord, storeCertain } from "../../cpu/x87.ts";
+import { type Expr, i32, i64 } from "../../ir/builder.ts";
+import { type Routine, routine } from "../../ir/routine.ts";
+import { define } from "../record.ts";
+import { FAULT, type Semantics } from "../semantics.ts";
+
+/** Bits of MXCSR that may be set. */
+export const MXCSR_MASK = 0xffff;
+/** Offsets in the image. */
+const FOP_AT = 6;
+const FIP_AT = 8;
+const FDP_AT = 16;
+export const MXCSR_AT = 24;
+const ST_AT = 32;
+const XMM_AT = 160;
+
+/** Stores bytes 0-23 and the registers ST(0)-ST(7). */
+export const storeX87: Routine = routine("fxsave_x87", ["i64", "i32", "i32"], undefined, (b, va, segment, wide) => {
+  const put = (op: string, bytes: number, at: number, value: Expr): void => storeCertain(b, op, bytes, va.add(at), segment, value);
+  put("i32.store16", 2, 0, b.get(L.FCW));
+  put("i32.store16", 2, 2, statusWord(b));
+  put("i32.store16", 2, 4, b.get(L.FTAG));
+  put("i32.store16", 2, FOP_AT, b.get(L.FOP));
+  for (const [at, field] of [[FIP_AT, L.FIP], [FDP_AT, L.FDP]] as const) {
+    const value = b.variable(b.get(field));
+    b.if(wide.eqz(), () => value.set(value.get().and(0xffffffffn)));
+    put("i64.store", 8, at, value.get());
+  }
+  const i = b.variable(i32(0));
+  b.loop((again) => {
+    const at = stAt(b, i.get());
+    const to = b.keep(va.add(i.get().shl(4).u64()));
+    storeCertain(b, "i64.store", 8, to.add(ST_AT), segment, significandAt(b, at));
+    storeCertain(b, "i64.store", 8, to.add(ST_AT + 8), segment, signExponentAt(b, at).u64());
+    i.set(i.get().add(1));
+    b.br(again, i.get().ltU(8));
+  });
+});
+
+export const loadX87: Routine = routine("fxrstor_x87", ["i64", "i32", "i32"], undefined, (b, va, segment, wide) => {
+  const get = (op: string, bytes: number, at: number): Expr => loadCertain(b, op, bytes, va.add(at), segment);
+  b.put(L.FCW, get("i32.load16_u", 2, 0).and(0x1f3f).or(0x40));
+  b.call(putStatus, get("i32.load16_u", 2, 2));
+  b.put(L.FTAG, get("i32.load8_u", 1, 4));
+  b.put(L.FOP, get("i32.load16_u", 2, FOP_AT).and(0x7ff));
+  for (const [at, field] of [[FIP_AT, L.FIP], [FDP_AT, L.FDP]] as const) {
+    const value = b.variable(get("i64.load", 8, at));
+    b.if(wide.eqz(), () => value.set(value.get().and(0xffffffffn)));
+    b.put(field, value.get());
+  }
+  const i = b.variable(i32(0));
+  b.loop((again) => {
+    const at = stAt(b, i.get());
+    const from = b.keep(va.add(i.get().shl(4).u64()));
+    const significand = loadCertain(b, "i64.load", 8, from.add(ST_AT), segment);
+    const signExponent = loadCertain(b, "i32.load16_u", 2, from.add(ST_AT + 8), segment);
+    b.store("i64.store", "cpu", at, significand);
+    b.store("i32.store16", "cpu", at, signExponent, 8);
+    i.set(i.get().add(1));
+    b.br(again, i.get().ltU(8));
+  });
+});
+
+/** XMM0-XMM15 in 64-bit mode, XMM0-XMM7 elsewhere. */
+function xmmCount(mode: Expr): Expr {
+  return mode.and(L.MODE_64).shl(3).add(8);
+}
+
+export const storeXmm: Routine = routine("fxsave_xmm", ["i64", "i32"], undefined, (b, va, segment) => {
+  const count = b.keep(xmmCount(b.get(L.MODE)));
+  const i = b.variable(i32(0));
+  b.loop((again) => {
+    const offset = b.keep(i.get().shl(4));
+    storeCertain(b, "v128.store", 16, va.add(offset.u64()).add(XMM_AT), segment, b.load("v128.load", "cpu", offset, L.XMM));
+    i.set(i.get().add(1));
+    b.br(again, i.get().ltU(count));
+  });
+});
+
+export const loadXmm: Routine = routine("fxrstor_xmm", ["i64", "i32"], undefined, (b, va, segment) => {
+  const count = b.keep(xmmCount(b.get(L.MODE)));
+  const i = b.variable(i32(0));
+  b.loop((again) => {
+    const offset = b.keep(i.get().shl(4));
+    const value = loadCertain(b, "v128.load", 16, va.add(offset.u64()).add(XMM_AT), segment);
+    b.store("v128.store", "cpu", offset, value, L.XMM);
+    i.set(i.get().add(1));
+    b.br(again, i.get().ltU(count));
+  });
+});
+
+export const storeMxcsr: Routine = routine("fxsave_mxcsr", ["i64", "i32"], undefined, (b, va, segment) => {
+  const both = b.get(L.MXCSR).u64().or(i64(BigInt(MXCSR_MASK) << 32n));
+  storeCertain(b, "i64.store", 8, va.add(MXCSR_AT), segment, both);
+});
+
+/** Alignment and access to an area of state. */
+export function probeState(s: Semantics, bytes: number, alignment: number, write: boolean): { va: Expr; segment: Expr } {
+  const va = s.address();
+  const segment = s.segment();
+  s.faultIf(va.lo32().and(alignment - 1), EXC_GP, 0);
+  const done = s.b.call(probeArea, va, bytes, 16, segment, write ? 1 : 0);
+  s.b.if(done.eqz(), () => s.leave(FAULT));
+  return { va, segment };
+}
+
+function save(s: Semantics, wide: boolean): void {
+  s.faultIf(s.get(L.FPU_BLOCKED).and(1), EXC_NM);
+  const { va, segment } = probeState(s, 512, 16, true);
+  s.commit();
+  s.b.call(storeX87, va, segment, wide ? 1 : 0);
+  s.b.call(storeMxcsr, va, segment);
+  s.b.call(storeXmm, va, segment);
+}
+
+function restore(s: Semantics, wide: boolean): void {
+  s.faultIf(s.get(L.FPU_BLOCKED).and(1), EXC_NM);
+  const { va, segment } = probeState(s, 512, 16, false);
+  const mxcsr = loadCertain(s.b, "i32.load", 4, va.add(MXCSR_AT), segment);
+  s.faultIf(mxcsr.and(~MXCSR_MASK), EXC_GP, 0);
+  s.put(L.MXCSR, mxcsr);
+  s.b.call(loadX87, va, segment, wide ? 1 : 0);
+  s.b.call(loadXmm, va, segment);
+}
+
+define({ name: "fxsave", feature: "fxsr", forms: ["NP W0 0F AE /0 | Ms"], semantics: (s) => save(s, false) });
+define({ name: "fxsave64", feature: "fxsr", forms: ["NP W1 0F AE /0 | Ms | o64"], semantics: (s) => save(s, true) });
+define({ name: "fxrstor", feature: "fxsr", forms: ["NP W0 0F AE /1 | Ms"], semantics: (s) => restore(s, false) });
+define({ name: "fxrstor64", feature: "fxsr", forms: ["NP W1 0F AE /1 | Ms | o64"], semantics: (s) => restore(s, true) });

@@ -1,0 +1,38 @@
+/** What all x87 instructions have in common: the check for a pending exception before, the pointers recorded after. */
+import * as L from "../../cpu/layout.ts";
+import { EXC_MF } from "../../cpu/raise.ts";
+import { FSW_ES, recordOpcode } from "../../cpu/x87.ts";
+import { define } from "../record.ts";
+import type { Semantics } from "../semantics.ts";
+
+/** #MF if an unmasked exception is pending: what waiting instructions do first. */
+export function checkPending(s: Semantics): void {
+  s.faultIf(s.get(L.FSW).and(FSW_ES), EXC_MF);
+}
+
+/** Three equal mnemonics, for records whose name has a suffix to be unique. */
+export const named = (name: string): readonly [string, string, string] => [name, name, name];
+
+/** Defines a waiting instruction that records FIP, and with an unmasked exception FOP and FDP. */
+export function defineX87(name: string, forms: readonly string[], body: (s: Semantics) => void, mnemonic: string = name): void {
+  define({
+    name,
+    ...(mnemonic === name ? {} : { names: named(mnemonic) }),
+    feature: "fpu",
+    forms,
+    semantics: (s) => {
+      checkPending(s);
+      body(s);
+      s.put(L.FIP, s.thisRip());
+      s.b.if(
+        s.get(L.FSW).and(FSW_ES),
+        () => {
+          s.b.call(recordOpcode, s.thisRip());
+          if (s.shape.operands.some((o) => o.kind === "m")) s.put(L.FDP, s.offset());
+        },
+        undefined,
+        false,
+      );
+    },
+  });
+}

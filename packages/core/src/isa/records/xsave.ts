@@ -1,0 +1,111 @@
+/**
+ * XSAVE, XRSTOR, XGETBV, XSETBV (SDM vol. 1, chapter 13) for the state components x87 and SSE, standard format.
+ * XINUSE is always 1 for both (13.6 allows it), so XSAVE writes what was asked for. Left out: XSAVEOPT, XSAVEC, XSAVES
+ * and the compacted format, which portable-v1 does not have.
+ */
+import * as L from "../../cpu/layout.ts";
+import { EXC_GP, EXC_NM, EXC_UD } from "../../cpu/raise.ts";
+import { initialize, loadCertain, storeCertain } from "../../cpu/x87.ts";
+import { type Expr, i32, i64 } from "../../ir/builder.ts";
+import { define } from "../record.ts";
+import type { Semantics } from "../semantics.ts";
+import { loadX87, loadXmm, MXCSR_AT, MXCSR_MASK, probeState, storeMxcsr, storeX87, storeXmm } from "./fxsave.ts";
+
+const CR4_OSXSAVE = 1 << 18;
+const CR0_TS = 8;
+export const XCR0_X87 = 1n;
+export const XCR0_SSE = 2n;
+/** Bits that MXCSR belongs to: SSE and AVX. */
+const RFBM_MXCSR = 6n;
+const HEADER_AT = 512;
+const AREA_BYTES = 576;
+
+function requireXsave(s: Semantics): void {
+  s.faultIf(s.get(L.CR4).lo32().and(CR4_OSXSAVE).eqz(), EXC_UD);
+}
+
+/** EDX:EAX, i64. */
+function pair(s: Semantics): Expr {
+  return s.b.keep(s.gpr(2, 32).u64().shl(32).or(s.gpr(0, 32).u64()));
+}
+
+function save(s: Semantics, wide: boolean): void {
+  requireXsave(s);
+  s.faultIf(s.get(L.CR0).lo32().and(CR0_TS), EXC_NM);
+  const { va, segment } = probeState(s, AREA_BYTES, 64, true);
+  const b = s.b;
+  const asked = b.keep(pair(s).and(s.get(L.XCR0)));
+  s.commit();
+  b.if(asked.and(XCR0_X87).nez(), () => b.call(storeX87, va, segment, wide ? 1 : 0));
+  b.if(asked.and(RFBM_MXCSR).nez(), () => b.call(storeMxcsr, va, segment));
+  b.if(asked.and(XCR0_SSE).nez(), () => b.call(storeXmm, va, segment));
+  const before = loadCertain(b, "i64.load", 8, va.add(HEADER_AT), segment);
+  storeCertain(b, "i64.store", 8, va.add(HEADER_AT), segment, before.or(asked));
+}
+
+function restore(s: Semantics, wide: boolean): void {
+  requireXsave(s);
+  s.faultIf(s.get(L.CR0).lo32().and(CR0_TS), EXC_NM);
+  const { va, segment } = probeState(s, AREA_BYTES, 64, false);
+  const b = s.b;
+  const header = (at: number): Expr => loadCertain(b, "i64.load", 8, va.add(HEADER_AT + at), segment);
+  const asked = b.keep(pair(s).and(s.get(L.XCR0)));
+  const present = header(0);
+  s.faultIf(present.and(s.get(L.XCR0).not()).nez(), EXC_GP, 0);
+  s.faultIf(header(8).or(header(16)).nez(), EXC_GP, 0);
+  const mxcsr = loadCertain(b, "i32.load", 4, va.add(MXCSR_AT), segment);
+  const hasMxcsr = b.keep(asked.and(RFBM_MXCSR).nez());
+  s.faultIf(hasMxcsr.and(mxcsr.and(~MXCSR_MASK).nez()), EXC_GP, 0);
+  s.commit();
+  b.if(hasMxcsr, () => b.put(L.MXCSR, mxcsr));
+  b.if(asked.and(XCR0_X87).nez(), () =>
+    b.if(
+      present.and(XCR0_X87).nez(),
+      () => b.call(loadX87, va, segment, wide ? 1 : 0),
+      () => {
+        b.call(initialize);
+        b.fill(i32(L.CPU_BASE + L.X87), i32(0), i32(128));
+      },
+    ),
+  );
+  b.if(asked.and(XCR0_SSE).nez(), () =>
+    b.if(
+      present.and(XCR0_SSE).nez(),
+      () => b.call(loadXmm, va, segment),
+      () => b.fill(i32(L.CPU_BASE + L.XMM), i32(0), b.get(L.MODE).and(L.MODE_64).shl(7).add(128)),
+    ),
+  );
+}
+
+define({ name: "xsave", feature: "xsave", forms: ["NP W0 0F AE /4 | Ms"], semantics: (s) => save(s, false) });
+define({ name: "xsave64", feature: "xsave", forms: ["NP W1 0F AE /4 | Ms | o64"], semantics: (s) => save(s, true) });
+define({ name: "xrstor", feature: "xsave", forms: ["NP W0 0F AE /5 | Ms"], semantics: (s) => restore(s, false) });
+define({ name: "xrstor64", feature: "xsave", forms: ["NP W1 0F AE /5 | Ms | o64"], semantics: (s) => restore(s, true) });
+
+define({
+  name: "xgetbv",
+  feature: "xsave",
+  forms: ["NP 0F 01 =D0"],
+  semantics: (s) => {
+    requireXsave(s);
+    s.faultIf(s.gpr(1, 32), EXC_GP, 0);
+    const value = s.get(L.XCR0);
+    s.putGpr(0, 32, value.lo32());
+    s.putGpr(2, 32, value.shrU(32).lo32());
+  },
+});
+
+define({
+  name: "xsetbv",
+  feature: "xsave",
+  forms: ["NP 0F 01 =D1"],
+  semantics: (s) => {
+    requireXsave(s);
+    s.privileged();
+    s.faultIf(s.gpr(1, 32), EXC_GP, 0);
+    const value = pair(s);
+    s.faultIf(value.and(XCR0_X87).eqz(), EXC_GP, 0);
+    s.faultIf(value.and(i64(~(XCR0_X87 | XCR0_SSE))).nez(), EXC_GP, 0);
+    s.put(L.XCR0, value);
+  },
+});
