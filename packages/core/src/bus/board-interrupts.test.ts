@@ -3,7 +3,7 @@ import { expect, it } from "vitest";
 import type { StateValue } from "../devices/device.ts";
 import { FakeContext } from "../devices/fake-context.ts";
 import { createBoard } from "../machine/board.ts";
-import { GSI, gsiOfIntx, ISA_IRQ, MEMORY_MAP, PM_BLOCK, PORT_MAP, pirqOf } from "../machine/board-map.ts";
+import { GSI, gsiOfIntx, ISA_IRQ, MEMORY_MAP, PM_BLOCK, PORT_MAP } from "../machine/board-map.ts";
 import { GuestClock } from "../machine/guest-clock.ts";
 import { machineSpec } from "../machine/spec.ts";
 import { LPC } from "./pci/lpc-bridge.ts";
@@ -60,7 +60,7 @@ function setUp() {
     clock,
     pins,
     out,
-    writeConfig,
+    hpet: (offset: number, value: number) => bus.writeMmio(MEMORY_MAP.hpetStart + offset, 4, value),
     powerActions: fake.powerActions,
     input: (channel: string, ...bytes: number[]) => inputs.get(channel)!(Uint8Array.from(bytes)),
     setIntx: (level: boolean) => card.pci.intx.set(level),
@@ -132,10 +132,9 @@ it("brings interrupts through the IO-APIC once the 8259A is masked", () => {
 });
 
 it("gives the 8254's wire to the HPET in legacy replacement mode", () => {
-  const { programPic, programIoApic, take, advance, bus, out } = setUp();
+  const { programPic, programIoApic, take, advance, hpet, out } = setUp();
   programPic(0xffff);
   programIoApic(GSI.pit, 0x40);
-  const hpet = (offset: number, value: number) => bus.writeMmio(MEMORY_MAP.hpetStart + offset, 4, value);
   hpet(0x010, 3);
   hpet(0x100, 0x14c);
   hpet(0x108, 1000);
@@ -162,11 +161,12 @@ it("restores as a whole, with interrupts in flight, to the same state and the sa
   original.programPic(0);
   original.out(0x43, 0x36);
   original.out(0x40, 0x00, 0x20);
-  original.programIoApic(gsiOfIntx(CARD_SLOT, 0), 0xa055);
-  original.writeConfig(31, LPC.PIRQA_ROUT + pirqOf(CARD_SLOT, 0), 1, 0x0b);
+  original.programIoApic(20, 0xa055);
+  original.hpet(0x010, 1);
+  original.hpet(0x140, 0x106 | (20 << 9));
+  original.hpet(0x148, 1000);
   original.out(PORT_MAP.uart0 + 1, 3);
   original.input("serial0", 1, 2, 3);
-  original.setIntx(true);
   original.advance(50_000_000);
   original.board.acknowledgeInterrupt();
   const save = ({ board }: typeof original): StateValue[] => board.devices.map((device) => device.save());
@@ -180,7 +180,7 @@ it("restores as a whole, with interrupts in flight, to the same state and the sa
     for (let step = 0; step < 50; step++) {
       one.advance(3_000_000);
       seen.push(one.pins.interrupt ? one.board.acknowledgeInterrupt() : -1);
-      if (step === 20) one.setIntx(false);
+      if (step === 20) one.hpet(0x020, 4);
       one.out(0xa0, 0x20);
       one.out(0x20, 0x20);
       seen.push(one.bus.readPort(PORT_MAP.uart0, 1));
