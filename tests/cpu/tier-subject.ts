@@ -43,6 +43,8 @@ function step(machine: UserMachine, input: CpuCase): CpuResult {
   exports.update_mode();
   exports.update_events();
   exports.run(input.untilDone ? UNTIL_DONE_BUDGET : 1);
+  // The single-step trap is an event of its own, between two instructions.
+  if (!machine.frame()) exports.run(1);
   return result(machine, input, before);
 }
 

@@ -29,11 +29,13 @@ const GDT = 0x10_000;
 const TSS = 0x11_000;
 const IDT = 0x12_000;
 const STACK = 0x14_000;
+/** One HLT for each vector: its address names the vector. */
+const HANDLERS = 0x16_000;
 const CODE_PAGE = 0x20_000;
 const DATA_PAGES = [0x25_000, 0x23_000, 0x28_000] as const;
-/** No handler ever runs: each is only an address that names its vector. */
-const HANDLERS = KERNEL_BASE + 0x20_0000n;
 const KERNEL_CS = 0x10;
+
+const HLT = 0xf4;
 
 const PRESENT = 1n;
 const WRITABLE = 2n;
@@ -73,12 +75,14 @@ export class UserMachine {
     this.#map(CODE_BASE, CODE_PAGE, USER);
     for (const [i, page] of DATA_PAGES.entries())
       this.#map(DATA_BASE + BigInt(i * PAGE_SIZE), page, USER | WRITABLE | NO_EXECUTE);
-    for (let page = GDT; page < STACK + PAGE_SIZE; page += PAGE_SIZE)
-      this.#map(KERNEL_BASE + BigInt(page), page, WRITABLE);
+    for (const page of [GDT, TSS, IDT, STACK, HANDLERS]) this.#map(KERNEL_BASE + BigInt(page), page, WRITABLE);
+    this.ram.fill(HLT, HANDLERS, HANDLERS + PAGE_SIZE);
     this.#ram64(GDT + KERNEL_CS, 0x00af_9b00_0000_ffffn);
     this.#ram64(TSS + 4, KERNEL_BASE + BigInt(STACK + PAGE_SIZE));
+    // The I/O bitmap begins beyond the TSS: no port is user mode's.
+    this.#view.setUint16(this.tier.map.ram + TSS + 0x66, 0xffff, true);
     for (let vector = 0; vector < 32; vector++) {
-      const target = HANDLERS + BigInt(vector * 16);
+      const target = KERNEL_BASE + BigInt(HANDLERS + vector * 16);
       const type = vector === 3 || vector === 4 ? 0xeen : 0x8en;
       const low = (target & 0xffffn) | (BigInt(KERNEL_CS) << 16n) | (type << 40n);
       this.#ram64(IDT + vector * 16, low | (((target >> 16n) & 0xffffn) << 48n));
@@ -160,7 +164,7 @@ export class UserMachine {
 
   /** The frame on the handler's stack; null while no exception was delivered. */
   frame(): ExceptionFrame | null {
-    const handler = this.get(L.RIP) - HANDLERS;
+    const handler = this.get(L.RIP) - KERNEL_BASE - BigInt(HANDLERS);
     if (this.get(L.CPL) !== 0n || handler < 0n || handler >= 512n) return null;
     const vector = Number(handler) >> 4;
     const hasError = VECTORS_WITH_ERROR_CODE.has(vector);

@@ -132,6 +132,8 @@ export function makeRun(handlers: HandlerSet): Routine {
           const what = b.call(attend);
           b.if(what.gtU(1), () => b.return(what.sub(1)));
           single.set(what.shl(4));
+          // A delivery counts, too.
+          b.if(b.get(L.REMAINING).leS(0), () => b.return(L.EXIT_BUDGET));
         },
         undefined,
         false,
