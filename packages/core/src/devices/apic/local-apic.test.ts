@@ -205,7 +205,9 @@ describe("local APIC", () => {
     expect(read(0x280)).toBe(0);
     write(0x280, 0);
     expect(read(0x280)).toBe(0x20);
+    write(0xb0, 0);
     read(0x3f0);
+    expect(apic.isPending).toBe(true);
     write(0x280, 0);
     expect(read(0x280)).toBe(0x80);
   });

@@ -3,20 +3,21 @@
  * priorities, EOI with broadcast to the IO-APICs, local vector table, timer with TSC-deadline mode, interprocessor
  * interrupts. The 8259A's INTR arrives on LINT0 and passes as ExtINT; while the APIC is off it reaches the processor
  * directly.
- *
- *   IA32_APIC_BASE:  off <-> xAPIC -> x2APIC -> off      (EXTD without EN, x2APIC -> xAPIC and off -> x2APIC: #GP)
+ * Its parts: apic-base.ts (mode), local-vector-table.ts (own events), interrupt-command.ts (IPIs), apic-timer.ts.
  *
  * Left out: CMCI, suppression of EOI broadcasts, arbitration priority and remote reads (both read zero), thermal and
  * performance interrupts (the entries exist, nothing raises them), SMI delivery (dropped).
  */
 import type { AccessSize, IoHandler } from "../../bus/io.ts";
-import { MEMORY_MAP } from "../../machine/board-map.ts";
 import { StateReader } from "../../state/reader.ts";
 import type { Device, DeviceContext, IrqLine, StateValue } from "../device.ts";
+import { ApicBase, type ApicBaseOptions } from "./apic-base.ts";
 import { type ApicBus, type ApicBusMember, type ApicMessage, DELIVERY } from "./apic-bus.ts";
 import { ApicTimer, type TscClock } from "./apic-timer.ts";
-import { APIC_BASE, ESR, ICR, LVT, LVT_ENTRIES, MSR, REGISTER, SHORTHAND, SVR } from "./registers.ts";
-import { VectorSet } from "./vector-set.ts";
+import { hasVector, ICR, sendCommand } from "./interrupt-command.ts";
+import { InterruptPriority } from "./interrupt-priority.ts";
+import { LocalVectorTable, LVT_INDEX } from "./local-vector-table.ts";
+import { ESR, LVT, LVT_ENTRIES, MSR, REGISTER, SVR } from "./registers.ts";
 
 /** Version 0x14, six local vector table entries, no suppression of EOI broadcasts. */
 const VERSION = 0x0005_0014;
@@ -35,19 +36,14 @@ export interface ApicCpu {
   startup(vector: number): void;
 }
 
-export interface LocalApicOptions {
+export interface LocalApicOptions extends ApicBaseOptions {
   /** Index of the vCPU and initial APIC identifier. */
   readonly id: number;
-  readonly isBootstrapProcessor: boolean;
   readonly cpu: ApicCpu;
   readonly bus: ApicBus;
   readonly tsc: TscClock;
   /** The 8259A pair behind LINT0. */
   readonly pic?: { readonly isPending: boolean; acknowledge(): number };
-  /** MAXPHYADDR of the CPU model, for the reserved bits of IA32_APIC_BASE. */
-  readonly physicalAddressBits: number;
-  /** The CPU model has CPUID.01H:ECX.x2APIC. */
-  readonly hasX2apic: boolean;
   /** Reset leaves virtual wire mode behind, as firmware does: for direct boots. */
   readonly virtualWire?: boolean;
 }
@@ -56,14 +52,11 @@ export class LocalApic implements Device, ApicBusMember {
   readonly name: string;
   readonly schema = { id: "local-apic", version: 1 } as const;
   readonly #options: LocalApicOptions;
+  readonly #base: ApicBase;
+  readonly #lvt: LocalVectorTable;
   readonly #timer: ApicTimer;
-  readonly #irr = new VectorSet();
-  readonly #isr = new VectorSet();
-  readonly #tmr = new VectorSet();
-  readonly #lvt = new Uint32Array(LVT_ENTRIES.length);
-  #base = 0;
+  readonly #priority = new InterruptPriority();
   #xapicId = 0;
-  #tpr = 0;
   #ldr = 0;
   #dfr = 0;
   #svr = 0;
@@ -71,7 +64,6 @@ export class LocalApic implements Device, ApicBusMember {
   #errors = 0;
   #icrLow = 0;
   #icrHigh = 0;
-  #lint = [false, false];
   /** An ExtINT message of an IO-APIC or another processor waits. */
   #extIntMessage = false;
   #requested = false;
@@ -79,8 +71,14 @@ export class LocalApic implements Device, ApicBusMember {
   constructor(context: DeviceContext, options: LocalApicOptions) {
     this.name = `local-apic${options.id}`;
     this.#options = options;
+    this.#base = new ApicBase(options);
+    this.#lvt = new LocalVectorTable({
+      fixed: (vector, isLevelTriggered) => this.#receive(vector, isLevelTriggered),
+      nmi: () => options.cpu.nmi(),
+      init: () => options.cpu.init(),
+    });
     this.#timer = new ApicTimer(context.clock, options.tsc, () => {
-      this.#deliverLocal(0);
+      this.#lvt.raise(LVT_INDEX.TIMER);
       this.#update();
     });
     this.reset();
@@ -94,27 +92,27 @@ export class LocalApic implements Device, ApicBusMember {
 
   /** In x2APIC mode the identifier cannot be changed. */
   get id(): number {
-    return this.#isX2apic ? this.#options.id : this.#xapicId;
+    return this.#base.isX2apic ? this.#options.id : this.#xapicId;
   }
 
   /** Where `registers` are in guest-physical memory now; undefined while they are not. */
   get mmioBase(): number | undefined {
-    return this.#isEnabled && !this.#isX2apic ? Math.floor(this.#base / 0x1000) * 0x1000 : undefined;
+    return this.#base.mmioBase;
   }
 
   /** Bits 7:4 of the task priority: CR8 of the vCPU. */
   get cr8(): number {
-    return this.#tpr >>> 4;
+    return this.#priority.taskPriority >>> 4;
   }
 
   set cr8(priority: number) {
-    this.#tpr = (priority & 0xf) << 4;
+    this.#priority.taskPriority = (priority & 0xf) << 4;
     this.#update();
   }
 
   /** `acknowledge` has an interrupt to deliver. */
   get isPending(): boolean {
-    return this.#extIntPending || (this.#isEnabled && this.#deliverable() >= 0);
+    return this.#extIntPending || (this.#base.isEnabled && this.#priority.deliverable() >= 0);
   }
 
   /** The processor takes an interrupt. Returns its vector: the spurious one if the request has gone meanwhile. */
@@ -125,14 +123,13 @@ export class LocalApic implements Device, ApicBusMember {
   }
 
   get processorPriority(): number {
-    const inService = Math.max(0, this.#isr.highest());
-    return this.#tpr >>> 4 >= inService >>> 4 ? this.#tpr : inService & 0xf0;
+    return this.#priority.processorPriority;
   }
 
   isDestination(destination: number, isLogical: boolean): boolean {
     if (destination === BROADCAST || destination === X2APIC_BROADCAST) return true;
     if (!isLogical) return destination === this.id;
-    if (this.#isX2apic) {
+    if (this.#base.isX2apic) {
       const ldr = this.#logicalId;
       return destination >>> 16 === ldr >>> 16 && (destination & ldr & 0xffff) !== 0;
     }
@@ -142,7 +139,7 @@ export class LocalApic implements Device, ApicBusMember {
   }
 
   accept(message: ApicMessage): boolean {
-    if (!this.#isEnabled) return false;
+    if (!this.#base.isEnabled) return false;
     switch (message.deliveryMode) {
       case DELIVERY.FIXED:
       case DELIVERY.LOWEST_PRIORITY:
@@ -189,9 +186,9 @@ export class LocalApic implements Device, ApicBusMember {
 
   /** Undefined: #GP(0). */
   readMsr(index: number): bigint | undefined {
-    if (index === MSR.IA32_APIC_BASE) return BigInt(this.#base);
+    if (index === MSR.IA32_APIC_BASE) return this.#base.value;
     if (index === MSR.IA32_TSC_DEADLINE) return this.#timer.tscDeadline;
-    if (!this.#isX2apic || !LocalApic.ownsMsr(index)) return undefined;
+    if (!this.#base.isX2apic || !LocalApic.ownsMsr(index)) return undefined;
     const offset = (index - MSR.X2APIC_FIRST) << 4;
     switch (offset) {
       case REGISTER.LDR:
@@ -219,7 +216,9 @@ export class LocalApic implements Device, ApicBusMember {
     let done = true;
     if (index === MSR.IA32_APIC_BASE) done = this.#writeBase(value);
     else if (index === MSR.IA32_TSC_DEADLINE) this.#timer.tscDeadline = value;
-    else done = this.#isX2apic && LocalApic.ownsMsr(index) && this.#writeX2apic((index - MSR.X2APIC_FIRST) << 4, value);
+    else
+      done =
+        this.#base.isX2apic && LocalApic.ownsMsr(index) && this.#writeX2apic((index - MSR.X2APIC_FIRST) << 4, value);
     this.#update();
     return done;
   }
@@ -231,24 +230,20 @@ export class LocalApic implements Device, ApicBusMember {
 
   reset(): void {
     const { id, isBootstrapProcessor, virtualWire } = this.#options;
-    this.#base = MEMORY_MAP.localApicStart + APIC_BASE.EN + (isBootstrapProcessor ? APIC_BASE.BSP : 0);
+    this.#base.reset();
+    this.#lvt.reset();
     this.#xapicId = id;
-    this.#lint = [false, false];
     this.initReset();
     if (!virtualWire || !isBootstrapProcessor) return;
     this.#svr |= SVR.ENABLE;
-    this.#lvt[3] = DELIVERY.EXTINT << 8;
-    this.#lvt[4] = DELIVERY.NMI << 8;
+    this.#lvt.setVirtualWire();
     this.#update();
   }
 
   /** What INIT does: as reset, but the base and the identifier stay. */
   initReset(): void {
-    this.#irr.clear();
-    this.#isr.clear();
-    this.#tmr.clear();
-    this.#lvt.fill(LVT.MASKED);
-    this.#tpr = 0;
+    this.#priority.reset();
+    this.#lvt.initReset();
     this.#ldr = 0;
     this.#dfr = 0xffff_ffff;
     this.#svr = 0xff;
@@ -263,13 +258,10 @@ export class LocalApic implements Device, ApicBusMember {
 
   save(): StateValue {
     return {
-      base: BigInt(this.#base),
+      base: this.#base.value,
       xapicId: this.#xapicId,
-      irr: [...this.#irr.words],
-      isr: [...this.#isr.words],
-      tmr: [...this.#tmr.words],
-      lvt: [...this.#lvt],
-      tpr: this.#tpr,
+      priority: this.#priority.save(),
+      lvt: this.#lvt.save(),
       ldr: this.#ldr,
       dfr: this.#dfr,
       svr: this.#svr,
@@ -277,7 +269,6 @@ export class LocalApic implements Device, ApicBusMember {
       errors: this.#errors,
       icrLow: this.#icrLow,
       icrHigh: this.#icrHigh,
-      lint: [...this.#lint],
       extIntMessage: this.#extIntMessage,
       timer: this.#timer.save(),
     };
@@ -297,19 +288,10 @@ export class LocalApic implements Device, ApicBusMember {
   }
 
   #restore(reader: StateReader): void {
-    const base = reader.u64("base");
-    if (!this.#isLegalBase(base)) throw reader.invalid("base", "is no legal value of IA32_APIC_BASE");
-    this.#base = Number(base);
+    if (!this.#base.restore(reader.u64("base"))) throw reader.invalid("base", "is no legal value of IA32_APIC_BASE");
     this.#xapicId = reader.u8("xapicId");
-    this.#irr.words.set(reader.ints("irr", 8, 0, 0xffff_ffff));
-    this.#isr.words.set(reader.ints("isr", 8, 0, 0xffff_ffff));
-    this.#tmr.words.set(reader.ints("tmr", 8, 0, 0xffff_ffff));
-    const lvt = reader.ints("lvt", LVT_ENTRIES.length, 0, 0x7_ffff);
-    for (const [i, { writable }] of LVT_ENTRIES.entries()) {
-      if (lvt[i]! & ~(writable | LVT.REMOTE_IRR)) throw reader.invalid("lvt", `has reserved bits in entry ${i}`);
-    }
-    this.#lvt.set(lvt);
-    this.#tpr = reader.u8("tpr");
+    this.#priority.restore(reader.object("priority"));
+    this.#lvt.restore(reader.object("lvt"));
     this.#ldr = reader.u32("ldr");
     this.#dfr = reader.u32("dfr");
     this.#svr = reader.int("svr", 0, SVR.VECTOR | SVR.ENABLE | SVR.FOCUS_DISABLE);
@@ -317,22 +299,9 @@ export class LocalApic implements Device, ApicBusMember {
     this.#errors = reader.u8("errors");
     this.#icrLow = reader.u32("icrLow");
     this.#icrHigh = reader.u32("icrHigh");
-    const lint = reader.values("lint", 2);
-    if (lint.length !== 2 || lint.some((level) => typeof level !== "boolean")) {
-      throw reader.invalid("lint", "is not the level of two wires");
-    }
-    this.#lint = lint.map((level) => level === true);
     this.#extIntMessage = reader.bool("extIntMessage");
-    this.#timer.restore(reader.object("timer"), timerMode(this.#lvt[0]!));
+    this.#timer.restore(reader.object("timer"), this.#lvt.timerMode);
     reader.end();
-  }
-
-  get #isEnabled(): boolean {
-    return (this.#base & APIC_BASE.EN) !== 0;
-  }
-
-  get #isX2apic(): boolean {
-    return (this.#base & APIC_BASE.EXTD) !== 0;
   }
 
   get #logicalId(): number {
@@ -341,16 +310,7 @@ export class LocalApic implements Device, ApicBusMember {
   }
 
   get #extIntPending(): boolean {
-    if (this.#extIntMessage) return true;
-    if (!this.#lint[0]) return false;
-    const lint0 = this.#lvt[3]!;
-    return !this.#isEnabled || ((lint0 & LVT.MASKED) === 0 && deliveryOf(lint0) === DELIVERY.EXTINT);
-  }
-
-  /** The vector that may interrupt the processor now, or -1. */
-  #deliverable(): number {
-    const vector = this.#irr.highest();
-    return vector >>> 4 > this.processorPriority >>> 4 ? vector : -1;
+    return this.#extIntMessage || this.#lvt.isExtIntPending(this.#base.isEnabled);
   }
 
   #acknowledge(): number {
@@ -358,70 +318,34 @@ export class LocalApic implements Device, ApicBusMember {
       this.#extIntMessage = false;
       return this.#options.pic?.acknowledge() ?? this.#svr & SVR.VECTOR;
     }
-    const vector = this.#isEnabled ? this.#deliverable() : -1;
-    if (vector < 0) return this.#svr & SVR.VECTOR;
-    this.#irr.delete(vector);
-    this.#isr.add(vector);
-    return vector;
+    const vector = this.#base.isEnabled ? this.#priority.take() : -1;
+    return vector >= 0 ? vector : this.#svr & SVR.VECTOR;
   }
 
   #receive(vector: number, isLevelTriggered: boolean): void {
-    if (vector < FIRST_LEGAL_VECTOR) {
-      this.#raiseError(ESR.RECEIVE_ILLEGAL_VECTOR);
-      return;
-    }
-    this.#irr.add(vector);
-    if (isLevelTriggered) this.#tmr.add(vector);
-    else this.#tmr.delete(vector);
+    if (vector < FIRST_LEGAL_VECTOR) this.#raiseError(ESR.RECEIVE_ILLEGAL_VECTOR);
+    else this.#priority.request(vector, isLevelTriggered);
   }
 
   #endOfInterrupt(): void {
-    const vector = this.#isr.highest();
-    if (vector < 0) return;
-    this.#isr.delete(vector);
-    if (!this.#tmr.has(vector)) return;
-    for (const entry of [3, 4] as const) {
-      if ((this.#lvt[entry]! & LVT.VECTOR) !== vector) continue;
-      this.#lvt[entry]! &= ~LVT.REMOTE_IRR;
-      if (this.#lint[entry - 3]) this.#deliverLocal(entry);
-    }
+    const vector = this.#priority.end();
+    if (vector === undefined) return;
+    this.#lvt.endOfInterrupt(vector);
     this.#options.bus.endOfInterrupt(vector);
   }
 
   #setLint(pin: 0 | 1, level: boolean): void {
-    const rises = level && !this.#lint[pin];
-    this.#lint[pin] = level;
-    if (rises && this.#isEnabled) this.#deliverLocal(pin === 0 ? 3 : 4);
+    this.#lvt.setPin(pin, level, this.#base.isEnabled);
     this.#update();
-  }
-
-  /** An event of the local vector table; ExtINT is not one, it is read off the wire. */
-  #deliverLocal(entry: number): void {
-    const lvt = this.#lvt[entry]!;
-    if (lvt & LVT.MASKED) return;
-    switch (entry === 0 || entry === 5 ? DELIVERY.FIXED : deliveryOf(lvt)) {
-      case DELIVERY.FIXED: {
-        const isLevel = entry >= 3 && entry <= 4 && (lvt & LVT.LEVEL_TRIGGERED) !== 0;
-        if (isLevel && lvt & LVT.REMOTE_IRR) return;
-        if (isLevel) this.#lvt[entry]! |= LVT.REMOTE_IRR;
-        this.#receive(lvt & LVT.VECTOR, isLevel);
-        break;
-      }
-      case DELIVERY.NMI:
-        this.#options.cpu.nmi();
-        break;
-      case DELIVERY.INIT:
-        this.#options.cpu.init();
-        break;
-    }
   }
 
   #raiseError(error: number): void {
     const isNew = (this.#errors & error) === 0;
     this.#errors |= error;
-    const lvt = this.#lvt[5]!;
     // An illegal vector in the error entry itself must not raise errors for ever.
-    if (isNew && (lvt & LVT.MASKED) === 0 && (lvt & LVT.VECTOR) >= FIRST_LEGAL_VECTOR) this.#deliverLocal(5);
+    const isLegal = (this.#lvt.read(LVT_INDEX.ERROR) & LVT.VECTOR) >= FIRST_LEGAL_VECTOR;
+    if (isNew && isLegal) this.#lvt.raise(LVT_INDEX.ERROR);
+    this.#update();
   }
 
   #readXapic(offset: number): number {
@@ -436,15 +360,12 @@ export class LocalApic implements Device, ApicBusMember {
 
   /** The registers that both modes have. */
   #readRegister(offset: number): number | undefined {
-    if (offset >= REGISTER.ISR && offset < REGISTER.ESR) {
-      const set = offset >= REGISTER.IRR ? this.#irr : offset >= REGISTER.TMR ? this.#tmr : this.#isr;
-      return set.words[(offset >>> 4) & 7]!;
-    }
+    if (offset >= REGISTER.ISR && offset < REGISTER.ESR) return this.#priority.read(offset);
     switch (offset) {
       case REGISTER.VERSION:
         return VERSION;
       case REGISTER.TPR:
-        return this.#tpr;
+        return this.#priority.taskPriority;
       case REGISTER.PPR:
         return this.processorPriority;
       case REGISTER.SVR:
@@ -462,8 +383,8 @@ export class LocalApic implements Device, ApicBusMember {
       case REGISTER.TIMER_DIVIDE:
         return this.#timer.divideConfig;
       default: {
-        const entry = LVT_ENTRIES.findIndex((lvt) => lvt.offset === offset);
-        return entry < 0 ? undefined : this.#lvt[entry];
+        const entry = this.#lvt.indexOf(offset);
+        return entry === undefined ? undefined : this.#lvt.read(entry);
       }
     }
   }
@@ -487,7 +408,7 @@ export class LocalApic implements Device, ApicBusMember {
         this.#icrHigh = (value & 0xff00_0000) >>> 0;
         break;
       case REGISTER.TPR:
-        this.#tpr = value & 0xff;
+        this.#priority.taskPriority = value & 0xff;
         break;
       case REGISTER.SVR:
         this.#writeSvr(value & (SVR.VECTOR | SVR.ENABLE | SVR.FOCUS_DISABLE));
@@ -513,7 +434,7 @@ export class LocalApic implements Device, ApicBusMember {
     switch (offset) {
       case REGISTER.TPR:
         if (value > 0xff) return false;
-        this.#tpr = value;
+        this.#priority.taskPriority = value;
         return true;
       case REGISTER.SVR:
         if (value & ~(SVR.VECTOR | SVR.ENABLE | SVR.FOCUS_DISABLE)) return false;
@@ -524,13 +445,14 @@ export class LocalApic implements Device, ApicBusMember {
         return value === 0 && this.#writeRegister(offset, value);
       case REGISTER.SELF_IPI:
         if (value > 0xff) return false;
-        this.#sendFixed(value, () => this.#receive(value, false));
+        if (value < FIRST_LEGAL_VECTOR) this.#raiseError(ESR.SEND_ILLEGAL_VECTOR);
+        else this.#receive(value, false);
         return true;
       case REGISTER.TIMER_DIVIDE:
         return (value & ~0b1011) === 0 && this.#writeRegister(offset, value);
       default: {
-        const entry = LVT_ENTRIES.find((lvt) => lvt.offset === offset);
-        if (entry && value & ~(entry.writable | LVT.REMOTE_IRR | 0x1000)) return false;
+        const entry = this.#lvt.indexOf(offset);
+        if (entry !== undefined && value & ~(LVT_ENTRIES[entry]!.writable | LVT.READ_ONLY)) return false;
         return this.#writeRegister(offset, value);
       }
     }
@@ -553,75 +475,32 @@ export class LocalApic implements Device, ApicBusMember {
         this.#timer.divideConfig = value;
         return true;
       default: {
-        const entry = LVT_ENTRIES.findIndex((lvt) => lvt.offset === offset);
-        if (entry < 0) return false;
-        this.#writeLvt(entry, value);
+        const entry = this.#lvt.indexOf(offset);
+        if (entry === undefined) return false;
+        this.#lvt.write(entry, value, (this.#svr & SVR.ENABLE) !== 0);
+        if (entry === LVT_INDEX.TIMER) this.#timer.mode = this.#lvt.timerMode;
         return true;
       }
     }
   }
 
-  #writeLvt(entry: number, value: number): void {
-    let lvt = (value & LVT_ENTRIES[entry]!.writable) | (this.#lvt[entry]! & LVT.REMOTE_IRR);
-    if ((this.#svr & SVR.ENABLE) === 0) lvt |= LVT.MASKED;
-    if ((lvt & LVT.LEVEL_TRIGGERED) === 0) lvt &= ~LVT.REMOTE_IRR;
-    this.#lvt[entry] = lvt;
-    if (entry === 0) this.#timer.mode = timerMode(lvt);
-    else if (lvt & LVT.LEVEL_TRIGGERED && this.#lint[entry - 3]) this.#deliverLocal(entry);
-  }
-
   #writeSvr(value: number): void {
     this.#svr = value;
-    if ((value & SVR.ENABLE) === 0) for (const entry of this.#lvt.keys()) this.#lvt[entry]! |= LVT.MASKED;
+    if ((value & SVR.ENABLE) === 0) this.#lvt.maskAll();
   }
 
   #sendIpi(destination: number): void {
-    const icr = this.#icrLow;
-    const deliveryMode = (icr & ICR.DELIVERY_MODE) >>> 8;
-    const vector = icr & 0xff;
-    // INIT level de-assert only synchronised the arbitration of old bus APICs.
-    if (deliveryMode === DELIVERY.INIT && (icr & (ICR.LEVEL_TRIGGERED | ICR.ASSERT)) === ICR.LEVEL_TRIGGERED) return;
-    const isLogical = (icr & ICR.LOGICAL) !== 0;
-    const message: ApicMessage = { destination, isLogical, deliveryMode, vector, isLevelTriggered: false };
-    const send = (): void => {
-      switch ((icr & ICR.SHORTHAND) >>> 18) {
-        case SHORTHAND.SELF:
-          if (deliveryMode === DELIVERY.FIXED) this.accept(message);
-          break;
-        case SHORTHAND.ALL:
-          this.#options.bus.broadcast(message);
-          break;
-        case SHORTHAND.OTHERS:
-          this.#options.bus.broadcast(message, this);
-          break;
-        default:
-          this.#options.bus.deliver(message);
-      }
-    };
-    if (deliveryMode === DELIVERY.FIXED || deliveryMode === DELIVERY.LOWEST_PRIORITY) this.#sendFixed(vector, send);
-    else send();
-  }
-
-  #sendFixed(vector: number, send: () => void): void {
-    if (vector < FIRST_LEGAL_VECTOR) this.#raiseError(ESR.SEND_ILLEGAL_VECTOR);
-    else send();
-  }
-
-  #isLegalBase(value: bigint): boolean {
-    const { physicalAddressBits, hasX2apic } = this.#options;
-    if (value >> BigInt(physicalAddressBits) !== 0n || (value & 0x2ffn) !== 0n) return false;
-    const x2apic = (value & BigInt(APIC_BASE.EXTD)) !== 0n;
-    return !x2apic || (hasX2apic && (value & BigInt(APIC_BASE.EN)) !== 0n);
+    if (hasVector(this.#icrLow) && (this.#icrLow & ICR.VECTOR) < FIRST_LEGAL_VECTOR) {
+      this.#raiseError(ESR.SEND_ILLEGAL_VECTOR);
+    } else {
+      sendCommand(this.#options.bus, this, this.#icrLow, destination);
+    }
   }
 
   #writeBase(value: bigint): boolean {
-    if (!this.#isLegalBase(value)) return false;
-    const base = Number(value);
-    const [wasOn, wasX2] = [this.#isEnabled, this.#isX2apic];
-    const [isOn, isX2] = [(base & APIC_BASE.EN) !== 0, (base & APIC_BASE.EXTD) !== 0];
-    if ((wasX2 && isOn && !isX2) || (!wasOn && isX2)) return false;
-    this.#base = base;
-    if (wasOn && !isOn) {
+    const wasEnabled = this.#base.isEnabled;
+    if (!this.#base.write(value)) return false;
+    if (wasEnabled && !this.#base.isEnabled) {
       this.initReset();
       this.#xapicId = this.#options.id;
     }
@@ -638,13 +517,4 @@ export class LocalApic implements Device, ApicBusMember {
 
 export function createLocalApic(context: DeviceContext, options: LocalApicOptions): LocalApic {
   return new LocalApic(context, options);
-}
-
-function deliveryOf(lvt: number): number {
-  return (lvt & LVT.DELIVERY_MODE) >>> 8;
-}
-
-function timerMode(lvt: number): "one-shot" | "periodic" | "tsc-deadline" {
-  if (lvt & LVT.TIMER_TSC_DEADLINE) return "tsc-deadline";
-  return lvt & LVT.TIMER_PERIODIC ? "periodic" : "one-shot";
 }

@@ -38,7 +38,6 @@ export const MSR = {
   X2APIC_LAST: 0x8ff,
 } as const;
 
-export const APIC_BASE = { BSP: 0x100, EXTD: 0x400, EN: 0x800 } as const;
 export const SVR = { VECTOR: 0xff, ENABLE: 0x100, FOCUS_DISABLE: 0x200 } as const;
 export const ESR = { SEND_ILLEGAL_VECTOR: 0x20, RECEIVE_ILLEGAL_VECTOR: 0x40, ILLEGAL_REGISTER: 0x80 } as const;
 
@@ -46,23 +45,13 @@ export const LVT = {
   VECTOR: 0xff,
   DELIVERY_MODE: 0x700,
   REMOTE_IRR: 0x4000,
+  /** Remote IRR and delivery status, which writes may contain. */
+  READ_ONLY: 0x5000,
   LEVEL_TRIGGERED: 0x8000,
   MASKED: 0x1_0000,
   TIMER_PERIODIC: 0x2_0000,
   TIMER_TSC_DEADLINE: 0x4_0000,
 } as const;
-
-export const ICR = {
-  DELIVERY_MODE: 0x700,
-  LOGICAL: 0x800,
-  ASSERT: 0x4000,
-  LEVEL_TRIGGERED: 0x8000,
-  SHORTHAND: 0xc_0000,
-  /** Everything but the read-only delivery status. */
-  WRITABLE: 0x000c_cfff,
-} as const;
-
-export const SHORTHAND = { NONE: 0, SELF: 1, ALL: 2, OTHERS: 3 } as const;
 
 /** Local vector table entries in register order, with the bits that software may write. */
 export const LVT_ENTRIES: readonly { readonly name: string; readonly offset: number; readonly writable: number }[] = [
