@@ -87,6 +87,13 @@ export function cpuidLeaf(leaf: number, subleaf: number, c: CpuidContext): Cpuid
   }
 }
 
+/**
+ * IA32_ARCH_CAPABILITIES: RDCL_NO, IBRS_ALL, SKIP_L1DFL_VMENTRY, SSB_NO, MDS_NO, PSCHANGE_MC_NO, TAA_NO, SBDR_SSDP_NO,
+ * FBSDP_NO, PSDP_NO, BHI_NO, PBRSB_NO, GDS_NO, RFDS_NO, ITS_NO. Translated code does not speculate across privilege
+ * levels of the guest, so none of these leaks exists between guest kernel and guest programs.
+ */
+const ARCH_CAPABILITIES: bigint = [0, 1, 3, 4, 5, 6, 8, 13, 14, 15, 20, 24, 26, 27, 62].reduce((all, bit) => all | (1n << BigInt(bit)), 0n);
+
 /** MSRs that read as constants and ignore or refuse writes; undefined: no such MSR. */
 export function constantMsr(index: number): bigint | undefined {
   switch (index) {
@@ -96,8 +103,7 @@ export function constantMsr(index: number): bigint | undefined {
     case 0x49: // IA32_PRED_CMD
       return 0n;
     case 0x10a:
-      // IA32_ARCH_CAPABILITIES: RDCL_NO, IBRS_ALL, SKIP_L1DFL, SSB_NO, MDS_NO, PSCHANGE_MC_NO, TAA_NO, FBSDP_NO, PSDP_NO, SBDR_SSDP_NO, PBRSB_NO
-      return 0x0100e17bn;
+      return ARCH_CAPABILITIES;
     case 0x1a0: // IA32_MISC_ENABLE: fast strings
       return 1n;
     default:

@@ -115,7 +115,7 @@ export function shapeKey(record: InstructionRecord, shape: Shape): string {
 }
 
 const PSEUDO: readonly InstructionRecord[] = [
-  { name: "(end of block)", forms: [], feature: "base", ends: true, uses: ["mode"], semantics: (s) => s.jump(s.thisRip()) },
+  { name: "(end of block)", forms: [], feature: "base", ends: true, semantics: (s) => s.jump(s.anyRip()) },
   { name: "(undefined)", forms: [], feature: "base", ends: true, semantics: (s) => s.fault(EXC_UD) },
   { name: "(too long)", forms: [], feature: "base", ends: true, semantics: (s) => s.fault(EXC_GP, 0) },
 ];

@@ -13,7 +13,7 @@ import type { Width } from "../cpu/flags.ts";
 import * as L from "../cpu/layout.ts";
 import { tlbEntry } from "../cpu/paging.ts";
 import { EXC_GP, EXC_SS, EXC_UD, raise } from "../cpu/raise.ts";
-import { type Builder, type Expr, i32, loadOp, type Operand, storeOp } from "../ir/builder.ts";
+import { type Builder, type Expr, i32, loadOp, type Operand, select, storeOp } from "../ir/builder.ts";
 import { type Routine, routine } from "../ir/routine.ts";
 import { IrError, type ValueType } from "../ir/types.ts";
 
@@ -380,6 +380,11 @@ export class Semantics {
   /** Address of this instruction, i64. */
   thisRip(): Expr {
     return this.#wrap(this.get(L.BLOCK_RIP).add(this.#field("i64.load16_u", L.UOP_START)));
+  }
+  /** Address of this instruction in whichever mode runs, i64. */
+  anyRip(): Expr {
+    const rip = this.b.keep(this.get(L.BLOCK_RIP).add(this.#field("i64.load16_u", L.UOP_START)));
+    return select(this.get(L.MODE).and(L.MODE_64), rip, rip.and(0xffffffffn));
   }
   /** Target of a relative branch, i64. */
   target(): Expr {
