@@ -74,11 +74,7 @@ export class AgentClient {
     this.#ports = ports;
     this.#createNonce = options.createNonce ?? (() => randomBytes(16).toString("hex"));
     this.#link = new AgentLink(ports.port(CONTROL_PORT));
-    this.#link.onLost = () => {
-      this.#info = undefined;
-      this.#session++;
-      this.#freeSlots.length = 0;
-    };
+    this.#link.onLost = (error) => this.#endSession(error);
   }
 
   /** Waits for the agent, ends what an earlier host session had started, and tells what the guest is. */
@@ -244,10 +240,15 @@ export class AgentClient {
   /** The machine has ended: everything under way fails with AGENT_LOST. */
   shut(why: string): void {
     const error = new AgentError("AGENT_LOST", why);
+    this.#endSession(error);
+    this.#link.shut(error);
+  }
+
+  #endSession(error: AgentError): void {
+    this.#info = undefined;
     this.#session++;
     this.#freeSlots.length = 0;
     for (const waiter of this.#waiters.splice(0)) waiter.fail(error);
-    this.#link.shut(error);
   }
 
   async #request(verb: string, words: readonly (string | number)[], signal?: AbortSignal): Promise<void> {
@@ -255,11 +256,12 @@ export class AgentClient {
     await this.#link.request(verb, words, { signal });
   }
 
-  #takeSlot(signal: AbortSignal | undefined): Promise<number> {
+  async #takeSlot(signal: AbortSignal | undefined): Promise<number> {
     signal?.throwIfAborted();
+    if (this.#info === undefined) throw new AgentError("AGENT_LOST", "The guest's agent ended. Try once more.");
     const slot = this.#freeSlots.shift();
-    if (slot !== undefined) return Promise.resolve(slot);
-    return new Promise((resolve, reject) => {
+    if (slot !== undefined) return slot;
+    return await new Promise((resolve, reject) => {
       const settle = (): void => {
         signal?.removeEventListener("abort", onAbort);
         const index = this.#waiters.indexOf(waiter);

@@ -30,14 +30,15 @@ export class AgentLink {
   #sequence = FIRST_SEQUENCE;
   #lost: AgentError | undefined;
   /** Called when the agent closes the control port: what it was doing is over. */
-  onLost: (() => void) | undefined;
+  onLost: ((error: AgentError) => void) | undefined;
 
   constructor(port: AgentPort) {
     this.#port = port;
     port.onData = (bytes) => this.#onData(bytes);
     port.onGuestClose = () => {
-      this.fail(new AgentError("AGENT_LOST", "The guest's agent ended. It starts again by itself; try once more."));
-      this.onLost?.();
+      const error = new AgentError("AGENT_LOST", "The guest's agent ended. It starts again by itself; try once more.");
+      this.fail(error);
+      this.onLost?.(error);
     };
     port.open();
   }
@@ -91,7 +92,10 @@ export class AgentLink {
       };
       const onAbort = (): void => finish(() => reject(signal?.reason));
       const sequence = this.begin(
-        (answer) => finish(() => (answer.verb === "error" ? reject(refusal(verb, answer)) : resolve(answer))),
+        (answer) => {
+          if (answer.verb === "error") finish(() => reject(refusal(verb, answer)));
+          else if (answer.verb === (verb === "hello" ? "hello" : "ok")) finish(() => resolve(answer));
+        },
         (error) => finish(() => reject(error)),
       );
       signal?.addEventListener("abort", onAbort, { once: true });

@@ -64,7 +64,7 @@ export class AgentOutput extends Readable {
   }
 }
 
-/** Standard input of a command. Writing to one that no longer reads is no error: the bytes are dropped. */
+/** Standard input of a command. It closes when the command ends or reads no more; that is no error. */
 export class AgentInput extends Writable {
   readonly #port: AgentPort;
   #isClosed = false;
@@ -81,7 +81,7 @@ export class AgentInput extends Writable {
     this.#isClosed = true;
     this.#port.onGuestClose = undefined;
     this.#port.close("now");
-    this.emit("guest-closed");
+    this.destroy();
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, callback: (error?: Error | null) => void): void {

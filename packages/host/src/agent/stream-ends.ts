@@ -22,24 +22,18 @@ export async function collect(stream: Readable, maxBytes: number): Promise<Colle
 /** Writes `source` and then the end of file. Resolves early when the command takes no more. */
 export async function pump(source: Uint8Array | AsyncIterable<Uint8Array>, sink: Writable): Promise<void> {
   const chunks = source instanceof Uint8Array ? slices(source) : source[Symbol.asyncIterator]();
-  let isClosed = false;
   let onClosed = (): void => {};
   const closed = new Promise<undefined>((resolve) => {
-    onClosed = () => {
-      isClosed = true;
-      resolve(undefined);
-    };
-    sink.once("guest-closed", onClosed);
+    onClosed = () => resolve(undefined);
     sink.once("close", onClosed);
   });
   try {
-    while (!isClosed) {
+    while (!sink.destroyed) {
       const next = await Promise.race([chunks.next(), closed]);
       if (next === undefined || next.done) break;
       if (!sink.write(next.value)) await Promise.race([drained(sink), closed]);
     }
   } finally {
-    sink.off("guest-closed", onClosed);
     sink.off("close", onClosed);
     void chunks.return?.(undefined);
     sink.end();

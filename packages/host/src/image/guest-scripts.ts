@@ -32,6 +32,7 @@ ifconfig lo 127.0.0.1 up
 
 tty=ttyS0 shell=on
 read -r words </proc/cmdline
+set -f
 for word in $words; do
   case $word in
     twinmetal.tty=*) tty=\${word#*=} ;;
@@ -88,9 +89,19 @@ exec </dev/null >/dev/null 2>&1
 cd /
 trap '' PIPE
 
+watch_power_button() {
+  for input in /sys/class/input/event*; do
+    read -r name <$input/device/name || continue
+    if [ "$name" = "Power Button" ]; then
+      head -c 1 /dev/input/\${input##*/} && /etc/twinmetal/power poweroff &
+    fi
+  done
+}
+
 load_modules() {
   mkdir $run/modules || return
   while read -r module; do insmod /lib/modules/$module; done </lib/modules/load-order
+  watch_power_button
 }
 
 has_console_device() {
@@ -102,22 +113,9 @@ has_console_device() {
 
 # There is no udev here: the names that the host gave its ports become links by hand.
 link_ports() {
-  set +f
   for port in /sys/class/virtio-ports/*; do
     read -r name <$port/name && [ ! -e $ports/$name ] && ln -s ../\${port##*/} $ports/$name
   done
-  set -f
-}
-
-watch_power_button() {
-  set +f
-  for input in /sys/class/input/event*; do
-    read -r name <$input/device/name || continue
-    if [ "$name" = "Power Button" ]; then
-      head -c 1 /dev/input/\${input##*/} && /etc/twinmetal/power poweroff &
-    fi
-  done
-  set -f
 }
 
 # A word of the protocol into $value. Bytes outside a small safe set come as three octal digits.
@@ -135,6 +133,7 @@ is_number() {
 
 # Ends as the program "$@". What keeps it from running is told on the program's own standard error.
 become() {
+  set -f
   _found=
   case $1 in
     */*) _found=$1 ;;
@@ -220,6 +219,7 @@ supervise() {
   relay_out=$!
   cat <$dir/err >&9 3>&- 8>&- 9>&- &
   relay_err=$!
+  echo "$self $feeder $relay_out $relay_err" >$dir/workers
   exec 8>$dir/out 9>$dir/err
   echo $nonce >&8
   echo $nonce >&9
@@ -342,15 +342,19 @@ until [ -c $ports/twinmetal.ctl ]; do
   link_ports
   [ -c $ports/twinmetal.ctl ] || usleep 10000
 done
-exec 3<>$ports/twinmetal.ctl
+# What a former agent has left still holds the ports.
 for slot in 0 1 2 3; do
   kill_slot $slot KILL
+  read -r workers <$run/slot$slot/workers && kill -KILL $workers
   rm -rf $run/slot$slot
 done
-watch_power_button
+until command exec 3<>$ports/twinmetal.ctl; do usleep 10000; done
 while :; do
   if read -r line <&3; then
-    handle $line
+    set -f
+    set -- $line
+    set +f
+    handle "$@"
     line=
   else
     usleep 20000
