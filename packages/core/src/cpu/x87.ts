@@ -113,16 +113,22 @@ export const pop: Routine = routine("x87_pop", [], undefined, (b) => {
  * Pushes a value whose making raised `flags`. A full stack comes first: C1 is 1 and the value the indefinite.
  * Nothing is pushed when an invalid operation is not masked.
  */
-export const push: Routine = routine("x87_push", ["i64", "i32", "i32"], undefined, (b, significand, signExponent, flags) => {
-  const place = b.keep(b.get(L.FTOP).sub(1).and(7));
-  const full = b.keep(b.get(L.FTAG).shrU(place).and(1));
-  putC1(b, full);
-  const unmasked = b.call(signal, select(full, i32(FSW_IE | FSW_SF), flags));
-  b.if(unmasked.and(FSW_IE), () => b.return());
-  b.put(L.FTOP, place);
-  const value = select(full, i64(INDEFINITE_SIGNIFICAND), significand);
-  putSt(b, 0, value, b.keep(select(full, i32(INDEFINITE_SIGN_EXPONENT), signExponent)));
-});
+export const push: Routine = routine(
+  "x87_push",
+  ["i64", "i32", "i32"],
+  undefined,
+  (b, significand, signExponent, flags) => {
+    const place = b.keep(b.get(L.FTOP).sub(1).and(7));
+    // Where a stack fault is already known (FLD of an empty register), that one counts.
+    const full = b.keep(b.get(L.FTAG).shrU(place).and(flags.and(FSW_SF).eqz()));
+    putC1(b, full);
+    const unmasked = b.call(signal, select(full, i32(FSW_IE | FSW_SF), flags));
+    b.if(unmasked.and(FSW_IE), () => b.return());
+    b.put(L.FTOP, place);
+    const value = select(full, i64(INDEFINITE_SIGNIFICAND), significand);
+    putSt(b, 0, value, b.keep(select(full, i32(INDEFINITE_SIGN_EXPONENT), signExponent)));
+  },
+);
 
 /** The tag word of FSTENV: 0 valid, 1 zero, 2 special, 3 empty, two bits for each physical register. */
 export const tagWord: Routine = routine("x87_tag_word", [], "i32", (b) => {
@@ -131,7 +137,7 @@ export const tagWord: Routine = routine("x87_tag_word", [], "i32", (b) => {
     const significand = b.load("i64.load", "cpu", L.X87 + i * 16);
     const exponent = b.keep(b.load("i32.load16_u", "cpu", L.X87 + i * 16 + 8).and(0x7fff));
     const zero = exponent.eqz().and(significand.eqz());
-    const special = exponent.eq(0x7fff).or(significand.geS(0));
+    const special = exponent.eqz().or(exponent.eq(0x7fff)).or(significand.geS(0));
     const used = b.get(L.FTAG).shrU(i).and(1);
     const kind = select(used, select(zero, i32(1), select(special, i32(2), i32(0))), i32(3));
     tags.set(tags.get().shl(2).or(kind));
@@ -158,82 +164,99 @@ export function loadCertain(b: Builder, op: string, bytes: number, va: Expr, seg
   return b.load(op, "host", b.call(readLinear, va, bytes, segment, 0));
 }
 
-/** Are all of `bytes` (up to a page) at a linear address accessible? `first`: size of the access at the start. 0 = a fault is pending. */
-export const probeArea: Routine = routine("probe_area", ["i64", "i32", "i32", "i32", "i32"], "i32", (b, va, bytes, first, segment, write) => {
-  const access = (at: Expr, size: Expr | number): void =>
-    b.if(
-      write,
-      () => b.if(b.call(writeLinear, at, size, segment, 0).eqz(), () => b.return(0)),
-      () => b.if(b.call(readLinear, at, size, segment, 0).eqz(), () => b.return(0)),
-    );
-  access(va, first);
-  const last = b.keep(va.add(bytes.sub(1).u64()));
-  b.if(last.xor(va).and(-4096).nez(), () => access(b.keep(last.and(-4096)), 1));
-  b.return(1);
-});
+/**
+ * Is an area of `bytes` (up to a page) at a linear address accessible? Looked at in this order: `first` bytes at its
+ * start, then its last byte. 0 = a fault is pending.
+ */
+export const probeArea: Routine = routine(
+  "probe_area",
+  ["i64", "i32", "i32", "i32", "i32"],
+  "i32",
+  (b, va, bytes, first, segment, write) => {
+    const access = (at: Expr, size: Expr | number): void =>
+      b.if(
+        write,
+        () => b.if(b.call(writeLinear, at, size, segment, 0).eqz(), () => b.return(0)),
+        () => b.if(b.call(readLinear, at, size, segment, 0).eqz(), () => b.return(0)),
+      );
+    access(va, first);
+    access(b.keep(va.add(bytes.sub(1).u64())), 1);
+    b.return(1);
+  },
+);
 
 /**
  * FSTENV's image at a linear address already probed: 28 bytes if `wide`, else 14; offsets in `real` mode are linear and
  * share their last word with the opcode.
  */
-export const storeEnvironment: Routine = routine("x87_store_environment", ["i64", "i32", "i32"], undefined, (b, va, segment, wide) => {
-  const real = b.keep(b.get(L.CR0).lo32().and(1).eqz());
-  const ip = b.keep(b.get(L.FIP).lo32());
-  const dp = b.keep(b.get(L.FDP).lo32());
-  const op = b.get(L.FOP);
-  const tags = b.call(tagWord);
-  b.if(
-    wide,
-    () => {
-      const put = (at: number, value: Expr): void => storeCertain(b, "i32.store", 4, va.add(at), segment, value);
-      put(0, b.get(L.FCW).or(0xffff0000));
-      put(4, statusWord(b).or(0xffff0000));
-      put(8, tags.or(0xffff0000));
-      put(12, select(real, ip.or(0xffff0000), ip));
-      put(16, select(real, ip.shrU(16).shl(12).or(op), op.shl(16)));
-      put(20, select(real, dp.or(0xffff0000), dp));
-      put(24, select(real, dp.shrU(16).shl(12), i32(0xffff0000)));
-    },
-    () => {
-      const put = (at: number, value: Expr): void => storeCertain(b, "i32.store16", 2, va.add(at), segment, value);
-      put(0, b.get(L.FCW));
-      put(2, statusWord(b));
-      put(4, tags);
-      put(6, ip);
-      put(8, select(real, ip.shrU(4).and(0xf000).or(op), i32(0)));
-      put(10, dp);
-      put(12, select(real, dp.shrU(4).and(0xf000), i32(0)));
-    },
-  );
-});
+export const storeEnvironment: Routine = routine(
+  "x87_store_environment",
+  ["i64", "i32", "i32"],
+  undefined,
+  (b, va, segment, wide) => {
+    const real = b.keep(b.get(L.CR0).lo32().and(1).eqz());
+    const ip = b.keep(b.get(L.FIP).lo32());
+    const dp = b.keep(b.get(L.FDP).lo32());
+    const op = b.get(L.FOP);
+    const tags = b.call(tagWord);
+    b.if(
+      wide,
+      () => {
+        const put = (at: number, value: Expr): void => storeCertain(b, "i32.store", 4, va.add(at), segment, value);
+        put(0, b.get(L.FCW).or(0xffff0000));
+        put(4, statusWord(b).or(0xffff0000));
+        put(8, tags.or(0xffff0000));
+        put(12, select(real, ip.or(0xffff0000), ip));
+        put(16, select(real, ip.shrU(16).shl(12).or(op), op.shl(16)));
+        put(20, select(real, dp.or(0xffff0000), dp));
+        put(24, select(real, dp.shrU(16).shl(12), i32(0xffff0000)));
+      },
+      () => {
+        const put = (at: number, value: Expr): void => storeCertain(b, "i32.store16", 2, va.add(at), segment, value);
+        put(0, b.get(L.FCW));
+        put(2, statusWord(b));
+        put(4, tags);
+        put(6, ip);
+        put(8, select(real, ip.shrU(4).and(0xf000).or(op), i32(0)));
+        put(10, dp);
+        put(12, select(real, dp.shrU(4).and(0xf000), i32(0)));
+      },
+    );
+  },
+);
 
 /** FLDENV, from a linear address already probed. */
-export const loadEnvironment: Routine = routine("x87_load_environment", ["i64", "i32", "i32"], undefined, (b, va, segment, wide) => {
-  const real = b.keep(b.get(L.CR0).lo32().and(1).eqz());
-  const step = b.keep(select(wide, i64(4), i64(2)));
-  const word = (index: number): Expr => loadCertain(b, "i32.load16_u", 2, va.add(step.mul(index)), segment);
-  const control = word(0);
-  const status = word(1);
-  b.call(putTagWord, word(2));
-  b.if(
-    wide,
-    () => {
-      const dword = (at: number): Expr => loadCertain(b, "i32.load", 4, va.add(at), segment);
-      const [ip, selector, dp, high] = [dword(12), dword(16), dword(20), dword(24)];
-      b.put(L.FIP, select(real, ip.and(0xffff).or(selector.shl(4).and(0xffff0000)), ip).u64());
-      b.put(L.FOP, select(real, selector, selector.shrU(16)).and(0x7ff));
-      b.put(L.FDP, select(real, dp.and(0xffff).or(high.shl(4).and(0xffff0000)), dp).u64());
-    },
-    () => {
-      const [ip, selector, dp, high] = [word(3), word(4), word(5), word(6)];
-      b.put(L.FIP, select(real, ip.or(selector.and(0xf000).shl(4)), ip).u64());
-      b.put(L.FOP, select(real, selector.and(0x7ff), i32(0)));
-      b.put(L.FDP, select(real, dp.or(high.and(0xf000).shl(4)), dp).u64());
-    },
-  );
-  b.put(L.FCW, control.and(0x1f3f).or(0x40));
-  b.call(putStatus, status);
-});
+export const loadEnvironment: Routine = routine(
+  "x87_load_environment",
+  ["i64", "i32", "i32"],
+  undefined,
+  (b, va, segment, wide) => {
+    const real = b.keep(b.get(L.CR0).lo32().and(1).eqz());
+    const step = b.keep(select(wide, i64(4), i64(2)));
+    const word = (index: number): Expr => loadCertain(b, "i32.load16_u", 2, va.add(step.mul(index)), segment);
+    const control = word(0);
+    const status = word(1);
+    b.call(putTagWord, word(2));
+    b.if(
+      wide,
+      () => {
+        const dword = (at: number): Expr => loadCertain(b, "i32.load", 4, va.add(at), segment);
+        const [ip, selector, dp, high] = [dword(12), dword(16), dword(20), dword(24)];
+        b.put(L.FIP, select(real, ip.and(0xffff).or(selector.shl(4).and(0xffff0000)), ip).u64());
+        b.put(L.FOP, select(real, selector, selector.shrU(16)).and(0x7ff));
+        b.put(L.FDP, select(real, dp.and(0xffff).or(high.shl(4).and(0xffff0000)), dp).u64());
+      },
+      () => {
+        const [ip, selector, dp, high] = [word(3), word(4), word(5), word(6)];
+        b.put(L.FIP, select(real, ip.or(selector.and(0xf000).shl(4)), ip).u64());
+        b.put(L.FOP, select(real, selector.and(0x7ff), i32(0)));
+        b.put(L.FDP, select(real, dp.or(high.and(0xf000).shl(4)), dp).u64());
+      },
+    );
+    b.put(L.FCW, control.and(0x1f3f).or(0x40));
+    b.call(putStatus, status);
+  },
+);
 
 /** Records FOP: the low three bits of the opcode byte at or after `rip` (prefixes come before it), and ModRM. */
 export const recordOpcode: Routine = routine("x87_record_opcode", ["i64"], undefined, (b, rip) => {

@@ -3,9 +3,18 @@
  * With REX.W the pointers are 64 bits; else 32, and the selectors beside them are zero.
  */
 import * as L from "../../cpu/layout.ts";
-import { EXC_GP, EXC_NM } from "../../cpu/raise.ts";
-import { loadCertain, probeArea, putStatus, significandAt, signExponentAt, stAt, statusWord, storeCertain } from "../../cpu/x87.ts";
-import { type Expr, i32, i64 } from "../../ir/builder.ts";
+import { EXC_AC, EXC_GP, EXC_NM } from "../../cpu/raise.ts";
+import {
+  loadCertain,
+  probeArea,
+  putStatus,
+  signExponentAt,
+  significandAt,
+  stAt,
+  statusWord,
+  storeCertain,
+} from "../../cpu/x87.ts";
+import { type Expr, i32, i64, select } from "../../ir/builder.ts";
 import { type Routine, routine } from "../../ir/routine.ts";
 import { define } from "../record.ts";
 import { FAULT, type Semantics } from "../semantics.ts";
@@ -22,16 +31,15 @@ const XMM_AT = 160;
 
 /** Stores bytes 0-23 and the registers ST(0)-ST(7). */
 export const storeX87: Routine = routine("fxsave_x87", ["i64", "i32", "i32"], undefined, (b, va, segment, wide) => {
-  const put = (op: string, bytes: number, at: number, value: Expr): void => storeCertain(b, op, bytes, va.add(at), segment, value);
+  const put = (op: string, bytes: number, at: number, value: Expr): void =>
+    storeCertain(b, op, bytes, va.add(at), segment, value);
   put("i32.store16", 2, 0, b.get(L.FCW));
   put("i32.store16", 2, 2, statusWord(b));
   put("i32.store16", 2, 4, b.get(L.FTAG));
   put("i32.store16", 2, FOP_AT, b.get(L.FOP));
-  for (const [at, field] of [[FIP_AT, L.FIP], [FDP_AT, L.FDP]] as const) {
-    const value = b.variable(b.get(field));
-    b.if(wide.eqz(), () => value.set(value.get().and(0xffffffffn)));
-    put("i64.store", 8, at, value.get());
-  }
+  const pointerMask = b.keep(select(wide, i64(-1), i64(0xffffffffn)));
+  put("i64.store", 8, FIP_AT, b.get(L.FIP).and(pointerMask));
+  put("i64.store", 8, FDP_AT, b.get(L.FDP).and(pointerMask));
   const i = b.variable(i32(0));
   b.loop((again) => {
     const at = stAt(b, i.get());
@@ -49,11 +57,11 @@ export const loadX87: Routine = routine("fxrstor_x87", ["i64", "i32", "i32"], un
   b.call(putStatus, get("i32.load16_u", 2, 2));
   b.put(L.FTAG, get("i32.load8_u", 1, 4));
   b.put(L.FOP, get("i32.load16_u", 2, FOP_AT).and(0x7ff));
-  for (const [at, field] of [[FIP_AT, L.FIP], [FDP_AT, L.FDP]] as const) {
-    const value = b.variable(get("i64.load", 8, at));
-    b.if(wide.eqz(), () => value.set(value.get().and(0xffffffffn)));
-    b.put(field, value.get());
-  }
+  const ip = get("i64.load", 8, FIP_AT);
+  const dp = get("i64.load", 8, FDP_AT);
+  // FIP keeps 57 bits of a linear address.
+  b.put(L.FIP, select(wide, ip.shl(7).shrS(7), ip.and(0xffffffffn)));
+  b.put(L.FDP, select(wide, dp, dp.and(0xffffffffn)));
   const i = b.variable(i32(0));
   b.loop((again) => {
     const at = stAt(b, i.get());
@@ -77,7 +85,14 @@ export const storeXmm: Routine = routine("fxsave_xmm", ["i64", "i32"], undefined
   const i = b.variable(i32(0));
   b.loop((again) => {
     const offset = b.keep(i.get().shl(4));
-    storeCertain(b, "v128.store", 16, va.add(offset.u64()).add(XMM_AT), segment, b.load("v128.load", "cpu", offset, L.XMM));
+    storeCertain(
+      b,
+      "v128.store",
+      16,
+      va.add(offset.u64()).add(XMM_AT),
+      segment,
+      b.load("v128.load", "cpu", offset, L.XMM),
+    );
     i.set(i.get().add(1));
     b.br(again, i.get().ltU(count));
   });
@@ -96,17 +111,31 @@ export const loadXmm: Routine = routine("fxrstor_xmm", ["i64", "i32"], undefined
 });
 
 export const storeMxcsr: Routine = routine("fxsave_mxcsr", ["i64", "i32"], undefined, (b, va, segment) => {
-  const both = b.get(L.MXCSR).u64().or(i64(BigInt(MXCSR_MASK) << 32n));
+  const both = b
+    .get(L.MXCSR)
+    .u64()
+    .or(i64(BigInt(MXCSR_MASK) << 32n));
   storeCertain(b, "i64.store", 8, va.add(MXCSR_AT), segment, both);
 });
 
-/** Alignment and access to an area of state. */
-export function probeState(s: Semantics, bytes: number, alignment: number, write: boolean): { va: Expr; segment: Expr } {
+/** Alignment and access to an area of state. With alignment checks on, what is not even aligned to 4 is #AC. */
+export function probeState(
+  s: Semantics,
+  bytes: number,
+  alignment: number,
+  write: boolean,
+): { va: Expr; segment: Expr } {
   const va = s.address();
   const segment = s.segment();
-  s.faultIf(va.lo32().and(alignment - 1), EXC_GP, 0);
-  const done = s.b.call(probeArea, va, bytes, 16, segment, write ? 1 : 0);
-  s.b.if(done.eqz(), () => s.leave(FAULT));
+  s.b.if(va.lo32().and(alignment - 1), () => {
+    s.faultIf(s.get(L.TLB_CURRENT).eq(L.TLB_NONE).and(va.lo32().and(3).nez()), EXC_AC, 0);
+    s.fault(EXC_GP, 0);
+  });
+  const probe = (at: Expr, size: number, first: number): void =>
+    s.b.if(s.b.call(probeArea, at, size, first, segment, write ? 1 : 0).eqz(), () => s.leave(FAULT));
+  // Processors look at the last byte first.
+  probe(va.add(bytes - 1), 1, 1);
+  probe(va, bytes, 16);
   return { va, segment };
 }
 
@@ -132,4 +161,9 @@ function restore(s: Semantics, wide: boolean): void {
 define({ name: "fxsave", feature: "fxsr", forms: ["NP W0 0F AE /0 | Ms"], semantics: (s) => save(s, false) });
 define({ name: "fxsave64", feature: "fxsr", forms: ["NP W1 0F AE /0 | Ms | o64"], semantics: (s) => save(s, true) });
 define({ name: "fxrstor", feature: "fxsr", forms: ["NP W0 0F AE /1 | Ms"], semantics: (s) => restore(s, false) });
-define({ name: "fxrstor64", feature: "fxsr", forms: ["NP W1 0F AE /1 | Ms | o64"], semantics: (s) => restore(s, true) });
+define({
+  name: "fxrstor64",
+  feature: "fxsr",
+  forms: ["NP W1 0F AE /1 | Ms | o64"],
+  semantics: (s) => restore(s, true),
+});

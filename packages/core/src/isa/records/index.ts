@@ -6,5 +6,7 @@ import "./control.ts";
 import "./string.ts";
 import "./system.ts";
 import "./x87-control.ts";
+import "./x87-move.ts";
+import "./x87-compare.ts";
 import "./fxsave.ts";
 import "./xsave.ts";

@@ -2,6 +2,7 @@
  * x87 control instructions (SDM vol. 2): FNINIT FNCLEX FLDCW FNSTCW FNSTSW FLDENV FNSTENV FNSAVE FRSTOR FWAIT, the
  * stack pointer and the instructions that later processors ignore. FN forms do not wait for a pending exception.
  */
+import { commitStore, readLinear, writeLinear } from "../../cpu/access.ts";
 import * as L from "../../cpu/layout.ts";
 import { EXC_MF, EXC_NM } from "../../cpu/raise.ts";
 import {
@@ -10,17 +11,15 @@ import {
   FSW_EXCEPTIONS,
   FSW_SF,
   initialize,
-  loadCertain,
   loadEnvironment,
   pop,
   probeArea,
   putC1,
   putControl,
-  significandAt,
   signExponentAt,
+  significandAt,
   stAt,
   statusWord,
-  storeCertain,
   storeEnvironment,
 } from "../../cpu/x87.ts";
 import { type Expr, i32 } from "../../ir/builder.ts";
@@ -74,7 +73,13 @@ define({
 });
 define({ name: "fnstcw", feature: "fpu", forms: ["D9 /7 | Mw"], semantics: (s) => s.write(0, s.get(L.FCW)) });
 define({ name: "fnstsw", feature: "fpu", forms: ["DD /7 | Mw"], semantics: (s) => s.write(0, statusWord(s.b)) });
-define({ name: "fnstsw_ax", names: named("fnstsw"), feature: "fpu", forms: ["DF =E0 | AX"], semantics: (s) => s.write(0, statusWord(s.b)) });
+define({
+  name: "fnstsw_ax",
+  names: named("fnstsw"),
+  feature: "fpu",
+  forms: ["DF =E0 | AX"],
+  semantics: (s) => s.write(0, statusWord(s.b)),
+});
 
 /** Probes the whole area; the first access has the size of the image's words. */
 function probe(s: Semantics, bytes: number, write: boolean): { va: Expr; segment: Expr; wide: number } {
@@ -115,8 +120,11 @@ const storeRegisters: Routine = routine("x87_store_registers", ["i64", "i32"], u
   b.loop((again) => {
     const at = stAt(b, i.get());
     const to = b.keep(va.add(i.get().mul(10).u64()));
-    storeCertain(b, "i64.store", 8, to, segment, significandAt(b, at));
-    storeCertain(b, "i32.store16", 2, to.add(8), segment, signExponentAt(b, at));
+    // One access of 10 bytes: it is not checked for alignment.
+    const host = b.call(writeLinear, to, 10, segment, 0);
+    b.store("i64.store", "host", host, significandAt(b, at));
+    b.store("i32.store16", "host", host, signExponentAt(b, at), 8);
+    b.call(commitStore, host);
     i.set(i.get().add(1));
     b.br(again, i.get().ltU(8));
   });
@@ -126,10 +134,9 @@ const loadRegisters: Routine = routine("x87_load_registers", ["i64", "i32"], und
   b.loop((again) => {
     const at = stAt(b, i.get());
     const from = b.keep(va.add(i.get().mul(10).u64()));
-    const significand = loadCertain(b, "i64.load", 8, from, segment);
-    const signExponent = loadCertain(b, "i32.load16_u", 2, from.add(8), segment);
-    b.store("i64.store", "cpu", at, significand);
-    b.store("i32.store16", "cpu", at, signExponent, 8);
+    const host = b.call(readLinear, from, 10, segment, 0);
+    b.store("i64.store", "cpu", at, b.load("i64.load", "host", host));
+    b.store("i32.store16", "cpu", at, b.load("i32.load16_u", "host", host, 8), 8);
     i.set(i.get().add(1));
     b.br(again, i.get().ltU(8));
   });
@@ -175,6 +182,7 @@ defineX87("fdecstp", ["D9 =F6"], (s) => {
 function free(s: Semantics): void {
   const place = s.get(L.FTOP).add(s.register(0)).and(7);
   s.put(L.FTAG, s.get(L.FTAG).and(i32(1).shl(place).not()));
+  putC1(s.b, 0);
 }
 defineX87("ffree", ["DD /0 | Ft"], free);
 defineX87("ffreep", ["DF /0 | Ft"], (s) => {

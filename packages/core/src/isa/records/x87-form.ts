@@ -14,7 +14,12 @@ export function checkPending(s: Semantics): void {
 export const named = (name: string): readonly [string, string, string] => [name, name, name];
 
 /** Defines a waiting instruction that records FIP, and with an unmasked exception FOP and FDP. */
-export function defineX87(name: string, forms: readonly string[], body: (s: Semantics) => void, mnemonic: string = name): void {
+export function defineX87(
+  name: string,
+  forms: readonly string[],
+  body: (s: Semantics) => void,
+  mnemonic: string = name,
+): void {
   define({
     name,
     ...(mnemonic === name ? {} : { names: named(mnemonic) }),

@@ -80,7 +80,12 @@ function restore(s: Semantics, wide: boolean): void {
 define({ name: "xsave", feature: "xsave", forms: ["NP W0 0F AE /4 | Ms"], semantics: (s) => save(s, false) });
 define({ name: "xsave64", feature: "xsave", forms: ["NP W1 0F AE /4 | Ms | o64"], semantics: (s) => save(s, true) });
 define({ name: "xrstor", feature: "xsave", forms: ["NP W0 0F AE /5 | Ms"], semantics: (s) => restore(s, false) });
-define({ name: "xrstor64", feature: "xsave", forms: ["NP W1 0F AE /5 | Ms | o64"], semantics: (s) => restore(s, true) });
+define({
+  name: "xrstor64",
+  feature: "xsave",
+  forms: ["NP W1 0F AE /5 | Ms | o64"],
+  semantics: (s) => restore(s, true),
+});
 
 define({
   name: "xgetbv",

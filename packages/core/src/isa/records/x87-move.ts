@@ -1,0 +1,281 @@
+/**
+ * x87 loads, stores and moves between registers (SDM vol. 2): FLD FST FSTP FILD FIST FISTP, the constants, FXCH, FCHS,
+ * FABS, FCMOVcc. Left out: FBLD and FBSTP.
+ */
+import { commitStore, readLinear, writeLinear } from "../../cpu/access.ts";
+import * as L from "../../cpu/layout.ts";
+import {
+  FSW_C1,
+  FSW_EXCEPTIONS,
+  FSW_IE,
+  FSW_PE,
+  FSW_SF,
+  INDEFINITE_SIGN_EXPONENT,
+  INDEFINITE_SIGNIFICAND,
+  inUse,
+  pop,
+  push,
+  putC1,
+  putSt,
+  signal,
+  signExponentAt,
+  significandAt,
+  stAt,
+} from "../../cpu/x87.ts";
+import {
+  fromDouble,
+  fromInteger,
+  fromSingle,
+  resultFlags,
+  resultSignExponent,
+  toDouble,
+  toInteger,
+  toSingle,
+} from "../../cpu/x87-convert.ts";
+import { type Builder, type Expr, i32, i64, select } from "../../ir/builder.ts";
+import { type Routine, routine } from "../../ir/routine.ts";
+import { FAULT, type Semantics } from "../semantics.ts";
+import { defineX87 } from "./x87-form.ts";
+
+/** Pushes what a conversion routine gave. */
+function pushConverted(s: Semantics, convert: Routine, value: Expr): void {
+  const significand = s.b.call(convert, value);
+  s.commit();
+  s.b.call(push, significand, resultSignExponent(s.b), resultFlags(s.b));
+}
+
+/** Linear address of a 10-byte operand: aligned to 8 for alignment checks, then the rest. */
+function load80(s: Semantics): { significand: Expr; signExponent: Expr } {
+  const va = s.address();
+  const significand = s.load(64, va, s.segment());
+  const host = s.b.call(readLinear, va, 10, s.segment(), 0);
+  s.b.if(host.eqz(), () => s.leave(FAULT));
+  return { significand, signExponent: s.b.load("i32.load16_u", "host", host, 8) };
+}
+
+defineX87("fld", ["D9 /0 | Md", "DD /0 | Mq", "DB /5 | Mt", "D9 /0 | Ft"], (s) => {
+  const b = s.b;
+  const { kind, width } = s.operand(0);
+  if (kind === "f") {
+    const at = stAt(b, s.register(0));
+    const missing = inUse(b, s.register(0)).eqz();
+    s.commit();
+    const flags = b.keep(select(missing, i32(FSW_IE | FSW_SF), i32(0)));
+    const significand = select(flags, i64(INDEFINITE_SIGNIFICAND), significandAt(b, at));
+    b.call(push, significand, select(flags, i32(INDEFINITE_SIGN_EXPONENT), signExponentAt(b, at)), flags);
+  } else if (width === 80) {
+    const { significand, signExponent } = load80(s);
+    s.commit();
+    b.call(push, significand, signExponent, 0);
+  } else pushConverted(s, width === 32 ? fromSingle : fromDouble, s.read(0).u64());
+});
+
+defineX87("fild", ["DF /0 | Mw", "DB /0 | Md", "DF /5 | Mq"], (s) => {
+  const value = s.read(0);
+  pushConverted(s, fromInteger, s.operand(0).width === 16 ? value.extend16S().s64() : value.s64());
+});
+
+/** Mnemonic, ModRM, sign and exponent, significand rounded to nearest, and how it differs when rounded down and up. */
+const CONSTANTS: readonly (readonly [string, string, number, bigint, number, number])[] = [
+  ["fld1", "E8", 0x3fff, 0x8000000000000000n, 0, 0],
+  ["fldl2t", "E9", 0x4000, 0xd49a784bcd1b8afen, 0, 1],
+  ["fldl2e", "EA", 0x3fff, 0xb8aa3b295c17f0bcn, -1, 0],
+  ["fldpi", "EB", 0x4000, 0xc90fdaa22168c235n, -1, 0],
+  ["fldlg2", "EC", 0x3ffd, 0x9a209a84fbcff799n, -1, 0],
+  ["fldln2", "ED", 0x3ffe, 0xb17217f7d1cf79acn, -1, 0],
+  ["fldz", "EE", 0, 0n, 0, 0],
+];
+for (const [name, modrm, signExponent, significand, down, up] of CONSTANTS)
+  defineX87(name, [`D9 =${modrm}`], (s) => {
+    const mode = s.b.keep(s.get(L.FCW).shrU(10).and(3));
+    const lower = select(mode.and(1), i64(significand + BigInt(down)), i64(significand));
+    const value = select(mode.eq(2), i64(significand + BigInt(up)), lower);
+    s.commit();
+    s.b.call(push, value, signExponent, 0);
+  });
+
+/** Signals a store's flags with C1; 1 if the value is to be stored: no exception but PE is unmasked. */
+const settle: Routine = routine("x87_settle", ["i32"], "i32", (b, flags) => {
+  putC1(b, flags.shrU(9).and(1));
+  const unmasked = b.call(signal, flags.and(~FSW_C1));
+  b.return(unmasked.and(~FSW_PE).eqz());
+});
+
+/** ST(0) narrowed, as an i64; its flags in RESULT[1], not signalled yet. */
+function makeStore(name: string, convert: Routine, indefinite: bigint): Routine {
+  return routine(name, [], "i64", (b) => {
+    b.if(inUse(b, 0).eqz(), () => {
+      b.put(L.result(1), FSW_IE | FSW_SF);
+      b.return(i64(indefinite));
+    });
+    const at = stAt(b, 0);
+    b.return(b.call(convert, significandAt(b, at), signExponentAt(b, at)));
+  });
+}
+const storeSingle = makeStore("x87_store_single", toSingle, 0xffc00000n);
+const storeDouble = makeStore("x87_store_double", toDouble, 0xfff8000000000000n);
+const storeInteger: Routine = routine("x87_store_integer", ["i32"], "i64", (b, bits) => {
+  b.if(inUse(b, 0).eqz(), () => {
+    b.put(L.result(1), FSW_IE | FSW_SF);
+    b.return(i64(-1).shl(bits.sub(1).u64()));
+  });
+  const at = stAt(b, 0);
+  b.return(b.call(toInteger, significandAt(b, at), signExponentAt(b, at), bits));
+});
+
+/** Stores to memory what `make` gives, and pops. An unmasked exception forbids both, and memory is not looked at. */
+function storeMemory(s: Semantics, popping: boolean, make: (b: Builder) => Expr): void {
+  const b = s.b;
+  const width = s.operand(0).width;
+  const value = make(b);
+  const flags = resultFlags(b);
+  b.if(
+    flags.and(s.get(L.FCW).not()).and(FSW_EXCEPTIONS & ~FSW_PE),
+    () => b.call(settle, flags),
+    () => {
+      const probe = s.probe(width, s.address(), s.segment());
+      s.store(probe, width === 64 ? value : value.lo32());
+      b.call(settle, flags);
+      if (popping) b.call(pop);
+    },
+  );
+  s.commit();
+}
+
+/** ST(0) or, if empty, the masked response; 0 in RESULT[2]: an unmasked stack fault. Sign and exponent in RESULT[0]. */
+const readTop: Routine = routine("x87_read_top", [], "i64", (b) => {
+  b.put(L.result(2), 1);
+  b.if(inUse(b, 0).eqz(), () => {
+    b.put(L.result(2), b.call(settle, FSW_IE | FSW_SF).u64());
+    b.put(L.result(0), INDEFINITE_SIGN_EXPONENT);
+    b.return(i64(INDEFINITE_SIGNIFICAND));
+  });
+  putC1(b, 0);
+  const at = stAt(b, 0);
+  b.put(L.result(0), signExponentAt(b, at).u64());
+  b.return(significandAt(b, at));
+});
+
+/** The significand is stored before the rest is probed, as processors do: a fault on the second page leaves it there. */
+function store80(s: Semantics): void {
+  const b = s.b;
+  const empty = b.keep(inUse(b, 0).eqz());
+  const at = stAt(b, 0);
+  b.if(empty.and(s.get(L.FCW).and(FSW_IE).eqz()).eqz(), () => {
+    const va = s.address();
+    const first = b.call(writeLinear, va, 8, s.segment(), 0);
+    b.if(first.eqz(), () => s.leave(FAULT));
+    b.store("i64.store", "host", first, select(empty, i64(INDEFINITE_SIGNIFICAND), significandAt(b, at)));
+    b.call(commitStore, first);
+    const second = b.call(writeLinear, va.add(8), 2, s.segment(), 0);
+    b.if(second.eqz(), () => s.leave(FAULT));
+    b.store("i32.store16", "host", second, select(empty, i32(INDEFINITE_SIGN_EXPONENT), signExponentAt(b, at)));
+    b.call(commitStore, second);
+  });
+  s.commit();
+  b.call(readTop);
+  b.if(b.get(L.result(2)).lo32(), () => b.call(pop));
+}
+
+function storeRegister(s: Semantics, popping: boolean): void {
+  const b = s.b;
+  s.commit();
+  const significand = b.call(readTop);
+  b.if(b.get(L.result(2)).lo32(), () => {
+    putSt(b, s.register(0), significand, resultSignExponent(b));
+    if (popping) b.call(pop);
+  });
+}
+
+function store(s: Semantics, popping: boolean): void {
+  const { kind, width } = s.operand(0);
+  if (kind === "f") storeRegister(s, popping);
+  else if (width === 80) store80(s);
+  else storeMemory(s, popping, (b) => b.call(width === 32 ? storeSingle : storeDouble));
+}
+defineX87("fst", ["D9 /2 | Md", "DD /2 | Mq", "DD /2 | Ft"], (s) => store(s, false));
+defineX87("fstp", ["D9 /3 | Md", "DD /3 | Mq", "DB /7 | Mt", "DD /3 | Ft", "DF /2 | Ft", "DF /3 | Ft"], (s) =>
+  store(s, true),
+);
+defineX87("fist", ["DF /2 | Mw", "DB /2 | Md"], (s) =>
+  storeMemory(s, false, (b) => b.call(storeInteger, s.operand(0).width)),
+);
+defineX87("fistp", ["DF /3 | Mw", "DB /3 | Md", "DF /7 | Mq"], (s) =>
+  storeMemory(s, true, (b) => b.call(storeInteger, s.operand(0).width)),
+);
+
+/** Signals a stack fault if ST(0) or ST(i) is empty: 0 both are there, 1 masked, 2 unmasked. */
+const missingOperand: Routine = routine("x87_missing_operand", ["i32"], "i32", (b, index) => {
+  b.if(inUse(b, 0).and(inUse(b, index)), () => b.return(0));
+  putC1(b, 0);
+  b.return(select(b.call(signal, FSW_IE | FSW_SF), i32(2), i32(1)));
+});
+const fillIfEmpty: Routine = routine("x87_fill_if_empty", ["i32"], undefined, (b, index) => {
+  b.if(inUse(b, index).eqz(), () => putSt(b, index, i64(INDEFINITE_SIGNIFICAND), i32(INDEFINITE_SIGN_EXPONENT)));
+});
+
+const exchange: Routine = routine("x87_exchange", ["i32"], undefined, (b, index) => {
+  putC1(b, 0);
+  b.if(b.call(missingOperand, index), () => {
+    b.if(b.get(L.FCW).and(FSW_IE).eqz(), () => b.return());
+    b.call(fillIfEmpty, 0);
+    b.call(fillIfEmpty, index);
+  });
+  const [one, other] = [stAt(b, 0), stAt(b, index)];
+  const [oneSignificand, oneExponent] = [significandAt(b, one), signExponentAt(b, one)];
+  const [otherSignificand, otherExponent] = [significandAt(b, other), signExponentAt(b, other)];
+  b.store("i64.store", "cpu", one, otherSignificand);
+  b.store("i32.store16", "cpu", one, otherExponent, 8);
+  b.store("i64.store", "cpu", other, oneSignificand);
+  b.store("i32.store16", "cpu", other, oneExponent, 8);
+});
+defineX87("fxch", ["D9 /1 | Ft", "DD /1 | Ft", "DF /1 | Ft"], (s) => {
+  s.commit();
+  s.b.call(exchange, s.register(0));
+});
+
+/** ST(0)'s sign and exponent changed. */
+function changeSign(name: string, modrm: string, change: (signExponent: Expr) => Expr): void {
+  defineX87(name, [`D9 =${modrm}`], (s) => {
+    const b = s.b;
+    s.commit();
+    putC1(b, 0);
+    b.if(
+      b.call(missingOperand, 0),
+      () => b.if(b.get(L.FCW).and(FSW_IE), () => b.call(fillIfEmpty, 0)),
+      () => {
+        const at = stAt(b, 0);
+        b.store("i32.store16", "cpu", at, change(signExponentAt(b, at)), 8);
+      },
+    );
+  });
+}
+changeSign("fchs", "E0", (x) => x.xor(0x8000));
+changeSign("fabs", "E1", (x) => x.and(0x7fff));
+
+/** Condition codes of Jcc that FCMOVcc has. */
+const MOVES: readonly (readonly [string, string, number])[] = [
+  ["fcmovb", "DA /0", 2],
+  ["fcmove", "DA /1", 4],
+  ["fcmovbe", "DA /2", 6],
+  ["fcmovu", "DA /3", 10],
+  ["fcmovnb", "DB /0", 3],
+  ["fcmovne", "DB /1", 5],
+  ["fcmovnbe", "DB /2", 7],
+  ["fcmovnu", "DB /3", 11],
+];
+for (const [name, opcode, condition] of MOVES)
+  defineX87(name, [`${opcode} | Ft`], (s) => {
+    const b = s.b;
+    s.commit();
+    const missing = b.call(missingOperand, s.register(0));
+    b.if(
+      missing,
+      () => b.if(missing.eq(1), () => putSt(b, 0, i64(INDEFINITE_SIGNIFICAND), i32(INDEFINITE_SIGN_EXPONENT))),
+      () =>
+        b.if(s.condition(condition), () => {
+          const at = stAt(b, s.register(0));
+          putSt(b, 0, significandAt(b, at), signExponentAt(b, at));
+        }),
+    );
+  });
