@@ -42,7 +42,10 @@ export const FLOAT_FLAGS: Field = { offset: L.result(3).offset, type: "i32", bit
 
 /** i32, not zero: the quick path's conditions on MXCSR hold. */
 export function isQuick(b: Builder): Expr {
-  return b.get(L.MXCSR).and(CONTROL_AND_PE).eq(MXCSR_RESET | MXCSR_PE);
+  return b
+    .get(L.MXCSR)
+    .and(CONTROL_AND_PE)
+    .eq(MXCSR_RESET | MXCSR_PE);
 }
 
 /** Adds to FLOAT_FLAGS. */

@@ -108,7 +108,13 @@ function makeDivide(f: FloatFormat): Routine {
     returnNan(b, f, first, second);
     const x = squash(b, f, first);
     const y = squash(b, f, second);
-    returnInvalidIf(b, f, isInfinite(f, x).and(isInfinite(f, y)).or(isZero(f, x).and(isZero(f, y))));
+    returnInvalidIf(
+      b,
+      f,
+      isInfinite(f, x)
+        .and(isInfinite(f, y))
+        .or(isZero(f, x).and(isZero(f, y))),
+    );
     const sign = b.keep(signOf(f, x).xor(signOf(f, y)));
     b.if(isZero(f, y).and(isInfinite(f, x).eqz()), () => {
       noteFlags(b, MXCSR_ZE);
@@ -133,7 +139,10 @@ function makeDivide(f: FloatFormat): Routine {
       left.set(left.get().sub(1));
       b.br(again, left.get().nez());
     });
-    const significand = quotient.get().shl(LEADING + 1 - quotientBits).or(rest.get().nez().u64());
+    const significand = quotient
+      .get()
+      .shl(LEADING + 1 - quotientBits)
+      .or(rest.get().nez().u64());
     b.return(b.call(roundPack[f.name], sign, u.exponent.sub(v.exponent).add(f.bias).sub(smaller), significand));
   });
 }
@@ -167,12 +176,18 @@ function makeSquareRoot(f: FloatFormat): Routine {
       left.set(left.get().sub(1));
       b.br(again, left.get().nez());
     });
-    const significand = root.get().shl(LEADING + 1 - rootBits).or(rest.get().nez().u64());
+    const significand = root
+      .get()
+      .shl(LEADING + 1 - rootBits)
+      .or(rest.get().nez().u64());
     b.return(b.call(roundPack[f.name], i64(0), power.shrS(1).add(f.bias), significand));
   });
 }
 
-const bothFormats = (make: (f: FloatFormat) => Routine): Readonly<Record<FloatFormat["name"], Routine>> => ({ f32: make(F32), f64: make(F64) });
+const bothFormats = (make: (f: FloatFormat) => Routine): Readonly<Record<FloatFormat["name"], Routine>> => ({
+  f32: make(F32),
+  f64: make(F64),
+});
 
 /** (first operand's bits, second's) -> the result's bits; flags to FLOAT_FLAGS. */
 export const softArithmetic: Readonly<Record<FloatOperation, Readonly<Record<FloatFormat["name"], Routine>>>> = {

@@ -4,8 +4,8 @@
  */
 import { type Expr, i32, op, select } from "../ir/builder.ts";
 import { type Routine, routine } from "../ir/routine.ts";
-import { F32, F64, type FloatFormat, isNan, isSignaling, noteDenormals, squash } from "./softfloat.ts";
 import { MXCSR_IE, noteFlags } from "./mxcsr.ts";
+import { F32, F64, type FloatFormat, isNan, isSignaling, noteDenormals, squash } from "./softfloat.ts";
 
 type FormatName = FloatFormat["name"];
 
@@ -17,7 +17,8 @@ export function asFloat(f: FloatFormat, bits: Expr): Expr {
   return op("f32.reinterpret_i32", bits.lo32());
 }
 /** Its bits, as an i64 for binary64 and an i32 for binary32. */
-export const bitsOf = (f: FloatFormat, value: Expr): Expr => op(f.name === "f64" ? "i64.reinterpret_f64" : "i32.reinterpret_f32", value);
+export const bitsOf = (f: FloatFormat, value: Expr): Expr =>
+  op(f.name === "f64" ? "i64.reinterpret_f64" : "i32.reinterpret_f32", value);
 
 /** 0, 1 or 2: the relation of numbers that are not NaNs. `x` and `y` are used twice. */
 export function orderedRelation(f: FloatFormat, x: Expr, y: Expr): Expr {
@@ -46,12 +47,12 @@ export const softCompare: Readonly<Record<FormatName, Routine>> = { f32: makeCom
 /** The second operand unless the first is less (greater): so it is for two zeros and for NaNs, which are invalid. */
 function makeExtreme(f: FloatFormat, name: "min" | "max"): Routine {
   return routine(`${name}_${f.name}`, ["i64", "i64"], "i64", (b, first, second) => {
-    b.if(isNan(f, first).or(isNan(f, second)), () => {
-      noteFlags(b, MXCSR_IE);
-      b.return(second);
-    });
     const x = squash(b, f, first);
     const y = squash(b, f, second);
+    b.if(isNan(f, x).or(isNan(f, y)), () => {
+      noteFlags(b, MXCSR_IE);
+      b.return(y);
+    });
     noteDenormals(b, f, x, y);
     b.return(select(op(`${f.name}.${name === "min" ? "lt" : "gt"}`, asFloat(f, x), asFloat(f, y)), x, y));
   });

@@ -5,7 +5,7 @@
 import { type Expr, i32, i64, op, select } from "../ir/builder.ts";
 import { type Routine, routine } from "../ir/routine.ts";
 import * as L from "./layout.ts";
-import { MXCSR_IE, MXCSR_PE, noteFlags, ROUND_DOWN, ROUND_NEAREST, ROUND_UP } from "./mxcsr.ts";
+import { MXCSR_IE, MXCSR_PE, MXCSR_RC_SHIFT, noteFlags, ROUND_DOWN, ROUND_NEAREST, ROUND_UP } from "./mxcsr.ts";
 import {
   F32,
   F64,
@@ -77,7 +77,10 @@ function makeFromInteger(f: FloatFormat): Routine {
 }
 
 /** Signed 64-bit integer -> bits. */
-export const integerToFloat: Readonly<Record<FormatName, Routine>> = { f32: makeFromInteger(F32), f64: makeFromInteger(F64) };
+export const integerToFloat: Readonly<Record<FormatName, Routine>> = {
+  f32: makeFromInteger(F32),
+  f64: makeFromInteger(F64),
+};
 
 const NAN_SHIFT = F64.fractionBits - F32.fractionBits;
 
@@ -86,7 +89,11 @@ export const narrowFloat: Routine = routine("f64_to_f32", ["i64"], "i64", (b, op
   const narrowSign = (): Expr => operand.shrU(32).and(F32.sign);
   b.if(isNan(F64, operand), () => {
     noteFlags(b, isSignaling(F64, operand));
-    b.return(narrowSign().or(operand.shrU(NAN_SHIFT).and(F32.quiet - 1n)).or(F32.infinity | F32.quiet));
+    b.return(
+      narrowSign()
+        .or(operand.shrU(NAN_SHIFT).and(F32.quiet - 1n))
+        .or(F32.infinity | F32.quiet),
+    );
   });
   const x = squash(b, F64, operand);
   noteDenormals(b, F64, x);
@@ -100,12 +107,16 @@ export const narrowFloat: Routine = routine("f64_to_f32", ["i64"], "i64", (b, op
 export const widenFloat: Routine = routine("f32_to_f64", ["i64"], "i64", (b, operand) => {
   b.if(isNan(F32, operand), () => {
     noteFlags(b, isSignaling(F32, operand));
-    b.return(signed(F64, signOf(F32, operand), i64(F64.infinity | F64.quiet)).or(operand.and(F32.quiet - 1n).shl(NAN_SHIFT)));
+    b.return(
+      signed(F64, signOf(F32, operand), i64(F64.infinity | F64.quiet)).or(operand.and(F32.quiet - 1n).shl(NAN_SHIFT)),
+    );
   });
   const x = squash(b, F32, operand);
   noteDenormals(b, F32, x);
   b.return(op("i64.reinterpret_f64", op("f64.promote_f32", op("f32.reinterpret_i32", x.lo32()))));
 });
 
-/** The rounding mode in MXCSR, i32. */
-export const ROUNDING_FIELD: Routine = routine("rounding_mode", [], "i32", (b) => b.return(b.get(L.MXCSR).shrU(13).and(3)));
+/** The rounding mode in MXCSR. */
+export const roundingMode: Routine = routine("rounding_mode", [], "i32", (b) =>
+  b.return(b.get(L.MXCSR).shrU(MXCSR_RC_SHIFT).and(3)),
+);

@@ -14,7 +14,9 @@ export function extractLane(f: FloatFormat, vector: Expr, i: number): Expr {
   return f.name === "f64" ? opWith("i64x2.extract_lane", i, vector) : opWith("i32x4.extract_lane", i, vector).u64();
 }
 export function replaceLane(f: FloatFormat, vector: Expr, i: number, bits: Expr): Expr {
-  return f.name === "f64" ? opWith("i64x2.replace_lane", i, vector, bits) : opWith("i32x4.replace_lane", i, vector, bits.lo32());
+  return f.name === "f64"
+    ? opWith("i64x2.replace_lane", i, vector, bits)
+    : opWith("i32x4.replace_lane", i, vector, bits.lo32());
 }
 /** The vector with `bits` in every lane. */
 export function everyLane(f: FloatFormat, bits: bigint): Expr {
@@ -51,5 +53,9 @@ export const nanLanes = (f: FloatFormat, m: Expr): Expr => above(f, m, everyLane
 /** Ones in the lanes whose result may have set a flag other than PE. `zeroIsExact`: a zero result cannot have. */
 export function doubtfulResults(f: FloatFormat, m: Expr, zeroIsExact: boolean): Expr {
   const small = above(f, everyLane(f, f.minNormal + 1n), m);
-  return op("v128.or", above(f, m, everyLane(f, f.infinity - 1n)), zeroIsExact ? op("v128.and", small, above(f, m, v128(0n))) : small);
+  return op(
+    "v128.or",
+    above(f, m, everyLane(f, f.infinity - 1n)),
+    zeroIsExact ? op("v128.and", small, above(f, m, v128(0n))) : small,
+  );
 }

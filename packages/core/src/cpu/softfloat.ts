@@ -72,11 +72,16 @@ export const isNan = (f: FloatFormat, x: Expr): Expr => x.and(f.magnitude).gtU(f
 export const isSignaling = (f: FloatFormat, x: Expr): Expr => isNan(f, x).and(x.and(f.quiet).eqz());
 export const isInfinite = (f: FloatFormat, x: Expr): Expr => x.and(f.magnitude).eq(f.infinity);
 export const isZero = (f: FloatFormat, x: Expr): Expr => x.and(f.magnitude).eqz();
-export const isDenormal = (f: FloatFormat, x: Expr): Expr => x.and(f.magnitude).sub(1).ltU(f.minNormal - 1n);
+export const isDenormal = (f: FloatFormat, x: Expr): Expr =>
+  x
+    .and(f.magnitude)
+    .sub(1)
+    .ltU(f.minNormal - 1n);
 /** The sign, 0 or 1 (i64). */
 export const signOf = (f: FloatFormat, x: Expr): Expr => x.shrU(f.bits - 1).and(1);
 /** A zero or infinity with a sign of 0 or 1. */
-export const signed = (f: FloatFormat, sign: Expr, magnitude: bigint | Expr = 0n): Expr => sign.shl(f.bits - 1).or(magnitude);
+export const signed = (f: FloatFormat, sign: Expr, magnitude: bigint | Expr = 0n): Expr =>
+  sign.shl(f.bits - 1).or(magnitude);
 
 /** The operand under DAZ: a denormal becomes zero of its sign. */
 export function squash(b: Builder, f: FloatFormat, x: Expr): Expr {
@@ -119,7 +124,12 @@ export function unpack(b: Builder, f: FloatFormat, x: Expr): Unpacked {
   const shift = b.keep(m.clz().sub(63 - LEADING));
   return {
     significand: b.keep(m.shl(shift)),
-    exponent: b.keep(exponent.add(isSubnormal.u64()).sub(shift).add(LEADING - f.fractionBits)),
+    exponent: b.keep(
+      exponent
+        .add(isSubnormal.u64())
+        .sub(shift)
+        .add(LEADING - f.fractionBits),
+    ),
   };
 }
 
@@ -178,4 +188,7 @@ function makeRoundPack(f: FloatFormat): Routine {
 }
 
 /** (sign 0 or 1, exponent, significand with leading one at bit 62) -> bits. Rounds as MXCSR says. */
-export const roundPack: Readonly<Record<FloatFormat["name"], Routine>> = { f32: makeRoundPack(F32), f64: makeRoundPack(F64) };
+export const roundPack: Readonly<Record<FloatFormat["name"], Routine>> = {
+  f32: makeRoundPack(F32),
+  f64: makeRoundPack(F64),
+};

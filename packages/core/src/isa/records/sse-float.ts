@@ -1,0 +1,254 @@
+/**
+ * SSE and SSE2 arithmetic (SDM vol. 2): ADD SUB MUL DIV SQRT MIN MAX in their four forms PS PD SS SD, and the
+ * approximations RCP and RSQRT. The quick path is WebAssembly's operator with a proof that no flag changes
+ * (cpu/mxcsr.ts); everything else goes through cpu/softfloat*.ts.
+ */
+
+import { FLOAT_FLAGS, floatStatus, isQuick } from "../../cpu/mxcsr.ts";
+import { F32, F64, type FloatFormat, isDenormal, isNan } from "../../cpu/softfloat.ts";
+import { approximateReciprocal, approximateRoot } from "../../cpu/softfloat-approximate.ts";
+import { type FloatOperation, softArithmetic, softSquareRoot } from "../../cpu/softfloat-arithmetic.ts";
+import { asFloat, bitsOf, softExtreme } from "../../cpu/softfloat-compare.ts";
+import { denormalLanes, doubtfulResults, magnitudes, nanLanes, onLanes } from "../../cpu/softfloat-vector.ts";
+import { type Expr, op, select } from "../../ir/builder.ts";
+import type { Routine } from "../../ir/routine.ts";
+import { define, type Feature } from "../record.ts";
+import type { Semantics } from "../semantics.ts";
+import { readVector } from "./sse-form.ts";
+
+export interface FloatForm {
+  readonly suffix: "ps" | "pd" | "ss" | "sd";
+  readonly prefix: "NP" | "66" | "F3" | "F2";
+  readonly format: FloatFormat;
+  readonly isScalar: boolean;
+  readonly feature: Feature;
+  /** Size letter of the operands. */
+  readonly size: "x" | "d" | "q";
+}
+
+export const FLOAT_FORMS: readonly FloatForm[] = [
+  { suffix: "ps", prefix: "NP", format: F32, isScalar: false, feature: "sse", size: "x" },
+  { suffix: "pd", prefix: "66", format: F64, isScalar: false, feature: "sse2", size: "x" },
+  { suffix: "ss", prefix: "F3", format: F32, isScalar: true, feature: "sse", size: "d" },
+  { suffix: "sd", prefix: "F2", format: F64, isScalar: true, feature: "sse2", size: "q" },
+];
+
+/** The source operand: a scalar at its own width, else an aligned vector. */
+export const readSource = (s: Semantics, form: FloatForm): Expr => (form.isScalar ? s.read(1) : readVector(s, 1));
+
+/** Bits as softfloat routines take and give them, from and to an operand's own type. */
+export const toSoft = (bits: Expr): Expr => bits.u64();
+export const fromSoft = (f: FloatFormat, bits: Expr): Expr => (f.bits === 32 ? bits.lo32() : bits);
+
+/** Runs a routine that notes flags, raises what MXCSR does not mask, and writes operand 0. */
+export function exactly(s: Semantics, compute: () => Expr): void {
+  s.put(FLOAT_FLAGS, 0);
+  const result = s.b.keep(compute());
+  s.check(s.b.call(floatStatus));
+  s.write(0, result);
+}
+
+/** `quickly` may leave the block when it has done everything; else the exact way follows. */
+export function quicklyOr(s: Semantics, quickly: (done: () => void) => void, exact: () => void): void {
+  s.b.block((end) => {
+    s.uncommitted(() => quickly(() => s.b.br(end)));
+    exact();
+  });
+}
+
+/** i32: a scalar result that is not zero is far enough from overflow and underflow. */
+function isSafeResult(f: FloatFormat, magnitude: Expr): Expr {
+  return magnitude.sub(f.minNormal + 1n).ltU(f.infinity - f.minNormal - 1n);
+}
+
+function scalarArithmetic(s: Semantics, f: FloatFormat, operation: FloatOperation): void {
+  const { b } = s;
+  const source = s.read(1);
+  const target = s.read(0);
+  const isExactZero = operation === "add" || operation === "sub";
+  quicklyOr(
+    s,
+    (done) => {
+      b.if(isQuick(b), () => {
+        const result = b.keep(bitsOf(f, op(`${f.name}.${operation}`, asFloat(f, target), asFloat(f, source))));
+        const magnitude = b.keep(result.and(f.magnitude));
+        const safe = isSafeResult(f, magnitude);
+        const doubtful = isDenormal(f, target).or(isDenormal(f, source));
+        b.if((isExactZero ? safe.or(magnitude.eqz()) : safe).gtU(doubtful), () => {
+          s.write(0, result);
+          done();
+        });
+      });
+    },
+    () => exactly(s, () => fromSoft(f, b.call(softArithmetic[operation][f.name], toSoft(target), toSoft(source)))),
+  );
+}
+
+function packedArithmetic(s: Semantics, f: FloatFormat, operation: FloatOperation, lanes: Routine): void {
+  const { b } = s;
+  const source = readVector(s, 1);
+  const target = s.read(0);
+  const shape = f.bits === 64 ? "f64x2" : "f32x4";
+  quicklyOr(
+    s,
+    (done) => {
+      b.if(isQuick(b), () => {
+        const result = b.keep(op(`${shape}.${operation}`, target, source));
+        const isExactZero = operation === "add" || operation === "sub";
+        const denormal = [target, source].map((v) => denormalLanes(f, b.keep(magnitudes(f, v))));
+        const doubtful = op(
+          "v128.or",
+          op("v128.or", denormal[0], denormal[1]),
+          doubtfulResults(f, b.keep(magnitudes(f, result)), isExactZero),
+        );
+        b.if(op("v128.any_true", doubtful).eqz(), () => {
+          s.write(0, result);
+          done();
+        });
+      });
+    },
+    () => exactly(s, () => b.call(lanes, target, source)),
+  );
+}
+
+for (const [operation, opcode] of [
+  ["add", "58"],
+  ["mul", "59"],
+  ["sub", "5C"],
+  ["div", "5E"],
+] as const) {
+  for (const form of FLOAT_FORMS) {
+    const { format, size } = form;
+    const lanes = onLanes(format, softArithmetic[operation][format.name]);
+    define({
+      name: operation + form.suffix,
+      feature: form.feature,
+      forms: [`${form.prefix} 0F ${opcode} /r | V${size},W${size}`],
+      semantics: (s) => {
+        if (form.isScalar) scalarArithmetic(s, format, operation);
+        else packedArithmetic(s, format, operation, lanes);
+      },
+    });
+  }
+}
+
+for (const form of FLOAT_FORMS) {
+  const { format: f, size } = form;
+  const lanes = onLanes(f, softSquareRoot[f.name]);
+  define({
+    name: `sqrt${form.suffix}`,
+    feature: form.feature,
+    forms: [`${form.prefix} 0F 51 /r | V${size},W${size}`],
+    semantics: (s) => {
+      const { b } = s;
+      const source = readSource(s, form);
+      quicklyOr(
+        s,
+        (done) => {
+          // A root of a positive normal number is normal.
+          const isPlain = form.isScalar ? source.sub(f.minNormal).ltU(f.infinity - f.minNormal) : undefined;
+          const quick = isQuick(b);
+          b.if(isPlain ? isPlain.and(quick) : quick, () => {
+            if (form.isScalar) {
+              s.write(0, bitsOf(f, op(`${f.name}.sqrt`, asFloat(f, source))));
+              done();
+              return;
+            }
+            const result = b.keep(op(f.bits === 64 ? "f64x2.sqrt" : "f32x4.sqrt", source));
+            const denormal = denormalLanes(f, b.keep(magnitudes(f, source)));
+            const doubtful = op("v128.or", denormal, doubtfulResults(f, b.keep(magnitudes(f, result)), true));
+            b.if(op("v128.any_true", doubtful).eqz(), () => {
+              s.write(0, result);
+              done();
+            });
+          });
+        },
+        () =>
+          exactly(s, () =>
+            form.isScalar ? fromSoft(f, b.call(softSquareRoot[f.name], toSoft(source))) : b.call(lanes, source, source),
+          ),
+      );
+    },
+  });
+}
+
+/** Operands that are neither NaN nor denormal set no flag, whatever MXCSR says. */
+for (const [operation, opcode] of [
+  ["min", "5D"],
+  ["max", "5F"],
+] as const) {
+  for (const form of FLOAT_FORMS) {
+    const { format: f, size } = form;
+    const soft = softExtreme[operation][f.name];
+    const lanes = onLanes(f, soft);
+    define({
+      name: operation + form.suffix,
+      feature: form.feature,
+      forms: [`${form.prefix} 0F ${opcode} /r | V${size},W${size}`],
+      semantics: (s) => {
+        const { b } = s;
+        const source = readSource(s, form);
+        const target = s.read(0);
+        const special = form.isScalar
+          ? isSpecial(f, target).or(isSpecial(f, source))
+          : op("v128.any_true", specialLanes(s, f, target, source));
+        quicklyOr(
+          s,
+          (done) => {
+            b.if(special.eqz(), () => {
+              if (form.isScalar) {
+                const isKept = op(
+                  `${f.name}.${operation === "min" ? "lt" : "gt"}`,
+                  asFloat(f, target),
+                  asFloat(f, source),
+                );
+                s.write(0, select(isKept, target, source));
+              } else {
+                // pmin(a, b) is b < a ? b : a, and pmax(a, b) is a < b ? b : a.
+                s.write(0, op(`${f.bits === 64 ? "f64x2" : "f32x4"}.p${operation}`, source, target));
+              }
+              done();
+            });
+          },
+          () =>
+            exactly(s, () =>
+              form.isScalar ? fromSoft(f, b.call(soft, toSoft(target), toSoft(source))) : b.call(lanes, target, source),
+            ),
+        );
+      },
+    });
+  }
+}
+
+/** Ones in the lanes where an operand is a NaN or denormal. */
+export function specialLanes(s: Semantics, f: FloatFormat, x: Expr, y: Expr): Expr {
+  const { b } = s;
+  const of = (v: Expr): Expr => {
+    const m = b.keep(magnitudes(f, v));
+    return op("v128.or", denormalLanes(f, m), nanLanes(f, m));
+  };
+  return op("v128.or", of(x), of(y));
+}
+
+/** i32: a scalar is a NaN or denormal. */
+export const isSpecial = (f: FloatFormat, x: Expr): Expr => isNan(f, x).or(isDenormal(f, x));
+
+for (const [mnemonic, opcode, lane] of [
+  ["rsqrt", "52", approximateRoot],
+  ["rcp", "53", approximateReciprocal],
+] as const) {
+  for (const form of FLOAT_FORMS.filter(({ format }) => format === F32)) {
+    const lanes = onLanes(F32, lane);
+    define({
+      name: mnemonic + form.suffix,
+      feature: "sse",
+      forms: [`${form.prefix} 0F ${opcode} /r | V${form.size},W${form.size}`],
+      partly:
+        "the result is the exact one rounded to 12 bits, within the manual's bound but not the bits of any one CPU",
+      semantics: (s) => {
+        const source = readSource(s, form);
+        s.write(0, form.isScalar ? s.b.call(lane, source.u64()).lo32() : s.b.call(lanes, source, source));
+      },
+    });
+  }
+}
