@@ -74,6 +74,8 @@ export class CaseGenerator {
       if (instruction.isInvalid) return withPrefixes ? this.undecodable(code) : null;
       const decoded = this.comparableForm(form);
       if (decoded === null || instruction.length !== code.length) return null;
+      // TZCNT or LZCNT on a host that has them.
+      if (/^Bs[fr]_/.test(decoded.name) && instruction.hasRepPrefix) return null;
       const constants = decoder.getConstantOffsets(instruction);
       const offsets = { at: constants.displacementOffset, size: constants.displacementSize };
       constants.free();

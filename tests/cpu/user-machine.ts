@@ -48,7 +48,7 @@ const DATA_DPL3 = 0xc0f3;
 const UNUSABLE = 0x10000;
 const TSS_BUSY = 0x008b;
 const CR0_PE_MP_ET_NE_WP_AM_PG = 0x8005_0033n;
-const CR4_PAE_OSFXSR_OSXMMEXCPT = 0x620n;
+const CR4_PAE_OSFXSR_OSXMMEXCPT_OSXSAVE = 0x4_0620n;
 const EFER_SCE_LME_LMA_NXE = 0xd01n;
 
 /** What an exception's frame says, read from the handler's stack. */
@@ -151,7 +151,7 @@ export class UserMachine {
     this.put(L.CR0, CR0_PE_MP_ET_NE_WP_AM_PG);
     this.put(L.CR2, 0);
     this.put(L.CR3, PML4);
-    this.put(L.CR4, CR4_PAE_OSFXSR_OSXMMEXCPT);
+    this.put(L.CR4, CR4_PAE_OSFXSR_OSXMMEXCPT_OSXSAVE);
     this.put(L.EFER, EFER_SCE_LME_LMA_NXE);
     this.put(L.XCR0, 3);
     this.put(L.DR6, 0xffff_0ff0n);

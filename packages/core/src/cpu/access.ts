@@ -64,8 +64,9 @@ export const readSlow: Routine = routine("read_slow", ["i64", "i32", "i32"], "i3
   });
   const rest = b.keep(size.sub(first));
   const second = b.keep(va.add(first.u64()));
-  xlate(b, second, userAccess(b));
+  // The first page's fault comes first.
   xlate(b, va, userAccess(b));
+  xlate(b, second, userAccess(b));
   const part = (address: Expr, bytes: Expr, to: Expr): void => {
     const kind = b.call(translate, address, userAccess(b));
     b.if(

@@ -79,6 +79,8 @@ const attend: Routine = routine("attend", [], "i32", (b) => {
   }, () => single.set(i32(1)));
   b.if(b.get(L.SYSTEM_FLAGS).and(RF_TF), () => {
     b.put(L.STEP_ARMED, 1);
+    // RF lasts for one instruction; the trap after this one shows it as the instruction leaves it.
+    b.put(L.SYSTEM_FLAGS, b.get(L.SYSTEM_FLAGS).and(~RF_RF));
     single.set(i32(1));
   });
   b.if(b.get(L.DR7).and(0xff).nez(), () => single.set(i32(1)));

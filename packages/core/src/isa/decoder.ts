@@ -245,8 +245,9 @@ export class Decoder {
       const status = this.asz === 0 ? this.#address16(modrm, segment) : this.#address32(modrm, segment);
       if (status !== "ok") return status;
     }
-    if (this.lock && !(form.lock && this.memory)) return "invalid";
-    return this.#operands(form, modrm, opcode);
+    const status = this.#operands(form, modrm, opcode);
+    // All bytes are fetched first: an instruction that is also too long is #GP.
+    return status === "ok" && this.lock && !(form.lock && this.memory) ? "invalid" : status;
   }
 
   #address16(modrm: number, segment: number): DecodeStatus {

@@ -53,9 +53,13 @@ define({
   forms: ["E8 | Jz | f64", "FF /2 | Ev | f64"],
   semantics: (s) => {
     const target = s.b.keep(s.operand(0).kind === "j" ? s.target() : s.read(0).u64());
-    s.checkTarget(target);
     const next = s.nextRip();
-    s.push(s.osz, s.osz === 64 ? next : next.lo32());
+    const rsp = s.b.keep(s.movedStack(s.get(L.RSP), -s.osz / 8));
+    const probe = s.probe(s.osz, s.stackAddress(rsp), L.SS);
+    // The return address is stored even when the target then turns out not to be canonical; RSP has not moved then.
+    s.uncommitted(() => s.store(probe, s.osz === 64 ? next : next.lo32()));
+    s.checkTarget(target);
+    s.put(L.RSP, rsp);
     s.jump(target);
   },
 });

@@ -307,27 +307,26 @@ define({
     const top = s.b.keep(s.movedStack(rsp, -bytes));
     const last = s.b.keep(s.movedStack(rsp, level.add(1).mul(-bytes).s64()));
     const end = s.b.keep(s.movedStack(last, size.u64().neg()));
-    s.probe(s.osz, s.stackAddress(top), L.SS);
-    // The manual's order: frame pointers are read and pushed one by one; the probes above and below cover the pushes.
-    s.probe(s.osz, s.stackAddress(last), L.SS);
-    s.probe(s.osz, s.stackAddress(end), L.SS);
-    s.b.if(level.gtU(1), () => {
-      s.load(s.osz, s.stackAddress(s.b.keep(s.movedStack(rbp, level.sub(1).mul(-bytes).s64()))), L.SS);
-      s.load(s.osz, s.stackAddress(s.b.keep(s.movedStack(rbp, -bytes))), L.SS);
-    });
-    s.storeCertain(s.osz, s.stackAddress(top), s.gpr(5, s.osz), L.SS);
+    // The manual's order: frame pointers are read and pushed one by one, and only then the new stack's end is tried.
+    // Memory keeps what was pushed when that faults; run again, the instruction pushes the same.
+    const push = (at: Expr, value: Expr): void => {
+      const probe = s.probe(s.osz, s.stackAddress(at), L.SS);
+      s.uncommitted(() => s.store(probe, value));
+    };
+    const frame = s.osz === 64 ? top : s.b.keep(top.lo32());
+    push(top, s.gpr(5, s.osz));
     const i = s.b.variable(i32(1));
     s.b.while(
       () => i.get().ltU(level),
       () => {
         const from = s.b.keep(s.movedStack(rbp, i.get().mul(-bytes).s64()));
-        const to = s.b.keep(s.movedStack(rsp, i.get().add(1).mul(-bytes).s64()));
-        s.storeCertain(s.osz, s.stackAddress(to), s.loadCertain(s.osz, s.stackAddress(from), L.SS), L.SS);
+        const value = s.load(s.osz, s.stackAddress(from), L.SS);
+        push(s.b.keep(s.movedStack(rsp, i.get().add(1).mul(-bytes).s64())), value);
         i.set(i.get().add(1));
       },
     );
-    const frame = s.b.keep(s.osz === 64 ? top : top.lo32());
-    s.b.if(level.nez(), () => s.storeCertain(s.osz, s.stackAddress(last), frame, L.SS));
+    s.b.if(level.nez(), () => push(last, frame));
+    s.probe(s.osz, s.stackAddress(end), L.SS);
     s.putGpr(5, s.osz, frame);
     s.put(L.RSP, end);
   },

@@ -6,12 +6,11 @@
  * instruction and leaves RIP at the instruction until the last, so interrupts come between pieces. With TF set a piece
  * is one element. Pieces depend on the guest's state alone, so every tier counts alike.
  */
-import { RF_DF, RF_TF } from "../../cpu/flags.ts";
+import { RF_DF, RF_RF, RF_TF } from "../../cpu/flags.ts";
 import * as L from "../../cpu/layout.ts";
 import { type Expr, i32, i64, select } from "../../ir/builder.ts";
 import { type Routine, routine } from "../../ir/routine.ts";
 import { hostAddress, tlbHit } from "../../cpu/access.ts";
-import { FLAG } from "../../cpu/flags.ts";
 import { tlbEntry } from "../../cpu/paging.ts";
 import { define } from "../record.ts";
 import type { Semantics } from "../semantics.ts";
@@ -61,12 +60,20 @@ function endPiece(s: Semantics, count: Expr, done: Expr, over?: Expr): void {
   const left = s.b.keep(count.sub(done));
   s.putGpr(1, s.asz, s.asz === 64 ? left : left.lo32());
   const again = over ? left.nez().and(over.eqz()) : left.nez();
-  s.b.if(again, () => s.jump(s.thisRip()));
+  s.b.if(again, () => {
+    // A trap between two elements shows RF set (SDM vol. 3, 17.3.1.1).
+    const flags = s.get(L.SYSTEM_FLAGS);
+    s.put(L.SYSTEM_FLAGS, select(flags.and(RF_TF), flags.or(RF_RF), flags));
+    s.jump(s.thisRip());
+  });
   s.fallThrough();
 }
 
-function counted(s: Semantics): Expr {
+function counted(s: Semantics, used: readonly (6 | 7)[] = []): Expr {
   const count = s.b.keep(s.asz === 64 ? s.gpr(1, 64) : s.gpr(1, s.asz).u64());
+  // The upper halves go before the first access, even when that faults or the count is zero.
+  if (s.mode64 && s.asz === 32)
+    for (const register of [1, ...used]) s.uncommitted(() => s.putGpr(register, 32, s.gpr(register, 32)));
   s.b.if(count.eqz(), () => s.uncommitted(() => s.fallThrough()));
   return count;
 }
@@ -120,7 +127,7 @@ function direct(s: Semantics, address: Expr, tag: number): Expr {
  */
 function piece(s: Semantics, bytes: number, from: Expr | undefined, one: () => void, bulk: (size: Expr) => void): void {
   const b = s.b;
-  const count = counted(s);
+  const count = counted(s, from ? [6, 7] : [7]);
   const step = stride(s, bytes);
   const to = pointer(s, 7);
   const room = b.call(pieceLength, count, to, step);
@@ -232,22 +239,34 @@ const fillPattern: Routine = routine("fill_pattern", ["i32", "i64", "i32", "i32"
   );
 });
 
+/** What an element of CMPS or SCAS found: nothing of it is kept but at the end. */
+interface Compared {
+  readonly equal: Expr;
+  readonly flags: () => void;
+}
+
 /** LODS, SCAS, CMPS, INS, OUTS: elements one by one, a piece for each. */
-function single(s: Semantics, element: () => Expr | undefined): void {
+function single(s: Semantics, element: () => Compared | undefined, before: () => void = () => {}): void {
+  before();
   if (!s.shape.rep) {
-    element();
+    element()?.flags();
     s.fallThrough();
     return;
   }
   const count = counted(s);
-  const over = element();
+  const found = element();
+  if (!found) {
+    endPiece(s, count, i64(1));
+    return;
+  }
+  // REPE ends on ZF = 0, REPNE on ZF = 1. A fault or trap before the end finds the flags from before (SDM vol. 2, REP).
+  const over = s.b.keep(s.shape.rep === "repne" ? found.equal : found.equal.xor(1));
+  s.b.if(over.or(count.eq(1)), () => found.flags());
   endPiece(s, count, i64(1), over);
 }
 
-/** CMPS and SCAS under REPE end on ZF = 0, under REPNE on ZF = 1. */
-function conditionOver(s: Semantics): Expr {
-  const zf = FLAG.zf(s.b);
-  return s.b.keep(s.shape.rep === "repne" ? zf : zf.xor(1));
+function compared(s: Semantics, width: 8 | 16 | 32 | 64, a: Expr, c: Expr): Compared {
+  return { equal: s.b.keep(a.eq(c)), flags: () => s.subFlags(width, a, c, s.b.keep(s.mask(width, a.sub(c)))) };
 }
 
 for (const [size, movsCode, cmpsCode, stosCode, lodsCode, scasCode] of TYPES) {
@@ -283,9 +302,8 @@ for (const [size, movsCode, cmpsCode, stosCode, lodsCode, scasCode] of TYPES) {
         const width = bits(s);
         const value = s.load(width, pointer(s, 7), L.ES);
         const acc = s.gpr(0, width);
-        s.subFlags(width, acc, value, s.b.keep(s.mask(width, acc.sub(value))));
         advance(s, 7, stride(s, width / 8));
-        return conditionOver(s);
+        return compared(s, width, acc, value);
       }),
   });
   define({
@@ -295,15 +313,17 @@ for (const [size, movsCode, cmpsCode, stosCode, lodsCode, scasCode] of TYPES) {
     semantics: (s) =>
       single(s, () => {
         const width = bits(s);
-        const a = s.load(width, pointer(s, 6), s.segment());
+        // Processors read rDI's operand first, which shows when both fault.
         const c = s.load(width, pointer(s, 7), L.ES);
-        s.subFlags(width, a, c, s.b.keep(s.mask(width, a.sub(c))));
+        const a = s.load(width, pointer(s, 6), s.segment());
         const step = stride(s, width / 8);
         advance(s, 6, step);
         advance(s, 7, step);
-        return conditionOver(s);
+        return compared(s, width, a, c);
       }),
   });
+  // Also with a count of zero.
+  const mayUsePort = (s: Semantics) => (): void => s.check(s.b.call(checkPort, s.gpr(2, 16), portBits(s) / 8));
   const portBits = (s: Semantics): 8 | 16 | 32 => (size === "b" ? 8 : s.osz === 16 ? 16 : 32);
   define({
     ...common,
@@ -312,13 +332,11 @@ for (const [size, movsCode, cmpsCode, stosCode, lodsCode, scasCode] of TYPES) {
     semantics: (s) =>
       single(s, () => {
         const width = portBits(s);
-        const port = s.gpr(2, 16);
-        s.check(s.b.call(checkPort, port, width / 8));
         const probe = s.probe(width, pointer(s, 7), L.ES);
-        s.store(probe, s.b.call(portRead, port, width / 8));
+        s.store(probe, s.b.call(portRead, s.gpr(2, 16), width / 8));
         advance(s, 7, stride(s, width / 8));
         return undefined;
-      }),
+      }, mayUsePort(s)),
   });
   define({
     ...common,
@@ -327,12 +345,10 @@ for (const [size, movsCode, cmpsCode, stosCode, lodsCode, scasCode] of TYPES) {
     semantics: (s) =>
       single(s, () => {
         const width = portBits(s);
-        const port = s.gpr(2, 16);
-        s.check(s.b.call(checkPort, port, width / 8));
         const value = s.load(width, pointer(s, 6), s.segment());
-        s.b.call(portWrite, port, width / 8, value);
+        s.b.call(portWrite, s.gpr(2, 16), width / 8, value);
         advance(s, 6, stride(s, width / 8));
         return undefined;
-      }),
+      }, mayUsePort(s)),
   });
 }
