@@ -12,3 +12,4 @@ export {
 export { AgentError, type AgentErrorCode } from "./agent-error.ts";
 export { AGENT_PORT_NAMES, AGENT_SLOTS, type AgentPort, type AgentPorts, CONTROL_PORT } from "./agent-port.ts";
 export type { AgentProcess } from "./agent-process.ts";
+export { type ConsoleBackend, type ConsoleCommand, ConsolePorts, type ConsoleReport } from "./console-ports.ts";
