@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { SETUP_HEADER } from "../firmware/bzimage.ts";
 import { createBoard, SERIAL_CHANNEL } from "./board.ts";
 import { ISA_IRQ, MEMORY_MAP, PM_BLOCK, PORT_MAP } from "./board-map.ts";
 import { createFakeEngine, createFakeRam, type FakeInstruction, type FakeProgram } from "./fake-machine.ts";
@@ -20,8 +21,8 @@ const DEVICES = [
   { kind: "virtio-rng", name: "rng0" },
 ] as const;
 
-function boardMachine(options: Partial<MachineOptions> & { program?: FakeProgram } = {}) {
-  const memory = createFakeRam(1024);
+function boardMachine(options: Partial<MachineOptions> & { program?: FakeProgram; pages?: number } = {}) {
+  const memory = createFakeRam(options.pages ?? 1024);
   const output: [string, number[]][] = [];
   const machine = new Machine({
     spec: machineSpec({ memoryBytes: 16 * MIB, clock: "virtual", devices: DEVICES }),
@@ -54,6 +55,68 @@ function initVirtualWire(bus: Machine["board"]["bus"]): void {
   bus.writeMmio(MEMORY_MAP.localApicStart + 0xf0, 4, 0x1ff);
   bus.writeMmio(MEMORY_MAP.localApicStart + 0x350, 4, 0x700);
 }
+
+/** The smallest file that passes for a kernel: its first instruction bytes are a pattern. */
+function tinyKernel(): Uint8Array {
+  const file = new Uint8Array(0x800 + 0x1000);
+  const view = new DataView(file.buffer);
+  view.setUint8(SETUP_HEADER.setup_sects, 3);
+  view.setUint32(SETUP_HEADER.syssize, 0x100, true);
+  view.setUint16(SETUP_HEADER.boot_flag, 0xaa55, true);
+  view.setUint16(SETUP_HEADER.jump, 0x6aeb, true);
+  view.setUint32(SETUP_HEADER.header, 0x5372_6448, true);
+  view.setUint16(SETUP_HEADER.version, 0x20f, true);
+  view.setUint8(SETUP_HEADER.loadflags, 1);
+  view.setUint32(SETUP_HEADER.initrd_addr_max, 0x7fff_ffff, true);
+  view.setUint32(SETUP_HEADER.kernel_alignment, 0x20_0000, true);
+  view.setUint8(SETUP_HEADER.relocatable_kernel, 1);
+  view.setUint16(SETUP_HEADER.xloadflags, 0x7f, true);
+  view.setUint32(SETUP_HEADER.cmdline_size, 2047, true);
+  view.setBigUint64(SETUP_HEADER.pref_address, 0x10_0000n, true);
+  view.setUint32(SETUP_HEADER.init_size, 0x10_0000, true);
+  file.fill(0x5a, 0x800);
+  return file;
+}
+
+describe("direct boot", () => {
+  const kernel = tinyKernel();
+  const boot = { kernel: { sha256: "00".repeat(32), sizeBytes: kernel.length }, commandLine: "quiet" };
+  const spec = machineSpec({ memoryBytes: 16 * MIB, clock: "virtual", devices: DEVICES, boot });
+
+  test("the chipset is set up, the kernel loaded, and a reset does both again", () => {
+    const { machine, bus } = boardMachine({
+      spec,
+      program: { code: [{ op: "nop" }], handlers: {} },
+      pages: 4096,
+      createBoard: (wiring) => createBoard(wiring, { kernel }),
+    });
+    machine.start();
+    for (const round of [1, 2]) {
+      const { rip, retired } = machine.vcpu.getState();
+      expect(machine.memory.read8(Number(rip)), `round ${round}`).toBe(0x5a);
+      expect(retired).toBe(round === 1 ? 0 : 5);
+      bus.writePort(PORT_MAP.pciConfigAddress, 4, 0x8000_0820);
+      const bar4 = (bus.readPort(PORT_MAP.pciConfigData, 4) & ~0xf) >>> 0;
+      expect(bar4).toBeGreaterThanOrEqual(MEMORY_MAP.pci32Start);
+      expect(bus.readMmio(MEMORY_MAP.mmconfigStart, 4)).toBe(0x29c0_8086);
+      expect(bus.readPort(PORT_MAP.powerManagement + PM_BLOCK.pm1Control, 2) & 1).toBe(1);
+      const rsdp = new Uint8Array(8);
+      machine.memory.read(0xe_0000, rsdp);
+      expect(new TextDecoder().decode(rsdp)).toBe("RSD PTR ");
+      if (round === 2) break;
+      machine.memory.write8(Number(rip), 0);
+      while (machine.vcpu.retired < 5) machine.runSlice(5);
+      machine.requestPower("reset");
+      machine.runSlice(5);
+    }
+  });
+
+  test("a kernel that does not fit is refused with what it needs", () => {
+    const { machine } = boardMachine({ spec, pages: 256, createBoard: (wiring) => createBoard(wiring, { kernel }) });
+    expect(() => machine.start()).toThrow(/at least \d+ MiB/);
+    expect(machine.state).toBe("created");
+  });
+});
 
 describe("board", () => {
   test("every device has a name and a schema of its own", () => {
