@@ -16,3 +16,5 @@ import "./sse-float.ts";
 import "./sse-compare.ts";
 import "./sse-convert.ts";
 import "./sse-control.ts";
+import "./mmx.ts";
+import "./mmx-convert.ts";
