@@ -1,6 +1,6 @@
 /**
  * Fetches Debian packages where there is no apt: reads the release and package index of a mirror directly
- * (https://wiki.debian.org/DebianRepository/Format) and verifies every file by SHA-256 against the index above it.
+ * (Debian wiki, "Repository format") and verifies every file by SHA-256 against the index above it.
  * The index itself is trusted if gpgv verifies its signature, or else if it came over TLS or from this machine; plain
  * http without gpgv is refused. Left out: proxies (Node's fetch has none), partial downloads, By-Hash.
  */
