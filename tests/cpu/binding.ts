@@ -12,7 +12,7 @@ import type { DecodeFunction } from "./decoder.ts";
 import type { FormFilter } from "./forms.ts";
 import type { Mutation } from "./mutate.ts";
 import type { CpuSubject } from "./subject.ts";
-import { interpreter } from "./tiers.ts";
+import { evaluator, interpreter } from "./tiers.ts";
 
 export interface CpuBinding {
   readonly features: ReadonlySet<string>;
@@ -64,7 +64,7 @@ export const BINDING: CpuBinding = {
     "MULTIBYTENOP",
   ]),
   without: [codesWithout(RECORDS)],
-  subjects: { interpreter: () => interpreter() },
+  subjects: { interpreter: () => interpreter(), evaluator: () => evaluator() },
   decode,
   mutations: [],
   buildMutated: null,

@@ -1,6 +1,7 @@
 // The tiers of the CPU as subjects of the rig.
 
 import { type CoreHost, createCore } from "../../packages/core/src/interp/core.ts";
+import { createEvaluatorCore } from "../../packages/core/src/interp/evaluator-cpu.ts";
 import { type HandlerSet, makeHandlers } from "../../packages/core/src/isa/handlers.ts";
 import type { InstructionRecord } from "../../packages/core/src/isa/record.ts";
 import type { CpuSubject } from "./subject.ts";
@@ -23,4 +24,9 @@ const NO_DEVICES: CoreHost = {
 export function interpreter(records?: readonly InstructionRecord[]): CpuSubject {
   const handlers: HandlerSet | undefined = records && makeHandlers(records);
   return tierSubject("interpreter", createCore(RAM_BYTES, NO_DEVICES, false, handlers));
+}
+
+/** The reference evaluator. */
+export function evaluator(): CpuSubject {
+  return tierSubject("evaluator", createEvaluatorCore(RAM_BYTES, NO_DEVICES, false));
 }

@@ -252,6 +252,22 @@ export interface Core {
   readonly decoder: BlockDecoder;
 }
 
+/** The host's side of the routines, by import name, as WebAssembly calls it. */
+export function hostImports(decoder: BlockDecoder, host: CoreHost): Record<string, (...args: never[]) => number | bigint | undefined | void> {
+  return {
+    decode_block: (at: number, mode: number) => decoder.decodeBlock(at, mode),
+    decode_crossing: (at: number, mode: number, second: number) => decoder.decodeCrossing(at, mode, second),
+    mmio_read: (gpa: number, bytes: number, at: number) => host.mmioRead(gpa, bytes, at),
+    mmio_write: (gpa: number, bytes: number, at: number) => host.mmioWrite(gpa, bytes, at),
+    port_read: (port: number, bytes: number) => host.portRead(port, bytes),
+    port_write: (port: number, bytes: number, value: number) => host.portWrite(port, bytes, value >>> 0),
+    read_msr: (index: number) => host.readMsr(index >>> 0),
+    write_msr: (index: number) => host.writeMsr(index >>> 0),
+    read_tsc: (retired: bigint) => host.readTsc(retired),
+    cpuid: () => host.cpuid(),
+  };
+}
+
 /** Makes a machine's memory and core. `shared` needs cross-origin isolation in browsers; `handlers`: of other records. */
 export function createCore(ramBytes: number, host: CoreHost, shared: boolean, handlers: HandlerSet = handlerSet()): Core {
   const map = L.memoryMap(ramBytes);
@@ -259,19 +275,7 @@ export function createCore(ramBytes: number, host: CoreHost, shared: boolean, ha
   const view = new DataView(memory.buffer);
   const decoder = new BlockDecoder(handlers, memory.buffer, map);
   const instance = new WebAssembly.Instance(coreModule(shared, handlers), {
-    env: {
-      memory,
-      decode_block: (at: number, mode: number) => decoder.decodeBlock(at, mode),
-      decode_crossing: (at: number, mode: number, second: number) => decoder.decodeCrossing(at, mode, second),
-      mmio_read: (gpa: number, bytes: number, at: number) => host.mmioRead(gpa, bytes, at),
-      mmio_write: (gpa: number, bytes: number, at: number) => host.mmioWrite(gpa, bytes, at),
-      port_read: (port: number, bytes: number) => host.portRead(port, bytes),
-      port_write: (port: number, bytes: number, value: number) => host.portWrite(port, bytes, value >>> 0),
-      read_msr: (index: number) => host.readMsr(index >>> 0),
-      write_msr: (index: number) => host.writeMsr(index >>> 0),
-      read_tsc: (retired: bigint) => host.readTsc(retired),
-      cpuid: () => host.cpuid(),
-    },
+    env: { memory, ...hostImports(decoder, host) },
   });
   const exports = instance.exports as unknown as CoreExports;
   decoder.onProtect((page) => exports.protect_page(page));

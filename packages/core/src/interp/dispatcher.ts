@@ -40,7 +40,7 @@ export const fetchAddress: Routine = routine("fetch_address", ["i64"], "i32", (b
  * What to do between two blocks when ATTENTION is set: 0 = go on, 1 = go on with a single instruction, else leave with
  * EXIT_* + 1.
  */
-const attend: Routine = routine("attend", [], "i32", (b) => {
+export const attend: Routine = routine("attend", [], "i32", (b) => {
   const shadow = b.get(L.SHADOW);
   b.put(L.SHADOW, 0);
   b.put(L.ATTENTION, b.get(L.ATTENTION).and(~L.ATTENTION_CODE));
@@ -199,7 +199,8 @@ export function makeRun(handlers: HandlerSet): Routine {
           undefined,
           true,
         );
-        // Near the budget's end: one instruction.
+        // The budget ends inside this block: come back for more, or, if that was all of it, one instruction at a time.
+        b.if(b.get(L.REMAINING).ne(budget), () => b.return(L.EXIT_BUDGET));
         single.set(i32(L.MODE_SINGLE));
         find(b.get(L.MODE).or(L.MODE_SINGLE));
         b.put(L.REMAINING, b.get(L.REMAINING).sub(1));
@@ -264,13 +265,13 @@ export function makeRun(handlers: HandlerSet): Routine {
 }
 
 /** A delivery counts one instruction; none of the block had been taken off. */
-const fetchFault: Routine = routine("fetch_fault", [], undefined, (b) => {
+export const fetchFault: Routine = routine("fetch_fault", [], undefined, (b) => {
   b.put(L.REMAINING, b.get(L.REMAINING).sub(1));
   b.put(L.STEP_ARMED, 0);
 });
 
 /** RIP back to the instruction that faulted; the rest of the block is given back to the budget. */
-const instructionFault: Routine = routine("instruction_fault", ["i32"], undefined, (b, at) => {
+export const instructionFault: Routine = routine("instruction_fault", ["i32"], undefined, (b, at) => {
   const rip = b.keep(b.get(L.BLOCK_RIP).add(b.load("i64.load16_u", "host", at, L.UOP_START)));
   b.put(L.RIP, select(b.get(L.MODE).and(L.MODE_64), rip, rip.and(0xffffffffn)));
   b.put(L.REMAINING, b.get(L.REMAINING).add(b.load("i32.load8_u", "host", at, L.UOP_LEFT)));

@@ -6,7 +6,7 @@
  */
 import { OPS } from "./ops.ts";
 import type { Routine } from "./routine.ts";
-import { IrError, type Label, type Local, type Node, type Space, type Statement } from "./types.ts";
+import { IrError, type Label, type Local, type Node, type Space, type Statement, type ValueType } from "./types.ts";
 
 export type Value = number | bigint;
 type Env = Value[];
@@ -19,7 +19,7 @@ export interface EvaluatorHost {
   readonly memory: DataView;
   readonly cpuBase: number;
   /** Host routines by name. */
-  readonly imports: Readonly<Record<string, (...args: never[]) => Value | undefined>>;
+  readonly imports: Readonly<Record<string, (...args: never[]) => Value | undefined | void>>;
   readonly table: readonly Routine[];
 }
 
@@ -41,7 +41,9 @@ export class Evaluator {
     if (!r.body) {
       const imported = this.#host.imports[r.name] as ((...args: Value[]) => Value | undefined) | undefined;
       if (!imported) throw new IrError(`no import ${r.name}`);
-      const f = (args: Value[]): Value => imported(...args) ?? 0;
+      // Hosts see what WebAssembly would give them: signed integers, floats as numbers.
+      const { params, result } = r;
+      const f = (args: Value[]): Value => fromHost(imported(...args.map((a, i) => toHost(a, params[i]))), result);
       this.#compiled.set(r, f);
       return f;
     }
@@ -223,6 +225,19 @@ export class Evaluator {
     }
     return args.length === 1 ? (env) => f(a(env)) : (env) => f(a(env), b(env));
   }
+}
+
+const bits = new DataView(new ArrayBuffer(8));
+
+function toHost(value: Value, type: ValueType | undefined): Value {
+  if (type === "i64") return BigInt.asIntN(64, value as bigint);
+  if (type !== "f64") return (value as number) | 0;
+  bits.setBigUint64(0, value as bigint);
+  return bits.getFloat64(0);
+}
+
+function fromHost(value: Value | undefined, type: ValueType | undefined): Value {
+  return type === "i64" ? BigInt.asUintN(64, value as bigint) : ((value ?? 0) as number) | 0;
 }
 
 class Scope {
