@@ -181,7 +181,7 @@ export const TLB_LARGE = 0x88000;
 /** A page of all ones: what code outside RAM reads as. */
 export const ONES_PAGE = 0x90000;
 
-/** Block look-up: 64 Ki entries of {tag: host address | mode << 32, block address}. */
+/** Block look-up, direct-mapped: 64 Ki entries of {tag: host address | mode << 32, block address}. */
 export const BLOCK_HASH = 0x100000;
 export const BLOCK_HASH_BITS = 16;
 export const ARENA = 0x200000;
@@ -198,6 +198,9 @@ export const BLOCK_SLOT = 8;
 export const BLOCK_SECOND = 12;
 /** The block that a page-list entry stands for: itself, or the crossing block that reaches into this page. */
 export const BLOCK_ALIAS = 16;
+/** What the block was decoded from: host address of its first byte, and mode. */
+export const BLOCK_HOST = 20;
+export const BLOCK_MODE = 24;
 
 export const UOP_BYTES = 32;
 export const UOP_HANDLER = 0;

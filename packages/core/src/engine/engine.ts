@@ -22,7 +22,10 @@ export interface VcpuBus {
 }
 
 export type VcpuExit =
-  /** The budget is spent: exactly that many instructions have retired since `run`. */
+  /**
+   * The budget is spent, or all of it but less than what comes next in one piece: at least one instruction has retired
+   * since `run`, at most the budget. Running again with what is left gets to the exact instruction.
+   */
   | { readonly reason: "budget" }
   /** HLT retired; the vCPU waits for an interrupt. */
   | { readonly reason: "halt" }

@@ -200,6 +200,8 @@ export class BlockDecoder {
     v.setInt32(block + L.BLOCK_COUNT, count, true);
     v.setInt32(block + L.BLOCK_SLOT, slot, true);
     v.setInt32(block + L.BLOCK_SECOND, second, true);
+    v.setInt32(block + L.BLOCK_HOST, host, true);
+    v.setInt32(block + L.BLOCK_MODE, mode, true);
     v.setInt32(slot, host, true);
     v.setInt32(slot + 4, mode, true);
     v.setInt32(slot + 8, block, true);

@@ -109,8 +109,27 @@ const codeBreakpoint: Routine = routine("code_breakpoint", [], "i32", (b) => {
   b.return(1);
 });
 
-/** Finds or decodes the block at a host address. 0 = a fault is pending. */
+/** Finds a block that lost its look-up entry to another, or decodes it. 0 = a fault is pending. */
 const findBlock: Routine = routine("find_block", ["i32", "i32", "i64"], "i32", (b, host, mode, linear) => {
+  const page = b.keep(host.sub(b.get(L.RAM_HOST)).shrU(12));
+  b.if(page.ltU(b.get(L.RAM_BYTES).shrU(12)), () => {
+    const entry = b.variable(b.load("i32.load", "host", page.shl(2).add(b.get(L.PAGE_LISTS))));
+    b.while(
+      () => entry.get().nez(),
+      () => {
+        const at = b.keep(entry.get());
+        const same = b.load("i32.load", "host", at, L.BLOCK_HOST).eq(host).and(b.load("i32.load", "host", at, L.BLOCK_MODE).eq(mode));
+        b.if(same.and(b.load("i32.load", "host", at, L.BLOCK_ALIAS).eq(at)), () => {
+          const slot = b.keep(hashSlot(host, mode));
+          b.store("i32.store", "host", slot, host);
+          b.store("i32.store", "host", slot, mode, 4);
+          b.store("i32.store", "host", slot, at, 8);
+          b.return(at);
+        });
+        entry.set(b.load("i32.load", "host", at, L.BLOCK_NEXT));
+      },
+    );
+  });
   const made = b.call(decodeBlock, host, mode);
   b.if(made.nez(), () => b.return(made));
   const second = b.call(fetchAddress, linear.and(-4096).add(4096));
