@@ -1,11 +1,11 @@
 import { describe, expect, test } from "vitest";
-import { SETUP_HEADER } from "../firmware/bzimage.ts";
 import { createBoard, SERIAL_CHANNEL } from "./board.ts";
 import { ISA_IRQ, MEMORY_MAP, PM_BLOCK, PORT_MAP } from "./board-map.ts";
 import { createFakeEngine, createFakeRam, type FakeInstruction, type FakeProgram } from "./fake-machine.ts";
 import { Machine, type MachineOptions } from "./machine.ts";
 import { restoreMachine, saveMachine } from "./machine-state.ts";
 import { machineSpec } from "./spec.ts";
+import { testKernel } from "./test-kernel.ts";
 
 const MIB = 2 ** 20;
 const IDLE: FakeProgram = { code: [{ op: "sti" }, { op: "hlt" }, { op: "jmp", to: 1 }], handlers: {} };
@@ -56,30 +56,8 @@ function initVirtualWire(bus: Machine["board"]["bus"]): void {
   bus.writeMmio(MEMORY_MAP.localApicStart + 0x350, 4, 0x700);
 }
 
-/** The smallest file that passes for a kernel: its first instruction bytes are a pattern. */
-function tinyKernel(): Uint8Array {
-  const file = new Uint8Array(0x800 + 0x1000);
-  const view = new DataView(file.buffer);
-  view.setUint8(SETUP_HEADER.setup_sects, 3);
-  view.setUint32(SETUP_HEADER.syssize, 0x100, true);
-  view.setUint16(SETUP_HEADER.boot_flag, 0xaa55, true);
-  view.setUint16(SETUP_HEADER.jump, 0x6aeb, true);
-  view.setUint32(SETUP_HEADER.header, 0x5372_6448, true);
-  view.setUint16(SETUP_HEADER.version, 0x20f, true);
-  view.setUint8(SETUP_HEADER.loadflags, 1);
-  view.setUint32(SETUP_HEADER.initrd_addr_max, 0x7fff_ffff, true);
-  view.setUint32(SETUP_HEADER.kernel_alignment, 0x20_0000, true);
-  view.setUint8(SETUP_HEADER.relocatable_kernel, 1);
-  view.setUint16(SETUP_HEADER.xloadflags, 0x7f, true);
-  view.setUint32(SETUP_HEADER.cmdline_size, 2047, true);
-  view.setBigUint64(SETUP_HEADER.pref_address, 0x10_0000n, true);
-  view.setUint32(SETUP_HEADER.init_size, 0x10_0000, true);
-  file.fill(0x5a, 0x800);
-  return file;
-}
-
 describe("direct boot", () => {
-  const kernel = tinyKernel();
+  const kernel = testKernel(new Uint8Array(64).fill(0x5a));
   const boot = { kernel: { sha256: "00".repeat(32), sizeBytes: kernel.length }, commandLine: "quiet" };
   const spec = machineSpec({ memoryBytes: 16 * MIB, clock: "virtual", devices: DEVICES, boot });
 
