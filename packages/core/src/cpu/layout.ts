@@ -181,10 +181,10 @@ export const TLB_LARGE = 0x88000;
 /** A page of all ones: what code outside RAM reads as. */
 export const ONES_PAGE = 0x90000;
 
-/** Block look-up, direct-mapped: 64 Ki entries of {tag: host address | mode << 32, block address}. */
+/** Block look-up, direct-mapped: 256 Ki entries of {tag: host address | mode << 32, block address}. */
 export const BLOCK_HASH = 0x100000;
-export const BLOCK_HASH_BITS = 16;
-export const ARENA = 0x200000;
+export const BLOCK_HASH_BITS = 18;
+export const ARENA: number = BLOCK_HASH + (16 << BLOCK_HASH_BITS);
 export const ARENA_BYTES = 0x1800000;
 export const PAGE_TABLES: number = ARENA + ARENA_BYTES;
 
