@@ -199,10 +199,10 @@ define({
 define({
   ...named("pinsrw"),
   feature: "sse2",
-  forms: ["66 0F C4 /r | Vx,Rd,Ib", "66 0F C4 /r | Vx,Mw,Ib"],
+  forms: ["66 0F C4 /r | Vx,Ry,Ib", "66 0F C4 /r | Vx,Mw,Ib"],
   semantics: (s) => {
     const { b } = s;
-    const word = op("i16x8.splat", s.read(1));
+    const word = op("i16x8.splat", s.read(1).lo32());
     const place = b.keep(
       op("i16x8.eq", op("i16x8.splat", s.immediate(8).and(7)), v128(0x00070006_00050004_00030002_00010000n)),
     );
