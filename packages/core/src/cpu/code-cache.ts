@@ -43,8 +43,10 @@ export const codeWritten: Routine = routine("code_written", ["i32", "i32"], unde
     () => {
       const at = b.keep(block.get());
       const slot = b.load("i32.load", "host", at, L.BLOCK_SLOT);
-      // The slot may hold another block by now.
-      b.if(b.load("i32.load", "host", slot, 8).eq(b.load("i32.load", "host", at, L.BLOCK_ALIAS)), () => b.store("i64.store", "host", slot, i64(-1)));
+      const stale = b.load("i32.load", "host", at, L.BLOCK_ALIAS);
+      // The slot may hold another block by now; the other page of a crossing block still lists it.
+      b.if(b.load("i32.load", "host", slot, 8).eq(stale), () => b.store("i64.store", "host", slot, i64(-1)));
+      b.store("i32.store", "host", stale, i32(-1), L.BLOCK_HOST);
       block.set(b.load("i32.load", "host", at, L.BLOCK_NEXT));
     },
   );

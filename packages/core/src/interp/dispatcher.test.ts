@@ -1,0 +1,209 @@
+import { describe, expect, it } from "vitest";
+import { bareMachine, CODE, HANDLERS, STACK } from "./bare-machine.ts";
+
+const RAX = 0;
+const RCX = 1;
+const HLT = 0xf4;
+
+/** inc rax; dec rcx; jnz back; hlt */
+const LOOP = [0x48, 0xff, 0xc0, 0x48, 0xff, 0xc9, 0x75, 0xf8, HLT];
+
+describe("counting", () => {
+  it("retires exactly the budget, however it is cut", () => {
+    for (const slice of [1, 2, 3, 7, 64, 1000]) {
+      const m = bareMachine();
+      m.load(LOOP);
+      m.change((s) => {
+        s.gpr[RCX] = 1000n;
+      });
+      const target = 1501;
+      while (m.vcpu.retired < target) {
+        const before = m.vcpu.retired;
+        const exit = m.vcpu.run(Math.min(slice, target - before));
+        expect(exit.reason).toBe("budget");
+        expect(m.vcpu.retired).toBeGreaterThan(before);
+      }
+      expect(m.vcpu.retired).toBe(target);
+      expect(m.state().gpr[RAX]).toBe(501n);
+      expect(m.state().rip).toBe(BigInt(CODE + 3));
+    }
+  });
+
+  it("counts HLT, and a halted vCPU stays halted", () => {
+    const m = bareMachine();
+    m.load([0x90, HLT]);
+    expect(m.vcpu.run(100).reason).toBe("halt");
+    expect(m.vcpu.retired).toBe(2);
+    expect(m.vcpu.run(100).reason).toBe("halt");
+    expect(m.vcpu.retired).toBe(2);
+  });
+
+  it("is exact inside a device access", () => {
+    const m = bareMachine();
+    m.load([0x90, 0x90, 0xe6, 0x80, 0x90, 0xe6, 0x81, HLT]);
+    m.vcpu.run(100);
+    expect(m.writes.map((w) => [w.port, w.retired])).toEqual([
+      [0x80, 3],
+      [0x81, 5],
+    ]);
+  });
+
+  it("is exact inside an MMIO access in the middle of a block", () => {
+    const seen: number[] = [];
+    const m = bareMachine({ writeMmio: () => void seen.push(m.vcpu.retired) });
+    // nop; mov [0xfed00000], eax (moffs through rbx); nop; nop; hlt
+    m.load([0x90, 0x89, 0x03, 0x90, 0x90, HLT]);
+    m.change((s) => {
+      s.gpr[3] = 0xfed00000n;
+    });
+    m.vcpu.run(100);
+    expect(seen).toEqual([2]);
+    expect(m.vcpu.retired).toBe(5);
+  });
+
+  it("counts an exception's delivery as one, so that no fault loop runs for ever", () => {
+    const m = bareMachine();
+    m.load([0x0f, 0x0b]);
+    // The #UD handler is itself #UD.
+    m.memory.write(HANDLERS + 6 * 16, Uint8Array.of(0x0f, 0x0b));
+    m.change((s) => {
+      s.gpr[4] = 0xf00000n;
+    });
+    expect(m.vcpu.run(50).reason).toBe("budget");
+    expect(m.vcpu.retired).toBe(50);
+  });
+});
+
+describe("code that changes", () => {
+  it("sees a store into the next instruction of its own block", () => {
+    const m = bareMachine();
+    // mov byte [rip+1], 5 ; the immediate of: mov eax, 1 -> mov eax, 5 ; hlt
+    m.load([0xc6, 0x05, 0x01, 0x00, 0x00, 0x00, 0x05, 0xb8, 0x01, 0x00, 0x00, 0x00, HLT]);
+    m.vcpu.run(100);
+    expect(m.state().gpr[RAX]).toBe(5n);
+  });
+
+  it("sees code that ran before and was changed, by a store and by DMA", () => {
+    const m = bareMachine();
+    m.load([0xb8, 1, 0, 0, 0, HLT]);
+    m.vcpu.run(100);
+    m.memory.write8(CODE + 1, 7);
+    m.load([0xb8, 7, 0, 0, 0, HLT]);
+    m.change((s) => {
+      s.halted = false;
+    });
+    m.vcpu.run(100);
+    expect(m.state().gpr[RAX]).toBe(7n);
+  });
+
+  it("sees a change in the second page of an instruction that crosses", () => {
+    const m = bareMachine();
+    const at = CODE + 0x1000 - 2;
+    const again = (): bigint => {
+      m.change((s) => {
+        s.rip = BigInt(at);
+        s.halted = false;
+      });
+      m.vcpu.run(100);
+      return m.state().gpr[RAX] ?? 0n;
+    };
+    m.load([0xb8, 0x11, 0x22, 0x33, 0x44, HLT], at);
+    expect(again()).toBe(0x44332211n);
+    m.memory.write8(CODE + 0x1000 + 2, 0x55);
+    expect(again()).toBe(0x55332211n);
+  });
+
+  it("stores data beside code on one page without dropping the code", () => {
+    const m = bareMachine();
+    // loop: inc qword [rip+0x800]; dec rcx; jnz loop; hlt
+    m.load([0x48, 0xff, 0x05, 0x00, 0x08, 0x00, 0x00, 0x48, 0xff, 0xc9, 0x75, 0xf4, HLT]);
+    m.change((s) => {
+      s.gpr[RCX] = 5000n;
+    });
+    expect(m.vcpu.run(100000).reason).toBe("halt");
+    expect(m.memory.read64(CODE + 7 + 0x800)).toBe(5000n);
+    expect(m.engine.stats().blocksDecoded).toBeLessThan(20);
+  });
+});
+
+describe("events", () => {
+  it("takes an interrupt only after the instruction behind STI", () => {
+    const m = bareMachine();
+    m.load([0xfb, 0x48, 0xff, 0xc0, 0x48, 0xff, 0xc0, HLT]);
+    m.vcpu.requestInterrupt(true);
+    expect(m.vcpu.run(100).reason).toBe("interrupt-window");
+    expect(m.state().gpr[RAX]).toBe(1n);
+    m.vcpu.requestInterrupt(false);
+    m.vcpu.interrupt(0x40);
+    expect(m.state().rip).toBe(BigInt(HANDLERS + 0x400));
+    // RIP, CS, RFLAGS, RSP, SS on the stack
+    expect(m.memory.read64(STACK - 40)).toBe(BigInt(CODE + 4));
+    expect(m.state().rflags & 0x200n).toBe(0n);
+  });
+
+  it("holds an interrupt while IF is clear", () => {
+    const m = bareMachine();
+    m.load([0x90, 0x90, HLT]);
+    m.vcpu.requestInterrupt(true);
+    expect(m.vcpu.run(100).reason).toBe("halt");
+  });
+
+  it("traps after each instruction with TF set", () => {
+    const m = bareMachine();
+    // #DB handler: inc rax; iretq
+    m.memory.write(HANDLERS + 16, Uint8Array.of(0x48, 0xff, 0xc0, 0x48, 0xcf));
+    m.load([0x90, 0x90, 0x90, HLT]);
+    m.change((s) => {
+      s.rflags |= 0x100n;
+    });
+    m.vcpu.run(13);
+    expect(m.state().gpr[RAX]).toBe(3n);
+    expect(m.state().dr[4]! & 0x4000n).toBe(0x4000n);
+  });
+
+  it("stops before an instruction breakpoint, once with RF", () => {
+    const m = bareMachine();
+    m.load([0x90, 0x90, 0x90, HLT]);
+    m.change((s) => {
+      s.dr[0] = BigInt(CODE + 2);
+      s.dr[5] = 0x401n;
+    });
+    m.vcpu.run(100);
+    expect(m.state().rip).toBe(BigInt(HANDLERS + 16 + 1));
+    expect(m.memory.read64(STACK - 40)).toBe(BigInt(CODE + 2));
+    expect(m.state().dr[4]! & 1n).toBe(1n);
+  });
+
+  it("delivers an NMI, and not a second one before IRET", () => {
+    const m = bareMachine();
+    m.load([0x90, HLT]);
+    m.vcpu.nmi();
+    expect(m.vcpu.run(100).reason).toBe("halt");
+    expect(m.state().rip).toBe(BigInt(HANDLERS + 2 * 16 + 1));
+    m.vcpu.nmi();
+    m.vcpu.run(100);
+    expect(m.state().nmiPending).toBe(true);
+  });
+
+  it("shuts down on a triple fault, with the last branch targets", () => {
+    const m = bareMachine();
+    m.load([0xeb, 0x02, 0x90, 0x90, 0x0f, 0x0b]);
+    m.change((s) => {
+      s.idtr = { base: 0n, limit: 0 };
+    });
+    expect(m.vcpu.run(100).reason).toBe("shutdown");
+    expect(m.vcpu.recentBranches?.().at(-1)).toBe(BigInt(CODE + 4));
+  });
+
+  it("does not read MMIO twice, nor outside RAM", () => {
+    const reads: number[] = [];
+    const m = bareMachine({ readMmio: (gpa) => (reads.push(gpa), 0x1234) });
+    m.load([0x8b, 0x03, HLT]);
+    m.change((s) => {
+      s.gpr[3] = 16n << 20n;
+    });
+    m.vcpu.run(100);
+    expect(reads).toEqual([16 << 20]);
+    expect(m.state().gpr[RAX]).toBe(0x1234n);
+  });
+});
