@@ -76,6 +76,8 @@ export interface CrashReport {
   readonly reason: string;
   readonly retired: number;
   readonly vcpu: VcpuState;
+  /** The last branch targets, oldest first, where the engine knows them. */
+  readonly recentBranches?: readonly bigint[];
 }
 
 export class MachineError extends Error {
@@ -107,9 +109,9 @@ export class Machine {
   readonly vcpu: Vcpu;
   readonly random: MachineRandom;
   readonly #runner: VcpuRunner;
-  readonly #log: EventLog;
+  #log: EventLog;
   readonly #options: MachineOptions;
-  readonly #pacer: WallPacer | undefined;
+  #pacer: WallPacer | undefined;
   readonly #sliceNs: number;
   readonly #inputs = new Map<string, (bytes: Uint8Array) => void>();
   #waiting: MachineEvent[] = [];
@@ -128,7 +130,6 @@ export class Machine {
     this.spec = spec;
     this.memory = memory;
     this.engine = engine;
-    this.#log = options.log ?? new LiveLog();
     this.#sliceNs = options.sliceNs ?? DEFAULT_SLICE_NS;
     this.random = new MachineRandom(seedBytes(spec));
     this.clock = new GuestClock({
@@ -159,11 +160,8 @@ export class Machine {
       nmi: () => this.vcpu.nmi(),
     });
     this.board = board;
-    if (spec.clock === "wall" && this.#log.mode !== "replay") {
-      if (!options.wallNs)
-        throw new MachineError("wall-clock", "A machine in wall mode needs the host's clock (wallNs).");
-      this.#pacer = new WallPacer(options.wallNs, this.clock.psPerInstruction);
-    }
+    this.#log = options.log ?? new LiveLog();
+    this.attachLog(this.#log);
   }
 
   get state(): MachineState {
@@ -188,6 +186,22 @@ export class Machine {
   /** Events that have entered since power-on. */
   get eventCount(): number {
     return this.#eventCount;
+  }
+
+  /**
+   * Another event log from here on: a recording or a replay that starts at power-on ("created") or from the present state
+   * ("paused"), whose hash its header names. Events that wait and have not entered stay.
+   */
+  attachLog(log: EventLog): void {
+    this.#require(["created", "paused"], "change its event log");
+    const { spec, wallNs } = this.#options;
+    this.#log = log;
+    this.#pacer = undefined;
+    if (spec.clock !== "wall" || log.mode === "replay") return;
+    if (!wallNs) {
+      throw new MachineError("wall-clock", "A machine in wall mode needs the host's clock (wallNs).");
+    }
+    this.#pacer = new WallPacer(wallNs, this.clock.psPerInstruction);
   }
 
   /** Power on. */
@@ -447,7 +461,11 @@ export class Machine {
   /** The run ends by itself; a recording of it ends here too. */
   #stop(state: "off" | "crashed", crash?: Pick<CrashReport, "code" | "reason">): void {
     this.#state = state;
-    if (crash) this.#crash = { ...crash, retired: this.vcpu.retired, vcpu: this.vcpu.getState() };
+    if (crash) {
+      const recentBranches = this.vcpu.recentBranches?.();
+      const { retired } = this.vcpu;
+      this.#crash = { ...crash, retired, vcpu: this.vcpu.getState(), ...(recentBranches ? { recentBranches } : {}) };
+    }
     if (this.#log.mode !== "replay" || crash?.code === "replay") return;
     const event = this.#log.take(this.position);
     if (event?.kind !== "end") throw this.#diverged(`the machine is ${state}, but the recorded one ran on`);

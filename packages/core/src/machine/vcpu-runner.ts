@@ -64,6 +64,8 @@ export class VcpuRunner {
       const exit = vcpu.run(left);
       switch (exit.reason) {
         case "budget":
+          // Perhaps not all of it: then the rest follows.
+          break;
         case "kick":
           return RAN;
         case "interrupt-window":
