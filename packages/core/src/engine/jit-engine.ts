@@ -18,6 +18,8 @@ export interface JitEngineOptions {
   readonly tscFrequencyHz: number;
   /** False where SharedArrayBuffer is not to be had. */
   readonly sharedMemory?: boolean;
+  /** What runs the guest: the interpreter's core module, or a stand-in of the same interface (interp/evaluator-cpu.ts). */
+  readonly createCore?: typeof createCore;
 }
 
 const EXITS: Readonly<Record<number, VcpuExit>> = {
@@ -108,7 +110,7 @@ export class JitEngine implements Engine {
   constructor(options: JitEngineOptions) {
     const features: ReadonlySet<string> = new Set(RECORDS.map((record) => record.feature));
     const bytes8 = new DataView(new ArrayBuffer(8));
-    const core = createCore(
+    const core = (options.createCore ?? createCore)(
       options.memoryBytes,
       {
         mmioRead: (gpa, bytes, at) => {

@@ -1,0 +1,24 @@
+/** A whole machine in virtual time as an execution: its devices run, too, and see the same instruction counts. */
+import type { Machine } from "../machine/machine.ts";
+import type { Execution } from "./execution.ts";
+
+/** `machine` is created, not started; its spec's clock is "virtual". */
+export function machineExecution(name: string, machine: Machine, ram: Uint8Array): Execution {
+  machine.start();
+  return {
+    name,
+    ram,
+    get retired(): number {
+      return machine.vcpu.retired;
+    },
+    state: () => machine.vcpu.getState(),
+    advance(retired) {
+      while (machine.vcpu.retired < retired) {
+        const result = machine.runSlice(retired);
+        if (result.kind !== "ran") return false;
+      }
+      machine.settle();
+      return true;
+    },
+  };
+}
