@@ -1,1 +1,46 @@
-export {};
+/** What other packages may use of the machine. */
+
+export { Uart16550 } from "./devices/uart-16550.ts";
+export { CONSOLE_WINDOW_BYTES } from "./devices/virtio/console.ts";
+export {
+  decodePortReport,
+  encodePortCommand,
+  type PortCommand,
+  type PortReport,
+} from "./devices/virtio/console-control.ts";
+export type { SegmentRegister, VcpuState } from "./cpu/state.ts";
+export type { Engine, Vcpu, VcpuBus, VcpuExit } from "./engine/engine.ts";
+export { JitEngine, type JitEngineOptions } from "./engine/jit-engine.ts";
+export { type LinuxBootOptions, type LinuxBootPlan, planLinuxBoot } from "./firmware/linux-boot.ts";
+export { LinuxBootError, type LinuxBootErrorCode } from "./firmware/linux-boot-error.ts";
+export { type BootFiles, createBoard, SERIAL_CHANNEL } from "./machine/board.ts";
+export type { Board, BoardWiring } from "./machine/board-interface.ts";
+export { type ByteSink, EventRecorder } from "./machine/event-recorder.ts";
+export { type ByteSource, EventReplay } from "./machine/event-replay.ts";
+export { type EventLog, type MachineEvent, type PowerRequest, ReplayError, type ReplayErrorCode } from "./machine/events.ts";
+export {
+  type CrashReport,
+  Machine,
+  MachineError,
+  type MachineOptions,
+  type MachineState,
+  type SliceResult,
+} from "./machine/machine.ts";
+export { readSpec, restoreMachine, saveMachine } from "./machine/machine-state.ts";
+export { checkRecording, recordedSpec, recordingHeader } from "./machine/recording.ts";
+export {
+  checkSpec,
+  type ConsolePortSpec,
+  type DeviceSpec,
+  type FileReference,
+  type LinuxBoot,
+  type MachineSpec,
+  MEMORY_LIMITS,
+  machineSpec,
+  SpecError,
+  type SpecErrorCode,
+} from "./machine/spec.ts";
+export { ramSegments } from "./memory/ram.ts";
+export { StateError, type StateErrorCode } from "./state/errors.ts";
+export { StateFile, type StateSink, type StateSource } from "./state/file.ts";
+export { toHex } from "./state/sha256.ts";

@@ -55,6 +55,8 @@ export interface Vcpu {
   setState(state: VcpuState): void;
   /** Architectural reset state (SDM vol. 3, table 9-1), or the state a direct boot starts from when given. */
   reset(): void;
+  /** The last branch targets, oldest first, where the engine keeps them: for crash reports. */
+  recentBranches?(): readonly bigint[];
 }
 
 export interface Engine {
