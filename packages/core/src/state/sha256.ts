@@ -4,6 +4,7 @@
  */
 
 const BLOCK_BYTES = 64;
+const PAGE_BYTES = 4096;
 export const SHA256_BYTES = 32;
 
 /** FIPS 180-4, 4.2.2: the first 32 bits of the fractional parts of the cube roots of the first 64 primes. */
@@ -46,10 +47,15 @@ export class Sha256 {
       this.#block.set(bytes.subarray(0, at), this.#filled);
       this.#filled += at;
       if (this.#filled < BLOCK_BYTES) return this;
-      this.#compress(this.#block, 0);
+      compress(this.#hash, this.#schedule, this.#block, 0, BLOCK_BYTES);
       this.#filled = 0;
     }
-    for (; at + BLOCK_BYTES <= bytes.length; at += BLOCK_BYTES) this.#compress(bytes, at);
+    const whole = at + (bytes.length - at - ((bytes.length - at) % BLOCK_BYTES));
+    // In calls of a page: engines optimise between calls rather than within one.
+    for (; at < whole; at += PAGE_BYTES) {
+      compress(this.#hash, this.#schedule, bytes, at, Math.min(at + PAGE_BYTES, whole));
+    }
+    at = whole;
     this.#block.set(bytes.subarray(at), 0);
     this.#filled = bytes.length - at;
     return this;
@@ -61,56 +67,81 @@ export class Sha256 {
     this.#block[this.#filled++] = 0x80;
     this.#block.fill(0, this.#filled);
     if (this.#filled > BLOCK_BYTES - 8) {
-      this.#compress(this.#block, 0);
+      compress(this.#hash, this.#schedule, this.#block, 0, BLOCK_BYTES);
       this.#block.fill(0);
     }
     const tail = new DataView(this.#block.buffer);
     tail.setUint32(BLOCK_BYTES - 8, Math.floor(bits / 2 ** 32));
     tail.setUint32(BLOCK_BYTES - 4, bits >>> 0);
-    this.#compress(this.#block, 0);
+    compress(this.#hash, this.#schedule, this.#block, 0, BLOCK_BYTES);
     const out = new Uint8Array(SHA256_BYTES);
     const view = new DataView(out.buffer);
     for (let i = 0; i < 8; i++) view.setInt32(i * 4, this.#hash[i]!);
     return out;
   }
+}
 
-  #compress(bytes: Uint8Array, at: number): void {
-    const w = this.#schedule;
+/** Whole blocks [at, end) into `h`. */
+function compress(h: Int32Array, w: Int32Array, bytes: Uint8Array, at: number, end: number): void {
+  const k = K;
+  let h0 = h[0]! | 0;
+  let h1 = h[1]! | 0;
+  let h2 = h[2]! | 0;
+  let h3 = h[3]! | 0;
+  let h4 = h[4]! | 0;
+  let h5 = h[5]! | 0;
+  let h6 = h[6]! | 0;
+  let h7 = h[7]! | 0;
+  while (at < end) {
     for (let i = 0; i < 16; i++, at += 4) {
       w[i] = (bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!;
     }
     for (let i = 16; i < 64; i++) {
-      const x = w[i - 15]!;
-      const y = w[i - 2]!;
+      const x = w[i - 15]! | 0;
+      const y = w[i - 2]! | 0;
       const s0 = ((x >>> 7) | (x << 25)) ^ ((x >>> 18) | (x << 14)) ^ (x >>> 3);
       const s1 = ((y >>> 17) | (y << 15)) ^ ((y >>> 19) | (y << 13)) ^ (y >>> 10);
       w[i] = (w[i - 16]! + s0 + w[i - 7]! + s1) | 0;
     }
-    const h = this.#hash;
-    let [h0, h1, h2, h3, h4, h5, h6, h7] = [h[0]!, h[1]!, h[2]!, h[3]!, h[4]!, h[5]!, h[6]!, h[7]!];
+    let a = h0;
+    let b = h1;
+    let c = h2;
+    let d = h3;
+    let e = h4;
+    let f = h5;
+    let g = h6;
+    let last = h7;
     for (let i = 0; i < 64; i++) {
-      const s1 = ((h4 >>> 6) | (h4 << 26)) ^ ((h4 >>> 11) | (h4 << 21)) ^ ((h4 >>> 25) | (h4 << 7));
-      const t1 = (h7 + s1 + ((h4 & h5) ^ (~h4 & h6)) + K[i]! + w[i]!) | 0;
-      const s0 = ((h0 >>> 2) | (h0 << 30)) ^ ((h0 >>> 13) | (h0 << 19)) ^ ((h0 >>> 22) | (h0 << 10));
-      const t2 = (s0 + ((h0 & h1) ^ (h0 & h2) ^ (h1 & h2))) | 0;
-      h7 = h6;
-      h6 = h5;
-      h5 = h4;
-      h4 = (h3 + t1) | 0;
-      h3 = h2;
-      h2 = h1;
-      h1 = h0;
-      h0 = (t1 + t2) | 0;
+      const s1 = ((e >>> 6) | (e << 26)) ^ ((e >>> 11) | (e << 21)) ^ ((e >>> 25) | (e << 7));
+      const t1 = (last + s1 + ((e & f) ^ (~e & g)) + k[i]! + w[i]!) | 0;
+      const s0 = ((a >>> 2) | (a << 30)) ^ ((a >>> 13) | (a << 19)) ^ ((a >>> 22) | (a << 10));
+      const t2 = (s0 + ((a & b) ^ (a & c) ^ (b & c))) | 0;
+      last = g;
+      g = f;
+      f = e;
+      e = (d + t1) | 0;
+      d = c;
+      c = b;
+      b = a;
+      a = (t1 + t2) | 0;
     }
-    h[0] = h[0]! + h0;
-    h[1] = h[1]! + h1;
-    h[2] = h[2]! + h2;
-    h[3] = h[3]! + h3;
-    h[4] = h[4]! + h4;
-    h[5] = h[5]! + h5;
-    h[6] = h[6]! + h6;
-    h[7] = h[7]! + h7;
+    h0 = (h0 + a) | 0;
+    h1 = (h1 + b) | 0;
+    h2 = (h2 + c) | 0;
+    h3 = (h3 + d) | 0;
+    h4 = (h4 + e) | 0;
+    h5 = (h5 + f) | 0;
+    h6 = (h6 + g) | 0;
+    h7 = (h7 + last) | 0;
   }
+  h[0] = h0;
+  h[1] = h1;
+  h[2] = h2;
+  h[3] = h3;
+  h[4] = h4;
+  h[5] = h5;
+  h[6] = h6;
+  h[7] = h7;
 }
 
 export function sha256(bytes: Uint8Array): Uint8Array {
