@@ -312,6 +312,10 @@ describe("what a bad state gets", () => {
     expect(restoring(changed({ version: 2 }))).toThrow(/device\/fake0 has version 2/);
     expect(restoring(changed({ schema: "uart-16550" }))).toThrow(/holds a "uart-16550", but this machine has a "fake"/);
     expect(restoring(changed({ state: { periodNs: 1 } }))).toThrow(/fake0.queue/);
+    const halfway = machineOf();
+    expect(() => restoreMachine(halfway, changed({ state: {} }))).toThrow(StateError);
+    expect(halfway.state).toBe("crashed");
+    expect(() => halfway.start()).toThrow(/crashed and cannot start/);
     expect(() => write([...sections, { ...extra, name: "future" }])).toThrow(/future/);
   });
 

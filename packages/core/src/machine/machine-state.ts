@@ -50,8 +50,8 @@ export function readSpec(file: StateFile): MachineSpec {
 }
 
 /**
- * Precondition: the machine is fresh ("created") and its RAM is zero. It is paused afterwards. Throws StateError; the
- * machine is then of no use, since a part of the state is in it.
+ * Precondition: the machine is fresh ("created") and its RAM is zero. It is paused afterwards. Throws StateError; if
+ * a part of the state is in the machine by then, it is "crashed".
  */
 export function restoreMachine(machine: Machine, source: StateSource | StateFile): void {
   const file = source instanceof StateFile ? source : StateFile.open(source);
@@ -69,11 +69,16 @@ export function restoreMachine(machine: Machine, source: StateSource | StateFile
   }));
   file.end();
 
-  file.readMemory(machine.memory);
-  machine.vcpu.setState(vcpu);
-  machine.clock.restore(clock);
-  machine.random.restore(random);
-  for (const { device, state } of devices) device.restore(state);
+  try {
+    file.readMemory(machine.memory);
+    machine.vcpu.setState(vcpu);
+    machine.clock.restore(clock);
+    machine.random.restore(random);
+    for (const { device, state } of devices) device.restore(state);
+  } catch (error) {
+    machine.abandon("restoring a saved state failed half-way");
+    throw error;
+  }
   machine.restored({ retired: vcpu.retired, skips }, eventCount);
 }
 

@@ -11,7 +11,7 @@
  *      +-----------------|----------------------------|--+
  *                        |
  *                        +--> off      power-off by the guest or the host
- *                        +--> crashed  triple fault, a device's report, a replay that diverged
+ *                        +--> crashed  triple fault, a device's report, a diverged replay, a restore that failed half-way
  *
  * Determinism (docs/architecture.md, "Time"): a slice's length depends on the host, what the guest sees does not. At each
  * boundary due timers fire, then events of the log, each followed by due timers; interrupts are delivered in front of an
@@ -72,7 +72,7 @@ export type SliceResult =
   | { readonly kind: "replay-end" };
 
 export interface CrashReport {
-  readonly code: "triple-fault" | "device" | "replay";
+  readonly code: "triple-fault" | "device" | "replay" | "restore";
   readonly reason: string;
   readonly retired: number;
   readonly vcpu: VcpuState;
@@ -307,6 +307,12 @@ export class Machine {
     this.#skipsAtRetired = position.retired;
     this.#eventCount = eventCount;
     this.#state = "paused";
+  }
+
+  /** A restore failed half-way: this machine can do nothing any more. */
+  abandon(reason: string): void {
+    this.#state = "crashed";
+    this.#crash = { code: "restore", reason, retired: this.vcpu.retired, vcpu: this.vcpu.getState() };
   }
 
   #slice(untilRetired: number): SliceResult {

@@ -20,7 +20,7 @@ function smallRam() {
 
 test("segments of a board: everything below the hole first", () => {
   expect(ramSegments(512 * MIB)).toEqual([{ start: 0, sizeBytes: 512 * MIB, kind: "ram" }]);
-  expect(ramSegments(3072 * MIB)).toEqual([
+  expect(ramSegments(3072 * MIB, 2816 * MIB)).toEqual([
     { start: 0, sizeBytes: 2816 * MIB, kind: "ram" },
     { start: 2 ** 32, sizeBytes: 256 * MIB, kind: "ram" },
   ]);
