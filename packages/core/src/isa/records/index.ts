@@ -8,6 +8,7 @@ import "./system.ts";
 import "./x87-control.ts";
 import "./x87-move.ts";
 import "./x87-compare.ts";
+import "./x87-arithmetic.ts";
 import "./fxsave.ts";
 import "./xsave.ts";
 import "./sse-move.ts";
