@@ -1,0 +1,54 @@
+/** What a host gives to a machine (machine.ts) and hears from it. */
+import type { VcpuState } from "../cpu/state.ts";
+import type { Engine } from "../engine/engine.ts";
+import type { Ram } from "../memory/ram.ts";
+import type { Board, BoardWiring } from "./board-interface.ts";
+import type { EventLog } from "./events.ts";
+import type { MachineSpec } from "./spec.ts";
+
+export type MachineState = "created" | "running" | "paused" | "off" | "crashed";
+
+export interface MachineOptions {
+  readonly spec: MachineSpec;
+  /** The RAM that the engine runs on. Zero at first. */
+  readonly memory: Ram;
+  readonly engine: Engine;
+  readonly createBoard: (wiring: BoardWiring) => Board;
+  /** Bytes for a channel's back-end, valid during the call. */
+  readonly output: (channel: string, bytes: Uint8Array) => void;
+  /** The host's monotonic clock; wall mode only. Read once a slice, by the event log's side. */
+  readonly wallNs?: () => number;
+  readonly log?: EventLog;
+  /** Guest time of one slice, as far as nothing else ends it. */
+  readonly sliceNs?: number;
+}
+
+export type SliceResult =
+  | { readonly kind: "ran" }
+  /** Halted in wall mode: nothing happens for `waitNs` (undefined: ever) unless an event arrives. */
+  | { readonly kind: "idle"; readonly waitNs: number | undefined }
+  /** Halted in virtual mode with no timer armed: only an event goes on. */
+  | { readonly kind: "blocked" }
+  | { readonly kind: "debug"; readonly dr6: bigint }
+  | { readonly kind: "stopped"; readonly state: "off" | "crashed" }
+  /** A replay has reached the end of its recording, in the recorded state. The machine is paused. */
+  | { readonly kind: "replay-end" };
+
+export interface CrashReport {
+  readonly code: "triple-fault" | "device" | "replay" | "restore";
+  readonly reason: string;
+  readonly retired: number;
+  readonly vcpu: VcpuState;
+  /** The last branch targets, oldest first, where the engine knows them. */
+  readonly recentBranches?: readonly bigint[];
+}
+
+export class MachineError extends Error {
+  override readonly name = "MachineError";
+  readonly code: "state" | "channel" | "wall-clock";
+
+  constructor(code: "state" | "channel" | "wall-clock", message: string) {
+    super(message);
+    this.code = code;
+  }
+}
