@@ -243,8 +243,6 @@ for (const [mnemonic, opcode, lane] of [
       name: mnemonic + form.suffix,
       feature: "sse",
       forms: [`${form.prefix} 0F ${opcode} /r | V${form.size},W${form.size}`],
-      partly:
-        "the result is the exact one rounded to 12 bits, within the manual's bound but not the bits of any one CPU",
       semantics: (s) => {
         const source = readSource(s, form);
         s.write(0, form.isScalar ? s.b.call(lane, source.u64()).lo32() : s.b.call(lanes, source, source));
