@@ -11,6 +11,7 @@ import { codesWithout } from "./coverage.ts";
 import type { DecodeFunction } from "./decoder.ts";
 import type { FormFilter } from "./forms.ts";
 import type { Mutation } from "./mutate.ts";
+import { MUTATIONS, plantedRecords } from "./mutations.ts";
 import type { CpuSubject } from "./subject.ts";
 import { evaluator, interpreter } from "./tiers.ts";
 
@@ -66,8 +67,8 @@ export const BINDING: CpuBinding = {
   without: [codesWithout(RECORDS)],
   subjects: { interpreter: () => interpreter(), evaluator: () => evaluator() },
   decode,
-  mutations: [],
-  buildMutated: null,
+  mutations: MUTATIONS,
+  buildMutated: () => interpreter(plantedRecords()),
 };
 
 /** Forms to compare with the host. */

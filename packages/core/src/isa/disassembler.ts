@@ -46,10 +46,10 @@ export function disassemble(d: Decoder, ip: bigint): string {
   const form = d.form;
   if (!form) throw new Error("nothing decoded");
   const mnemonic = mnemonicOf(form.record, d.osz, d.asz);
-  const strings = stringOperands(mnemonic);
+  const strings = form.plan.length === 0 ? stringOperands(mnemonic) : undefined;
   const words: string[] = [];
   if (d.lock) words.push("lock");
-  if (strings && d.rep !== 0 && form.record.feature === "base" && mnemonic !== "xlatb")
+  if (strings && d.rep !== 0 && mnemonic !== "xlatb")
     words.push(d.rep === 1 ? "rep" : "repne");
   words.push(mnemonic);
   let operands = form.plan.map((operand, i) => operandText(d, operand, i, ip));
