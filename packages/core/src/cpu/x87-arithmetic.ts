@@ -131,6 +131,8 @@ export const roundPack: Routine = routine(
       b.if(control.and(FSW_OE).eqz().and(wrapped.ltS(MAX_EXPONENT)), () =>
         give(b, significand, sign.or(wrapped), flags.or(FSW_OE)),
       );
+      // FSCALE alone can go so far that even the moved exponent does not fit.
+      b.if(control.and(FSW_OE).eqz(), () => give(b, INTEGER_BIT, sign.or(MAX_EXPONENT), FSW_OE | FSW_PE | FSW_C1));
       const mode = b.keep(control.shrU(10).and(3));
       const toInfinity = mode.eqz().or(mode.eq(select(sign, i32(1), i32(2))));
       b.if(toInfinity, () => give(b, INTEGER_BIT, sign.or(MAX_EXPONENT), FSW_OE | FSW_PE | FSW_C1));
@@ -141,6 +143,7 @@ export const roundPack: Routine = routine(
       b.if(control.and(FSW_UE).eqz().and(wrapped.gtS(0)), () =>
         give(b, significand, sign.or(wrapped), flags.or(FSW_UE)),
       );
+      b.if(control.and(FSW_UE).eqz(), () => give(b, 0n, sign, FSW_UE | FSW_PE));
       // Denormal: the leading bit moves down, what falls out joins the bits below.
       const shift = b.keep(i32(1).sub(exponent));
       const h = b.variable(i64(0));

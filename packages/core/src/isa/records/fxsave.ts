@@ -3,6 +3,7 @@
  * With REX.W the pointers are 64 bits; else 32, and the selectors beside them are zero.
  */
 import * as L from "../../cpu/layout.ts";
+import { MXCSR_MASK } from "../../cpu/mxcsr.ts";
 import { EXC_AC, EXC_GP, EXC_NM } from "../../cpu/raise.ts";
 import {
   loadCertain,
@@ -19,15 +20,13 @@ import { type Routine, routine } from "../../ir/routine.ts";
 import { define } from "../record.ts";
 import { FAULT, type Semantics } from "../semantics.ts";
 
-/** Bits of MXCSR that may be set. */
-export const MXCSR_MASK = 0xffff;
 /** Offsets in the image. */
 const FOP_AT = 6;
 const FIP_AT = 8;
 const FDP_AT = 16;
 export const MXCSR_AT = 24;
 const ST_AT = 32;
-const XMM_AT = 160;
+export const XMM_AT = 160;
 
 /** Stores bytes 0-23 and the registers ST(0)-ST(7). */
 export const storeX87: Routine = routine("fxsave_x87", ["i64", "i32", "i32"], undefined, (b, va, segment, wide) => {
@@ -118,30 +117,39 @@ export const storeMxcsr: Routine = routine("fxsave_mxcsr", ["i64", "i32"], undef
   storeCertain(b, "i64.store", 8, va.add(MXCSR_AT), segment, both);
 });
 
-/** Alignment and access to an area of state. With alignment checks on, what is not even aligned to 4 is #AC. */
-export function probeState(
-  s: Semantics,
-  bytes: number,
-  alignment: number,
-  write: boolean,
-): { va: Expr; segment: Expr } {
+export interface StateArea {
+  readonly va: Expr;
+  readonly segment: Expr;
+}
+
+/** Alignment of an area of state. With alignment checks on, what is not even aligned to 4 is #AC. */
+export function stateArea(s: Semantics, alignment: number): StateArea {
   const va = s.address();
-  const segment = s.segment();
   s.b.if(va.lo32().and(alignment - 1), () => {
     s.faultIf(s.get(L.TLB_CURRENT).eq(L.TLB_NONE).and(va.lo32().and(3).nez()), EXC_AC, 0);
     s.fault(EXC_GP, 0);
   });
-  const probe = (at: Expr, size: number, first: number): void =>
-    s.b.if(s.b.call(probeArea, at, size, first, segment, write ? 1 : 0).eqz(), () => s.leave(FAULT));
-  // Processors look at the last byte first.
-  probe(va.add(bytes - 1), 1, 1);
-  probe(va, bytes, 16);
-  return { va, segment };
+  return { va, segment: s.segment() };
+}
+
+/** All faults of accesses to `bytes` at an offset in the area. */
+export function probeState(s: Semantics, area: StateArea, at: number, bytes: number, write: boolean): void {
+  const first = Math.min(bytes, 16);
+  const done = s.b.call(probeArea, area.va.add(at), bytes, first, area.segment, write ? 1 : 0);
+  s.b.if(done.eqz(), () => s.leave(FAULT));
+}
+
+/** Processors look at the last byte first. */
+function probeImage(s: Semantics, area: StateArea, write: boolean): void {
+  probeState(s, area, 511, 1, write);
+  probeState(s, area, 0, 512, write);
 }
 
 function save(s: Semantics, wide: boolean): void {
   s.faultIf(s.get(L.FPU_BLOCKED).and(1), EXC_NM);
-  const { va, segment } = probeState(s, 512, 16, true);
+  const area = stateArea(s, 16);
+  const { va, segment } = area;
+  probeImage(s, area, true);
   s.commit();
   s.b.call(storeX87, va, segment, wide ? 1 : 0);
   s.b.call(storeMxcsr, va, segment);
@@ -150,7 +158,9 @@ function save(s: Semantics, wide: boolean): void {
 
 function restore(s: Semantics, wide: boolean): void {
   s.faultIf(s.get(L.FPU_BLOCKED).and(1), EXC_NM);
-  const { va, segment } = probeState(s, 512, 16, false);
+  const area = stateArea(s, 16);
+  const { va, segment } = area;
+  probeImage(s, area, false);
   const mxcsr = loadCertain(s.b, "i32.load", 4, va.add(MXCSR_AT), segment);
   s.faultIf(mxcsr.and(~MXCSR_MASK), EXC_GP, 0);
   s.put(L.MXCSR, mxcsr);

@@ -4,12 +4,24 @@
  * and the compacted format, which portable-v1 does not have.
  */
 import * as L from "../../cpu/layout.ts";
+import { MXCSR_MASK } from "../../cpu/mxcsr.ts";
 import { EXC_GP, EXC_NM, EXC_UD } from "../../cpu/raise.ts";
 import { initialize, loadCertain, storeCertain } from "../../cpu/x87.ts";
 import { type Expr, i32, i64 } from "../../ir/builder.ts";
 import { define } from "../record.ts";
 import type { Semantics } from "../semantics.ts";
-import { loadX87, loadXmm, MXCSR_AT, MXCSR_MASK, probeState, storeMxcsr, storeX87, storeXmm } from "./fxsave.ts";
+import {
+  loadX87,
+  loadXmm,
+  MXCSR_AT,
+  probeState,
+  type StateArea,
+  stateArea,
+  storeMxcsr,
+  storeX87,
+  storeXmm,
+  XMM_AT,
+} from "./fxsave.ts";
 
 const CR4_OSXSAVE = 1 << 18;
 const CR0_TS = 8;
@@ -18,7 +30,6 @@ export const XCR0_SSE = 2n;
 /** Bits that MXCSR belongs to: SSE and AVX. */
 const RFBM_MXCSR = 6n;
 const HEADER_AT = 512;
-const AREA_BYTES = 576;
 
 function requireXsave(s: Semantics): void {
   s.faultIf(s.get(L.CR4).lo32().and(CR4_OSXSAVE).eqz(), EXC_UD);
@@ -29,15 +40,29 @@ function pair(s: Semantics): Expr {
   return s.b.keep(s.gpr(2, 32).u64().shl(32).or(s.gpr(0, 32).u64()));
 }
 
+/** Probes what the components of `asked` access, and MXCSR. */
+function probeComponents(s: Semantics, area: StateArea, asked: Expr, hasMxcsr: Expr, write: boolean): void {
+  s.b.if(asked.and(XCR0_X87).nez(), () => probeState(s, area, 0, XMM_AT, write));
+  s.b.if(hasMxcsr, () => probeState(s, area, MXCSR_AT, write ? 8 : 4, write));
+  const xmmBytes = s.mode64 ? 256 : 128;
+  s.b.if(asked.and(XCR0_SSE).nez(), () => probeState(s, area, XMM_AT, xmmBytes, write));
+}
+
 function save(s: Semantics, wide: boolean): void {
   requireXsave(s);
   s.faultIf(s.get(L.CR0).lo32().and(CR0_TS), EXC_NM);
-  const { va, segment } = probeState(s, AREA_BYTES, 64, true);
   const b = s.b;
+  const area = stateArea(s, 64);
+  const { va, segment } = area;
   const asked = b.keep(pair(s).and(s.get(L.XCR0)));
+  const hasMxcsr = b.keep(asked.and(RFBM_MXCSR).nez());
+  // Processors look at the last byte of the header first.
+  probeState(s, area, HEADER_AT + 63, 1, true);
+  probeComponents(s, area, asked, hasMxcsr, true);
+  probeState(s, area, HEADER_AT, 8, true);
   s.commit();
   b.if(asked.and(XCR0_X87).nez(), () => b.call(storeX87, va, segment, wide ? 1 : 0));
-  b.if(asked.and(RFBM_MXCSR).nez(), () => b.call(storeMxcsr, va, segment));
+  b.if(hasMxcsr, () => b.call(storeMxcsr, va, segment));
   b.if(asked.and(XCR0_SSE).nez(), () => b.call(storeXmm, va, segment));
   const before = loadCertain(b, "i64.load", 8, va.add(HEADER_AT), segment);
   storeCertain(b, "i64.store", 8, va.add(HEADER_AT), segment, before.or(asked));
@@ -46,21 +71,30 @@ function save(s: Semantics, wide: boolean): void {
 function restore(s: Semantics, wide: boolean): void {
   requireXsave(s);
   s.faultIf(s.get(L.CR0).lo32().and(CR0_TS), EXC_NM);
-  const { va, segment } = probeState(s, AREA_BYTES, 64, false);
   const b = s.b;
-  const header = (at: number): Expr => loadCertain(b, "i64.load", 8, va.add(HEADER_AT + at), segment);
+  const area = stateArea(s, 64);
+  const { va, segment } = area;
+  // Three words of the header; the second is the first to be looked at, before the legacy area.
+  probeState(s, area, HEADER_AT + 8, 8, false);
   const asked = b.keep(pair(s).and(s.get(L.XCR0)));
+  b.if(asked.nez(), () => probeState(s, area, 0, 1, false));
+  probeState(s, area, HEADER_AT, 24, false);
+  const header = (at: number): Expr => loadCertain(b, "i64.load", 8, va.add(HEADER_AT + at), segment);
   const present = header(0);
   s.faultIf(present.and(s.get(L.XCR0).not()).nez(), EXC_GP, 0);
   s.faultIf(header(8).or(header(16)).nez(), EXC_GP, 0);
-  const mxcsr = loadCertain(b, "i32.load", 4, va.add(MXCSR_AT), segment);
   const hasMxcsr = b.keep(asked.and(RFBM_MXCSR).nez());
-  s.faultIf(hasMxcsr.and(mxcsr.and(~MXCSR_MASK).nez()), EXC_GP, 0);
+  const loaded = b.keep(asked.and(present));
+  probeComponents(s, area, loaded, hasMxcsr, false);
+  b.if(hasMxcsr, () => {
+    const mxcsr = loadCertain(b, "i32.load", 4, va.add(MXCSR_AT), segment);
+    s.faultIf(mxcsr.and(~MXCSR_MASK), EXC_GP, 0);
+    b.put(L.MXCSR, mxcsr);
+  });
   s.commit();
-  b.if(hasMxcsr, () => b.put(L.MXCSR, mxcsr));
   b.if(asked.and(XCR0_X87).nez(), () =>
     b.if(
-      present.and(XCR0_X87).nez(),
+      loaded.and(XCR0_X87).nez(),
       () => b.call(loadX87, va, segment, wide ? 1 : 0),
       () => {
         b.call(initialize);
@@ -70,19 +104,38 @@ function restore(s: Semantics, wide: boolean): void {
   );
   b.if(asked.and(XCR0_SSE).nez(), () =>
     b.if(
-      present.and(XCR0_SSE).nez(),
+      loaded.and(XCR0_SSE).nez(),
       () => b.call(loadXmm, va, segment),
       () => b.fill(i32(L.CPU_BASE + L.XMM), i32(0), b.get(L.MODE).and(L.MODE_64).shl(7).add(128)),
     ),
   );
 }
 
-define({ name: "xsave", feature: "xsave", forms: ["NP W0 0F AE /4 | Ms"], semantics: (s) => save(s, false) });
-define({ name: "xsave64", feature: "xsave", forms: ["NP W1 0F AE /4 | Ms | o64"], semantics: (s) => save(s, true) });
-define({ name: "xrstor", feature: "xsave", forms: ["NP W0 0F AE /5 | Ms"], semantics: (s) => restore(s, false) });
+define({
+  name: "xsave",
+  feature: "xsave",
+  uses: ["mode"],
+  forms: ["NP W0 0F AE /4 | Ms"],
+  semantics: (s) => save(s, false),
+});
+define({
+  name: "xsave64",
+  feature: "xsave",
+  uses: ["mode"],
+  forms: ["NP W1 0F AE /4 | Ms | o64"],
+  semantics: (s) => save(s, true),
+});
+define({
+  name: "xrstor",
+  feature: "xsave",
+  uses: ["mode"],
+  forms: ["NP W0 0F AE /5 | Ms"],
+  semantics: (s) => restore(s, false),
+});
 define({
   name: "xrstor64",
   feature: "xsave",
+  uses: ["mode"],
   forms: ["NP W1 0F AE /5 | Ms | o64"],
   semantics: (s) => restore(s, true),
 });
