@@ -111,7 +111,9 @@ export const TSC_AUX: Field = f(0x2f0, "i64");
 
 /** Where RAM and its page tables lie (see MemoryMap): constant while the machine exists. */
 export const RAM_HOST: Field = f(0x328, "i32");
+/** All of RAM, and the part of it below the PCI hole; the rest is at 4 GiB for the guest and right behind in the memory. */
 export const RAM_BYTES: Field = f(0x32c, "i32");
+export const LOW_RAM_BYTES: Field = f(0x338, "i32");
 export const PAGE_LISTS: Field = f(0x330, "i32");
 export const PAGE_GRANULES: Field = f(0x334, "i32");
 

@@ -30,8 +30,11 @@ const FLAG_LARGE = 32;
 
 /** Host address of a RAM byte, 0 if the physical address is not RAM. */
 export const ramHost: Routine = routine("ram_host", ["i64"], "i32", (b, phys) => {
-  b.if(phys.geU(b.get(L.RAM_BYTES).u64()), () => b.return(0));
-  b.return(phys.lo32().add(b.get(L.RAM_HOST)));
+  const low = b.keep(b.get(L.LOW_RAM_BYTES).u64());
+  b.if(phys.ltU(low), () => b.return(phys.lo32().add(b.get(L.RAM_HOST))), undefined, true);
+  const high = b.keep(phys.sub(0x100000000n));
+  b.if(high.ltU(b.get(L.RAM_BYTES).u64().sub(low)), () => b.return(high.add(low).lo32().add(b.get(L.RAM_HOST))));
+  b.return(0);
 });
 
 function pageFault(b: Builder, va: Expr, code: Expr): void {

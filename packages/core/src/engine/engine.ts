@@ -27,7 +27,7 @@ export type VcpuExit =
    * since `run`, at most the budget. Running again with what is left gets to the exact instruction.
    */
   | { readonly reason: "budget" }
-  /** HLT retired; the vCPU waits for an interrupt. */
+  /** HLT has retired and no interrupt can be delivered; the vCPU waits. */
   | { readonly reason: "halt" }
   /** An interrupt was requested and the vCPU can take it now. */
   | { readonly reason: "interrupt-window" }
@@ -45,7 +45,7 @@ export interface Vcpu {
   run(budget: number): VcpuExit;
   /** Whether the interrupt controller has something to deliver; `run` answers with "interrupt-window" as soon as it can. */
   requestInterrupt(pending: boolean): void;
-  /** Delivers an external interrupt. Precondition: the last exit was "interrupt-window", or "halt" with interrupts on. */
+  /** Delivers an external interrupt and ends HLT. Precondition: the last exit was "interrupt-window". */
   interrupt(vector: number): void;
   /** Raises a non-maskable interrupt at the next boundary. */
   nmi(): void;

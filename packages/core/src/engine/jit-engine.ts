@@ -4,11 +4,12 @@
  */
 import type { AccessSize } from "../bus/io.ts";
 import { type CpuidContext, constantMsr, cpuidLeaf, IGNORED_MSR_WRITES } from "../cpu/cpuid.ts";
+import { RF_IF } from "../cpu/flags.ts";
 import * as L from "../cpu/layout.ts";
-import { MSR_CR8 } from "../cpu/msr.ts";
 import type { VcpuState } from "../cpu/state.ts";
 import { type Core, createCore } from "../interp/core.ts";
 import { RECORDS } from "../isa/record.ts";
+import { MEMORY_MAP } from "../machine/board-map.ts";
 import { Ram, ramSegments } from "../memory/ram.ts";
 import type { Engine, Vcpu, VcpuBus, VcpuExit } from "./engine.ts";
 import { resetState, StateBlock } from "./vcpu-state-block.ts";
@@ -30,7 +31,6 @@ const EXITS: Readonly<Record<number, VcpuExit>> = {
   [L.EXIT_SHUTDOWN]: { reason: "shutdown" },
 };
 const MAX_BUDGET = 2 ** 30;
-const TASK_PRIORITY_MSR = 0x808;
 
 class JitVcpu implements Vcpu {
   readonly #core: Core;
@@ -50,13 +50,21 @@ class JitVcpu implements Vcpu {
     if (budget < 1 || budget > MAX_BUDGET) throw new RangeError(`budget ${budget}`);
     if (this.#shutdown) return { reason: "shutdown" };
     const block = this.#block;
-    if (block.get(L.HALTED) && !block.get(L.NMI_PENDING)) return { reason: "halt" };
-    block.put(L.HALTED, 0);
+    if (block.get(L.HALTED)) {
+      if (this.#canInterrupt()) return { reason: "interrupt-window" };
+      if (!block.get(L.NMI_PENDING) || block.get(L.NMI_MASKED)) return { reason: "halt" };
+      block.put(L.HALTED, 0);
+    }
     const exit = this.#core.exports.run(budget);
+    if (exit === L.EXIT_HALT && this.#canInterrupt()) return { reason: "interrupt-window" };
     if (exit === L.EXIT_SHUTDOWN) this.#shutdown = true;
     const known = EXITS[exit];
     if (!known) throw new Error(`the core left with reason ${exit}`);
     return known;
+  }
+
+  #canInterrupt(): boolean {
+    return this.#block.get(L.INTR_PENDING) !== 0 && (this.#block.get(L.SYSTEM_FLAGS) & RF_IF) !== 0;
   }
 
   requestInterrupt(pending: boolean): void {
@@ -145,7 +153,6 @@ export class JitEngine implements Engine {
         },
         writeMsr: (index) => {
           const value = block.get64(L.result(0));
-          if (index === MSR_CR8 >>> 0) return this.#requireBus().writeMsr(TASK_PRIORITY_MSR, value << 4n) ? 0 : 1;
           if (this.#requireBus().writeMsr(index, value)) return 0;
           return IGNORED_MSR_WRITES.has(index) ? 0 : 1;
         },
@@ -175,10 +182,11 @@ export class JitEngine implements Engine {
       byteOffset: core.map.ram,
       segments: ramSegments(options.memoryBytes),
       onWrite: (gpa, length) => {
-        // Page by page: translated code lives in single pages.
-        for (let at = gpa; at < gpa + length; ) {
-          const bytes = Math.min(4096 - (at % 4096), gpa + length - at);
-          core.exports.code_written(core.map.ram + at, bytes);
+        // RAM lies in one piece here, without the hole. Page by page: translated code lives in single pages.
+        const from = core.map.ram + (gpa < MEMORY_MAP.highRamStart ? gpa : gpa - MEMORY_MAP.highRamStart + MEMORY_MAP.lowRamEnd);
+        for (let at = from; at < from + length; ) {
+          const bytes = Math.min(4096 - (at % 4096), from + length - at);
+          core.exports.code_written(at, bytes);
           at += bytes;
         }
       },

@@ -13,6 +13,7 @@ import type { CodeSize } from "../isa/decoder.ts";
 import { encodeMicroOp } from "../isa/micro-op.ts";
 import { type HandlerSet, makeHandlers } from "../isa/handlers.ts";
 import "../isa/records/index.ts";
+import { MEMORY_MAP } from "../machine/board-map.ts";
 import { compileModule } from "../ir/compile.ts";
 import { makeRun } from "./dispatcher.ts";
 
@@ -125,7 +126,7 @@ export class BlockDecoder {
 
   decodeBlock(hostSigned: number, mode: number): number {
     const host = hostSigned >>> 0;
-    const pageEnd = (host & ~0xfff) + 4096;
+    const pageEnd = ((host & ~0xfff) >>> 0) + 4096;
     const block = this.#open();
     const { decoder } = this.#handlers;
     const size = BlockDecoder.codeSize(mode);
@@ -255,7 +256,7 @@ export interface Core {
 }
 
 /** The host's side of the routines, by import name, as WebAssembly calls it. */
-export function hostImports(decoder: BlockDecoder, host: CoreHost): Record<string, (...args: never[]) => number | bigint | undefined | void> {
+export function hostImports(decoder: BlockDecoder, host: CoreHost): Record<string, (...args: never[]) => unknown> {
   return {
     decode_block: (at: number, mode: number) => decoder.decodeBlock(at, mode),
     decode_crossing: (at: number, mode: number, second: number) => decoder.decodeCrossing(at, mode, second),
@@ -294,6 +295,7 @@ export function prepareMemory(view: DataView, map: L.MemoryMap): void {
   const put = (field: { offset: number }, value: number): void => view.setInt32(L.CPU_BASE + field.offset, value, true);
   put(L.RAM_HOST, map.ram);
   put(L.RAM_BYTES, map.ramBytes);
+  put(L.LOW_RAM_BYTES, Math.min(map.ramBytes, MEMORY_MAP.lowRamEnd));
   put(L.PAGE_LISTS, map.pageLists);
   put(L.PAGE_GRANULES, map.pageGranules);
 }

@@ -20,13 +20,11 @@ export type VcpuStop =
 const RAN: VcpuStop = { kind: "ran" };
 const HALTED: VcpuStop = { kind: "halted" };
 const SHUTDOWN: VcpuStop = { kind: "shutdown" };
-const RFLAGS_IF = 1n << 9n;
 
 export class VcpuRunner {
   readonly #vcpu: Vcpu;
   readonly #clock: GuestClock;
   readonly #board: Pick<Board, "acknowledgeInterrupt">;
-  #interruptPending = false;
   #target = 0;
 
   constructor(vcpu: Vcpu, clock: GuestClock, board: Pick<Board, "acknowledgeInterrupt">) {
@@ -36,7 +34,6 @@ export class VcpuRunner {
   }
 
   setInterrupt(pending: boolean): void {
-    this.#interruptPending = pending;
     this.#vcpu.requestInterrupt(pending);
   }
 
@@ -73,10 +70,7 @@ export class VcpuRunner {
           this.#deliver();
           break;
         case "halt":
-          if (!this.#interruptPending || (vcpu.getState().rflags & RFLAGS_IF) === 0n) return HALTED;
-          if (vcpu.retired >= this.#target) return RAN;
-          this.#deliver();
-          break;
+          return HALTED;
         case "shutdown":
           return SHUTDOWN;
         case "debug":
