@@ -1,6 +1,6 @@
 /**
  * x87 loads, stores and moves between registers (SDM vol. 2): FLD FST FSTP FILD FIST FISTP, the constants, FXCH, FCHS,
- * FABS, FCMOVcc. Left out: FBLD and FBSTP.
+ * FABS, FCMOVcc, FBLD and FBSTP.
  */
 import { commitStore, readLinear, writeLinear } from "../../cpu/access.ts";
 import * as L from "../../cpu/layout.ts";
@@ -32,6 +32,7 @@ import {
   toInteger,
   toSingle,
 } from "../../cpu/x87-convert.ts";
+import { fromDecimal, toDecimal } from "../../cpu/x87-decimal.ts";
 import { type Builder, type Expr, i32, i64, select } from "../../ir/builder.ts";
 import { type Routine, routine } from "../../ir/routine.ts";
 import { FAULT, type Semantics } from "../semantics.ts";
@@ -73,6 +74,14 @@ defineX87("fld", ["D9 /0 | Md", "DD /0 | Mq", "DB /5 | Mt", "D9 /0 | Ft"], (s) =
 defineX87("fild", ["DF /0 | Mw", "DB /0 | Md", "DF /5 | Mq"], (s) => {
   const value = s.read(0);
   pushConverted(s, fromInteger, s.operand(0).width === 16 ? value.extend16S().s64() : value.s64());
+});
+
+defineX87("fbld", ["DF /4 | Mt"], (s) => {
+  const { significand, signExponent } = load80(s);
+  s.commit();
+  const sign = signExponent.and(0x8000);
+  const value = s.b.call(fromInteger, s.b.call(fromDecimal, significand, signExponent));
+  s.b.call(push, value, resultSignExponent(s.b).or(sign), 0);
 });
 
 /** Mnemonic, ModRM, sign and exponent, significand rounded to nearest, and how it differs when rounded down and up. */
@@ -156,25 +165,48 @@ const readTop: Routine = routine("x87_read_top", [], "i64", (b) => {
   b.return(significandAt(b, at));
 });
 
-/** The significand is stored before the rest is probed, as processors do: a fault on the second page leaves it there. */
-function store80(s: Semantics): void {
-  const b = s.b;
-  const empty = b.keep(inUse(b, 0).eqz());
-  const at = stAt(b, 0);
-  b.if(empty.and(s.get(L.FCW).and(FSW_IE).eqz()).eqz(), () => {
-    const va = s.address();
-    const first = b.call(writeLinear, va, 8, s.segment(), 0);
-    b.if(first.eqz(), () => s.leave(FAULT));
-    b.store("i64.store", "host", first, select(empty, i64(INDEFINITE_SIGNIFICAND), significandAt(b, at)));
-    b.call(commitStore, first);
-    const second = b.call(writeLinear, va.add(8), 2, s.segment(), 0);
-    b.if(second.eqz(), () => s.leave(FAULT));
-    b.store("i32.store16", "host", second, select(empty, i32(INDEFINITE_SIGN_EXPONENT), signExponentAt(b, at)));
-    b.call(commitStore, second);
+/** As `makeStore`, for operands of 10 bytes: the upper two in RESULT[0]. The indefinite of both formats has the same bits. */
+function makeStore80(name: string, convert: Routine | undefined): Routine {
+  return routine(name, [], "i64", (b) => {
+    b.put(L.result(0), INDEFINITE_SIGN_EXPONENT);
+    b.if(inUse(b, 0).eqz(), () => {
+      b.put(L.result(1), FSW_IE | FSW_SF);
+      b.return(i64(INDEFINITE_SIGNIFICAND));
+    });
+    const at = stAt(b, 0);
+    if (convert) b.return(b.call(convert, significandAt(b, at), signExponentAt(b, at)));
+    b.put(L.result(0), signExponentAt(b, at).u64());
+    b.put(L.result(1), 0);
+    b.return(significandAt(b, at));
   });
+}
+const storeExtended = makeStore80("x87_store_extended", undefined);
+const storeDecimal = makeStore80("x87_store_decimal", toDecimal);
+
+/** Stores 10 bytes and pops. The low eight are stored before the rest is probed, as processors do: a fault leaves them there. */
+function store80(s: Semantics, make: Routine): void {
+  const b = s.b;
+  const low = b.call(make);
+  const high = resultSignExponent(b);
+  const flags = resultFlags(b);
+  b.if(
+    flags.and(s.get(L.FCW).not()).and(FSW_EXCEPTIONS & ~FSW_PE),
+    () => b.call(settle, flags),
+    () => {
+      const va = s.address();
+      const write = (bytes: number, op: string, at: Expr, value: Expr): void => {
+        const host = b.call(writeLinear, at, bytes, s.segment(), 0);
+        b.if(host.eqz(), () => s.leave(FAULT));
+        b.store(op, "host", host, value);
+        b.call(commitStore, host);
+      };
+      write(8, "i64.store", va, low);
+      write(2, "i32.store16", va.add(8), high);
+      b.call(settle, flags);
+      b.call(pop);
+    },
+  );
   s.commit();
-  b.call(readTop);
-  b.if(b.get(L.result(2)).lo32(), () => b.call(pop));
 }
 
 function storeRegister(s: Semantics, popping: boolean): void {
@@ -190,7 +222,7 @@ function storeRegister(s: Semantics, popping: boolean): void {
 function store(s: Semantics, popping: boolean): void {
   const { kind, width } = s.operand(0);
   if (kind === "f") storeRegister(s, popping);
-  else if (width === 80) store80(s);
+  else if (width === 80) store80(s, storeExtended);
   else storeMemory(s, popping, (b) => b.call(width === 32 ? storeSingle : storeDouble));
 }
 defineX87("fst", ["D9 /2 | Md", "DD /2 | Mq", "DD /2 | Ft"], (s) => store(s, false));
@@ -203,6 +235,8 @@ defineX87("fist", ["DF /2 | Mw", "DB /2 | Md"], (s) =>
 defineX87("fistp", ["DF /3 | Mw", "DB /3 | Md", "DF /7 | Mq"], (s) =>
   storeMemory(s, true, (b) => b.call(storeInteger, s.operand(0).width)),
 );
+
+defineX87("fbstp", ["DF /6 | Mt"], (s) => store80(s, storeDecimal));
 
 /** Signals a stack fault if ST(0) or ST(i) is empty: 0 both are there, 1 masked, 2 unmasked. */
 const missingOperand: Routine = routine("x87_missing_operand", ["i32"], "i32", (b, index) => {
