@@ -194,8 +194,7 @@ export class UserMachine {
 
   window(): Uint8Array {
     const window = new Uint8Array(DATA_SIZE);
-    for (const [i, page] of DATA_PAGES.entries())
-      window.set(this.ram.subarray(page, page + PAGE_SIZE), i * PAGE_SIZE);
+    for (const [i, page] of DATA_PAGES.entries()) window.set(this.ram.subarray(page, page + PAGE_SIZE), i * PAGE_SIZE);
     return window;
   }
 }

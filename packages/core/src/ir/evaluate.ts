@@ -19,7 +19,7 @@ export interface EvaluatorHost {
   readonly memory: DataView;
   readonly cpuBase: number;
   /** Host routines by name. */
-  readonly imports: Readonly<Record<string, (...args: never[]) => Value | undefined | void>>;
+  readonly imports: Readonly<Record<string, (...args: never[]) => unknown>>;
   readonly table: readonly Routine[];
 }
 
@@ -39,11 +39,12 @@ export class Evaluator {
     const known = this.#compiled.get(r);
     if (known) return known;
     if (!r.body) {
-      const imported = this.#host.imports[r.name] as ((...args: Value[]) => Value | undefined) | undefined;
+      const imported = this.#host.imports[r.name] as ((...args: Value[]) => unknown) | undefined;
       if (!imported) throw new IrError(`no import ${r.name}`);
       // Hosts see what WebAssembly would give them: signed integers, floats as numbers.
       const { params, result } = r;
-      const f = (args: Value[]): Value => fromHost(imported(...args.map((a, i) => toHost(a, params[i]))), result);
+      const f = (args: Value[]): Value =>
+        fromHost(imported(...args.map((a, i) => toHost(a, params[i]))) as Value | undefined, result);
       this.#compiled.set(r, f);
       return f;
     }
@@ -253,7 +254,8 @@ class Scope {
 
 function loader(m: DataView, op: string): (at: number) => Value {
   const wide = op.startsWith("i64");
-  const widen = (f: (at: number) => number): ((at: number) => Value) => (wide ? (at) => BigInt.asUintN(64, BigInt(f(at))) : f);
+  const widen = (f: (at: number) => number): ((at: number) => Value) =>
+    wide ? (at) => BigInt.asUintN(64, BigInt(f(at))) : f;
   switch (op.slice(4)) {
     case "load8_u":
       return widen((at) => m.getUint8(at));

@@ -385,7 +385,8 @@ export class Decoder {
     }
     const low = this.#signed(Math.min(bytes, 4));
     const unsigned = (spec.size === "b" || spec.size === "w") && spec.type === "I";
-    this.immediateLow = unsigned || spec.type === "O" ? (bytes === 1 ? low & 0xff : bytes === 2 ? low & 0xffff : low) : low;
+    this.immediateLow =
+      unsigned || spec.type === "O" ? (bytes === 1 ? low & 0xff : bytes === 2 ? low & 0xffff : low) : low;
     this.immediateHigh = bytes === 8 ? this.#signed(4) : unsigned || spec.type === "O" ? 0 : low >> 31;
     return true;
   }

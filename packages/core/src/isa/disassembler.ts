@@ -49,8 +49,7 @@ export function disassemble(d: Decoder, ip: bigint): string {
   const strings = form.plan.length === 0 ? stringOperands(mnemonic) : undefined;
   const words: string[] = [];
   if (d.lock) words.push("lock");
-  if (strings && d.rep !== 0 && mnemonic !== "xlatb")
-    words.push(d.rep === 1 ? "rep" : "repne");
+  if (strings && d.rep !== 0 && mnemonic !== "xlatb") words.push(d.rep === 1 ? "rep" : "repne");
   words.push(mnemonic);
   let operands = form.plan.map((operand, i) => operandText(d, operand, i, ip));
   if (strings) operands = strings.map((o) => (typeof o === "number" ? stringMemory(d, mnemonic, o) : o));

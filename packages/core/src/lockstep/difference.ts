@@ -65,6 +65,7 @@ export function compareMemory(first: Uint8Array, second: Uint8Array): Difference
   const b = new BigUint64Array(second.buffer, second.byteOffset, words);
   const differences: Difference[] = [];
   for (let i = 0; i < words && differences.length < MOST_ADDRESSES; i++)
-    if (a[i] !== b[i]) differences.push({ field: `memory ${hex(i * 8)}`, first: hex(a[i] ?? 0), second: hex(b[i] ?? 0) });
+    if (a[i] !== b[i])
+      differences.push({ field: `memory ${hex(i * 8)}`, first: hex(a[i] ?? 0), second: hex(b[i] ?? 0) });
   return differences;
 }
