@@ -8,7 +8,7 @@ import { parseForm } from "../../packages/core/src/isa/form.ts";
 import { mnemonicsOf } from "../../packages/core/src/isa/notation.ts";
 import type { InstructionRecord } from "../../packages/core/src/isa/record.ts";
 
-const { Code, CodeExt, Mnemonic } = iced;
+const { Code, CodeExt, CpuidFeature, EncodingKind, Instruction, Mnemonic } = iced;
 type RegisterFile = "xmm" | "mm" | "other";
 
 function keyOfCode(name: string, code: number): string {
@@ -28,12 +28,39 @@ function keysOfRecord(record: InstructionRecord): string[] {
   return mnemonicsOf(record).flatMap((mnemonic) => files.map((file) => `${mnemonic} ${file}`));
 }
 
+export interface MissingInstruction {
+  /** iced's Code name. */
+  readonly code: string;
+  readonly mnemonic: string;
+  readonly features: readonly string[];
+}
+
+/** The legacy-encoded instructions, as iced knows them, that none of the records stands for. */
+export function missingInstructions(records: readonly InstructionRecord[]): MissingInstruction[] {
+  const known = new Set(records.flatMap(keysOfRecord));
+  return Object.entries(Code)
+    .filter((entry): entry is [string, number] => typeof entry[1] === "number" && entry[1] !== Code.INVALID)
+    .filter(([name, code]) => !known.has(keyOfCode(name, code)))
+    .map(([name, code]) => {
+      const instruction = Instruction.create(code);
+      const info = CodeExt.opCode(code);
+      // iced's names for data, and for the x87 instructions that are WAIT and another one.
+      const isOne = info.isInstruction && !info.fwait;
+      info.free();
+      const features = Array.from(instruction.cpuidFeatures(), (feature) => CpuidFeature[feature] ?? "?");
+      const isLegacy = instruction.encoding === EncodingKind.Legacy;
+      instruction.free();
+      return {
+        code: name,
+        mnemonic: keyOfCode(name, code).split(" ", 1)[0] ?? "",
+        features: isLegacy && isOne ? features : [],
+      };
+    })
+    .filter(({ features }) => features.length > 0);
+}
+
 /** iced's Code names that none of the records stands for, as one pattern. */
 export function codesWithout(records: readonly InstructionRecord[]): RegExp {
-  const known = new Set(records.flatMap(keysOfRecord));
-  const missing = Object.entries(Code)
-    .filter((entry): entry is [string, number] => typeof entry[1] === "number")
-    .filter(([name, code]) => !known.has(keyOfCode(name, code)))
-    .map(([name]) => name);
+  const missing = missingInstructions(records).map(({ code }) => code);
   return new RegExp(`^(${missing.join("|")})$`);
 }
