@@ -1,5 +1,6 @@
 /** What other packages may use of the machine. */
 
+export type { SegmentRegister, VcpuState } from "./cpu/state.ts";
 export { Uart16550 } from "./devices/uart-16550.ts";
 export { CONSOLE_WINDOW_BYTES } from "./devices/virtio/console.ts";
 export {
@@ -8,7 +9,6 @@ export {
   type PortCommand,
   type PortReport,
 } from "./devices/virtio/console-control.ts";
-export type { SegmentRegister, VcpuState } from "./cpu/state.ts";
 export type { Engine, Vcpu, VcpuBus, VcpuExit } from "./engine/engine.ts";
 export { JitEngine, type JitEngineOptions } from "./engine/jit-engine.ts";
 export { type LinuxBootOptions, type LinuxBootPlan, planLinuxBoot } from "./firmware/linux-boot.ts";
@@ -17,7 +17,13 @@ export { type BootFiles, createBoard, SERIAL_CHANNEL } from "./machine/board.ts"
 export type { Board, BoardWiring } from "./machine/board-interface.ts";
 export { type ByteSink, EventRecorder } from "./machine/event-recorder.ts";
 export { type ByteSource, EventReplay } from "./machine/event-replay.ts";
-export { type EventLog, type MachineEvent, type PowerRequest, ReplayError, type ReplayErrorCode } from "./machine/events.ts";
+export {
+  type EventLog,
+  type MachineEvent,
+  type PowerRequest,
+  ReplayError,
+  type ReplayErrorCode,
+} from "./machine/events.ts";
 export {
   type CrashReport,
   Machine,
@@ -29,8 +35,8 @@ export {
 export { readSpec, restoreMachine, saveMachine } from "./machine/machine-state.ts";
 export { checkRecording, recordedSpec, recordingHeader } from "./machine/recording.ts";
 export {
-  checkSpec,
   type ConsolePortSpec,
+  checkSpec,
   type DeviceSpec,
   type FileReference,
   type LinuxBoot,

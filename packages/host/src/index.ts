@@ -1,1 +1,38 @@
-export {};
+/** The library for Node: VMs, their guests' agents, and images. */
+
+export {
+  AgentClient,
+  AgentError,
+  type AgentErrorCode,
+  type AgentInfo,
+  type AgentProcess,
+} from "./agent/index.ts";
+export {
+  ensureTinyImage,
+  ImageError,
+  type ImageErrorCode,
+  type TinyImage,
+  type TinyImageOptions,
+  type TinyKernel,
+  type TinyPhase,
+  type TinyProgress,
+} from "./image/index.ts";
+export { createVm, DEFAULT_MEMORY_BYTES } from "./vm/create-vm.ts";
+export { replayVm } from "./vm/replay-vm.ts";
+export { restoreVm } from "./vm/restore-vm.ts";
+export type {
+  ExecOptions,
+  ExecResult,
+  ReplayOptions,
+  ReplayResult,
+  RestoreOptions,
+  SerialPort,
+  Vm,
+  VmEvents,
+  VmExit,
+  VmOptions,
+  VmProgress,
+  VmState,
+} from "./vm/vm.ts";
+export { VmError, type VmErrorCode } from "./vm/vm-error.ts";
+export type { VmRegisters } from "./vm/worker-protocol.ts";

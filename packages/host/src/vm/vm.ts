@@ -2,6 +2,9 @@
  * The VM object: what a library user holds. The machine runs in a worker thread of its own (vm-worker.ts); this side
  * stays responsive, whatever the guest does.
  */
+import type { AgentClient } from "../agent/index.ts";
+import type { VmRegisters } from "./worker-protocol.ts";
+
 export type VmState = "created" | "running" | "paused" | "off" | "crashed";
 
 export interface VmOptions {
@@ -21,8 +24,11 @@ export interface VmOptions {
   readonly seed?: string;
   /** Seconds since 1970 at power-on. Default: now. */
   readonly epochSeconds?: number;
-  /** Records everything that enters, to this file, for `replay`. */
+  /** Records everything that enters, to this file, for `replayVm`. */
   readonly record?: string;
+  /** Guest time between two looks at the outside, in nanoseconds; default 200000. With a virtual clock the guest cannot tell. */
+  readonly sliceNs?: number;
+  /** Ends the creation; the finished VM no longer listens to it. */
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: VmProgress) => void;
 }
@@ -35,6 +41,40 @@ export interface VmProgress {
   readonly total: number | undefined;
 }
 
+export interface RestoreOptions {
+  /**
+   * The kernel and initrd that the saved VM was started from, by path; only a reset of the guest needs them. Default: the
+   * tiny image's, if it is those. Unknown ones are no error: the VM then turns off where it would reset.
+   */
+  readonly kernel?: string;
+  readonly initrd?: string;
+  readonly name?: string;
+  /** Records from the restored state on. */
+  readonly record?: string;
+  readonly sliceNs?: number;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (progress: VmProgress) => void;
+}
+
+export interface ReplayOptions {
+  /** As for a restore, but needed: a replay runs with the recorded files or not at all. */
+  readonly kernel?: string;
+  readonly initrd?: string;
+  /** The saved state that the recording starts from, if it does not start with power-on. */
+  readonly state?: string;
+  readonly sliceNs?: number;
+  readonly signal?: AbortSignal;
+  readonly onSerial?: (bytes: Uint8Array) => void;
+}
+
+/** A replay that came to its recording's end, in the recorded state: anything else is an error. */
+export interface ReplayResult {
+  /** SHA-256 over the whole state at the end, as hexadecimal digits: equal to the recorded one. */
+  readonly stateHash: string;
+  /** Instructions from power-on to the end. */
+  readonly retired: number;
+}
+
 export interface VmEvents {
   state: [state: VmState];
   /** The guest is off ("off": powered off) or crashed, with the report. */
@@ -43,14 +83,22 @@ export interface VmEvents {
 
 export type VmExit =
   | { readonly kind: "off"; readonly reason: string }
-  | { readonly kind: "crashed"; readonly reason: string; readonly report: string };
+  | { readonly kind: "crashed"; readonly reason: string; readonly report: string; readonly code?: string };
 
 export interface SerialPort {
-  /** Bytes that the guest writes. */
+  /**
+   * Bytes that the guest writes, from the moment of the call of its iterator. A guest whose output nobody takes waits:
+   * end an iterator (`break`) that is no longer wanted.
+   */
   readonly output: AsyncIterable<Uint8Array>;
+  /** Bytes that the guest writes, at once. Returns what ends it. */
   onData(listener: (bytes: Uint8Array) => void): () => void;
-  write(bytes: Uint8Array | string): void;
-  /** Resolves with the text up to and with the match; rejects on time-out, abort, or when the guest ends. */
+  /** Types. Resolves when the machine has taken all of it, which a guest that does not read delays, or has ended. */
+  write(bytes: Uint8Array | string): Promise<void>;
+  /**
+   * Resolves with the text from the last match up to and with this one, also when it is there already (the last 256 Ki
+   * characters are kept); rejects on time-out, abort, or when the guest ends. Text that was matched is not searched again.
+   */
   waitFor(pattern: string | RegExp, options?: { timeoutMs?: number; signal?: AbortSignal }): Promise<string>;
 }
 
@@ -58,9 +106,13 @@ export interface ExecOptions {
   readonly stdin?: Uint8Array | string | AsyncIterable<Uint8Array>;
   readonly env?: Readonly<Record<string, string>>;
   readonly cwd?: string;
-  readonly onStdout?: (bytes: Uint8Array) => void;
-  readonly onStderr?: (bytes: Uint8Array) => void;
+  /** Takes the output as it comes, which the result then does not hold. The command waits for a promise. */
+  readonly onStdout?: (bytes: Uint8Array) => void | Promise<void>;
+  readonly onStderr?: (bytes: Uint8Array) => void | Promise<void>;
+  /** Kills the command. */
   readonly signal?: AbortSignal;
+  /** How long a guest may take to start its agent, default 180 s. */
+  readonly agentTimeoutMs?: number;
 }
 
 export interface ExecResult {
@@ -74,27 +126,33 @@ export interface Vm {
   readonly name: string;
   readonly state: VmState;
   readonly serial: SerialPort;
+  /** The guest's agent, for what has no method here: processes as streams, window size, host name. */
+  readonly agent: AgentClient;
   on<K extends keyof VmEvents>(event: K, listener: (...args: VmEvents[K]) => void): () => void;
-  /** Powers on. Resolves when the machine runs. */
+  /** Powers on; a restored VM goes on. Resolves when the machine runs. */
   start(): Promise<void>;
   pause(): Promise<void>;
   resume(): Promise<void>;
   reset(): Promise<void>;
   /** Asks the guest by the power button, waits `timeoutMs` (default 10 s), then ends it when `force` (default true). */
-  stop(options?: { timeoutMs?: number; force?: boolean }): Promise<void>;
+  stop(options?: { timeoutMs?: number; force?: boolean; signal?: AbortSignal }): Promise<void>;
   /** Ends the machine at once. */
   kill(): Promise<void>;
   /** Writes the whole machine to a file; it goes on afterwards as it was. */
   save(path: string, options?: { signal?: AbortSignal; onProgress?: (p: VmProgress) => void }): Promise<void>;
   /** Runs a command in the guest through its agent. */
   exec(command: readonly string[], options?: ExecOptions): Promise<ExecResult>;
-  writeFile(path: string, data: Uint8Array): Promise<void>;
-  readFile(path: string): Promise<Uint8Array>;
+  /** Writes a file in the guest: all of it or nothing. */
+  writeFile(path: string, data: Uint8Array, options?: { mode?: number; signal?: AbortSignal }): Promise<void>;
+  readFile(path: string, options?: { signal?: AbortSignal }): Promise<Uint8Array>;
   /** Resolves when the machine is off or crashed. */
-  wait(): Promise<VmExit>;
+  wait(options?: { signal?: AbortSignal }): Promise<VmExit>;
   /** SHA-256 over the whole state, as hexadecimal digits. The machine is paused for it. */
   stateHash(): Promise<string>;
+  /** Counters by name: retired, guestNs, busyMs, outputBytes and those of the engine. */
   stats(): Promise<Readonly<Record<string, number>>>;
+  /** The processor's registers at the next boundary. */
+  registers(): Promise<VmRegisters>;
   /** Ends the worker and frees everything. Idempotent. */
   close(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;

@@ -1,0 +1,93 @@
+/**
+ * `createVm`: from options to a VM that is ready to start. Everything that can be wrong with them is found here, before
+ * a machine exists.
+ */
+import { randomBytes } from "node:crypto";
+import { type BootFiles, checkSpec, type DeviceSpec, type MachineSpec, machineSpec } from "@twinmetal/core";
+import { AGENT_PORT_NAMES } from "../agent/index.ts";
+import { checkBootFiles, readBootFile, referenceOf, resolveBootPaths } from "./boot-files.ts";
+import { HostedVm } from "./hosted-vm.ts";
+import type { Vm, VmOptions } from "./vm.ts";
+import { asVmError, VmError } from "./vm-error.ts";
+
+export const DEFAULT_MEMORY_BYTES: number = 512 * 2 ** 20;
+export const DEFAULT_SLICE_NS = 200_000;
+const SEED_BYTES = 32;
+const CONSOLE_ARGUMENTS = "console=ttyS0";
+
+/** Rejects with VmError, ImageError, or the signal's reason. */
+export async function createVm(options: VmOptions = {}): Promise<Vm> {
+  const { signal, onProgress } = options;
+  signal?.throwIfAborted();
+  checkOptions(options);
+  const paths = await resolveBootPaths(options, { signal, onProgress });
+  const kernel = await readBootFile(paths.kernel, "kernel", signal);
+  const initrd = paths.initrd === undefined ? undefined : await readBootFile(paths.initrd, "initrd", signal);
+  const files: BootFiles = { kernel, ...(initrd ? { initrd } : {}) };
+  const spec = specOf(options, files);
+  checkBootFiles(spec, files);
+  return await HostedVm.create({
+    name: options.name ?? `vm-${randomBytes(4).toString("hex")}`,
+    initialState: "created",
+    signal,
+    start: {
+      spec,
+      files,
+      sliceNs: options.sliceNs ?? DEFAULT_SLICE_NS,
+      statePath: undefined,
+      advanceCalendarSeconds: 0,
+      recordPath: options.record,
+      replayPath: undefined,
+    },
+  });
+}
+
+/** What every VM is made of beside the board: the agent's ports, and random numbers. */
+export function standardDevices(): readonly DeviceSpec[] {
+  return [
+    {
+      kind: "virtio-console",
+      name: "console0",
+      ports: AGENT_PORT_NAMES.map((name) => ({ name, isConsole: false })),
+    },
+    { kind: "virtio-rng", name: "rng0" },
+  ];
+}
+
+function specOf(options: VmOptions, files: BootFiles): MachineSpec {
+  const { append } = options;
+  const commandLine = append ? `${CONSOLE_ARGUMENTS} ${append}` : CONSOLE_ARGUMENTS;
+  try {
+    const spec = machineSpec({
+      memoryBytes: options.memoryBytes ?? DEFAULT_MEMORY_BYTES,
+      clock: options.clock ?? "wall",
+      seed: options.seed ?? randomBytes(SEED_BYTES).toString("hex"),
+      epochSeconds: options.epochSeconds ?? Math.floor(Date.now() / 1000),
+      boot: {
+        kernel: referenceOf(files.kernel),
+        ...(files.initrd ? { initrd: referenceOf(files.initrd) } : {}),
+        commandLine,
+      },
+      devices: standardDevices(),
+    });
+    checkSpec(spec);
+    return spec;
+  } catch (error) {
+    throw asVmError(error);
+  }
+}
+
+function checkOptions({ name, sliceNs }: VmOptions): void {
+  if (name !== undefined && !/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/.test(name)) {
+    throw new VmError(
+      "bad-option",
+      `${JSON.stringify(name)} is no name for a VM: give up to 63 letters, digits, ".", "_" and "-".`,
+    );
+  }
+  checkSlice(sliceNs);
+}
+
+export function checkSlice(sliceNs: number | undefined): void {
+  if (sliceNs === undefined || (Number.isSafeInteger(sliceNs) && sliceNs >= 1000 && sliceNs <= 1e9)) return;
+  throw new VmError("bad-option", `A slice cannot last ${sliceNs} ns. Give 1000 to 1000000000.`);
+}

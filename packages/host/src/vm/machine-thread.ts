@@ -1,0 +1,348 @@
+/**
+ * The loop around a machine in its own thread: slices while it runs, sleep when it is idle, paused, over, or when the
+ * other side is behind with its output. Never returns; the thread is terminated from outside.
+ *
+ * Messages are read at slice boundaries (worker-protocol.ts). A sleep is a wait for a change of CELL.KICK since before
+ * the messages were last read, so that none is missed.
+ */
+import { type MessagePort, receiveMessageOnPort } from "node:worker_threads";
+import {
+  type EventRecorder,
+  type Machine,
+  MachineError,
+  ReplayError,
+  SERIAL_CHANNEL,
+  type SliceResult,
+  saveMachine,
+  toHex,
+  Uart16550,
+} from "@twinmetal/core";
+import { formatCrashReport, privilegeLevel } from "./crash-report.ts";
+import { OutputBatch } from "./output-batch.ts";
+import { saveStateFile } from "./state-files.ts";
+import type { VmExit } from "./vm.ts";
+import { plainError, VmError } from "./vm-error.ts";
+import {
+  CELL,
+  type CommandName,
+  type Commands,
+  type FromMachine,
+  MAX_PENDING_OUTPUT,
+  type OutputPart,
+  type ToMachine,
+  type VmRegisters,
+} from "./worker-protocol.ts";
+
+/** Output is sent when the machine sleeps, when this much is there, or when it is this old. */
+const FLUSH_BYTES = 32 * 1024;
+const FLUSH_AFTER_MS = 2;
+/** In the middle of a slice the machine stops at this, until the other side has caught up. */
+const MAX_PENDING_IN_SLICE = 16 * MAX_PENDING_OUTPUT;
+/** A longer sleep than a timer can be set to is as good as for ever. */
+const MAX_WAIT_MS = 2 ** 30;
+const RECORD_FLUSH_MS = 1000;
+
+export interface MachineThreadOptions {
+  readonly cells: Int32Array;
+  readonly port: MessagePort;
+  readonly send: (message: FromMachine, transfer?: ArrayBuffer[]) => void;
+}
+
+export class MachineThread {
+  readonly #cells: Int32Array;
+  readonly #port: MessagePort;
+  readonly #send: MachineThreadOptions["send"];
+  readonly #batch = new OutputBatch();
+  #machine: Machine | undefined;
+  #uart: Uart16550 | undefined;
+  #recorder: { readonly log: EventRecorder; readonly close: () => void } | undefined;
+  #isReplay = false;
+  #serial: Uint8Array[] = [];
+  #inputs: OutputPart[] = [];
+  #batchSinceMs = 0;
+  #recordFlushedMs = 0;
+  #exit: VmExit | undefined;
+  #busyMs = 0;
+  #slices = 0;
+  #outputBytes = 0;
+
+  constructor(options: MachineThreadOptions) {
+    this.#cells = options.cells;
+    this.#port = options.port;
+    this.#send = options.send;
+  }
+
+  /** The machine's output. Blocks the machine while far too much is pending. */
+  output(channel: string, bytes: Uint8Array): void {
+    this.#batch.add(channel, bytes);
+    this.#outputBytes += bytes.length;
+    if (this.#batch.cost < MAX_PENDING_OUTPUT) return;
+    this.#flush();
+    while (this.#pendingOutput > MAX_PENDING_IN_SLICE) this.#waitForOutput(Atomics.load(this.#cells, CELL.KICK));
+  }
+
+  run(
+    machine: Machine,
+    recorder?: { readonly log: EventRecorder; readonly close: () => void },
+    isReplay = false,
+  ): never {
+    this.#machine = machine;
+    this.#recorder = recorder;
+    this.#isReplay = isReplay;
+    this.#uart = machine.board.devices.find((device) => device instanceof Uart16550);
+    for (;;) {
+      const kick = Atomics.load(this.#cells, CELL.KICK);
+      this.#takeMessages();
+      if (this.#exit || machine.state !== "running") {
+        this.#flush();
+        Atomics.wait(this.#cells, CELL.KICK, kick);
+      } else if (this.#pendingOutput > MAX_PENDING_OUTPUT) this.#waitForOutput(kick);
+      else this.#runSlice(machine, kick);
+    }
+  }
+
+  get #pendingOutput(): number {
+    return Atomics.load(this.#cells, CELL.PENDING_OUTPUT);
+  }
+
+  #runSlice(machine: Machine, kick: number): void {
+    this.#feed(machine);
+    const startMs = performance.now();
+    let result: SliceResult;
+    try {
+      result = machine.runSlice();
+    } catch (error) {
+      this.#failed(machine, error);
+      return;
+    }
+    const endMs = performance.now();
+    this.#busyMs += endMs - startMs;
+    this.#slices++;
+    switch (result.kind) {
+      case "ran":
+      case "debug":
+        break;
+      case "idle":
+      case "blocked": {
+        this.#flush();
+        const waitNs = result.kind === "idle" ? result.waitNs : undefined;
+        Atomics.wait(this.#cells, CELL.KICK, kick, waitNs === undefined ? MAX_WAIT_MS : waitNs / 1e6);
+        return;
+      }
+      case "stopped":
+        this.#stopped(machine);
+        return;
+      case "replay-end":
+        this.#flush();
+        this.#send({ type: "replay-end", stateHash: toHex(machine.stateHash()), retired: machine.vcpu.retired });
+        this.#end({ kind: "off", reason: "the recording ends here" });
+        return;
+    }
+    const { cost } = this.#batch;
+    if (cost > FLUSH_BYTES || (cost > 0 && endMs - this.#batchSinceMs > FLUSH_AFTER_MS)) this.#flush(endMs);
+    if (this.#recorder && endMs - this.#recordFlushedMs > RECORD_FLUSH_MS) {
+      this.#recorder.log.flush();
+      this.#recordFlushedMs = endMs;
+    }
+  }
+
+  /** Hands the machine what has arrived; the serial port only what its queue takes. */
+  #feed(machine: Machine): void {
+    if (this.#inputs.length > 0) {
+      for (const { channel, bytes } of this.#inputs) machine.input(channel, bytes);
+      this.#inputs = [];
+    }
+    if (this.#serial.length === 0) return;
+    let room = this.#uart?.inputRoom ?? 0;
+    let taken = 0;
+    for (let first = this.#serial[0]; first !== undefined && room > 0; first = this.#serial[0]) {
+      const part = first.subarray(0, room);
+      machine.input(SERIAL_CHANNEL, part);
+      room -= part.length;
+      taken += part.length;
+      if (part.length === first.length) this.#serial.shift();
+      else this.#serial[0] = first.subarray(part.length);
+    }
+    if (taken > 0) this.#send({ type: "serial-taken", bytes: taken });
+  }
+
+  #flush(nowMs: number = performance.now()): void {
+    this.#batchSinceMs = nowMs;
+    if (this.#batch.cost === 0) return;
+    const { parts, cost } = this.#batch.take();
+    Atomics.add(this.#cells, CELL.PENDING_OUTPUT, cost);
+    this.#send(
+      { type: "output", parts, cost },
+      parts.map(({ bytes }) => bytes.buffer as ArrayBuffer),
+    );
+  }
+
+  #waitForOutput(kick: number): void {
+    this.#flush();
+    Atomics.store(this.#cells, CELL.OUTPUT_BLOCKED, 1);
+    if (this.#pendingOutput > MAX_PENDING_OUTPUT) Atomics.wait(this.#cells, CELL.KICK, kick);
+    Atomics.store(this.#cells, CELL.OUTPUT_BLOCKED, 0);
+  }
+
+  #stopped(machine: Machine): void {
+    const { crash } = machine;
+    if (machine.state === "crashed" && crash) {
+      this.#finishRecording();
+      this.#end({ kind: "crashed", reason: crash.reason, report: formatCrashReport(crash) });
+      return;
+    }
+    this.#finishRecording();
+    if (this.#isReplay) {
+      this.#flush();
+      this.#send({ type: "replay-end", stateHash: toHex(machine.stateHash()), retired: machine.vcpu.retired });
+    }
+    this.#end({ kind: "off", reason: machine.offReason ?? "the guest turned itself off" });
+  }
+
+  /** The machine's own code threw: a replay that diverged, a full disk under a recording, or a mistake of ours. */
+  #failed(machine: Machine, error: unknown): void {
+    this.#flush();
+    const plain = plainError(error);
+    const isOurs = error instanceof ReplayError || error instanceof VmError;
+    const reason = isOurs ? plain.message : `Twinmetal's machine failed: ${plain.stack ?? plain.message}`;
+    const report = machine.crash ? formatCrashReport(machine.crash) : `${reason}\n`;
+    this.#recorder?.close();
+    this.#recorder = undefined;
+    this.#end({ kind: "crashed", reason, report, ...(plain.code ? { code: plain.code } : {}) });
+  }
+
+  #end(exit: VmExit): void {
+    if (this.#exit) return;
+    this.#flush();
+    this.#exit = exit;
+    this.#serial = [];
+    this.#inputs = [];
+    this.#send({ type: "exit", exit });
+  }
+
+  #finishRecording(): void {
+    const recorder = this.#recorder;
+    if (!recorder) return;
+    this.#recorder = undefined;
+    this.#machine?.finishLog();
+    recorder.close();
+  }
+
+  #takeMessages(): void {
+    for (let next = receiveMessageOnPort(this.#port); next; next = receiveMessageOnPort(this.#port)) {
+      const message = next.message as ToMachine;
+      if (message.type === "command") this.#answer(message.id, message.name, message.args);
+      else if (this.#exit || this.#isReplay) continue;
+      else if (message.type === "serial") this.#serial.push(message.bytes);
+      else this.#inputs.push(message);
+    }
+  }
+
+  #answer<K extends CommandName>(id: number, name: K, args: unknown): void {
+    try {
+      const result = this.#carryOut(id, name, args as Commands[K]["args"]);
+      this.#send({ type: "reply", id, result });
+    } catch (error) {
+      this.#send({ type: "reply", id, error: plainError(error instanceof MachineError ? badState(error) : error) });
+    }
+  }
+
+  #carryOut(id: number, name: CommandName, args: unknown): unknown {
+    const machine = this.#machine!;
+    switch (name) {
+      case "start":
+        if (machine.state === "paused") machine.resume();
+        else machine.start();
+        this.#send({ type: "state", state: "running" });
+        return undefined;
+      case "pause":
+        if (machine.state !== "paused") machine.pause();
+        this.#flush();
+        this.#send({ type: "state", state: "paused" });
+        return undefined;
+      case "resume":
+        if (machine.state !== "running") machine.resume();
+        this.#send({ type: "state", state: "running" });
+        return undefined;
+      case "reset":
+        return machine.requestPower("reset");
+      case "powerButton":
+        return machine.requestPower("button");
+      case "powerOff":
+        return this.#powerOff((args as Commands["powerOff"]["args"]).reason);
+      case "save":
+        return this.#whilePaused(() => this.#save(id, (args as Commands["save"]["args"]).path));
+      case "stateHash":
+        return this.#whilePaused(() => toHex(machine.stateHash()));
+      case "stats":
+        return this.#stats(machine);
+      case "registers":
+        return registersOf(machine);
+    }
+  }
+
+  /** The plug is pulled between two slices; a recording ends here, with the state's hash. */
+  #powerOff(reason: string): void {
+    this.#finishRecording();
+    this.#end({ kind: "off", reason });
+  }
+
+  #save(id: number, path: string): void {
+    const machine = this.#machine!;
+    if (this.#exit) throw new VmError("bad-state", "The machine has ended: there is nothing left to save.");
+    const checkpoint = (): void => {
+      if (Atomics.load(this.#cells, CELL.ABORT_SAVE)) throw new VmError("closed", "The save was given up.");
+    };
+    const onProgress = (done: number, total: number): void =>
+      this.#send({ type: "progress", id, progress: { phase: "save", done, total } });
+    saveStateFile(path, { checkpoint, onProgress }, (sink) => saveMachine(machine, sink));
+  }
+
+  /** Guest time stands still meanwhile, so that nothing of it is seen inside. */
+  #whilePaused<T>(action: () => T): T {
+    const machine = this.#machine!;
+    const wasRunning = machine.state === "running";
+    if (wasRunning) machine.pause();
+    try {
+      return action();
+    } finally {
+      if (wasRunning) machine.resume();
+    }
+  }
+
+  #stats(machine: Machine): Readonly<Record<string, number>> {
+    return {
+      retired: machine.vcpu.retired,
+      guestNs: machine.clock.nowNs(),
+      events: machine.eventCount,
+      memoryBytes: machine.spec.memoryBytes,
+      slices: this.#slices,
+      busyMs: Math.round(this.#busyMs),
+      outputBytes: this.#outputBytes,
+      ...machine.engine.stats(),
+    };
+  }
+}
+
+function registersOf(machine: Machine): VmRegisters {
+  const vcpu = machine.vcpu.getState();
+  const { rip, rflags, gpr, cr0, cr2, cr3, cr4, halted, retired } = vcpu;
+  return {
+    cpl: privilegeLevel(vcpu),
+    rip,
+    rflags,
+    gpr,
+    cs: vcpu.cs.selector,
+    ss: vcpu.ss.selector,
+    cr0,
+    cr2,
+    cr3,
+    cr4,
+    isHalted: halted,
+    retired,
+  };
+}
+
+function badState(error: MachineError): VmError {
+  return new VmError("bad-state", error.message, { cause: error });
+}

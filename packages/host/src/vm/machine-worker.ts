@@ -1,0 +1,217 @@
+/**
+ * The VM object's end of the machine's thread: commands and their answers, input, and the thread's life. The thread
+ * keeps the process alive only while the machine runs or a command waits for its answer.
+ */
+import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
+import type { VmExit, VmProgress } from "./vm.ts";
+import { errorFromPlain, VmError } from "./vm-error.ts";
+import {
+  CELL,
+  type CommandName,
+  type Commands,
+  type FromMachine,
+  MAX_PENDING_OUTPUT,
+  type OutputPart,
+  type ToMachine,
+  type WorkerStart,
+} from "./worker-protocol.ts";
+
+export interface MachineEvents {
+  onOutput(parts: readonly OutputPart[]): void;
+  onSerialTaken(bytes: number): void;
+  onState(state: "running" | "paused"): void;
+  onReplayEnd?(stateHash: string, retired: number): void;
+  /** Called once, last of all. */
+  onExit(exit: VmExit): void;
+}
+
+interface Pending {
+  readonly resolve: (result: unknown) => void;
+  readonly reject: (error: unknown) => void;
+  readonly onProgress: ((progress: VmProgress) => void) | undefined;
+}
+
+export class MachineWorker {
+  readonly #worker: Worker;
+  readonly #port: MessagePort;
+  readonly #cells: Int32Array;
+  readonly #events: MachineEvents;
+  readonly #pending = new Map<number, Pending>();
+  readonly #exited: Promise<void>;
+  #ready: { resolve: () => void; reject: (error: unknown) => void } | undefined;
+  #nextId = 1;
+  #isRunning = false;
+  #hasEnded = false;
+  #isGone = false;
+
+  private constructor(start: Omit<WorkerStart, "cells" | "port">, events: MachineEvents) {
+    const cells = new SharedArrayBuffer(CELL.sizeBytes);
+    const { port1, port2 } = new MessageChannel();
+    this.#cells = new Int32Array(cells);
+    this.#port = port1;
+    this.#events = events;
+    const workerData: WorkerStart = { ...start, cells, port: port2 };
+    this.#worker = new Worker(workerUrl(), {
+      workerData,
+      transferList: [port2],
+      execArgv: [],
+      name: "twinmetal machine",
+    });
+    this.#worker.on("message", (message: FromMachine) => this.#receive(message));
+    this.#worker.on("error", (error) => this.#lost(`its thread ended with an error: ${error.stack ?? error.message}`));
+    this.#exited = new Promise((resolve) => {
+      this.#worker.on("exit", () => {
+        this.#isGone = true;
+        this.#port.close();
+        this.#lost("its thread ended");
+        resolve();
+      });
+    });
+  }
+
+  /** Resolves when the machine is built; rejects with what it could not be built for. */
+  static async start(
+    start: Omit<WorkerStart, "cells" | "port">,
+    events: MachineEvents,
+    signal?: AbortSignal,
+  ): Promise<MachineWorker> {
+    signal?.throwIfAborted();
+    const worker = new MachineWorker(start, events);
+    const ready = new Promise<void>((resolve, reject) => {
+      worker.#ready = { resolve, reject };
+    });
+    const onAbort = (): void => worker.#ready?.reject(signal?.reason);
+    signal?.addEventListener("abort", onAbort, { once: true });
+    try {
+      await ready;
+    } catch (error) {
+      await worker.terminate();
+      throw error;
+    } finally {
+      signal?.removeEventListener("abort", onAbort);
+    }
+    worker.#ready = undefined;
+    worker.#hold();
+    return worker;
+  }
+
+  async command<K extends CommandName>(
+    name: K,
+    args: Commands[K]["args"],
+    onProgress?: (progress: VmProgress) => void,
+  ): Promise<Commands[K]["result"]> {
+    if (this.#isGone) throw new VmError("closed", "The VM was closed.");
+    const id = this.#nextId++;
+    const reply = new Promise((resolve, reject) => this.#pending.set(id, { resolve, reject, onProgress }));
+    this.#hold();
+    this.#post({ type: "command", id, name, args });
+    return (await reply) as Commands[K]["result"];
+  }
+
+  sendInput(channel: string, bytes: Uint8Array): void {
+    if (!this.#hasEnded) this.#post({ type: "input", channel, bytes });
+  }
+
+  sendSerial(bytes: Uint8Array): void {
+    if (!this.#hasEnded) this.#post({ type: "serial", bytes });
+  }
+
+  /** The cost of output that nobody holds any more. */
+  release(cost: number): void {
+    if (cost === 0) return;
+    const before = Atomics.sub(this.#cells, CELL.PENDING_OUTPUT, cost);
+    if (before - cost <= MAX_PENDING_OUTPUT && Atomics.load(this.#cells, CELL.OUTPUT_BLOCKED)) this.#kick();
+  }
+
+  /** The save in progress ends soon, without a file. */
+  abortSave(isAborted: boolean): void {
+    Atomics.store(this.#cells, CELL.ABORT_SAVE, isAborted ? 1 : 0);
+  }
+
+  /** Whatever the machine does, its thread is gone when this resolves. */
+  async terminate(): Promise<void> {
+    if (!this.#isGone) await this.#worker.terminate();
+    await this.#exited;
+  }
+
+  #post(message: ToMachine): void {
+    if (this.#isGone) return;
+    this.#port.postMessage(message);
+    this.#kick();
+  }
+
+  #kick(): void {
+    Atomics.add(this.#cells, CELL.KICK, 1);
+    Atomics.notify(this.#cells, CELL.KICK);
+  }
+
+  #hold(): void {
+    if (this.#isGone) return;
+    if (this.#isRunning || this.#pending.size > 0) this.#worker.ref();
+    else this.#worker.unref();
+  }
+
+  #receive(message: FromMachine): void {
+    switch (message.type) {
+      case "ready":
+        if (message.error) this.#ready?.reject(errorFromPlain(message.error));
+        else this.#ready?.resolve();
+        break;
+      case "output":
+        this.#events.onOutput(message.parts);
+        break;
+      case "serial-taken":
+        this.#events.onSerialTaken(message.bytes);
+        break;
+      case "state":
+        this.#isRunning = message.state === "running";
+        this.#hold();
+        this.#events.onState(message.state);
+        break;
+      case "replay-end":
+        this.#events.onReplayEnd?.(message.stateHash, message.retired);
+        break;
+      case "exit":
+        this.#ended(message.exit);
+        break;
+      case "progress":
+        this.#pending.get(message.id)?.onProgress?.(message.progress);
+        break;
+      case "reply": {
+        const pending = this.#pending.get(message.id);
+        this.#pending.delete(message.id);
+        this.#hold();
+        if ("error" in message) pending?.reject(errorFromPlain(message.error));
+        else pending?.resolve(message.result);
+        break;
+      }
+    }
+  }
+
+  #ended(exit: VmExit): void {
+    if (this.#hasEnded) return;
+    this.#hasEnded = true;
+    this.#isRunning = false;
+    this.#hold();
+    this.#events.onExit(exit);
+  }
+
+  /** The thread is gone, on our own wish or not. */
+  #lost(why: string): void {
+    if (this.#ready) {
+      this.#hasEnded = true; // There is no VM yet that could be told.
+      this.#ready.reject(new VmError("internal", `Twinmetal's machine could not be started: ${why}.`));
+    }
+    const error = new VmError("closed", "The VM was closed.");
+    for (const { reject } of this.#pending.values()) reject(error);
+    this.#pending.clear();
+    const reason = `Twinmetal's machine was lost: ${why}.`;
+    this.#ended({ kind: "crashed", reason, report: `${reason}\n` });
+  }
+}
+
+/** Threads run the built module, also when this file runs from its source. */
+function workerUrl(): URL {
+  const here = import.meta.url;
+  return new URL(here.endsWith(".ts") ? "../../dist/vm/vm-worker.js" : "./vm-worker.js", here);
+}

@@ -1,0 +1,51 @@
+/** `restoreVm`: a VM from a saved state. It is paused and goes on with `start`. */
+import { randomBytes } from "node:crypto";
+import { statSync } from "node:fs";
+import { type MachineSpec, readSpec, StateFile } from "@twinmetal/core";
+import { findBootFiles } from "./boot-files.ts";
+import { checkSlice, DEFAULT_SLICE_NS } from "./create-vm.ts";
+import { HostedVm } from "./hosted-vm.ts";
+import { FileSource } from "./state-files.ts";
+import type { RestoreOptions, Vm } from "./vm.ts";
+import { asVmError } from "./vm-error.ts";
+
+/**
+ * Rejects with VmError ("state-..." for files that are no whole state of this version), or the signal's reason. The
+ * guest's calendar goes on as if it had run since the file was written; its monotonic time stood still.
+ */
+export async function restoreVm(path: string, options: RestoreOptions = {}): Promise<Vm> {
+  const { signal, onProgress } = options;
+  signal?.throwIfAborted();
+  checkSlice(options.sliceNs);
+  const spec = readStateSpec(path);
+  const files = await findBootFiles(spec, options, { signal, onProgress });
+  return await HostedVm.create({
+    name: options.name ?? `vm-${randomBytes(4).toString("hex")}`,
+    initialState: "paused",
+    signal,
+    start: {
+      spec,
+      files,
+      sliceNs: options.sliceNs ?? DEFAULT_SLICE_NS,
+      statePath: path,
+      advanceCalendarSeconds: spec.clock === "wall" ? secondsSince(path) : 0,
+      recordPath: options.record,
+      replayPath: undefined,
+    },
+  });
+}
+
+export function readStateSpec(path: string): MachineSpec {
+  const source = new FileSource(path, "state");
+  try {
+    return readSpec(StateFile.open(source));
+  } catch (error) {
+    throw asVmError(error);
+  } finally {
+    source.close();
+  }
+}
+
+function secondsSince(path: string): number {
+  return Math.max(0, Math.floor((Date.now() - statSync(path).mtimeMs) / 1000));
+}

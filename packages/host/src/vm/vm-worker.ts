@@ -1,0 +1,110 @@
+/**
+ * The entry of the thread that a machine runs in: builds the machine from what it is handed (worker-protocol.ts), from
+ * power-on or from a saved state, with or without a recording, then runs it for the rest of the thread's life.
+ */
+import { parentPort, workerData } from "node:worker_threads";
+import {
+  type Board,
+  type BoardWiring,
+  checkRecording,
+  createBoard,
+  type EventLog,
+  EventRecorder,
+  EventReplay,
+  JitEngine,
+  Machine,
+  recordingHeader,
+  restoreMachine,
+} from "@twinmetal/core";
+import { MachineThread } from "./machine-thread.ts";
+import { FileSource, FileStream, RecordingFile } from "./state-files.ts";
+import { plainError, VmError } from "./vm-error.ts";
+import type { FromMachine, WorkerStart } from "./worker-protocol.ts";
+
+const start = workerData as WorkerStart;
+const send = (message: FromMachine, transfer?: ArrayBuffer[]): void => parentPort!.postMessage(message, transfer);
+
+function createMachine(thread: MachineThread): Machine {
+  const { spec } = start;
+  const engine = createEngine();
+  return new Machine({
+    spec,
+    memory: engine.memory,
+    engine,
+    createBoard: boardWithFiles,
+    output: (channel, bytes) => thread.output(channel, bytes),
+    wallNs: () => performance.now() * 1e6,
+    sliceNs: start.sliceNs,
+  });
+}
+
+function createEngine(): JitEngine {
+  const { memoryBytes, tscFrequencyHz } = start.spec;
+  try {
+    return new JitEngine({ memoryBytes, tscFrequencyHz });
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw new VmError(
+      "memory-unavailable",
+      `The host could not give ${memoryBytes / 2 ** 20} MiB of memory to the VM (${error.message}). Give it less, or free some.`,
+      { cause: error },
+    );
+  }
+}
+
+/** A restored machine whose files are not to be found runs, but has nothing to start again from. */
+function boardWithFiles(wiring: BoardWiring): Board {
+  const board = createBoard(wiring, start.files);
+  if (start.files || !start.spec.boot) return board;
+  const boot = (): undefined =>
+    wiring.context.power(
+      "off",
+      "the guest reset, and the files of its kernel are not known here; give them to the restore",
+    ) as undefined;
+  return { ...board, boot };
+}
+
+/** Throws ReplayError, StateError, VmError. */
+function prepare(thread: MachineThread): [Machine, Parameters<MachineThread["run"]>[1]] {
+  const machine = createMachine(thread);
+  let startHash: Uint8Array | null = null;
+  if (start.statePath !== undefined) {
+    const source = new FileSource(start.statePath, "state");
+    try {
+      restoreMachine(machine, source);
+    } finally {
+      source.close();
+    }
+    if (start.recordPath !== undefined || start.replayPath !== undefined) startHash = machine.stateHash();
+  }
+  let recorder: Parameters<MachineThread["run"]>[1];
+  if (start.replayPath !== undefined) {
+    const replay = new EventReplay(new FileStream(new FileSource(start.replayPath, "recording")));
+    checkRecording(replay.header, start.spec, startHash);
+    attach(machine, replay);
+  } else if (start.recordPath !== undefined) {
+    const file = new RecordingFile(start.recordPath);
+    const log = new EventRecorder(file, recordingHeader(start.spec, startHash), machine.vcpu.retired);
+    recorder = { log, close: () => file.close() };
+    attach(machine, log);
+  }
+  const { advanceCalendarSeconds } = start;
+  if (advanceCalendarSeconds > 0 && start.replayPath === undefined) machine.advanceCalendar(advanceCalendarSeconds);
+  return [machine, recorder];
+}
+
+function attach(machine: Machine, log: EventLog): void {
+  machine.attachLog(log);
+}
+
+const thread = new MachineThread({ cells: new Int32Array(start.cells), port: start.port, send });
+let prepared: ReturnType<typeof prepare> | undefined;
+try {
+  prepared = prepare(thread);
+} catch (error) {
+  send({ type: "ready", error: plainError(error) });
+}
+if (prepared) {
+  send({ type: "ready" });
+  thread.run(prepared[0], prepared[1], start.replayPath !== undefined);
+}

@@ -1,0 +1,103 @@
+/**
+ * What the thread that holds the VM object and the thread that runs its machine say to each other.
+ *
+ *   to the machine     messages on a port of their own, which the machine reads at slice boundaries without an event
+ *                      loop; each is followed by a kick (CELL.KICK), which also ends the machine's sleep
+ *   from the machine   messages; those with output carry a cost, which the machine adds to CELL.PENDING_OUTPUT and the
+ *                      other side subtracts once it has got rid of the bytes. A machine with too much pending waits.
+ */
+import type { MessagePort } from "node:worker_threads";
+import type { BootFiles, MachineSpec } from "@twinmetal/core";
+import type { VmExit, VmProgress } from "./vm.ts";
+import type { PlainError } from "./vm-error.ts";
+
+/** Int32 cells in shared memory. */
+export const CELL = {
+  /** Counts kicks: wait for a change. */
+  KICK: 0,
+  /** Cost of the output that the other side still holds. */
+  PENDING_OUTPUT: 1,
+  /** 1 while the machine waits for PENDING_OUTPUT to fall. */
+  OUTPUT_BLOCKED: 2,
+  /** 1: the save in progress shall end without a file. */
+  ABORT_SAVE: 3,
+  sizeBytes: 16,
+} as const;
+
+/** The machine stops running while more than this is pending. */
+export const MAX_PENDING_OUTPUT: number = 1024 * 1024;
+/** Of each part of a message, beside its bytes. */
+export const PART_COST = 64;
+
+export interface WorkerStart {
+  readonly cells: SharedArrayBuffer;
+  readonly port: MessagePort;
+  readonly spec: MachineSpec;
+  /** Undefined after a restore whose files are not to be found: the machine runs, and cannot be reset. */
+  readonly files: BootFiles | undefined;
+  readonly sliceNs: number | undefined;
+  /** The saved state to begin from instead of power-on. */
+  readonly statePath: string | undefined;
+  /** The guest's calendar jumps by this much after the restore. */
+  readonly advanceCalendarSeconds: number;
+  readonly recordPath: string | undefined;
+  readonly replayPath: string | undefined;
+}
+
+/** Commands and what they answer. */
+export interface Commands {
+  start: { args: undefined; result: undefined };
+  pause: { args: undefined; result: undefined };
+  resume: { args: undefined; result: undefined };
+  reset: { args: undefined; result: undefined };
+  powerButton: { args: undefined; result: undefined };
+  powerOff: { args: { reason: string }; result: undefined };
+  save: { args: { path: string }; result: undefined };
+  stateHash: { args: undefined; result: string };
+  stats: { args: undefined; result: Readonly<Record<string, number>> };
+  registers: { args: undefined; result: VmRegisters };
+}
+
+export type CommandName = keyof Commands;
+
+/** The processor between two instructions. */
+export interface VmRegisters {
+  /** Current privilege level: the ring that the guest's code runs in. */
+  readonly cpl: number;
+  readonly rip: bigint;
+  readonly rflags: bigint;
+  /** rax rcx rdx rbx rsp rbp rsi rdi r8 to r15 */
+  readonly gpr: readonly bigint[];
+  readonly cs: number;
+  readonly ss: number;
+  readonly cr0: bigint;
+  readonly cr2: bigint;
+  readonly cr3: bigint;
+  readonly cr4: bigint;
+  readonly isHalted: boolean;
+  /** Instructions since power-on. */
+  readonly retired: number;
+}
+
+export type ToMachine =
+  | { readonly type: "input"; readonly channel: string; readonly bytes: Uint8Array }
+  | { readonly type: "serial"; readonly bytes: Uint8Array }
+  | { readonly type: "command"; readonly id: number; readonly name: CommandName; readonly args: unknown };
+
+export interface OutputPart {
+  readonly channel: string;
+  readonly bytes: Uint8Array;
+}
+
+export type FromMachine =
+  /** The machine is built. `error`: it could not be, and the thread ends. */
+  | { readonly type: "ready"; readonly error?: PlainError }
+  | { readonly type: "output"; readonly parts: readonly OutputPart[]; readonly cost: number }
+  /** So many bytes of serial input are in the machine. */
+  | { readonly type: "serial-taken"; readonly bytes: number }
+  | { readonly type: "state"; readonly state: "running" | "paused" }
+  | { readonly type: "exit"; readonly exit: VmExit }
+  | { readonly type: "replay-end"; readonly stateHash: string; readonly retired: number }
+  | { readonly type: "progress"; readonly id: number; readonly progress: VmProgress }
+  | { readonly type: "reply"; readonly id: number; readonly result: unknown }
+  | { readonly type: "reply"; readonly id: number; readonly error: PlainError };
