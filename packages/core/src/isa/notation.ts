@@ -77,7 +77,7 @@ export function shownWidth(record: InstructionRecord, width: number, osz: number
 }
 
 /** FST, FSTP, FFREE and the like show ST(i) alone; the exchanges and comparisons show ST(0) first. */
-const ALONE = /^(fld|fst|fstp|ffree|ffreep)$/;
+const ALONE = /^(fld|fst|fstp|fstpnce|ffree|ffreep)$/;
 
 /** Operands of an x87 instruction between registers: those of the record, completed by ST(0). */
 export function x87Operands(form: Form, number: number, operands: readonly string[]): string[] {

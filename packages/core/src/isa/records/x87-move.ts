@@ -229,6 +229,15 @@ defineX87("fst", ["D9 /2 | Md", "DD /2 | Mq", "DD /2 | Ft"], (s) => store(s, fal
 defineX87("fstp", ["D9 /3 | Md", "DD /3 | Mq", "DB /7 | Mt", "DD /3 | Ft", "DF /2 | Ft", "DF /3 | Ft"], (s) =>
   store(s, true),
 );
+// FSTP without the check: an empty register is popped, not stored.
+defineX87("fstpnce", ["D9 /3 | Ft"], (s) => {
+  const b = s.b;
+  const at = stAt(b, 0);
+  s.commit();
+  putC1(b, 0);
+  b.if(inUse(b, 0), () => putSt(b, s.register(0), significandAt(b, at), signExponentAt(b, at)));
+  b.call(pop);
+});
 defineX87("fist", ["DF /2 | Mw", "DB /2 | Md"], (s) =>
   storeMemory(s, false, (b) => b.call(storeInteger, s.operand(0).width)),
 );
