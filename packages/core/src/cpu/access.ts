@@ -6,6 +6,7 @@
 import { type Builder, type Expr, i32, op, select } from "../ir/builder.ts";
 import { type Routine, hostRoutine, routine } from "../ir/routine.ts";
 import { codeWritten } from "./code-cache.ts";
+import { watch } from "./debug.ts";
 import { RF_AC } from "./flags.ts";
 import * as L from "./layout.ts";
 import { fillTlb, PF_U, PF_W, tlbEntry, translate, XLATE_MMIO } from "./paging.ts";
@@ -52,6 +53,7 @@ const physical = (b: Builder): Expr => op("f64.convert_i64_u", b.get(L.XLATE_PHY
 /** The slow path of a load: host address of `size` bytes (1 to 16; alignment power of two), or 0 = a fault is pending. */
 export const readSlow: Routine = routine("read_slow", ["i64", "i32", "i32"], "i32", (b, va, size, segment) => {
   checkLinear(b, va, size, segment);
+  b.call(watch, va, size, 0);
   const first = b.keep(i32(4096).sub(va.lo32().and(0xfff)));
   b.if(first.geU(size), () => {
     const kind = xlate(b, va, userAccess(b));
@@ -86,6 +88,7 @@ export const readSlow: Routine = routine("read_slow", ["i64", "i32", "i32"], "i3
  */
 export const writeSlow: Routine = routine("write_slow", ["i64", "i32", "i32", "i32"], "i32", (b, va, size, segment, readsToo) => {
   checkLinear(b, va, size, segment);
+  b.call(watch, va, size, select(readsToo, i32(2), i32(1)));
   const access = b.keep(userAccess(b).or(PF_W));
   const first = b.keep(i32(4096).sub(va.lo32().and(0xfff)));
   const one = b.keep(first.geU(size));

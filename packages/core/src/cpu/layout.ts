@@ -66,6 +66,8 @@ export const XLATE_PHYS: Field = f(0x0f0, "i64");
 export const XLATE_FLAGS: Field = f(0x0f8, "i32");
 /** What FPU and SSE instructions meet, from CR0 and CR4: bit 0 x87 #NM, bit 1 SSE #UD, bit 2 SSE #NM, bit 3 MMX #UD. */
 export const FPU_BLOCKED: Field = f(0x33c, "i32");
+/** Data and I/O breakpoints that the running instruction has hit: bits 0-3 as in DR6. */
+export const WATCH_HITS: Field = f(0x348, "i32");
 /** The micro-op that runs, where it matters: in function handlers and on slow paths. Its UOP_LEFT makes counts exact in callbacks. */
 export const CURRENT_UOP: Field = f(0x344, "i32");
 /** Exit reason of `run` that an instruction asked for (EXIT_*). */

@@ -1,6 +1,7 @@
 /** Port I/O: the permission check (SDM vol. 1, 19.5.2) and the host's side. */
 import { i32, i64 } from "../ir/builder.ts";
 import { hostRoutine, type Routine, routine } from "../ir/routine.ts";
+import { watch } from "./debug.ts";
 import * as L from "./layout.ts";
 import { EXC_GP, raise } from "./raise.ts";
 import { readSystem } from "./segments.ts";
@@ -12,6 +13,7 @@ export const portWrite: Routine = hostRoutine("port_write", ["i32", "i32", "i32"
 
 /** Whether CPL, IOPL and the TSS's I/O bitmap allow the access: 0, or 1 = #GP(0) or a page fault is pending. */
 export const checkPort: Routine = routine("check_port", ["i32", "i32"], "i32", (b, port, bytes) => {
+  b.call(watch, port.u64(), bytes, 3);
   b.if(b.get(L.CR0).lo32().and(1).eqz(), () => b.return(0));
   b.if(b.get(L.CPL).leU(b.get(L.SYSTEM_FLAGS).shrU(12).and(3)), () => b.return(0));
   const refuse = (): void => {

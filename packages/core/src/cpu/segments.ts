@@ -8,6 +8,7 @@ import { type Builder, type Expr, i32, i64, select } from "../ir/builder.ts";
 import { type Routine, routine } from "../ir/routine.ts";
 import { commitStore, readLinear, writeLinear } from "./access.ts";
 import { RF_AC, RF_IF, RF_IOPL, RF_NT, RF_RF, RF_TF, RF_VIF, RF_VIP, RF_VM, RF_ARITHMETIC, RF_DF, RF_ID, writeArithmeticFlags } from "./flags.ts";
+import { watchesData } from "./debug.ts";
 import * as L from "./layout.ts";
 import { forgetCodePage } from "./paging.ts";
 import { EXC_GP, EXC_NP, EXC_SS, raise } from "./raise.ts";
@@ -30,9 +31,10 @@ export const updateMode: Routine = routine("update_mode", [], undefined, (b) => 
     .or(b.get(L.segAttributes(L.SS)).shrU(14).and(1).shl(2))
     .or(pe.shl(3));
   b.put(L.MODE, select(is64, i32(L.MODE_64 | L.MODE_PROTECTED), legacy));
-  const user = b.get(L.CPL).eq(3);
+  const user = b.keep(b.get(L.CPL).eq(3));
   const aligned = b.get(L.SYSTEM_FLAGS).and(RF_AC).nez().and(b.get(L.CR0).shrU(18).lo32().and(1));
-  b.put(L.TLB_CURRENT, select(user, select(aligned, i32(L.TLB_NONE), i32(L.TLB_USER)), i32(L.TLB_SUPERVISOR)));
+  b.put(L.TLB_CURRENT, select(user, i32(L.TLB_USER), i32(L.TLB_SUPERVISOR)));
+  b.if(user.and(aligned).or(b.call(watchesData)), () => b.put(L.TLB_CURRENT, L.TLB_NONE));
   forgetCodePage(b);
 });
 
@@ -41,7 +43,7 @@ export const updateEvents: Routine = routine("update_events", [], undefined, (b)
   const flags = b.get(L.SYSTEM_FLAGS);
   const intr = b.get(L.INTR_PENDING).and(flags.shrU(9));
   const nmi = b.get(L.NMI_PENDING).and(b.get(L.NMI_MASKED).eqz());
-  const trap = flags.shrU(8).and(1).or(b.get(L.STEP_ARMED)).or(b.get(L.DR7).and(0xff).nez());
+  const trap = flags.shrU(8).and(1).or(b.get(L.STEP_ARMED)).or(b.get(L.WATCH_HITS)).or(b.get(L.DR7).and(0xff).nez());
   const kept = b.get(L.ATTENTION).and(L.ATTENTION_CODE | L.ATTENTION_KICK);
   const shadow = select(b.get(L.SHADOW), i32(L.ATTENTION_CODE), i32(0));
   b.put(

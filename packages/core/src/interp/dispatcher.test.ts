@@ -207,3 +207,55 @@ describe("events", () => {
     expect(m.state().gpr[RAX]).toBe(0x1234n);
   });
 });
+
+describe("data breakpoints", () => {
+  const watched = (rw: number, length: number): ReturnType<typeof bareMachine> => {
+    const m = bareMachine();
+    m.change((s) => {
+      s.dr[0] = 0x200000n;
+      s.dr[5] = BigInt(0x401 | (rw << 16) | (length << 18));
+      s.gpr[3] = 0x200000n;
+    });
+    return m;
+  };
+
+  it("trap after the store that hits, and not on one beside it", () => {
+    const m = watched(1, 3);
+    // mov [rbx+4], eax; mov eax, [rbx]; mov [rbx+3], al; nop; hlt
+    m.load([0x89, 0x43, 0x04, 0x8b, 0x03, 0x88, 0x43, 0x03, 0x90, HLT]);
+    m.vcpu.run(100);
+    expect(m.memory.read64(STACK - 40)).toBe(BigInt(CODE + 8));
+    expect(m.state().dr[4]! & 0xfn).toBe(1n);
+  });
+
+  it("trap after a load when they watch both", () => {
+    const m = watched(3, 0);
+    m.load([0x8b, 0x03, 0x90, HLT]);
+    m.vcpu.run(100);
+    expect(m.memory.read64(STACK - 40)).toBe(BigInt(CODE + 2));
+  });
+
+  it("are dropped when the instruction faults", () => {
+    const m = watched(3, 0);
+    // add [rbx], rax is fine; then: load through a non-canonical address
+    m.load([0x48, 0x8b, 0x01, HLT]);
+    m.change((s) => {
+      s.gpr[RCX] = 1n << 62n;
+    });
+    m.vcpu.run(100);
+    expect(m.state().rip).toBe(BigInt(HANDLERS + 13 * 16 + 1));
+    expect(m.state().dr[4]! & 0xfn).toBe(0n);
+  });
+
+  it("watch a port with CR4.DE", () => {
+    const m = watched(2, 0);
+    m.change((s) => {
+      s.dr[0] = 0x80n;
+      s.cr4 |= 8n;
+    });
+    m.load([0xe6, 0x81, 0xe6, 0x80, 0x90, HLT]);
+    m.vcpu.run(100);
+    expect(m.memory.read64(STACK - 40)).toBe(BigInt(CODE + 4));
+    expect(m.writes.map((w) => w.port)).toEqual([0x81, 0x80]);
+  });
+});

@@ -52,9 +52,12 @@ export const attend: Routine = routine("attend", [], "i32", (b) => {
   });
   const single = b.variable(i32(0));
   // Single step: a trap after an instruction that began with TF set. MOV SS and POP SS hold it back.
-  b.if(b.get(L.STEP_ARMED).and(shadow.ne(2)), () => {
+  const hits = b.get(L.WATCH_HITS);
+  const armed = b.get(L.STEP_ARMED);
+  b.if(armed.or(hits).nez().and(shadow.ne(2)), () => {
     b.put(L.STEP_ARMED, 0);
-    b.put(L.DR6, b.get(L.DR6).or(0x4000));
+    b.put(L.WATCH_HITS, 0);
+    b.put(L.DR6, b.get(L.DR6).and(-16).or(hits.u64()).or(select(armed, i64(0x4000), i64(0))));
     raise(b, EXC_DB);
     b.if(b.call(deliverException), () => b.return(L.EXIT_SHUTDOWN + 1));
     b.put(L.REMAINING, b.get(L.REMAINING).sub(1));
@@ -295,4 +298,5 @@ export const instructionFault: Routine = routine("instruction_fault", ["i32"], u
   b.put(L.RIP, select(b.get(L.MODE).and(L.MODE_64), rip, rip.and(0xffffffffn)));
   b.put(L.REMAINING, b.get(L.REMAINING).add(b.load("i32.load8_u", "host", at, L.UOP_LEFT)));
   b.put(L.STEP_ARMED, 0);
+  b.put(L.WATCH_HITS, 0);
 });

@@ -9,9 +9,9 @@ import * as L from "../../cpu/layout.ts";
 import { checkPort, portRead, portWrite } from "../../cpu/ports.ts";
 import { EXC_DB, EXC_GP, EXC_NP, EXC_UD } from "../../cpu/raise.ts";
 import { writeControl } from "../../cpu/control-registers.ts";
-import { descriptorAttributes, descriptorBase, descriptorLimit, fetchDescriptor, markDescriptor, updateEvents } from "../../cpu/segments.ts";
+import { descriptorAttributes, descriptorBase, descriptorLimit, fetchDescriptor, markDescriptor, updateEvents, updateMode } from "../../cpu/segments.ts";
 import { flushPage } from "../../cpu/paging.ts";
-import { type Expr, i32, i64, select } from "../../ir/builder.ts";
+import { type Expr, i32, i64, op, opWith, select } from "../../ir/builder.ts";
 import { define } from "../record.ts";
 import type { Semantics } from "../semantics.ts";
 
@@ -133,6 +133,21 @@ define({
   },
 });
 define({
+  name: "rdtscp",
+  feature: "rdtscp",
+  ends: true,
+  uses: ["mode"],
+  forms: ["0F 01 =F9"],
+  semantics: (s) => {
+    s.faultIf(s.get(L.CPL).nez().and(s.get(L.CR4).lo32().and(4)), EXC_GP, 0);
+    const tsc = s.b.keep(s.b.call(readTsc, s.get(L.RETIRED_END).sub(s.get(L.REMAINING).s64())));
+    s.putGpr(0, 32, tsc.lo32());
+    s.putGpr(1, 32, s.get(L.TSC_AUX).lo32());
+    s.putGpr(2, 32, tsc.shrU(32).lo32());
+    s.fallThrough();
+  },
+});
+define({
   name: "rdmsr",
   feature: "msr",
   ends: true,
@@ -225,6 +240,7 @@ define({
     const fixed = select(number.eq(4), value.and(0xe00f).or(0xffff0ff0n), select(number.eq(5), value.and(0xffff2fffn).or(0x400), value));
     s.commit();
     s.b.store("i64.store", "cpu", number.shl(3), fixed, L.dr(0).offset);
+    s.b.call(updateMode);
     s.b.call(updateEvents);
     s.fallThrough();
   },
@@ -425,6 +441,26 @@ define({
     s.b.if(equal.eqz(), () => {
       s.putGpr(0, 32, dest.lo32());
       s.putGpr(2, 32, dest.shrU(32).lo32());
+    });
+    s.setFlags({ zf: equal });
+  },
+});
+define({
+  name: "cmpxchg16b",
+  feature: "cx16",
+  forms: ["W1 0F C7 /1 | Mx | lock"],
+  semantics: (s) => {
+    s.faultIf(s.address().and(15).nez(), EXC_GP, 0);
+    const dest = s.readModify(0);
+    const half = (lane: number): Expr => s.b.keep(opWith("i64x2.extract_lane", lane, dest));
+    const low = half(0);
+    const high = half(1);
+    const equal = s.b.keep(low.eq(s.gpr(0, 64)).and(high.eq(s.gpr(2, 64))));
+    const replacement = opWith("i64x2.replace_lane", 1, op("i64x2.splat", s.gpr(3, 64)), s.gpr(1, 64));
+    s.write(0, select(equal, replacement, dest));
+    s.b.if(equal.eqz(), () => {
+      s.putGpr(0, 64, low);
+      s.putGpr(2, 64, high);
     });
     s.setFlags({ zf: equal });
   },
