@@ -9,7 +9,7 @@
  * substitution. And one write to a port is one message to the host: answers are written by a single `echo`.
  */
 
-/** Mounts, names, /etc/inittab; then busybox init is process 1. Reads twinmetal.tty, .shell and .term. */
+/** Mounts, names, /etc/inittab; then busybox init is process 1. Reads twinmetal.tty, .term and .shell (off, or once: its end is the machine's). */
 export const INIT_SCRIPT = `#!/bin/sh
 PATH=/sbin:/usr/sbin:/bin:/usr/bin
 mount -t proc proc /proc
@@ -41,6 +41,7 @@ for word in $words; do
   esac
 done
 echo "$tty" >/run/twinmetal/tty
+[ "$shell" = once ] && : >/run/twinmetal/once
 {
   [ "$shell" = off ] || echo "$tty::respawn:-/bin/sh"
   echo "::respawn:/etc/twinmetal/agent"
@@ -75,6 +76,8 @@ reboot() { /sbin/reboot; }
 halt() { /sbin/halt; }
 if mkdir /run/twinmetal/greeted 2>/dev/null; then
   cat /etc/motd
+elif [ -e /run/twinmetal/once ]; then
+  exec /sbin/poweroff
 else
   echo "The shell had ended; this is a new one. To turn the machine off: poweroff"
 fi

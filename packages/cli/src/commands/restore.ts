@@ -1,0 +1,66 @@
+/** `twinmetal restore FILE`: a saved VM goes on, on this terminal. */
+import { defineCommand } from "../command.ts";
+import { hostVm } from "../hosting.ts";
+import { flag, option } from "../options.ts";
+import { parseTimeout } from "../quantities.ts";
+import { parseSerialTarget } from "../serial-target.ts";
+import { UsageError } from "../usage-error.ts";
+
+const OPTIONS = {
+  kernel: option(
+    "kernel",
+    "FILE",
+    "The kernel that the VM was started from, where that was no image: a reboot of the guest needs it.",
+  ),
+  initrd: option("initrd", "FILE", "Its initial RAM disk."),
+  serial: option(
+    "serial",
+    "WHERE",
+    "The guest's serial console: stdio (default), null, file=PATH or socket=PATH.",
+    parseSerialTarget,
+  ),
+  timeout: option("timeout", "TIME", "End the VM after so many seconds (or 5m, 1h), status 124.", parseTimeout),
+  name: option("name", "NAME", "A name for the VM, for messages."),
+  record: option("record", "FILE", "Record everything from here on, for `twinmetal replay --state FILE`."),
+  save: option("save", "FILE", "When you leave with Ctrl-], save the VM again; may be the same file."),
+  stats: flag("stats", "Print the VM's counters at the end, on standard error."),
+};
+
+export const RESTORE = defineCommand({
+  name: "restore",
+  summary: "let a saved VM go on, on this terminal",
+  usage: "FILE [options]",
+  text: [
+    "FILE is what `twinmetal run --save FILE` or the library's vm.save() has written; it is only read. Memory size, clock and devices are those of the saved VM. Ctrl-] leaves and ends the VM.",
+    "Status: 0 when the guest turns off, 124 time-out, 125 Twinmetal failed or the guest crashed, 128+n ended by signal n, 2 bad usage.",
+  ],
+  options: OPTIONS,
+  examples: [
+    ["twinmetal run --save work.vm", "work in it, then leave with Ctrl-]"],
+    ["twinmetal restore work.vm --save work.vm", "go on where you were, and save again on leaving"],
+  ],
+  execute: async (io, { values, operands: [path, extra], rest }) => {
+    if (path === undefined)
+      throw new UsageError("which file? Give the one that a VM was saved to: twinmetal restore FILE.");
+    if (extra !== undefined || rest !== undefined)
+      throw new UsageError(`"${extra ?? "--"}" is one word too many: restore takes one FILE.`);
+    const { kernel, initrd, name, record } = values;
+    const serial = values.serial ?? { kind: "stdio" };
+    if (values.save !== undefined && serial.kind !== "stdio") {
+      throw new UsageError("--save saves when you leave the console, so it needs the console on this terminal.");
+    }
+    return await hostVm(io, {
+      create: (signal, onProgress) => io.library.restoreVm(path, { kernel, initrd, name, record, signal, onProgress }),
+      command: undefined,
+      serial,
+      greeting: (vm) =>
+        `VM ${vm.name}, restored from ${path}. Ctrl-] ${values.save ? `saves it to ${values.save} and leaves` : "leaves and ends it"}.`,
+      hasAgent: kernel === undefined,
+      endsWithInput: false,
+      endsWithPanic: true,
+      timeoutMs: values.timeout,
+      savePath: values.save,
+      wantsStatistics: values.stats === true,
+    });
+  },
+});

@@ -1,0 +1,205 @@
+/** `twinmetal run`: a VM on this terminal, or one command in it. No daemon, no root; the VM is gone afterwards. */
+import { MEMORY_LIMITS } from "@twinmetal/core";
+import { defineCommand, type Io } from "../command.ts";
+import { hostVm } from "../hosting.ts";
+import { choice, flag, type OptionValues, option } from "../options.ts";
+import { formatSize, parseEpoch, parseMemory, parseSeed, parseTimeout } from "../quantities.ts";
+import { parseSerialTarget, type SerialTarget } from "../serial-target.ts";
+import { UsageError } from "../usage-error.ts";
+import type { Vm, VmOptions, VmProgress } from "../vm-library.ts";
+
+const IMAGES = ["tiny"];
+const DEFAULT_MEMORY_BYTES = 512 * 2 ** 20;
+
+const OPTIONS = {
+  kernel: option("kernel", "FILE", "Boot this Linux kernel (bzImage) instead of an image."),
+  initrd: option("initrd", "FILE", "The initial RAM disk for --kernel."),
+  append: option("append", "STR", "More words for the kernel's command line (default: console=ttyS0 quiet)."),
+  memory: option(
+    "memory",
+    "SIZE",
+    `Memory of the VM, ${formatSize(MEMORY_LIMITS.minBytes)} to ${formatSize(MEMORY_LIMITS.maxBytes)} (default 512M).`,
+    (text) => parseMemory(text, MEMORY_LIMITS),
+    "m",
+  ),
+  serial: option(
+    "serial",
+    "WHERE",
+    "The guest's serial console: stdio (default), null, file=PATH, or socket=PATH (a Unix socket). With CMD: null (default), file or socket.",
+    parseSerialTarget,
+  ),
+  timeout: option("timeout", "TIME", "End the VM after so many seconds (or 5m, 1h), status 124.", parseTimeout),
+  name: option("name", "NAME", "A name for the VM, for messages.", parseName),
+  engine: choice("engine", ["auto", "jit", "kvm"], "What executes the guest; see `twinmetal engine`."),
+  clock: choice(
+    "clock",
+    ["wall", "virtual"],
+    "wall (default): the guest's time follows the host's. virtual: it is counted in instructions alone, so that equal runs are equal to the bit.",
+  ),
+  seed: option("seed", "HEX", "Where the guest's random numbers come from (default: the host's).", parseSeed),
+  epoch: option(
+    "epoch",
+    "TIME",
+    "The guest's calendar at power-on, in seconds since 1970 or as 2024-02-29 (default: now).",
+    parseEpoch,
+  ),
+  record: option("record", "FILE", "Record everything that enters the VM, for `twinmetal replay FILE`."),
+  save: option("save", "FILE", "When you leave with Ctrl-], save the VM first, for `twinmetal restore FILE`."),
+  mirror: option("mirror", "URL", "The Debian mirror that the image's packages come from, on first use."),
+  suite: option("suite", "NAME", "The Debian release of the image (default bookworm)."),
+  stats: flag("stats", "Print the VM's counters at the end, on standard error."),
+};
+
+type RunValues = OptionValues<typeof OPTIONS>;
+
+export const RUN = defineCommand({
+  name: "run",
+  summary: "run a VM on this terminal, or a command in one",
+  usage: "[IMAGE] [options] [-- CMD ARG...]",
+  text: [
+    "IMAGE is tiny (default): Debian's kernel, busybox and a small agent, put together from Debian packages on first use and kept in the cache.",
+    "Without CMD the guest's console is on this terminal: Ctrl-] leaves and ends the VM, every other key goes to the guest. With CMD, only that command's input, output and errors are.",
+    "Status: CMD's own; without CMD 0 when the guest turns off. 124 time-out, 125 Twinmetal failed or the guest crashed, 126 CMD cannot be run, 127 not found, 128+n ended by signal n, 2 bad usage.",
+  ],
+  options: OPTIONS,
+  planned:
+    "-d --cpus --cpu --cold --disk --cdrom --firmware --boot --net -p --forward --allow -v --share --display --gdb --tier".split(
+      " ",
+    ),
+  examples: [
+    ["twinmetal run", "a shell in a small Linux; type poweroff, or press Ctrl-]"],
+    ["twinmetal run -m 1G -- sh -c 'free -m; nproc'", "one command in a fresh VM"],
+    ["echo hello | twinmetal run -- sha256sum", "input, output and status are the command's"],
+    ["twinmetal run --kernel bzImage --initrd root.cpio.gz --append 'panic=-1'", "your own kernel"],
+    ["twinmetal run --clock virtual --seed 00 --epoch 0 --record run.rec", "a run that can be replayed to the bit"],
+  ],
+  execute: async (io, { values, operands, rest }) => {
+    const image = chooseImage(values, operands);
+    const command = rest;
+    if (command?.length === 0) throw new UsageError("there is no command after --.");
+    const serial = chooseSerial(values.serial, command);
+    checkTogether(values, serial, command);
+    const endsWithInput = image !== undefined && command === undefined && serial.kind === "stdio" && !io.stdin.isTTY;
+    return await hostVm(io, {
+      create: (signal, onProgress) =>
+        create(io, values, image, commandLine(io, values, image, command, endsWithInput), signal, onProgress),
+      command,
+      serial,
+      greeting: (vm) => greeting(vm, values),
+      hasAgent: image !== undefined,
+      endsWithInput,
+      endsWithPanic: !/\bpanic=/.test(values.append ?? ""),
+      timeoutMs: values.timeout,
+      savePath: values.save,
+      wantsStatistics: values.stats === true,
+    });
+  },
+});
+
+function chooseImage(values: RunValues, operands: readonly string[]): string | undefined {
+  const [image, extra] = operands;
+  if (extra !== undefined) {
+    throw new UsageError(
+      `"${extra}" is one word too many. A command for the guest comes after --: twinmetal run -- ${operands.join(" ")}`,
+    );
+  }
+  if (values.kernel !== undefined) {
+    if (image !== undefined)
+      throw new UsageError(`an image (${image}) and --kernel exclude each other: give one of them.`);
+    return undefined;
+  }
+  if (image !== undefined && !IMAGES.includes(image)) {
+    throw new UsageError(
+      `there is no image "${image}". This version has: ${IMAGES.join(", ")}. A command comes after --, a kernel of yours with --kernel.`,
+    );
+  }
+  if (values.initrd !== undefined) throw new UsageError("--initrd needs --kernel: an image has its own.");
+  return image ?? "tiny";
+}
+
+function chooseSerial(given: SerialTarget | undefined, command: readonly string[] | undefined): SerialTarget {
+  if (command === undefined) return given ?? { kind: "stdio" };
+  if (given?.kind === "stdio") {
+    throw new UsageError(
+      "--serial stdio and a command exclude each other: standard output is the command's. Give --serial file=PATH.",
+    );
+  }
+  return given ?? { kind: "null" };
+}
+
+function checkTogether(values: RunValues, serial: SerialTarget, command: readonly string[] | undefined): void {
+  if (values.engine === "kvm")
+    throw new UsageError("--engine: kvm is not in this version yet; leave it out, or give jit.");
+  if (command !== undefined && values.kernel !== undefined && values.initrd === undefined) {
+    throw new UsageError(
+      "a command needs Twinmetal's agent in the guest: run it in an image, or give --initrd with the agent in it.",
+    );
+  }
+  if (values.save !== undefined && (command !== undefined || serial.kind !== "stdio")) {
+    throw new UsageError("--save saves when you leave the console, so it needs the console on this terminal.");
+  }
+  if (values.kernel !== undefined && (values.mirror ?? values.suite) !== undefined) {
+    throw new UsageError("--mirror and --suite are for images; with --kernel nothing is fetched.");
+  }
+}
+
+/** What is added to the kernel's command line, the user's words last. */
+function commandLine(
+  io: Io,
+  values: RunValues,
+  image: string | undefined,
+  command: readonly string[] | undefined,
+  endsWithInput: boolean,
+): string {
+  const words = ["quiet"];
+  if (image !== undefined) {
+    const { TERM = "" } = io.env;
+    if (command !== undefined) words.push("twinmetal.shell=off");
+    else if (endsWithInput) words.push("twinmetal.shell=once");
+    if (command === undefined && /^[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}$/.test(TERM)) words.push(`twinmetal.term=${TERM}`);
+  }
+  if (values.append !== undefined) words.push(values.append);
+  return words.join(" ");
+}
+
+async function create(
+  io: Io,
+  values: RunValues,
+  image: string | undefined,
+  append: string,
+  signal: AbortSignal,
+  onProgress: (progress: VmProgress) => void,
+): Promise<Vm> {
+  const { kernel, initrd, memory, name, clock, seed, epoch, record, mirror, suite } = values;
+  let boot: Pick<VmOptions, "image" | "kernel" | "initrd"> = image === undefined ? { kernel, initrd } : { image };
+  if (mirror !== undefined || suite !== undefined) {
+    const onWarning = (message: string): void => void io.stderr.write(`twinmetal: ${message}\n`);
+    const made = await io.library.ensureTinyImage({ mirror, suite, signal, onProgress, onWarning });
+    boot = { kernel: made.kernelPath, initrd: made.initrdPath };
+  }
+  const memoryBytes = memory ?? DEFAULT_MEMORY_BYTES;
+  return await io.library.createVm({
+    ...boot,
+    append,
+    memoryBytes,
+    name,
+    clock,
+    seed,
+    epochSeconds: epoch,
+    record,
+    signal,
+    onProgress,
+  });
+}
+
+function greeting(vm: Vm, values: RunValues): string {
+  const leaving = values.save === undefined ? "leaves and ends it" : `saves it to ${values.save} and leaves`;
+  return `VM ${vm.name}, ${formatSize(values.memory ?? DEFAULT_MEMORY_BYTES)}, engine jit. Ctrl-] ${leaving}.`;
+}
+
+function parseName(text: string): string {
+  if (/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/.test(text)) return text;
+  throw new UsageError(
+    `"${text}" is not a name. Give up to 63 letters, digits, ".", "_" and "-", a letter or digit first.`,
+  );
+}

@@ -1,0 +1,153 @@
+/**
+ * A VM from its making to its end, for the commands that put one on this terminal (run, restore): makes it, connects
+ * console or command, and whatever happens closes it, says why, and answers with the exit status.
+ */
+import type { Io } from "./command.ts";
+import { runCommand } from "./command-session.ts";
+import { runConsole } from "./console-session.ts";
+import { Ending } from "./ending.ts";
+import { watchForPanic } from "./panic-watch.ts";
+import { ProgressLine } from "./progress-line.ts";
+import { openSerialSink, type SerialSink, type SerialTarget } from "./serial-target.ts";
+import { concludeOutcome, type Outcome, orTrouble } from "./session.ts";
+import { formatStatistics, readStatistics } from "./statistics.ts";
+import { CommandError } from "./usage-error.ts";
+import type { Vm, VmProgress } from "./vm-library.ts";
+
+const CLOSE_MS = 5000;
+
+export interface HostingPlan {
+  readonly create: (signal: AbortSignal, onProgress: (progress: VmProgress) => void) => Promise<Vm>;
+  readonly command: readonly string[] | undefined;
+  readonly serial: SerialTarget;
+  /** One line on standard error for people at a terminal. */
+  readonly greeting: (vm: Vm) => string;
+  readonly hasAgent: boolean;
+  readonly endsWithInput: boolean;
+  /** A kernel that panicked ends the run, where nobody sits at the console. */
+  readonly endsWithPanic: boolean;
+  readonly timeoutMs: number | undefined;
+  readonly savePath: string | undefined;
+  readonly wantsStatistics: boolean;
+}
+
+/** Rejects with what the library throws, and with CommandError. */
+export async function hostVm(io: Io, plan: HostingPlan): Promise<number> {
+  const startMs = performance.now();
+  const ending = new Ending(io, plan.timeoutMs);
+  const progress = new ProgressLine(io);
+  const say = (message: string): void => void io.stderr.write(`twinmetal: ${message}\n`);
+  let vm: Vm | undefined;
+  let sink: SerialSink | undefined;
+  try {
+    vm = await create(plan, ending, progress);
+    if (vm === undefined) return concludeEnding(ending, say);
+    sink = await openSerialSink(vm, plan.serial);
+    if (io.stdin.isTTY && io.stderr.isTTY && plan.command === undefined) say(plan.greeting(vm));
+    const outcome = await connect(io, vm, plan, ending, progress, sink);
+    if (outcome?.kind === "left") await leave(io, vm, plan, progress, say);
+    if (plan.wantsStatistics) await printStatistics(io, vm, startMs);
+    if (outcome === undefined) return concludeEnding(ending, say);
+    const { status, message } = concludeOutcome(outcome);
+    if (message !== "") say(message);
+    return status;
+  } finally {
+    progress.clear();
+    if (vm !== undefined) await close(vm, sink);
+    ending.dispose();
+  }
+}
+
+/** Undefined when the end came first; what is being made is then given up, and closed should it still appear. */
+async function create(plan: HostingPlan, ending: Ending, progress: ProgressLine): Promise<Vm | undefined> {
+  const creation = plan.create(ending.signal, (report) => {
+    if (ending.cause === undefined) progress.report(report);
+  });
+  try {
+    // Not a race: the library answers the signal once nothing half-written is left.
+    const vm = await creation;
+    if (ending.cause === undefined) return vm;
+    await vm.close();
+    return undefined;
+  } catch (error) {
+    if (ending.cause !== undefined) return undefined;
+    throw error;
+  } finally {
+    progress.clear();
+  }
+}
+
+async function connect(
+  io: Io,
+  vm: Vm,
+  plan: HostingPlan,
+  ending: Ending,
+  progress: ProgressLine,
+  sink: SerialSink,
+): Promise<Outcome | undefined> {
+  const { command, hasAgent, endsWithInput } = plan;
+  const isConsole = command === undefined && plan.serial.kind === "stdio";
+  const watch = watchForPanic(vm);
+  // Whoever sits at the console sees it, and may want to read what is above.
+  const isAlone = plan.endsWithPanic && !(isConsole && io.stdin.isTTY);
+  const troubles = [sink.failed, ...(isAlone ? [watch.panic.then(panicked)] : [])];
+  const trouble = Promise.race(troubles);
+  try {
+    if (isConsole) return await runConsole(io, vm, ending, { hasAgent, endsWithInput, progress, trouble });
+    if (command !== undefined) return await runCommand(io, vm, ending, { command, progress, trouble });
+    return await runUnattended(vm, ending, trouble);
+  } finally {
+    watch.stop();
+  }
+}
+
+function panicked(reason: string): CommandError {
+  return new CommandError(`The guest's kernel panicked and stands still: ${reason}`);
+}
+
+async function runUnattended(vm: Vm, ending: Ending, trouble: Promise<Error>): Promise<Outcome | undefined> {
+  const end = vm.wait().then((exit): Outcome => ({ kind: "guest", exit }));
+  await vm.start();
+  return await ending.race(orTrouble(end, trouble));
+}
+
+async function leave(
+  io: Io,
+  vm: Vm,
+  plan: HostingPlan,
+  progress: ProgressLine,
+  say: (message: string) => void,
+): Promise<void> {
+  if (io.stdout.isTTY) io.stdout.write("\r\n");
+  if (plan.savePath === undefined) return;
+  await vm.save(plan.savePath, { onProgress: (report) => progress.report(report) });
+  progress.clear();
+  say(`saved to ${plan.savePath}; go on with: twinmetal restore ${plan.savePath}`);
+}
+
+function concludeEnding(ending: Ending, say: (message: string) => void): number {
+  const { status, message } = ending.cause!;
+  if (message !== "") say(message);
+  return status;
+}
+
+async function printStatistics(io: Io, vm: Vm, startMs: number): Promise<void> {
+  const counters = await readStatistics(vm);
+  if (counters === undefined) io.stderr.write("twinmetal: the VM no longer answers, so there are no statistics.\n");
+  else io.stderr.write(formatStatistics({ ...counters, elapsedMs: Math.round(performance.now() - startMs) }));
+}
+
+/** Bounded in time: a machine that does not end in order ends with the process. */
+async function close(vm: Vm, sink: SerialSink | undefined): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, CLOSE_MS);
+  });
+  const ended = (async () => {
+    await vm.kill().catch(() => {}); // It may have ended by itself.
+    await sink?.close();
+    await vm.close();
+  })();
+  await Promise.race([ended.catch(() => {}), late]);
+  clearTimeout(timer);
+}

@@ -1,0 +1,106 @@
+/**
+ * From arguments to a command and from errors to messages. A message says what happened, why, and what to do next, on
+ * standard error, after the program's name; a stack trace comes with --debug only.
+ */
+import type { Command, Io } from "./command.ts";
+import { ENGINE } from "./commands/engine.ts";
+import { REPLAY } from "./commands/replay.ts";
+import { RESTORE } from "./commands/restore.ts";
+import { RUN } from "./commands/run.ts";
+import { VERSION } from "./commands/version.ts";
+import { EXIT } from "./exit-status.ts";
+import { commandHelp, programHelp } from "./help.ts";
+import { parseLine } from "./options.ts";
+import { closest } from "./suggestion.ts";
+import { CommandError, UsageError } from "./usage-error.ts";
+
+/** Each takes what its own options describe: the parser has checked that before `execute`. */
+const COMMANDS = [RUN, RESTORE, REPLAY, ENGINE, VERSION] as unknown as readonly Command[];
+const HELP = { name: "help", summary: "print this, or everything about one command" };
+const PLANNED =
+  "serve create start stop restart pause resume reset kill rm ls ps show set rename top events attach console screenshot type exec shell cp logs save clone fork snapshot migrate export import image state net policy backup replica node user token doctor completion";
+
+export async function runProgram(io: Io, args: readonly string[]): Promise<number> {
+  const end = args.indexOf("--");
+  const own = end < 0 ? args : args.slice(0, end);
+  const isDebugging = own.includes("--debug");
+  const words = args.filter((word, index) => word !== "--debug" || (end >= 0 && index > end));
+  const [name, ...rest] = words;
+  try {
+    return await dispatch(io, name, rest);
+  } catch (error) {
+    return report(io, error, name, isDebugging);
+  }
+}
+
+async function dispatch(io: Io, name: string | undefined, args: readonly string[]): Promise<number> {
+  if (name === undefined) {
+    io.stderr.write(overview());
+    return EXIT.USAGE;
+  }
+  if (name === "--version" || name === "-V") return await execute(io, find("version"), args);
+  if (name === "help" || name === "--help" || name === "-h") {
+    const [topic] = args;
+    io.stdout.write(topic === undefined || topic === "help" ? overview() : commandHelp(find(topic)));
+    return EXIT.OK;
+  }
+  return await execute(io, find(name), args);
+}
+
+async function execute(io: Io, command: Command, args: readonly string[]): Promise<number> {
+  const end = args.indexOf("--");
+  const own = end < 0 ? args : args.slice(0, end);
+  if (own.includes("--help") || own.includes("-h")) {
+    io.stdout.write(commandHelp(command));
+    return EXIT.OK;
+  }
+  return await command.execute(io, parseLine(command.options, args, command.planned));
+}
+
+function overview(): string {
+  return programHelp([...COMMANDS, HELP as Command]);
+}
+
+function find(name: string): Command {
+  const command = COMMANDS.find((candidate) => candidate.name === name);
+  if (command !== undefined) return command;
+  if (name.startsWith("-")) throw new UsageError(`the command comes first: twinmetal COMMAND ${name} ...`);
+  if (PLANNED.split(" ").includes(name)) throw new UsageError(`the command ${name} is not in this version yet.`);
+  const near = closest(
+    name,
+    [...COMMANDS, HELP].map((candidate) => candidate.name),
+  );
+  throw new UsageError(`there is no command ${JSON.stringify(name)}.${near ? ` Did you mean ${near}?` : ""}`);
+}
+
+/** Errors that people can cause have a stable `code`; any other is a mistake of this program. */
+function report(io: Io, error: unknown, name: string | undefined, isDebugging: boolean): number {
+  const { message, code, stack } = describe(error);
+  const isUsage = error instanceof UsageError;
+  const isKnown = code !== undefined && code !== "internal";
+  const command = COMMANDS.find((candidate) => candidate.name === name);
+  const lines = [
+    `twinmetal${command && isUsage ? ` ${command.name}` : ""}: ${isKnown ? message : `internal error: ${message}`}`,
+  ];
+  if (isUsage) lines.push(`See: twinmetal ${command ? `help ${command.name}` : "help"}`);
+  else if (!isKnown && !isDebugging)
+    lines.push("This is a mistake in Twinmetal. Run it again with --debug and report what it prints.");
+  if (isDebugging && stack !== undefined) lines.push(stack);
+  io.stderr.write(`${lines.join("\n")}\n`);
+  if (isUsage) return EXIT.USAGE;
+  return error instanceof CommandError ? error.status : EXIT.FAILED;
+}
+
+function describe(error: unknown): { message: string; code: string | undefined; stack: string | undefined } {
+  if (!(error instanceof Error)) return { message: String(error), code: undefined, stack: undefined };
+  const { message, stack } = error;
+  const { code } = error as { code?: unknown };
+  // Node's own codes that begin so are about wrong calls, which only this program can make.
+  const isStable = typeof code === "string" && !code.startsWith("ERR_");
+  return { message, code: isStable ? code : undefined, stack: stackOf(stack, error.cause) };
+}
+
+function stackOf(stack: string | undefined, cause: unknown): string | undefined {
+  const below = cause instanceof Error ? `\ncaused by ${stackOf(cause.stack, cause.cause)}` : "";
+  return stack === undefined ? undefined : `${stack}${below}`;
+}

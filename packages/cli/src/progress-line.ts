@@ -1,0 +1,95 @@
+/**
+ * Progress on standard error: one line that rewrites itself where that is a terminal, a plain line for each phase where
+ * it is not. Nothing is shown for what is over in a moment.
+ */
+import type { Io } from "./command.ts";
+import { formatSize } from "./quantities.ts";
+import type { VmProgress } from "./vm-library.ts";
+
+const PHASES: Readonly<Record<string, string>> = {
+  wait: "waiting for another twinmetal that prepares the same image",
+  lists: "fetching Debian's package lists",
+  download: "downloading Debian packages",
+  unpack: "unpacking",
+  assemble: "putting the image together",
+  restore: "restoring",
+  save: "saving",
+  replay: "replaying",
+};
+/** Phases whose numbers are bytes. */
+const IN_BYTES: ReadonlySet<string> = new Set(["download", "unpack", "save", "restore"]);
+const SHOW_AFTER_MS = 500;
+const REDRAW_MS = 100;
+const BAR_CELLS = 24;
+
+export class ProgressLine {
+  readonly #io: Pick<Io, "stderr">;
+  readonly #now: () => number;
+  #firstMs: number | undefined;
+  #drawnMs = 0;
+  #phase = "";
+  #isDrawn = false;
+  #ticker: NodeJS.Timeout | undefined;
+
+  constructor(io: Pick<Io, "stderr">, now: () => number = () => performance.now()) {
+    this.#io = io;
+    this.#now = now;
+  }
+
+  report(progress: VmProgress): void {
+    this.#stopTicking();
+    const nowMs = this.#now();
+    this.#firstMs ??= nowMs;
+    const isNewPhase = progress.phase !== this.#phase;
+    this.#phase = progress.phase;
+    const text = PHASES[progress.phase] ?? progress.phase;
+    if (!this.#io.stderr.isTTY) {
+      if (isNewPhase) this.#io.stderr.write(`twinmetal: ${text}\n`);
+      return;
+    }
+    if (nowMs - this.#firstMs < SHOW_AFTER_MS || (!isNewPhase && nowMs - this.#drawnMs < REDRAW_MS)) return;
+    this.#draw(`${text}${describe(progress)}`);
+  }
+
+  /** Something whose end is not known: seconds count up, on a terminal. */
+  waitFor(what: string): void {
+    this.#stopTicking();
+    if (!this.#io.stderr.isTTY) return;
+    const startMs = this.#now();
+    this.#ticker = setInterval(() => {
+      this.#draw(`${what}: ${Math.round((this.#now() - startMs) / 1000)} s`);
+    }, 1000);
+    this.#ticker.unref();
+  }
+
+  /** Takes the line away. Anything else that goes to the terminal comes after this. */
+  clear(): void {
+    this.#stopTicking();
+    if (this.#isDrawn) this.#io.stderr.write("\r\x1b[K");
+    this.#isDrawn = false;
+    this.#firstMs = undefined;
+    this.#phase = "";
+  }
+
+  #stopTicking(): void {
+    clearInterval(this.#ticker);
+    this.#ticker = undefined;
+  }
+
+  #draw(text: string): void {
+    const columns = Math.max(20, this.#io.stderr.columns ?? 80);
+    this.#io.stderr.write(`\r${`twinmetal: ${text}`.slice(0, columns - 1)}\x1b[K`);
+    this.#isDrawn = true;
+    this.#drawnMs = this.#now();
+  }
+}
+
+function describe({ phase, done, total }: VmProgress): string {
+  const isInBytes = IN_BYTES.has(phase);
+  if (total === undefined || total <= 0) return isInBytes && done > 0 ? `: ${formatSize(done)}` : "";
+  const part = Math.min(1, Math.max(0, done / total));
+  const cells = Math.round(part * BAR_CELLS);
+  const bar = `${"#".repeat(cells)}${".".repeat(BAR_CELLS - cells)}`;
+  const percent = `${Math.floor(part * 100)}`.padStart(3);
+  return ` [${bar}] ${percent} %${isInBytes ? ` of ${formatSize(total)}` : ""}`;
+}

@@ -1,0 +1,77 @@
+/**
+ * Numbers with units on the command line: sizes (512M), times (90, 1.5m), seeds. Each parser returns a value or throws a
+ * UsageError that shows a good one.
+ */
+import { UsageError } from "./usage-error.ts";
+
+const SIZE_UNITS: Readonly<Record<string, number>> = { "": 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 };
+const TIME_UNITS_MS: Readonly<Record<string, number>> = { "": 1000, s: 1000, m: 60_000, h: 3_600_000 };
+/** Node's timers hold no more. */
+const MAX_TIMEOUT_MS = 2 ** 31 - 1;
+
+/** "512M", "1.5G", "768MiB", or bytes. K, M, G and T are powers of 1024. */
+export function parseSize(text: string): number {
+  const [, digits, unit] = /^(\d+(?:\.\d+)?)([KMGT]?)(?:i?B)?$/i.exec(text.trim()) ?? [];
+  const bytes = digits === undefined ? Number.NaN : Number(digits) * (SIZE_UNITS[unit?.toUpperCase() ?? ""] ?? 1);
+  if (!Number.isSafeInteger(bytes)) {
+    throw new UsageError(`"${text}" is not a size. Give a number with K, M or G, such as 512M or 1.5G.`);
+  }
+  return bytes;
+}
+
+/** A memory size within `limits`. A bare small number is most likely meant in MiB, and says so. */
+export function parseMemory(text: string, limits: { readonly minBytes: number; readonly maxBytes: number }): number {
+  const bytes = parseSize(text);
+  const range = `${formatSize(limits.minBytes)} to ${formatSize(limits.maxBytes)}`;
+  if (bytes < limits.minBytes) {
+    const hint = /^\d+$/.test(text.trim()) ? ` A number without a unit is in bytes: did you mean ${text.trim()}M?` : "";
+    throw new UsageError(`${text} of memory is too little: a VM has ${range}.${hint}`);
+  }
+  if (bytes > limits.maxBytes) throw new UsageError(`${text} of memory is too much: a VM has ${range}.`);
+  if (bytes % 4096 !== 0) throw new UsageError(`${text} of memory is not a whole number of pages of 4 KiB.`);
+  return bytes;
+}
+
+/** Seconds, or with s, m or h. Returns milliseconds. */
+export function parseTimeout(text: string): number {
+  const [, digits, unit] = /^(\d+(?:\.\d+)?)([smh]?)$/.exec(text.trim()) ?? [];
+  const timeoutMs = digits === undefined ? 0 : Math.round(Number(digits) * (TIME_UNITS_MS[unit ?? ""] ?? 1000));
+  if (timeoutMs <= 0 || timeoutMs > MAX_TIMEOUT_MS) {
+    throw new UsageError(
+      `"${text}" is not a time. Give seconds, or a number with m or h, up to 24 days: 90, 1.5m, 2h.`,
+    );
+  }
+  return timeoutMs;
+}
+
+export function parseSeed(text: string): string {
+  const digits = text.toLowerCase();
+  if (!/^([0-9a-f]{2}){1,64}$/.test(digits)) {
+    throw new UsageError(`"${text}" is not a seed. Give 2 to 128 hexadecimal digits, an even number, such as 00ff.`);
+  }
+  return digits;
+}
+
+/** Seconds since 1970, or a date that names its time zone. */
+export function parseEpoch(text: string): number {
+  const isDate = /^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d)?(Z|[+-]\d\d:\d\d))?$/.test(text);
+  const seconds = /^\d{1,10}$/.test(text) ? Number(text) : isDate ? Date.parse(text) / 1000 : Number.NaN;
+  if (!Number.isSafeInteger(seconds) || seconds < 0 || seconds > 4_102_444_800) {
+    throw new UsageError(
+      `"${text}" is not a point in time. Give seconds since 1970, or a date from 1970 to 2100 such as 2024-02-29 or 2024-02-29T12:00:00Z.`,
+    );
+  }
+  return seconds;
+}
+
+/** "512 MiB", with at most one digit after the point. */
+export function formatSize(bytes: number): string {
+  const units = ["bytes", "KiB", "MiB", "GiB"];
+  let value = bytes;
+  let index = 0;
+  while (value >= 1024 && index < units.length - 1 && (value % 1024 === 0 || value >= 10_240)) {
+    value /= 1024;
+    index++;
+  }
+  return `${Number(value.toFixed(1))} ${units[index]}`;
+}

@@ -1,0 +1,148 @@
+/**
+ * Where the guest's serial console goes when that is not this terminal: nowhere, into a file, or to whoever connects to
+ * a Unix socket (one at a time; what is written while nobody is there is dropped, as on a cable that is not plugged in).
+ */
+import { open, unlink } from "node:fs/promises";
+import { connect, createServer, type Server, type Socket } from "node:net";
+import { CommandError, UsageError } from "./usage-error.ts";
+import type { Vm } from "./vm-library.ts";
+
+export type SerialTarget =
+  | { readonly kind: "stdio" }
+  | { readonly kind: "null" }
+  | { readonly kind: "file"; readonly path: string }
+  | { readonly kind: "socket"; readonly path: string };
+
+/** Once started, ends by `close`. */
+export interface SerialSink {
+  /** Why it stopped taking output, such as a full disk. Never resolves while all is well. */
+  readonly failed: Promise<CommandError>;
+  close(): Promise<void>;
+}
+
+export function parseSerialTarget(text: string): SerialTarget {
+  if (text === "stdio" || text === "null") return { kind: text };
+  const [, kind, path = ""] = /^(file|socket)=(.+)$/s.exec(text) ?? [];
+  if (kind === "file" || kind === "socket") return { kind, path };
+  throw new UsageError(`"${text}" is no place for the serial console. Give stdio, null, file=PATH or socket=PATH.`);
+}
+
+/** Call before the guest starts, so that nothing is missed. */
+export async function openSerialSink(vm: Vm, target: SerialTarget): Promise<SerialSink> {
+  switch (target.kind) {
+    case "file":
+      return await openFileSink(vm, target.path);
+    case "socket":
+      return await openSocketSink(vm, target.path);
+    default:
+      return { failed: new Promise(() => {}), close: async () => {} };
+  }
+}
+
+async function openFileSink(vm: Vm, path: string): Promise<SerialSink> {
+  const file = await open(path, "w").catch((error: NodeJS.ErrnoException) => {
+    throw new CommandError(`The serial console cannot be written to ${path} (${error.code}). Name another file.`);
+  });
+  const iterator = vm.serial.output[Symbol.asyncIterator]();
+  const failed = deferred<CommandError>();
+  const pump = (async () => {
+    for (let next = await iterator.next(); !next.done; next = await iterator.next()) await file.writeFile(next.value);
+  })().catch((error: NodeJS.ErrnoException) => {
+    failed.resolve(new CommandError(`The serial console could not be written to ${path} (${error.code}).`));
+  });
+  return {
+    failed: failed.promise,
+    close: async () => {
+      await within(pump, 2000);
+      await iterator.return?.();
+      await file.close();
+    },
+  };
+}
+
+async function openSocketSink(vm: Vm, path: string): Promise<SerialSink> {
+  await removeStaleSocket(path);
+  let client: Socket | undefined;
+  const server = createServer((socket) => {
+    if (client !== undefined) {
+      socket.on("error", () => {});
+      socket.end("Somebody else is connected to this serial console.\r\n");
+      return;
+    }
+    client = socket;
+    const release = (): void => {
+      if (client === socket) client = undefined;
+      // A guest may wait for this client to take its output.
+      socket.emit("drain");
+    };
+    socket.on("error", release).on("close", release);
+    socket.on("data", (data: Buffer) => {
+      socket.pause();
+      void vm.serial.write(new Uint8Array(data)).finally(() => socket.resume());
+    });
+  });
+  await listen(server, path);
+  const iterator = vm.serial.output[Symbol.asyncIterator]();
+  const pump = (async () => {
+    for (let next = await iterator.next(); !next.done; next = await iterator.next()) {
+      const socket = client;
+      if (socket !== undefined && !socket.write(next.value)) await drained(socket);
+    }
+  })();
+  return {
+    failed: new Promise(() => {}),
+    close: async () => {
+      await within(pump, 500);
+      await iterator.return?.();
+      client?.destroySoon();
+      await within(new Promise((resolve) => server.close(resolve)), 500);
+    },
+  };
+}
+
+/** Never takes the place of another file, nor of a socket where somebody answers. */
+async function removeStaleSocket(path: string): Promise<void> {
+  const code = await new Promise<string | undefined>((resolve) => {
+    const probe = connect(path);
+    probe.on("connect", () => {
+      probe.destroy();
+      resolve(undefined);
+    });
+    probe.on("error", (error: NodeJS.ErrnoException) => resolve(error.code));
+  });
+  if (code === "ECONNREFUSED") await unlink(path).catch(() => {}); // listen() tells what stays in the way.
+}
+
+async function listen(server: Server, path: string): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", (error: NodeJS.ErrnoException) => {
+      const why = error.code === "EADDRINUSE" ? "it is there already, and in use" : error.code;
+      reject(
+        new CommandError(`The socket ${path} cannot be opened for the serial console: ${why}. Name another path.`),
+      );
+    });
+    server.listen(path, resolve);
+  });
+  server.on("error", () => {}); // A client that could not be accepted; the next one may.
+}
+
+function drained(socket: Socket): Promise<void> {
+  return new Promise((resolve) => void socket.once("drain", resolve));
+}
+
+async function within(promise: Promise<unknown>, timeoutMs: number): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, timeoutMs);
+  });
+  await Promise.race([promise.then(() => {}), late]);
+  clearTimeout(timer);
+}
+
+function deferred<T>(): { promise: Promise<T>; resolve: (value: T) => void } {
+  let resolve: (value: T) => void = () => {};
+  const promise = new Promise<T>((settle) => {
+    resolve = settle;
+  });
+  return { promise, resolve };
+}
