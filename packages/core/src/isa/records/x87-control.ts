@@ -189,8 +189,3 @@ defineX87("ffreep", ["DF /0 | Ft"], (s) => {
   free(s);
   s.b.call(pop);
 });
-
-/** CR0.EM or CR0.TS make every x87 instruction but FWAIT raise #NM; for records of other features that are such. */
-export function requireX87(s: Semantics): void {
-  s.faultIf(s.get(L.FPU_BLOCKED).and(1), EXC_NM);
-}
