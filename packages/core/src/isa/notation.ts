@@ -70,14 +70,24 @@ export function memoryBytes(d: Decoder, operandBytes: number): number {
 }
 
 /** Records whose 16-bit register operand is shown at the operand size. */
-const SHOWN_WIDE: ReadonlySet<string> = new Set(["lldt", "ltr", "lmsw", "mov_sreg", "verr", "verw", "lar", "lsl"]);
+const SHOWN_WIDE: ReadonlySet<string> = new Set([
+  "arpl",
+  "lldt",
+  "ltr",
+  "lmsw",
+  "mov_sreg",
+  "verr",
+  "verw",
+  "lar",
+  "lsl",
+]);
 
 export function shownWidth(record: InstructionRecord, width: number, osz: number): number {
   return width === 0 || (width === 16 && SHOWN_WIDE.has(record.name)) ? osz : width;
 }
 
 /** FST, FSTP, FFREE and the like show ST(i) alone; the exchanges and comparisons show ST(0) first. */
-const ALONE = /^(fld|fst|fstp|fstpnce|ffree|ffreep)$/;
+const ALONE = /^(fld|fst|fstp|fstpnce|fstpnce|ffree|ffreep)$/;
 
 /** Operands of an x87 instruction between registers: those of the record, completed by ST(0). */
 export function x87Operands(form: Form, number: number, operands: readonly string[]): string[] {

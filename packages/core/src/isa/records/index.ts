@@ -5,6 +5,8 @@ import "./shift.ts";
 import "./control.ts";
 import "./string.ts";
 import "./system.ts";
+import "./decimal.ts";
+import "./protection.ts";
 import "./x87-control.ts";
 import "./x87-move.ts";
 import "./x87-compare.ts";
