@@ -220,9 +220,11 @@ export class Decoder {
       modrm = b[this.#at++] ?? 0;
     }
     const prefix = this.rep === 1 ? 2 : this.rep === 2 ? 3 : this.prefix66 ? 1 : 0;
-    const form = entry.select(prefix, this.#rex, this.mode64, modrm);
+    const selected = entry.select(prefix, this.#rex, this.mode64, modrm);
+    // Also an invalid instruction is fetched to its end: that may be a page fault, or #GP for too many bytes.
+    const form = selected ?? entry.forms[0];
     if (!form) return "invalid";
-    this.form = form;
+    this.form = selected ?? undefined;
     // Prefixes that select the form do not also set the operand size.
     const has66 = this.prefix66 && form.prefix !== "66";
     const w = this.#rex & 8;
@@ -231,7 +233,7 @@ export class Decoder {
       this.osz = form.force64 ? 2 : form.default64 ? (has66 && !w ? 0 : 2) : w ? 2 : base;
     } else this.osz = (codeSize === 16) === has66 ? 1 : 0;
     this.asz = codeSize === 64 ? (this.prefix67 ? 1 : 2) : (codeSize === 16) === this.prefix67 ? 1 : 0;
-    this.memory = form.modrm && modrm < 0xc0 && form.mod !== "register";
+    this.memory = form.modrm && modrm < 0xc0 && (form.mod !== "register" || !selected);
     this.segment = segment >= 0 ? segment : L.DS;
     this.segmentPrefix = segment >= 0;
     this.base = NO_REGISTER;
@@ -246,8 +248,8 @@ export class Decoder {
       if (status !== "ok") return status;
     }
     const status = this.#operands(form, modrm, opcode);
-    // All bytes are fetched first: an instruction that is also too long is #GP.
-    return status === "ok" && this.lock && !(form.lock && this.memory) ? "invalid" : status;
+    const isInvalid = !selected || (this.lock && !(form.lock && this.memory));
+    return status === "ok" && isInvalid ? "invalid" : status;
   }
 
   #address16(modrm: number, segment: number): DecodeStatus {
