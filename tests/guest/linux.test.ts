@@ -2,7 +2,7 @@
 // reboot, power-off, recording. One boot serves them all; it is saved, and what may break a guest runs in a restored one.
 
 import { createHash, randomBytes } from "node:crypto";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm, utimes } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -188,6 +188,17 @@ describe("a restored guest", () => {
     expect(await replayVm(record, { state: path("booted"), sliceNs: 1_000_000 })).toEqual(end);
     const missing = await replayVm(record).catch((error: unknown) => error);
     expect(missing).toMatchObject({ code: "replay-foreign" });
+  });
+
+  guestTest("has the time of day again", async () => {
+    const anHourAgo = new Date(Date.now() - 3_600_000);
+    await utimes(path("booted"), anHourAgo, anHourAgo);
+    await restored({}, async (other) => {
+      const date = Number(text((await other.exec(["date", "+%s"])).stdout));
+      // The guest's clock stood at about now when it was saved.
+      expect(date).toBeGreaterThan(Date.now() / 1000 + 3000);
+      expect(Math.abs(date - (await other.stats())["calendarSeconds"]!)).toBeLessThan(20);
+    });
   });
 
   guestTest("turns itself off at the power button", async () => {

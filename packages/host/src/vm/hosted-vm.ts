@@ -6,8 +6,9 @@
  *                         |                           |
  *                         +-----> off, crashed <------+          `exit` fires once; `close` from any state
  */
+import { randomBytes } from "node:crypto";
 import { CONSOLE_WINDOW_BYTES, decodePortReport, encodePortCommand, SERIAL_CHANNEL } from "@twinmetal/core";
-import { AGENT_PORT_NAMES, AgentClient, ConsolePorts } from "../agent/index.ts";
+import { AGENT_PORT_NAMES, AgentClient, AgentError, ConsolePorts } from "../agent/index.ts";
 import { execInGuest } from "./guest-exec.ts";
 import { MachineWorker } from "./machine-worker.ts";
 import { VmSerialPort } from "./serial-port.ts";
@@ -43,11 +44,14 @@ export class HostedVm implements Vm {
   #exit: VmExit | undefined;
   #saving: Promise<void> = Promise.resolve();
   #closing: Promise<void> | undefined;
+  readonly #needsFreshening: boolean;
+  #freshening: Promise<void> | undefined;
 
   private constructor(options: HostedVmOptions, worker: MachineWorker) {
     this.name = options.name;
     this.#worker = worker;
     this.#state = options.initialState;
+    this.#needsFreshening = options.initialState === "paused" && options.start.spec.clock === "wall";
     this.#ended = new Promise((resolve) => {
       this.#resolveEnded = resolve;
     });
@@ -236,6 +240,20 @@ export class HostedVm implements Vm {
     const { signal, agentTimeoutMs = AGENT_TIMEOUT_MS } = options;
     signal?.throwIfAborted();
     await this.agent.connect({ signal, timeoutMs: agentTimeoutMs });
+    this.#freshening ??= this.#freshen();
+    await this.#freshening;
+  }
+
+  /** A restored guest's own clock stood still, and its random pool may have been restored before. */
+  async #freshen(): Promise<void> {
+    if (!this.#needsFreshening) return;
+    try {
+      const { calendarSeconds } = await this.stats();
+      await this.agent.setClock(calendarSeconds!);
+      await this.agent.addEntropy(randomBytes(64));
+    } catch (error) {
+      if (!(error instanceof AgentError)) throw error; // A guest that cannot is as it was.
+    }
   }
 
   #output(parts: readonly OutputPart[]): void {

@@ -314,6 +314,7 @@ export class MachineThread {
     return {
       retired: machine.vcpu.retired,
       guestNs: machine.clock.nowNs(),
+      calendarSeconds: machine.clock.epochSeconds + Math.floor(machine.clock.nowNs() / 1e9),
       events: machine.eventCount,
       memoryBytes: machine.spec.memoryBytes,
       slices: this.#slices,

@@ -11,7 +11,9 @@ import { asVmError } from "./vm-error.ts";
 
 /**
  * Rejects with VmError ("state-..." for files that are no whole state of this version), or the signal's reason. The
- * guest's calendar goes on as if it had run since the file was written; its monotonic time stood still.
+ * guest's calendar goes on as if it had run since the file was written, its monotonic time stood still; with the first
+ * command, the guest's agent sets its clock by the calendar and gets new random numbers, which Linux takes up when it next
+ * reseeds: until then two VMs of one state draw equal ones. A virtual clock stays as it was.
  */
 export async function restoreVm(path: string, options: RestoreOptions = {}): Promise<Vm> {
   const { signal, onProgress } = options;
