@@ -12,15 +12,47 @@ export const decodeBlock: Routine = hostRoutine("decode_block", ["i32", "i32"], 
 /** Decodes one instruction that crosses into a second page at the given host address (0 = not RAM). */
 export const decodeCrossing: Routine = hostRoutine("decode_crossing", ["i32", "i32", "i32"], "i32");
 
-/** Address of the look-up entry of a block. */
-export function hashSlot(host: Expr, mode: Expr): Expr {
+/** Fibonacci hashing: neighbours and equal places of different pages both spread. */
+const HASH_FACTOR = 0x9e3779b1 | 0;
+
+/** Address of the look-up set of a block, which is that of its first entry. */
+export function hashSet(host: Expr, mode: Expr): Expr {
   return host
-    .xor(host.shrU(13))
-    .xor(mode.shl(11))
-    .and((1 << L.BLOCK_HASH_BITS) - 1)
-    .shl(4)
+    .add(mode)
+    .mul(HASH_FACTOR)
+    .shrU(32 - L.BLOCK_SET_BITS)
+    .shl(6)
     .add(L.BLOCK_HASH);
 }
+/** The same, for the host's side. */
+export function hashSetOf(host: number, mode: number): number {
+  return L.BLOCK_HASH + (Math.imul(host + mode, HASH_FACTOR) >>> (32 - L.BLOCK_SET_BITS)) * 16 * L.BLOCK_WAYS;
+}
+
+/** Enters a block as the first of its set; the last of the set goes. */
+export const enterBlock: Routine = routine("enter_block", ["i32", "i32", "i32"], undefined, (b, host, mode, block) => {
+  const set = b.keep(hashSet(host, mode));
+  b.copy(set.add(16), set, i32(16 * (L.BLOCK_WAYS - 1)));
+  b.store("i32.store", "host", set, host);
+  b.store("i32.store", "host", set, mode, 4);
+  b.store("i32.store", "host", set, block, 8);
+});
+
+/** Looks at the other entries of a block's set; a hit changes places with the first. Block or 0. */
+export const findInSet: Routine = routine("find_in_set", ["i32", "i32"], "i32", (b, host, mode) => {
+  const set = b.keep(hashSet(host, mode));
+  const tag = b.keep(host.u64().or(mode.u64().shl(32)));
+  for (let way = 1; way < L.BLOCK_WAYS; way++)
+    b.if(b.load("i64.load", "host", set, way * 16).eq(tag), () => {
+      const block = b.load("i32.load", "host", set, way * 16 + 8);
+      b.store("i64.store", "host", set, b.load("i64.load", "host", set), way * 16);
+      b.store("i32.store", "host", set, b.load("i32.load", "host", set, 8), way * 16 + 8);
+      b.store("i64.store", "host", set, tag);
+      b.store("i32.store", "host", set, block, 8);
+      b.return(block);
+    });
+  b.return(0);
+});
 
 /** Bits of the granules that `bytes` (1 to 4096) from offset `offset` in the page cover. */
 function granuleMask(offset: Expr, bytes: Expr): Expr {
@@ -42,10 +74,11 @@ export const codeWritten: Routine = routine("code_written", ["i32", "i32"], unde
     () => block.get().nez(),
     () => {
       const at = b.keep(block.get());
-      const slot = b.load("i32.load", "host", at, L.BLOCK_SLOT);
       const stale = b.load("i32.load", "host", at, L.BLOCK_ALIAS);
-      // The slot may hold another block by now; the other page of a crossing block still lists it.
-      b.if(b.load("i32.load", "host", slot, 8).eq(stale), () => b.store("i64.store", "host", slot, i64(-1)));
+      const set = b.keep(hashSet(b.load("i32.load", "host", stale, L.BLOCK_HOST), b.load("i32.load", "host", stale, L.BLOCK_MODE)));
+      for (let way = 0; way < L.BLOCK_WAYS; way++)
+        b.if(b.load("i32.load", "host", set, way * 16 + 8).eq(stale), () => b.store("i64.store", "host", set, i64(-1), way * 16));
+      // The other page of a crossing block still lists it.
       b.store("i32.store", "host", stale, i32(-1), L.BLOCK_HOST);
       block.set(b.load("i32.load", "host", at, L.BLOCK_NEXT));
     },

@@ -185,10 +185,15 @@ export const TLB_LARGE = 0x88000;
 /** A page of all ones: what code outside RAM reads as. */
 export const ONES_PAGE = 0x90000;
 
-/** Block look-up, direct-mapped: 256 Ki entries of {tag: host address | mode << 32, block address}. */
+/**
+ * Block look-up: 64 Ki sets of 4 entries {tag: host address | mode << 32, block address}, one cache line each. The
+ * first entry is looked at in line; a hit in another changes places with it.
+ */
 export const BLOCK_HASH = 0x100000;
-export const BLOCK_HASH_BITS = 18;
-export const ARENA: number = BLOCK_HASH + (16 << BLOCK_HASH_BITS);
+export const BLOCK_SET_BITS = 16;
+export const BLOCK_WAYS = 4;
+export const BLOCK_HASH_BYTES: number = (16 * BLOCK_WAYS) << BLOCK_SET_BITS;
+export const ARENA: number = BLOCK_HASH + BLOCK_HASH_BYTES;
 export const ARENA_BYTES = 0x1800000;
 export const PAGE_TABLES: number = ARENA + ARENA_BYTES;
 
@@ -197,7 +202,6 @@ export const BLOCK_HEADER_BYTES = 32;
 export const BLOCK_COUNT = 0;
 /** Page-list link: the next block of the same physical page. */
 export const BLOCK_NEXT = 4;
-export const BLOCK_SLOT = 8;
 /** Host address of the second page of a block that is one page-crossing instruction; 0 = none. */
 export const BLOCK_SECOND = 12;
 /** The block that a page-list entry stands for: itself, or the crossing block that reaches into this page. */

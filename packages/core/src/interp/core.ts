@@ -2,7 +2,7 @@
  * The core module of a machine on the jit engine: its memory, the compiled routines, and the host's side of them
  * (decoding blocks, device accesses).
  */
-import { codeWritten } from "../cpu/code-cache.ts";
+import { codeWritten, hashSetOf } from "../cpu/code-cache.ts";
 import { updateFpuBlocked } from "../cpu/control-registers.ts";
 import { deliverException, deliverInterrupt } from "../cpu/exceptions.ts";
 import { readFlags, writeArithmeticFlags } from "../cpu/flags.ts";
@@ -116,7 +116,7 @@ export class BlockDecoder {
   flush(): void {
     this.#next = L.ARENA;
     this.flushes++;
-    this.#bytes.fill(0xff, L.BLOCK_HASH, L.BLOCK_HASH + (16 << L.BLOCK_HASH_BITS));
+    this.#bytes.fill(0xff, L.BLOCK_HASH, L.BLOCK_HASH + L.BLOCK_HASH_BYTES);
     this.#bytes.fill(0, this.#map.pageLists, this.#map.ram);
   }
 
@@ -196,16 +196,15 @@ export class BlockDecoder {
   #close(block: number, host: number, mode: number, count: number, bytes: number, second: number, slots: number): number {
     const v = this.#view;
     for (let i = 0; i < count; i++) v.setUint8(block + L.BLOCK_HEADER_BYTES + i * L.UOP_BYTES + L.UOP_LEFT, count - 1 - i);
-    const key = (host ^ (host >>> 13) ^ (mode << 11)) & ((1 << L.BLOCK_HASH_BITS) - 1);
-    const slot = L.BLOCK_HASH + key * 16;
     v.setInt32(block + L.BLOCK_COUNT, count, true);
-    v.setInt32(block + L.BLOCK_SLOT, slot, true);
     v.setInt32(block + L.BLOCK_SECOND, second, true);
     v.setInt32(block + L.BLOCK_HOST, host, true);
     v.setInt32(block + L.BLOCK_MODE, mode, true);
-    v.setInt32(slot, host, true);
-    v.setInt32(slot + 4, mode, true);
-    v.setInt32(slot + 8, block, true);
+    const set = hashSetOf(host, mode);
+    this.#bytes.copyWithin(set + 16, set, set + 16 * (L.BLOCK_WAYS - 1));
+    v.setInt32(set, host, true);
+    v.setInt32(set + 4, mode, true);
+    v.setInt32(set + 8, block, true);
     this.#next = block + L.BLOCK_HEADER_BYTES + slots * L.UOP_BYTES;
     this.#cover(host & ~0xfff, host & 0xfff, bytes);
     this.#link(block, host);
@@ -238,7 +237,6 @@ export class BlockDecoder {
     if (second) {
       entry = this.#next;
       this.#bytes.fill(0, entry, entry + L.BLOCK_HEADER_BYTES);
-      this.#view.setInt32(entry + L.BLOCK_SLOT, this.#view.getInt32(block + L.BLOCK_SLOT, true), true);
       this.#view.setInt32(entry + L.BLOCK_ALIAS, block, true);
       this.#next += L.BLOCK_HEADER_BYTES;
     } else this.#view.setInt32(entry + L.BLOCK_ALIAS, block, true);
@@ -290,7 +288,7 @@ export function createCore(ramBytes: number, host: CoreHost, shared: boolean, ha
 export function prepareMemory(view: DataView, map: L.MemoryMap): void {
   const bytes = new Uint8Array(view.buffer);
   bytes.fill(0xff, L.TLB_SUPERVISOR, L.TLB_NONE + L.TLB_SET_BYTES);
-  bytes.fill(0xff, L.BLOCK_HASH, L.BLOCK_HASH + (16 << L.BLOCK_HASH_BITS));
+  bytes.fill(0xff, L.BLOCK_HASH, L.BLOCK_HASH + L.BLOCK_HASH_BYTES);
   bytes.fill(0xff, L.ONES_PAGE, L.ONES_PAGE + 4096);
   const put = (field: { offset: number }, value: number): void => view.setInt32(L.CPU_BASE + field.offset, value, true);
   put(L.RAM_HOST, map.ram);

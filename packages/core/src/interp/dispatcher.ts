@@ -7,7 +7,7 @@
  * exception in place of the instruction that raised it. A block's instructions are taken off the budget before the
  * block; a block longer than what is left runs one instruction at a time.
  */
-import { decodeBlock, decodeCrossing, hashSlot } from "../cpu/code-cache.ts";
+import { decodeBlock, decodeCrossing, enterBlock, findInSet, hashSet } from "../cpu/code-cache.ts";
 import { deliverException, deliverInterrupt } from "../cpu/exceptions.ts";
 import * as L from "../cpu/layout.ts";
 import { fillTlb, PF_I, PF_U, tlbEntry, translate, XLATE_RAM } from "../cpu/paging.ts";
@@ -112,8 +112,10 @@ const codeBreakpoint: Routine = routine("code_breakpoint", [], "i32", (b) => {
   b.return(1);
 });
 
-/** Finds a block that lost its look-up entry to another, or decodes it. 0 = a fault is pending. */
+/** Finds a block that is not the first of its look-up set, or decodes it. 0 = a fault is pending. */
 const findBlock: Routine = routine("find_block", ["i32", "i32", "i64"], "i32", (b, host, mode, linear) => {
+  const other = b.call(findInSet, host, mode);
+  b.if(other.nez(), () => b.return(other));
   const page = b.keep(host.sub(b.get(L.RAM_HOST)).shrU(12));
   b.if(page.ltU(b.get(L.RAM_BYTES).shrU(12)), () => {
     const entry = b.variable(b.load("i32.load", "host", page.shl(2).add(b.get(L.PAGE_LISTS))));
@@ -123,10 +125,7 @@ const findBlock: Routine = routine("find_block", ["i32", "i32", "i64"], "i32", (
         const at = b.keep(entry.get());
         const same = b.load("i32.load", "host", at, L.BLOCK_HOST).eq(host).and(b.load("i32.load", "host", at, L.BLOCK_MODE).eq(mode));
         b.if(same.and(b.load("i32.load", "host", at, L.BLOCK_ALIAS).eq(at)), () => {
-          const slot = b.keep(hashSlot(host, mode));
-          b.store("i32.store", "host", slot, host);
-          b.store("i32.store", "host", slot, mode, 4);
-          b.store("i32.store", "host", slot, at, 8);
+          b.call(enterBlock, host, mode, at);
           b.return(at);
         });
         entry.set(b.load("i32.load", "host", at, L.BLOCK_NEXT));
@@ -185,7 +184,7 @@ export function makeRun(handlers: HandlerSet): Routine {
         const host = b.keep(b.get(L.CODE_HOST).or(linear.lo32().and(0xfff)));
         const find = (mode: Expr): void => {
           const m = b.keep(mode);
-          const slot = b.keep(hashSlot(host, m));
+          const slot = b.keep(hashSet(host, m));
           b.if(
             b.load("i64.load", "host", slot).eq(host.u64().or(m.u64().shl(32))),
             () => block.set(b.load("i32.load", "host", slot, 8)),

@@ -7,7 +7,13 @@ const HOT: readonly RegExp[] = [
   /^mov (r32 r32|r64 r64|r32 m32|r64 m64|m32 r32|m64 r64|m8 r8|r32 i32|r64 i64|m32 i32|m64 i64|m8 i8|r8 m8)$/,
   /^(add|sub|and|or|xor|cmp) (r32 r32|r64 r64|r32 i32|r64 i64|r32 m32|r64 m64)$/,
   /^cmp (m32 i32|m64 r64|m32 r32|m64 r64|m8 i8|r8 i8|r8 r8|m64 i64)$/,
-  /^(add|sub) (m32 r32|m64 r64)$/,
+  /^cmp (m8 r8|r8 m8|r16 r16|m16 i16)$/,
+  /^(or|and|xor) (r8 r8|m32 r32|m64 r64)$/,
+  /^(add|sub) (m32 r32|m64 r64|m32 i32|m64 i64)$/,
+  /^mov (m16 r16|m16 i16)$/,
+  /^nop( [mr]\d+)?$/,
+  /^(shl|shr|sar) r(32|64) r8$/,
+  /^movsx (r32|r64) [mr]8$/,
   /^test (r32 r32|r64 r64|r8 r8|r8 i8|r32 i32|m8 i8)$/,
   /^lea (r32|r64) m$/,
   /^(inc|dec) (r32|r64)$/,
@@ -16,9 +22,10 @@ const HOT: readonly RegExp[] = [
   /^(shl|shr|sar) (r32|r64) i8$/,
   /^imul3? r(32|64) (r32|r64|r32 i32|r64 i64)$/,
   /^j[a-z]+ j( o\d+)?( long)?$/,
-  /^(jmp|call) (j|r64)( o64)? long$/,
+  /^(jmp|call) (j|r64|m64)( o64)? long$/,
   /^ret o64 long$/,
   /^(push|pop) r64( o64)? long$/,
+  /^(movaps (x128 x128|x128 m128|m128 x128)|movups (x128 m128|m128 x128)|movdqa (x128 m128|m128 x128)|movdqu (x128 m128|m128 x128)|movsd (x64 m64|m64 x64)|pxor_xmm x128 x128)$/,
 ];
 
 export function isHot(key: string): boolean {
