@@ -45,8 +45,7 @@ export async function runConsole(
   const pump = (async () => {
     for (let next = await iterator.next(); !next.done; next = await iterator.next()) {
       progress.clear();
-      terminal.observe(next.value);
-      await output.write(next.value);
+      await output.write(terminal.forTerminal(next.value));
     }
   })();
   pump.catch(() => {}); // The guest's end is told by wait().

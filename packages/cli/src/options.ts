@@ -119,7 +119,7 @@ function unknownOption(written: string, specs: readonly OptionSpec[], planned: r
   if (planned.includes(written)) return new UsageError(`${written} is not in this version yet.`);
   const known = specs.flatMap(({ name, short }) => (short ? [`--${name}`, `-${short}`] : [`--${name}`]));
   const near = closest(written, known);
-  return new UsageError(`There is no option ${written}.${near ? ` Did you mean ${near}?` : ""}`);
+  return new UsageError(`there is no option ${written}.${near ? ` Did you mean ${near}?` : ""}`);
 }
 
 function nonEmpty(text: string): string {

@@ -93,11 +93,16 @@ function report(io: Io, error: unknown, name: string | undefined, isDebugging: b
 
 function describe(error: unknown): { message: string; code: string | undefined; stack: string | undefined } {
   if (!(error instanceof Error)) return { message: String(error), code: undefined, stack: undefined };
-  const { message, stack } = error;
-  const { code } = error as { code?: unknown };
+  const { stack } = error;
+  const { code, neededBytes } = error as { code?: unknown; neededBytes?: unknown };
+  const message = typeof neededBytes === "number" ? `${error.message} ${giveMemory(neededBytes)}` : error.message;
   // Node's own codes that begin so are about wrong calls, which only this program can make.
   const isStable = typeof code === "string" && !code.startsWith("ERR_");
   return { message, code: isStable ? code : undefined, stack: stackOf(stack, error.cause) };
+}
+
+function giveMemory(neededBytes: number): string {
+  return `Here: --memory ${Math.ceil(neededBytes / 2 ** 20)}M or more.`;
 }
 
 function stackOf(stack: string | undefined, cause: unknown): string | undefined {

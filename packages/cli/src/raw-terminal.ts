@@ -4,6 +4,7 @@
  * key that stays here.
  */
 import type { Io } from "./command.ts";
+import { LineFeeds } from "./line-feeds.ts";
 import { TerminalModes } from "./terminal-modes.ts";
 
 const CTRL_RIGHT_BRACKET = 0x1d;
@@ -18,6 +19,7 @@ export interface TerminalListener {
 export class RawTerminal {
   readonly #io: Io;
   readonly #modes = new TerminalModes();
+  readonly #lineFeeds = new LineFeeds();
   readonly #disposers: (() => void)[] = [];
   #isRaw = false;
 
@@ -54,9 +56,10 @@ export class RawTerminal {
     );
   }
 
-  /** What the guest writes passes by here on its way to the terminal. */
-  observe(bytes: Uint8Array): void {
+  /** What the guest writes passes through here on its way to the terminal. */
+  forTerminal(bytes: Uint8Array): Uint8Array {
     this.#modes.observe(bytes);
+    return this.#isRaw && this.#io.stdout.isTTY ? this.#lineFeeds.translate(bytes) : bytes;
   }
 
   /** Idempotent, and synchronous up to the write, so that it works at the process's exit. */

@@ -76,7 +76,7 @@ export const RUN = defineCommand({
   execute: async (io, { values, operands, rest }) => {
     const image = chooseImage(values, operands);
     const command = rest;
-    if (command?.length === 0) throw new UsageError("there is no command after --.");
+    if (command !== undefined && !command[0]) throw new UsageError("there is no command after --.");
     const serial = chooseSerial(values.serial, command);
     checkTogether(values, serial, command);
     const endsWithInput = image !== undefined && command === undefined && serial.kind === "stdio" && !io.stdin.isTTY;
@@ -99,8 +99,9 @@ export const RUN = defineCommand({
 function chooseImage(values: RunValues, operands: readonly string[]): string | undefined {
   const [image, extra] = operands;
   if (extra !== undefined) {
+    const words = IMAGES.includes(image ?? "") ? [image, "--", ...operands.slice(1)] : ["--", ...operands];
     throw new UsageError(
-      `"${extra}" is one word too many. A command for the guest comes after --: twinmetal run -- ${operands.join(" ")}`,
+      `"${extra}" is one word too many. A command for the guest comes after --: twinmetal run ${words.join(" ")}`,
     );
   }
   if (values.kernel !== undefined) {
@@ -110,7 +111,7 @@ function chooseImage(values: RunValues, operands: readonly string[]): string | u
   }
   if (image !== undefined && !IMAGES.includes(image)) {
     throw new UsageError(
-      `there is no image "${image}". This version has: ${IMAGES.join(", ")}. A command comes after --, a kernel of yours with --kernel.`,
+      `there is no image "${image}". This version has: ${IMAGES.join(", ")}. A command comes after --: twinmetal run -- ${image}`,
     );
   }
   if (values.initrd !== undefined) throw new UsageError("--initrd needs --kernel: an image has its own.");
