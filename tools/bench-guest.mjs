@@ -14,7 +14,9 @@ const { values, positionals } = parseArgs({
 });
 const [directory] = positionals;
 if (!directory || !existsSync(join(directory, "vmlinuz64"))) {
-  console.error("usage: npm run bench:guest -- DIR [--mode all|real|micro] [--reps N]; DIR has vmlinuz64 and ird64.cpio");
+  console.error(
+    "usage: npm run bench:guest -- DIR [--mode all|real|micro] [--reps N]; DIR has vmlinuz64 and ird64.cpio",
+  );
   process.exit(2);
 }
 const { mode, reps } = values;
@@ -70,5 +72,7 @@ for (const [name, { checks, ns }] of reference ?? guest) {
   console.log(`${same ? "equal    " : "DIFFERENT"} ${name.padEnd(18)} ${ratio}`);
 }
 const done = text.includes("@@ALLDONE");
-console.log(`${guest.size} sections in ${seconds.toFixed(1)} s, ${exit.kind}, ${done ? "to the end" : "NOT to the end"}, ${different} different`);
+console.log(
+  `${guest.size} sections in ${seconds.toFixed(1)} s, ${exit.kind}, ${done ? "to the end" : "NOT to the end"}, ${different} different`,
+);
 process.exitCode = done && different === 0 && exit.kind === "off" ? 0 : 1;

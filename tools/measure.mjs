@@ -9,7 +9,8 @@ const SLICE = 1_000_000;
 /** Machine code, position-independent, made with GNU as from the source named. */
 const LOOPS = {
   // store bytes, then strike out multiples
-  sieve: "48c7c700002000b9a0860100b001880748ffc7ffc975f7be0200000080be0000200000741789f00fafc63da0860100730bc680000020000001f0ebeeffc681fe3c01000076d6ebb8",
+  sieve:
+    "48c7c700002000b9a0860100b001880748ffc7ffc975f7be0200000080be0000200000741789f00fafc63da0860100730bc680000020000001f0ebeeffc681fe3c01000076d6ebb8",
   // x odd ? 3x + 1 : x / 2, branches that depend on data
   collatz: "41b81b000000410fb7c041ffc083c80183f80174f1a80174068d444001ebf1d1e8ebed",
   // 64-bit shifts and xors
@@ -37,7 +38,10 @@ function measure(hex) {
     const now = performance.now();
     rates.push({ at: now - start, mips: (vcpu.retired - before) / (now - from) / 1000 });
   }
-  const settled = rates.slice(Math.floor(rates.length / 2)).map((r) => r.mips).sort((a, b) => a - b);
+  const settled = rates
+    .slice(Math.floor(rates.length / 2))
+    .map((r) => r.mips)
+    .sort((a, b) => a - b);
   const mips = settled[Math.floor(settled.length / 2)] ?? 0;
   // Optimised: the first slice at 80 % of the settled rate.
   const optimisedMs = rates.find((r) => r.mips > 0.8 * mips)?.at ?? Number.NaN;

@@ -23,7 +23,9 @@ it("only node runs the guest", { timeout: 240_000 }, async ({ skip }) => {
     expect(run.stdout).toBe("in the guest\n");
     expect(run.status).toBe(0);
     const lines = readFileSync(log, "utf8").split("\n");
-    const executed = lines.filter((line) => line.includes("execve(")).map((line) => /execve\("([^"]*)"/.exec(line)?.[1]);
+    const executed = lines
+      .filter((line) => line.includes("execve("))
+      .map((line) => /execve\("([^"]*)"/.exec(line)?.[1]);
     expect(executed).toEqual([process.execPath]);
     const opened = lines.flatMap((line) => /open(?:at)?\([^"]*"([^"]*)"/.exec(line)?.[1] ?? []);
     expect(opened.filter((path) => path.startsWith("/dev/kvm"))).toEqual([]);

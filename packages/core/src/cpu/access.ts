@@ -4,7 +4,7 @@
  * the address it got, and committed, which cannot fault. Code that hits the TLB needs no commit.
  */
 import { type Builder, type Expr, i32, op, select } from "../ir/builder.ts";
-import { type Routine, hostRoutine, routine } from "../ir/routine.ts";
+import { hostRoutine, type Routine, routine } from "../ir/routine.ts";
 import { codeWritten } from "./code-cache.ts";
 import { watch } from "./debug.ts";
 import { RF_AC } from "./flags.ts";
@@ -86,55 +86,64 @@ export const readSlow: Routine = routine("read_slow", ["i64", "i32", "i32"], "i3
  * The slow path of a store's probe. `readsToo` 1: the old bytes are needed (read-modify-write). Host address to store
  * to; if that is the scratch area, commitStore finishes the store. 0 = a fault is pending.
  */
-export const writeSlow: Routine = routine("write_slow", ["i64", "i32", "i32", "i32"], "i32", (b, va, size, segment, readsToo) => {
-  checkLinear(b, va, size, segment);
-  b.call(watch, va, size, select(readsToo, i32(2), i32(1)));
-  const access = b.keep(userAccess(b).or(PF_W));
-  const first = b.keep(i32(4096).sub(va.lo32().and(0xfff)));
-  const one = b.keep(first.geU(size));
-  b.put(L.PENDING_BYTES[1], 0);
-  b.if(one.eqz(), () => {
-    // The first page's fault comes first.
-    xlate(b, va, access);
-    const rest = b.keep(size.sub(first));
-    const kind = xlate(b, va.add(first.u64()), access);
-    b.put(L.PENDING_BYTES[1], rest);
-    b.put(L.PENDING_HOST[1], select(kind.eq(XLATE_MMIO), i32(0), b.get(L.XLATE_HOST)));
-    b.put(L.PENDING_PHYS[1], b.get(L.XLATE_PHYS));
-  });
-  const kind = xlate(b, va, access);
-  const inRam = b.keep(kind.ne(XLATE_MMIO));
-  const host = b.get(L.XLATE_HOST);
-  b.if(one.and(inRam), () => {
-    b.call(fillTlb, va);
-    const page = host.sub(b.get(L.RAM_HOST)).shrU(12);
-    b.if(b.load("i64.load", "host", page.shl(3).add(b.get(L.PAGE_GRANULES))).eqz(), () => b.return(host));
-  });
-  b.put(L.PENDING_HOST[0], select(inRam, host, i32(0)));
-  b.put(L.PENDING_PHYS[0], b.get(L.XLATE_PHYS));
-  b.put(L.PENDING_BYTES[0], select(one, size, first));
-  b.if(readsToo, () => {
-    for (const part of [0, 1] as const) {
-      const bytes = b.get(L.PENDING_BYTES[part]);
-      const to = part === 0 ? cpuAddress(L.SCRATCH_WRITE) : b.keep(b.get(L.PENDING_BYTES[0]).add(L.CPU_BASE + L.SCRATCH_WRITE));
-      b.if(bytes.nez(), () => {
-        const from = b.get(L.PENDING_HOST[part]);
-        b.if(
-          from.nez(),
-          () => b.copy(to, from, bytes),
-          () => b.call(mmioRead, op("f64.convert_i64_u", b.get(L.PENDING_PHYS[part])), bytes, to),
-        );
-      });
-    }
-  });
-  b.return(cpuAddress(L.SCRATCH_WRITE));
-});
+export const writeSlow: Routine = routine(
+  "write_slow",
+  ["i64", "i32", "i32", "i32"],
+  "i32",
+  (b, va, size, segment, readsToo) => {
+    checkLinear(b, va, size, segment);
+    b.call(watch, va, size, select(readsToo, i32(2), i32(1)));
+    const access = b.keep(userAccess(b).or(PF_W));
+    const first = b.keep(i32(4096).sub(va.lo32().and(0xfff)));
+    const one = b.keep(first.geU(size));
+    b.put(L.PENDING_BYTES[1], 0);
+    b.if(one.eqz(), () => {
+      // The first page's fault comes first.
+      xlate(b, va, access);
+      const rest = b.keep(size.sub(first));
+      const kind = xlate(b, va.add(first.u64()), access);
+      b.put(L.PENDING_BYTES[1], rest);
+      b.put(L.PENDING_HOST[1], select(kind.eq(XLATE_MMIO), i32(0), b.get(L.XLATE_HOST)));
+      b.put(L.PENDING_PHYS[1], b.get(L.XLATE_PHYS));
+    });
+    const kind = xlate(b, va, access);
+    const inRam = b.keep(kind.ne(XLATE_MMIO));
+    const host = b.get(L.XLATE_HOST);
+    b.if(one.and(inRam), () => {
+      b.call(fillTlb, va);
+      const page = host.sub(b.get(L.RAM_HOST)).shrU(12);
+      b.if(b.load("i64.load", "host", page.shl(3).add(b.get(L.PAGE_GRANULES))).eqz(), () => b.return(host));
+    });
+    b.put(L.PENDING_HOST[0], select(inRam, host, i32(0)));
+    b.put(L.PENDING_PHYS[0], b.get(L.XLATE_PHYS));
+    b.put(L.PENDING_BYTES[0], select(one, size, first));
+    b.if(readsToo, () => {
+      for (const part of [0, 1] as const) {
+        const bytes = b.get(L.PENDING_BYTES[part]);
+        const to =
+          part === 0
+            ? cpuAddress(L.SCRATCH_WRITE)
+            : b.keep(b.get(L.PENDING_BYTES[0]).add(L.CPU_BASE + L.SCRATCH_WRITE));
+        b.if(bytes.nez(), () => {
+          const from = b.get(L.PENDING_HOST[part]);
+          b.if(
+            from.nez(),
+            () => b.copy(to, from, bytes),
+            () => b.call(mmioRead, op("f64.convert_i64_u", b.get(L.PENDING_PHYS[part])), bytes, to),
+          );
+        });
+      }
+    });
+    b.return(cpuAddress(L.SCRATCH_WRITE));
+  },
+);
 
 /** Finishes a store whose probe gave `host`. */
 export const commitSlow: Routine = routine("commit_slow", [], undefined, (b) => {
   for (const part of [0, 1] as const) {
     const bytes = b.get(L.PENDING_BYTES[part]);
-    const from = part === 0 ? cpuAddress(L.SCRATCH_WRITE) : b.keep(b.get(L.PENDING_BYTES[0]).add(L.CPU_BASE + L.SCRATCH_WRITE));
+    const from =
+      part === 0 ? cpuAddress(L.SCRATCH_WRITE) : b.keep(b.get(L.PENDING_BYTES[0]).add(L.CPU_BASE + L.SCRATCH_WRITE));
     b.if(bytes.nez(), () => {
       const to = b.get(L.PENDING_HOST[part]);
       b.if(
@@ -160,20 +169,36 @@ export function hostAddress(b: Builder, entry: Expr, va: Expr): Expr {
 }
 
 /** A load: host address, or 0 = a fault is pending. The last parameter is ignored. */
-export const readLinear: Routine = routine("read_linear", ["i64", "i32", "i32", "i32"], "i32", (b, va, size, segment) => {
-  const entry = b.keep(tlbEntry(b.get(L.TLB_CURRENT), va));
-  const hit = va.add(size.sub(1).u64()).shrU(12).eq(b.load("i64.load", "host", entry, L.TLB_READ));
-  b.if(hit, () => b.return(hostAddress(b, entry, va)));
-  b.return(b.call(readSlow, va, size, segment));
-});
+export const readLinear: Routine = routine(
+  "read_linear",
+  ["i64", "i32", "i32", "i32"],
+  "i32",
+  (b, va, size, segment) => {
+    const entry = b.keep(tlbEntry(b.get(L.TLB_CURRENT), va));
+    const hit = va
+      .add(size.sub(1).u64())
+      .shrU(12)
+      .eq(b.load("i64.load", "host", entry, L.TLB_READ));
+    b.if(hit, () => b.return(hostAddress(b, entry, va)));
+    b.return(b.call(readSlow, va, size, segment));
+  },
+);
 
 /** A store's probe: host address, or 0 = a fault is pending. */
-export const writeLinear: Routine = routine("write_linear", ["i64", "i32", "i32", "i32"], "i32", (b, va, size, segment, readsToo) => {
-  const entry = b.keep(tlbEntry(b.get(L.TLB_CURRENT), va));
-  const hit = va.add(size.sub(1).u64()).shrU(12).eq(b.load("i64.load", "host", entry, L.TLB_WRITE));
-  b.if(hit, () => b.return(hostAddress(b, entry, va)));
-  b.return(b.call(writeSlow, va, size, segment, readsToo));
-});
+export const writeLinear: Routine = routine(
+  "write_linear",
+  ["i64", "i32", "i32", "i32"],
+  "i32",
+  (b, va, size, segment, readsToo) => {
+    const entry = b.keep(tlbEntry(b.get(L.TLB_CURRENT), va));
+    const hit = va
+      .add(size.sub(1).u64())
+      .shrU(12)
+      .eq(b.load("i64.load", "host", entry, L.TLB_WRITE));
+    b.if(hit, () => b.return(hostAddress(b, entry, va)));
+    b.return(b.call(writeSlow, va, size, segment, readsToo));
+  },
+);
 
 export const commitStore: Routine = routine("commit_store", ["i32"], undefined, (b, host) => {
   b.if(host.eq(cpuAddress(L.SCRATCH_WRITE)), () => b.call(commitSlow));

@@ -4,7 +4,7 @@
  * they cover; a store into a covered granule drops the page's blocks.
  */
 import { type Expr, i32, i64 } from "../ir/builder.ts";
-import { type Routine, hostRoutine, routine } from "../ir/routine.ts";
+import { hostRoutine, type Routine, routine } from "../ir/routine.ts";
 import * as L from "./layout.ts";
 
 /** Decodes the block at a host address: its address, or 0 when its first instruction reaches into the next page. */
@@ -58,7 +58,9 @@ export const findInSet: Routine = routine("find_in_set", ["i32", "i32"], "i32", 
 function granuleMask(offset: Expr, bytes: Expr): Expr {
   const first = offset.shrU(6);
   const last = offset.add(bytes).sub(1).shrU(6);
-  return i64(-1).shl(first.u64()).and(i64(-1).shrU(i32(63).sub(last).u64()));
+  return i64(-1)
+    .shl(first.u64())
+    .and(i64(-1).shrU(i32(63).sub(last).u64()));
 }
 
 /** Bytes at a host address in RAM, within one page, were or will be stored: drops decoded code there. */
@@ -75,9 +77,13 @@ export const codeWritten: Routine = routine("code_written", ["i32", "i32"], unde
     () => {
       const at = b.keep(block.get());
       const stale = b.load("i32.load", "host", at, L.BLOCK_ALIAS);
-      const set = b.keep(hashSet(b.load("i32.load", "host", stale, L.BLOCK_HOST), b.load("i32.load", "host", stale, L.BLOCK_MODE)));
+      const set = b.keep(
+        hashSet(b.load("i32.load", "host", stale, L.BLOCK_HOST), b.load("i32.load", "host", stale, L.BLOCK_MODE)),
+      );
       for (let way = 0; way < L.BLOCK_WAYS; way++)
-        b.if(b.load("i32.load", "host", set, way * 16 + 8).eq(stale), () => b.store("i64.store", "host", set, i64(-1), way * 16));
+        b.if(b.load("i32.load", "host", set, way * 16 + 8).eq(stale), () =>
+          b.store("i64.store", "host", set, i64(-1), way * 16),
+        );
       // The other page of a crossing block still lists it.
       b.store("i32.store", "host", stale, i32(-1), L.BLOCK_HOST);
       block.set(b.load("i32.load", "host", at, L.BLOCK_NEXT));

@@ -29,7 +29,8 @@ export const CR4_OSXMMEXCPT = 0x400;
 export const CR4_OSXSAVE = 0x40000;
 export const CR4_SMEP = 0x100000;
 /** Bits of CR4 that this CPU has. */
-export const CR4_VALID: number = CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_MCE | CR4_PGE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_OSXSAVE | CR4_SMEP;
+export const CR4_VALID: number =
+  CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_MCE | CR4_PGE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_OSXSAVE | CR4_SMEP;
 /** Physical address bits. */
 export const MAXPHYADDR = 40;
 
@@ -39,7 +40,14 @@ export const updateFpuBlocked: Routine = routine("update_fpu_blocked", [], undef
   const ts = b.keep(cr0.shrU(3).and(1));
   const em = b.keep(cr0.shrU(2).and(1));
   const osfxsr = b.get(L.CR4).lo32().shrU(9).and(1);
-  b.put(L.FPU_BLOCKED, ts.or(em).or(em.or(osfxsr.xor(1)).shl(1)).or(ts.shl(2)).or(em.shl(3)));
+  b.put(
+    L.FPU_BLOCKED,
+    ts
+      .or(em)
+      .or(em.or(osfxsr.xor(1)).shl(1))
+      .or(ts.shl(2))
+      .or(em.shl(3)),
+  );
 });
 
 function gp(b: Builder): void {
@@ -88,7 +96,13 @@ const writeCr4: Routine = routine("write_cr4", ["i64"], "i32", (b, value) => {
   const lma = b.get(L.EFER).and(EFER_LMA).nez();
   b.if(lma.and(value.and(CR4_PAE).eqz()), () => gp(b));
   b.put(L.CR4, value);
-  b.if(value.xor(old).and(CR4_PAE | CR4_PGE | CR4_PSE | CR4_SMEP).nez(), () => b.call(flushTlbAll));
+  b.if(
+    value
+      .xor(old)
+      .and(CR4_PAE | CR4_PGE | CR4_PSE | CR4_SMEP)
+      .nez(),
+    () => b.call(flushTlbAll),
+  );
   b.call(updateFpuBlocked);
   b.return(0);
 });

@@ -23,11 +23,30 @@ const MAX_EXTENDED_LEAF = 0x80000008;
 const SIGNATURE = 0x000306c3;
 const BRAND = "Twinmetal Virtual CPU";
 
-const EDX1 = { fpu: 0, de: 2, pse: 3, tsc: 4, msr: 5, pae: 6, mce: 7, cx8: 8, apic: 9, pge: 13, cmov: 15, pat: 16, clfsh: 19, mmx: 23, fxsr: 24, sse: 25, sse2: 26 } as const;
+const EDX1 = {
+  fpu: 0,
+  de: 2,
+  pse: 3,
+  tsc: 4,
+  msr: 5,
+  pae: 6,
+  mce: 7,
+  cx8: 8,
+  apic: 9,
+  pge: 13,
+  cmov: 15,
+  pat: 16,
+  clfsh: 19,
+  mmx: 23,
+  fxsr: 24,
+  sse: 25,
+  sse2: 26,
+} as const;
 const ECX1 = { cx16: 13, x2apic: 21, tscDeadline: 24, xsave: 26, osxsave: 27, hypervisor: 31 } as const;
 
 const bits = (...positions: readonly number[]): number => positions.reduce((all, bit) => (all | (1 << bit)) >>> 0, 0);
-const text = (s: string, at: number): number => [0, 1, 2, 3].reduce((word, i) => (word | ((s.charCodeAt(at + i) || 0) << (8 * i))) >>> 0, 0);
+const text = (s: string, at: number): number =>
+  [0, 1, 2, 3].reduce((word, i) => (word | ((s.charCodeAt(at + i) || 0) << (8 * i))) >>> 0, 0);
 
 /** GUEST-CONTROLLED: `leaf` and `subleaf`, any 32-bit values. */
 export function cpuidLeaf(leaf: number, subleaf: number, c: CpuidContext): CpuidResult {
@@ -37,13 +56,29 @@ export function cpuidLeaf(leaf: number, subleaf: number, c: CpuidContext): Cpuid
       return [MAX_LEAF, text("Genu", 0), text("ntel", 0), text("ineI", 0)];
     case 1: {
       const edx =
-        bits(EDX1.fpu, EDX1.de, EDX1.pse, EDX1.tsc, EDX1.msr, EDX1.pae, EDX1.cx8, EDX1.apic, EDX1.pge, EDX1.cmov, EDX1.pat) |
+        bits(
+          EDX1.fpu,
+          EDX1.de,
+          EDX1.pse,
+          EDX1.tsc,
+          EDX1.msr,
+          EDX1.pae,
+          EDX1.cx8,
+          EDX1.apic,
+          EDX1.pge,
+          EDX1.cmov,
+          EDX1.pat,
+        ) |
         has("clflush", EDX1.clfsh) |
         has("mmx", EDX1.mmx) |
         has("fxsr", EDX1.fxsr) |
         has("sse", EDX1.sse) |
         has("sse2", EDX1.sse2);
-      const ecx = bits(ECX1.x2apic, ECX1.tscDeadline, ECX1.hypervisor) | has("cx16", ECX1.cx16) | has("xsave", ECX1.xsave) | (c.osxsave ? bits(ECX1.osxsave) : 0);
+      const ecx =
+        bits(ECX1.x2apic, ECX1.tscDeadline, ECX1.hypervisor) |
+        has("cx16", ECX1.cx16) |
+        has("xsave", ECX1.xsave) |
+        (c.osxsave ? bits(ECX1.osxsave) : 0);
       return [SIGNATURE, ((c.apicId << 24) | (1 << 16) | (8 << 8)) >>> 0, ecx >>> 0, edx >>> 0];
     }
     case 7:
@@ -92,7 +127,10 @@ export function cpuidLeaf(leaf: number, subleaf: number, c: CpuidContext): Cpuid
  * FBSDP_NO, PSDP_NO, BHI_NO, PBRSB_NO, GDS_NO, RFDS_NO, ITS_NO. Translated code does not speculate across privilege
  * levels of the guest, so none of these leaks exists between guest kernel and guest programs.
  */
-const ARCH_CAPABILITIES: bigint = [0, 1, 3, 4, 5, 6, 8, 13, 14, 15, 20, 24, 26, 27, 62].reduce((all, bit) => all | (1n << BigInt(bit)), 0n);
+const ARCH_CAPABILITIES: bigint = [0, 1, 3, 4, 5, 6, 8, 13, 14, 15, 20, 24, 26, 27, 62].reduce(
+  (all, bit) => all | (1n << BigInt(bit)),
+  0n,
+);
 
 /** MSRs that read as constants and ignore or refuse writes; undefined: no such MSR. */
 export function constantMsr(index: number): bigint | undefined {

@@ -26,8 +26,22 @@ export const watch: Routine = routine("watch", ["i64", "i32", "i32"], undefined,
   const last = b.keep(address.add(size.u64()).sub(1));
   const hits = b.variable(i32(0));
   for (let n = 0; n < 4; n++) {
-    const rw = b.keep(dr7.shrU(16 + 4 * n).lo32().and(3));
-    const length = b.keep(lengthOf(b.keep(dr7.shrU(18 + 4 * n).lo32().and(3))));
+    const rw = b.keep(
+      dr7
+        .shrU(16 + 4 * n)
+        .lo32()
+        .and(3),
+    );
+    const length = b.keep(
+      lengthOf(
+        b.keep(
+          dr7
+            .shrU(18 + 4 * n)
+            .lo32()
+            .and(3),
+        ),
+      ),
+    );
     const start = b.keep(b.get(L.dr(n)).and(length.sub(1).not()));
     const overlaps = start.leU(last).and(start.add(length).sub(1).geU(address));
     const wanted = select(
@@ -35,7 +49,10 @@ export const watch: Routine = routine("watch", ["i64", "i32", "i32"], undefined,
       rw.eq(RW_IO).and(b.get(L.CR4).shrU(3).lo32().and(1)),
       rw.eq(RW_ACCESS).or(rw.eq(RW_WRITE).and(kind.nez())),
     );
-    const enabled = dr7.shrU(2 * n).and(3).nez();
+    const enabled = dr7
+      .shrU(2 * n)
+      .and(3)
+      .nez();
     b.if(enabled.and(wanted).and(overlaps), () => hits.set(hits.get().or(1 << n)));
   }
   b.if(hits.get().nez(), () => {
@@ -50,8 +67,20 @@ export const watchesData: Routine = routine("watches_data", [], "i32", (b) => {
   b.if(dr7.and(DR7_ENABLED).eqz(), () => b.return(0));
   const any = b.variable(i32(0));
   for (let n = 0; n < 4; n++) {
-    const enabled = dr7.shrU(2 * n).and(3).nez();
-    any.set(any.get().or(enabled.and(dr7.shrU(16 + 4 * n).lo32().and(RW_WRITE))));
+    const enabled = dr7
+      .shrU(2 * n)
+      .and(3)
+      .nez();
+    any.set(
+      any.get().or(
+        enabled.and(
+          dr7
+            .shrU(16 + 4 * n)
+            .lo32()
+            .and(RW_WRITE),
+        ),
+      ),
+    );
   }
   b.return(any.get());
 });

@@ -5,10 +5,10 @@
  */
 import { type Builder, type Expr, i32, i64, select } from "../ir/builder.ts";
 import { type Routine, routine } from "../ir/routine.ts";
+import { commitStore, writeLinear } from "./access.ts";
 import { RF_AC, RF_IF, RF_NT, RF_RF, RF_TF, RF_VM, readFlags } from "./flags.ts";
 import * as L from "./layout.ts";
 import { EXC_BP, EXC_DB, EXC_DF, EXC_GP, EXC_NP, EXC_OF, EXC_PF, EXC_SS, EXC_TS, raise } from "./raise.ts";
-import { commitStore, writeLinear } from "./access.ts";
 import { loadCodeSegment, readSystem, updateEvents } from "./segments.ts";
 
 /** How an event came about: bit 0 of IA-32e error codes (EXT) and the DPL check depend on it. */
@@ -120,7 +120,11 @@ const deliverOnce: Routine = routine("deliver_once", ["i32", "i32", "i32"], "i32
     b.put(L.segSelector(L.SS), newCpl);
     b.put(L.segAttributes(L.SS), i32(0x10000).or(newCpl.shl(5)));
   });
-  const clear = select(type.eq(14), i32(~(RF_IF | RF_TF | RF_NT | RF_RF | RF_VM)), i32(~(RF_TF | RF_NT | RF_RF | RF_VM)));
+  const clear = select(
+    type.eq(14),
+    i32(~(RF_IF | RF_TF | RF_NT | RF_RF | RF_VM)),
+    i32(~(RF_TF | RF_NT | RF_RF | RF_VM)),
+  );
   b.put(L.SYSTEM_FLAGS, b.get(L.SYSTEM_FLAGS).and(clear));
   b.call(loadCodeSegment, selector.and(0xfffc).or(newCpl), descriptor, newCpl);
   b.put(L.RIP, target);

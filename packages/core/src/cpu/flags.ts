@@ -31,7 +31,8 @@ export type Width = 8 | 16 | 32 | 64;
 /** The value's low `width` bits, sign-extended to i64. */
 export function signExtend(width: Width, value: Expr): Expr {
   if (width === 64) return value;
-  if (value.type === "i64") return width === 32 ? value.extend32S() : width === 16 ? value.extend16S() : value.extend8S();
+  if (value.type === "i64")
+    return width === 32 ? value.extend32S() : width === 16 ? value.extend16S() : value.extend8S();
   return (width === 32 ? value : width === 16 ? value.extend16S() : value.extend8S()).s64();
 }
 
@@ -158,7 +159,10 @@ export const writeArithmeticFlags: Routine = routine("write_arithmetic_flags", [
 });
 
 /** Changes some arithmetic flags, given as i32 0 or 1; the others stay. */
-export function setFlags(b: Builder, changes: Partial<Record<"cf" | "of" | "zf" | "sf" | "af" | "pf", Expr | number>>): void {
+export function setFlags(
+  b: Builder,
+  changes: Partial<Record<"cf" | "of" | "zf" | "sf" | "af" | "pf", Expr | number>>,
+): void {
   const at = { cf: 0, pf: 2, af: 4, zf: 6, sf: 7, of: 11 } as const;
   let mask = 0;
   let image: Expr = i32(0);

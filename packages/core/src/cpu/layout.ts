@@ -6,14 +6,27 @@
  */
 import type { Field } from "../ir/builder.ts";
 
-const f = (offset: number, type: Field["type"], bits: number = type === "i32" ? 32 : type === "i64" ? 64 : 128): Field => ({ offset, type, bits });
+const f = (
+  offset: number,
+  type: Field["type"],
+  bits: number = type === "i32" ? 32 : type === "i64" ? 64 : 128,
+): Field => ({ offset, type, bits });
 
 export const CPU_BASE = 0x1000;
 
 /** General registers, in encoding order: RAX RCX RDX RBX RSP RBP RSI RDI R8-R15. */
 export const GPR = 0x000;
 export const gpr = (index: number): Field => f(GPR + index * 8, "i64");
-export const [RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI] = [0, 1, 2, 3, 4, 5, 6, 7].map(gpr) as [Field, Field, Field, Field, Field, Field, Field, Field];
+export const [RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI] = [0, 1, 2, 3, 4, 5, 6, 7].map(gpr) as [
+  Field,
+  Field,
+  Field,
+  Field,
+  Field,
+  Field,
+  Field,
+  Field,
+];
 export const R11: Field = gpr(11);
 
 /** Always zero: the base, index or segment that an operand does not have. */

@@ -8,8 +8,8 @@
  */
 import { type Builder, type Expr, i32, i64, select } from "../ir/builder.ts";
 import { type Routine, routine } from "../ir/routine.ts";
-import { EXC_PF, raise } from "./raise.ts";
 import * as L from "./layout.ts";
+import { EXC_PF, raise } from "./raise.ts";
 
 /** Bits of a page-fault error code, also used to name the kind of access. */
 export const PF_P = 1;
@@ -66,8 +66,15 @@ export const translate: Routine = routine("translate", ["i64", "i32"], "i32", (b
       const slot = b.call(ramHost, table.get().add(va.shrU(shift.get()).and(0x1ff).shl(3)));
       const entry = b.variable(i64(0));
       b.if(slot.nez(), () => entry.set(b.load("i64.load", "host", slot)));
-      b.if(entry.get().and(1).eqz(), () => pageFault(b, va, access.and(~PF_I).or(select(nxe, access.and(PF_I), i32(0)))));
-      const large = b.keep(shift.get().eq(12).or(shift.get().leU(30).and(entry.get().and(0x80).nez())));
+      b.if(entry.get().and(1).eqz(), () =>
+        pageFault(b, va, access.and(~PF_I).or(select(nxe, access.and(PF_I), i32(0)))),
+      );
+      const large = b.keep(
+        shift
+          .get()
+          .eq(12)
+          .or(shift.get().leU(30).and(entry.get().and(0x80).nez())),
+      );
       // Reserved: bits 51:40 (MAXPHYADDR 40), XD without NXE, PS at level 4, address bits of large pages below their size.
       const reserved = b.variable(entry.get().and(0xff0000000000n));
       reserved.set(reserved.get().or(entry.get().and(0xf000000000000n)));
@@ -77,7 +84,14 @@ export const translate: Routine = routine("translate", ["i64", "i32"], "i32", (b
         reserved.set(reserved.get().or(entry.get().and(i64(1).shl(shift.get()).sub(1).and(0xffffffffe000n))));
       });
       b.if(reserved.get().nez(), () =>
-        pageFault(b, va, access.and(~PF_I).or(select(nxe, access.and(PF_I), i32(0))).or(PF_P | PF_RSVD)),
+        pageFault(
+          b,
+          va,
+          access
+            .and(~PF_I)
+            .or(select(nxe, access.and(PF_I), i32(0)))
+            .or(PF_P | PF_RSVD),
+        ),
       );
       rights.set(rights.get().and(entry.get()));
       xd.set(xd.get().or(entry.get().shrU(63)));
@@ -88,11 +102,21 @@ export const translate: Routine = routine("translate", ["i64", "i32"], "i32", (b
         const mayWrite = b.keep(writable.or(isUser.eqz().and(b.get(L.CR0).and(0x10000).eqz())));
         const noExecute = b.keep(nxe.and(xd.get().nez()));
         const smep = b.keep(b.get(L.CR4).and(0x100000).nez());
-        const blockedFetch = access.and(PF_I).nez().and(noExecute.or(isUser.eqz().and(userPage).and(smep)));
+        const blockedFetch = access
+          .and(PF_I)
+          .nez()
+          .and(noExecute.or(isUser.eqz().and(userPage).and(smep)));
         const denied = isUser.nez().and(userPage.eqz()).or(isWrite.nez().and(mayWrite.eqz())).or(blockedFetch);
         b.if(denied, () => {
           const reportsFetch = nxe.or(smep);
-          pageFault(b, va, access.and(~PF_I).or(select(reportsFetch, access.and(PF_I), i32(0))).or(PF_P));
+          pageFault(
+            b,
+            va,
+            access
+              .and(~PF_I)
+              .or(select(reportsFetch, access.and(PF_I), i32(0)))
+              .or(PF_P),
+          );
         });
         const dirty = b.keep(entry.get().or(select(isWrite.nez(), i64(0x60), i64(0x20))));
         b.if(dirty.ne(entry.get()), () => b.store("i64.store", "host", slot, dirty));
@@ -121,7 +145,12 @@ export const translate: Routine = routine("translate", ["i64", "i32"], "i32", (b
 
 /** Address of the entry of `va` in the TLB set at `set`. */
 export function tlbEntry(set: Expr, va: Expr): Expr {
-  return set.add(va.shrU(7).lo32().and((L.TLB_ENTRIES - 1) * L.TLB_ENTRY_BYTES));
+  return set.add(
+    va
+      .shrU(7)
+      .lo32()
+      .and((L.TLB_ENTRIES - 1) * L.TLB_ENTRY_BYTES),
+  );
 }
 
 /** Enters the last translation (of `va`, to RAM) into the current set. */
@@ -146,10 +175,14 @@ export const fillTlb: Routine = routine("fill_tlb", ["i64"], undefined, (b, va) 
   });
   const log = b.keep(select(flags.and(FLAG_GLOBAL), i32(L.TLB_LOG_GLOBAL), i32(L.TLB_LOG)));
   const count = b.load("i32.load", "host", log);
-  b.if(count.ltU(L.TLB_LOG_ENTRIES), () => {
-    b.store("i32.store", "host", log.add(count.shl(2)), entry, 4);
-    b.store("i32.store", "host", log, count.add(1));
-  }, () => b.store("i32.store", "host", log, i32(L.TLB_LOG_ENTRIES + 1)));
+  b.if(
+    count.ltU(L.TLB_LOG_ENTRIES),
+    () => {
+      b.store("i32.store", "host", log.add(count.shl(2)), entry, 4);
+      b.store("i32.store", "host", log, count.add(1));
+    },
+    () => b.store("i32.store", "host", log, i32(L.TLB_LOG_ENTRIES + 1)),
+  );
 });
 
 /** Makes every entry of one log miss. A log that overflowed empties both sets. */
@@ -218,7 +251,11 @@ export const protectPage: Routine = routine("protect_page", ["i32"], undefined, 
     () => {
       const at = b.keep(entry.get());
       const tag = b.load("i64.load", "host", at, L.TLB_WRITE);
-      const mapped = tag.shl(12).lo32().add(b.load("i32.load", "host", at, L.TLB_ADDEND)).eq(page);
+      const mapped = tag
+        .shl(12)
+        .lo32()
+        .add(b.load("i32.load", "host", at, L.TLB_ADDEND))
+        .eq(page);
       b.if(mapped.and(tag.ne(-1)), () => b.store("i64.store", "host", at, i64(-1), L.TLB_WRITE));
       entry.set(at.add(L.TLB_ENTRY_BYTES));
     },

@@ -7,8 +7,22 @@
 import { type Builder, type Expr, i32, i64, select } from "../ir/builder.ts";
 import { type Routine, routine } from "../ir/routine.ts";
 import { commitStore, readLinear, writeLinear } from "./access.ts";
-import { RF_AC, RF_IF, RF_IOPL, RF_NT, RF_RF, RF_TF, RF_VIF, RF_VIP, RF_VM, RF_ARITHMETIC, RF_DF, RF_ID, writeArithmeticFlags } from "./flags.ts";
 import { watchesData } from "./debug.ts";
+import {
+  RF_AC,
+  RF_ARITHMETIC,
+  RF_DF,
+  RF_ID,
+  RF_IF,
+  RF_IOPL,
+  RF_NT,
+  RF_RF,
+  RF_TF,
+  RF_VIF,
+  RF_VIP,
+  RF_VM,
+  writeArithmeticFlags,
+} from "./flags.ts";
 import * as L from "./layout.ts";
 import { forgetCodePage } from "./paging.ts";
 import { EXC_GP, EXC_NP, EXC_SS, raise } from "./raise.ts";
@@ -117,7 +131,11 @@ export const markDescriptor: Routine = routine("mark_descriptor", ["i32", "i32"]
 /** The expanded limit, base and attributes of a descriptor. */
 export function descriptorLimit(descriptor: Expr): Expr {
   const raw = descriptor.and(0xffff).or(descriptor.shrU(32).and(0xf0000)).lo32();
-  return select(descriptor.shrU(55).lo32().and(1), raw.shl(12).or(0xfff), descriptor.and(0xffff).or(descriptor.shrU(32).and(0xf0000)).lo32());
+  return select(
+    descriptor.shrU(55).lo32().and(1),
+    raw.shl(12).or(0xfff),
+    descriptor.and(0xffff).or(descriptor.shrU(32).and(0xf0000)).lo32(),
+  );
 }
 export function descriptorBase(descriptor: Expr): Expr {
   return descriptor.shrU(16).and(0xffffff).or(descriptor.shrU(32).and(0xff000000n));
@@ -127,14 +145,19 @@ export function descriptorAttributes(descriptor: Expr): Expr {
 }
 
 /** CS := selector with a checked code descriptor, at a privilege level. Cannot fault (the accessed bit is not written back). */
-export const loadCodeSegment: Routine = routine("load_code_segment", ["i32", "i64", "i32"], undefined, (b, selector, descriptor, cpl) => {
-  b.put(L.segSelector(L.CS), selector.and(0xfffc).or(cpl));
-  b.put(L.segAttributes(L.CS), descriptorAttributes(descriptor).or(ATTR_ACCESSED));
-  b.put(L.segBase(L.CS), descriptorBase(descriptor));
-  b.put(L.segLimit(L.CS), descriptorLimit(descriptor));
-  b.put(L.CPL, cpl);
-  b.call(updateMode);
-});
+export const loadCodeSegment: Routine = routine(
+  "load_code_segment",
+  ["i32", "i64", "i32"],
+  undefined,
+  (b, selector, descriptor, cpl) => {
+    b.put(L.segSelector(L.CS), selector.and(0xfffc).or(cpl));
+    b.put(L.segAttributes(L.CS), descriptorAttributes(descriptor).or(ATTR_ACCESSED));
+    b.put(L.segBase(L.CS), descriptorBase(descriptor));
+    b.put(L.segLimit(L.CS), descriptorLimit(descriptor));
+    b.put(L.CPL, cpl);
+    b.call(updateMode);
+  },
+);
 
 function fillSegment(b: Builder, at: (seg: number) => Expr, descriptor: Expr, selector: Expr): void {
   const place = b.keep(at(0));
@@ -256,11 +279,17 @@ const dropSegments: Routine = routine("drop_segments", [], undefined, (b) => {
   for (const s of [L.ES, L.DS, L.FS, L.GS]) {
     const rights = b.get(L.segAttributes(s));
     const conforming = rights.and(0x1c).eq(0x1c);
-    b.if(conforming.eqz().and(rights.shrU(5).and(3).ltU(b.get(L.CPL))).and(rights.and(UNUSABLE).eqz()), () => {
-      b.put(L.segSelector(s), 0);
-      b.put(L.segAttributes(s), UNUSABLE);
-      b.put(L.segBase(s), 0);
-    });
+    b.if(
+      conforming
+        .eqz()
+        .and(rights.shrU(5).and(3).ltU(b.get(L.CPL)))
+        .and(rights.and(UNUSABLE).eqz()),
+      () => {
+        b.put(L.segSelector(s), 0);
+        b.put(L.segAttributes(s), UNUSABLE);
+        b.put(L.segBase(s), 0);
+      },
+    );
   }
 });
 
@@ -306,7 +335,10 @@ export const farReturn: Routine = routine(
       b.if(
         wordBytes.eq(8),
         () => newRsp.set(b.load("i64.load", "host", rspHost)),
-        () => newRsp.set(select(wordBytes.eq(4), b.load("i64.load32_u", "host", rspHost), b.load("i64.load16_u", "host", rspHost))),
+        () =>
+          newRsp.set(
+            select(wordBytes.eq(4), b.load("i64.load32_u", "host", rspHost), b.load("i64.load16_u", "host", rspHost)),
+          ),
       );
       const ssHost = b.call(readLinear, at.add(wordBytes.u64()), wordBytes, L.SS, 0);
       b.if(ssHost.eqz(), () => b.return(1));
@@ -390,7 +422,11 @@ export const interruptReturn: Routine = routine("interrupt_return", ["i32"], "i3
   const rip = word(0);
   const cs = word(1).lo32().and(0xffff);
   const image = b.keep(word(2).lo32());
-  const mask = b.keep(writableFlags(b).or(RF_RF).and(select(wordBytes.eq(2), i32(0xffff), i32(-1))));
+  const mask = b.keep(
+    writableFlags(b)
+      .or(RF_RF)
+      .and(select(wordBytes.eq(2), i32(0xffff), i32(-1))),
+  );
   const is64 = b.keep(b.get(L.MODE).and(L.MODE_64));
   b.put(L.NMI_MASKED, 0);
   b.if(b.call(farReturn, cs, rip, rsp.add(step.mul(3)), wordBytes, 0, is64, rsp.add(step.mul(3))), () => b.return(1));

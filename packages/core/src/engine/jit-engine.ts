@@ -132,7 +132,12 @@ export class JitEngine implements Engine {
           for (const [offset, size] of parts(gpa, bytes)) {
             this.#counters.mmioWrites++;
             const from = at + offset;
-            const value = size === 4 ? core.view.getUint32(from, true) : size === 2 ? core.view.getUint16(from, true) : core.view.getUint8(from);
+            const value =
+              size === 4
+                ? core.view.getUint32(from, true)
+                : size === 2
+                  ? core.view.getUint16(from, true)
+                  : core.view.getUint8(from);
             block.during(() => this.#requireBus().writeMmio(gpa + offset, size, value));
           }
         },
@@ -183,7 +188,8 @@ export class JitEngine implements Engine {
       segments: ramSegments(options.memoryBytes),
       onWrite: (gpa, length) => {
         // RAM lies in one piece here, without the hole. Page by page: translated code lives in single pages.
-        const from = core.map.ram + (gpa < MEMORY_MAP.highRamStart ? gpa : gpa - MEMORY_MAP.highRamStart + MEMORY_MAP.lowRamEnd);
+        const from =
+          core.map.ram + (gpa < MEMORY_MAP.highRamStart ? gpa : gpa - MEMORY_MAP.highRamStart + MEMORY_MAP.lowRamEnd);
         for (let at = from; at < from + length; ) {
           const bytes = Math.min(4096 - (at % 4096), from + length - at);
           core.exports.code_written(at, bytes);

@@ -2,8 +2,8 @@
 import * as L from "../cpu/layout.ts";
 import { MSR_EFER, STATE_MSRS } from "../cpu/msr.ts";
 import type { SegmentRegister, VcpuState } from "../cpu/state.ts";
-import type { Field } from "../ir/builder.ts";
 import type { CoreExports } from "../interp/core.ts";
+import type { Field } from "../ir/builder.ts";
 
 const SEGMENT_NAMES = ["es", "cs", "ss", "ds", "fs", "gs", "ldtr", "tr"] as const;
 const CONTROL = { cr0: L.CR0, cr2: L.CR2, cr3: L.CR3, cr4: L.CR4, cr8: L.CR8, xcr0: L.XCR0, rip: L.RIP } as const;
@@ -64,8 +64,13 @@ export class StateBlock {
   }
 
   save(exports: CoreExports): VcpuState {
-    const segments = Object.fromEntries(SEGMENT_NAMES.map((name, i) => [name, this.#segment(i)])) as Record<(typeof SEGMENT_NAMES)[number], SegmentRegister>;
-    const control = Object.fromEntries(Object.entries(CONTROL).map(([name, field]) => [name, this.get64(field)])) as Record<keyof typeof CONTROL, bigint>;
+    const segments = Object.fromEntries(SEGMENT_NAMES.map((name, i) => [name, this.#segment(i)])) as Record<
+      (typeof SEGMENT_NAMES)[number],
+      SegmentRegister
+    >;
+    const control = Object.fromEntries(
+      Object.entries(CONTROL).map(([name, field]) => [name, this.get64(field)]),
+    ) as Record<keyof typeof CONTROL, bigint>;
     const msrs: Record<string, bigint> = { [String(MSR_EFER >>> 0)]: this.get64(L.EFER) };
     for (const [index, field] of STATE_MSRS) if (!isSegmentBase(index)) msrs[String(index >>> 0)] = this.get64(field);
     return {
@@ -103,7 +108,8 @@ export class StateBlock {
     this.put64(L.IDTR_BASE, state.idtr.base);
     this.put(L.IDTR_LIMIT, state.idtr.limit);
     for (let i = 0; i < 6; i++) this.put64(L.dr(i), state.dr[i] ?? 0n);
-    for (const [index, field] of STATE_MSRS) if (!isSegmentBase(index)) this.put64(field, state.msrs[String(index >>> 0)] ?? 0n);
+    for (const [index, field] of STATE_MSRS)
+      if (!isSegmentBase(index)) this.put64(field, state.msrs[String(index >>> 0)] ?? 0n);
     this.put64(L.EFER, state.msrs[String(MSR_EFER >>> 0)] ?? 0n);
     this.#loadFxsave(state.fxsave);
     this.put(L.HALTED, state.halted ? 1 : 0);
@@ -136,7 +142,8 @@ export class StateBlock {
     v.setUint32(24, this.get(L.MXCSR), true);
     v.setUint32(28, MXCSR_VALID, true);
     const base = L.CPU_BASE + L.X87;
-    for (let i = 0; i < 8; i++) image.set(this.#bytes.subarray(base + ((top + i) & 7) * 16, base + ((top + i) & 7) * 16 + 10), 32 + i * 16);
+    for (let i = 0; i < 8; i++)
+      image.set(this.#bytes.subarray(base + ((top + i) & 7) * 16, base + ((top + i) & 7) * 16 + 10), 32 + i * 16);
     image.set(this.#bytes.subarray(L.CPU_BASE + L.XMM, L.CPU_BASE + L.XMM + 256), 160);
     return image;
   }

@@ -43,7 +43,10 @@ export function bareMachine(bus: Partial<VcpuBus> = {}): BareMachine {
   for (const { gpa, bytes } of entryTables()) memory.write(gpa, bytes);
   for (let vector = 0; vector < 256; vector++) {
     const handler = BigInt(HANDLERS + vector * 16);
-    memory.write64(IDT + vector * 16, (handler & 0xffffn) | (0x10n << 16n) | (0x8en << 40n) | ((handler >> 16n) << 48n));
+    memory.write64(
+      IDT + vector * 16,
+      (handler & 0xffffn) | (0x10n << 16n) | (0x8en << 40n) | ((handler >> 16n) << 48n),
+    );
     memory.write64(IDT + vector * 16 + 8, 0n);
     memory.write8(HANDLERS + vector * 16, 0xf4);
   }

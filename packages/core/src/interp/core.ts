@@ -10,11 +10,11 @@ import * as L from "../cpu/layout.ts";
 import { flushTlbAll, protectPage } from "../cpu/paging.ts";
 import { updateEvents, updateMode } from "../cpu/segments.ts";
 import type { CodeSize } from "../isa/decoder.ts";
-import { encodeMicroOp } from "../isa/micro-op.ts";
 import { type HandlerSet, makeHandlers } from "../isa/handlers.ts";
+import { encodeMicroOp } from "../isa/micro-op.ts";
 import "../isa/records/index.ts";
-import { MEMORY_MAP } from "../machine/board-map.ts";
 import { compileModule } from "../ir/compile.ts";
+import { MEMORY_MAP } from "../machine/board-map.ts";
 import { makeRun } from "./dispatcher.ts";
 
 /** What the core module calls in the host. Values travel through memory at `at`. */
@@ -178,7 +178,13 @@ export class BlockDecoder {
   #place(block: number, count: number, start: number, status: string): boolean {
     const { decoder } = this.#handlers;
     if (status !== "ok") {
-      this.#pseudo(block, count, status === "long" ? this.#handlers.tooLong : this.#handlers.undefined, start, decoder.length);
+      this.#pseudo(
+        block,
+        count,
+        status === "long" ? this.#handlers.tooLong : this.#handlers.undefined,
+        start,
+        decoder.length,
+      );
       return true;
     }
     encodeMicroOp(decoder, this.#view, block + L.BLOCK_HEADER_BYTES + count * L.UOP_BYTES, start, 0);
@@ -193,9 +199,18 @@ export class BlockDecoder {
     this.#view.setUint8(at + L.UOP_LENGTH, length);
   }
 
-  #close(block: number, host: number, mode: number, count: number, bytes: number, second: number, slots: number): number {
+  #close(
+    block: number,
+    host: number,
+    mode: number,
+    count: number,
+    bytes: number,
+    second: number,
+    slots: number,
+  ): number {
     const v = this.#view;
-    for (let i = 0; i < count; i++) v.setUint8(block + L.BLOCK_HEADER_BYTES + i * L.UOP_BYTES + L.UOP_LEFT, count - 1 - i);
+    for (let i = 0; i < count; i++)
+      v.setUint8(block + L.BLOCK_HEADER_BYTES + i * L.UOP_BYTES + L.UOP_LEFT, count - 1 - i);
     v.setInt32(block + L.BLOCK_COUNT, count, true);
     v.setInt32(block + L.BLOCK_SECOND, second, true);
     v.setInt32(block + L.BLOCK_HOST, host, true);
@@ -270,7 +285,12 @@ export function hostImports(decoder: BlockDecoder, host: CoreHost): Record<strin
 }
 
 /** Makes a machine's memory and core. `shared` needs cross-origin isolation in browsers; `handlers`: of other records. */
-export function createCore(ramBytes: number, host: CoreHost, shared: boolean, handlers: HandlerSet = handlerSet()): Core {
+export function createCore(
+  ramBytes: number,
+  host: CoreHost,
+  shared: boolean,
+  handlers: HandlerSet = handlerSet(),
+): Core {
   const map = L.memoryMap(ramBytes);
   const memory = new WebAssembly.Memory({ initial: map.wasmPages, maximum: map.wasmPages, shared });
   const view = new DataView(memory.buffer);

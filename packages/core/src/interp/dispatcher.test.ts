@@ -197,7 +197,12 @@ describe("events", () => {
 
   it("does not read MMIO twice, nor outside RAM", () => {
     const reads: number[] = [];
-    const m = bareMachine({ readMmio: (gpa) => (reads.push(gpa), 0x1234) });
+    const m = bareMachine({
+      readMmio: (gpa) => {
+        reads.push(gpa);
+        return 0x1234;
+      },
+    });
     m.load([0x8b, 0x03, HLT]);
     m.change((s) => {
       s.gpr[3] = 16n << 20n;

@@ -9,15 +9,15 @@
  */
 import { decodeBlock, decodeCrossing, enterBlock, findInSet, hashSet } from "../cpu/code-cache.ts";
 import { deliverException, deliverInterrupt } from "../cpu/exceptions.ts";
+import { RF_IF, RF_RF, RF_TF } from "../cpu/flags.ts";
 import * as L from "../cpu/layout.ts";
 import { fillTlb, PF_I, PF_U, tlbEntry, translate, XLATE_RAM } from "../cpu/paging.ts";
 import { EXC_DB, EXC_GP, EXC_NMI, raise } from "../cpu/raise.ts";
 import { updateEvents } from "../cpu/segments.ts";
-import { RF_IF, RF_RF, RF_TF } from "../cpu/flags.ts";
-import { buildHandler, type HandlerSet } from "../isa/handlers.ts";
-import { BRANCH, FAULT, LEAVE, NEXT } from "../isa/semantics.ts";
 import { type Builder, type Expr, i32, i64, select } from "../ir/builder.ts";
 import { type Routine, routine } from "../ir/routine.ts";
+import { buildHandler, type HandlerSet } from "../isa/handlers.ts";
+import { BRANCH, FAULT, LEAVE, NEXT } from "../isa/semantics.ts";
 
 /** Host address of the byte at a linear code address, through the TLB's execute tag. 0 = a fault is pending. */
 export const fetchAddress: Routine = routine("fetch_address", ["i64"], "i32", (b, linear) => {
@@ -26,7 +26,9 @@ export const fetchAddress: Routine = routine("fetch_address", ["i64"], "i32", (b
     b.return(0);
   });
   const entry = b.keep(tlbEntry(b.get(L.TLB_CURRENT), linear));
-  b.if(b.load("i64.load", "host", entry, L.TLB_EXECUTE).eq(linear.shrU(12)), () => b.return(linear.lo32().add(b.load("i32.load", "host", entry, L.TLB_ADDEND))));
+  b.if(b.load("i64.load", "host", entry, L.TLB_EXECUTE).eq(linear.shrU(12)), () =>
+    b.return(linear.lo32().add(b.load("i32.load", "host", entry, L.TLB_ADDEND))),
+  );
   const user = select(b.get(L.CPL).eq(3), i32(PF_U), i32(0));
   const kind = b.call(translate, linear, user.or(PF_I));
   b.if(kind.eqz(), () => b.return(0));
@@ -57,29 +59,40 @@ export const attend: Routine = routine("attend", [], "i32", (b) => {
   b.if(armed.or(hits).nez().and(shadow.ne(2)), () => {
     b.put(L.STEP_ARMED, 0);
     b.put(L.WATCH_HITS, 0);
-    b.put(L.DR6, b.get(L.DR6).and(-16).or(hits.u64()).or(select(armed, i64(0x4000), i64(0))));
+    b.put(
+      L.DR6,
+      b
+        .get(L.DR6)
+        .and(-16)
+        .or(hits.u64())
+        .or(select(armed, i64(0x4000), i64(0))),
+    );
     raise(b, EXC_DB);
     b.if(b.call(deliverException), () => b.return(L.EXIT_SHUTDOWN + 1));
     b.put(L.REMAINING, b.get(L.REMAINING).sub(1));
     b.call(updateEvents);
     b.return(0);
   });
-  b.if(shadow.eqz(), () => {
-    const codeBreak = b.call(codeBreakpoint);
-    b.if(codeBreak, () => {
-      b.if(b.call(deliverException), () => b.return(L.EXIT_SHUTDOWN + 1));
-      b.put(L.REMAINING, b.get(L.REMAINING).sub(1));
-      b.return(0);
-    });
-    b.if(b.get(L.NMI_PENDING).and(b.get(L.NMI_MASKED).eqz()), () => {
-      b.put(L.NMI_PENDING, 0);
-      b.put(L.NMI_MASKED, 1);
-      b.if(b.call(deliverInterrupt, EXC_NMI), () => b.return(L.EXIT_SHUTDOWN + 1));
-      b.call(updateEvents);
-      b.return(0);
-    });
-    b.if(b.get(L.INTR_PENDING).and(b.get(L.SYSTEM_FLAGS).and(RF_IF).nez()), () => b.return(L.EXIT_INTERRUPT + 1));
-  }, () => single.set(i32(1)));
+  b.if(
+    shadow.eqz(),
+    () => {
+      const codeBreak = b.call(codeBreakpoint);
+      b.if(codeBreak, () => {
+        b.if(b.call(deliverException), () => b.return(L.EXIT_SHUTDOWN + 1));
+        b.put(L.REMAINING, b.get(L.REMAINING).sub(1));
+        b.return(0);
+      });
+      b.if(b.get(L.NMI_PENDING).and(b.get(L.NMI_MASKED).eqz()), () => {
+        b.put(L.NMI_PENDING, 0);
+        b.put(L.NMI_MASKED, 1);
+        b.if(b.call(deliverInterrupt, EXC_NMI), () => b.return(L.EXIT_SHUTDOWN + 1));
+        b.call(updateEvents);
+        b.return(0);
+      });
+      b.if(b.get(L.INTR_PENDING).and(b.get(L.SYSTEM_FLAGS).and(RF_IF).nez()), () => b.return(L.EXIT_INTERRUPT + 1));
+    },
+    () => single.set(i32(1)),
+  );
   b.if(b.get(L.SYSTEM_FLAGS).and(RF_TF), () => {
     b.put(L.STEP_ARMED, 1);
     // RF lasts for one instruction; the trap after this one shows it as the instruction leaves it.
@@ -103,7 +116,16 @@ const codeBreakpoint: Routine = routine("code_breakpoint", [], "i32", (b) => {
   const linear = b.keep(b.get(L.RIP).add(b.get(L.segBase(L.CS))));
   const hits = b.variable(i64(0));
   for (let i = 0; i < 4; i++) {
-    const enabled = dr7.shrU(2 * i).and(3).nez().and(dr7.shrU(16 + 4 * i).and(15).eqz());
+    const enabled = dr7
+      .shrU(2 * i)
+      .and(3)
+      .nez()
+      .and(
+        dr7
+          .shrU(16 + 4 * i)
+          .and(15)
+          .eqz(),
+      );
     b.if(enabled.and(b.get(L.dr(i)).eq(linear)), () => hits.set(hits.get().or(1 << i)));
   }
   b.if(hits.get().eqz(), () => b.return(0));
@@ -123,7 +145,10 @@ const findBlock: Routine = routine("find_block", ["i32", "i32", "i64"], "i32", (
       () => entry.get().nez(),
       () => {
         const at = b.keep(entry.get());
-        const same = b.load("i32.load", "host", at, L.BLOCK_HOST).eq(host).and(b.load("i32.load", "host", at, L.BLOCK_MODE).eq(mode));
+        const same = b
+          .load("i32.load", "host", at, L.BLOCK_HOST)
+          .eq(host)
+          .and(b.load("i32.load", "host", at, L.BLOCK_MODE).eq(mode));
         b.if(same.and(b.load("i32.load", "host", at, L.BLOCK_ALIAS).eq(at)), () => {
           b.call(enterBlock, host, mode, at);
           b.return(at);
@@ -243,7 +268,8 @@ export function makeRun(handlers: HandlerSet): Routine {
               const at = b.keep(up.get());
               buildHandler(b, handler, at, { leave: ends, inlineAccess: true, plainAddress: true });
               if (handler.record.ends) b.br(nextBlock);
-              else if (handler.shape.operands.some((o) => o.kind === "m") && handler.record.name !== "lea") b.br(checked);
+              else if (handler.shape.operands.some((o) => o.kind === "m") && handler.record.name !== "lea")
+                b.br(checked);
               else {
                 up.set(at.add(L.UOP_BYTES));
                 b.br(dispatch);
@@ -265,7 +291,16 @@ export function makeRun(handlers: HandlerSet): Routine {
         });
       });
       const at = b.keep(up.get());
-      b.put(L.RIP, wrap(b, b.get(L.BLOCK_RIP).add(b.load("i64.load16_u", "host", at, L.UOP_START)).add(b.load("i64.load8_u", "host", at, L.UOP_LENGTH))));
+      b.put(
+        L.RIP,
+        wrap(
+          b,
+          b
+            .get(L.BLOCK_RIP)
+            .add(b.load("i64.load16_u", "host", at, L.UOP_START))
+            .add(b.load("i64.load8_u", "host", at, L.UOP_LENGTH)),
+        ),
+      );
       b.put(L.REMAINING, b.get(L.REMAINING).add(b.load("i32.load8_u", "host", at, L.UOP_LEFT)));
       b.br(nextBlock);
     });

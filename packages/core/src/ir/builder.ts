@@ -12,7 +12,13 @@ import { IrError, type Label, type Local, type Node, type Space, type Statement,
 
 export type Operand = Expr | number | bigint;
 
-const LOAD_WIDTHS: Readonly<Record<string, string>> = { i32: "i32.load", i64: "i64.load", f32: "f32.load", f64: "f64.load", v128: "v128.load" };
+const LOAD_WIDTHS: Readonly<Record<string, string>> = {
+  i32: "i32.load",
+  i64: "i64.load",
+  f32: "f32.load",
+  f64: "f64.load",
+  v128: "v128.load",
+};
 
 /** A typed expression. Methods are WebAssembly's operators for the expression's own type. */
 export class Expr {
@@ -30,7 +36,10 @@ export class Expr {
   /** The node, for one use. */
   take(): Node {
     if (this.node.kind === "op" || this.node.kind === "select") {
-      if (this.#used) throw new IrError(`expression ${this.node.kind === "op" ? this.node.op : "select"} used twice: bind it with keep()`);
+      if (this.#used)
+        throw new IrError(
+          `expression ${this.node.kind === "op" ? this.node.op : "select"} used twice: bind it with keep()`,
+        );
       this.#used = true;
     }
     checkVersions(this.node);
@@ -172,7 +181,8 @@ export class Expr {
 }
 
 function checkVersions(node: Node): void {
-  if (node.kind === "local" && node.version !== node.local.version) throw new IrError("expression reads a variable that was assigned since");
+  if (node.kind === "local" && node.version !== node.local.version)
+    throw new IrError("expression reads a variable that was assigned since");
 }
 
 export function constant(type: ValueType, value: number | bigint): Expr {
@@ -205,7 +215,13 @@ export function opWith(name: string, immediate: number | bigint | undefined, ...
     const unsigned = values.map((v, i) => (spec.params[i] === "i64" ? BigInt.asUintN(64, v as bigint) : v));
     return constant(spec.result, spec.evaluate(...(unsigned as never[])) as number | bigint);
   }
-  return new Expr({ kind: "op", type: spec.result, op: name, args: nodes.map((n) => n.take()), ...(immediate === undefined ? {} : { immediate }) });
+  return new Expr({
+    kind: "op",
+    type: spec.result,
+    op: name,
+    args: nodes.map((n) => n.take()),
+    ...(immediate === undefined ? {} : { immediate }),
+  });
 }
 
 /** `condition` is i32; both values are computed. */
@@ -332,9 +348,9 @@ export class Builder {
       return;
     }
     const node = condition.take();
-    const thenList = this.nested(then);
-    const elseList = otherwise ? this.nested(otherwise) : [];
-    this.emit({ kind: "if", condition: node, likely, then: thenList, else: elseList });
+    const yes = this.nested(then);
+    const no = otherwise ? this.nested(otherwise) : [];
+    this.emit({ kind: "if", condition: node, likely, yes, no });
   }
   nested(build: () => void): Statement[] {
     const outer = this.#list;
@@ -369,7 +385,12 @@ export class Builder {
   }
   switch(index: Expr, cases: readonly (() => void)[], otherwise: () => void): void {
     const node = index.take();
-    this.emit({ kind: "switch", index: node, cases: cases.map((c) => this.nested(c)), otherwise: this.nested(otherwise) });
+    this.emit({
+      kind: "switch",
+      index: node,
+      cases: cases.map((c) => this.nested(c)),
+      otherwise: this.nested(otherwise),
+    });
   }
   return(value?: Operand): void {
     const expr = typeof value === "number" || typeof value === "bigint" ? i32(value) : value;

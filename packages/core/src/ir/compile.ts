@@ -65,7 +65,11 @@ class FunctionEmitter {
   list(statements: readonly Statement[]): void {
     const owned: Local[] = [];
     for (const s of statements) {
-      if ((s.kind === "let" || s.kind === "load" || s.kind === "call" || s.kind === "callTable") && s.local && !this.#index.has(s.local)) {
+      if (
+        (s.kind === "let" || s.kind === "load" || s.kind === "call" || s.kind === "callTable") &&
+        s.local &&
+        !this.#index.has(s.local)
+      ) {
         const local = s.local;
         if (s.kind === "let") this.node(s.value);
         else this.#effect(s);
@@ -135,10 +139,10 @@ class FunctionEmitter {
         if (s.likely !== undefined) this.hints.push({ offset: out.length, likely: s.likely });
         out.bytes([0x04, 0x40]);
         this.#labels.push(undefined);
-        this.list(s.then);
-        if (s.else.length) {
+        this.list(s.yes);
+        if (s.no.length) {
           out.byte(0x05);
-          this.list(s.else);
+          this.list(s.no);
         }
         this.#labels.pop();
         out.byte(0x0b);
@@ -363,7 +367,9 @@ class ModuleEmitter {
         for (const r of spec.table) w.u32(this.functionIndex(r));
       });
     const bodies = this.#functions.map((r) => this.#function(r));
-    const hinted = bodies.map((b, i) => ({ index: i + this.#imports.length, hints: b.hints })).filter((b) => b.hints.length);
+    const hinted = bodies
+      .map((b, i) => ({ index: i + this.#imports.length, hints: b.hints }))
+      .filter((b) => b.hints.length);
     if (hinted.length)
       section(0, (w) => {
         w.name("metadata.code.branch_hint");
@@ -413,8 +419,8 @@ function walkCalls(statements: readonly Statement[], visit: (r: Routine) => void
   for (const s of statements) {
     if (s.kind === "call") visit(s.routine);
     else if (s.kind === "if") {
-      walkCalls(s.then, visit);
-      walkCalls(s.else, visit);
+      walkCalls(s.yes, visit);
+      walkCalls(s.no, visit);
     } else if (s.kind === "block") walkCalls(s.body, visit);
     else if (s.kind === "switch") {
       for (const c of s.cases) walkCalls(c, visit);

@@ -140,8 +140,8 @@ export class Evaluator {
       }
       case "if": {
         const condition = this.#node(s.condition, scope);
-        const yes = this.#list(s.then, scope);
-        const no = this.#list(s.else, scope);
+        const yes = this.#list(s.yes, scope);
+        const no = this.#list(s.no, scope);
         return (env) => (condition(env) ? yes(env) : no(env));
       }
       case "block": {

@@ -19,7 +19,13 @@ const T: Readonly<Record<string, ValueType>> = { i: "i32", l: "i64", f: "f32", d
 export type Evaluate = (...args: never[]) => number | bigint;
 
 /** `signature`: parameter letters, ">", result letter; i l f d v = i32 i64 f32 f64 v128. */
-export function row(code: readonly number[], signature: string, evaluate?: Evaluate, immediate: OpSpec["immediate"] = "none", align = 0): OpSpec {
+export function row(
+  code: readonly number[],
+  signature: string,
+  evaluate?: Evaluate,
+  immediate: OpSpec["immediate"] = "none",
+  align = 0,
+): OpSpec {
   const [params, result] = signature.split(">");
   const type = T[result || "i"] ?? "i32";
   return {
@@ -32,4 +38,3 @@ export function row(code: readonly number[], signature: string, evaluate?: Evalu
     foldable: evaluate !== undefined && /^[il]*>[il]$/.test(signature),
   };
 }
-

@@ -131,8 +131,12 @@ function table(): Record<string, OpSpec> {
   const i64Low = -(2n ** 63n);
   t["i32.trunc_sat_f32_s"] = row([0xfc, 0], "f>i", (a: number) => Number(saturate(f32Of(a), i32Low, 2n ** 31n - 1n)));
   t["i32.trunc_sat_f64_s"] = row([0xfc, 2], "d>i", (a: bigint) => Number(saturate(f64Of(a), i32Low, 2n ** 31n - 1n)));
-  t["i64.trunc_sat_f32_s"] = row([0xfc, 4], "f>l", (a: number) => BigInt.asUintN(64, saturate(f32Of(a), i64Low, 2n ** 63n - 1n)));
-  t["i64.trunc_sat_f64_s"] = row([0xfc, 6], "d>l", (a: bigint) => BigInt.asUintN(64, saturate(f64Of(a), i64Low, 2n ** 63n - 1n)));
+  t["i64.trunc_sat_f32_s"] = row([0xfc, 4], "f>l", (a: number) =>
+    BigInt.asUintN(64, saturate(f32Of(a), i64Low, 2n ** 63n - 1n)),
+  );
+  t["i64.trunc_sat_f64_s"] = row([0xfc, 6], "d>l", (a: bigint) =>
+    BigInt.asUintN(64, saturate(f64Of(a), i64Low, 2n ** 63n - 1n)),
+  );
   t["f32.convert_i32_s"] = row([0xb2], "i>f", (a: number) => bits32(Math.fround(a | 0)));
   t["f32.convert_i64_s"] = row([0xb4], "l>f", (a: bigint) => i64ToF32(BigInt.asIntN(64, a)));
   t["f64.convert_i32_s"] = row([0xb7], "i>d", (a: number) => bits64(a | 0));
@@ -143,7 +147,8 @@ function table(): Record<string, OpSpec> {
     return bits32(Math.fround(f64Of(a)));
   });
   t["f64.promote_f32"] = row([0xbb], "f>d", (a: number) => {
-    if (isNan32(a)) return ((BigInt(a >>> 0) & 0x80000000n) << 32n) | 0x7ff8000000000000n | (BigInt(a & 0x3fffff) << 29n);
+    if (isNan32(a))
+      return ((BigInt(a >>> 0) & 0x80000000n) << 32n) | 0x7ff8000000000000n | (BigInt(a & 0x3fffff) << 29n);
     return bits64(f32Of(a));
   });
   t["i32.reinterpret_f32"] = row([0xbc], "f>i", (a: number) => a | 0);

@@ -19,7 +19,12 @@ const bool = (x: boolean): number => (x ? 1 : 0);
 
 const clz64 = (a: bigint): bigint => (a === 0n ? 64n : BigInt(64 - a.toString(2).length));
 const ctz32 = (a: number): number => (a === 0 ? 32 : 31 - Math.clz32(a & -a));
-const ctz64 = (a: bigint): bigint => (a === 0n ? 64n : a & 0xffffffffn ? BigInt(ctz32(Number(BigInt.asIntN(32, a)))) : 32n + BigInt(ctz32(Number(BigInt.asIntN(32, a >> 32n)))));
+const ctz64 = (a: bigint): bigint =>
+  a === 0n
+    ? 64n
+    : a & 0xffffffffn
+      ? BigInt(ctz32(Number(BigInt.asIntN(32, a))))
+      : 32n + BigInt(ctz32(Number(BigInt.asIntN(32, a >> 32n))));
 const pop32 = (a: number): number => {
   let n = 0;
   for (let x = u32(a); x; x &= x - 1) n++;
@@ -62,7 +67,9 @@ function integers(): Record<string, OpSpec> {
     ["ge_u", (a, b) => a >= b, false],
   ];
   compare.forEach(([name, f, signed], i) => {
-    t[`i32.${name}`] = row([0x46 + i], "ii>i", (a: number, b: number) => bool(signed ? f(a | 0, b | 0) : f(u32(a), u32(b))));
+    t[`i32.${name}`] = row([0x46 + i], "ii>i", (a: number, b: number) =>
+      bool(signed ? f(a | 0, b | 0) : f(u32(a), u32(b))),
+    );
     t[`i64.${name}`] = row([0x51 + i], "ll>i", (a: bigint, b: bigint) => bool(signed ? f(s64(a), s64(b)) : f(a, b)));
   });
   const arith: [string, (a: number, b: number) => number, (a: bigint, b: bigint) => bigint, trapping?: boolean][] = [
@@ -79,8 +86,16 @@ function integers(): Record<string, OpSpec> {
     ["shl", (a, b) => a << b, (a, b) => a << (b & 63n)],
     ["shr_s", (a, b) => (a | 0) >> b, (a, b) => s64(a) >> (b & 63n)],
     ["shr_u", (a, b) => u32(a) >>> b, (a, b) => a >> (b & 63n)],
-    ["rotl", (a, b) => (a << (b & 31)) | (b & 31 ? u32(a) >>> (32 - (b & 31)) : 0), (a, b) => (a << (b & 63n)) | (a >> (64n - (b & 63n)))],
-    ["rotr", (a, b) => (u32(a) >>> (b & 31)) | (b & 31 ? a << (32 - (b & 31)) : 0), (a, b) => (a >> (b & 63n)) | (a << (64n - (b & 63n)))],
+    [
+      "rotl",
+      (a, b) => (a << (b & 31)) | (b & 31 ? u32(a) >>> (32 - (b & 31)) : 0),
+      (a, b) => (a << (b & 63n)) | (a >> (64n - (b & 63n))),
+    ],
+    [
+      "rotr",
+      (a, b) => (u32(a) >>> (b & 31)) | (b & 31 ? a << (32 - (b & 31)) : 0),
+      (a, b) => (a >> (b & 63n)) | (a << (64n - (b & 63n))),
+    ],
   ];
   arith.forEach(([name, f32, f64, trapping], i) => {
     const a32 = row([0x6a + i], "ii>i", (a: number, b: number) => f32(a, b) | 0);
@@ -127,4 +142,10 @@ function memory(): Record<string, OpSpec> {
   return t;
 }
 
-export const OPS: Readonly<Record<string, OpSpec | undefined>> = Object.assign(Object.create(null), integers(), memory(), FLOAT_OPS, VECTOR_OPS);
+export const OPS: Readonly<Record<string, OpSpec | undefined>> = Object.assign(
+  Object.create(null),
+  integers(),
+  memory(),
+  FLOAT_OPS,
+  VECTOR_OPS,
+);

@@ -27,14 +27,44 @@ export interface Label {
 
 export type Statement =
   | { readonly kind: "let"; readonly local: Local; readonly value: Node }
-  | { readonly kind: "load"; readonly local: Local; readonly op: string; readonly space: Space; readonly address: Node; readonly offset: number }
-  | { readonly kind: "store"; readonly op: string; readonly space: Space; readonly address: Node; readonly offset: number; readonly value: Node }
-  | { readonly kind: "call"; readonly routine: Routine; readonly args: readonly Node[]; readonly local: Local | undefined }
+  | {
+      readonly kind: "load";
+      readonly local: Local;
+      readonly op: string;
+      readonly space: Space;
+      readonly address: Node;
+      readonly offset: number;
+    }
+  | {
+      readonly kind: "store";
+      readonly op: string;
+      readonly space: Space;
+      readonly address: Node;
+      readonly offset: number;
+      readonly value: Node;
+    }
+  | {
+      readonly kind: "call";
+      readonly routine: Routine;
+      readonly args: readonly Node[];
+      readonly local: Local | undefined;
+    }
   | { readonly kind: "callTable"; readonly index: Node; readonly args: readonly Node[]; readonly local: Local }
-  | { readonly kind: "if"; readonly condition: Node; readonly likely: boolean | undefined; readonly then: Statement[]; readonly else: Statement[] }
+  | {
+      readonly kind: "if";
+      readonly condition: Node;
+      readonly likely: boolean | undefined;
+      readonly yes: Statement[];
+      readonly no: Statement[];
+    }
   | { readonly kind: "block"; readonly label: Label; readonly body: Statement[] }
   | { readonly kind: "br"; readonly label: Label; readonly condition: Node | undefined }
-  | { readonly kind: "switch"; readonly index: Node; readonly cases: readonly Statement[][]; readonly otherwise: Statement[] }
+  | {
+      readonly kind: "switch";
+      readonly index: Node;
+      readonly cases: readonly Statement[][];
+      readonly otherwise: Statement[];
+    }
   | { readonly kind: "return"; readonly value: Node | undefined }
   | { readonly kind: "copy"; readonly to: Node; readonly from: Node; readonly bytes: Node }
   | { readonly kind: "fill"; readonly to: Node; readonly value: Node; readonly bytes: Node };
@@ -42,8 +72,20 @@ export type Statement =
 export type Node =
   | { readonly kind: "const"; readonly type: ValueType; readonly value: number | bigint }
   | { readonly kind: "local"; readonly type: ValueType; readonly local: Local; readonly version: number }
-  | { readonly kind: "op"; readonly type: ValueType; readonly op: string; readonly args: readonly Node[]; readonly immediate?: number | bigint }
-  | { readonly kind: "select"; readonly type: ValueType; readonly condition: Node; readonly yes: Node; readonly no: Node };
+  | {
+      readonly kind: "op";
+      readonly type: ValueType;
+      readonly op: string;
+      readonly args: readonly Node[];
+      readonly immediate?: number | bigint;
+    }
+  | {
+      readonly kind: "select";
+      readonly type: ValueType;
+      readonly condition: Node;
+      readonly yes: Node;
+      readonly no: Node;
+    };
 
 /** A mistake in a record or routine, found while it is built: a bug of this program, never of a guest. */
 export class IrError extends Error {

@@ -33,19 +33,24 @@ export class WasmWriter {
     for (;;) {
       const low = v & 0x7f;
       v >>= 7;
-      if ((v === 0 && !(low & 0x40)) || (v === -1 && low & 0x40)) return this.byte(low);
-      this.byte(low | 0x80);
+      const isLast = (v === 0 && !(low & 0x40)) || (v === -1 && (low & 0x40) !== 0);
+      this.byte(isLast ? low : low | 0x80);
+      if (isLast) return;
     }
   }
   /** Signed LEB128, 64 bits. */
   s64(value: bigint): void {
     let v = BigInt.asIntN(64, value);
-    if (v >= -0x80000000n && v <= 0x7fffffffn) return this.s32(Number(v));
+    if (v >= -0x80000000n && v <= 0x7fffffffn) {
+      this.s32(Number(v));
+      return;
+    }
     for (;;) {
       const low = Number(v & 0x7fn);
       v >>= 7n;
-      if ((v === 0n && !(low & 0x40)) || (v === -1n && low & 0x40)) return this.byte(low);
-      this.byte(low | 0x80);
+      const isLast = (v === 0n && !(low & 0x40)) || (v === -1n && (low & 0x40) !== 0);
+      this.byte(isLast ? low : low | 0x80);
+      if (isLast) return;
     }
   }
   name(text: string): void {

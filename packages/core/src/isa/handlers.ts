@@ -3,14 +3,15 @@
  * The hot ones (hot.ts) come first and exist twice: in line in the dispatcher, for plain 64-bit addressing, and as a
  * function for everything else.
  */
-import { type Builder, type Expr, i32 } from "../ir/builder.ts";
-import { type Routine, routine } from "../ir/routine.ts";
+
 import * as L from "../cpu/layout.ts";
 import { EXC_GP, EXC_NM, EXC_UD } from "../cpu/raise.ts";
+import { type Builder, type Expr, i32 } from "../ir/builder.ts";
+import { type Routine, routine } from "../ir/routine.ts";
 import { Decoder } from "./decoder.ts";
-import { operandShape } from "./operand.ts";
 import { type Form, shapeIndex } from "./form.ts";
 import { isHot } from "./hot.ts";
+import { operandShape } from "./operand.ts";
 import { type Feature, type InstructionRecord, RECORDS } from "./record.ts";
 import { type Binding, BRANCH, NEXT, Semantics, type Shape } from "./semantics.ts";
 
@@ -85,7 +86,8 @@ function* shapesOf(form: Form): Iterable<{ shape: Shape; index: number }> {
       if (mode64 && form.default64 && osz === 1) continue;
       for (const asz of mode64 ? [1, 2] : [0, 1]) {
         for (const memory of form.modrm ? [true, false] : [false]) {
-          if (memory && form.mod === "register" && !form.operands.some((o) => o.type === "C" || o.type === "D")) continue;
+          if (memory && form.mod === "register" && !form.operands.some((o) => o.type === "C" || o.type === "D"))
+            continue;
           if (!memory && form.mod === "memory") continue;
           for (const rep of [0, 1, 2]) {
             const operands = form.operands.map((o) => operandShape(o, SIZES[osz] ?? 32, memory));
@@ -94,7 +96,7 @@ function* shapesOf(form: Form): Iterable<{ shape: Shape; index: number }> {
               osz: uses.includes("osz") ? (SIZES[osz] ?? 32) : 32,
               asz: uses.includes("asz") ? (SIZES[asz] ?? 32) : 32,
               mode64: uses.includes("mode") ? mode64 : true,
-              rep: uses.includes("rep") ? (["", "rep", "repne"] as const)[rep] ?? "" : "",
+              rep: uses.includes("rep") ? ((["", "rep", "repne"] as const)[rep] ?? "") : "",
             };
             yield { shape, index: shapeIndex(osz, asz, mode64, memory, rep) };
           }
@@ -128,7 +130,8 @@ export function makeHandlers(records: readonly InstructionRecord[] = RECORDS): H
   for (const form of decoder.forms())
     for (const { shape, index } of shapesOf(form)) {
       const key = shapeKey(form.record, shape);
-      if (!byKey.has(key)) byKey.set(key, { key, record: form.record, shape, routine: makeRoutine(key, form.record, shape) });
+      if (!byKey.has(key))
+        byKey.set(key, { key, record: form.record, shape, routine: makeRoutine(key, form.record, shape) });
       places.push({ form, index, key });
     }
   const pseudo = PSEUDO.map((record): Handler => {

@@ -18,7 +18,24 @@
  */
 import type { Semantics } from "./semantics.ts";
 
-export type Feature = "base" | "fpu" | "mmx" | "sse" | "sse2" | "fxsr" | "xsave" | "cmov" | "cx8" | "cx16" | "syscall" | "tsc" | "msr" | "clflush" | "rdtscp" | "lahf64" | "long";
+export type Feature =
+  | "base"
+  | "fpu"
+  | "mmx"
+  | "sse"
+  | "sse2"
+  | "fxsr"
+  | "xsave"
+  | "cmov"
+  | "cx8"
+  | "cx16"
+  | "syscall"
+  | "tsc"
+  | "msr"
+  | "clflush"
+  | "rdtscp"
+  | "lahf64"
+  | "long";
 
 export interface InstructionRecord {
   /** Lower case, as the manual's mnemonic. */

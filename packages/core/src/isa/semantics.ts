@@ -7,9 +7,19 @@
  *
  * Enforced: no access that can fault after the first change of architectural state (`commit`).
  */
-import { commitSlow, commitStore, cpuAddress, hostAddress, readLinear, readSlow, tlbHit, writeLinear, writeSlow } from "../cpu/access.ts";
-import * as flags from "../cpu/flags.ts";
+import {
+  commitSlow,
+  commitStore,
+  cpuAddress,
+  hostAddress,
+  readLinear,
+  readSlow,
+  tlbHit,
+  writeLinear,
+  writeSlow,
+} from "../cpu/access.ts";
 import type { Width } from "../cpu/flags.ts";
+import * as flags from "../cpu/flags.ts";
 import * as L from "../cpu/layout.ts";
 import { tlbEntry } from "../cpu/paging.ts";
 import { EXC_GP, EXC_SS, EXC_UD, raise } from "../cpu/raise.ts";
@@ -260,7 +270,8 @@ export class Semantics {
   store(probe: Probe, value: Expr): void {
     const width = probe.width;
     this.b.store(storeOp(value.type, width), "host", probe.host, value);
-    if (this.#binding.inlineAccess) this.b.if(probe.host.eq(cpuAddress(L.SCRATCH_WRITE)), () => this.b.call(commitSlow), undefined, false);
+    if (this.#binding.inlineAccess)
+      this.b.if(probe.host.eq(cpuAddress(L.SCRATCH_WRITE)), () => this.b.call(commitSlow), undefined, false);
     else this.b.call(commitStore, probe.host);
     this.commit();
   }

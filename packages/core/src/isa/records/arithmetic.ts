@@ -85,7 +85,16 @@ for (const [i, name] of ["add", "or", "adc", "sbb", "and", "sub", "xor", "cmp"].
 define({
   name: "test",
   feature: "base",
-  forms: ["84 /r | Eb,Gb", "85 /r | Ev,Gv", "A8 | AL,Ib", "A9 | rAX,Iz", "F6 /0 | Eb,Ib", "F6 /1 | Eb,Ib", "F7 /0 | Ev,Iz", "F7 /1 | Ev,Iz"],
+  forms: [
+    "84 /r | Eb,Gb",
+    "85 /r | Ev,Gv",
+    "A8 | AL,Ib",
+    "A9 | rAX,Iz",
+    "F6 /0 | Eb,Ib",
+    "F6 /1 | Eb,Ib",
+    "F7 /0 | Ev,Iz",
+    "F7 /1 | Ev,Iz",
+  ],
   semantics: (s) => {
     const a = s.read(0);
     kernel("and")(s, s.width(0), a, s.read(1)).flags();
@@ -111,7 +120,13 @@ for (const [name, opcode, reg, legacy] of [
       if (name === "inc") s.addFlags(w, a, one, result);
       else s.subFlags(w, a, one, result);
       const aux = s.b.get(L.FLAG_AUX);
-      s.put(L.FLAG_AUX, aux.and(0x3fffffff).or(cf.shl(31)).or(aux.xor(aux.shl(1)).shrU(31).xor(cf).shl(30)));
+      s.put(
+        L.FLAG_AUX,
+        aux
+          .and(0x3fffffff)
+          .or(cf.shl(31))
+          .or(aux.xor(aux.shl(1)).shrU(31).xor(cf).shl(30)),
+      );
     },
   });
 }
@@ -359,7 +374,13 @@ define({
       s.putGpr(2, 64, select(negative, remainder.neg(), remainder));
       return;
     }
-    const dividend = b.keep(w === 8 ? s.gpr(0, 16).extend16S().s64() : w === 16 ? s.gpr(2, 16).shl(16).or(s.gpr(0, 16)).s64() : s.gpr(2, 32).u64().shl(32).or(s.gpr(0, 32).u64()));
+    const dividend = b.keep(
+      w === 8
+        ? s.gpr(0, 16).extend16S().s64()
+        : w === 16
+          ? s.gpr(2, 16).shl(16).or(s.gpr(0, 16)).s64()
+          : s.gpr(2, 32).u64().shl(32).or(s.gpr(0, 32).u64()),
+    );
     const by = b.keep(signed(w, divisor).s64());
     // The one quotient that WebAssembly would trap on does not fit anyway.
     s.faultIf(dividend.eq(i64(-(2n ** 63n))).and(by.eq(-1)), EXC_DE);

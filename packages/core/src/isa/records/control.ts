@@ -2,12 +2,13 @@
  * Control transfers (SDM vol. 2): JMP Jcc CALL RET LOOP JCXZ, far forms, INT INT3 INTO INT1 IRET, SYSCALL SYSRET.
  * Left out: call gates, task switches, virtual-8086 mode.
  */
+
+import { softwareInterrupt } from "../../cpu/exceptions.ts";
 import { FLAG, RF_RF, readFlags } from "../../cpu/flags.ts";
 import * as L from "../../cpu/layout.ts";
+import { forgetCodePage } from "../../cpu/paging.ts";
 import { EXC_BP, EXC_DB, EXC_GP, EXC_OF, EXC_UD } from "../../cpu/raise.ts";
 import { farJump, farReturn, interruptReturn, updateEvents, updateMode, writeFlags } from "../../cpu/segments.ts";
-import { softwareInterrupt } from "../../cpu/exceptions.ts";
-import { forgetCodePage } from "../../cpu/paging.ts";
 import { type Expr, i32, i64 } from "../../ir/builder.ts";
 import { define } from "../record.ts";
 import { BRANCH, type Semantics } from "../semantics.ts";
@@ -154,7 +155,10 @@ define({
   semantics: (s) => {
     const { selector, offset } = s.isMemory(0)
       ? farPointer(s)
-      : { selector: s.secondImmediate(), offset: s.b.keep(s.osz === 16 ? s.immediate(32).and(0xffff).u64() : s.immediate(32).u64()) };
+      : {
+          selector: s.secondImmediate(),
+          offset: s.b.keep(s.osz === 16 ? s.immediate(32).and(0xffff).u64() : s.immediate(32).u64()),
+        };
     const bytes = s.osz / 8;
     const rsp = s.get(L.RSP);
     const first = s.b.keep(s.movedStack(rsp, -bytes));
@@ -223,8 +227,22 @@ function softInterrupt(s: Semantics, vector: Expr): void {
   s.check(s.b.call(softwareInterrupt, number));
   s.leave(BRANCH);
 }
-define({ name: "int", feature: "base", uses: ["mode"], ends: true, forms: ["CD | Ib"], semantics: (s) => softInterrupt(s, s.immediate(8)) });
-define({ name: "int3", feature: "base", uses: ["mode"], ends: true, forms: ["CC"], semantics: (s) => softInterrupt(s, i32(EXC_BP)) });
+define({
+  name: "int",
+  feature: "base",
+  uses: ["mode"],
+  ends: true,
+  forms: ["CD | Ib"],
+  semantics: (s) => softInterrupt(s, s.immediate(8)),
+});
+define({
+  name: "int3",
+  feature: "base",
+  uses: ["mode"],
+  ends: true,
+  forms: ["CC"],
+  semantics: (s) => softInterrupt(s, i32(EXC_BP)),
+});
 define({
   name: "into",
   feature: "base",
@@ -236,7 +254,14 @@ define({
     s.fallThrough();
   },
 });
-define({ name: "int1", feature: "base", uses: ["mode"], ends: true, forms: ["F1"], semantics: (s) => softInterrupt(s, i32(EXC_DB)) });
+define({
+  name: "int1",
+  feature: "base",
+  uses: ["mode"],
+  ends: true,
+  forms: ["F1"],
+  semantics: (s) => softInterrupt(s, i32(EXC_DB)),
+});
 
 define({
   name: "syscall",

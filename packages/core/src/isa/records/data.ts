@@ -7,7 +7,24 @@ import { type Expr, i32, select } from "../../ir/builder.ts";
 import { define } from "../record.ts";
 import type { Semantics } from "../semantics.ts";
 
-export const CONDITIONS = ["o", "no", "b", "ae", "e", "ne", "be", "a", "s", "ns", "p", "np", "l", "ge", "le", "g"] as const;
+export const CONDITIONS = [
+  "o",
+  "no",
+  "b",
+  "ae",
+  "e",
+  "ne",
+  "be",
+  "a",
+  "s",
+  "ns",
+  "p",
+  "np",
+  "l",
+  "ge",
+  "le",
+  "g",
+] as const;
 
 define({
   name: "mov",
@@ -156,7 +173,12 @@ define({
       const k = s.b.keep(x);
       return k.rotl(8).and(0x00ff00ff).or(k.rotr(8).and(0xff00ff00)).u64();
     };
-    s.write(0, half(v.lo32()).shl(32).or(half(v.shrU(32).lo32())));
+    s.write(
+      0,
+      half(v.lo32())
+        .shl(32)
+        .or(half(v.shrU(32).lo32())),
+    );
   },
 });
 
@@ -218,7 +240,14 @@ define({
   forms: ["06 | ES | i64", "0E | CS | i64", "16 | SS | i64", "1E | DS | i64", "0F A0 | FS | d64", "0F A8 | GS | d64"],
   semantics: (s) => {
     const selector = s.read(0);
-    s.push(s.osz, s.osz === 64 ? selector.u64() : selector);
+    if (s.osz !== 32) {
+      s.push(s.osz, s.osz === 64 ? selector.u64() : selector);
+      return;
+    }
+    // Processors store 16 bits in a 32-bit slot (SDM vol. 2, PUSH).
+    const rsp = s.b.keep(s.movedStack(s.get(L.RSP), -4));
+    s.store(s.probe(16, s.stackAddress(rsp), L.SS), selector);
+    s.put(L.RSP, rsp);
   },
 });
 define({

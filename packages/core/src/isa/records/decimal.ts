@@ -75,15 +75,11 @@ define({
   feature: "base",
   forms: ["D5 | Ib | i64"],
   semantics: (s) => {
-    const ax = s.gpr(0, 16);
-    const value = s.b.keep(
-      ax
-        .and(0xff)
-        .add(ax.shrU(8).mul(s.immediate(8)))
-        .and(0xff),
-    );
+    const al = s.gpr(0, 8);
+    const tens = s.b.keep(s.gpr(0, 16).shrU(8).mul(s.immediate(8)).and(0xff));
+    const value = s.b.keep(al.add(tens).and(0xff));
     s.putGpr(0, 16, value);
-    s.logicFlags(8, value);
+    s.addFlags(8, al, tens, value);
   },
 });
 define({

@@ -1,7 +1,6 @@
 /** Shifts, rotates and bit instructions (SDM vol. 2): ROL ROR RCL RCR SHL SHR SAR SHLD SHRD BT BTS BTR BTC BSF BSR and CLC STC CMC CLD STD. */
-import { FLAG, setCarry, setCarryOverflow, type Width } from "../../cpu/flags.ts";
+import { FLAG, RF_DF, setCarry, setCarryOverflow, type Width } from "../../cpu/flags.ts";
 import * as L from "../../cpu/layout.ts";
-import { RF_DF } from "../../cpu/flags.ts";
 import { type Expr, i32, i64, select } from "../../ir/builder.ts";
 import { define } from "../record.ts";
 import type { Semantics } from "../semantics.ts";
@@ -10,7 +9,11 @@ const GROUP = ["rol", "ror", "rcl", "rcr", "shl", "shr", "sal", "sar"] as const;
 
 /** Bit `index` (i32) of a value, as i32. */
 function bit(value: Expr, index: Expr | number): Expr {
-  if (value.type === "i64") return value.shrU(typeof index === "number" ? index : index.u64()).lo32().and(1);
+  if (value.type === "i64")
+    return value
+      .shrU(typeof index === "number" ? index : index.u64())
+      .lo32()
+      .and(1);
   return value.shrU(index).and(1);
 }
 const widened = (w: Width, value: Expr): Expr => (w === 64 ? value.u64() : value);
@@ -68,8 +71,20 @@ function rotate(s: Semantics, name: string): void {
       : s.mask(
           w,
           left
-            ? value.shl(count.and(w - 1)).or(value.shrU(i32(w).sub(count.and(w - 1)).and(w * 2 - 1)))
-            : value.shrU(count.and(w - 1)).or(value.shl(i32(w).sub(count.and(w - 1)).and(w * 2 - 1))),
+            ? value.shl(count.and(w - 1)).or(
+                value.shrU(
+                  i32(w)
+                    .sub(count.and(w - 1))
+                    .and(w * 2 - 1),
+                ),
+              )
+            : value.shrU(count.and(w - 1)).or(
+                value.shl(
+                  i32(w)
+                    .sub(count.and(w - 1))
+                    .and(w * 2 - 1),
+                ),
+              ),
         ),
   );
   s.write(0, result);
@@ -117,7 +132,14 @@ for (const [i, name] of GROUP.entries()) {
   define({
     name,
     feature: "base",
-    forms: [`C0 /${i} | Eb,Ib`, `C1 /${i} | Ev,Ib`, `D0 /${i} | Eb,1`, `D1 /${i} | Ev,1`, `D2 /${i} | Eb,CL`, `D3 /${i} | Ev,CL`],
+    forms: [
+      `C0 /${i} | Eb,Ib`,
+      `C1 /${i} | Ev,Ib`,
+      `D0 /${i} | Eb,1`,
+      `D1 /${i} | Ev,1`,
+      `D2 /${i} | Eb,CL`,
+      `D3 /${i} | Ev,CL`,
+    ],
     semantics: (s) => (i < 2 ? rotate(s, name) : i < 4 ? rotateCarry(s, name) : shift(s, name)),
   });
 }
@@ -146,14 +168,20 @@ for (const [name, opcode] of [
           let cf: Expr;
           if (w === 16) {
             // Counts over 16 take bits from the destination again, as processors do.
-            const pair = b.keep(left ? dest.u64().shl(32).or(source.u64().shl(16)).or(dest.u64()) : dest.u64().shl(32).or(source.u64().shl(16)).or(dest.u64()));
+            const pair = b.keep(
+              left
+                ? dest.u64().shl(32).or(source.u64().shl(16)).or(dest.u64())
+                : dest.u64().shl(32).or(source.u64().shl(16)).or(dest.u64()),
+            );
             const moved = left ? pair.shl(count.u64()).shrU(32) : pair.shrU(count.u64());
             result = b.keep(moved.lo32().and(0xffff));
             cf = b.keep(left ? bit(pair, b.keep(i32(48).sub(count))) : bit(pair, b.keep(count.sub(1))));
           } else {
             const n = widened(w, count);
             const back = b.keep(i32(w).sub(count));
-            result = b.keep(left ? dest.shl(n).or(source.shrU(widened(w, back))) : dest.shrU(n).or(source.shl(widened(w, back))));
+            result = b.keep(
+              left ? dest.shl(n).or(source.shrU(widened(w, back))) : dest.shrU(n).or(source.shl(widened(w, back))),
+            );
             cf = b.keep(left ? bit(dest, back) : bit(dest, b.keep(count.sub(1))));
           }
           s.uncommitted(() => s.write(0, result));
@@ -192,7 +220,9 @@ for (const [name, reg, opcode] of [
         return name === "bts" ? v.or(m) : name === "btr" ? v.and(m.not()) : v.xor(m);
       };
       if (name === "bt") {
-        const value = far ? s.load(w, s.mode64 ? stringAddress() : stringAddress().and(0xffffffffn), s.segment()) : s.read(0);
+        const value = far
+          ? s.load(w, s.mode64 ? stringAddress() : stringAddress().and(0xffffffffn), s.segment())
+          : s.read(0);
         s.commit();
         setCarry(b, bit(value, n));
         return;
@@ -238,5 +268,15 @@ for (const name of ["bsf", "bsr"] as const) {
 define({ name: "clc", feature: "base", forms: ["F8"], semantics: (s) => setCarry(s.b, i32(0)) });
 define({ name: "stc", feature: "base", forms: ["F9"], semantics: (s) => setCarry(s.b, i32(1)) });
 define({ name: "cmc", feature: "base", forms: ["F5"], semantics: (s) => setCarry(s.b, FLAG.cf(s.b).xor(1)) });
-define({ name: "cld", feature: "base", forms: ["FC"], semantics: (s) => s.put(L.SYSTEM_FLAGS, s.get(L.SYSTEM_FLAGS).and(~RF_DF)) });
-define({ name: "std", feature: "base", forms: ["FD"], semantics: (s) => s.put(L.SYSTEM_FLAGS, s.get(L.SYSTEM_FLAGS).or(RF_DF)) });
+define({
+  name: "cld",
+  feature: "base",
+  forms: ["FC"],
+  semantics: (s) => s.put(L.SYSTEM_FLAGS, s.get(L.SYSTEM_FLAGS).and(~RF_DF)),
+});
+define({
+  name: "std",
+  feature: "base",
+  forms: ["FD"],
+  semantics: (s) => s.put(L.SYSTEM_FLAGS, s.get(L.SYSTEM_FLAGS).or(RF_DF)),
+});

@@ -6,22 +6,24 @@
  * instruction and leaves RIP at the instruction until the last, so interrupts come between pieces. With TF set a piece
  * is one element. Pieces depend on the guest's state alone, so every tier counts alike.
  */
+
+import { hostAddress, tlbHit } from "../../cpu/access.ts";
 import { RF_DF, RF_RF, RF_TF } from "../../cpu/flags.ts";
 import * as L from "../../cpu/layout.ts";
+import { tlbEntry } from "../../cpu/paging.ts";
+import { checkPort, portRead, portWrite } from "../../cpu/ports.ts";
 import { type Expr, i32, i64, select } from "../../ir/builder.ts";
 import { type Routine, routine } from "../../ir/routine.ts";
-import { hostAddress, tlbHit } from "../../cpu/access.ts";
-import { tlbEntry } from "../../cpu/paging.ts";
 import { define } from "../record.ts";
 import type { Semantics } from "../semantics.ts";
-import { checkPort, portRead, portWrite } from "../../cpu/ports.ts";
 
 const BITS = { b: 8, v: 0 } as const;
 
 /** Linear address of rSI (in the operand's segment) or rDI (in ES), with the address size applied. */
 function pointer(s: Semantics, register: 6 | 7): Expr {
   const offset = s.asz === 64 ? s.gpr(register, 64) : s.gpr(register, s.asz).u64();
-  if (register === 7) return s.mode64 ? s.b.keep(offset) : s.b.keep(offset.add(s.get(L.segBase(L.ES))).and(0xffffffffn));
+  if (register === 7)
+    return s.mode64 ? s.b.keep(offset) : s.b.keep(offset.add(s.get(L.segBase(L.ES))).and(0xffffffffn));
   const base = s.b.load("i64.load", "cpu", s.b.load("i32.load16_u", "host", s.up, L.UOP_SEGMENT_BASE));
   return s.b.keep(s.mode64 ? offset.add(base) : offset.add(base).and(0xffffffffn));
 }
@@ -84,36 +86,41 @@ const TYPES = [
 ] as const;
 
 /** Copies `bytes` forwards as REP MOVSB does: overlap with the destination ahead of the source repeats the pattern. */
-const copyForward: Routine = routine("copy_forward", ["i32", "i32", "i32", "i32"], undefined, (b, to, from, bytes, element) => {
-  const distance = b.keep(to.sub(from));
-  b.if(distance.geU(bytes), () => {
-    b.copy(to, from, bytes);
-    b.return();
-  });
-  const i = b.variable(i32(0));
-  b.while(
-    () => i.get().ltU(bytes),
-    () => {
-      const at = b.keep(i.get());
-      b.if(
-        element.eq(8),
-        () => b.store("i64.store", "host", to.add(at), b.load("i64.load", "host", from.add(at))),
-        () =>
-          b.if(
-            element.eq(4),
-            () => b.store("i32.store", "host", to.add(at), b.load("i32.load", "host", from.add(at))),
-            () =>
-              b.if(
-                element.eq(2),
-                () => b.store("i32.store16", "host", to.add(at), b.load("i32.load16_u", "host", from.add(at))),
-                () => b.store("i32.store8", "host", to.add(at), b.load("i32.load8_u", "host", from.add(at))),
-              ),
-          ),
-      );
-      i.set(at.add(element));
-    },
-  );
-});
+const copyForward: Routine = routine(
+  "copy_forward",
+  ["i32", "i32", "i32", "i32"],
+  undefined,
+  (b, to, from, bytes, element) => {
+    const distance = b.keep(to.sub(from));
+    b.if(distance.geU(bytes), () => {
+      b.copy(to, from, bytes);
+      b.return();
+    });
+    const i = b.variable(i32(0));
+    b.while(
+      () => i.get().ltU(bytes),
+      () => {
+        const at = b.keep(i.get());
+        b.if(
+          element.eq(8),
+          () => b.store("i64.store", "host", to.add(at), b.load("i64.load", "host", from.add(at))),
+          () =>
+            b.if(
+              element.eq(4),
+              () => b.store("i32.store", "host", to.add(at), b.load("i32.load", "host", from.add(at))),
+              () =>
+                b.if(
+                  element.eq(2),
+                  () => b.store("i32.store16", "host", to.add(at), b.load("i32.load16_u", "host", from.add(at))),
+                  () => b.store("i32.store8", "host", to.add(at), b.load("i32.load8_u", "host", from.add(at))),
+                ),
+            ),
+        );
+        i.set(at.add(element));
+      },
+    );
+  },
+);
 
 /** True when both ends of `bytes` at `address` are in one page and the TLB has it: RAM that can be used directly. */
 function direct(s: Semantics, address: Expr, tag: number): Expr {
@@ -138,7 +145,10 @@ function piece(s: Semantics, bytes: number, from: Expr | undefined, one: () => v
       const now = b.keep(left.get());
       const size = b.keep(now.mul(bytes));
       const target = pointer(s, 7);
-      let fits = step.gtS(0).and(target.and(0xfff).add(size).leU(4096)).and(direct(s, target, L.TLB_WRITE));
+      let fits = step
+        .gtS(0)
+        .and(target.and(0xfff).add(size).leU(4096))
+        .and(direct(s, target, L.TLB_WRITE));
       if (from) {
         const source = pointer(s, 6);
         fits = fits.and(source.and(0xfff).add(size).leU(4096)).and(direct(s, source, L.TLB_READ));
@@ -206,38 +216,47 @@ function stos(s: Semantics, bits: 8 | 16 | 32 | 64): void {
 }
 
 /** Fills with elements of 1, 2, 4 or 8 bytes. */
-const fillPattern: Routine = routine("fill_pattern", ["i32", "i64", "i32", "i32"], undefined, (b, to, value, bytes, element) => {
-  const low = b.keep(value.and(0xff));
-  const word = select(
-    element.eq(1),
-    low.mul(0x0101010101010101n),
-    select(element.eq(2), value.and(0xffff).mul(0x0001000100010001n), select(element.eq(4), value.and(0xffffffffn).mul(0x0000000100000001n), value)),
-  );
-  const pattern = b.keep(word);
-  b.if(pattern.eq(low.mul(0x0101010101010101n)), () => {
-    b.fill(to, pattern.lo32().and(0xff), bytes);
-    b.return();
-  });
-  const i = b.variable(i32(0));
-  b.while(
-    () => i.get().add(8).leU(bytes),
-    () => {
-      const at = b.keep(i.get());
-      b.store("i64.store", "host", to.add(at), pattern);
-      i.set(at.add(8));
-    },
-  );
-  const rest = b.variable(pattern);
-  b.while(
-    () => i.get().ltU(bytes),
-    () => {
-      const at = b.keep(i.get());
-      b.store("i64.store8", "host", to.add(at), b.keep(rest.get()));
-      rest.set(rest.get().rotr(8));
-      i.set(at.add(1));
-    },
-  );
-});
+const fillPattern: Routine = routine(
+  "fill_pattern",
+  ["i32", "i64", "i32", "i32"],
+  undefined,
+  (b, to, value, bytes, element) => {
+    const low = b.keep(value.and(0xff));
+    const word = select(
+      element.eq(1),
+      low.mul(0x0101010101010101n),
+      select(
+        element.eq(2),
+        value.and(0xffff).mul(0x0001000100010001n),
+        select(element.eq(4), value.and(0xffffffffn).mul(0x0000000100000001n), value),
+      ),
+    );
+    const pattern = b.keep(word);
+    b.if(pattern.eq(low.mul(0x0101010101010101n)), () => {
+      b.fill(to, pattern.lo32().and(0xff), bytes);
+      b.return();
+    });
+    const i = b.variable(i32(0));
+    b.while(
+      () => i.get().add(8).leU(bytes),
+      () => {
+        const at = b.keep(i.get());
+        b.store("i64.store", "host", to.add(at), pattern);
+        i.set(at.add(8));
+      },
+    );
+    const rest = b.variable(pattern);
+    b.while(
+      () => i.get().ltU(bytes),
+      () => {
+        const at = b.keep(i.get());
+        b.store("i64.store8", "host", to.add(at), b.keep(rest.get()));
+        rest.set(rest.get().rotr(8));
+        i.set(at.add(1));
+      },
+    );
+  },
+);
 
 /** What an element of CMPS or SCAS found: nothing of it is kept but at the end. */
 interface Compared {
@@ -271,7 +290,8 @@ function compared(s: Semantics, width: 8 | 16 | 32 | 64, a: Expr, c: Expr): Comp
 
 for (const [size, movsCode, cmpsCode, stosCode, lodsCode, scasCode] of TYPES) {
   const suffix = size === "b" ? "b" : "";
-  const names = (stem: string): [string, string, string] | undefined => (size === "b" ? undefined : [`${stem}w`, `${stem}d`, `${stem}q`]);
+  const names = (stem: string): [string, string, string] | undefined =>
+    size === "b" ? undefined : [`${stem}w`, `${stem}d`, `${stem}q`];
   const bits = (s: Semantics): 8 | 16 | 32 | 64 => (BITS[size] || s.osz) as 8 | 16 | 32 | 64;
   const common = { feature: "base", uses: ["osz", "asz", "mode", "rep"], ends: true } as const;
   const named = (stem: string): { name: string; names?: [string, string, string] } => {
@@ -327,28 +347,40 @@ for (const [size, movsCode, cmpsCode, stosCode, lodsCode, scasCode] of TYPES) {
   const portBits = (s: Semantics): 8 | 16 | 32 => (size === "b" ? 8 : s.osz === 16 ? 16 : 32);
   define({
     ...common,
-    ...(size === "b" ? { name: "insb" } : { name: "insv", names: ["insw", "insd", "insd"] as [string, string, string] }),
+    ...(size === "b"
+      ? { name: "insb" }
+      : { name: "insv", names: ["insw", "insd", "insd"] as [string, string, string] }),
     forms: [size === "b" ? "6C" : "6D"],
     semantics: (s) =>
-      single(s, () => {
-        const width = portBits(s);
-        const probe = s.probe(width, pointer(s, 7), L.ES);
-        s.store(probe, s.b.call(portRead, s.gpr(2, 16), width / 8));
-        advance(s, 7, stride(s, width / 8));
-        return undefined;
-      }, mayUsePort(s)),
+      single(
+        s,
+        () => {
+          const width = portBits(s);
+          const probe = s.probe(width, pointer(s, 7), L.ES);
+          s.store(probe, s.b.call(portRead, s.gpr(2, 16), width / 8));
+          advance(s, 7, stride(s, width / 8));
+          return undefined;
+        },
+        mayUsePort(s),
+      ),
   });
   define({
     ...common,
-    ...(size === "b" ? { name: "outsb" } : { name: "outsv", names: ["outsw", "outsd", "outsd"] as [string, string, string] }),
+    ...(size === "b"
+      ? { name: "outsb" }
+      : { name: "outsv", names: ["outsw", "outsd", "outsd"] as [string, string, string] }),
     forms: [size === "b" ? "6E" : "6F"],
     semantics: (s) =>
-      single(s, () => {
-        const width = portBits(s);
-        const value = s.load(width, pointer(s, 6), s.segment());
-        s.b.call(portWrite, s.gpr(2, 16), width / 8, value);
-        advance(s, 6, stride(s, width / 8));
-        return undefined;
-      }, mayUsePort(s)),
+      single(
+        s,
+        () => {
+          const width = portBits(s);
+          const value = s.load(width, pointer(s, 6), s.segment());
+          s.b.call(portWrite, s.gpr(2, 16), width / 8, value);
+          advance(s, 6, stride(s, width / 8));
+          return undefined;
+        },
+        mayUsePort(s),
+      ),
   });
 }

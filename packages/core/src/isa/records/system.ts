@@ -3,14 +3,23 @@
  * I/O, interrupt flag, cache and TLB management, SWAPGS, no-operations.
  * Left out: SMSW to SMM, VMX, SVM, RDPMC, MONITOR.
  */
+
+import { writeControl } from "../../cpu/control-registers.ts";
 import { RF_IF, RF_IOPL } from "../../cpu/flags.ts";
-import { cpuid, readMsr, readTsc, writeMsr } from "../../cpu/msr.ts";
 import * as L from "../../cpu/layout.ts";
+import { cpuid, readMsr, readTsc, writeMsr } from "../../cpu/msr.ts";
+import { flushPage } from "../../cpu/paging.ts";
 import { checkPort, portRead, portWrite } from "../../cpu/ports.ts";
 import { EXC_DB, EXC_GP, EXC_NP, EXC_UD } from "../../cpu/raise.ts";
-import { writeControl } from "../../cpu/control-registers.ts";
-import { descriptorAttributes, descriptorBase, descriptorLimit, fetchDescriptor, markDescriptor, updateEvents, updateMode } from "../../cpu/segments.ts";
-import { flushPage } from "../../cpu/paging.ts";
+import {
+  descriptorAttributes,
+  descriptorBase,
+  descriptorLimit,
+  fetchDescriptor,
+  markDescriptor,
+  updateEvents,
+  updateMode,
+} from "../../cpu/segments.ts";
 import { type Expr, i32, i64, op, opWith, select } from "../../ir/builder.ts";
 import { define } from "../record.ts";
 import type { Semantics } from "../semantics.ts";
@@ -18,7 +27,12 @@ import type { Semantics } from "../semantics.ts";
 define({
   name: "nop",
   feature: "base",
-  forms: ["90 | | nob", "0F 0D /r | Ev,Gv", "0F 1F /0 | Ev", ...["18", "19", "1A", "1B", "1C", "1D", "1E", "1F"].map((op) => `0F ${op} /r | Ev,Gv`)],
+  forms: [
+    "90 | | nob",
+    "0F 0D /r | Ev,Gv",
+    "0F 1F /0 | Ev",
+    ...["18", "19", "1A", "1B", "1C", "1D", "1E", "1F"].map((op) => `0F ${op} /r | Ev,Gv`),
+  ],
   semantics: () => {},
 });
 define({ name: "pause", feature: "base", forms: ["F3 90"], semantics: () => {} });
@@ -75,7 +89,15 @@ define({
 /** CLI and STI: allowed when CPL <= IOPL. */
 function interruptFlag(s: Semantics): void {
   const flags = s.get(L.SYSTEM_FLAGS);
-  s.faultIf(s.get(L.CR0).lo32().and(1).and(s.get(L.CPL).gtU(flags.and(RF_IOPL).shrU(12))), EXC_GP, 0);
+  s.faultIf(
+    s
+      .get(L.CR0)
+      .lo32()
+      .and(1)
+      .and(s.get(L.CPL).gtU(flags.and(RF_IOPL).shrU(12))),
+    EXC_GP,
+    0,
+  );
 }
 define({
   name: "cli",
@@ -237,7 +259,11 @@ define({
     const value = s.b.keep(s.read(1).u64());
     // The high half of DR6 and DR7 is reserved: #GP(0).
     s.faultIf(number.geU(4).and(value.shrU(32).nez()), EXC_GP, 0);
-    const fixed = select(number.eq(4), value.and(0xe00f).or(0xffff0ff0n), select(number.eq(5), value.and(0xffff2fffn).or(0x400), value));
+    const fixed = select(
+      number.eq(4),
+      value.and(0xe00f).or(0xffff0ff0n),
+      select(number.eq(5), value.and(0xffff2fffn).or(0x400), value),
+    );
     s.commit();
     s.b.store("i64.store", "cpu", number.shl(3), fixed, L.dr(0).offset);
     s.b.call(updateMode);
