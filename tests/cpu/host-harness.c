@@ -43,6 +43,10 @@ enum {
   MAX_STEPS = 1 << 16,        /* of one REP instruction */
   HANG_SECONDS = 30,
   FLAG_UNTIL_DONE = 1,
+  FLAG_COMPATIBILITY = 2,     /* 32-bit code */
+  CS_64 = 0x33,
+  CS_32 = 0x23,
+  DATA_SELECTOR = 0x2b,
   EXIT_NOT_CONFINED = 9,
 };
 static const uint32_t MAGIC = 0x31504d54; /* "TMP1" */
@@ -95,6 +99,10 @@ static void load(const struct input *c, ucontext_t *uc) {
   for (int i = 0; i < 16; i++) regs[REG_OF_GPR[i]] = (greg_t)c->gpr[i];
   regs[REG_RIP] = (greg_t)start_of(c);
   regs[REG_EFL] = (greg_t)(c->rflags | 0x100);
+  int is_compatible = c->flags & FLAG_COMPATIBILITY;
+  /* CS, GS, FS, SS; the kernel loads the first and the last. DS and ES are as this handler leaves them. */
+  regs[REG_CSGSFS] = (greg_t)((uint64_t)(is_compatible ? CS_32 : CS_64) | (uint64_t)DATA_SELECTOR << 48);
+  __asm__ volatile("movw %0, %%ds\n\tmovw %0, %%es" : : "r"((uint16_t)(is_compatible ? DATA_SELECTOR : 0)));
   memcpy(fp, c->state, STATE_SIZE);
   *(uint64_t *)(fp + 512) |= 3; /* XSTATE_BV: x87 and SSE are taken from the image */
   steps = 0;

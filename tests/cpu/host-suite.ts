@@ -35,6 +35,14 @@ export function compareWithHost(defaultCases: number): void {
         expect(report.fewestCasesOfAForm).toBeGreaterThanOrEqual(CASES_PER_FORM);
         expect(maskedShare(report)).toBeLessThanOrEqual(MASKED_SHARE_LIMIT);
       });
+      test(`${name}, compatibility mode, seed ${seed}, of ${cases} cases`, async () => {
+        const subject = await BINDING.subjects[name]!();
+        const report = await runSuite({ host, subject, seed, cases, filter, codeSize: 32 });
+        console.log(formatReport(report));
+        expect(report.mismatches, "cases that differ from the host").toBe(0);
+        expect(report.cases).toBeGreaterThanOrEqual(cases / 5);
+        expect(maskedShare(report)).toBeLessThanOrEqual(MASKED_SHARE_LIMIT);
+      });
     }
   }
 }

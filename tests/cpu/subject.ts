@@ -41,6 +41,11 @@ export interface CpuCase {
    * were clear. Clear: stop after one iteration, as TF does.
    */
   readonly untilDone: boolean;
+  /**
+   * Missing: 64-bit code. 32: compatibility mode, that is CS 23h and DS = ES = SS = 2Bh, flat; of the registers only
+   * what such code can see is compared.
+   */
+  readonly codeSize?: 32;
   readonly rflags: bigint;
   /** RAX RCX RDX RBX RSP RBP RSI RDI R8..R15: the order of the encoding. */
   readonly gpr: BigUint64Array;
@@ -91,6 +96,18 @@ export function initialWindow(input: CpuCase): Uint8Array {
   const window = PATTERN.slice();
   for (const patch of input.patches) window.set(patch.bytes, patch.offset);
   return window;
+}
+
+/** What code in compatibility mode can see of a result: the upper halves of registers are undefined after it. */
+export function narrowed(result: CpuResult): CpuResult {
+  const low = (value: bigint): bigint => value & 0xffff_ffffn;
+  const { exception } = result;
+  return {
+    ...result,
+    exception: exception && { ...exception, cr2: low(exception.cr2) },
+    rip: low(result.rip),
+    gpr: result.gpr.map((value, i) => (i < 8 ? low(value) : 0n)),
+  };
 }
 
 /** The changed words between two images of the window, as CpuResult.writes wants them. */

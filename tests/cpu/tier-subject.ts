@@ -31,7 +31,7 @@ function step(machine: UserMachine, input: CpuCase): CpuResult {
   const { exports } = machine.tier;
   const before = initialWindow(input);
   machine.loadWindow(before);
-  machine.reset();
+  machine.reset(input.codeSize);
   machine.loadCode(input.code, CODE_FILL);
   for (let i = 0; i < 16; i++) machine.put(L.gpr(i), input.gpr[i]!);
   machine.put(L.RIP, input.rip);

@@ -44,6 +44,8 @@ const ACCESSED_DIRTY = 0x60n;
 const NO_EXECUTE = 1n << 63n;
 
 const CODE_64_DPL3 = 0xa0fb;
+const CODE_32_DPL3 = 0xc0fb;
+const CODE_32_SELECTOR = 0x23;
 const DATA_DPL3 = 0xc0f3;
 const UNUSABLE = 0x10000;
 const TSS_BUSY = 0x008b;
@@ -134,12 +136,14 @@ export class UserMachine {
     this.put(L.segLimit(index), limit);
   }
 
-  /** Everything but the registers that a case sets, as a user program's thread has it. */
-  reset(): void {
-    this.#segment(L.CS, SELECTORS.cs, CODE_64_DPL3);
+  /** Everything but the registers that a case sets, as a user program's thread has it; 32: compatibility mode. */
+  reset(codeSize: 32 | 64 = 64): void {
+    if (codeSize === 64) this.#segment(L.CS, SELECTORS.cs, CODE_64_DPL3);
+    else this.#segment(L.CS, CODE_32_SELECTOR, CODE_32_DPL3);
     this.#segment(L.SS, SELECTORS.ss, DATA_DPL3);
-    this.#segment(L.DS, 0, UNUSABLE);
-    this.#segment(L.ES, 0, UNUSABLE);
+    for (const segment of [L.DS, L.ES])
+      if (codeSize === 64) this.#segment(segment, 0, UNUSABLE);
+      else this.#segment(segment, SELECTORS.ss, DATA_DPL3);
     this.#segment(L.FS, 0, UNUSABLE, FS_BASE);
     this.#segment(L.GS, 0, UNUSABLE, GS_BASE);
     this.#segment(L.LDTR, 0, UNUSABLE);

@@ -39,6 +39,7 @@ const OUTPUT = {
   END: 592,
 };
 const FLAG_UNTIL_DONE = 1;
+const FLAG_COMPATIBILITY = 2;
 const PATCH_HEADER_SIZE = 8;
 const STATUS_TEXT = ["", "the case killed the process", "the case did not end"];
 const VECTOR_DEBUG = 1;
@@ -63,7 +64,8 @@ export function encodeBatch(cases: readonly CpuCase[]): Uint8Array<ArrayBuffer> 
 
 function encodeCase(input: CpuCase, bytes: Uint8Array, view: DataView, start: number): number {
   view.setUint8(start + INPUT.CODE_LENGTH, input.code.length);
-  view.setUint8(start + INPUT.FLAGS, input.untilDone ? FLAG_UNTIL_DONE : 0);
+  const flags = (input.untilDone ? FLAG_UNTIL_DONE : 0) | (input.codeSize === 32 ? FLAG_COMPATIBILITY : 0);
+  view.setUint8(start + INPUT.FLAGS, flags);
   view.setUint16(start + INPUT.PATCH_COUNT, input.patches.length, true);
   view.setBigUint64(start + INPUT.RFLAGS, input.rflags, true);
   for (let i = 0; i < 16; i++) view.setBigUint64(start + INPUT.GPR + 8 * i, input.gpr[i]!, true);
