@@ -69,9 +69,6 @@ const saturate = (x: number, low: bigint, high: bigint): bigint => {
   if (x >= Number(high)) return high;
   return BigInt(Math.trunc(x));
 };
-const min = (a: number, b: number): number => (a === 0 && b === 0 ? (Object.is(a, -0) ? a : b) : Math.min(a, b));
-const max = (a: number, b: number): number => (a === 0 && b === 0 ? (Object.is(a, -0) ? b : a) : Math.max(a, b));
-
 /** A correctly rounded i64 to f32 conversion: going through a double would round twice. */
 const i64ToF32 = (v: bigint): number => {
   const negative = v < 0n;
@@ -92,14 +89,12 @@ const compare: readonly [string, (a: number, b: number) => boolean][] = [
   ["le", (a, b) => a <= b],
   ["ge", (a, b) => a >= b],
 ];
-/** In the order of WebAssembly's opcodes. */
+/** In the order of WebAssembly's opcodes; its min and max are left out, since their NaNs are not those of x86. */
 const binary: readonly [string, (a: number, b: number) => number][] = [
   ["add", (a, b) => a + b],
   ["sub", (a, b) => a - b],
   ["mul", (a, b) => a * b],
   ["div", (a, b) => a / b],
-  ["min", min],
-  ["max", max],
 ];
 const unary: readonly [string, (a: number) => number][] = [
   ["ceil", Math.ceil],
