@@ -124,6 +124,9 @@ export const SYSENTER_EIP: Field = f(0x2e0, "i64");
 export const PAT: Field = f(0x2e8, "i64");
 export const TSC_AUX: Field = f(0x2f0, "i64");
 
+/** 2^28 where micro-ops need it: times 8, the part of a RIP-relative displacement beyond 32 bits. */
+export const QUARTER_GIB: Field = f(0x2f8, "i64");
+
 /** Where RAM and its page tables lie (see MemoryMap): constant while the machine exists. */
 export const RAM_HOST: Field = f(0x328, "i32");
 /** All of RAM, and the part of it below the PCI hole; the rest is at 4 GiB for the guest and right behind in the memory. */

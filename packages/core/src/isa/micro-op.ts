@@ -23,12 +23,24 @@ export function encodeMicroOp(d: Decoder, out: DataView, at: number, start: numb
   const segmentBase = d.mode64 ? (d.segment >= L.FS && d.segmentPrefix ? legacySegment : L.ZERO) : legacySegment;
   out.setUint8(at + L.UOP_SEGMENT, d.segment);
   const how = (d.asz === 1 ? L.ADDRESS_32 : d.asz === 0 ? L.ADDRESS_16 : 0) | (d.mode64 ? 0 : L.ADDRESS_LEGACY);
-  out.setUint8(at + L.UOP_ADDRESS, d.scale | how);
+  let { scale, displacement } = d;
   const relative = d.base === RIP_REGISTER;
   out.setUint16(at + L.UOP_BASE, relative ? L.BLOCK_RIP.offset : d.base < 0 ? L.ZERO : L.GPR + d.base * 8, true);
-  out.setUint16(at + L.UOP_INDEX, d.index < 0 ? L.ZERO : L.GPR + d.index * 8, true);
+  let index = d.index < 0 ? L.ZERO : L.GPR + d.index * 8;
   out.setUint16(at + L.UOP_SEGMENT_BASE, segmentBase, true);
-  out.setInt32(at + L.UOP_DISPLACEMENT, d.displacement + (relative ? start + d.length : 0), true);
+  if (relative) {
+    // Counted from the block's start; the sum may have 33 bits.
+    displacement += start + d.length;
+    if (displacement > 0x7fff_ffff) {
+      out.setBigUint64(L.CPU_BASE + L.QUARTER_GIB.offset, 1n << 28n, true);
+      displacement -= 2 ** 31;
+      index = L.QUARTER_GIB.offset;
+      scale = 3;
+    }
+  }
+  out.setUint8(at + L.UOP_ADDRESS, scale | how);
+  out.setUint16(at + L.UOP_INDEX, index, true);
+  out.setInt32(at + L.UOP_DISPLACEMENT, displacement, true);
   out.setUint16(at + L.UOP_START, start, true);
   out.setUint8(at + L.UOP_LEFT, left);
   out.setUint8(at + L.UOP_LENGTH, d.length);

@@ -3,7 +3,7 @@ import { JitEngine } from "../engine/jit-engine.ts";
 import { createEvaluatorCore } from "../interp/evaluator-cpu.ts";
 import { makeHandlers } from "../isa/handlers.ts";
 import { RECORDS } from "../isa/record.ts";
-import { CODE_MEMORY_BYTES, codeExecution } from "./code-execution.ts";
+import { CODE_AT, CODE_MEMORY_BYTES, codeExecution } from "./code-execution.ts";
 import type { MakePair } from "./execution.ts";
 import { findDifference, formatLockstep } from "./find-difference.ts";
 
@@ -27,6 +27,14 @@ describe("lockstep", () => {
   it("finds no difference between interpreter and evaluator", () => {
     const report = findDifference({ make: pair(createEvaluatorCore), instructions: 5000, stride: 50 });
     expect(formatLockstep(report)).toBe("interpreter and evaluator agree for 703 instructions, where the guest ended");
+  });
+
+  it("reaches as far from RIP as a displacement does", () => {
+    // nop; lea rax, [rip+0x7fffffff]; hlt
+    const code = Uint8Array.from([0x90, 0x48, 0x8d, 0x05, 0xff, 0xff, 0xff, 0x7f, 0xf4]);
+    const execution = codeExecution("interpreter", new JitEngine(OPTIONS), code);
+    execution.advance(2);
+    expect(execution.state().gpr[0]).toBe(BigInt(CODE_AT) + 8n + 0x7fff_ffffn);
   });
 
   it("names the instruction after which the states differ", () => {
