@@ -134,7 +134,12 @@ function setUp(options: { terminal?: boolean; library?: Partial<VmLibrary> } = {
       return () => void signals.off(name, listener);
     },
     stopProcess: () => void vm.calls.push("stopped"),
-    library: { createVm, restoreVm: async () => vm as unknown as Vm, ...options.library } as unknown as VmLibrary,
+    library: {
+      createVm,
+      restoreVm: async () => vm as unknown as Vm,
+      ensureTinyImage: async () => ({ kernelPath: "vmlinuz", initrdPath: "initrd" }),
+      ...options.library,
+    } as unknown as VmLibrary,
   };
   return { vm, io, signals, created, stdin, text, run: (...args: string[]) => runProgram(io, args) };
 }
@@ -219,7 +224,12 @@ describe("twinmetal run -- CMD", () => {
     stdin.end(Buffer.from([0, 255, 10, 27]));
     expect(await run("run", "--", "cat", "--x")).toBe(7);
     expect(text).toEqual({ out: "\0\xff\n\x1b", err: "oops" });
-    expect(created[0]).toMatchObject({ image: "tiny", append: "quiet twinmetal.shell=off", memoryBytes: 2 ** 29 });
+    expect(created[0]).toMatchObject({
+      kernel: "vmlinuz",
+      initrd: "initrd",
+      append: "quiet twinmetal.shell=off",
+      memoryBytes: 2 ** 29,
+    });
     expect(vm.calls).toContain("close");
   });
 
@@ -262,13 +272,13 @@ describe("twinmetal run -- CMD", () => {
 
   it("answers 130 to Ctrl-C while the image is being made", async () => {
     let isTidy = false;
-    const createVm: VmLibrary["createVm"] = async (options) => {
+    const ensureTinyImage: VmLibrary["ensureTinyImage"] = async (options) => {
       setImmediate(() => signals.emit("SIGINT"));
       await new Promise((resolve) => options?.signal?.addEventListener("abort", resolve));
       isTidy = true;
       throw options?.signal?.reason;
     };
-    const { run, text, signals } = setUp({ library: { createVm } });
+    const { run, text, signals } = setUp({ library: { ensureTinyImage } });
     expect(await run("run", "--", "x")).toBe(130);
     expect(isTidy).toBe(true);
     expect(text.err).toBe("");

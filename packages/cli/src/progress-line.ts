@@ -7,7 +7,6 @@ import { formatSize } from "./quantities.ts";
 import type { VmProgress } from "./vm-library.ts";
 
 const PHASES: Readonly<Record<string, string>> = {
-  wait: "waiting for another twinmetal that prepares the same image",
   lists: "fetching Debian's package lists",
   download: "downloading Debian packages",
   unpack: "unpacking",

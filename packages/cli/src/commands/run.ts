@@ -172,10 +172,16 @@ async function create(
   onProgress: (progress: VmProgress) => void,
 ): Promise<Vm> {
   const { kernel, initrd, memory, name, clock, seed, epoch, record, mirror, suite } = values;
-  let boot: Pick<VmOptions, "image" | "kernel" | "initrd"> = image === undefined ? { kernel, initrd } : { image };
-  if (mirror !== undefined || suite !== undefined) {
-    const onWarning = (message: string): void => void io.stderr.write(`twinmetal: ${message}\n`);
-    const made = await io.library.ensureTinyImage({ mirror, suite, signal, onProgress, onWarning });
+  let boot: Pick<VmOptions, "kernel" | "initrd"> = { kernel, initrd };
+  if (image !== undefined) {
+    const made = await io.library.ensureTinyImage({
+      mirror,
+      suite,
+      signal,
+      onProgress: ({ phase, done, total, waitingForPid }) =>
+        onProgress({ phase: waitingForPid === undefined ? phase : waitingFor(waitingForPid), done, total }),
+      onWarning: (message) => void io.stderr.write(`twinmetal: ${message}\n`),
+    });
     boot = { kernel: made.kernelPath, initrd: made.initrdPath };
   }
   const memoryBytes = memory ?? DEFAULT_MEMORY_BYTES;
@@ -191,6 +197,10 @@ async function create(
     signal,
     onProgress,
   });
+}
+
+function waitingFor(pid: number): string {
+  return `waiting for process ${pid}, which prepares the same image`;
 }
 
 function greeting(vm: Vm, values: RunValues): string {

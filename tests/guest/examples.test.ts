@@ -1,0 +1,95 @@
+// The examples of README.md and docs/guide/run.md, run as they stand there, with the built program and package.
+
+import { execFile } from "node:child_process";
+import { chmod, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { delimiter, join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { repository } from "../clone.ts";
+import { type TinyGuest, tinyGuest } from "./tiny-guest.ts";
+
+const TIMEOUT_MS = 120_000;
+
+let guest: TinyGuest = { missing: "not looked for" };
+let directory = "";
+
+beforeAll(async () => {
+  guest = await tinyGuest();
+  directory = await mkdtemp(join(tmpdir(), "twinmetal-examples-"));
+  await mkdir(join(directory, "node_modules"));
+  await symlink(repository, join(directory, "node_modules", "twinmetal"));
+  const shim = join(repository, "packages", "cli", "bin", "twinmetal.mjs");
+  const program = join(directory, "twinmetal");
+  await writeFile(program, `#!/bin/sh\nexec "${process.execPath}" "${shim}" "$@"\n`);
+  await chmod(program, 0o755);
+}, TIMEOUT_MS);
+
+afterAll(() => rm(directory, { recursive: true, force: true }));
+
+interface Ending {
+  readonly status: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+function run(file: string, args: readonly string[]): Promise<Ending> {
+  const env = { ...process.env, PATH: `${directory}${delimiter}${process.env.PATH}` };
+  return new Promise((resolve) => {
+    const child = execFile(file, args, { cwd: directory, env, timeout: TIMEOUT_MS }, (error, stdout, stderr) => {
+      resolve({ status: error ? Number(error.code ?? -1) : 0, stdout, stderr });
+    });
+    child.stdin?.end();
+  });
+}
+
+function example(name: string, body: () => Promise<void>): void {
+  it(name, { timeout: 2 * TIMEOUT_MS }, async ({ skip }) => {
+    if ("missing" in guest) skip(guest.missing);
+    await body();
+  });
+}
+
+describe("README.md", () => {
+  example("has a library example that runs", async () => {
+    const readme = await readFile(join(repository, "README.md"), "utf8");
+    const source = /```ts\n(import [^`]*"twinmetal";[^`]*)```/.exec(readme)?.[1] ?? "";
+    expect(source.trim().split("\n").length).toBeLessThanOrEqual(11);
+    await writeFile(join(directory, "example.mjs"), source);
+    const { status, stdout, stderr } = await run(process.execPath, ["example.mjs"]);
+    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+    expect(stdout).toMatch(/^Linux twinmetal .* x86_64 GNU\/Linux\n exit status 0\n$/);
+  });
+});
+
+describe("docs/guide/run.md", () => {
+  /** An example is taken from the page, so that the page cannot say something else. */
+  const fromPage = async (beginning: string, lines = 1): Promise<string> => {
+    const page = (await readFile(join(repository, "docs", "guide", "run.md"), "utf8")).split("\n");
+    const at = page.findIndex((line) => line.startsWith(beginning));
+    expect(at, `the page has no line that begins with ${beginning}`).toBeGreaterThanOrEqual(0);
+    return page.slice(at, at + lines).join("\n");
+  };
+
+  example("passes input, output and status of a command", async () => {
+    const sum = await run("sh", ["-c", await fromPage("echo hello | twinmetal run")]);
+    expect(sum).toEqual({
+      status: 0,
+      stdout: "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03  -\n",
+      stderr: "",
+    });
+    const seven = await run("sh", ["-c", await fromPage("twinmetal run -- sh -c 'exit 7'")]);
+    expect(seven).toEqual({ status: 0, stdout: "7\n", stderr: "" });
+  });
+
+  example("types what it is piped into the shell, and ends", async () => {
+    const { status, stdout } = await run("sh", ["-c", await fromPage("printf 'cd /proc")]);
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/\nMemTotal: +\d+ kB\r\n/);
+  });
+
+  example("replays what it has recorded", async () => {
+    const { status, stdout, stderr } = await run("sh", ["-c", await fromPage("twinmetal run --record bug.rec", 2)]);
+    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+    expect(stdout).toMatch(/^[0-9a-f-]{36}\n\{"stateHash":"[0-9a-f]{64}","retired":\d+\}\n$/);
+  });
+});
