@@ -177,7 +177,8 @@ describe("the serial port", () => {
 describe("what is wrong with a start is told before there is a machine", () => {
   it.each<[string, () => VmOptions, string, RegExp]>([
     ["no kernel", () => ({ kernel: path("nothing") }), "kernel-missing", /no kernel file/],
-    ["a directory", () => ({ kernel: directory }), "kernel-unreadable", /cannot be read/],
+    ["a directory", () => ({ kernel: directory }), "kernel-unreadable", /is no file/],
+    ["a device without end", () => ({ kernel: "/dev/zero" }), "kernel-unreadable", /is no file/],
     ["a foreign file", () => ({ kernel: process.execPath }), "not-a-bzimage", /ELF/],
     ["no initrd", () => ({ kernel: path("hello"), initrd: path("nothing") }), "initrd-missing", /no initrd file/],
     ["little memory", () => ({ kernel: path("hello"), memoryBytes: 1 * MIB }), "spec-memory", /16 MiB to 3072 MiB/],
@@ -208,6 +209,11 @@ describe("what is wrong with a start is told before there is a machine", () => {
     const error = await failure(createVm({ kernel: path("large"), memoryBytes: 16 * MIB }));
     expect(error).toMatchObject({ code: "memory-too-small", neededBytes: 32 * MIB });
     expect(error.message).toContain("32 MiB");
+    const long = await failure(create("hello", { initrd: path("hello"), append: "x".repeat(3000) }));
+    expect(long.code).toBe("command-line-too-long");
+    await writeFile(path("large-initrd"), new Uint8Array(20 * MIB));
+    const tooLarge = await failure(create("hello", { initrd: path("large-initrd") }));
+    expect(tooLarge).toMatchObject({ code: "initrd-too-large", neededBytes: 23 * MIB });
   });
 
   it("an aborted creation", async () => {
@@ -282,6 +288,8 @@ describe("saved states", () => {
     abort.abort(reason);
     await expect(saving).rejects.toBe(reason);
     expect((await failure(vm.save(path("no/where")))).code).toBe("not-writable");
+    expect((await failure(vm.save("/dev/null"))).code).toBe("not-writable");
+    expect((await failure(restoreVm("/dev/null"))).code).toBe("state-unreadable");
     expect(await readFile(path("kept"), "utf8")).toBe("old");
     expect((await readdir(directory)).filter((name) => name.endsWith(".part"))).toEqual([]);
     await vm.save(path("kept"));

@@ -2,7 +2,7 @@
  * Kernel and initrd as bytes of the host, with the references by which a machine's spec names them.
  */
 import { createHash } from "node:crypto";
-import { readFile } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { type BootFiles, type FileReference, type MachineSpec, planLinuxBoot, ramSegments } from "@twinmetal/core";
 import { ensureTinyImage } from "../image/index.ts";
 import { describeReadError } from "./state-files.ts";
@@ -43,10 +43,16 @@ export async function resolveBootPaths(
 export async function readBootFile(path: string, role: "kernel" | "initrd", signal?: AbortSignal): Promise<Uint8Array> {
   signal?.throwIfAborted();
   try {
-    const bytes = await readFile(path, { signal });
-    if (bytes.length > MAX_FILE_BYTES)
-      throw new VmError(`${role}-unreadable`, `The ${role} file ${path} is too large.`);
-    return bytes;
+    const found = await stat(path);
+    if (!found.isFile())
+      throw new VmError(`${role}-unreadable`, `${path} is no file. Give the path of a ${role} file.`);
+    if (found.size > MAX_FILE_BYTES) {
+      throw new VmError(
+        `${role}-unreadable`,
+        `${path} has ${found.size} bytes, more than any ${role}. Check the path.`,
+      );
+    }
+    return await readFile(path, { signal });
   } catch (error) {
     signal?.throwIfAborted();
     throw describeReadError(error, path, role);

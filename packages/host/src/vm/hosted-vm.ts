@@ -239,7 +239,18 @@ export class HostedVm implements Vm {
     this.#require(["running"], "run a command");
     const { signal, agentTimeoutMs = AGENT_TIMEOUT_MS } = options;
     signal?.throwIfAborted();
-    await this.agent.connect({ signal, timeoutMs: agentTimeoutMs });
+    const deadlineMs = performance.now() + agentTimeoutMs;
+    for (let isConnected = false; !isConnected; ) {
+      const timeoutMs = Math.max(1, deadlineMs - performance.now());
+      isConnected = await this.agent.connect({ signal, timeoutMs }).then(
+        () => true,
+        (error: unknown) => {
+          // A guest that starts again closes its end first.
+          if (!(error instanceof AgentError) || error.code !== "AGENT_LOST" || this.#exit) throw error;
+          return false;
+        },
+      );
+    }
     this.#freshening ??= this.#freshen();
     await this.#freshening;
   }

@@ -4,6 +4,7 @@
  */
 import {
   closeSync,
+  constants,
   fstatSync,
   fsyncSync,
   ftruncateSync,
@@ -11,6 +12,7 @@ import {
   readSync,
   renameSync,
   rmSync,
+  statSync,
   writeSync,
 } from "node:fs";
 import { basename, dirname, join } from "node:path";
@@ -30,6 +32,7 @@ export interface SaveHooks {
 
 /** Calls `write` with a sink of a new file; the file is at `path` afterwards, or `path` is as it was. */
 export function saveStateFile(path: string, hooks: SaveHooks, write: (sink: StateSink) => void): void {
+  refuseSpecialFile(path);
   const temporary = join(dirname(path), `.${basename(path)}.${process.pid}-${++temporaries}.part`);
   let descriptor: number | undefined;
   try {
@@ -47,6 +50,13 @@ export function saveStateFile(path: string, hooks: SaveHooks, write: (sink: Stat
     rmSync(temporary, { force: true });
     throw describeWriteError(error, path);
   }
+}
+
+/** A device or a pipe would be replaced by a file. */
+function refuseSpecialFile(path: string): void {
+  const found = statSync(path, { throwIfNoEntry: false });
+  if (!found || found.isFile()) return;
+  throw new VmError("not-writable", `${path} is there already and is no file. Give another path.`);
 }
 
 function stateSink(descriptor: number, { checkpoint, onProgress }: SaveHooks): StateSink {
@@ -92,7 +102,8 @@ export class FileSource implements StateSource {
     this.#role = role;
     this.#path = path;
     try {
-      this.#descriptor = openSync(path, "r");
+      // A pipe that nobody writes to shall not be waited for.
+      this.#descriptor = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
     } catch (error) {
       throw describeReadError(error, path, role);
     }
@@ -152,7 +163,8 @@ export class RecordingFile implements ByteSink {
   constructor(path: string) {
     this.#path = path;
     try {
-      this.#descriptor = openSync(path, "w", 0o600);
+      const { O_WRONLY, O_CREAT, O_TRUNC, O_NONBLOCK } = constants;
+      this.#descriptor = openSync(path, O_WRONLY | O_CREAT | O_TRUNC | O_NONBLOCK, 0o600);
     } catch (error) {
       throw describeWriteError(error, path);
     }
@@ -167,7 +179,7 @@ export class RecordingFile implements ByteSink {
   }
 
   close(): void {
-    fsyncSync(this.#descriptor);
+    if (fstatSync(this.#descriptor).isFile()) fsyncSync(this.#descriptor);
     closeSync(this.#descriptor);
   }
 }
