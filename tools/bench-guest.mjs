@@ -47,7 +47,7 @@ function native() {
 
 const reference = native();
 if (!reference) console.error("not root, or no root64: nothing to compare with");
-await using vm = await createVm({
+const vm = await createVm({
   kernel: join(directory, "vmlinuz64"),
   initrd: join(directory, "ird64.cpio"),
   memoryBytes: 512 * 2 ** 20,
@@ -60,6 +60,7 @@ vm.serial.onData((bytes) => {
 const start = performance.now();
 await vm.start();
 const exit = await vm.wait();
+await vm.close();
 const seconds = (performance.now() - start) / 1000;
 const guest = sections(text);
 

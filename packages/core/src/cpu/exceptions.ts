@@ -6,7 +6,7 @@
 import { type Builder, type Expr, i32, i64, select } from "../ir/builder.ts";
 import { type Routine, routine } from "../ir/routine.ts";
 import { commitStore, writeLinear } from "./access.ts";
-import { RF_AC, RF_IF, RF_NT, RF_RF, RF_TF, RF_VM, readFlags } from "./flags.ts";
+import { RF_IF, RF_NT, RF_RF, RF_TF, RF_VM, readFlags } from "./flags.ts";
 import * as L from "./layout.ts";
 import { EXC_BP, EXC_DB, EXC_DF, EXC_GP, EXC_NP, EXC_OF, EXC_PF, EXC_SS, EXC_TS, raise } from "./raise.ts";
 import { loadCodeSegment, readSystem, updateEvents } from "./segments.ts";
@@ -186,5 +186,3 @@ export const softwareInterrupt: Routine = routine("software_interrupt", ["i32"],
   });
   b.return(b.call(deliverOnce, vector, -1, BY_SOFTWARE));
 });
-
-export const RF_RESTORABLE: number = RF_TF | RF_IF | RF_NT | RF_RF | RF_AC;

@@ -254,7 +254,6 @@ export const EXIT_HALT = 2;
 export const EXIT_INTERRUPT = 3;
 export const EXIT_KICK = 4;
 export const EXIT_SHUTDOWN = 5;
-export const EXIT_DEBUG = 6;
 
 export interface MemoryMap {
   /** Absolute addresses: list heads (i32) and code granules (i64) of each RAM page; RAM itself. */

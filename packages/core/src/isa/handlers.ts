@@ -6,7 +6,7 @@
 
 import * as L from "../cpu/layout.ts";
 import { EXC_GP, EXC_NM, EXC_UD } from "../cpu/raise.ts";
-import { type Builder, type Expr, i32 } from "../ir/builder.ts";
+import type { Builder, Expr } from "../ir/builder.ts";
 import { type Routine, routine } from "../ir/routine.ts";
 import { Decoder } from "./decoder.ts";
 import { type Form, shapeIndex } from "./form.ts";
@@ -157,6 +157,3 @@ export function handlerOf(set: HandlerSet, number: number): Handler {
   if (!handler) throw new Error(`no handler ${number}`);
   return handler;
 }
-
-/** Constant micro-op address for a handler that runs from the scratch place. */
-export const scratchUop = (): Expr => i32(L.CPU_BASE + L.SCRATCH_UOP);

@@ -22,7 +22,7 @@ import type { Width } from "../cpu/flags.ts";
 import * as flags from "../cpu/flags.ts";
 import * as L from "../cpu/layout.ts";
 import { tlbEntry } from "../cpu/paging.ts";
-import { EXC_GP, EXC_SS, EXC_UD, raise } from "../cpu/raise.ts";
+import { EXC_GP, EXC_UD, raise } from "../cpu/raise.ts";
 import { type Builder, type Expr, i32, loadOp, type Operand, select, storeOp } from "../ir/builder.ts";
 import { type Routine, routine } from "../ir/routine.ts";
 import { IrError, type ValueType } from "../ir/types.ts";
@@ -453,7 +453,6 @@ export class Semantics {
   drop(bytes: number): void {
     this.put(L.RSP, this.movedStack(this.get(L.RSP), bytes));
   }
-  static readonly stackFault: number = EXC_SS;
 }
 
 const legacyStack: Routine = routine("legacy_stack", ["i64", "i32"], "i64", (b, rsp, big) => {
