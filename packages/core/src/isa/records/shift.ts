@@ -202,7 +202,7 @@ for (const [name, reg, opcode] of [
   define({
     name,
     feature: "base",
-    uses: ["mode"],
+    uses: ["asz", "mode"],
     forms: [`0F ${opcode} /r | Ev,Gv | ${lock}`, `0F BA /${reg} | Ev,Ib | ${lock}`],
     semantics: (s) => {
       const w = s.width(0);
@@ -210,25 +210,26 @@ for (const [name, reg, opcode] of [
       const index = s.read(1);
       const far = s.isMemory(0) && s.operand(1).kind === "r";
       const n = b.keep(index.lo32().and(w - 1));
-      // A register index reaches any bit around the address, in units of the operand.
+      // A register index reaches any bit around the address, in units of the operand; the sum has the address size.
       const stringAddress = (): Expr => {
         const signed = w === 64 ? index : w === 32 ? index.s64() : index.extend16S().s64();
-        return s.address().add(signed.shrS(w === 64 ? 6 : w === 32 ? 5 : 4).shl(w === 64 ? 3 : w === 32 ? 2 : 1));
+        const sum = s.offset().add(signed.shrS(w === 64 ? 6 : w === 32 ? 5 : 4).shl(w === 64 ? 3 : w === 32 ? 2 : 1));
+        const offset = s.asz === 64 ? sum : sum.and(s.asz === 32 ? 0xffffffffn : 0xffffn);
+        const base = b.load("i64.load", "cpu", b.load("i32.load16_u", "host", s.up, L.UOP_SEGMENT_BASE));
+        return s.mode64 ? offset.add(base) : offset.add(base).and(0xffffffffn);
       };
       const change = (v: Expr): Expr => {
         const m = w === 64 ? i64(1).shl(n.u64()) : i32(1).shl(n);
         return name === "bts" ? v.or(m) : name === "btr" ? v.and(m.not()) : v.xor(m);
       };
       if (name === "bt") {
-        const value = far
-          ? s.load(w, s.mode64 ? stringAddress() : stringAddress().and(0xffffffffn), s.segment())
-          : s.read(0);
+        const value = far ? s.load(w, stringAddress(), s.segment()) : s.read(0);
         s.commit();
         setCarry(b, bit(value, n));
         return;
       }
       if (far) {
-        const probe = s.probe(w, s.mode64 ? stringAddress() : stringAddress().and(0xffffffffn), s.segment(), true);
+        const probe = s.probe(w, stringAddress(), s.segment(), true);
         const value = s.probed(probe);
         s.store(probe, change(value));
         setCarry(b, bit(value, n));
