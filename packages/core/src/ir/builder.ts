@@ -7,8 +7,16 @@
  * - operand types agree.
  */
 import { OPS } from "./ops.ts";
-import type { Routine } from "./routine.ts";
-import { IrError, type Label, type Local, type Node, type Space, type Statement, type ValueType } from "./types.ts";
+import {
+  IrError,
+  type Label,
+  type Local,
+  type Node,
+  type Routine,
+  type Space,
+  type Statement,
+  type ValueType,
+} from "./types.ts";
 
 export type Operand = Expr | number | bigint;
 

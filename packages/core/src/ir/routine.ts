@@ -3,20 +3,9 @@
  * called by every tier. Its body is built on first use, so routines may call each other.
  */
 import { Builder, type Expr } from "./builder.ts";
-import type { Local, Statement, ValueType } from "./types.ts";
+import type { Routine, RoutineBody, ValueType } from "./types.ts";
 
-export interface Routine {
-  readonly name: string;
-  readonly params: readonly ValueType[];
-  readonly result: ValueType | undefined;
-  /** Undefined: an import, supplied by the host. */
-  readonly body: (() => RoutineBody) | undefined;
-}
-
-export interface RoutineBody {
-  readonly locals: readonly Local[];
-  readonly statements: Statement[];
-}
+export type { Routine, RoutineBody };
 
 /** Defines a routine. `build` gets the builder and one expression for each parameter. */
 export function routine(

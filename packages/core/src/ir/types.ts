@@ -6,8 +6,6 @@
  * a local, so the order of effects is the order in which statements were made. Back-ends: ir/compile.ts (WebAssembly),
  * ir/evaluate.ts (the reference evaluator).
  */
-import type { Routine } from "./routine.ts";
-
 export type ValueType = "i32" | "i64" | "f32" | "f64" | "v128";
 
 /** Which base address a memory access counts from: this vCPU's state block, or the start of the WebAssembly memory. */
@@ -86,6 +84,20 @@ export type Node =
       readonly yes: Node;
       readonly no: Node;
     };
+
+/** A named function of the CPU: see ir/routine.ts. */
+export interface Routine {
+  readonly name: string;
+  readonly params: readonly ValueType[];
+  readonly result: ValueType | undefined;
+  /** Undefined: an import, supplied by the host. */
+  readonly body: (() => RoutineBody) | undefined;
+}
+
+export interface RoutineBody {
+  readonly locals: readonly Local[];
+  readonly statements: Statement[];
+}
 
 /** A mistake in a record or routine, found while it is built: a bug of this program, never of a guest. */
 export class IrError extends Error {
