@@ -7,10 +7,10 @@ import { formatSize } from "./quantities.ts";
 import type { VmProgress } from "./vm-library.ts";
 
 const PHASES: Readonly<Record<string, string>> = {
-  lists: "fetching Debian's package lists",
-  download: "downloading Debian packages",
-  unpack: "unpacking",
-  assemble: "putting the image together",
+  lists: "first use: fetching Debian's package lists",
+  download: "first use: downloading Debian packages",
+  unpack: "first use: unpacking",
+  assemble: "first use: putting the image together",
   restore: "restoring",
   save: "saving",
   replay: "replaying",
@@ -76,7 +76,7 @@ export class ProgressLine {
   }
 
   #draw(text: string): void {
-    const columns = Math.max(20, this.#io.stderr.columns ?? 80);
+    const columns = Math.max(20, this.#io.stderr.columns || 80);
     this.#io.stderr.write(`\r${`twinmetal: ${text}`.slice(0, columns - 1)}\x1b[K`);
     this.#isDrawn = true;
     this.#drawnMs = this.#now();

@@ -2,7 +2,7 @@
  * Where the guest's serial console goes when that is not this terminal: nowhere, into a file, or to whoever connects to
  * a Unix socket (one at a time; what is written while nobody is there is dropped, as on a cable that is not plugged in).
  */
-import { open, unlink } from "node:fs/promises";
+import { lstat, open, unlink } from "node:fs/promises";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { CommandError, UsageError } from "./usage-error.ts";
 import type { Vm } from "./vm-library.ts";
@@ -110,7 +110,9 @@ async function removeStaleSocket(path: string): Promise<void> {
     });
     probe.on("error", (error: NodeJS.ErrnoException) => resolve(error.code));
   });
-  if (code === "ECONNREFUSED") await unlink(path).catch(() => {}); // listen() tells what stays in the way.
+  // A plain file refuses connections, too.
+  const isSocket = (await lstat(path).catch(() => undefined))?.isSocket() ?? false;
+  if (code === "ECONNREFUSED" && isSocket) await unlink(path).catch(() => {}); // listen() tells what stays in the way.
 }
 
 async function listen(server: Server, path: string): Promise<void> {
