@@ -2,6 +2,8 @@
  * A VM from its making to its end, for the commands that put one on this terminal (run, restore): makes it, connects
  * console or command, and whatever happens closes it, says why, and answers with the exit status.
  */
+import { access, constants, stat } from "node:fs/promises";
+import { dirname } from "node:path";
 import type { Io } from "./command.ts";
 import { runCommand } from "./command-session.ts";
 import { runConsole } from "./console-session.ts";
@@ -34,6 +36,7 @@ export interface HostingPlan {
 /** Rejects with what the library throws, and with CommandError. */
 export async function hostVm(io: Io, plan: HostingPlan): Promise<number> {
   const startMs = performance.now();
+  if (plan.savePath !== undefined) await checkSavePath(plan.savePath);
   const ending = new Ending(io, plan.timeoutMs);
   const progress = new ProgressLine(io);
   const say = (message: string): void => void io.stderr.write(`twinmetal: ${message}\n`);
@@ -55,6 +58,18 @@ export async function hostVm(io: Io, plan: HostingPlan): Promise<number> {
     progress.clear();
     if (vm !== undefined) await close(vm, sink);
     ending.dispose();
+  }
+}
+
+/** A save comes after the work that it is to keep: what can be wrong with its path is told before. */
+async function checkSavePath(path: string): Promise<void> {
+  try {
+    await access(dirname(path), constants.W_OK);
+    const existing = await stat(path).catch(() => undefined);
+    if (existing?.isDirectory()) throw Object.assign(new Error(), { code: "EISDIR" });
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw new CommandError(`The VM could not be saved to ${path} (${code}). Name another file.`);
   }
 }
 

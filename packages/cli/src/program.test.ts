@@ -320,6 +320,15 @@ describe("twinmetal run on a terminal", () => {
     expect(modesOf(stdin).at(-1)).toBe(false);
   });
 
+  it("says before it starts that a VM could not be saved there", async () => {
+    for (const path of ["/nonexistent/a.vm", "/tmp"]) {
+      const { run, text, created } = setUp({ terminal: true });
+      expect(await run("run", "--save", path)).toBe(125);
+      expect(text.err).toContain(`could not be saved to ${path}`);
+      expect(created).toEqual([]);
+    }
+  });
+
   it.each(["SIGTERM", "SIGHUP"])("is whole again after %s", async (name) => {
     const { run, vm, stdin, signals } = setUp({ terminal: true });
     vm.script = () => signals.emit(name);
