@@ -1,7 +1,8 @@
 // The VM object on guests of a few instructions: life, serial port, errors, state files, recordings.
 
 import { execFile } from "node:child_process";
-import { mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
+import { constants } from "node:fs";
+import { mkdtemp, open, readdir, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -227,12 +228,18 @@ describe("what is wrong with a start is told before there is a machine", () => {
 });
 
 describe("saved states", () => {
+  beforeAll(async () => {
+    await using vm = await create("echoing");
+    await vm.start();
+    await vm.serial.waitFor("ready");
+    await vm.save(path("state"));
+  });
+
   it("go on where they were saved, in a VM of their own", async () => {
     await using vm = await create("echoing");
     await vm.start();
     await vm.serial.waitFor("ready");
-    const progress: number[] = [];
-    await vm.save(path("state"), { onProgress: ({ done }) => progress.push(done) });
+    await vm.save(path("state-1"));
     expect(vm.state).toBe("running");
     await vm.serial.write("a");
     await vm.serial.waitFor("a");
@@ -242,7 +249,7 @@ describe("saved states", () => {
 
     await using second = await restoreVm(path("state-2"), { kernel: path("echoing") });
     expect(second.state).toBe("paused");
-    await using first = await restoreVm(path("state"), { kernel: path("echoing") });
+    await using first = await restoreVm(path("state-1"), { kernel: path("echoing") });
     await first.start();
     await first.serial.write("bq");
     expect(await first.serial.waitFor("q")).toBe("bq");
@@ -348,12 +355,39 @@ describe("recordings", () => {
     expect((await replayVm(record, { kernel: path("spinning") })).retired).toBeGreaterThan(0);
   });
 
+  it("may go into a pipe; a machine that is stuck there is ended all the same", async () => {
+    const pipe = path("pipe");
+    await run("mkfifo", [pipe]);
+    const reader = await open(pipe, constants.O_RDWR | constants.O_NONBLOCK);
+    try {
+      await using vm = await create("echoing", { record: pipe });
+      await vm.start();
+      await vm.serial.waitFor("ready");
+      void vm.serial.write("x".repeat(300_000));
+      const stats = vm.stats();
+      expect(await Promise.race([vm.wait(), new Promise((resolve) => setTimeout(resolve, 1500, "stuck"))])).toBe(
+        "stuck",
+      );
+      stats.catch(() => {});
+      await vm.kill();
+      expect(vm.state).toBe("off");
+      expect((await failure(vm.stats())).code).toBe("closed");
+    } finally {
+      await reader.close();
+    }
+  });
+
   it("are refused when cut off, foreign, or without their files", async () => {
-    const record = path("recording-virtual");
+    const record = path("recording-short");
+    await using vm = await create("echoing", { record });
+    await vm.start();
+    await vm.serial.waitFor("ready");
+    await vm.save(path("later"));
+    await vm.kill();
     expect((await failure(replayVm(record, { kernel: path("hello") }))).code).toBe("kernel-unknown");
-    expect((await failure(replayVm(path("state"), { kernel: path("echoing") }))).code).toBe("replay-format");
+    expect((await failure(replayVm(path("later"), { kernel: path("echoing") }))).code).toBe("replay-format");
     expect((await failure(replayVm(path("nothing")))).code).toBe("recording-missing");
-    expect((await failure(replayVm(record, { kernel: path("echoing"), state: path("state") }))).code).toMatch(
+    expect((await failure(replayVm(record, { kernel: path("echoing"), state: path("later") }))).code).toMatch(
       /^replay-|^state-/,
     );
     await truncate(record, (await stat(record)).size - 3);

@@ -22,6 +22,9 @@ import { VmError, type VmFileRole } from "./vm-error.ts";
 const READ_AHEAD_BYTES = 64 * 1024;
 /** Progress is told in steps of this size. */
 const PROGRESS_BYTES = 4 * 1024 * 1024;
+/** A recording may go into a pipe: the machine waits for its reader. */
+const FULL_PIPE_WAIT_MS = 1;
+const SLEEP = new Int32Array(new SharedArrayBuffer(4));
 let temporaries = 0;
 
 export interface SaveHooks {
@@ -171,10 +174,13 @@ export class RecordingFile implements ByteSink {
   }
 
   write(bytes: Uint8Array): void {
-    try {
-      for (let at = 0; at < bytes.length; ) at += writeSync(this.#descriptor, bytes, at, bytes.length - at);
-    } catch (error) {
-      throw describeWriteError(error, this.#path);
+    for (let at = 0; at < bytes.length; ) {
+      try {
+        at += writeSync(this.#descriptor, bytes, at, bytes.length - at);
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== "EAGAIN") throw describeWriteError(error, this.#path);
+        Atomics.wait(SLEEP, 0, 0, FULL_PIPE_WAIT_MS);
+      }
     }
   }
 
