@@ -18,6 +18,8 @@ import { type OutputPart, PART_COST, type VmRegisters, type WorkerStart } from "
 
 const CONTROL_SUFFIX = ".ctl";
 const DEFAULT_STOP_TIMEOUT_MS = 10_000;
+/** A guest that is still starting does not hear the button. */
+const PRESS_AGAIN_MS = 3000;
 /** What a machine gets to end its recording before its thread is terminated. */
 const KILL_GRACE_MS = 2000;
 const AGENT_TIMEOUT_MS = 180_000;
@@ -120,8 +122,12 @@ export class HostedVm implements Vm {
     if (this.#exit) return;
     if (this.#state === "created") return await this.kill();
     if (this.#state === "paused") await this.resume();
-    await this.#worker.command("powerButton", undefined);
-    if (await endedWithin(this.#ended, timeoutMs, signal)) return;
+    for (const deadlineMs = performance.now() + timeoutMs; ; ) {
+      await this.#worker.command("powerButton", undefined);
+      const leftMs = Math.max(0, deadlineMs - performance.now());
+      if (await endedWithin(this.#ended, Math.min(leftMs, PRESS_AGAIN_MS), signal)) return;
+      if (leftMs <= PRESS_AGAIN_MS) break;
+    }
     if (force) return await this.kill();
     throw new VmError(
       "timeout",

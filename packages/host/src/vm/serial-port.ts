@@ -1,8 +1,8 @@
 /**
  * The VM's first serial port, as streams and as something to wait for text on.
  *
- * Output goes to listeners at once, to the text that `waitFor` searches (the last MAX_TEXT characters after the last
- * match), and to iterators, each with a queue of its own: while one is full the machine gets no release for its output,
+ * Output goes to listeners at once, to the text that `waitFor` searches (at least the last MAX_TEXT characters after the
+ * last match), and to iterators, each with a queue of its own: while one is full the machine gets no release for its output,
  * and the guest waits in the end. Input is taken over in windows, as fast as the guest reads.
  */
 import type { SerialPort } from "./vm.ts";
@@ -106,7 +106,8 @@ export class VmSerialPort implements SerialPort {
   /** Bytes of the guest. The cost is released when no iterator holds too much. */
   receive(bytes: Uint8Array, cost: number): void {
     this.#heldCost += cost;
-    this.#text = (this.#text + this.#decoder.decode(bytes, { stream: true })).slice(-MAX_TEXT);
+    this.#text += this.#decoder.decode(bytes, { stream: true });
+    if (this.#text.length > 2 * MAX_TEXT) this.#text = this.#text.slice(-MAX_TEXT);
     for (const iterator of this.#iterators) iterator.push(bytes);
     this.#release();
     for (const listener of [...this.#listeners]) listener(bytes);
