@@ -16,6 +16,8 @@ import { WindowSize } from "./window-size.ts";
 const END_OF_TRANSMISSION = "\x04";
 const FIRST_REPEAT_MS = 500;
 const MAX_REPEAT_MS = 15_000;
+/** Most guests whose input ends turn off right after. */
+const SAY_AFTER_MS = 3000;
 /** A guest's serial driver empties the port's FIFO when it starts; what was typed before would be lost. */
 const SETTLED_MS = 300;
 const MAX_SETTLING_MS = 10_000;
@@ -91,6 +93,8 @@ async function feed(io: Io, vm: Vm, options: ConsoleOptions): Promise<void> {
     io.stderr.write(`twinmetal: standard input cannot be read (${(error as NodeJS.ErrnoException).code}).\n`);
   }
   if (!options.endsWithInput) {
+    await pause(SAY_AFTER_MS);
+    if (vm.state !== "running") return;
     io.stderr.write("twinmetal: standard input has ended; the VM goes on until its guest turns off (see --timeout).\n");
     return;
   }
@@ -98,8 +102,12 @@ async function feed(io: Io, vm: Vm, options: ConsoleOptions): Promise<void> {
   // A program that still reads the console takes one for itself.
   for (let pauseMs = FIRST_REPEAT_MS; vm.state === "running"; pauseMs = Math.min(pauseMs * 2, MAX_REPEAT_MS)) {
     await vm.serial.write(END_OF_TRANSMISSION);
-    await new Promise((resolve) => setTimeout(resolve, pauseMs).unref());
+    await pause(pauseMs);
   }
+}
+
+function pause(timeMs: number): Promise<void> {
+  return new Promise((resolve) => void setTimeout(resolve, timeMs).unref());
 }
 
 /** Resolves when somebody listens at the guest's end, as far as that can be known. */

@@ -20,6 +20,9 @@ const HELP = { name: "help", summary: "print this, or everything about one comma
 const PLANNED =
   "serve create start stop restart pause resume reset kill rm ls ps show set rename top events attach console screenshot type exec shell cp logs save clone fork snapshot migrate export import image state net policy backup replica node user token doctor completion";
 
+/** The library's errors about options that this program only hands on. */
+const BAD_OPTION_CODES: ReadonlySet<string> = new Set(["IMAGE_BAD_OPTION", "bad-option"]);
+
 export async function runProgram(io: Io, args: readonly string[]): Promise<number> {
   const end = args.indexOf("--");
   const own = end < 0 ? args : args.slice(0, end);
@@ -87,7 +90,7 @@ function report(io: Io, error: unknown, name: string | undefined, isDebugging: b
     lines.push("This is a mistake in Twinmetal. Run it again with --debug and report what it prints.");
   if (isDebugging && stack !== undefined) lines.push(stack);
   io.stderr.write(`${lines.join("\n")}\n`);
-  if (isUsage) return EXIT.USAGE;
+  if (isUsage || (code !== undefined && BAD_OPTION_CODES.has(code))) return EXIT.USAGE;
   return error instanceof CommandError ? error.status : EXIT.FAILED;
 }
 
