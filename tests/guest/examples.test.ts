@@ -71,14 +71,11 @@ describe("docs/guide/run.md", () => {
   };
 
   example("passes input, output and status of a command", async () => {
-    const sum = await run("sh", ["-c", await fromPage("echo hello | twinmetal run")]);
-    expect(sum).toEqual({
+    expect(await run("sh", ["-c", await fromPage("echo hello | twinmetal run")])).toEqual({
       status: 0,
-      stdout: "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03  -\n",
+      stdout: "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03  -\n7\n",
       stderr: "",
     });
-    const seven = await run("sh", ["-c", await fromPage("twinmetal run -- sh -c 'exit 7'")]);
-    expect(seven).toEqual({ status: 0, stdout: "7\n", stderr: "" });
   });
 
   example("types what it is piped into the shell, and ends", async () => {
