@@ -1,4 +1,4 @@
-// The same as host-cpu.test.ts with a million cases a seed: two million a tier.
+// The same as host-cpu.test.ts with a million cases a seed: two million through the interpreter.
 
 import { describe } from "vitest";
 import { compareWithHost } from "./host-suite.ts";
