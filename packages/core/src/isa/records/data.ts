@@ -298,12 +298,10 @@ define({
   semantics: (s) => {
     const bytes = s.osz / 8;
     const rsp = s.get(L.RSP);
-    // All eight stores are probed by their two ends before the first one.
-    s.probe(s.osz, s.stackAddress(s.b.keep(s.movedStack(rsp, -8 * bytes))), L.SS);
-    s.probe(s.osz, s.stackAddress(s.b.keep(s.movedStack(rsp, -bytes))), L.SS);
+    // One by one, as processors do: a fault leaves what was stored before it, and RSP as it was.
     for (let i = 0; i < 8; i++) {
       const at = s.b.keep(s.movedStack(rsp, -(i + 1) * bytes));
-      s.storeCertain(s.osz, s.stackAddress(at), s.gpr(i, s.osz), L.SS);
+      s.uncommitted(() => s.store(s.probe(s.osz, s.stackAddress(at), L.SS), s.gpr(i, s.osz)));
     }
     s.drop(-8 * bytes);
   },
