@@ -98,7 +98,10 @@ function describe(error: unknown): { message: string; code: string | undefined; 
   if (!(error instanceof Error)) return { message: String(error), code: undefined, stack: undefined };
   const { stack } = error;
   const { code, neededBytes } = error as { code?: unknown; neededBytes?: unknown };
-  const message = typeof neededBytes === "number" ? `${error.message} ${giveMemory(neededBytes)}` : error.message;
+  const message =
+    code === "memory-too-small" && typeof neededBytes === "number"
+      ? `${error.message} ${giveMemory(neededBytes)}`
+      : error.message;
   // Node's own codes that begin so are about wrong calls, which only this program can make.
   const isStable = typeof code === "string" && !code.startsWith("ERR_");
   return { message, code: isStable ? code : undefined, stack: stackOf(stack, error.cause) };

@@ -24,7 +24,9 @@ export function parseMemory(text: string, limits: { readonly minBytes: number; r
   const bytes = parseSize(text);
   const range = `${formatSize(limits.minBytes)} to ${formatSize(limits.maxBytes)}`;
   if (bytes < limits.minBytes) {
-    const hint = /^\d+$/.test(text.trim()) ? ` A number without a unit is in bytes: did you mean ${text.trim()}M?` : "";
+    const inMib = /^\d+$/.test(text.trim()) ? bytes * 2 ** 20 : 0;
+    const isLikely = inMib >= limits.minBytes && inMib <= limits.maxBytes;
+    const hint = isLikely ? ` A number without a unit is in bytes: did you mean ${text.trim()}M?` : "";
     throw new UsageError(`${text} of memory is too little: a VM has ${range}.${hint}`);
   }
   if (bytes > limits.maxBytes) throw new UsageError(`${text} of memory is too much: a VM has ${range}.`);

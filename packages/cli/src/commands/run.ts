@@ -34,7 +34,7 @@ const OPTIONS = {
   clock: choice(
     "clock",
     ["wall", "virtual"],
-    "wall (default): the guest's time follows the host's. virtual: it is counted in instructions alone, so that equal runs are equal to the bit.",
+    "wall (default): the guest's time follows the host's. virtual: it is counted in instructions alone. Input and commands still arrive when the host brings them: --record repeats those, too.",
   ),
   seed: option("seed", "HEX", "Where the guest's random numbers come from (default: the host's).", parseSeed),
   epoch: option(

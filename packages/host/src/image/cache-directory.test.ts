@@ -2,7 +2,13 @@ import { chmod, mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { cacheCandidates, openCacheDirectory, removeAbandoned, temporaryName } from "./cache-directory.ts";
+import {
+  cacheCandidates,
+  makeDirectories,
+  openCacheDirectory,
+  removeAbandoned,
+  temporaryName,
+} from "./cache-directory.ts";
 
 let root = "";
 
@@ -56,4 +62,9 @@ describe("removeAbandoned", () => {
       [mine, target, `${target}2.tmp-${2 ** 22 + 1}-x`].sort(),
     );
   });
+});
+
+it("gives up where a parent that is there takes no directories, instead of never ending", async ({ skip }) => {
+  if (process.platform !== "linux") skip("needs /proc");
+  await expect(makeDirectories("/proc/twinmetal/images")).rejects.toMatchObject({ code: "ENOENT" });
 });

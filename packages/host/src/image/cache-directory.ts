@@ -46,8 +46,30 @@ export async function openCacheDirectory(
   }
 }
 
+/** As mkdir -p. Node's own `recursive` never ends where a parent that is there answers ENOENT, as /proc does. */
+export async function makeDirectories(directory: string): Promise<void> {
+  try {
+    await mkdir(directory);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    const parent = dirname(directory);
+    if (code === "EEXIST") return;
+    if (code !== "ENOENT" || parent === directory || (await exists(parent))) throw error;
+    await makeDirectories(parent);
+    await mkdir(directory).catch((again: NodeJS.ErrnoException) => {
+      if (again.code !== "EEXIST") throw again;
+    });
+  }
+}
+
+const exists = (path: string): Promise<boolean> =>
+  lstat(path).then(
+    () => true,
+    () => false,
+  );
+
 async function makeWritable(directory: string): Promise<string> {
-  await mkdir(directory, { recursive: true });
+  await makeDirectories(directory);
   await access(directory, constants.W_OK | constants.X_OK);
   return directory;
 }

@@ -38,7 +38,7 @@ export function describeWriteError(error: unknown, path: string): Error {
       { cause: error },
     );
   }
-  if (code === "EACCES" || code === "EROFS" || code === "EPERM" || code === "ENOTDIR") {
+  if (code === "EACCES" || code === "EROFS" || code === "EPERM" || code === "ENOTDIR" || code === "ENOENT") {
     return new ImageError(
       "IMAGE_NOT_WRITABLE",
       `${path} cannot be written (${code}).`,

@@ -9,13 +9,14 @@
  */
 
 import { createHash } from "node:crypto";
-import { mkdir, rename, writeFile } from "node:fs/promises";
+import { rename, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { type AptOptions, fetchWithApt, hasApt } from "./apt-packages.ts";
 import {
   type CacheCandidates,
   cacheCandidates,
   isPrivate,
+  makeDirectories,
   openCacheDirectory,
   removeAbandoned,
 } from "./cache-directory.ts";
@@ -167,7 +168,7 @@ class TinyBuilder {
   }
 
   async #fetch(directory: string): Promise<PackageSet> {
-    await mkdir(directory, { recursive: true });
+    await makeDirectories(directory);
     const source = this.#chooseSource();
     const names = [KERNEL_PACKAGES[this.#kernel], BUSYBOX_PACKAGE];
     const hooks: FetchHooks = {
@@ -212,7 +213,7 @@ class TinyBuilder {
   }
 
   async #assemble(set: PackageSet, packagesDirectory: string, directory: string): Promise<ImageDescription> {
-    await mkdir(directory, { recursive: true });
+    await makeDirectories(directory);
     const kernelRecord = set.packages.find(({ name }) => name.startsWith("linux-image-"));
     const busyboxRecord = set.packages.find(({ name }) => name === BUSYBOX_PACKAGE);
     if (kernelRecord === undefined || busyboxRecord === undefined) throw incomplete("a package is missing");

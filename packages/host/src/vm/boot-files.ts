@@ -44,8 +44,7 @@ export async function readBootFile(path: string, role: "kernel" | "initrd", sign
   signal?.throwIfAborted();
   try {
     const found = await stat(path);
-    if (!found.isFile())
-      throw new VmError(`${role}-unreadable`, `${path} is no file. Give the path of a ${role} file.`);
+    if (!found.isFile()) throw new VmError(`${role}-unreadable`, `${path} is no file. Give the path of the ${role}.`);
     if (found.size > MAX_FILE_BYTES) {
       throw new VmError(
         `${role}-unreadable`,

@@ -113,7 +113,7 @@ export class FileSource implements StateSource {
     const stat = fstatSync(this.#descriptor);
     if (!stat.isFile()) {
       closeSync(this.#descriptor);
-      throw new VmError(`${role}-unreadable`, `${path} is no file. Give the path of a ${role} file.`);
+      throw new VmError(`${role}-unreadable`, `${path} is no file. Give the path of the ${role}.`);
     }
     this.sizeBytes = stat.size;
   }

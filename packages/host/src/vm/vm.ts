@@ -18,7 +18,7 @@ export interface VmOptions {
   /** Default 512 MiB; 16 MiB to 3072 MiB. */
   readonly memoryBytes?: number;
   readonly name?: string;
-  /** "wall" (default): guest time follows the host's. "virtual": a function of the instructions alone. */
+  /** "wall" (default): guest time follows the host's. "virtual": a function of the instructions alone; input still comes when it comes. */
   readonly clock?: "wall" | "virtual";
   /** Hexadecimal digits: the source of the guest's random numbers. Default: from the host. */
   readonly seed?: string;
