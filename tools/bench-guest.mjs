@@ -1,7 +1,7 @@
 // Runs the performance guest under Twinmetal and, as root, natively, and compares every checksum, output hash and exit
 // status. Times are shown, not judged.
 //   npm run bench:guest -- DIR [--mode all|real|micro] [--reps N]
-// DIR holds vmlinuz64, ird64.cpio and root64/ (the chroot), as bench/README.md describes.
+// DIR is what bench/guest/build.sh makes: vmlinuz64, ird64.cpio and root64/ (the chroot).
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
