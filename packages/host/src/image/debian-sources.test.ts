@@ -2,13 +2,7 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import {
-  findDebianSource,
-  parseDeb822,
-  parseDeb822Sources,
-  parseOneLineSources,
-  STANDARD_MIRROR,
-} from "./debian-sources.ts";
+import { findDebianSource, parseDeb822, parseDeb822Sources, parseOneLineSources } from "./debian-sources.ts";
 
 let root = "";
 
@@ -55,10 +49,11 @@ describe("findDebianSource", () => {
     });
   });
 
-  it("falls back to the standard mirror on another system", async () => {
+  it("asks for a mirror on another system", async () => {
     await writeFile(join(root, "etc/apt/sources.list"), "deb http://archive.example/ubuntu noble main universe\n");
-    expect(findDebianSource(root)).toEqual({ mirror: STANDARD_MIRROR, keyring: undefined });
-    expect(findDebianSource(join(root, "nowhere")).mirror).toBe(STANDARD_MIRROR);
+    const refusal = expect.objectContaining({ code: "IMAGE_NO_SOURCE", message: expect.stringContaining("--mirror") });
+    expect(() => findDebianSource(root)).toThrow(refusal);
+    expect(() => findDebianSource(join(root, "nowhere"))).toThrow(refusal);
   });
 });
 

@@ -6,9 +6,7 @@
 
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-
-/** What Debian's own installer writes where the user names no other mirror. */
-export const STANDARD_MIRROR = "http://deb.debian.org/debian";
+import { ImageError } from "./image-error.ts";
 
 export interface DebianSource {
   readonly mirror: string;
@@ -30,7 +28,7 @@ const KEYRINGS = ["/usr/share/keyrings/debian-archive-keyring.gpg", "/usr/share/
 /** Debian's suites by name. Their security and update archives are other archives under other names. */
 const DEBIAN_SUITE = /^(?:bullseye|bookworm|trixie|forky|sid|oldoldstable|oldstable|stable|testing|unstable)$/;
 
-/** The mirror the host's apt uses for Debian itself, else the standard mirror. */
+/** The mirror the host's apt uses for Debian itself. Throws ImageError where it uses none. */
 export function findDebianSource(root = "/"): DebianSource {
   for (const entry of readHostSources(root)) {
     const isDebian = entry.isEnabled && entry.types.includes("deb") && entry.components.includes("main");
@@ -38,7 +36,11 @@ export function findDebianSource(root = "/"): DebianSource {
     const mirror = entry.uris.find((uri) => /^(?:https?|file|mirror\+\w+|tor\+https?):/.test(uri));
     if (mirror !== undefined) return { mirror: mirror.replace(/\/+$/, ""), keyring: findKeyring(root, entry.signedBy) };
   }
-  return { mirror: STANDARD_MIRROR, keyring: findKeyring(root, undefined) };
+  throw new ImageError(
+    "IMAGE_NO_SOURCE",
+    "The guest is put together from Debian packages, and this host's apt names no mirror of Debian.",
+    "Name one with --mirror URL: any mirror of Debian that you trust.",
+  );
 }
 
 export function findKeyring(root = "/", preferred?: string): string | undefined {
