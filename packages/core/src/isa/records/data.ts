@@ -314,8 +314,13 @@ define({
   forms: ["61 | | i64"],
   semantics: (s) => {
     const bytes = s.osz / 8;
-    const values = [7, 6, 5, 4, 3, 2, 1, 0].map((register, i) => ({ register, value: s.top(s.osz, i * bytes) }));
-    for (const { register, value } of values) if (register !== 4) s.putGpr(register, s.osz, value);
+    // One by one, as processors do: a fault leaves what was loaded before it, and RSP as it was.
+    for (const [i, register] of [7, 6, 5, 4, 3, 2, 1, 0].entries()) {
+      s.uncommitted(() => {
+        const value = s.top(s.osz, i * bytes);
+        if (register !== 4) s.putGpr(register, s.osz, value);
+      });
+    }
     s.drop(8 * bytes);
   },
 });
