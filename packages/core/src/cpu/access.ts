@@ -11,6 +11,7 @@ import { RF_AC } from "./flags.ts";
 import * as L from "./layout.ts";
 import { fillTlb, PF_U, PF_W, tlbEntry, translate, XLATE_MMIO } from "./paging.ts";
 import { EXC_AC, EXC_GP, EXC_SS, raise } from "./raise.ts";
+import { checkSegment } from "./segment-limits.ts";
 
 /** Host: reads `size` bytes (1 to 16) at a physical address outside RAM to a host address. */
 export const mmioRead: Routine = hostRoutine("mmio_read", ["f64", "i32", "i32"], undefined);
@@ -29,7 +30,8 @@ function checkLinear(b: Builder, va: Expr, size: Expr, segment: Expr): void {
   const last = b.keep(va.add(size.sub(1).u64()));
   const bad = va.shl(16).shrS(16).ne(va).or(last.shl(16).shrS(16).ne(last));
   b.if(bad, () => {
-    raise(b, select(segment.eq(L.SS), i32(EXC_SS), i32(EXC_GP)), 0);
+    // NEW_STACK is SS for this.
+    raise(b, select(segment.and(7).eq(L.SS), i32(EXC_SS), i32(EXC_GP)), 0);
     b.return(0);
   });
   const checks = b.get(L.TLB_CURRENT).eq(L.TLB_NONE).and(b.get(L.CPL).eq(3));
@@ -39,6 +41,13 @@ function checkLinear(b: Builder, va: Expr, size: Expr, segment: Expr): void {
       b.return(0);
     });
   });
+}
+
+/** Segments of legacy and compatibility mode wrap at 4 GiB. */
+function wrapped(b: Builder, va: Expr, segment: Expr): Expr {
+  const full = b.keep(va);
+  const isWide = b.get(L.MODE).and(L.MODE_64).or(segment.and(L.NO_SEGMENT));
+  return b.keep(select(isWide, full, full.and(0xffffffffn)));
 }
 
 /** Translates for data; returns from the routine with 0 on a fault. */
@@ -65,7 +74,7 @@ export const readSlow: Routine = routine("read_slow", ["i64", "i32", "i32"], "i3
     b.return(b.get(L.XLATE_HOST));
   });
   const rest = b.keep(size.sub(first));
-  const second = b.keep(va.add(first.u64()));
+  const second = wrapped(b, va.add(first.u64()), segment);
   // The first page's fault comes first.
   xlate(b, va, userAccess(b));
   xlate(b, second, userAccess(b));
@@ -101,7 +110,7 @@ export const writeSlow: Routine = routine(
       // The first page's fault comes first.
       xlate(b, va, access);
       const rest = b.keep(size.sub(first));
-      const kind = xlate(b, va.add(first.u64()), access);
+      const kind = xlate(b, wrapped(b, va.add(first.u64()), segment), access);
       b.put(L.PENDING_BYTES[1], rest);
       b.put(L.PENDING_HOST[1], select(kind.eq(XLATE_MMIO), i32(0), b.get(L.XLATE_HOST)));
       b.put(L.PENDING_PHYS[1], b.get(L.XLATE_PHYS));
@@ -174,6 +183,7 @@ export const readLinear: Routine = routine(
   ["i64", "i32", "i32", "i32"],
   "i32",
   (b, va, size, segment) => {
+    checkSegment(b, va, size, segment, 0);
     const entry = b.keep(tlbEntry(b.get(L.TLB_CURRENT), va));
     const hit = va
       .add(size.sub(1).u64())
@@ -190,6 +200,7 @@ export const writeLinear: Routine = routine(
   ["i64", "i32", "i32", "i32"],
   "i32",
   (b, va, size, segment, readsToo) => {
+    checkSegment(b, va, size, segment, 1);
     const entry = b.keep(tlbEntry(b.get(L.TLB_CURRENT), va));
     const hit = va
       .add(size.sub(1).u64())

@@ -2,10 +2,10 @@
 import type { Builder, Expr } from "../ir/builder.ts";
 import { type Routine, routine } from "../ir/routine.ts";
 import * as L from "./layout.ts";
+import { updateMode } from "./mode.ts";
 import { EFER_LMA, EFER_LME, MSR_CR8, machineWriteMsr } from "./msr.ts";
 import { flushTlb, flushTlbAll } from "./paging.ts";
 import { EXC_GP, EXC_UD, raise } from "./raise.ts";
-import { updateMode } from "./segments.ts";
 
 export const CR0_PE = 1;
 export const CR0_MP = 2;

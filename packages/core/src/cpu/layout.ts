@@ -83,6 +83,15 @@ export const FPU_BLOCKED: Field = f(0x33c, "i32");
 export const WATCH_HITS: Field = f(0x348, "i32");
 /** The micro-op that runs, where it matters: in function handlers and on slow paths. Its UOP_LEFT makes counts exact in callbacks. */
 export const CURRENT_UOP: Field = f(0x344, "i32");
+/**
+ * Bit n: accesses through segment register n need its limit and type looked at (cpu/segment-limits.ts). 0 in 64-bit
+ * mode, and for flat writable data.
+ */
+export const SEGMENT_CHECKS: Field = f(0x34c, "i32");
+/** What is added to RIP for a linear address: CS.base, 0 in 64-bit mode. */
+export const CODE_BASE: Field = f(0x350, "i64");
+/** 1: CS ends within the page of code being run, so each instruction is compared with its limit. */
+export const CODE_LIMITED: Field = f(0x358, "i32");
 /** Exit reason of `run` that an instruction asked for (EXIT_*). */
 export const EXIT_REASON: Field = f(0x340, "i32");
 /** A branch ring's next slot. */
@@ -91,6 +100,10 @@ export const BRANCH_NEXT: Field = f(0x0fc, "i32");
 /** Segment registers: ES CS SS DS FS GS LDTR TR, 32 bytes each. */
 export const SEGMENTS = 0x100;
 export const [ES, CS, SS, DS, FS, GS, LDTR, TR] = [0, 1, 2, 3, 4, 5, 6, 7] as const;
+/** No segment: linear addresses of descriptor tables, task state and new stacks. */
+export const NO_SEGMENT = 8;
+/** Likewise, with #SS where an address is not canonical. */
+export const NEW_STACK = 10;
 export const segSelector = (s: number): Field => f(SEGMENTS + s * 32, "i32", 16);
 /** Bits 40-55 of the descriptor; bit 16: unusable. */
 export const segAttributes = (s: number): Field => f(SEGMENTS + s * 32 + 4, "i32");
@@ -162,6 +175,9 @@ export const SCRATCH_UOP = 0x680;
 /** The last 32 branch targets. */
 export const BRANCH_RING = 0x700;
 export const BRANCH_RING_ENTRIES = 32;
+/** Values to push on a stack that is not yet in use (cpu/stack-frame.ts). */
+export const SCRATCH_FRAME = 0x900;
+export const FRAME_SLOTS = 48;
 /** For results of routines that return more than one value. */
 export const result = (index: 0 | 1 | 2 | 3): Field => f(0x800 + index * 8, "i64");
 
@@ -170,6 +186,7 @@ export const MODE_64 = 1;
 export const MODE_32 = 2;
 /** SS.B of legacy and compatibility code: stack addresses are 32 bits. */
 export const MODE_STACK32 = 4;
+/** Protected mode, and not virtual-8086. */
 export const MODE_PROTECTED = 8;
 /** One instruction a block: single step, budget's end, interrupt shadow. */
 export const MODE_SINGLE = 16;

@@ -2,9 +2,10 @@
 import { i32, i64 } from "../ir/builder.ts";
 import { hostRoutine, type Routine, routine } from "../ir/routine.ts";
 import { watch } from "./debug.ts";
+import { readSystem } from "./descriptors.ts";
 import * as L from "./layout.ts";
 import { EXC_GP, raise } from "./raise.ts";
-import { readSystem } from "./segments.ts";
+import { isV86 } from "./segment-limits.ts";
 
 /** (port, bytes) -> value */
 export const portRead: Routine = hostRoutine("port_read", ["i32", "i32"], "i32");
@@ -15,13 +16,17 @@ export const portWrite: Routine = hostRoutine("port_write", ["i32", "i32", "i32"
 export const checkPort: Routine = routine("check_port", ["i32", "i32"], "i32", (b, port, bytes) => {
   b.call(watch, port.u64(), bytes, 3);
   b.if(b.get(L.CR0).lo32().and(1).eqz(), () => b.return(0));
-  b.if(b.get(L.CPL).leU(b.get(L.SYSTEM_FLAGS).shrU(12).and(3)), () => b.return(0));
+  // Virtual-8086 mode always asks the bitmap.
+  const byIopl = b.get(L.CPL).leU(b.get(L.SYSTEM_FLAGS).shrU(12).and(3));
+  b.if(byIopl.and(isV86(b).eqz()), () => b.return(0));
   const refuse = (): void => {
     raise(b, EXC_GP, 0);
     b.return(1);
   };
   const limit = b.get(L.segLimit(L.TR));
-  b.if(limit.ltU(103), refuse);
+  // A 16-bit TSS has no bitmap.
+  const isWide = b.get(L.segAttributes(L.TR)).and(8);
+  b.if(isWide.eqz().or(limit.ltU(103)), refuse);
   const mapHost = b.call(readSystem, b.get(L.segBase(L.TR)).add(i64(102)), 2);
   b.if(mapHost.eqz(), () => b.return(1));
   // Two bytes are always read, so the last of them must be within the limit.

@@ -9,6 +9,7 @@ const SEGMENT_NAMES = ["es", "cs", "ss", "ds", "fs", "gs", "ldtr", "tr"] as cons
 const CONTROL = { cr0: L.CR0, cr2: L.CR2, cr3: L.CR3, cr4: L.CR4, cr8: L.CR8, xcr0: L.XCR0, rip: L.RIP } as const;
 const SHADOWS = ["none", "sti", "mov-ss"] as const;
 const ARITHMETIC_FLAGS = 0x8d5;
+const V86_FLAG = 0x20000n;
 const MXCSR_VALID = 0xffff;
 
 export class StateBlock {
@@ -116,9 +117,10 @@ export class StateBlock {
     this.put(L.SHADOW, Math.max(0, SHADOWS.indexOf(state.interruptShadow)));
     this.put(L.NMI_PENDING, state.nmiPending ? 1 : 0);
     this.put(L.NMI_MASKED, state.nmiMasked ? 1 : 0);
-    // CPL is SS.DPL, but that of CS in real mode and with a null SS.
+    // CS.RPL, but 0 in real and 3 in virtual-8086 mode.
     const pe = (state.cr0 & 1n) !== 0n;
-    this.put(L.CPL, pe ? state.cs.selector & 3 : 0);
+    const isV86 = (state.rflags & V86_FLAG) !== 0n;
+    this.put(L.CPL, isV86 ? 3 : pe ? state.cs.selector & 3 : 0);
     this.put64(L.RETIRED_END, BigInt(state.retired));
     this.put(L.REMAINING, 0);
     this.put(L.STEP_ARMED, 0);

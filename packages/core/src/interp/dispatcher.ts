@@ -11,9 +11,9 @@ import { decodeBlock, decodeCrossing, enterBlock, findInSet, hashSet } from "../
 import { deliverException, deliverInterrupt } from "../cpu/exceptions.ts";
 import { RF_IF, RF_RF, RF_TF } from "../cpu/flags.ts";
 import * as L from "../cpu/layout.ts";
+import { updateEvents } from "../cpu/mode.ts";
 import { fillTlb, PF_I, PF_U, tlbEntry, translate, XLATE_RAM } from "../cpu/paging.ts";
 import { EXC_DB, EXC_GP, EXC_NMI, raise } from "../cpu/raise.ts";
-import { updateEvents } from "../cpu/segments.ts";
 import { type Builder, type Expr, i32, i64, select } from "../ir/builder.ts";
 import { type Routine, routine } from "../ir/routine.ts";
 import { buildHandler, type HandlerSet } from "../isa/handlers.ts";
@@ -36,6 +36,56 @@ export const fetchAddress: Routine = routine("fetch_address", ["i64"], "i32", (b
   b.if(kind.ne(XLATE_RAM), () => b.return(i32(L.ONES_PAGE).or(linear.lo32().and(0xfff))));
   b.call(fillTlb, linear);
   b.return(b.get(L.XLATE_HOST));
+});
+
+/** Linear address of code: CS.base and RIP, which wrap at 4 GiB outside 64-bit mode. */
+const wrapLinear: Routine = routine("wrap_linear", ["i64"], "i64", (b, linear) => {
+  b.return(select(b.get(L.MODE).and(L.MODE_64), linear, linear.and(0xffffffffn)));
+});
+
+/** In a routine that answers 0 for a pending fault: #GP(0) if an offset in CS is beyond its limit. */
+function checkCodeLimit(b: Builder, offset: Expr): void {
+  b.if(b.get(L.MODE).and(L.MODE_64).eqz(), () =>
+    b.if(offset.gtU(b.get(L.segLimit(L.CS)).u64()), () => {
+      raise(b, EXC_GP, 0);
+      b.return(0);
+    }),
+  );
+}
+
+/**
+ * Finds the page of the code at RIP, whose linear address is `linear`: host address of the byte at RIP, or 0 = a fault is
+ * pending. The page is remembered in CODE_PAGE, unless CS ends within it: then CODE_LIMITED is set.
+ */
+export const findCodePage: Routine = routine("find_code_page", ["i64"], "i32", (b, linear) => {
+  const rip = b.get(L.RIP);
+  b.put(L.CODE_LIMITED, 0);
+  checkCodeLimit(b, rip);
+  const host = b.call(fetchAddress, b.call(wrapLinear, linear));
+  b.if(host.eqz(), () => b.return(0));
+  b.put(L.CODE_HOST, host.and(-4096));
+  b.if(b.get(L.MODE).and(L.MODE_64).eqz(), () => {
+    const pageEnd = rip.add(4095).sub(linear.and(0xfff));
+    b.if(pageEnd.gtU(b.get(L.segLimit(L.CS)).u64()), () => {
+      b.put(L.CODE_PAGE, 1);
+      b.put(L.CODE_LIMITED, 1);
+      b.return(host);
+    });
+  });
+  b.put(L.CODE_PAGE, linear.and(-4096));
+  b.return(host);
+});
+
+/** Host address of the page behind that of `linear`, for an instruction that begins at RIP and goes on there. 0 = fault. */
+export const fetchNextPage: Routine = routine("fetch_next_page", ["i64"], "i32", (b, linear) => {
+  checkCodeLimit(b, b.get(L.RIP).add(4096).sub(linear.and(0xfff)));
+  b.return(b.call(fetchAddress, b.call(wrapLinear, linear.and(-4096).add(4096))));
+});
+
+/** Whether an instruction of `length` bytes at RIP ends within CS: 1, or 0 = #GP(0) is pending. */
+export const checkInstructionEnd: Routine = routine("check_instruction_end", ["i32"], "i32", (b, length) => {
+  b.if(b.get(L.CODE_LIMITED), () => checkCodeLimit(b, b.get(L.RIP).add(length.u64()).sub(1)));
+  b.return(1);
 });
 
 /**
@@ -113,7 +163,7 @@ const codeBreakpoint: Routine = routine("code_breakpoint", [], "i32", (b) => {
     b.put(L.SYSTEM_FLAGS, flags.and(~RF_RF));
     b.return(0);
   });
-  const linear = b.keep(b.get(L.RIP).add(b.get(L.segBase(L.CS))));
+  const linear = b.call(wrapLinear, b.get(L.RIP).add(b.get(L.CODE_BASE)));
   const hits = b.variable(i64(0));
   for (let i = 0; i < 4; i++) {
     const enabled = dr7
@@ -159,7 +209,7 @@ const findBlock: Routine = routine("find_block", ["i32", "i32", "i64"], "i32", (
   });
   const made = b.call(decodeBlock, host, mode);
   b.if(made.nez(), () => b.return(made));
-  const second = b.call(fetchAddress, linear.and(-4096).add(4096));
+  const second = b.call(fetchNextPage, linear);
   b.if(second.eqz(), () => b.return(0));
   b.return(b.call(decodeCrossing, host, mode, second));
 });
@@ -188,7 +238,7 @@ export function makeRun(handlers: HandlerSet): Routine {
       );
       b.block((found) => {
         const rip = b.get(L.RIP);
-        const linear = b.keep(rip.add(b.get(L.segBase(L.CS))));
+        const linear = b.keep(rip.add(b.get(L.CODE_BASE)));
         const ring = b.get(L.BRANCH_NEXT);
         b.store("i64.store", "cpu", ring, rip, L.BRANCH_RING);
         b.put(L.BRANCH_NEXT, ring.add(8).and(L.BRANCH_RING_ENTRIES * 8 - 1));
@@ -196,12 +246,11 @@ export function makeRun(handlers: HandlerSet): Routine {
         b.if(
           linear.and(-4096).ne(b.get(L.CODE_PAGE)),
           () => {
-            const host = b.call(fetchAddress, linear);
+            const host = b.call(findCodePage, linear);
             b.if(host.eqz(), () => {
               fault(b, 0, nextBlock);
             });
-            b.put(L.CODE_PAGE, linear.and(-4096));
-            b.put(L.CODE_HOST, host.and(-4096));
+            single.set(single.get().or(b.get(L.CODE_LIMITED).shl(4)));
           },
           undefined,
           false,
@@ -226,11 +275,20 @@ export function makeRun(handlers: HandlerSet): Routine {
           second.nez(),
           () => {
             // One instruction across two pages: the second page's mapping is not part of the key.
-            const now = b.call(fetchAddress, linear.and(-4096).add(4096));
+            const now = b.call(fetchNextPage, linear);
             b.if(now.eqz(), () => fault(b, 0, nextBlock));
             b.if(now.ne(second), () => {
               block.set(b.call(decodeCrossing, host, b.get(L.MODE).or(single.get()), now));
             });
+          },
+          undefined,
+          false,
+        );
+        b.if(
+          single.get(),
+          () => {
+            const length = b.load("i32.load8_u", "host", block.get(), L.BLOCK_HEADER_BYTES + L.UOP_LENGTH);
+            b.if(b.call(checkInstructionEnd, length).eqz(), () => fault(b, 0, nextBlock));
           },
           undefined,
           false,

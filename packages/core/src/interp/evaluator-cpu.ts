@@ -22,7 +22,14 @@ import {
   hostImports,
   prepareMemory,
 } from "./core.ts";
-import { attend, fetchAddress, fetchFault, instructionFault } from "./dispatcher.ts";
+import {
+  attend,
+  checkInstructionEnd,
+  fetchFault,
+  fetchNextPage,
+  findCodePage,
+  instructionFault,
+} from "./dispatcher.ts";
 
 const UOP = L.CPU_BASE + L.SCRATCH_UOP;
 const PAGE_MASK = 0xfffn;
@@ -92,7 +99,7 @@ class EvaluatorCpu {
     this.#view.setBigUint64(L.CPU_BASE + L.BRANCH_RING + ring, rip, true);
     this.#put(L.BRANCH_NEXT, (ring + 8) & (L.BRANCH_RING_ENTRIES * 8 - 1));
     this.#put64(L.BLOCK_RIP, rip);
-    const handler = this.#fetch(BigInt.asUintN(64, rip + this.#get64(L.segBase(L.CS))));
+    const handler = this.#fetch(BigInt.asUintN(64, rip + this.#get64(L.CODE_BASE)));
     if (handler < 0) {
       this.#call(fetchFault);
       return this.#deliver();
@@ -117,18 +124,19 @@ class EvaluatorCpu {
   /** Decodes the instruction at a linear address into the scratch micro-op: its handler, or -1 = a fault is pending. */
   #fetch(linear: bigint): number {
     const { decoder } = this.#handlers;
-    const first = this.#call(fetchAddress, linear) >>> 0;
+    const first = this.#call(findCodePage, linear) >>> 0;
     if (first === 0) return -1;
     const size = BlockDecoder.codeSize(this.#get(L.MODE));
     const inPage = 4096 - Number(linear & PAGE_MASK);
     let status = decoder.decode(this.#bytes, first, first + inPage, size);
     if (status === "short") {
-      const second = this.#call(fetchAddress, BigInt.asUintN(64, (linear & ~PAGE_MASK) + 4096n)) >>> 0;
+      const second = this.#call(fetchNextPage, linear) >>> 0;
       if (second === 0) return -1;
       this.#code.set(this.#bytes.subarray(first, first + inPage));
       this.#code.set(this.#bytes.subarray(second, second + LONGEST - inPage), inPage);
       status = decoder.decode(this.#code, 0, LONGEST, size);
     }
+    if (!this.#call(checkInstructionEnd, decoder.length)) return -1;
     if (status === "ok") encodeMicroOp(decoder, this.#view, UOP, 0, 0);
     else {
       this.#bytes.fill(0, UOP, UOP + L.UOP_BYTES);

@@ -30,6 +30,7 @@ export type Feature =
   | "cx8"
   | "cx16"
   | "syscall"
+  | "sep"
   | "tsc"
   | "msr"
   | "clflush"

@@ -23,7 +23,7 @@ import * as flags from "../cpu/flags.ts";
 import * as L from "../cpu/layout.ts";
 import { tlbEntry } from "../cpu/paging.ts";
 import { EXC_GP, EXC_UD, raise } from "../cpu/raise.ts";
-import { type Builder, type Expr, i32, loadOp, type Operand, select, storeOp } from "../ir/builder.ts";
+import { type Builder, type Expr, i32, i64, loadOp, type Operand, select, storeOp } from "../ir/builder.ts";
 import { type Routine, routine } from "../ir/routine.ts";
 import { IrError, type ValueType } from "../ir/types.ts";
 
@@ -78,10 +78,17 @@ export const effectiveOffset: Routine = routine("effective_offset", ["i32"], "i6
   b.return(offset);
 });
 
-/** Linear address of the memory operand. Legacy segmentation wraps at 4 GiB. */
-export const effectiveAddress: Routine = routine("effective_address", ["i32"], "i64", (b, up) => {
+/** Linear address of the memory operand's byte `delta`, whose offset wraps at the address size; legacy segmentation wraps at 4 GiB. */
+export const effectiveAddress: Routine = routine("effective_address", ["i32", "i32"], "i64", (b, up, delta) => {
   const segment = b.load("i64.load", "cpu", b.load("i32.load16_u", "host", up, L.UOP_SEGMENT_BASE));
-  const linear = b.keep(b.call(effectiveOffset, up).add(segment));
+  const offset = b.variable(b.call(effectiveOffset, up));
+  b.if(delta, () => {
+    const moved = b.keep(offset.get().add(delta.u64()));
+    const how = b.load("i32.load8_u", "host", up, L.UOP_ADDRESS);
+    const narrow = select(how.and(L.ADDRESS_16), i64(0xffff), i64(0xffffffffn));
+    offset.set(moved.and(select(how.and(L.ADDRESS_16 | L.ADDRESS_32), narrow, i64(-1))));
+  });
+  const linear = b.keep(offset.get().add(segment));
   b.if(b.load("i32.load8_u", "host", up, L.UOP_ADDRESS).and(L.ADDRESS_LEGACY), () => b.return(linear.and(0xffffffffn)));
   b.return(linear);
 });
@@ -159,8 +166,9 @@ export class Semantics {
   offset(): Expr {
     return this.b.call(effectiveOffset, this.#up);
   }
-  /** Linear address of the memory operand, i64. */
-  address(): Expr {
+  /** Linear address of the memory operand, i64; of its byte `delta`, which wraps with the address size. */
+  address(delta = 0): Expr {
+    if (delta) return this.b.call(effectiveAddress, this.#up, delta);
     if (!this.#linear) {
       if (this.#binding.plainAddress) {
         const b = this.b;
@@ -170,7 +178,7 @@ export class Semantics {
         const scale = this.#field("i64.load8_u", L.UOP_ADDRESS);
         const disp = this.#field("i64.load32_s", L.UOP_DISPLACEMENT);
         this.#linear = b.keep(base.add(index.shl(scale)).add(disp).add(segment));
-      } else this.#linear = this.b.call(effectiveAddress, this.#up);
+      } else this.#linear = this.b.call(effectiveAddress, this.#up, 0);
     }
     return this.#linear;
   }
@@ -255,7 +263,7 @@ export class Semantics {
     const host = this.b.call(readLinear, address, width / 8, segment, 0);
     return this.b.load(loadOp(Semantics.type(width), width), "host", host);
   }
-  storeCertain(width: number, address: Expr, value: Expr, segment: number): void {
+  storeCertain(width: number, address: Expr, value: Expr, segment: number | Expr): void {
     this.commit();
     const kept = this.b.keep(value);
     const host = this.b.call(writeLinear, address, width / 8, segment, 0);
@@ -370,6 +378,10 @@ export class Semantics {
   faultIf(condition: Expr, vector: number, error?: number | Expr): void {
     this.b.if(condition, () => this.fault(vector, error), undefined, false);
   }
+  /** #UD in real and virtual-8086 mode. */
+  protectedOnly(): void {
+    this.faultIf(this.get(L.MODE).and(L.MODE_PROTECTED).eqz(), EXC_UD);
+  }
   /** #GP(0) unless CPL is 0. */
   privileged(): void {
     this.faultIf(this.get(L.CPL).nez(), EXC_GP, 0);
@@ -406,9 +418,16 @@ export class Semantics {
   #wrap(rip: Expr): Expr {
     return this.mode64 ? rip : rip.and(0xffffffffn);
   }
-  /** #GP(0) if a 64-bit branch target is not canonical; legacy targets are truncated by the caller. */
+  /** #GP(0) if a branch target is not canonical in 64-bit mode, or beyond CS's limit elsewhere. Targets are kept values. */
   checkTarget(target: Expr): void {
     if (this.mode64) this.faultIf(target.shl(16).shrS(16).ne(target), EXC_GP, 0);
+    else this.faultIf(target.gtU(this.get(L.segLimit(L.CS)).u64()), EXC_GP, 0);
+  }
+  /** A relative jump: always to a canonical address in 64-bit mode's reach, or checked when it is fetched. */
+  jumpRelative(): void {
+    const target = this.b.keep(this.target());
+    if (!this.mode64) this.checkTarget(target);
+    this.jump(target);
   }
   /** Sets RIP and ends the block. */
   jump(target: Expr): void {
@@ -445,7 +464,7 @@ export class Semantics {
     this.store(probe, kept);
     this.put(L.RSP, rsp);
   }
-  /** Reads the top of the stack; `dropped` moves RSP past it afterwards. */
+  /** Reads the top of the stack, or what lies `skipBytes` above it. */
   top(width: 16 | 32 | 64, skipBytes = 0): Expr {
     const at = skipBytes ? this.b.keep(this.movedStack(this.get(L.RSP), skipBytes)) : this.get(L.RSP);
     return this.load(width, this.stackAddress(at), L.SS);

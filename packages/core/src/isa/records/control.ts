@@ -1,15 +1,18 @@
 /**
- * Control transfers (SDM vol. 2): JMP Jcc CALL RET LOOP JCXZ, far forms, INT INT3 INTO INT1 IRET, SYSCALL SYSRET.
- * Left out: call gates, task switches, virtual-8086 mode.
+ * Control transfers (SDM vol. 2): JMP Jcc CALL RET LOOP JCXZ, far forms, INT INT3 INTO INT1 IRET, SYSCALL SYSRET
+ * SYSENTER SYSEXIT. What far transfers and events do is in cpu/far-transfer.ts, far-return.ts, exceptions.ts.
  */
 
-import { softwareInterrupt } from "../../cpu/exceptions.ts";
-import { FLAG, RF_RF, readFlags } from "../../cpu/flags.ts";
+import { debugInterrupt, interruptInstruction, softwareInterrupt } from "../../cpu/exceptions.ts";
+import { farReturn, interruptReturn } from "../../cpu/far-return.ts";
+import { farTransfer } from "../../cpu/far-transfer.ts";
+import { FLAG, RF_IF, RF_RF, RF_VM, readFlags } from "../../cpu/flags.ts";
+import { writeFlags } from "../../cpu/flags-image.ts";
 import * as L from "../../cpu/layout.ts";
+import { updateEvents, updateMode } from "../../cpu/mode.ts";
 import { forgetCodePage } from "../../cpu/paging.ts";
-import { EXC_BP, EXC_DB, EXC_GP, EXC_OF, EXC_UD } from "../../cpu/raise.ts";
-import { farJump, farReturn, interruptReturn, updateEvents, updateMode, writeFlags } from "../../cpu/segments.ts";
-import { type Expr, i32, i64 } from "../../ir/builder.ts";
+import { EXC_BP, EXC_GP, EXC_OF, EXC_UD } from "../../cpu/raise.ts";
+import { type Expr, i32, i64, type Operand, select } from "../../ir/builder.ts";
 import { define } from "../record.ts";
 import { BRANCH, type Semantics } from "../semantics.ts";
 import { CONDITIONS } from "./data.ts";
@@ -23,7 +26,7 @@ for (const [cc, name] of CONDITIONS.entries()) {
     ends: true,
     forms: [`7${code} | Jb | f64`, `0F 8${code} | Jz | f64`],
     semantics: (s) => {
-      s.b.if(s.condition(cc), () => s.jump(s.target()));
+      s.b.if(s.condition(cc), () => s.jumpRelative());
       s.fallThrough();
     },
   });
@@ -37,7 +40,7 @@ define({
   forms: ["EB | Jb | f64", "E9 | Jz | f64", "FF /4 | Ev | f64"],
   semantics: (s) => {
     if (s.operand(0).kind === "j") {
-      s.jump(s.target());
+      s.jumpRelative();
       return;
     }
     const target = s.b.keep(s.read(0).u64());
@@ -54,12 +57,13 @@ define({
   forms: ["E8 | Jz | f64", "FF /2 | Ev | f64"],
   semantics: (s) => {
     const target = s.b.keep(s.operand(0).kind === "j" ? s.target() : s.read(0).u64());
+    if (!s.mode64) s.checkTarget(target);
     const next = s.nextRip();
     const rsp = s.b.keep(s.movedStack(s.get(L.RSP), -s.osz / 8));
     const probe = s.probe(s.osz, s.stackAddress(rsp), L.SS);
     // The return address is stored even when the target then turns out not to be canonical; RSP has not moved then.
     s.uncommitted(() => s.store(probe, s.osz === 64 ? next : next.lo32()));
-    s.checkTarget(target);
+    if (s.mode64) s.checkTarget(target);
     s.put(L.RSP, rsp);
     s.jump(target);
   },
@@ -95,10 +99,15 @@ for (const [name, opcode] of [
     semantics: (s) => {
       const count = s.gpr(1, s.asz);
       const left = s.b.keep(s.asz === 64 ? count.sub(1) : s.mask(s.asz, count.sub(1)));
-      s.putGpr(1, s.asz, left);
       let taken: Expr = left.nez();
       if (name !== "loop") taken = taken.and(name === "loope" ? FLAG.zf(s.b) : FLAG.zf(s.b).xor(1));
-      s.b.if(taken, () => s.jump(s.target()));
+      s.b.if(taken, () => {
+        const target = s.b.keep(s.target());
+        if (!s.mode64) s.checkTarget(target);
+        s.uncommitted(() => s.putGpr(1, s.asz, left));
+        s.uncommitted(() => s.jump(target));
+      });
+      s.putGpr(1, s.asz, left);
       s.fallThrough();
     },
   });
@@ -111,72 +120,40 @@ define({
   ends: true,
   forms: ["E3 | Jb | f64"],
   semantics: (s) => {
-    s.b.if(s.gpr(1, s.asz).eqz(), () => s.jump(s.target()));
+    s.b.if(s.gpr(1, s.asz).eqz(), () => s.jumpRelative());
     s.fallThrough();
   },
 });
 
-function jumpFar(s: Semantics, selector: Expr, offset: Expr): void {
-  s.check(s.b.call(farJump, selector, offset));
-  s.commit();
-  s.leave(BRANCH);
-}
-
-/** A far pointer in memory: offset of the operand size, then a selector. */
+/** A far pointer in memory or in the instruction: offset of the operand size, then a selector. */
 function farPointer(s: Semantics): { selector: Expr; offset: Expr } {
-  const address = s.address();
-  const offset = s.load(s.osz, address, s.segment()).u64();
-  const selector = s.load(16, address.add(s.osz / 8), s.segment());
+  if (!s.isMemory(0)) {
+    const offset = s.immediate(32);
+    return { selector: s.secondImmediate(), offset: s.osz === 16 ? offset.and(0xffff).u64() : offset.u64() };
+  }
+  const offset = s.load(s.osz, s.address(), s.segment()).u64();
+  const selector = s.load(16, s.address(s.osz / 8), s.segment());
   return { selector, offset: s.b.keep(offset) };
 }
 
-define({
-  name: "jmp_far",
-  names: ["jmp", "jmp", "jmp"],
-  feature: "base",
-  uses: ["osz", "mode"],
-  ends: true,
-  forms: ["EA | Ap | i64", "FF /5 | Ms"],
-  semantics: (s) => {
-    if (s.isMemory(0)) {
+for (const [name, isCall, direct, indirect] of [
+  ["jmp", 0, "EA", 5],
+  ["call", 1, "9A", 3],
+] as const)
+  define({
+    name: `${name}_far`,
+    names: [name, name, name],
+    feature: "base",
+    uses: ["osz", "mode"],
+    ends: true,
+    forms: [`${direct} | Ap | i64`, `FF /${indirect} | Ms`],
+    semantics: (s) => {
       const { selector, offset } = farPointer(s);
-      jumpFar(s, selector, offset);
-    } else jumpFar(s, s.secondImmediate(), s.osz === 16 ? s.immediate(32).and(0xffff).u64() : s.immediate(32).u64());
-  },
-});
-
-define({
-  name: "call_far",
-  names: ["call", "call", "call"],
-  feature: "base",
-  uses: ["osz", "mode"],
-  ends: true,
-  forms: ["9A | Ap | i64", "FF /3 | Ms"],
-  semantics: (s) => {
-    const { selector, offset } = s.isMemory(0)
-      ? farPointer(s)
-      : {
-          selector: s.secondImmediate(),
-          offset: s.b.keep(s.osz === 16 ? s.immediate(32).and(0xffff).u64() : s.immediate(32).u64()),
-        };
-    const bytes = s.osz / 8;
-    const rsp = s.get(L.RSP);
-    const first = s.b.keep(s.movedStack(rsp, -bytes));
-    const second = s.b.keep(s.movedStack(rsp, -2 * bytes));
-    s.probe(s.osz, s.stackAddress(first), L.SS);
-    s.probe(s.osz, s.stackAddress(second), L.SS);
-    const cs = s.get(L.segSelector(L.CS));
-    const next = s.b.keep(s.nextRip());
-    const to = (): Expr => s.b.keep(s.stackAddress(first));
-    const at1 = to();
-    const at2 = s.b.keep(s.stackAddress(second));
-    s.check(s.b.call(farJump, selector, offset));
-    s.storeCertain(s.osz, at1, s.osz === 64 ? cs.u64() : cs, L.SS);
-    s.storeCertain(s.osz, at2, s.osz === 64 ? next : next.lo32(), L.SS);
-    s.put(L.RSP, second);
-    s.leave(BRANCH);
-  },
-});
+      s.check(s.b.call(farTransfer, selector, offset, s.osz / 8, s.nextRip(), isCall));
+      s.commit();
+      s.leave(BRANCH);
+    },
+  });
 
 define({
   name: "retf",
@@ -185,21 +162,8 @@ define({
   ends: true,
   forms: ["CB", "CA | Iw"],
   semantics: (s) => {
-    const bytes = s.osz / 8;
-    const target = s.b.keep(s.top(s.osz).u64());
-    const selector = s.b.keep(s.top(s.osz, bytes).lo32().and(0xffff));
-    const extra = s.shape.operands.length ? s.b.keep(s.immediate(16).u64()) : i64(0);
-    const rsp = s.get(L.RSP);
-    s.b.if(s.get(L.CR0).lo32().and(1).eqz(), () => {
-      s.uncommitted(() => {
-        s.check(s.b.call(farJump, selector, target));
-        s.put(L.RSP, s.movedStack(rsp, s.b.keep(extra.add(2 * bytes))));
-        s.leave(BRANCH);
-      });
-    });
-    const after = s.b.keep(s.movedStack(rsp, s.b.keep(extra.add(2 * bytes))));
-    const outer = s.b.keep(s.stackAddress(s.b.keep(s.movedStack(rsp, 2 * bytes))));
-    s.check(s.b.call(farReturn, selector, target, outer, bytes, extra, 0, after));
+    const released: Operand = s.shape.operands.length ? s.immediate(16) : 0;
+    s.check(s.b.call(farReturn, s.osz / 8, released));
     s.commit();
     s.leave(BRANCH);
   },
@@ -213,18 +177,16 @@ define({
   ends: true,
   forms: ["CF"],
   semantics: (s) => {
-    s.faultIf(s.get(L.CR0).lo32().and(1).eqz(), EXC_UD);
-    s.check(s.b.call(interruptReturn, s.osz / 8));
+    s.check(s.b.call(interruptReturn, s.osz / 8, s.nextRip()));
     s.commit();
     s.leave(BRANCH);
   },
 });
 
 /** RIP is set to the next instruction before a software interrupt is delivered: that is what it pushes. */
-function softInterrupt(s: Semantics, vector: Expr): void {
-  const number = s.b.keep(vector);
+function softInterrupt(s: Semantics, delivered: () => Expr): void {
   s.b.put(L.RIP, s.nextRip());
-  s.check(s.b.call(softwareInterrupt, number));
+  s.check(delivered());
   s.leave(BRANCH);
 }
 define({
@@ -233,7 +195,7 @@ define({
   uses: ["mode"],
   ends: true,
   forms: ["CD | Ib"],
-  semantics: (s) => softInterrupt(s, s.immediate(8)),
+  semantics: (s) => softInterrupt(s, () => s.b.call(interruptInstruction, s.immediate(8))),
 });
 define({
   name: "int3",
@@ -241,7 +203,7 @@ define({
   uses: ["mode"],
   ends: true,
   forms: ["CC"],
-  semantics: (s) => softInterrupt(s, i32(EXC_BP)),
+  semantics: (s) => softInterrupt(s, () => s.b.call(softwareInterrupt, EXC_BP)),
 });
 define({
   name: "into",
@@ -250,7 +212,7 @@ define({
   ends: true,
   forms: ["CE | | i64"],
   semantics: (s) => {
-    s.b.if(FLAG.of(s.b), () => softInterrupt(s, i32(EXC_OF)));
+    s.b.if(FLAG.of(s.b), () => softInterrupt(s, () => s.b.call(softwareInterrupt, EXC_OF)));
     s.fallThrough();
   },
 });
@@ -260,7 +222,7 @@ define({
   uses: ["mode"],
   ends: true,
   forms: ["F1"],
-  semantics: (s) => softInterrupt(s, i32(EXC_DB)),
+  semantics: (s) => softInterrupt(s, () => s.b.call(debugInterrupt)),
 });
 
 define({
@@ -331,6 +293,67 @@ define({
     b.call(updateMode);
     b.call(updateEvents);
     forgetCodePage(b);
+    s.leave(BRANCH);
+  },
+});
+
+define({
+  name: "sysenter",
+  feature: "sep",
+  uses: ["mode"],
+  ends: true,
+  forms: ["0F 34"],
+  semantics: (s) => {
+    const b = s.b;
+    s.faultIf(s.get(L.CR0).lo32().and(1).eqz(), EXC_GP, 0);
+    const target = b.keep(s.get(L.SYSENTER_CS).lo32());
+    s.faultIf(target.and(0xfffc).eqz(), EXC_GP, 0);
+    const flags = s.get(L.SYSTEM_FLAGS);
+    s.put(L.SYSTEM_FLAGS, flags.and(~(RF_IF | RF_VM)));
+    const selector = b.keep(target.and(0xfffc));
+    const long = b.keep(s.get(L.EFER).lo32().and(0x400));
+    flatCode(s, selector, b.keep(select(long, i32(0xa09b), i32(0xc09b))), i32(0));
+    flatData(s, b.keep(selector.add(8).and(0xffff)), i32(0xc093));
+    const narrow = b.keep(select(long, i64(-1), i64(0xffffffffn)));
+    s.put(L.RSP, s.get(L.SYSENTER_ESP).and(narrow));
+    s.put(L.RIP, s.get(L.SYSENTER_EIP).and(narrow));
+    b.call(updateMode);
+    b.call(updateEvents);
+    s.leave(BRANCH);
+  },
+});
+
+define({
+  name: "sysexit",
+  feature: "sep",
+  uses: ["osz", "mode"],
+  ends: true,
+  forms: ["0F 35"],
+  semantics: (s) => {
+    const b = s.b;
+    s.faultIf(s.get(L.CR0).lo32().and(1).eqz(), EXC_GP, 0);
+    s.privileged();
+    const target = b.keep(s.get(L.SYSENTER_CS).lo32());
+    s.faultIf(target.and(0xfffc).eqz(), EXC_GP, 0);
+    const to64 = s.osz === 64;
+    const rip = s.get(L.gpr(2));
+    const rsp = s.get(L.gpr(1));
+    if (to64) {
+      s.faultIf(rip.shl(16).shrS(16).ne(rip), EXC_GP, 0);
+      s.faultIf(rsp.shl(16).shrS(16).ne(rsp), EXC_GP, 0);
+    }
+    const selector = b.keep(
+      target
+        .add(to64 ? 32 : 16)
+        .and(0xffff)
+        .or(3),
+    );
+    flatCode(s, selector, to64 ? 0xa0fb : 0xc0fb, i32(3));
+    flatData(s, b.keep(selector.add(8).and(0xffff)), i32(0xc0f3));
+    s.put(L.RSP, to64 ? rsp : rsp.and(0xffffffffn));
+    s.put(L.RIP, to64 ? rip : rip.and(0xffffffffn));
+    b.call(updateMode);
+    b.call(updateEvents);
     s.leave(BRANCH);
   },
 });

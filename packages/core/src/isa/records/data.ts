@@ -1,8 +1,11 @@
 /** Data movement (SDM vol. 2): MOV MOVZX MOVSX MOVSXD LEA XCHG CMOVcc SETcc BSWAP CBW CWD PUSH POP PUSHA POPA ENTER LEAVE XLAT and the flag images. */
-import { RF_RF, RF_VM, readFlags, writeArithmeticFlags } from "../../cpu/flags.ts";
+import { RF_IOPL, RF_RF, RF_VIF, RF_VIP, RF_VM, readFlags, writeArithmeticFlags } from "../../cpu/flags.ts";
+import { writableFlags, writeFlags } from "../../cpu/flags-image.ts";
 import * as L from "../../cpu/layout.ts";
-import { EXC_UD } from "../../cpu/raise.ts";
-import { loadSegment, updateMode, writableFlags, writeFlags } from "../../cpu/segments.ts";
+import { updateMode } from "../../cpu/mode.ts";
+import { EXC_GP, EXC_UD } from "../../cpu/raise.ts";
+import { isV86 } from "../../cpu/segment-limits.ts";
+import { loadSegment } from "../../cpu/segments.ts";
 import { type Expr, i32, select } from "../../ir/builder.ts";
 import { define } from "../record.ts";
 import type { Semantics } from "../semantics.ts";
@@ -384,16 +387,23 @@ define({
 define({
   name: "xlatb",
   feature: "base",
-  uses: ["asz"],
+  uses: ["asz", "mode"],
   forms: ["D7"],
   semantics: (s) => {
     const base = s.b.load("i64.load", "cpu", s.b.load("i32.load16_u", "host", s.up, L.UOP_SEGMENT_BASE));
     const sum = s.gpr(3, 64).add(s.gpr(0, 8).u64());
     const offset = s.asz === 64 ? sum : s.asz === 32 ? sum.and(0xffffffffn) : sum.and(0xffff);
-    s.putGpr(0, 8, s.load(8, offset.add(base), s.segment()));
+    const linear = s.b.keep(offset.add(base));
+    s.putGpr(0, 8, s.load(8, s.mode64 ? linear : linear.and(0xffffffffn), s.segment()));
   },
 });
 
+/** PUSHF and POPF in virtual-8086 mode below IOPL 3: #GP(0). */
+function checkV86Flags(s: Semantics): void {
+  if (s.mode64) return;
+  const refused = isV86(s.b).nez().and(s.get(L.SYSTEM_FLAGS).and(RF_IOPL).ne(RF_IOPL));
+  s.faultIf(refused, EXC_GP, 0);
+}
 define({
   name: "pushf",
   names: ["pushf", "pushfd", "pushfq"],
@@ -401,6 +411,7 @@ define({
   uses: ["osz", "mode"],
   forms: ["9C | | d64"],
   semantics: (s) => {
+    checkV86Flags(s);
     const image = s.b.keep(s.b.call(readFlags).and(~(RF_RF | RF_VM)));
     s.push(s.osz, s.osz === 64 ? image.u64() : image);
   },
@@ -413,11 +424,14 @@ define({
   ends: true,
   forms: ["9D | | d64"],
   semantics: (s) => {
+    checkV86Flags(s);
     const image = s.b.keep(s.top(s.osz).lo32());
     s.drop(s.osz / 8);
     const mask = writableFlags(s.b);
     const limited = s.osz === 16 ? mask.and(0xffff) : mask;
-    s.put(L.SYSTEM_FLAGS, s.get(L.SYSTEM_FLAGS).and(~RF_RF));
+    // A 32-bit or 64-bit image takes VIF and VIP away (SDM vol. 2, POPF), but not from virtual-8086 mode.
+    const virtual = s.osz === 16 ? i32(0) : select(isV86(s.b), i32(0), i32(RF_VIF | RF_VIP));
+    s.put(L.SYSTEM_FLAGS, s.get(L.SYSTEM_FLAGS).and(virtual.or(RF_RF).not()));
     s.b.call(writeFlags, image, limited);
     s.b.call(updateMode);
     s.fallThrough();

@@ -2,9 +2,11 @@
  * Instructions that look at descriptors without loading them (LAR LSL VERR VERW), ARPL, BOUND, and the loads of far
  * pointers (LDS LES LSS LFS LGS). SDM vol. 2 and vol. 3, 5.10.
  */
+
+import { descriptorLimit, readSystem } from "../../cpu/descriptors.ts";
 import * as L from "../../cpu/layout.ts";
-import { EXC_BR, EXC_UD } from "../../cpu/raise.ts";
-import { descriptorLimit, loadSegment, readSystem } from "../../cpu/segments.ts";
+import { EXC_BR } from "../../cpu/raise.ts";
+import { loadSegment } from "../../cpu/segments.ts";
 import { type Expr, i32, select } from "../../ir/builder.ts";
 import { type Routine, routine } from "../../ir/routine.ts";
 import { define } from "../record.ts";
@@ -43,18 +45,13 @@ const lookUp: Routine = routine("look_up_descriptor", ["i32", "i32"], "i32", (b,
   b.return(dpl.geU(b.get(L.CPL)).and(dpl.geU(selector.and(3))));
 });
 
-/** Real mode has none of these instructions. */
-function protectedOnly(s: Semantics): void {
-  s.faultIf(s.get(L.CR0).lo32().and(1).eqz(), EXC_UD);
-}
-
 function longActive(s: Semantics): Expr {
   return s.get(L.EFER).lo32().and(0x400);
 }
 
 /** VISIBLE or HIDDEN (i32) of the selector in operand `i`. */
 function visible(s: Semantics, i: number, types: number, typesLong: number): Expr {
-  protectedOnly(s);
+  s.protectedOnly();
   const found = s.b.call(lookUp, s.read(i), select(longActive(s), i32(typesLong), i32(types)));
   s.check(found.eq(FAULTED));
   return found;
@@ -104,7 +101,7 @@ define({
   feature: "base",
   forms: ["63 /r | Ew,Gw | i64"],
   semantics: (s) => {
-    protectedOnly(s);
+    s.protectedOnly();
     const target = s.readModify(0);
     const rpl = s.b.keep(s.read(1).and(3));
     const isLower = s.b.keep(target.and(3).ltU(rpl));
@@ -121,9 +118,8 @@ define({
     const width = s.width(0);
     const signed = (value: Expr): Expr => s.b.keep(width === 16 ? value.extend16S() : value);
     const index = signed(s.read(0));
-    const address = s.address();
-    const lower = signed(s.load(width, address, s.segment()));
-    const upper = signed(s.load(width, s.b.keep(address.add(width / 8).and(0xffffffffn)), s.segment()));
+    const lower = signed(s.load(width, s.address(), s.segment()));
+    const upper = signed(s.load(width, s.address(width / 8), s.segment()));
     s.faultIf(index.ltS(lower).or(index.gtS(upper)), EXC_BR);
   },
 });
@@ -143,10 +139,8 @@ for (const [name, segment, form] of [
     forms: [form],
     semantics: (s) => {
       const width = s.width(0);
-      const address = s.address();
-      const offset = s.load(width, address, s.segment());
-      const after = address.add(width / 8);
-      const selector = s.load(16, s.b.keep(s.mode64 ? after : after.and(0xffffffffn)), s.segment());
+      const offset = s.load(width, s.address(), s.segment());
+      const selector = s.load(16, s.address(width / 8), s.segment());
       s.check(s.b.call(loadSegment, i32(segment), selector));
       s.write(0, offset);
       s.fallThrough();

@@ -12,6 +12,7 @@ import { RF_DF, RF_RF, RF_TF } from "../../cpu/flags.ts";
 import * as L from "../../cpu/layout.ts";
 import { tlbEntry } from "../../cpu/paging.ts";
 import { checkPort, portRead, portWrite } from "../../cpu/ports.ts";
+import { segmentAllows } from "../../cpu/segment-limits.ts";
 import { type Expr, i32, i64, select } from "../../ir/builder.ts";
 import { type Routine, routine } from "../../ir/routine.ts";
 import { define } from "../record.ts";
@@ -149,9 +150,11 @@ function piece(s: Semantics, bytes: number, from: Expr | undefined, one: () => v
         .gtS(0)
         .and(target.and(0xfff).add(size).leU(4096))
         .and(direct(s, target, L.TLB_WRITE));
+      if (!s.mode64) fits = fits.and(b.call(segmentAllows, target, size.lo32(), L.ES, 1));
       if (from) {
         const source = pointer(s, 6);
         fits = fits.and(source.and(0xfff).add(size).leU(4096)).and(direct(s, source, L.TLB_READ));
+        if (!s.mode64) fits = fits.and(b.call(segmentAllows, source, size.lo32(), s.segment(), 0));
       }
       b.if(fits, () => {
         s.uncommitted(() => bulk(b.keep(size.lo32())));

@@ -5,21 +5,20 @@
  */
 
 import { writeControl } from "../../cpu/control-registers.ts";
-import { RF_IF, RF_IOPL } from "../../cpu/flags.ts";
-import * as L from "../../cpu/layout.ts";
-import { cpuid, readMsr, readTsc, writeMsr } from "../../cpu/msr.ts";
-import { flushPage } from "../../cpu/paging.ts";
-import { checkPort, portRead, portWrite } from "../../cpu/ports.ts";
-import { EXC_DB, EXC_GP, EXC_NP, EXC_UD } from "../../cpu/raise.ts";
 import {
   descriptorAttributes,
   descriptorBase,
   descriptorLimit,
   fetchDescriptor,
   markDescriptor,
-  updateEvents,
-  updateMode,
-} from "../../cpu/segments.ts";
+} from "../../cpu/descriptors.ts";
+import { RF_IF, RF_IOPL } from "../../cpu/flags.ts";
+import * as L from "../../cpu/layout.ts";
+import { updateEvents, updateMode } from "../../cpu/mode.ts";
+import { cpuid, readMsr, readTsc, writeMsr } from "../../cpu/msr.ts";
+import { flushPage } from "../../cpu/paging.ts";
+import { checkPort, portRead, portWrite } from "../../cpu/ports.ts";
+import { EXC_DB, EXC_GP, EXC_NP, EXC_UD } from "../../cpu/raise.ts";
 import { type Expr, i32, i64, op, opWith, select } from "../../ir/builder.ts";
 import { define } from "../record.ts";
 import type { Semantics } from "../semantics.ts";
@@ -86,7 +85,7 @@ define({
   },
 });
 
-/** CLI and STI: allowed when CPL <= IOPL. */
+/** CLI and STI: allowed when CPL <= IOPL; in virtual-8086 mode CPL is 3. */
 function interruptFlag(s: Semantics): void {
   const flags = s.get(L.SYSTEM_FLAGS);
   s.faultIf(
@@ -294,16 +293,15 @@ for (const [name, reg, base, limit] of [
     uses: ["mode"],
     forms: [`0F 01 /${reg} | Ms`],
     semantics: (s) => {
-      const address = s.address();
       const width = s.mode64 ? 64 : 32;
-      const first = s.probe(16, address, s.segment());
+      const baseAt = s.b.keep(s.address(2));
       // Both parts are probed before the first store.
-      s.probe(width, address.add(2), s.segment());
-      const again = s.probe(16, address, s.segment());
-      void first;
+      s.probe(16, s.address(), s.segment());
+      s.probe(width, baseAt, s.segment());
+      const first = s.probe(16, s.address(), s.segment());
       const baseValue = s.get(base);
-      s.store(again, s.get(limit));
-      s.storeCertain(width, address.add(2), s.mode64 ? baseValue : baseValue.lo32(), L.DS);
+      s.store(first, s.get(limit));
+      s.storeCertain(width, baseAt, s.mode64 ? baseValue : baseValue.lo32(), s.segment());
     },
   });
 
@@ -318,9 +316,8 @@ for (const [name, reg, base, limit] of [
     forms: [`0F 01 /${reg} | Ms`],
     semantics: (s) => {
       s.privileged();
-      const address = s.address();
-      const size = s.load(16, address, s.segment());
-      const value = s.load(s.mode64 ? 64 : 32, address.add(2), s.segment());
+      const size = s.load(16, s.address(), s.segment());
+      const value = s.load(s.mode64 ? 64 : 32, s.address(2), s.segment());
       if (s.mode64) s.faultIf(value.shl(16).shrS(16).ne(value), EXC_GP, 0);
       const wide = value.u64();
       s.put(base, !s.mode64 && s.osz === 16 ? wide.and(0xffffff) : wide);
@@ -337,7 +334,7 @@ for (const [name, reg, segment] of [
     feature: "base",
     forms: [`0F 00 /${reg} | Ev`],
     semantics: (s) => {
-      s.faultIf(s.get(L.CR0).lo32().and(1).eqz(), EXC_UD);
+      s.protectedOnly();
       const selector = s.get(L.segSelector(segment));
       if (s.isMemory(0)) s.store(s.probe(16, s.address(), s.segment()), selector);
       else s.write(0, s.width(0) === 64 ? selector.u64() : selector);
@@ -354,7 +351,7 @@ for (const [name, reg, segment, type] of [
     forms: [`0F 00 /${reg} | Ew`],
     semantics: (s) => {
       const b = s.b;
-      s.faultIf(s.get(L.CR0).lo32().and(1).eqz(), EXC_UD);
+      s.protectedOnly();
       s.privileged();
       const selector = s.b.keep(s.read(0));
       if (name === "lldt")
@@ -375,7 +372,7 @@ for (const [name, reg, segment, type] of [
       s.faultIf(rights.and(0x1f).ne(type), EXC_GP, error);
       s.faultIf(rights.and(0x80).eqz(), EXC_NP, error);
       const high = b.keep(select(wide, s.get(L.result(1)).shl(32), i64(0)));
-      if (name === "ltr") s.check(b.call(markDescriptor, selector, 2));
+      if (name === "ltr") s.check(b.call(markDescriptor, selector, 2, 0));
       s.put(L.segSelector(segment), selector);
       s.put(L.segAttributes(segment), name === "ltr" ? rights.or(2) : rights);
       s.put(L.segBase(segment), descriptorBase(low).or(high));

@@ -1,0 +1,51 @@
+/**
+ * What follows from the architectural state and is kept beside it, so that running code need not look: the decoding
+ * mode, the TLB set, the base of code, checks of segments, and whether something wants attention between two blocks.
+ */
+import { i32, i64, select } from "../ir/builder.ts";
+import { type Routine, routine } from "../ir/routine.ts";
+import { watchesData } from "./debug.ts";
+import { RF_AC, RF_VM } from "./flags.ts";
+import * as L from "./layout.ts";
+import { forgetCodePage } from "./paging.ts";
+import { updateSegmentChecks } from "./segment-limits.ts";
+
+/** After a change of a segment register, CPL, CR0.PE or PG, EFER, VM, AC, DR7. */
+export const updateMode: Routine = routine("update_mode", [], undefined, (b) => {
+  const lma = b.get(L.EFER).shrU(10).lo32().and(1);
+  const cs = b.get(L.segAttributes(L.CS));
+  const is64 = b.keep(lma.and(cs.shrU(13)));
+  const flags = b.get(L.SYSTEM_FLAGS);
+  const isProtected = b.get(L.CR0).lo32().and(1).and(flags.and(RF_VM).eqz());
+  const legacy = cs
+    .shrU(14)
+    .and(1)
+    .shl(1)
+    .or(b.get(L.segAttributes(L.SS)).shrU(14).and(1).shl(2))
+    .or(isProtected.shl(3));
+  b.put(L.MODE, select(is64, i32(L.MODE_64 | L.MODE_PROTECTED), legacy));
+  b.put(L.CODE_BASE, select(is64, i64(0), b.get(L.segBase(L.CS))));
+  const user = b.keep(b.get(L.CPL).eq(3));
+  const aligned = flags.and(RF_AC).nez().and(b.get(L.CR0).shrU(18).lo32().and(1));
+  b.put(L.TLB_CURRENT, select(user, i32(L.TLB_USER), i32(L.TLB_SUPERVISOR)));
+  b.if(user.and(aligned).or(b.call(watchesData)), () => b.put(L.TLB_CURRENT, L.TLB_NONE));
+  b.call(updateSegmentChecks);
+  forgetCodePage(b);
+});
+
+/** Recomputes ATTENTION after a change of IF, TF, RF, AC, DR7, or of what is pending. */
+export const updateEvents: Routine = routine("update_events", [], undefined, (b) => {
+  const flags = b.get(L.SYSTEM_FLAGS);
+  const intr = b.get(L.INTR_PENDING).and(flags.shrU(9));
+  const nmi = b.get(L.NMI_PENDING).and(b.get(L.NMI_MASKED).eqz());
+  const trap = flags.shrU(8).and(1).or(b.get(L.STEP_ARMED)).or(b.get(L.WATCH_HITS)).or(b.get(L.DR7).and(0xff).nez());
+  const kept = b.get(L.ATTENTION).and(L.ATTENTION_CODE | L.ATTENTION_KICK);
+  const shadow = select(b.get(L.SHADOW), i32(L.ATTENTION_CODE), i32(0));
+  b.put(
+    L.ATTENTION,
+    kept
+      .or(shadow)
+      .or(select(intr.or(nmi).and(1), i32(L.ATTENTION_EVENT), i32(0)))
+      .or(select(trap, i32(L.ATTENTION_TRAP), i32(0))),
+  );
+});
