@@ -1,0 +1,76 @@
+// Runs a ROM image on one tier of the CPU, without a board but for what the ROMs print to port E9H.
+
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { JitEngine, type JitEngineOptions } from "../../packages/core/src/engine/jit-engine.ts";
+import { resetState } from "../../packages/core/src/engine/vcpu-state-block.ts";
+
+export const ROMS_FOLDER = process.env["TWINMETAL_ROMS"] ?? dirname(fileURLToPath(import.meta.url));
+const INCLUDES = dirname(fileURLToPath(import.meta.url));
+const ROM_BYTES = 0x10000;
+/** Where the image lies in RAM: the same code as at the top of 4 GiB. */
+const ROM_AT = 0xf0000;
+const MEMORY_BYTES = 32 << 20;
+const DEBUG_PORT = 0xe9;
+/** The ROMs are short: more than this is a loop. */
+const MOST_INSTRUCTIONS = 2_000_000;
+
+/** Assembles a source to its image. Throws with nasm's messages. */
+export function assemble(source: string): Uint8Array {
+  const folder = mkdtempSync(join(tmpdir(), "twinmetal-rom-"));
+  const image = join(folder, "rom.bin");
+  try {
+    execFileSync("nasm", ["-f", "bin", "-I", `${INCLUDES}/`, "-o", image, source], {
+      stdio: ["ignore", "ignore", "pipe"],
+    });
+    return new Uint8Array(readFileSync(image));
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+export interface RomRun {
+  /** What was printed, line by line. */
+  readonly lines: readonly string[];
+  /** How it ended: "halted" as it should be, "shutdown" after a triple fault, "endless". */
+  readonly end: string;
+  readonly instructions: number;
+}
+
+/** Runs an image from its reset vector until it halts with interrupts off. */
+export function runRom(image: Uint8Array, createCore?: JitEngineOptions["createCore"]): RomRun {
+  if (image.length !== ROM_BYTES) throw new RangeError(`an image of ${image.length} bytes`);
+  const engine = new JitEngine({
+    memoryBytes: MEMORY_BYTES,
+    tscFrequencyHz: 1e9,
+    sharedMemory: false,
+    ...(createCore ? { createCore } : {}),
+  });
+  engine.memory.write(ROM_AT, image);
+  let printed = "";
+  const vcpu = engine.createVcpu(0, {
+    readPort: () => 0xff,
+    writePort: (port, _size, value) => {
+      if (port === DEBUG_PORT) printed += String.fromCharCode(value & 0xff);
+    },
+    readMmio: () => 0xffffffff,
+    writeMmio: () => {},
+    readMsr: () => undefined,
+    writeMsr: () => false,
+    readTsc: (retired) => BigInt(retired),
+  });
+  const reset = resetState(0);
+  vcpu.setState({ ...reset, cs: { ...reset.cs, base: BigInt(ROM_AT) } });
+  let end = "endless";
+  while (vcpu.retired < MOST_INSTRUCTIONS) {
+    const exit = vcpu.run(100_000);
+    if (exit.reason === "halt" || exit.reason === "shutdown") {
+      end = exit.reason === "halt" ? "halted" : "shutdown";
+      break;
+    }
+  }
+  return { lines: printed.split("\n").slice(0, -1), end, instructions: vcpu.retired };
+}
