@@ -13,7 +13,7 @@ import { fileURLToPath } from "node:url";
 
 const HERE = dirname(fileURLToPath(import.meta.url));
 const FOLDER = process.env.TWINMETAL_ROMS ?? HERE;
-const LIMIT_MS = 30_000;
+const LIMIT_MS = 10_000;
 const END = "END";
 
 const CONFIGURATION = `megs: 32
@@ -58,7 +58,7 @@ function run(source) {
     };
     const timer = setTimeout(() => {
       stop();
-      reject(new Error(`no END after ${LIMIT_MS / 1000} s:\n${text.slice(-2000)}`));
+      reject(new Error(`no END after ${LIMIT_MS / 1000} s:\n${text.slice(-600)}`));
     }, LIMIT_MS);
     child.stdout.on("data", (chunk) => {
       text += chunk.toString("latin1");

@@ -16,7 +16,8 @@ const ROM_AT = 0xf0000;
 const MEMORY_BYTES = 32 << 20;
 const DEBUG_PORT = 0xe9;
 /** The ROMs are short: more than this is a loop. */
-const MOST_INSTRUCTIONS = 2_000_000;
+const MOST_INSTRUCTIONS = 300_000;
+const END = "END\n";
 
 /** Assembles a source to its image. Throws with nasm's messages. */
 export function assemble(source: string): Uint8Array {
@@ -35,12 +36,12 @@ export function assemble(source: string): Uint8Array {
 export interface RomRun {
   /** What was printed, line by line. */
   readonly lines: readonly string[];
-  /** How it ended: "halted" as it should be, "shutdown" after a triple fault, "endless". */
-  readonly end: string;
+  /** How it ended: at its last line, "shutdown" after a triple fault, "halted" with interrupts off, or never. */
+  readonly end: "END" | "shutdown" | "halted" | "endless";
   readonly instructions: number;
 }
 
-/** Runs an image from its reset vector until it halts with interrupts off. */
+/** Runs an image from its reset vector to its last line. */
 export function runRom(image: Uint8Array, createCore?: JitEngineOptions["createCore"]): RomRun {
   if (image.length !== ROM_BYTES) throw new RangeError(`an image of ${image.length} bytes`);
   const engine = new JitEngine({
@@ -54,7 +55,9 @@ export function runRom(image: Uint8Array, createCore?: JitEngineOptions["createC
   const vcpu = engine.createVcpu(0, {
     readPort: () => 0xff,
     writePort: (port, _size, value) => {
-      if (port === DEBUG_PORT) printed += String.fromCharCode(value & 0xff);
+      if (port !== DEBUG_PORT) return;
+      printed += String.fromCharCode(value & 0xff);
+      if (printed.endsWith(END)) vcpu.kick();
     },
     readMmio: () => 0xffffffff,
     writeMmio: () => {},
@@ -64,13 +67,12 @@ export function runRom(image: Uint8Array, createCore?: JitEngineOptions["createC
   });
   const reset = resetState(0);
   vcpu.setState({ ...reset, cs: { ...reset.cs, base: BigInt(ROM_AT) } });
-  let end = "endless";
+  const lines = (): string[] => printed.split("\n").slice(0, -1);
   while (vcpu.retired < MOST_INSTRUCTIONS) {
-    const exit = vcpu.run(100_000);
-    if (exit.reason === "halt" || exit.reason === "shutdown") {
-      end = exit.reason === "halt" ? "halted" : "shutdown";
-      break;
-    }
+    const { reason } = vcpu.run(100_000);
+    if (printed.endsWith(END)) return { lines: lines(), end: "END", instructions: vcpu.retired };
+    if (reason === "shutdown" || reason === "halt")
+      return { lines: lines(), end: reason === "halt" ? "halted" : reason, instructions: vcpu.retired };
   }
-  return { lines: printed.split("\n").slice(0, -1), end, instructions: vcpu.retired };
+  return { lines: lines(), end: "endless", instructions: vcpu.retired };
 }

@@ -47,7 +47,7 @@ if (missing) {
     test.each(Object.entries(TIERS))("%s", (_, tier) => {
       const { lines, end } = runRom(image(), tier);
       expect(lines).toEqual(expectedLines(rom));
-      expect(end).toBe("halted");
+      expect(end).toBe("END");
     });
   });
 }

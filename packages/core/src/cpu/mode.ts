@@ -5,7 +5,7 @@
 import { i32, i64, select } from "../ir/builder.ts";
 import { type Routine, routine } from "../ir/routine.ts";
 import { watchesData } from "./debug.ts";
-import { RF_AC, RF_VM } from "./flags.ts";
+import { RF_AC, RF_RF, RF_TF, RF_VM } from "./flags.ts";
 import * as L from "./layout.ts";
 import { forgetCodePage } from "./paging.ts";
 import { updateSegmentChecks } from "./segment-limits.ts";
@@ -38,7 +38,11 @@ export const updateEvents: Routine = routine("update_events", [], undefined, (b)
   const flags = b.get(L.SYSTEM_FLAGS);
   const intr = b.get(L.INTR_PENDING).and(flags.shrU(9));
   const nmi = b.get(L.NMI_PENDING).and(b.get(L.NMI_MASKED).eqz());
-  const trap = flags.shrU(8).and(1).or(b.get(L.STEP_ARMED)).or(b.get(L.WATCH_HITS)).or(b.get(L.DR7).and(0xff).nez());
+  const stepping = flags
+    .and(RF_TF | RF_RF)
+    .or(b.get(L.STEP_ARMED))
+    .or(b.get(L.WATCH_HITS));
+  const trap = stepping.or(b.get(L.DR7).lo32().and(0xff));
   const kept = b.get(L.ATTENTION).and(L.ATTENTION_CODE | L.ATTENTION_KICK);
   const shadow = select(b.get(L.SHADOW), i32(L.ATTENTION_CODE), i32(0));
   b.put(

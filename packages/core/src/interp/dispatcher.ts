@@ -141,11 +141,24 @@ export const attend: Routine = routine("attend", [], "i32", (b) => {
       });
       b.if(b.get(L.INTR_PENDING).and(b.get(L.SYSTEM_FLAGS).and(RF_IF).nez()), () => b.return(L.EXIT_INTERRUPT + 1));
     },
-    () => single.set(i32(1)),
+    () => {
+      single.set(i32(1));
+      // Only MOV SS and POP SS hold instruction breakpoints back.
+      b.if(shadow.eq(1), () =>
+        b.if(b.call(codeBreakpoint), () => {
+          b.if(b.call(deliverException), () => b.return(L.EXIT_SHUTDOWN + 1));
+          b.put(L.REMAINING, b.get(L.REMAINING).sub(1));
+          b.return(0);
+        }),
+      );
+    },
   );
   b.if(b.get(L.SYSTEM_FLAGS).and(RF_TF), () => {
     b.put(L.STEP_ARMED, 1);
-    // RF lasts for one instruction; the trap after this one shows it as the instruction leaves it.
+    single.set(i32(1));
+  });
+  // RF lasts for one instruction; what that one pushes shows it clear, but a fault.
+  b.if(b.get(L.SYSTEM_FLAGS).and(RF_RF), () => {
     b.put(L.SYSTEM_FLAGS, b.get(L.SYSTEM_FLAGS).and(~RF_RF));
     single.set(i32(1));
   });

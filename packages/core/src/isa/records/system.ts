@@ -11,6 +11,8 @@ import {
   descriptorLimit,
   fetchDescriptor,
   markDescriptor,
+  TYPE_LDT,
+  TYPE_TSS32,
 } from "../../cpu/descriptors.ts";
 import { RF_IF, RF_IOPL } from "../../cpu/flags.ts";
 import * as L from "../../cpu/layout.ts";
@@ -342,8 +344,8 @@ for (const [name, reg, segment] of [
   });
 
 for (const [name, reg, segment, type] of [
-  ["lldt", 2, L.LDTR, 2],
-  ["ltr", 3, L.TR, 9],
+  ["lldt", 2, L.LDTR, TYPE_LDT],
+  ["ltr", 3, L.TR, TYPE_TSS32],
 ] as const)
   define({
     name,
@@ -369,7 +371,9 @@ for (const [name, reg, segment, type] of [
       s.check(b.call(fetchDescriptor, selector, wide));
       const low = s.get(L.result(0));
       const rights = b.keep(descriptorAttributes(low));
-      s.faultIf(rights.and(0x1f).ne(type), EXC_GP, error);
+      // Outside long mode also a 16-bit TSS.
+      const kind = type === TYPE_TSS32 ? select(wide, i32(0x1f), i32(0x17)) : i32(0x1f);
+      s.faultIf(rights.and(kind).ne(type === TYPE_TSS32 ? select(wide, i32(type), i32(1)) : type), EXC_GP, error);
       s.faultIf(rights.and(0x80).eqz(), EXC_NP, error);
       const high = b.keep(select(wide, s.get(L.result(1)).shl(32), i64(0)));
       if (name === "ltr") s.check(b.call(markDescriptor, selector, 2, 0));
