@@ -58,7 +58,7 @@ function run(source) {
     };
     const timer = setTimeout(() => {
       stop();
-      reject(new Error(`no END after ${LIMIT_MS / 1000} s:\n${text.slice(-600)}`));
+      reject(new Error(`no END after ${LIMIT_MS / 1000} s:\n${text.slice(-300)}`));
     }, LIMIT_MS);
     child.stdout.on("data", (chunk) => {
       text += chunk.toString("latin1");

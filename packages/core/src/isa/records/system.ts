@@ -376,10 +376,12 @@ for (const [name, reg, segment, type] of [
       s.faultIf(rights.and(kind).ne(type === TYPE_TSS32 ? select(wide, i32(type), i32(1)) : type), EXC_GP, error);
       s.faultIf(rights.and(0x80).eqz(), EXC_NP, error);
       const high = b.keep(select(wide, s.get(L.result(1)).shl(32), i64(0)));
+      const address = b.keep(descriptorBase(low).or(high));
+      s.faultIf(address.shl(16).shrS(16).ne(address), EXC_GP, error);
       if (name === "ltr") s.check(b.call(markDescriptor, selector, 2, 0));
       s.put(L.segSelector(segment), selector);
       s.put(L.segAttributes(segment), name === "ltr" ? rights.or(2) : rights);
-      s.put(L.segBase(segment), descriptorBase(low).or(high));
+      s.put(L.segBase(segment), address);
       s.put(L.segLimit(segment), descriptorLimit(low));
     },
   });
