@@ -4,19 +4,17 @@
  * the address it got, and committed, which cannot fault. Code that hits the TLB needs no commit.
  */
 import { type Builder, type Expr, i32, op, select } from "../ir/builder.ts";
-import { hostRoutine, type Routine, routine } from "../ir/routine.ts";
+import { type Routine, routine } from "../ir/routine.ts";
 import { codeWritten } from "./code-cache.ts";
 import { watch } from "./debug.ts";
 import { RF_AC } from "./flags.ts";
 import * as L from "./layout.ts";
-import { fillTlb, PF_U, PF_W, tlbEntry, translate, XLATE_MMIO } from "./paging.ts";
+import { PF_U, PF_W, XLATE_MMIO } from "./page-fault.ts";
+import { translate } from "./paging.ts";
+import { mmioRead, mmioWrite } from "./physical.ts";
 import { EXC_AC, EXC_GP, EXC_SS, raise } from "./raise.ts";
 import { checkSegment } from "./segment-limits.ts";
-
-/** Host: reads `size` bytes (1 to 16) at a physical address outside RAM to a host address. */
-export const mmioRead: Routine = hostRoutine("mmio_read", ["f64", "i32", "i32"], undefined);
-/** Host: writes `size` bytes from a host address to a physical address outside RAM. */
-export const mmioWrite: Routine = hostRoutine("mmio_write", ["f64", "i32", "i32"], undefined);
+import { fillTlb, tlbEntry } from "./tlb.ts";
 
 /** Absolute address of a place in the state block. */
 export const cpuAddress = (offset: number): Expr => i32(L.CPU_BASE + offset);

@@ -9,7 +9,7 @@ import { fetchDescriptorFor, markAccessed, readSystem } from "./descriptors.ts";
 import { BY_SOFTWARE, isFaultVector } from "./event-kind.ts";
 import { RF_IF, RF_NT, RF_RF, RF_TF, RF_VM, readFlags } from "./flags.ts";
 import * as L from "./layout.ts";
-import { updateEvents } from "./mode.ts";
+import { updateEvents, updateTlbSet } from "./mode.ts";
 import { EXC_GP, EXC_NP, EXC_SS, EXC_TS, raise } from "./raise.ts";
 import { fillNull, loadCodeSegment } from "./segments.ts";
 
@@ -74,9 +74,9 @@ export const deliverLong: Routine = routine("deliver_long", ["i32", "i32", "i32"
 
   const oldTlb = b.get(L.TLB_CURRENT);
   // Pushes are made with the privilege of the handler.
-  b.if(newCpl.ltU(3).and(oldTlb.eq(L.TLB_USER)), () => b.put(L.TLB_CURRENT, L.TLB_SUPERVISOR));
   const oldCpl = cpl;
   b.put(L.CPL, newCpl);
+  b.if(newCpl.ne(oldCpl), () => b.call(updateTlbSet));
   const flags = b.call(readFlags);
   // Faults and interrupts push RF as it is; an exception of the fault class pushes it set.
   const isFault = isFaultVector(kind, vector);

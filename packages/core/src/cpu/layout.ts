@@ -50,7 +50,7 @@ export const REMAINING: Field = f(0x0b0, "i32");
 export const ATTENTION: Field = f(0x0b4, "i32");
 /** Retired instructions when REMAINING reaches 0. */
 export const RETIRED_END: Field = f(0x0b8, "i64");
-/** The TLB set in use: TLB_SUPERVISOR, TLB_USER or TLB_NONE. */
+/** The TLB set in use: TLB_SUPERVISOR, TLB_USER, TLB_SUPERVISOR_AC or TLB_NONE. */
 export const TLB_CURRENT: Field = f(0x0c0, "i32");
 export const CPL: Field = f(0x0c4, "i32");
 /** Decoding mode: MODE_* bits. */
@@ -75,7 +75,7 @@ export const DELIVERING: Field = f(0x0ea, "i32", 8);
 /** Result of `translate`: the host address or, if MMIO, the physical address. */
 export const XLATE_HOST: Field = f(0x0ec, "i32");
 export const XLATE_PHYS: Field = f(0x0f0, "i64");
-/** Entry flags of the last walk: bit 0 writable, 1 user, 2 executable, 3 global, 4 dirty, 5 large page. */
+/** What the last walk found: PAGE_* (cpu/tlb.ts). */
 export const XLATE_FLAGS: Field = f(0x0f8, "i32");
 /** What FPU and SSE instructions meet, from CR0 and CR4: bit 0 x87 #NM, bit 1 SSE #UD, bit 2 SSE #NM, bit 3 MMX #UD. */
 export const FPU_BLOCKED: Field = f(0x33c, "i32");
@@ -92,6 +92,12 @@ export const SEGMENT_CHECKS: Field = f(0x34c, "i32");
 export const CODE_BASE: Field = f(0x350, "i64");
 /** 1: CS ends within the page of code being run, so each instruction is compared with its limit. */
 export const CODE_LIMITED: Field = f(0x358, "i32");
+/** Features that the machine's owner chose beyond the portable model: FEATURE_*. Constant while the machine exists. */
+export const CPU_FEATURES: Field = f(0x35c, "i32");
+export const FEATURE_PCID = 1;
+export const FEATURE_INVPCID = 2;
+/** PAE paging's page-directory-pointer-table entries, as loaded from memory with CR3 (SDM vol. 3, 4.4.1). */
+export const pdpte = (index: number): Field => f(0x360 + index * 8, "i64");
 /** Exit reason of `run` that an instruction asked for (EXIT_*). */
 export const EXIT_REASON: Field = f(0x340, "i32");
 /** A branch ring's next slot. */
@@ -172,6 +178,8 @@ export const SCRATCH_READ = 0x600;
 export const SCRATCH_WRITE = 0x640;
 /** One micro-op, for the evaluator. */
 export const SCRATCH_UOP = 0x680;
+/** Paging-structure entries from outside RAM, up to 32 bytes. */
+export const SCRATCH_ENTRY = 0x6a0;
 /** The last 32 branch targets. */
 export const BRANCH_RING = 0x700;
 export const BRANCH_RING_ENTRIES = 32;
@@ -206,14 +214,20 @@ export const TLB_ENTRY_BYTES = 32;
 export const TLB_SET_BYTES: number = TLB_ENTRIES * TLB_ENTRY_BYTES;
 export const TLB_SUPERVISOR = 0x20000;
 export const TLB_USER = 0x40000;
-/** Never hits: every access takes the slow path (alignment checks, data breakpoints). */
-export const TLB_NONE = 0x60000;
+/** Supervisor accesses with EFLAGS.AC = 1 under CR4.SMAP; elsewhere empty and not in use. */
+export const TLB_SUPERVISOR_AC = 0x60000;
 /** Addresses of the entries filled since the last flush: not global, then global; a count and up to 4095 addresses each. */
 export const TLB_LOG = 0x80000;
 export const TLB_LOG_GLOBAL = 0x84000;
 export const TLB_LOG_ENTRIES = 4095;
-/** One bit for each 2 MiB of linear space (modulo 4096): entries there came from a large page. */
+/** One bit for each 2 MiB of linear space (modulo 4096): entries there came from a page of 2 or 4 MiB. */
 export const TLB_LARGE = 0x88000;
+export const TLB_LARGE_BYTES = 512;
+/** One bit for each GiB of linear space (modulo 32768): entries there came from a page of 1 GiB. */
+export const TLB_HUGE = 0x89000;
+export const TLB_HUGE_BYTES = 4096;
+/** Never hits: every access takes the slow path (alignment checks, data breakpoints). */
+export const TLB_NONE = 0xa0000;
 
 /** A page of all ones: what code outside RAM reads as. */
 export const ONES_PAGE = 0x90000;

@@ -4,11 +4,28 @@
  */
 import { i32, i64, select } from "../ir/builder.ts";
 import { type Routine, routine } from "../ir/routine.ts";
+import { CR0_AM, CR4_SMAP } from "./control-bits.ts";
 import { watchesData } from "./debug.ts";
 import { RF_AC, RF_RF, RF_TF, RF_VM } from "./flags.ts";
 import * as L from "./layout.ts";
-import { forgetCodePage } from "./paging.ts";
 import { updateSegmentChecks } from "./segment-limits.ts";
+import { forgetCodePage } from "./tlb.ts";
+
+/**
+ * The TLB set for what CPL and RFLAGS are now. With SMAP, accesses under EFLAGS.AC have a supervisor set of their own, so
+ * that STAC and CLAC drop nothing.
+ */
+export const updateTlbSet: Routine = routine("update_tlb_set", [], undefined, (b) => {
+  const user = b.keep(b.get(L.CPL).eq(3));
+  b.put(L.TLB_CURRENT, select(user, i32(L.TLB_USER), i32(L.TLB_SUPERVISOR)));
+  b.if(b.get(L.SYSTEM_FLAGS).and(RF_AC), () => {
+    const aligned = user.and(b.get(L.CR0).lo32().and(CR0_AM).nez());
+    b.if(aligned, () => b.put(L.TLB_CURRENT, L.TLB_NONE));
+    const smap = user.eqz().and(b.get(L.CR4).lo32().and(CR4_SMAP).nez());
+    b.if(smap, () => b.put(L.TLB_CURRENT, L.TLB_SUPERVISOR_AC));
+  });
+  b.if(b.call(watchesData), () => b.put(L.TLB_CURRENT, L.TLB_NONE));
+});
 
 /** After a change of a segment register, CPL, CR0.PE or PG, EFER, VM, AC, DR7. */
 export const updateMode: Routine = routine("update_mode", [], undefined, (b) => {
@@ -25,10 +42,7 @@ export const updateMode: Routine = routine("update_mode", [], undefined, (b) => 
     .or(isProtected.shl(3));
   b.put(L.MODE, select(is64, i32(L.MODE_64 | L.MODE_PROTECTED), legacy));
   b.put(L.CODE_BASE, select(is64, i64(0), b.get(L.segBase(L.CS))));
-  const user = b.keep(b.get(L.CPL).eq(3));
-  const aligned = flags.and(RF_AC).nez().and(b.get(L.CR0).shrU(18).lo32().and(1));
-  b.put(L.TLB_CURRENT, select(user, i32(L.TLB_USER), i32(L.TLB_SUPERVISOR)));
-  b.if(user.and(aligned).or(b.call(watchesData)), () => b.put(L.TLB_CURRENT, L.TLB_NONE));
+  b.call(updateTlbSet);
   b.call(updateSegmentChecks);
   forgetCodePage(b);
 });

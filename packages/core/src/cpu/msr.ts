@@ -4,9 +4,10 @@
  */
 import type { Builder, Field } from "../ir/builder.ts";
 import { hostRoutine, type Routine, routine } from "../ir/routine.ts";
+import { EFER_LMA, EFER_LME, EFER_NXE, EFER_SCE } from "./control-bits.ts";
 import * as L from "./layout.ts";
-import { flushTlbAll } from "./paging.ts";
 import { EXC_GP, raise } from "./raise.ts";
+import { flushTlbAll } from "./tlb.ts";
 
 /** (index): value through result 0. 0 = done, 1 = no such MSR. */
 const machineReadMsr: Routine = hostRoutine("read_msr", ["i32"], "i32");
@@ -35,10 +36,7 @@ export const STATE_MSRS: readonly (readonly [number, Field, "any" | "canonical" 
   [0x277, L.PAT, "any"],
 ];
 export const MSR_EFER = 0xc0000080 | 0;
-export const EFER_SCE = 1;
-export const EFER_LME = 0x100;
-export const EFER_LMA = 0x400;
-export const EFER_NXE = 0x800;
+const EFER_VALID = EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE;
 
 function gp(b: Builder): void {
   raise(b, EXC_GP, 0);
@@ -73,7 +71,8 @@ export const writeMsr: Routine = routine("write_msr_any", ["i32", "i64"], "i32",
       b.return(0);
     });
   b.if(index.eq(MSR_EFER), () => {
-    b.if(value.and(~0xd01n).nez(), () => gp(b));
+    b.if(value.and(~BigInt(EFER_VALID)).nez(), () => gp(b));
+    // LMA is read-only: a written value is ignored.
     const old = b.get(L.EFER);
     const paging = b.get(L.CR0).shrU(31).and(1);
     const changesLme = value.xor(old).and(EFER_LME).nez();

@@ -8,6 +8,7 @@ import { type Routine, routine } from "../ir/routine.ts";
 import { commitStore, readLinear, writeLinear } from "./access.ts";
 import { ATTR_BIG } from "./descriptors.ts";
 import * as L from "./layout.ts";
+import { updateTlbSet } from "./mode.ts";
 import { withinLimit } from "./segment-limits.ts";
 
 /** Width of stack addresses: 0 16 bits, 1 32 bits, 2 64 bits. */
@@ -74,7 +75,7 @@ const pushFrameRoutine: Routine = routine(
     const oldCpl = b.get(L.CPL);
     const oldSet = b.get(L.TLB_CURRENT);
     b.put(L.CPL, cpl);
-    b.if(cpl.ltU(3).and(oldSet.eq(L.TLB_USER)), () => b.put(L.TLB_CURRENT, L.TLB_SUPERVISOR));
+    b.if(cpl.ne(oldCpl), () => b.call(updateTlbSet));
     const mask = b.keep(offsetMask(size));
     const isLong = b.keep(size.eq(STACK_64));
     const status = b.variable(i32(FRAME_FITS));

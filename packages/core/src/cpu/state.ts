@@ -37,6 +37,8 @@ export interface VcpuState {
   cr4: bigint;
   cr8: bigint;
   xcr0: bigint;
+  /** PAE paging's page-directory-pointer-table entries, as they were loaded from memory; 0 where it is not in use. */
+  pdptes: bigint[];
   dr: bigint[]; // dr0 dr1 dr2 dr3 dr6 dr7
   /** The 512-byte FXSAVE64 image: x87, MXCSR, XMM0-15. */
   fxsave: Uint8Array;

@@ -7,7 +7,8 @@
 import { type Builder, type Expr, i32, select } from "../ir/builder.ts";
 import { type Routine, routine } from "../ir/routine.ts";
 import { commitStore } from "./access.ts";
-import { CR0_PG, CR0_TS, updateFpuBlocked, writeControl } from "./control-registers.ts";
+import { CR0_PG, CR0_TS } from "./control-bits.ts";
+import { updateFpuBlocked, writeControl } from "./control-registers.ts";
 import * as D from "./descriptors.ts";
 import { RF_NT, RF_VM, readFlags, writeArithmeticFlags } from "./flags.ts";
 import { IMAGE_FLAGS } from "./flags-image.ts";

@@ -81,6 +81,7 @@ export class StateBlock {
       ...segments,
       gdtr: { base: this.get64(L.GDTR_BASE), limit: this.get(L.GDTR_LIMIT) },
       idtr: { base: this.get64(L.IDTR_BASE), limit: this.get(L.IDTR_LIMIT) },
+      pdptes: Array.from({ length: 4 }, (_, i) => this.get64(L.pdpte(i))),
       dr: Array.from({ length: 6 }, (_, i) => this.get64(L.dr(i))),
       fxsave: this.#fxsave(),
       msrs,
@@ -108,6 +109,7 @@ export class StateBlock {
     this.put(L.GDTR_LIMIT, state.gdtr.limit);
     this.put64(L.IDTR_BASE, state.idtr.base);
     this.put(L.IDTR_LIMIT, state.idtr.limit);
+    for (let i = 0; i < 4; i++) this.put64(L.pdpte(i), state.pdptes[i] ?? 0n);
     for (let i = 0; i < 6; i++) this.put64(L.dr(i), state.dr[i] ?? 0n);
     for (const [index, field] of STATE_MSRS)
       if (!isSegmentBase(index)) this.put64(field, state.msrs[String(index >>> 0)] ?? 0n);
@@ -204,6 +206,7 @@ export function resetState(retired: number): VcpuState {
     cr4: 0n,
     cr8: 0n,
     xcr0: 1n,
+    pdptes: [0n, 0n, 0n, 0n],
     dr: [0n, 0n, 0n, 0n, 0xffff0ff0n, 0x400n],
     fxsave,
     msrs: { [String(0x277)]: 0x0007040600070406n },

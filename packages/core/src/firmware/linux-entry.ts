@@ -124,6 +124,7 @@ export function entryState(rip: number): VcpuState {
     cr4: CR4_PAE,
     cr8: 0n,
     xcr0: 1n,
+    pdptes: [0n, 0n, 0n, 0n],
     dr: [0n, 0n, 0n, 0n, 0xffff_0ff0n, 0x400n],
     fxsave,
     msrs: { [MSR_EFER]: EFER_LME | EFER_LMA },

@@ -8,7 +8,7 @@ import { deliverException, deliverInterrupt } from "../cpu/exceptions.ts";
 import { readFlags, writeArithmeticFlags } from "../cpu/flags.ts";
 import * as L from "../cpu/layout.ts";
 import { updateEvents, updateMode } from "../cpu/mode.ts";
-import { flushTlbAll, protectPage } from "../cpu/paging.ts";
+import { flushTlbAll, protectPage } from "../cpu/tlb.ts";
 import type { CodeSize } from "../isa/decoder.ts";
 import { type HandlerSet, makeHandlers } from "../isa/handlers.ts";
 import { encodeMicroOp } from "../isa/micro-op.ts";
@@ -307,7 +307,8 @@ export function createCore(
 /** The tables of a fresh machine: everything misses. */
 export function prepareMemory(view: DataView, map: L.MemoryMap): void {
   const bytes = new Uint8Array(view.buffer);
-  bytes.fill(0xff, L.TLB_SUPERVISOR, L.TLB_NONE + L.TLB_SET_BYTES);
+  bytes.fill(0xff, L.TLB_SUPERVISOR, L.TLB_SUPERVISOR_AC + L.TLB_SET_BYTES);
+  bytes.fill(0xff, L.TLB_NONE, L.TLB_NONE + L.TLB_SET_BYTES);
   bytes.fill(0xff, L.BLOCK_HASH, L.BLOCK_HASH + L.BLOCK_HASH_BYTES);
   bytes.fill(0xff, L.ONES_PAGE, L.ONES_PAGE + 4096);
   const put = (field: { offset: number }, value: number): void => view.setInt32(L.CPU_BASE + field.offset, value, true);

@@ -21,8 +21,8 @@ import {
 import type { Width } from "../cpu/flags.ts";
 import * as flags from "../cpu/flags.ts";
 import * as L from "../cpu/layout.ts";
-import { tlbEntry } from "../cpu/paging.ts";
 import { EXC_GP, EXC_UD, raise } from "../cpu/raise.ts";
+import { tlbEntry } from "../cpu/tlb.ts";
 import { type Builder, type Expr, i32, i64, loadOp, type Operand, select, storeOp } from "../ir/builder.ts";
 import { type Routine, routine } from "../ir/routine.ts";
 import { IrError, type ValueType } from "../ir/types.ts";

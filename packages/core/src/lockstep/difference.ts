@@ -36,6 +36,7 @@ function* fieldsOf(state: VcpuState): Iterable<readonly [string, string]> {
     yield [`${name}.attributes`, hex(segment.attributes)];
   }
   for (const name of ["gdtr", "idtr"] as const) yield [name, `${hex(state[name].base)}/${hex(state[name].limit)}`];
+  for (const [i, value] of state.pdptes.entries()) yield [`pdpte${i}`, hex(value)];
   for (const [i, value] of state.dr.entries()) yield [DEBUG[i] ?? "dr", hex(value)];
   for (const [index, value] of Object.entries(state.msrs)) yield [`msr ${hex(Number(index))}`, hex(value)];
   for (const name of FLAGS) yield [name, String(state[name])];

@@ -364,6 +364,7 @@ function emptyState(): VcpuState {
     cr3: 0n,
     cr4: 0n,
     cr8: 0n,
+    pdptes: [0n, 0n, 0n, 0n],
     xcr0: 1n,
     dr: [0n, 0n, 0n, 0n, 0xffff_0ff0n, 0x400n],
     fxsave: new Uint8Array(512),

@@ -56,7 +56,8 @@ export function readSpec(file: StateFile): MachineSpec {
 export function restoreMachine(machine: Machine, source: StateSource | StateFile): void {
   const file = source instanceof StateFile ? source : StateFile.open(source);
   requireSameSpec(machine.spec, readSpec(file));
-  const vcpu = vcpuFromState(file.section("vcpu0", VCPU_SCHEMA.id, VCPU_SCHEMA.version), "vcpu0");
+  const vcpuVersion = file.versionOf("vcpu0", VCPU_SCHEMA.version);
+  const vcpu = vcpuFromState(file.section("vcpu0", VCPU_SCHEMA.id, vcpuVersion), "vcpu0", vcpuVersion);
   const events = new StateReader(file.section("events", "events", VERSION), "events");
   const eventCount = events.int("count", 0, Number.MAX_SAFE_INTEGER);
   const skips = events.int("skips", 0, Number.MAX_SAFE_INTEGER);

@@ -150,7 +150,13 @@ export class StateFile {
     return [...this.#sections.keys()];
   }
 
-  /** The state of a section of this schema, at most of this version. */
+  /** Version of a section's schema where it is one of 1 to `newest`, else `newest`, which `section` then refuses. */
+  versionOf(name: string, newest: number): number {
+    const version = this.#sections.get(name)?.entry.version ?? newest;
+    return version >= 1 && version < newest ? version : newest;
+  }
+
+  /** The state of a section of this schema and version. */
   section(name: string, schema: string, version: number): StateValue {
     const found = this.#sections.get(name);
     if (!found) {

@@ -1,16 +1,18 @@
 /**
  * The saved form of a vCPU: its architectural state under the manual's register names (section "vcpu0", schema "vcpu",
- * version 1). Nothing of an engine is in it, so any engine can go on from it.
+ * version 2; version 1 had no PDPTEs). Nothing of an engine is in it, so any engine can go on from it.
  */
 import type { DescriptorTable, SegmentRegister, VcpuState } from "../cpu/state.ts";
 import type { StateValue } from "../devices/device.ts";
 import { StateReader } from "./reader.ts";
 
-export const VCPU_SCHEMA: { readonly id: string; readonly version: number } = { id: "vcpu", version: 1 };
+/** The version that is written. All from 1 on are read. */
+export const VCPU_SCHEMA: { readonly id: string; readonly version: number } = { id: "vcpu", version: 2 };
 
 const GPR = ["rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi"].concat(
   Array.from({ length: 8 }, (_, i) => `r${i + 8}`),
 );
+const PDPTE = ["pdpte0", "pdpte1", "pdpte2", "pdpte3"];
 const DR = ["dr0", "dr1", "dr2", "dr3", "dr6", "dr7"];
 const SEGMENTS = ["es", "cs", "ss", "ds", "fs", "gs", "ldtr", "tr"] as const;
 const TABLES = ["gdtr", "idtr"] as const;
@@ -23,6 +25,7 @@ const MAX_ATTRIBUTES = 0x1_ffff;
 export function vcpuToState(vcpu: VcpuState): StateValue {
   const out: Record<string, StateValue> = {
     gpr: named(GPR, vcpu.gpr),
+    pdptes: named(PDPTE, vcpu.pdptes),
     dr: named(DR, vcpu.dr),
     fxsave: vcpu.fxsave,
     msrs: vcpu.msrs,
@@ -41,8 +44,8 @@ export function vcpuToState(vcpu: VcpuState): StateValue {
   return out;
 }
 
-/** Throws StateError. Checks form and range; whether the combination is a possible processor state is the engine's part. */
-export function vcpuFromState(state: StateValue, path: string): VcpuState {
+/** Throws StateError. `version`: of the schema. Checks form and range; whether the combination is a possible processor state is the engine's part. */
+export function vcpuFromState(state: StateValue, path: string, version: number = VCPU_SCHEMA.version): VcpuState {
   const reader = new StateReader(state, path);
   const msrReader = reader.object("msrs");
   const msrs: Record<string, bigint> = {};
@@ -68,6 +71,7 @@ export function vcpuFromState(state: StateValue, path: string): VcpuState {
   >;
   const vcpu: VcpuState = {
     gpr: values(GPR, reader.object("gpr")),
+    pdptes: version === 1 ? PDPTE.map(() => 0n) : values(PDPTE, reader.object("pdptes")),
     dr: values(DR, reader.object("dr")),
     ...control,
     ...segments,

@@ -22,6 +22,7 @@ const vcpu: VcpuState = {
   cr3: 0x1000n,
   cr4: 0x6f0n,
   cr8: 0n,
+  pdptes: [0n, 0n, 0n, 0n],
   xcr0: 3n,
   dr: [0n, 0n, 0n, 0n, 0xffff_0ff0n, 0x400n],
   fxsave: new Uint8Array(512),

@@ -10,9 +10,9 @@
 import { hostAddress, tlbHit } from "../../cpu/access.ts";
 import { RF_DF, RF_RF, RF_TF } from "../../cpu/flags.ts";
 import * as L from "../../cpu/layout.ts";
-import { tlbEntry } from "../../cpu/paging.ts";
 import { checkPort, portRead, portWrite } from "../../cpu/ports.ts";
 import { segmentAllows } from "../../cpu/segment-limits.ts";
+import { tlbEntry } from "../../cpu/tlb.ts";
 import { type Expr, i32, i64, select } from "../../ir/builder.ts";
 import { type Routine, routine } from "../../ir/routine.ts";
 import { define } from "../record.ts";
