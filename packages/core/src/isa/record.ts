@@ -36,6 +36,8 @@ export type Feature =
   | "clflush"
   | "rdtscp"
   | "lahf64"
+  | "smap"
+  | "invpcid"
   | "long";
 
 export interface InstructionRecord {

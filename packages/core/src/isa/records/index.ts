@@ -5,6 +5,7 @@ import "./shift.ts";
 import "./control.ts";
 import "./string.ts";
 import "./system.ts";
+import "./translation.ts";
 import "./decimal.ts";
 import "./protection.ts";
 import "./x87-control.ts";

@@ -1,9 +1,10 @@
 /**
  * System instructions (SDM vol. 2 and 3): control and debug registers, descriptor tables, MSRs, CPUID, RDTSC, HLT, port
- * I/O, interrupt flag, cache and TLB management, SWAPGS, no-operations.
- * Left out: SMSW to SMM, VMX, SVM, RDPMC, MONITOR.
+ * I/O, interrupt flag, cache management, SWAPGS, no-operations. TLB management: translation.ts.
+ * Left out: SMM, VMX, SVM, MONITOR.
  */
 
+import { CR4_UMIP } from "../../cpu/control-bits.ts";
 import { writeControl } from "../../cpu/control-registers.ts";
 import {
   descriptorAttributes,
@@ -20,7 +21,6 @@ import { updateEvents, updateMode } from "../../cpu/mode.ts";
 import { cpuid, readMsr, readTsc, writeMsr } from "../../cpu/msr.ts";
 import { checkPort, portRead, portWrite } from "../../cpu/ports.ts";
 import { EXC_DB, EXC_GP, EXC_NP, EXC_UD } from "../../cpu/raise.ts";
-import { flushPage } from "../../cpu/tlb.ts";
 import { type Expr, i32, i64, op, opWith, select } from "../../ir/builder.ts";
 import { define } from "../record.ts";
 import type { Semantics } from "../semantics.ts";
@@ -171,6 +171,13 @@ define({
   },
 });
 define({
+  name: "rdpmc",
+  feature: "base",
+  forms: ["0F 33"],
+  // There are no counters: every index is out of range.
+  semantics: (s) => s.fault(EXC_GP, 0),
+});
+define({
   name: "rdmsr",
   feature: "msr",
   ends: true,
@@ -285,6 +292,11 @@ function debugRegister(s: Semantics, i: number): Expr {
   return s.b.keep(select(number.geU(6), number.sub(2), number));
 }
 
+/** CR4.UMIP: what tells user programs about the system is #GP(0) there. */
+function hidden(s: Semantics): void {
+  s.faultIf(s.get(L.CR4).lo32().and(CR4_UMIP).nez().and(s.get(L.CPL).nez()), EXC_GP, 0);
+}
+
 for (const [name, reg, base, limit] of [
   ["sgdt", 0, L.GDTR_BASE, L.GDTR_LIMIT],
   ["sidt", 1, L.IDTR_BASE, L.IDTR_LIMIT],
@@ -295,6 +307,7 @@ for (const [name, reg, base, limit] of [
     uses: ["mode"],
     forms: [`0F 01 /${reg} | Ms`],
     semantics: (s) => {
+      hidden(s);
       const width = s.mode64 ? 64 : 32;
       const baseAt = s.b.keep(s.address(2));
       // Both parts are probed before the first store.
@@ -337,6 +350,7 @@ for (const [name, reg, segment] of [
     forms: [`0F 00 /${reg} | Ev`],
     semantics: (s) => {
       s.protectedOnly();
+      hidden(s);
       const selector = s.get(L.segSelector(segment));
       if (s.isMemory(0)) s.store(s.probe(16, s.address(), s.segment()), selector);
       else s.write(0, s.width(0) === 64 ? selector.u64() : selector);
@@ -391,6 +405,7 @@ define({
   feature: "base",
   forms: ["0F 01 /4 | Ev"],
   semantics: (s) => {
+    hidden(s);
     const cr0 = s.get(L.CR0);
     if (s.isMemory(0)) s.store(s.probe(16, s.address(), s.segment()), cr0.lo32().and(0xffff));
     else s.write(0, s.width(0) === 64 ? cr0 : s.mask(s.width(0), cr0.lo32()));
@@ -421,19 +436,6 @@ define({
   semantics: (s) => {
     s.privileged();
     s.check(s.b.call(writeControl, i32(0), s.get(L.CR0).and(-9)));
-    s.commit();
-    s.fallThrough();
-  },
-});
-define({
-  name: "invlpg",
-  feature: "base",
-  ends: true,
-  uses: ["mode"],
-  forms: ["0F 01 /7 | Ms"],
-  semantics: (s) => {
-    s.privileged();
-    s.b.call(flushPage, s.address());
     s.commit();
     s.fallThrough();
   },
