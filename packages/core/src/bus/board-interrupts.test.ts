@@ -39,6 +39,7 @@ function setUp() {
     setInterrupt: (pending) => {
       pins.interrupt = pending;
     },
+    setTaskPriority: () => {},
     nmi: () => {},
   });
   const { bus } = board;

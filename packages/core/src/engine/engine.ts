@@ -45,6 +45,8 @@ export interface Vcpu {
   run(budget: number): VcpuExit;
   /** Whether the interrupt controller has something to deliver; `run` answers with "interrupt-window" as soon as it can. */
   requestInterrupt(pending: boolean): void;
+  /** CR8 has changed outside the vCPU: in the local APIC's task-priority register. */
+  setTaskPriority(cr8: number): void;
   /** Delivers an external interrupt and ends HLT. Precondition: the last exit was "interrupt-window". */
   interrupt(vector: number): void;
   /** Raises a non-maskable interrupt at the next boundary. */

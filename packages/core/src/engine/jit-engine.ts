@@ -72,6 +72,10 @@ class JitVcpu implements Vcpu {
     this.#core.exports.update_events();
   }
 
+  setTaskPriority(cr8: number): void {
+    this.#block.put64(L.CR8, BigInt(cr8));
+  }
+
   interrupt(vector: number): void {
     if (this.#core.exports.deliver_interrupt(vector)) this.#shutdown = true;
   }

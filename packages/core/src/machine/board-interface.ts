@@ -15,6 +15,8 @@ export interface BoardWiring {
   readonly clock: GuestClock;
   /** The processor's INTR pin: some interrupt can be acknowledged. */
   setInterrupt(pending: boolean): void;
+  /** CR8 has changed in the local APIC's task-priority register. */
+  setTaskPriority(cr8: number): void;
   /** The processor's NMI pin: one pulse. */
   nmi(): void;
 }

@@ -75,6 +75,7 @@ export function createBoard(wiring: BoardWiring, files?: BootFiles): Board {
     isBootstrapProcessor: true,
     cpu: {
       requestInterrupt: (pending) => wiring.setInterrupt(pending),
+      taskPriority: (cr8) => wiring.setTaskPriority(cr8),
       nmi: () => wiring.nmi(),
       init: () => context.power("reset", "INIT sent to the bootstrap processor"),
       startup: () => {},

@@ -91,6 +91,10 @@ export class FakeVcpu implements Vcpu {
     this.#interruptPending = pending;
   }
 
+  setTaskPriority(cr8: number): void {
+    this.#state.cr8 = BigInt(cr8);
+  }
+
   interrupt(vector: number): void {
     if (!this.#canInterrupt()) throw new Error("interrupt outside a window");
     this.#enter(vector);

@@ -124,6 +124,7 @@ export class Machine {
       clock: this.clock,
       context: this.#deviceContext(),
       setInterrupt: (pending) => this.#runner.setInterrupt(pending),
+      setTaskPriority: (cr8) => this.vcpu.setTaskPriority(cr8),
       nmi: () => this.vcpu.nmi(),
     });
     this.board = board;

@@ -7,6 +7,7 @@ import { LOCAL_APIC_TIMER_HZ } from "../../machine/board-map.ts";
 import type { Clock, Timer } from "../../machine/clock.ts";
 import type { StateReader } from "../../state/reader.ts";
 import type { StateValue } from "../device.ts";
+import { DIVIDE_WRITABLE } from "./registers.ts";
 
 /** Conversion between the guest's time-stamp counter and guest time. */
 export interface TscClock {
@@ -19,7 +20,6 @@ export type ApicTimerMode = "one-shot" | "periodic" | "tsc-deadline";
 
 const TICK_NS = 1e9 / LOCAL_APIC_TIMER_HZ;
 const MIN_PERIOD_NS = 1000;
-const DIVIDE_WRITABLE = 0b1011;
 
 export class ApicTimer {
   readonly #clock: Clock;
@@ -67,6 +67,7 @@ export class ApicTimer {
 
   /** A running count goes on from where it is, at the new rate. */
   set divideConfig(value: number) {
+    if ((value & DIVIDE_WRITABLE) === this.#divideConfig) return;
     const count = this.currentCount;
     this.#divideConfig = value & DIVIDE_WRITABLE;
     this.#startCount = count;

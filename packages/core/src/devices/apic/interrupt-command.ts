@@ -1,35 +1,40 @@
 /**
- * The interrupt command register (Intel SDM vol. 3, 11.6.1): from its low half to a message and to whom it goes.
+ * Interprocessor interrupts (Intel SDM vol. 3, 11.6.1): from the low half of the interrupt command register to a message
+ * and to whom it goes. As in processors with x2APIC, a lowest-priority IPI is not sent but an error. Nor are the
+ * reserved delivery modes 3 and 7, and INIT level de-assert, which only synchronised the arbitration of the serial bus.
  */
 import { type ApicBus, type ApicBusMember, type ApicMessage, DELIVERY } from "./apic-bus.ts";
-
-export const ICR = {
-  VECTOR: 0xff,
-  DELIVERY_MODE: 0x700,
-  LOGICAL: 0x800,
-  ASSERT: 0x4000,
-  LEVEL_TRIGGERED: 0x8000,
-  SHORTHAND: 0xc_0000,
-  /** Everything but the read-only delivery status. */
-  WRITABLE: 0xc_cfff,
-} as const;
+import { ESR, FIRST_LEGAL_VECTOR, ICR } from "./registers.ts";
 
 const SHORTHAND = { SELF: 1, ALL: 2, OTHERS: 3 } as const;
+const SENT_MODES: ReadonlySet<number> = new Set([
+  DELIVERY.FIXED,
+  DELIVERY.SMI,
+  DELIVERY.NMI,
+  DELIVERY.INIT,
+  DELIVERY.STARTUP,
+]);
 
-/** Whether the vector field is a vector, which must be a legal one then. */
-export function hasVector(icrLow: number): boolean {
+/** The bit of ESR that writing this command sets, or 0. */
+export function commandError(icrLow: number): number {
   const mode = (icrLow & ICR.DELIVERY_MODE) >>> 8;
-  return mode === DELIVERY.FIXED || mode === DELIVERY.LOWEST_PRIORITY;
+  if (mode === DELIVERY.LOWEST_PRIORITY) return ESR.REDIRECTABLE_IPI;
+  return mode === DELIVERY.FIXED && (icrLow & ICR.VECTOR) < FIRST_LEGAL_VECTOR ? ESR.SEND_ILLEGAL_VECTOR : 0;
 }
 
-/** Sends what the command says. `destination` is in the form of the sender's mode. */
-export function sendCommand(bus: ApicBus, sender: ApicBusMember, icrLow: number, destination: number): void {
+/** Sends what the command says, an illegal vector included: its receivers note the error too. */
+export function sendCommand(
+  bus: ApicBus,
+  sender: ApicBusMember,
+  icrLow: number,
+  to: { readonly destination: number; readonly isWide: boolean },
+): void {
   const deliveryMode = (icrLow & ICR.DELIVERY_MODE) >>> 8;
-  // INIT level de-assert only synchronised the arbitration of old bus APICs.
+  if (!SENT_MODES.has(deliveryMode)) return;
   const isDeassert = (icrLow & (ICR.LEVEL_TRIGGERED | ICR.ASSERT)) === ICR.LEVEL_TRIGGERED;
   if (deliveryMode === DELIVERY.INIT && isDeassert) return;
   const message: ApicMessage = {
-    destination,
+    ...to,
     isLogical: (icrLow & ICR.LOGICAL) !== 0,
     deliveryMode,
     vector: icrLow & ICR.VECTOR,

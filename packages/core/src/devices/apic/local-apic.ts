@@ -3,33 +3,32 @@
  * priorities, EOI with broadcast to the IO-APICs, local vector table, timer with TSC-deadline mode, interprocessor
  * interrupts. The 8259A's INTR arrives on LINT0 and passes as ExtINT; while the APIC is off it reaches the processor
  * directly.
- * Its parts: apic-base.ts (mode), local-vector-table.ts (own events), interrupt-command.ts (IPIs), apic-timer.ts.
+ * Its parts: apic-base.ts (mode), register-file.ts (what software reads and writes), destination.ts (addressing),
+ * interrupt-priority.ts, local-vector-table.ts (own events), interrupt-command.ts (IPIs), error-status.ts, apic-timer.ts.
  *
- * Left out: CMCI, suppression of EOI broadcasts, arbitration priority and remote reads (both read zero), thermal and
- * performance interrupts (the entries exist, nothing raises them), SMI delivery (dropped).
+ * Left out: CMCI, remote reads, thermal and performance interrupts (the entries exist, nothing raises them), SMI
+ * (dropped: there is no system management mode).
  */
-import type { AccessSize, IoHandler } from "../../bus/io.ts";
+import type { IoHandler } from "../../bus/io.ts";
 import { StateReader } from "../../state/reader.ts";
 import type { Device, DeviceContext, IrqLine, StateValue } from "../device.ts";
 import { ApicBase, type ApicBaseOptions } from "./apic-base.ts";
 import { type ApicBus, type ApicBusMember, type ApicMessage, DELIVERY } from "./apic-bus.ts";
 import { ApicTimer, type TscClock } from "./apic-timer.ts";
-import { hasVector, ICR, sendCommand } from "./interrupt-command.ts";
+import { isAddressed } from "./destination.ts";
+import { ErrorStatus } from "./error-status.ts";
+import { commandError, sendCommand } from "./interrupt-command.ts";
 import { InterruptPriority } from "./interrupt-priority.ts";
 import { LocalVectorTable, LVT_INDEX } from "./local-vector-table.ts";
-import { ESR, LVT, LVT_ENTRIES, MSR, REGISTER, SVR } from "./registers.ts";
-
-/** Version 0x14, six local vector table entries, no suppression of EOI broadcasts. */
-const VERSION = 0x0005_0014;
-const FIRST_LEGAL_VECTOR = 16;
-const BROADCAST = 0xff;
-const X2APIC_BROADCAST = 0xffff_ffff;
-const DFR_FLAT = 0xf;
+import { RegisterFile } from "./register-file.ts";
+import { ESR, FIRST_LEGAL_VECTOR, MSR } from "./registers.ts";
 
 /** The processor's side: how the local APIC reaches its vCPU. */
 export interface ApicCpu {
   /** Whether `acknowledge` has an interrupt to deliver; called when that changes. */
   requestInterrupt(pending: boolean): void;
+  /** CR8, bits 7:4 of the task priority, has changed: by the register, by INIT, or by a restore. */
+  taskPriority(cr8: number): void;
   nmi(): void;
   /** INIT: the machine resets the vCPU and calls `initReset`; an application processor then waits for a start-up. */
   init(): void;
@@ -56,17 +55,13 @@ export class LocalApic implements Device, ApicBusMember {
   readonly #lvt: LocalVectorTable;
   readonly #timer: ApicTimer;
   readonly #priority = new InterruptPriority();
-  #xapicId = 0;
-  #ldr = 0;
-  #dfr = 0;
-  #svr = 0;
-  #esr = 0;
-  #errors = 0;
-  #icrLow = 0;
-  #icrHigh = 0;
-  /** An ExtINT message of an IO-APIC or another processor waits. */
+  readonly #errors = new ErrorStatus();
+  readonly #registers: RegisterFile;
+  /** An ExtINT message of an IO-APIC waits. */
   #extIntMessage = false;
   #requested = false;
+  /** What the vCPU was told last. */
+  #cr8 = 0;
 
   constructor(context: DeviceContext, options: LocalApicOptions) {
     this.name = `local-apic${options.id}`;
@@ -81,6 +76,18 @@ export class LocalApic implements Device, ApicBusMember {
       this.#lvt.raise(LVT_INDEX.TIMER);
       this.#update();
     });
+    this.#registers = new RegisterFile({
+      id: options.id,
+      base: this.#base,
+      lvt: this.#lvt,
+      timer: this.#timer,
+      priority: this.#priority,
+      errors: this.#errors,
+      endOfInterrupt: () => this.#endOfInterrupt(),
+      send: (icrLow, destination) => this.#send(icrLow, destination),
+      raiseError: (error) => this.#raiseError(error),
+      written: () => this.#update(),
+    });
     this.reset();
   }
 
@@ -92,7 +99,7 @@ export class LocalApic implements Device, ApicBusMember {
 
   /** In x2APIC mode the identifier cannot be changed. */
   get id(): number {
-    return this.#base.isX2apic ? this.#options.id : this.#xapicId;
+    return this.#registers.id;
   }
 
   /** Where `registers` are in guest-physical memory now; undefined while they are not. */
@@ -100,13 +107,20 @@ export class LocalApic implements Device, ApicBusMember {
     return this.#base.mmioBase;
   }
 
+  /** The 4 KiB page of xAPIC registers. */
+  get registers(): IoHandler {
+    return this.#registers.page;
+  }
+
   /** Bits 7:4 of the task priority: CR8 of the vCPU. */
   get cr8(): number {
     return this.#priority.taskPriority >>> 4;
   }
 
+  /** The guest's write to CR8. */
   set cr8(priority: number) {
     this.#priority.taskPriority = (priority & 0xf) << 4;
+    this.#cr8 = this.cr8;
     this.#update();
   }
 
@@ -126,24 +140,17 @@ export class LocalApic implements Device, ApicBusMember {
     return this.#priority.processorPriority;
   }
 
-  isDestination(destination: number, isLogical: boolean): boolean {
-    if (destination === BROADCAST || destination === X2APIC_BROADCAST) return true;
-    if (!isLogical) return destination === this.id;
-    if (this.#base.isX2apic) {
-      const ldr = this.#logicalId;
-      return destination >>> 16 === ldr >>> 16 && (destination & ldr & 0xffff) !== 0;
-    }
-    const ldr = this.#ldr >>> 24;
-    if (this.#dfr >>> 28 === DFR_FLAT) return (destination & ldr) !== 0;
-    return destination >>> 4 === ldr >>> 4 && (destination & ldr & 0xf) !== 0;
+  isDestination(message: ApicMessage): boolean {
+    return isAddressed(this.#registers, message);
   }
 
+  /** While software has it disabled, an APIC takes only what concerns the processor: NMI, INIT and start-up. */
   accept(message: ApicMessage): boolean {
     if (!this.#base.isEnabled) return false;
     switch (message.deliveryMode) {
       case DELIVERY.FIXED:
       case DELIVERY.LOWEST_PRIORITY:
-        if ((this.#svr & SVR.ENABLE) === 0) return false;
+        if (!this.#registers.isSoftwareEnabled) return false;
         this.#receive(message.vector, message.isLevelTriggered);
         break;
       case DELIVERY.NMI:
@@ -156,6 +163,7 @@ export class LocalApic implements Device, ApicBusMember {
         this.#options.cpu.startup(message.vector);
         break;
       case DELIVERY.EXTINT:
+        if (!this.#registers.isSoftwareEnabled) return false;
         this.#extIntMessage = true;
         break;
       default:
@@ -164,19 +172,6 @@ export class LocalApic implements Device, ApicBusMember {
     this.#update();
     return true;
   }
-
-  /** The 4 KiB page of xAPIC registers: 32 bits wide, one at each multiple of 16. */
-  readonly registers: IoHandler = {
-    read: (offset: number, size: AccessSize) => {
-      const value = (offset & 0xc) === 0 ? this.#readXapic(offset & 0xff0) : 0;
-      return size === 4 ? value : value >>> (8 * (offset & 3));
-    },
-    write: (offset: number, size: AccessSize, value: number) => {
-      if (size !== 4 || (offset & 0xf) !== 0) return;
-      this.#writeXapic(offset & 0xff0, value >>> 0);
-      this.#update();
-    },
-  };
 
   /** Whether RDMSR and WRMSR of `index` belong here. */
   static ownsMsr(index: number): boolean {
@@ -188,39 +183,17 @@ export class LocalApic implements Device, ApicBusMember {
   readMsr(index: number): bigint | undefined {
     if (index === MSR.IA32_APIC_BASE) return this.#base.value;
     if (index === MSR.IA32_TSC_DEADLINE) return this.#timer.tscDeadline;
-    if (!this.#base.isX2apic || !LocalApic.ownsMsr(index)) return undefined;
-    const offset = (index - MSR.X2APIC_FIRST) << 4;
-    switch (offset) {
-      case REGISTER.LDR:
-        return BigInt(this.#logicalId);
-      case REGISTER.ICR_LOW:
-        return (BigInt(this.#icrHigh) << 32n) | BigInt(this.#icrLow);
-      case REGISTER.ID:
-        return BigInt(this.id);
-      case REGISTER.DFR:
-      case REGISTER.ICR_HIGH:
-      case REGISTER.EOI:
-      case REGISTER.SELF_IPI:
-      case REGISTER.APR:
-      case REGISTER.RRD:
-        return undefined;
-      default: {
-        const value = this.#readRegister(offset);
-        return value === undefined ? undefined : BigInt(value);
-      }
-    }
+    return LocalApic.ownsMsr(index) ? this.#registers.readMsr(index) : undefined;
   }
 
   /** False: #GP(0). */
   writeMsr(index: number, value: bigint): boolean {
-    let done = true;
-    if (index === MSR.IA32_APIC_BASE) done = this.#writeBase(value);
-    else if (index === MSR.IA32_TSC_DEADLINE) this.#timer.tscDeadline = value;
-    else
-      done =
-        this.#base.isX2apic && LocalApic.ownsMsr(index) && this.#writeX2apic((index - MSR.X2APIC_FIRST) << 4, value);
-    this.#update();
-    return done;
+    if (index === MSR.IA32_APIC_BASE) return this.#writeBase(value);
+    if (index === MSR.IA32_TSC_DEADLINE) {
+      this.#timer.tscDeadline = value;
+      return true;
+    }
+    return LocalApic.ownsMsr(index) && this.#registers.writeMsr(index, value);
   }
 
   /** The guest has changed its time-stamp counter. */
@@ -229,28 +202,23 @@ export class LocalApic implements Device, ApicBusMember {
   }
 
   reset(): void {
-    const { id, isBootstrapProcessor, virtualWire } = this.#options;
+    const { isBootstrapProcessor, virtualWire } = this.#options;
     this.#base.reset();
     this.#lvt.reset();
-    this.#xapicId = id;
+    this.#registers.reset();
     this.initReset();
     if (!virtualWire || !isBootstrapProcessor) return;
-    this.#svr |= SVR.ENABLE;
+    this.#registers.softwareEnable();
     this.#lvt.setVirtualWire();
     this.#update();
   }
 
-  /** What INIT does: as reset, but the base and the identifier stay. */
+  /** What INIT does: as reset, but mode, base, identifier and the levels of the pins stay. */
   initReset(): void {
     this.#priority.reset();
     this.#lvt.initReset();
-    this.#ldr = 0;
-    this.#dfr = 0xffff_ffff;
-    this.#svr = 0xff;
-    this.#esr = 0;
-    this.#errors = 0;
-    this.#icrLow = 0;
-    this.#icrHigh = 0;
+    this.#errors.reset();
+    this.#registers.initReset();
     this.#extIntMessage = false;
     this.#timer.reset();
     this.#update();
@@ -259,16 +227,10 @@ export class LocalApic implements Device, ApicBusMember {
   save(): StateValue {
     return {
       base: this.#base.value,
-      xapicId: this.#xapicId,
       priority: this.#priority.save(),
       lvt: this.#lvt.save(),
-      ldr: this.#ldr,
-      dfr: this.#dfr,
-      svr: this.#svr,
-      esr: this.#esr,
-      errors: this.#errors,
-      icrLow: this.#icrLow,
-      icrHigh: this.#icrHigh,
+      ...this.#registers.save(),
+      ...this.#errors.save(),
       extIntMessage: this.#extIntMessage,
       timer: this.#timer.save(),
     };
@@ -284,29 +246,19 @@ export class LocalApic implements Device, ApicBusMember {
     }
     // Whatever the vCPU was told before belongs to another past.
     this.#requested = !this.isPending;
+    this.#cr8 = -1;
     this.#update();
   }
 
   #restore(reader: StateReader): void {
     if (!this.#base.restore(reader.u64("base"))) throw reader.invalid("base", "is no legal value of IA32_APIC_BASE");
-    this.#xapicId = reader.u8("xapicId");
     this.#priority.restore(reader.object("priority"));
     this.#lvt.restore(reader.object("lvt"));
-    this.#ldr = reader.u32("ldr");
-    this.#dfr = reader.u32("dfr");
-    this.#svr = reader.int("svr", 0, SVR.VECTOR | SVR.ENABLE | SVR.FOCUS_DISABLE);
-    this.#esr = reader.u8("esr");
-    this.#errors = reader.u8("errors");
-    this.#icrLow = reader.u32("icrLow");
-    this.#icrHigh = reader.u32("icrHigh");
+    this.#registers.restore(reader);
+    this.#errors.restore(reader);
     this.#extIntMessage = reader.bool("extIntMessage");
     this.#timer.restore(reader.object("timer"), this.#lvt.timerMode);
     reader.end();
-  }
-
-  get #logicalId(): number {
-    const id = this.#options.id;
-    return (((id >>> 4) << 16) | (1 << (id & 0xf))) >>> 0;
   }
 
   get #extIntPending(): boolean {
@@ -314,24 +266,27 @@ export class LocalApic implements Device, ApicBusMember {
   }
 
   #acknowledge(): number {
+    const { spuriousVector } = this.#registers;
     if (this.#extIntPending) {
       this.#extIntMessage = false;
-      return this.#options.pic?.acknowledge() ?? this.#svr & SVR.VECTOR;
+      return this.#options.pic?.acknowledge() ?? spuriousVector;
     }
     const vector = this.#base.isEnabled ? this.#priority.take() : -1;
-    return vector >= 0 ? vector : this.#svr & SVR.VECTOR;
+    return vector >= 0 ? vector : spuriousVector;
   }
 
-  #receive(vector: number, isLevelTriggered: boolean): void {
-    if (vector < FIRST_LEGAL_VECTOR) this.#raiseError(ESR.RECEIVE_ILLEGAL_VECTOR);
-    else this.#priority.request(vector, isLevelTriggered);
+  #receive(vector: number, isLevelTriggered: boolean): boolean {
+    const isLegal = vector >= FIRST_LEGAL_VECTOR;
+    if (isLegal) this.#priority.request(vector, isLevelTriggered);
+    else this.#raiseError(ESR.RECEIVE_ILLEGAL_VECTOR);
+    return isLegal;
   }
 
   #endOfInterrupt(): void {
     const vector = this.#priority.end();
     if (vector === undefined) return;
     this.#lvt.endOfInterrupt(vector);
-    this.#options.bus.endOfInterrupt(vector);
+    if (!this.#registers.suppressesEoiBroadcast) this.#options.bus.endOfInterrupt(vector);
   }
 
   #setLint(pin: 0 | 1, level: boolean): void {
@@ -339,179 +294,37 @@ export class LocalApic implements Device, ApicBusMember {
     this.#update();
   }
 
+  #send(icrLow: number, destination: number): void {
+    const error = commandError(icrLow);
+    if (error !== 0) this.#raiseError(error);
+    sendCommand(this.#options.bus, this, icrLow, { destination, isWide: this.#registers.isX2apic });
+  }
+
   #raiseError(error: number): void {
-    const isNew = (this.#errors & error) === 0;
-    this.#errors |= error;
-    // An illegal vector in the error entry itself must not raise errors for ever.
-    const isLegal = (this.#lvt.read(LVT_INDEX.ERROR) & LVT.VECTOR) >= FIRST_LEGAL_VECTOR;
-    if (isNew && isLegal) this.#lvt.raise(LVT_INDEX.ERROR);
+    if (this.#errors.add(error)) this.#lvt.raise(LVT_INDEX.ERROR);
     this.#update();
-  }
-
-  #readXapic(offset: number): number {
-    if (offset === REGISTER.LDR) return this.#ldr;
-    if (offset === REGISTER.DFR) return this.#dfr;
-    if (offset === REGISTER.ID) return (this.#xapicId << 24) >>> 0;
-    if (offset === REGISTER.EOI || offset === REGISTER.APR || offset === REGISTER.RRD) return 0;
-    const value = this.#readRegister(offset);
-    if (value === undefined) this.#raiseError(ESR.ILLEGAL_REGISTER);
-    return value ?? 0;
-  }
-
-  /** The registers that both modes have. */
-  #readRegister(offset: number): number | undefined {
-    if (offset >= REGISTER.ISR && offset < REGISTER.ESR) return this.#priority.read(offset);
-    switch (offset) {
-      case REGISTER.VERSION:
-        return VERSION;
-      case REGISTER.TPR:
-        return this.#priority.taskPriority;
-      case REGISTER.PPR:
-        return this.processorPriority;
-      case REGISTER.SVR:
-        return this.#svr;
-      case REGISTER.ESR:
-        return this.#esr;
-      case REGISTER.ICR_LOW:
-        return this.#icrLow;
-      case REGISTER.ICR_HIGH:
-        return this.#icrHigh;
-      case REGISTER.TIMER_INITIAL:
-        return this.#timer.initialCount;
-      case REGISTER.TIMER_CURRENT:
-        return this.#timer.currentCount;
-      case REGISTER.TIMER_DIVIDE:
-        return this.#timer.divideConfig;
-      default: {
-        const entry = this.#lvt.indexOf(offset);
-        return entry === undefined ? undefined : this.#lvt.read(entry);
-      }
-    }
-  }
-
-  #writeXapic(offset: number, value: number): void {
-    switch (offset) {
-      case REGISTER.ID:
-        this.#xapicId = value >>> 24;
-        break;
-      case REGISTER.LDR:
-        this.#ldr = (value & 0xff00_0000) >>> 0;
-        break;
-      case REGISTER.DFR:
-        this.#dfr = (value | 0x0fff_ffff) >>> 0;
-        break;
-      case REGISTER.ICR_LOW:
-        this.#icrLow = value & ICR.WRITABLE;
-        this.#sendIpi(this.#icrHigh >>> 24);
-        break;
-      case REGISTER.ICR_HIGH:
-        this.#icrHigh = (value & 0xff00_0000) >>> 0;
-        break;
-      case REGISTER.TPR:
-        this.#priority.taskPriority = value & 0xff;
-        break;
-      case REGISTER.SVR:
-        this.#writeSvr(value & (SVR.VECTOR | SVR.ENABLE | SVR.FOCUS_DISABLE));
-        break;
-      default:
-        if (!this.#writeRegister(offset, value) && this.#readRegister(offset) === undefined) {
-          this.#raiseError(ESR.ILLEGAL_REGISTER);
-        }
-    }
-  }
-
-  #writeX2apic(offset: number, wide: bigint): boolean {
-    if (offset === REGISTER.ICR_LOW) {
-      const low = Number(wide & 0xffff_ffffn);
-      if (low & ~ICR.WRITABLE) return false;
-      this.#icrLow = low;
-      this.#icrHigh = Number((wide >> 32n) & 0xffff_ffffn);
-      this.#sendIpi(this.#icrHigh);
-      return true;
-    }
-    if (wide > 0xffff_ffffn) return false;
-    const value = Number(wide);
-    switch (offset) {
-      case REGISTER.TPR:
-        if (value > 0xff) return false;
-        this.#priority.taskPriority = value;
-        return true;
-      case REGISTER.SVR:
-        if (value & ~(SVR.VECTOR | SVR.ENABLE | SVR.FOCUS_DISABLE)) return false;
-        this.#writeSvr(value);
-        return true;
-      case REGISTER.EOI:
-      case REGISTER.ESR:
-        return value === 0 && this.#writeRegister(offset, value);
-      case REGISTER.SELF_IPI:
-        if (value > 0xff) return false;
-        if (value < FIRST_LEGAL_VECTOR) this.#raiseError(ESR.SEND_ILLEGAL_VECTOR);
-        else this.#receive(value, false);
-        return true;
-      case REGISTER.TIMER_DIVIDE:
-        return (value & ~0b1011) === 0 && this.#writeRegister(offset, value);
-      default: {
-        const entry = this.#lvt.indexOf(offset);
-        if (entry !== undefined && value & ~(LVT_ENTRIES[entry]!.writable | LVT.READ_ONLY)) return false;
-        return this.#writeRegister(offset, value);
-      }
-    }
-  }
-
-  /** The registers that both modes have. False for any other. */
-  #writeRegister(offset: number, value: number): boolean {
-    switch (offset) {
-      case REGISTER.EOI:
-        this.#endOfInterrupt();
-        return true;
-      case REGISTER.ESR:
-        this.#esr = this.#errors;
-        this.#errors = 0;
-        return true;
-      case REGISTER.TIMER_INITIAL:
-        this.#timer.initialCount = value;
-        return true;
-      case REGISTER.TIMER_DIVIDE:
-        this.#timer.divideConfig = value;
-        return true;
-      default: {
-        const entry = this.#lvt.indexOf(offset);
-        if (entry === undefined) return false;
-        this.#lvt.write(entry, value, (this.#svr & SVR.ENABLE) !== 0);
-        if (entry === LVT_INDEX.TIMER) this.#timer.mode = this.#lvt.timerMode;
-        return true;
-      }
-    }
-  }
-
-  #writeSvr(value: number): void {
-    this.#svr = value;
-    if ((value & SVR.ENABLE) === 0) this.#lvt.maskAll();
-  }
-
-  #sendIpi(destination: number): void {
-    if (hasVector(this.#icrLow) && (this.#icrLow & ICR.VECTOR) < FIRST_LEGAL_VECTOR) {
-      this.#raiseError(ESR.SEND_ILLEGAL_VECTOR);
-    } else {
-      sendCommand(this.#options.bus, this, this.#icrLow, destination);
-    }
   }
 
   #writeBase(value: bigint): boolean {
     const wasEnabled = this.#base.isEnabled;
     if (!this.#base.write(value)) return false;
     if (wasEnabled && !this.#base.isEnabled) {
+      this.#registers.reset();
       this.initReset();
-      this.#xapicId = this.#options.id;
     }
+    this.#update();
     return true;
   }
 
   #update(): void {
-    const pending = this.isPending;
-    if (pending === this.#requested) return;
-    this.#requested = pending;
-    this.#options.cpu.requestInterrupt(pending);
+    const { cr8, isPending } = this;
+    if (cr8 !== this.#cr8) {
+      this.#cr8 = cr8;
+      this.#options.cpu.taskPriority(cr8);
+    }
+    if (isPending === this.#requested) return;
+    this.#requested = isPending;
+    this.#options.cpu.requestInterrupt(isPending);
   }
 }
 

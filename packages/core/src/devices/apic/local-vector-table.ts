@@ -1,7 +1,8 @@
 /**
  * The local vector table and the two local interrupt pins (Intel SDM vol. 3, 11.5.1): what the APIC's own events
- * become. ExtINT on LINT0 is no event but a level, which `isExtIntPending` reads off the wire. Entries without a source
- * here (thermal, performance) only keep what is written.
+ * become. ExtINT on LINT0 is no event but a level, which `isExtIntPending` reads off the wire. Levels are logical
+ * (bus/irq.ts), so the polarity bit is kept but has no effect. An edge on a masked entry is lost. Entries without a source
+ * here (thermal, performance) only keep what is written; SMI does nothing, as there is no system management mode.
  */
 import type { StateReader } from "../../state/reader.ts";
 import type { StateValue } from "../device.ts";
@@ -14,7 +15,8 @@ export const LVT_INDEX = { TIMER: 0, LINT0: 3, LINT1: 4, ERROR: 5 } as const;
 
 /** What an event does. */
 export interface LocalDelivery {
-  fixed(vector: number, isLevelTriggered: boolean): void;
+  /** False: the vector is illegal, and nothing requested. */
+  fixed(vector: number, isLevelTriggered: boolean): boolean;
   nmi(): void;
   init(): void;
 }
@@ -44,7 +46,7 @@ export class LocalVectorTable {
     if (!isEnabled) entry |= LVT.MASKED;
     if ((entry & LVT.LEVEL_TRIGGERED) === 0) entry &= ~LVT.REMOTE_IRR;
     this.#entries[index] = entry;
-    if (entry & LVT.LEVEL_TRIGGERED && this.#pinOf(index)) this.raise(index);
+    if (isLevel(entry) && this.#pinOf(index)) this.raise(index);
   }
 
   maskAll(): void {
@@ -57,14 +59,16 @@ export class LocalVectorTable {
     return entry & LVT.TIMER_PERIODIC ? "periodic" : "one-shot";
   }
 
-  /** LINT0 (8259A) or LINT1 (NMI) changes. */
+  /** LINT0 (8259A) or LINT1 (NMI) changes. While the APIC is off they are the processor's INTR and NMI. */
   setPin(pin: 0 | 1, level: boolean, isApicOn: boolean): void {
     const rises = level && !this.#pins[pin];
     this.#pins[pin] = level;
-    if (rises && isApicOn) this.raise(pin === 0 ? LVT_INDEX.LINT0 : LVT_INDEX.LINT1);
+    if (!rises) return;
+    if (isApicOn) this.raise(pin === 0 ? LVT_INDEX.LINT0 : LVT_INDEX.LINT1);
+    else if (pin === 1) this.#delivery.nmi();
   }
 
-  /** The 8259A asks for an acknowledge cycle. While the APIC is off its pin is the processor's INTR. */
+  /** The 8259A asks for an acknowledge cycle. */
   isExtIntPending(isApicOn: boolean): boolean {
     if (!this.#pins[0]) return false;
     const entry = this.#entries[LVT_INDEX.LINT0]!;
@@ -78,10 +82,11 @@ export class LocalVectorTable {
     const isFixed = index === LVT_INDEX.TIMER || index === LVT_INDEX.ERROR;
     switch (isFixed ? DELIVERY.FIXED : deliveryOf(entry)) {
       case DELIVERY.FIXED: {
-        const isLevel = !isFixed && (entry & LVT.LEVEL_TRIGGERED) !== 0;
-        if (isLevel && entry & LVT.REMOTE_IRR) return;
-        if (isLevel) this.#entries[index]! |= LVT.REMOTE_IRR;
-        this.#delivery.fixed(entry & LVT.VECTOR, isLevel);
+        const waitsForEoi = !isFixed && isLevel(entry);
+        if (waitsForEoi && entry & LVT.REMOTE_IRR) return;
+        if (this.#delivery.fixed(entry & LVT.VECTOR, waitsForEoi) && waitsForEoi) {
+          this.#entries[index]! |= LVT.REMOTE_IRR;
+        }
         break;
       }
       case DELIVERY.NMI:
@@ -139,6 +144,11 @@ export class LocalVectorTable {
   #pinOf(index: number): boolean {
     return this.#pins[index - LVT_INDEX.LINT0] ?? false;
   }
+}
+
+/** Only fixed delivery heeds the trigger mode: SMI, NMI and INIT are edges, ExtINT is a level. */
+function isLevel(entry: number): boolean {
+  return (entry & LVT.LEVEL_TRIGGERED) !== 0 && deliveryOf(entry) === DELIVERY.FIXED;
 }
 
 function deliveryOf(entry: number): number {
