@@ -19,6 +19,8 @@ export interface JitEngineOptions {
   readonly tscFrequencyHz: number;
   /** False where SharedArrayBuffer is not to be had. */
   readonly sharedMemory?: boolean;
+  /** Features beyond the portable model: FEATURE_* (cpu/layout.ts). */
+  readonly cpuFeatures?: number;
   /** What runs the guest: the interpreter's core module, or a stand-in of the same interface (interp/evaluator-cpu.ts). */
   readonly createCore?: typeof createCore;
 }
@@ -184,6 +186,7 @@ export class JitEngine implements Engine {
       options.sharedMemory ?? typeof SharedArrayBuffer !== "undefined",
     );
     const block = new StateBlock(core.view);
+    block.put(L.CPU_FEATURES, options.cpuFeatures ?? 0);
     this.#core = core;
     this.#block = block;
     this.memory = new Ram({

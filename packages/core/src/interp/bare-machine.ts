@@ -4,7 +4,7 @@
  */
 import type { VcpuState } from "../cpu/state.ts";
 import type { Vcpu, VcpuBus } from "../engine/engine.ts";
-import { JitEngine } from "../engine/jit-engine.ts";
+import { JitEngine, type JitEngineOptions } from "../engine/jit-engine.ts";
 import { entryState, entryTables } from "../firmware/linux-entry.ts";
 import type { Ram } from "../memory/ram.ts";
 
@@ -26,8 +26,11 @@ export interface BareMachine {
   change(change: (state: VcpuState) => void): void;
 }
 
-export function bareMachine(bus: Partial<VcpuBus> = {}): BareMachine {
-  const engine = new JitEngine({ memoryBytes: 16 << 20, tscFrequencyHz: 1e9 });
+export function bareMachine(
+  bus: Partial<VcpuBus> = {},
+  options: Pick<JitEngineOptions, "createCore" | "cpuFeatures"> = {},
+): BareMachine {
+  const engine = new JitEngine({ memoryBytes: 16 << 20, tscFrequencyHz: 1e9, ...options });
   const { memory } = engine;
   const writes: BareMachine["writes"] = [];
   const vcpu = engine.createVcpu(0, {
