@@ -55,8 +55,9 @@ export class TranslationBench {
     const imports = {
       mmio_read: (phys: number, bytes: number, at: number): void => {
         for (let i = 0; i < bytes; i++) {
-          const word = this.device.get((phys + i) & ~7) ?? 0n;
-          this.view.setUint8(at + i, Number((word >> BigInt(((phys + i) & 7) * 8)) & 0xffn));
+          const byte = (phys + i) % 8;
+          const word = this.device.get(phys + i - byte) ?? 0n;
+          this.view.setUint8(at + i, Number((word >> BigInt(byte * 8)) & 0xffn));
         }
       },
     };
