@@ -319,6 +319,26 @@ describe("what a bad state gets", () => {
     expect(() => write([...sections, { ...extra, name: "future" }])).toThrow(/future/);
   });
 
+  test("version 1 of a vCPU, which had no PDPTEs", () => {
+    const { machine } = savedAt(10);
+    const old = machineSections(machine).map((section) => {
+      if (section.name !== "vcpu0") return section;
+      const { pdptes: _, ...state } = section.state as Record<string, never>;
+      return { ...section, version: 1, state };
+    });
+    const write = (sections: typeof old): MemoryFile => {
+      const file = new MemoryFile();
+      writeStateFile(file, sections, machine.memory.regions);
+      return file;
+    };
+    const copy = machineOf();
+    restoreMachine(copy, write(old));
+    expect(hashOf(copy)).toBe(hashOf(machine));
+    const versioned = (version: number) => old.map((s) => (s.name === "vcpu0" ? { ...s, version } : s));
+    for (const version of [0, 3]) expect(restoring(write(versioned(version)))).toThrow(`vcpu0 has version ${version}`);
+    expect(restoring(write(versioned(2)))).toThrow(/pdptes/);
+  });
+
   test("an unknown section written by a newer program", () => {
     const { machine } = savedAt(10);
     const file = new MemoryFile();
