@@ -10,6 +10,8 @@ export interface CpuidContext {
   readonly osxsave: boolean;
   readonly xcr0: bigint;
   readonly apicId: number;
+  /** IA32_APIC_BASE.EN. */
+  readonly isApicEnabled: boolean;
   readonly tscFrequencyHz: number;
   /** Features of the records that are there: isa/record.ts. */
   readonly features: ReadonlySet<string>;
@@ -33,7 +35,9 @@ const EDX1 = {
   mce: 7,
   cx8: 8,
   apic: 9,
+  mtrr: 12,
   pge: 13,
+  mca: 14,
   cmov: 15,
   pat: 16,
   clfsh: 19,
@@ -63,12 +67,15 @@ export function cpuidLeaf(leaf: number, subleaf: number, c: CpuidContext): Cpuid
           EDX1.tsc,
           EDX1.msr,
           EDX1.pae,
+          EDX1.mce,
           EDX1.cx8,
-          EDX1.apic,
+          EDX1.mtrr,
           EDX1.pge,
+          EDX1.mca,
           EDX1.cmov,
           EDX1.pat,
         ) |
+        (c.isApicEnabled ? bits(EDX1.apic) : 0) |
         has("clflush", EDX1.clfsh) |
         has("mmx", EDX1.mmx) |
         has("fxsr", EDX1.fxsr) |
@@ -81,9 +88,12 @@ export function cpuidLeaf(leaf: number, subleaf: number, c: CpuidContext): Cpuid
         (c.osxsave ? bits(ECX1.osxsave) : 0);
       return [SIGNATURE, ((c.apicId << 24) | (1 << 16) | (8 << 8)) >>> 0, ecx >>> 0, edx >>> 0];
     }
+    case 6:
+      // ARAT: the local APIC's timer always runs.
+      return [bits(2), 0, 0, 0];
     case 7:
-      // SMEP; SPEC_CTRL and ARCH_CAPABILITIES, so that Linux sees that this CPU has none of the leaks it would work around.
-      return subleaf === 0 ? [0, bits(7), 0, bits(26, 29)] : [0, 0, 0, 0];
+      // TSC_ADJUST, SMEP; SPEC_CTRL and ARCH_CAPABILITIES, so that Linux sees that this CPU has none of the leaks it would work around.
+      return subleaf === 0 ? [0, bits(1, 7), 0, bits(26, 29)] : [0, 0, 0, 0];
     case 0xb: {
       // One thread of one core: SMT level, core level, end.
       const level = subleaf === 0 ? 0x100 : subleaf === 1 ? 0x201 : subleaf & 0xff;

@@ -5,6 +5,7 @@
 import type { AccessSize } from "../bus/io.ts";
 import { type CpuidContext, constantMsr, cpuidLeaf, IGNORED_MSR_WRITES } from "../cpu/cpuid.ts";
 import { RF_IF } from "../cpu/flags.ts";
+import { KeptMsrs } from "../cpu/kept-msrs.ts";
 import * as L from "../cpu/layout.ts";
 import type { VcpuState } from "../cpu/state.ts";
 import { type Core, createCore } from "../interp/core.ts";
@@ -33,15 +34,19 @@ const EXITS: Readonly<Record<number, VcpuExit>> = {
   [L.EXIT_SHUTDOWN]: { reason: "shutdown" },
 };
 const MAX_BUDGET = 2 ** 30;
+const IA32_APIC_BASE = 0x1b;
+const APIC_BASE_EN = 0x800n;
 
 class JitVcpu implements Vcpu {
   readonly #core: Core;
   readonly #block: StateBlock;
+  readonly #keptMsrs: KeptMsrs;
   #shutdown = false;
 
-  constructor(core: Core, block: StateBlock) {
+  constructor(core: Core, block: StateBlock, keptMsrs: KeptMsrs) {
     this.#core = core;
     this.#block = block;
+    this.#keptMsrs = keptMsrs;
   }
 
   get retired(): number {
@@ -92,12 +97,14 @@ class JitVcpu implements Vcpu {
   }
 
   getState(): VcpuState {
-    return this.#block.save(this.#core.exports);
+    const state = this.#block.save(this.#core.exports);
+    return { ...state, msrs: { ...state.msrs, ...this.#keptMsrs.save() } };
   }
 
   setState(state: VcpuState): void {
     this.#shutdown = false;
     this.#block.load(state, this.#core.exports);
+    this.#keptMsrs.load(state.msrs);
   }
 
   reset(): void {
@@ -118,6 +125,7 @@ export class JitEngine implements Engine {
   readonly memory: Ram;
   readonly #core: Core;
   readonly #block: StateBlock;
+  readonly #keptMsrs = new KeptMsrs();
   readonly #counters = { portReads: 0, portWrites: 0, mmioReads: 0, mmioWrites: 0 };
   #bus: VcpuBus | undefined;
 
@@ -157,14 +165,14 @@ export class JitEngine implements Engine {
           this.#requireBus().writePort(port, bytes as AccessSize, (value & mask) >>> 0);
         },
         readMsr: (index) => {
-          const value = this.#requireBus().readMsr(index) ?? constantMsr(index);
+          const value = this.#requireBus().readMsr(index) ?? this.#keptMsrs.read(index) ?? constantMsr(index);
           if (value === undefined) return 1;
           block.put64(L.result(0), value);
           return 0;
         },
         writeMsr: (index) => {
           const value = block.get64(L.result(0));
-          if (this.#requireBus().writeMsr(index, value)) return 0;
+          if (this.#requireBus().writeMsr(index, value) || this.#keptMsrs.write(index, value)) return 0;
           return IGNORED_MSR_WRITES.has(index) ? 0 : 1;
         },
         readTsc: (retired) => BigInt.asIntN(64, this.#requireBus().readTsc(Number(retired))),
@@ -173,6 +181,7 @@ export class JitEngine implements Engine {
             osxsave: (block.get64(L.CR4) & 0x40000n) !== 0n,
             xcr0: block.get64(L.XCR0),
             apicId: 0,
+            isApicEnabled: ((this.#requireBus().readMsr(IA32_APIC_BASE) ?? 0n) & APIC_BASE_EN) !== 0n,
             tscFrequencyHz: options.tscFrequencyHz,
             features,
           };
@@ -209,7 +218,7 @@ export class JitEngine implements Engine {
   createVcpu(index: number, bus: VcpuBus): Vcpu {
     if (index !== 0 || this.#bus) throw new RangeError("this engine runs one vCPU");
     this.#bus = bus;
-    const vcpu = new JitVcpu(this.#core, this.#block);
+    const vcpu = new JitVcpu(this.#core, this.#block, this.#keptMsrs);
     vcpu.reset();
     return vcpu;
   }

@@ -6,6 +6,7 @@
  */
 import type { SegmentRegister, VcpuState } from "../cpu/state.ts";
 import type { GuestWrite } from "./guest-write.ts";
+import { firmwareMemoryTypes } from "./memory-types.ts";
 
 export const BOOT_CS = 0x10;
 export const BOOT_DS = 0x18;
@@ -36,6 +37,8 @@ const CR0_ET = 1n << 4n;
 const CR0_PG = 1n << 31n;
 const CR4_PAE = 1n << 5n;
 const MSR_EFER = 0xc000_0080;
+const MSR_PAT = 0x277;
+const PAT_AT_RESET = 0x0007_0406_0007_0406n;
 const EFER_LME = 1n << 8n;
 const EFER_LMA = 1n << 10n;
 const RFLAGS_FIXED = 2n;
@@ -127,7 +130,7 @@ export function entryState(rip: number): VcpuState {
     pdptes: [0n, 0n, 0n, 0n],
     dr: [0n, 0n, 0n, 0n, 0xffff_0ff0n, 0x400n],
     fxsave,
-    msrs: { [MSR_EFER]: EFER_LME | EFER_LMA },
+    msrs: { [MSR_EFER]: EFER_LME | EFER_LMA, [MSR_PAT]: PAT_AT_RESET, ...firmwareMemoryTypes() },
     halted: false,
     interruptShadow: "none",
     nmiPending: false,
