@@ -256,7 +256,7 @@ export const addValues: Routine = routine(
 );
 
 /** High half of an unsigned 64 x 64 product. */
-const multiplyHigh: Routine = routine("x87_multiply_high", ["i64", "i64"], "i64", (b, x, y) => {
+export const multiplyHigh: Routine = routine("x87_multiply_high", ["i64", "i64"], "i64", (b, x, y) => {
   const [x0, x1] = [b.keep(x.and(0xffffffffn)), b.keep(x.shrU(32))];
   const [y0, y1] = [b.keep(y.and(0xffffffffn)), b.keep(y.shrU(32))];
   const middle = b.keep(x0.mul(y0).shrU(32).add(x1.mul(y0)));

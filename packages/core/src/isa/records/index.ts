@@ -12,6 +12,7 @@ import "./x87-control.ts";
 import "./x87-move.ts";
 import "./x87-compare.ts";
 import "./x87-arithmetic.ts";
+import "./x87-transcendental.ts";
 import "./fxsave.ts";
 import "./xsave.ts";
 import "./sse-move.ts";

@@ -1,6 +1,6 @@
 /**
  * x87 arithmetic (SDM vol. 2): FADD FMUL FSUB FDIV with their reversed, popping and integer forms, FSQRT, FRNDINT,
- * FSCALE, FXTRACT, FPREM, FPREM1. Left out: the transcendental instructions.
+ * FSCALE, FXTRACT, FPREM, FPREM1.
  */
 import * as L from "../../cpu/layout.ts";
 import {
@@ -43,7 +43,7 @@ import { defineX87 } from "./x87-form.ts";
 const BEFORE = FSW_IE | FSW_DE | FSW_ZE;
 
 /** Signals, with C1, and writes ST(i) unless an exception forbids it. 1 if written. */
-const writeResult: Routine = routine(
+export const writeResult: Routine = routine(
   "x87_write_result",
   ["i32", "i64", "i32", "i32"],
   "i32",
@@ -158,7 +158,7 @@ for (const [name, reg, other] of OPERATIONS) {
 }
 
 /** ST(0) = f(ST(0)). */
-function unary(name: string, modrm: string, compute: Routine): void {
+export function unary(name: string, modrm: string, compute: Routine): void {
   const apply: Routine = routine(`x87_apply_${name}`, [], undefined, (b) => {
     const at = stAt(b, 0);
     b.if(inUse(b, 0).eqz(), () => {
