@@ -3,6 +3,7 @@
 // complete: one that faults has changed nothing. Where a bound exists instead of a value, `accept` checks the bound.
 
 import type { CpuCase, CpuResult } from "./subject.ts";
+import { X87_MASKS } from "./x87-masks.ts";
 
 /** One instruction of a case, decoded as far as masks need it. */
 export interface MaskContext {
@@ -150,6 +151,7 @@ export const MASKS: readonly Mask[] = [
     sentence:
       "FDP_EXCPTN_ONLY. x87 FPU Data Pointer updated only on x87 exceptions if 1 (CPUID leaf 7, EBX bit 6; the host's, or the model's).",
   },
+  ...X87_MASKS,
 ];
 
 export function masksOf(mnemonic: string): readonly Mask[] {

@@ -3,7 +3,8 @@
  * bits: Taylor series of the exponential function and of the inverse hyperbolic tangent in 128-bit fractions.
  *
  * Like processors, they raise PE whenever they compute, even where the result happens to be exact. What the manual
- * leaves undefined: F2XM1 beyond -1 to 1 gives its operand back; FYL2XP1 takes any value above -1, others are invalid.
+ * leaves undefined is as on AMD's: F2XM1 beyond -1 to 1 gives its operand back, and so does FYL2XP1 from -1 down; above
+-1 it takes any value.
  */
 import { type Builder, type Expr, i32, i64, select } from "../ir/builder.ts";
 import { type Routine, routine } from "../ir/routine.ts";
@@ -207,9 +208,9 @@ export const logarithmOfSum: Routine = routine(
     const yInfinite = b.keep(ye.eq(MAX_EXPONENT));
     const flags = b.keep(denormalFlag(b, x, xe).or(denormalFlag(b, y, ye)));
     b.if(x.eqz().and(yInfinite), () => giveInvalid(b));
-    b.if(xSign.nez().and(xe.geU(BIAS)), () => giveInvalid(b));
-    b.if(xe.eq(MAX_EXPONENT).and(y.eqz()), () => giveInvalid(b));
+    b.if(xe.eq(MAX_EXPONENT).and(xSign.nez().or(y.eqz())), () => giveInvalid(b));
     stopAtDenormal(b, flags);
+    b.if(xSign.nez().and(xe.geU(BIAS)).and(xe.ne(MAX_EXPONENT)), () => give(b, x, xs, flags.or(FSW_PE)));
     b.if(x.eqz(), () => give(b, 0n, signOf(b, xs.xor(ys)), flags));
     b.if(xe.eq(MAX_EXPONENT), () => give(b, INTEGER_BIT, signOf(b, ys).or(MAX_EXPONENT), flags));
     decideByFactor(b, xSign, y, ys, flags);

@@ -8,6 +8,7 @@
 import { type Builder, type Expr, i32, i64, select } from "../ir/builder.ts";
 import { type Routine, routine } from "../ir/routine.ts";
 import * as L from "./layout.ts";
+import { FSW_PE, FSW_UE } from "./x87.ts";
 import { BIAS, multiplyHigh, roundPack } from "./x87-arithmetic.ts";
 import { INTEGER_BIT } from "./x87-convert.ts";
 
@@ -216,6 +217,12 @@ export const scaledOf = (b: Builder, significand: Expr, exponent: Expr): Scaled 
 export function finishScaled(b: Builder, sign: Expr, x: Scaled, more: Expr, exact: Expr | number = 0): void {
   const rest = typeof exact === "number" ? i64(1 - exact) : exact.eqz().u64();
   const value = b.call(roundPack, sign, x.exponent.add(BIAS - 1), x.high, x.low.or(rest), i32(0));
-  b.put(L.result(1), b.get(L.result(1)).or(more.u64()));
+  // An exact result that is denormal: where `more` says inexact, it is an underflow.
+  const inexact = more
+    .and(FSW_PE)
+    .nez()
+    .and(b.get(L.result(0)).and(0x7fff).eqz());
+  const underflow = select(inexact, i32(FSW_UE), i32(0));
+  b.put(L.result(1), b.get(L.result(1)).or(more.or(underflow).u64()));
   b.return(value);
 }
