@@ -155,10 +155,12 @@ export const commitSlow: Routine = routine("commit_slow", [], undefined, (b) => 
       const to = b.get(L.PENDING_HOST[part]);
       b.if(
         to.nez(),
-        () => {
-          b.copy(to, from, bytes);
-          b.call(codeWritten, to, bytes);
-        },
+        () =>
+          // A store into ROM is lost.
+          b.if(to.ltU(b.get(L.ROM_HOST)), () => {
+            b.copy(to, from, bytes);
+            b.call(codeWritten, to, bytes);
+          }),
         () => b.call(mmioWrite, op("f64.convert_i64_u", b.get(L.PENDING_PHYS[part])), bytes, from),
       );
     });

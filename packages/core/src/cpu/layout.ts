@@ -153,6 +153,9 @@ export const RAM_BYTES: Field = f(0x32c, "i32");
 export const LOW_RAM_BYTES: Field = f(0x338, "i32");
 export const PAGE_LISTS: Field = f(0x330, "i32");
 export const PAGE_GRANULES: Field = f(0x334, "i32");
+/** Read-only memory, right behind RAM in the memory; for the guest it ends at 4 GiB. 0 bytes: none. */
+export const ROM_HOST: Field = f(0x380, "i32");
+export const ROM_BYTES: Field = f(0x384, "i32");
 
 /** A store that did not hit the TLB, between its probe and its commit: two parts (a page crossing) of RAM or MMIO. */
 export const PENDING_HOST: readonly [Field, Field] = [f(0x300, "i32"), f(0x304, "i32")];
@@ -289,19 +292,28 @@ export const EXIT_KICK = 4;
 export const EXIT_SHUTDOWN = 5;
 
 export interface MemoryMap {
-  /** Absolute addresses: list heads (i32) and code granules (i64) of each RAM page; RAM itself. */
+  /** Absolute addresses: list heads (i32) and code granules (i64) of each RAM and ROM page; RAM itself. */
   readonly pageLists: number;
   readonly pageGranules: number;
   readonly ram: number;
   readonly ramBytes: number;
+  /** ROM lies at `ram + ramBytes`. Its granules are all set: a page that may never be written without a look. */
+  readonly romBytes: number;
   readonly wasmPages: number;
 }
 
-/** `ramBytes`: a multiple of 4096, at most 3 GiB. */
-export function memoryMap(ramBytes: number): MemoryMap {
-  const pages = ramBytes / 4096;
+/** `ramBytes`: a multiple of 4096, at most 3 GiB. `romBytes`: a multiple of 4096, at most 16 MiB. */
+export function memoryMap(ramBytes: number, romBytes = 0): MemoryMap {
+  const pages = (ramBytes + romBytes) / 4096;
   const pageLists = PAGE_TABLES;
   const pageGranules = pageLists + pages * 4 + (pages % 2) * 4;
   const ram = Math.ceil((pageGranules + pages * 8) / 0x200000) * 0x200000;
-  return { pageLists, pageGranules, ram, ramBytes, wasmPages: Math.ceil((ram + ramBytes) / 65536) };
+  return {
+    pageLists,
+    pageGranules,
+    ram,
+    ramBytes,
+    romBytes,
+    wasmPages: Math.ceil((ram + ramBytes + romBytes) / 65536),
+  };
 }

@@ -113,6 +113,8 @@ class Walk {
       () => {
         slot.set(b.call(ramHost, phys));
         b.if(slot.get().nez(), load, () => value.set(b.call(entryOutsideRam, phys, this.#bytes, this.access)));
+        // Tables in ROM get no flags.
+        b.if(slot.get().geU(b.get(L.ROM_HOST)), () => slot.set(i32(0)));
       },
       true,
     );

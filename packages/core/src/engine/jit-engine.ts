@@ -11,13 +11,15 @@ import type { VcpuState } from "../cpu/state.ts";
 import { type Core, createCore } from "../interp/core.ts";
 import { RECORDS } from "../isa/record.ts";
 import { MEMORY_MAP } from "../machine/board-map.ts";
-import { Ram, ramSegments } from "../memory/ram.ts";
+import { MAX_ROM_BYTES, PAGE_BYTES, Ram, ramSegments } from "../memory/ram.ts";
 import type { Engine, Vcpu, VcpuBus, VcpuExit } from "./engine.ts";
 import { resetState, StateBlock } from "./vcpu-state-block.ts";
 
 export interface JitEngineOptions {
   readonly memoryBytes: number;
   readonly tscFrequencyHz: number;
+  /** Read-only memory that ends at 4 GiB: whole pages, at most 16 MiB. Copied. */
+  readonly rom?: Uint8Array;
   /** False where SharedArrayBuffer is not to be had. */
   readonly sharedMemory?: boolean;
   /** Features beyond the portable model: FEATURE_* (cpu/layout.ts). */
@@ -193,6 +195,8 @@ export class JitEngine implements Engine {
         },
       },
       options.sharedMemory ?? typeof SharedArrayBuffer !== "undefined",
+      undefined,
+      checkRom(options.rom),
     );
     const block = new StateBlock(core.view);
     block.put(L.CPU_FEATURES, options.cpuFeatures ?? 0);
@@ -202,6 +206,7 @@ export class JitEngine implements Engine {
       buffer: core.memory.buffer as SharedArrayBuffer,
       byteOffset: core.map.ram,
       segments: ramSegments(options.memoryBytes),
+      romBytes: core.map.romBytes,
       onWrite: (gpa, length) => {
         // RAM lies in one piece here, without the hole. Page by page: translated code lives in single pages.
         const from =
@@ -213,6 +218,7 @@ export class JitEngine implements Engine {
         }
       },
     });
+    if (options.rom) this.memory.loadRom(options.rom);
   }
 
   createVcpu(index: number, bus: VcpuBus): Vcpu {
@@ -235,6 +241,12 @@ export class JitEngine implements Engine {
     if (!this.#bus) throw new Error("no vCPU yet");
     return this.#bus;
   }
+}
+
+function checkRom(rom: Uint8Array | undefined): number {
+  const sizeBytes = rom?.length ?? 0;
+  if (sizeBytes % PAGE_BYTES === 0 && sizeBytes <= MAX_ROM_BYTES) return sizeBytes;
+  throw new RangeError(`a ROM of ${sizeBytes} bytes; possible are whole pages up to ${MAX_ROM_BYTES}`);
 }
 
 /** An access of any size as accesses of 4, 2 and 1 bytes at natural offsets. */

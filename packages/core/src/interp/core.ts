@@ -117,7 +117,7 @@ export class BlockDecoder {
     this.#next = L.ARENA;
     this.flushes++;
     this.#bytes.fill(0xff, L.BLOCK_HASH, L.BLOCK_HASH + L.BLOCK_HASH_BYTES);
-    this.#bytes.fill(0, this.#map.pageLists, this.#map.ram);
+    clearPageTables(this.#bytes, this.#map);
   }
 
   static codeSize(mode: number): CodeSize {
@@ -245,7 +245,7 @@ export class BlockDecoder {
 
   #link(block: number, host: number, second = false): void {
     const index = ((host >>> 12) - (this.#map.ram >>> 12)) | 0;
-    if (index < 0 || index >= this.#map.ramBytes / 4096) return;
+    if (index < 0 || index >= (this.#map.ramBytes + this.#map.romBytes) / 4096) return;
     const at = this.#map.pageLists + index * 4;
     // A crossing block is in one list only; the second page's list gets a stub of its own.
     let entry = block;
@@ -290,8 +290,9 @@ export function createCore(
   host: CoreHost,
   shared: boolean,
   handlers: HandlerSet = handlerSet(),
+  romBytes = 0,
 ): Core {
-  const map = L.memoryMap(ramBytes);
+  const map = L.memoryMap(ramBytes, romBytes);
   const memory = new WebAssembly.Memory({ initial: map.wasmPages, maximum: map.wasmPages, shared });
   const view = new DataView(memory.buffer);
   const decoder = new BlockDecoder(handlers, memory.buffer, map);
@@ -304,6 +305,13 @@ export function createCore(
   return { memory, map, exports, view, decoder };
 }
 
+/** No block is known, no page holds code; ROM stays without write permission. */
+function clearPageTables(bytes: Uint8Array, map: L.MemoryMap): void {
+  bytes.fill(0, map.pageLists, map.ram);
+  const roms = map.pageGranules + (map.ramBytes / 4096) * 8;
+  bytes.fill(0xff, roms, roms + (map.romBytes / 4096) * 8);
+}
+
 /** The tables of a fresh machine: everything misses. */
 export function prepareMemory(view: DataView, map: L.MemoryMap): void {
   const bytes = new Uint8Array(view.buffer);
@@ -314,7 +322,10 @@ export function prepareMemory(view: DataView, map: L.MemoryMap): void {
   const put = (field: { offset: number }, value: number): void => view.setInt32(L.CPU_BASE + field.offset, value, true);
   put(L.RAM_HOST, map.ram);
   put(L.RAM_BYTES, map.ramBytes);
+  put(L.ROM_HOST, map.ram + map.ramBytes);
+  put(L.ROM_BYTES, map.romBytes);
   put(L.LOW_RAM_BYTES, Math.min(map.ramBytes, MEMORY_MAP.lowRamEnd));
   put(L.PAGE_LISTS, map.pageLists);
   put(L.PAGE_GRANULES, map.pageGranules);
+  clearPageTables(bytes, map);
 }

@@ -204,7 +204,7 @@ const findBlock: Routine = routine("find_block", ["i32", "i32", "i64"], "i32", (
   const other = b.call(findInSet, host, mode);
   b.if(other.nez(), () => b.return(other));
   const page = b.keep(host.sub(b.get(L.RAM_HOST)).shrU(12));
-  b.if(page.ltU(b.get(L.RAM_BYTES).shrU(12)), () => {
+  b.if(page.ltU(b.get(L.RAM_BYTES).add(b.get(L.ROM_BYTES)).shrU(12)), () => {
     const entry = b.variable(b.load("i32.load", "host", page.shl(2).add(b.get(L.PAGE_LISTS))));
     b.while(
       () => entry.get().nez(),

@@ -153,8 +153,9 @@ export function createEvaluatorCore(
   host: CoreHost,
   shared: boolean,
   handlers: HandlerSet = handlerSet(),
+  romBytes = 0,
 ): Core {
-  const map = L.memoryMap(ramBytes);
+  const map = L.memoryMap(ramBytes, romBytes);
   const memory = new WebAssembly.Memory({ initial: map.wasmPages, maximum: map.wasmPages, shared });
   const view = new DataView(memory.buffer);
   const decoder = new BlockDecoder(handlers, memory.buffer, map);

@@ -7,7 +7,8 @@
  *   ports -- PIC PIT RTC UART, ACPI PM, system control, PCI     memory -- IO-APIC, HPET, PCI windows, ECAM
  *   PCI 0 -- 00.0 host bridge, 1f.0 LPC bridge, slots 1 up: the devices of the spec
  *
- * Direct boots: `boot` does what firmware would do to the chipset, then loads the kernel.
+ * Direct boots: `boot` does what firmware would do to the chipset, then loads the kernel. Firmware itself is the ROM of
+ * the engine's memory and starts at the reset vector.
  */
 import type { AccessSize } from "../bus/io.ts";
 import { MmioBus, PortBus } from "../bus/io-bus.ts";
@@ -54,6 +55,10 @@ export interface BootFiles {
 
 /** The HPET may raise IO-APIC inputs 20 to 23, which are PIRQ E to H. */
 const HPET_FIRST_PIRQ = 4;
+
+/** The firmware's copy below 1 MiB. */
+const SHADOW_BYTES = 0x2_0000;
+const SHADOW_END = 0x10_0000;
 
 /** The channel of the first serial port. */
 export const SERIAL_CHANNEL = "serial0";
@@ -182,12 +187,24 @@ export function createBoard(wiring: BoardWiring, files?: BootFiles): Board {
     acknowledgeInterrupt: () => localApic.acknowledge(),
     pressPowerButton: () => acpiPm.pressPowerButton(),
     boot: () => {
+      if (spec.firmware) shadowFirmware(context.memory, spec.firmware.sizeBytes);
       if (!spec.boot || !files) return undefined;
       initialiseChipset(hostBridge, lpcBridge.pci);
       assignPciResources(pci);
       return bootLinux(context.memory, spec.boot.commandLine, files);
     },
   };
+}
+
+/**
+ * What the chipset's PAM registers make possible, already done: RAM below 1 MiB with a copy of the ROM's end in it. At a
+ * real reset the ROM itself answers there, and firmware copies it before it writes.
+ */
+function shadowFirmware(memory: GuestMemory, romBytes: number): void {
+  const bytes = new Uint8Array(Math.min(romBytes, SHADOW_BYTES));
+  const isThere =
+    memory.read(MEMORY_MAP.highRamStart - bytes.length, bytes) && memory.write(SHADOW_END - bytes.length, bytes);
+  if (!isThere) throw new RangeError("the engine has no ROM for this machine's firmware");
 }
 
 function createDevice({ context }: BoardWiring, spec: DeviceSpec): VirtioPciDevice {

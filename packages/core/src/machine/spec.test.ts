@@ -20,6 +20,10 @@ test("a spec survives its saved form", () => {
   expect(specFromState(specToState(full))).toEqual(full);
   const small = machineSpec({ memoryBytes: 16 * MIB });
   expect(specFromState(specToState(small))).toEqual(small);
+  const rom = machineSpec({ memoryBytes: 16 * MIB, firmware: { sha256: "cd".repeat(32), sizeBytes: 0x20000 } });
+  expect(specFromState(specToState(rom))).toEqual(rom);
+  const { firmware: _, ...older } = specToState(small) as Record<string, never>;
+  expect(specFromState(older)).toEqual(small);
   expect([...seedBytes(full)]).toEqual([1, 2, 255]);
 });
 
@@ -36,6 +40,9 @@ test.each([
   [{ epochSeconds: -1 }, "epoch", /1970/],
   [{ clock: "fast" }, "clock", /wall, virtual/],
   [{ boot: { kernel: { sha256: "xy", sizeBytes: 1 }, commandLine: "" } }, "boot", /kernel/],
+  [{ firmware: KERNEL }, "firmware", /not from both/],
+  [{ boot: undefined, firmware: { ...KERNEL, sizeBytes: 0x10100 } }, "firmware", /whole pages/],
+  [{ boot: undefined, firmware: { ...KERNEL, sizeBytes: 0x1010000 } }, "firmware", /at most 16 MiB/],
   [{ devices: [{ kind: "toaster", name: "a" }] }, "devices", /"toaster"/],
   [{ devices: [{ kind: "virtio-rng", name: "../x" }] }, "devices", /no device name/],
   [{ devices: [{ kind: "virtio-console", name: "c", ports: [] }] }, "devices", /0 ports/],

@@ -3,7 +3,7 @@
  * files appear by hash and size, their bytes are handed over beside it.
  */
 import type { StateValue } from "../devices/device.ts";
-import { PAGE_BYTES } from "../memory/ram.ts";
+import { MAX_ROM_BYTES, PAGE_BYTES } from "../memory/ram.ts";
 import { StateReader } from "../state/reader.ts";
 
 const MIB = 2 ** 20;
@@ -63,11 +63,25 @@ export interface MachineSpec {
   readonly clock: ClockMode;
   /** Absent: the vCPU starts at its reset vector. */
   readonly boot?: LinuxBoot;
+  /**
+   * Only without `boot`: the ROM that ends at 4 GiB, in whole pages, with the reset vector in its last 16 bytes. At each
+   * start its last 128 KiB are also copied to the RAM below 1 MiB, where they can be written.
+   */
+  readonly firmware?: FileReference;
   /** Beside what is soldered to the board. In order of their PCI slots. */
   readonly devices: readonly DeviceSpec[];
 }
 
-export type SpecErrorCode = "memory" | "cpu" | "tsc-frequency" | "seed" | "epoch" | "clock" | "boot" | "devices";
+export type SpecErrorCode =
+  | "memory"
+  | "cpu"
+  | "tsc-frequency"
+  | "seed"
+  | "epoch"
+  | "clock"
+  | "boot"
+  | "firmware"
+  | "devices";
 
 export class SpecError extends Error {
   override readonly name = "SpecError";
@@ -127,11 +141,12 @@ export function checkSpec(spec: MachineSpec): void {
     );
   }
   if (spec.boot) checkBoot(spec.boot);
+  if (spec.firmware) checkFirmware(spec.firmware, spec.boot);
   checkDevices(spec.devices);
 }
 
 export function specToState(spec: MachineSpec): StateValue {
-  const { memoryBytes, cpu, tscFrequencyHz, seed, epochSeconds, clock, boot, devices } = spec;
+  const { memoryBytes, cpu, tscFrequencyHz, seed, epochSeconds, clock, boot, firmware, devices } = spec;
   const file = (reference: FileReference): StateValue => ({ sha256: reference.sha256, sizeBytes: reference.sizeBytes });
   return {
     memoryBytes,
@@ -143,6 +158,7 @@ export function specToState(spec: MachineSpec): StateValue {
     boot: boot
       ? { kernel: file(boot.kernel), initrd: boot.initrd ? file(boot.initrd) : null, commandLine: boot.commandLine }
       : null,
+    firmware: firmware ? file(firmware) : null,
     devices: devices.map((device) => ({
       kind: device.kind,
       name: device.name,
@@ -157,6 +173,9 @@ export function specToState(spec: MachineSpec): StateValue {
 export function specFromState(state: StateValue, path = "spec"): MachineSpec {
   const reader = new StateReader(state, path);
   const boot = reader.part("boot") === null ? undefined : bootFromState(reader.object("boot"));
+  // States of version 0.1.0 have no such field.
+  const hasFirmware = reader.has("firmware") && reader.part("firmware") !== null;
+  const firmware = hasFirmware ? fileFromState(reader.object("firmware")) : undefined;
   const spec: MachineSpec = {
     memoryBytes: reader.int("memoryBytes", 0, Number.MAX_SAFE_INTEGER),
     cpu: reader.text("cpu", 64) as CpuModel,
@@ -165,6 +184,7 @@ export function specFromState(state: StateValue, path = "spec"): MachineSpec {
     epochSeconds: reader.int("epochSeconds", 0, Number.MAX_SAFE_INTEGER),
     clock: reader.text("clock", 64) as ClockMode,
     ...(boot ? { boot } : {}),
+    ...(firmware ? { firmware } : {}),
     devices: reader.array("devices", MAX_DEVICES).map(deviceFromState),
   };
   reader.end();
@@ -192,31 +212,43 @@ function deviceFromState(reader: StateReader): DeviceSpec {
   return { kind, name, ports };
 }
 
+function fileFromState(reader: StateReader): FileReference {
+  const reference = { sha256: reader.text("sha256", 64), sizeBytes: reader.int("sizeBytes", 0, MAX_FILE_BYTES) };
+  reader.end();
+  return reference;
+}
+
 function bootFromState(reader: StateReader): LinuxBoot {
-  const file = (part: StateReader): FileReference => {
-    const reference = { sha256: part.text("sha256", 64), sizeBytes: part.int("sizeBytes", 0, MAX_FILE_BYTES) };
-    part.end();
-    return reference;
-  };
   const boot: LinuxBoot = {
-    kernel: file(reader.object("kernel")),
-    ...(reader.part("initrd") === null ? {} : { initrd: file(reader.object("initrd")) }),
+    kernel: fileFromState(reader.object("kernel")),
+    ...(reader.part("initrd") === null ? {} : { initrd: fileFromState(reader.object("initrd")) }),
     commandLine: reader.text("commandLine", MAX_COMMAND_LINE),
   };
   reader.end();
   return boot;
 }
 
-function checkBoot(boot: LinuxBoot): void {
-  for (const [role, file] of Object.entries({ kernel: boot.kernel, initrd: boot.initrd })) {
-    if (file === undefined) continue;
-    if (!/^[0-9a-f]{64}$/.test(file.sha256) || !isWhole(file.sizeBytes, 0, MAX_FILE_BYTES)) {
-      throw new SpecError(
-        "boot",
-        `The ${role} is not named by a SHA-256 of 64 lower-case hexadecimal digits and its size.`,
-      );
-    }
+function checkFile(code: "boot" | "firmware", role: string, file: FileReference): void {
+  if (/^[0-9a-f]{64}$/.test(file.sha256) && isWhole(file.sizeBytes, 0, MAX_FILE_BYTES)) return;
+  throw new SpecError(code, `The ${role} is not named by a SHA-256 of 64 lower-case hexadecimal digits and its size.`);
+}
+
+function checkFirmware(firmware: FileReference, boot: LinuxBoot | undefined): void {
+  if (boot) {
+    throw new SpecError("firmware", "A machine starts from a kernel or from firmware, not from both. Leave one out.");
   }
+  checkFile("firmware", "firmware", firmware);
+  const { sizeBytes } = firmware;
+  if (sizeBytes >= PAGE_BYTES && sizeBytes <= MAX_ROM_BYTES && sizeBytes % PAGE_BYTES === 0) return;
+  throw new SpecError(
+    "firmware",
+    `Firmware of ${sizeBytes} bytes does not fit. Give an image of whole pages of 4 KiB, at most 16 MiB.`,
+  );
+}
+
+function checkBoot(boot: LinuxBoot): void {
+  checkFile("boot", "kernel", boot.kernel);
+  if (boot.initrd) checkFile("boot", "initrd", boot.initrd);
   if (boot.commandLine.length > MAX_COMMAND_LINE) {
     throw new SpecError(
       "boot",

@@ -3,7 +3,8 @@
  * segments lie in the buffer one after the other, without the hole that separates them in the guest's address space.
  *
  * Here hold bounds, dirty pages and invalidation for every write that does not come from translated code: device DMA,
- * page-walk bits, loaders, restore. Left out: ROM segments, copy-on-write, page-in.
+ * page-walk bits, loaders, restore. ROM, which lies behind RAM and for the guest ends at 4 GiB, is read and never written.
+ * Left out: copy-on-write, page-in.
  *
  * Precondition: the buffer is not grown or detached while this object is in use.
  */
@@ -11,6 +12,8 @@ import { MEMORY_MAP } from "../machine/board-map.ts";
 import type { Gpa, GuestMemory, MemorySegment } from "./guest-memory.ts";
 
 export const PAGE_BYTES = 4096;
+/** The board's interrupt controllers lie below that. */
+export const MAX_ROM_BYTES: number = 16 * 2 ** 20;
 
 export interface RamOptions {
   readonly buffer: ArrayBuffer | SharedArrayBuffer;
@@ -18,6 +21,8 @@ export interface RamOptions {
   readonly byteOffset: number;
   /** Ascending, whole pages, not overlapping: see `ramSegments`. */
   readonly segments: readonly MemorySegment[];
+  /** Size of the ROM behind the segments; default none. Whole pages. */
+  readonly romBytes?: number;
   /** After each write: code translated from [gpa, gpa + length) is stale. */
   readonly onWrite?: (gpa: Gpa, length: number) => void;
   /** One byte for each page in buffer order, not 0 once written. Translated stores may set them as well. */
@@ -38,7 +43,9 @@ export function ramSegments(sizeBytes: number, lowRamEnd: number = MEMORY_MAP.lo
 }
 
 export class Ram implements GuestMemory {
+  /** Of RAM. */
   readonly segments: readonly MemorySegment[];
+  readonly romBytes: number;
   readonly lowRamBytes: number;
   readonly sizeBytes: number;
   readonly dirtyPages: Uint8Array;
@@ -55,8 +62,9 @@ export class Ram implements GuestMemory {
     this.sizeBytes = checkSegments(options.segments);
     this.#lowEnd = this.segments[0]!.sizeBytes;
     this.lowRamBytes = this.#lowEnd;
-    this.#bytes = new Uint8Array(options.buffer, options.byteOffset, this.sizeBytes);
-    this.#view = new DataView(options.buffer, options.byteOffset, this.sizeBytes);
+    this.romBytes = options.romBytes ?? 0;
+    this.#bytes = new Uint8Array(options.buffer, options.byteOffset, this.sizeBytes + this.romBytes);
+    this.#view = new DataView(options.buffer, options.byteOffset, this.sizeBytes + this.romBytes);
     this.#onWrite = options.onWrite ?? (() => {});
     this.dirtyPages = options.dirtyPages ?? new Uint8Array(this.sizeBytes / PAGE_BYTES);
     if (this.dirtyPages.length < this.sizeBytes / PAGE_BYTES) throw new RangeError("too few dirty bytes for this RAM");
@@ -68,8 +76,14 @@ export class Ram implements GuestMemory {
     });
   }
 
+  /** Puts the ROM's content there: before anything runs. */
+  loadRom(bytes: Uint8Array): void {
+    if (bytes.length !== this.romBytes) throw new RangeError(`${bytes.length} bytes for a ROM of ${this.romBytes}`);
+    this.#bytes.set(bytes, this.sizeBytes);
+  }
+
   read(gpa: Gpa, into: Uint8Array): boolean {
-    const at = this.#locate(gpa, into.length);
+    const at = this.#locateToRead(gpa, into.length);
     if (at < 0) return false;
     into.set(this.#bytes.subarray(at, at + into.length));
     return true;
@@ -84,22 +98,22 @@ export class Ram implements GuestMemory {
   }
 
   read8(gpa: Gpa): number | undefined {
-    const at = this.#locate(gpa, 1);
+    const at = this.#locateToRead(gpa, 1);
     return at < 0 ? undefined : this.#view.getUint8(at);
   }
 
   read16(gpa: Gpa): number | undefined {
-    const at = this.#locate(gpa, 2);
+    const at = this.#locateToRead(gpa, 2);
     return at < 0 ? undefined : this.#view.getUint16(at, true);
   }
 
   read32(gpa: Gpa): number | undefined {
-    const at = this.#locate(gpa, 4);
+    const at = this.#locateToRead(gpa, 4);
     return at < 0 ? undefined : this.#view.getUint32(at, true);
   }
 
   read64(gpa: Gpa): bigint | undefined {
-    const at = this.#locate(gpa, 8);
+    const at = this.#locateToRead(gpa, 8);
     return at < 0 ? undefined : this.#view.getBigUint64(at, true);
   }
 
@@ -133,6 +147,13 @@ export class Ram implements GuestMemory {
     this.#view.setBigUint64(at, value, true);
     this.#mark(at, gpa, 8);
     return true;
+  }
+
+  #locateToRead(gpa: Gpa, length: number): number {
+    const at = this.#locate(gpa, length);
+    const romStart = MEMORY_MAP.highRamStart - this.romBytes;
+    const isRom = at < 0 && gpa >= romStart && gpa + length <= MEMORY_MAP.highRamStart;
+    return isRom ? this.sizeBytes + (gpa - romStart) : at;
   }
 
   /** For code that wrote through `regions`: marks pages dirty and translated code stale. */

@@ -133,6 +133,11 @@ export class StateReader {
     return new StateReader(this.#get(key), this.#at(key));
   }
 
+  /** Whether there is such a field: for those that came later. */
+  has(key: string): boolean {
+    return Object.hasOwn(this.#record, key);
+  }
+
   /** The unchecked value of a part that somebody else restores, e.g. the PCI function inside a device. */
   part(key: string): StateValue {
     return this.#get(key);
