@@ -40,6 +40,7 @@ const EDX1 = {
   mca: 14,
   cmov: 15,
   pat: 16,
+  pse36: 17,
   clfsh: 19,
   mmx: 23,
   fxsr: 24,
@@ -74,6 +75,7 @@ export function cpuidLeaf(leaf: number, subleaf: number, c: CpuidContext): Cpuid
           EDX1.mca,
           EDX1.cmov,
           EDX1.pat,
+          EDX1.pse36,
         ) |
         (c.isApicEnabled ? bits(EDX1.apic) : 0) |
         has("clflush", EDX1.clfsh) |
@@ -92,8 +94,9 @@ export function cpuidLeaf(leaf: number, subleaf: number, c: CpuidContext): Cpuid
       // ARAT: the local APIC's timer always runs.
       return [bits(2), 0, 0, 0];
     case 7:
-      // TSC_ADJUST, SMEP; SPEC_CTRL and ARCH_CAPABILITIES, so that Linux sees that this CPU has none of the leaks it would work around.
-      return subleaf === 0 ? [0, bits(1, 7), 0, bits(26, 29)] : [0, 0, 0, 0];
+      // TSC_ADJUST, SMEP, SMAP; UMIP; SPEC_CTRL and ARCH_CAPABILITIES, so that Linux sees that this CPU has none of the
+      // leaks it would work around.
+      return subleaf === 0 ? [0, (bits(1, 7) | has("smap", 20)) >>> 0, bits(2), bits(26, 29)] : [0, 0, 0, 0];
     case 0xb: {
       // One thread of one core: SMT level, core level, end.
       const level = subleaf === 0 ? 0x100 : subleaf === 1 ? 0x201 : subleaf & 0xff;
