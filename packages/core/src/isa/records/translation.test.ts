@@ -125,6 +125,23 @@ describe.each(Object.entries(TIERS))("translation, %s", (_, create) => {
     expect(m.vcpu.run(100).reason).toBe("shutdown");
   });
 
+  it("code that is changed under AC is seen", () => {
+    const m = withUserPages();
+    const at = USER + 0x3000;
+    // mov eax, 1; ret
+    m.memory.write(at, Uint8Array.of(0xb8, 1, 0, 0, 0, 0xc3));
+    m.change((s) => {
+      s.gpr[3] = BigInt(at);
+    });
+    const call = [0xff, 0xd3];
+    // Stores 1, runs it, stores 2, runs it: mov byte [rbx + 1], n
+    const code = [...STAC, 0xc6, 0x43, 1, 1, ...call, 0xc6, 0x43, 1, 2, ...call];
+    expect(run(m, code)).toBe("done");
+    expect(m.state().gpr[0]).toBe(2n);
+    expect(run(m, [...CLAC, ...call])).toBe("done");
+    expect(m.state().gpr[0]).toBe(2n);
+  });
+
   it("STAC and CLAC are #UD outside CPL 0 and with a prefix", () => {
     const m = withUserPages();
     for (const code of [STAC, CLAC]) {
