@@ -3,7 +3,7 @@
 import { type CoreHost, createCore } from "../../packages/core/src/interp/core.ts";
 import { createEvaluatorCore } from "../../packages/core/src/interp/evaluator-cpu.ts";
 import { type HandlerSet, makeHandlers } from "../../packages/core/src/isa/handlers.ts";
-import type { InstructionRecord } from "../../packages/core/src/isa/record.ts";
+import { type InstructionRecord, RECORDS } from "../../packages/core/src/isa/record.ts";
 import type { CpuSubject } from "./subject.ts";
 import { tierSubject } from "./tier-subject.ts";
 import { RAM_BYTES } from "./user-machine.ts";
@@ -20,13 +20,13 @@ const NO_DEVICES: CoreHost = {
   cpuid: () => {},
 } as unknown as CoreHost;
 
-/** The compiled core; of other records than the built-in ones when given. */
-export function interpreter(records?: readonly InstructionRecord[]): CpuSubject {
-  const handlers: HandlerSet | undefined = records && makeHandlers(records);
+/** The compiled core, with the opt-in features too; of other records when given. */
+export function interpreter(records: readonly InstructionRecord[] = RECORDS): CpuSubject {
+  const handlers: HandlerSet = makeHandlers(records);
   return tierSubject("interpreter", createCore(RAM_BYTES, NO_DEVICES, false, handlers));
 }
 
 /** The reference evaluator. */
 export function evaluator(): CpuSubject {
-  return tierSubject("evaluator", createEvaluatorCore(RAM_BYTES, NO_DEVICES, false));
+  return tierSubject("evaluator", createEvaluatorCore(RAM_BYTES, NO_DEVICES, false, makeHandlers(RECORDS)));
 }

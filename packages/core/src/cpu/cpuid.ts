@@ -47,7 +47,20 @@ const EDX1 = {
   sse: 25,
   sse2: 26,
 } as const;
-const ECX1 = { cx16: 13, x2apic: 21, tscDeadline: 24, xsave: 26, osxsave: 27, hypervisor: 31 } as const;
+const ECX1 = {
+  sse3: 0,
+  pclmulqdq: 1,
+  ssse3: 9,
+  cx16: 13,
+  sse41: 19,
+  sse42: 20,
+  x2apic: 21,
+  tscDeadline: 24,
+  aes: 25,
+  xsave: 26,
+  osxsave: 27,
+  hypervisor: 31,
+} as const;
 
 const bits = (...positions: readonly number[]): number => positions.reduce((all, bit) => (all | (1 << bit)) >>> 0, 0);
 const text = (s: string, at: number): number =>
@@ -85,7 +98,13 @@ export function cpuidLeaf(leaf: number, subleaf: number, c: CpuidContext): Cpuid
         has("sse2", EDX1.sse2);
       const ecx =
         bits(ECX1.x2apic, ECX1.tscDeadline, ECX1.hypervisor) |
+        has("sse3", ECX1.sse3) |
+        has("pclmulqdq", ECX1.pclmulqdq) |
+        has("ssse3", ECX1.ssse3) |
         has("cx16", ECX1.cx16) |
+        has("sse4.1", ECX1.sse41) |
+        has("sse4.2", ECX1.sse42) |
+        has("aes", ECX1.aes) |
         has("xsave", ECX1.xsave) |
         (c.osxsave ? bits(ECX1.osxsave) : 0);
       return [SIGNATURE, ((c.apicId << 24) | (1 << 16) | (8 << 8)) >>> 0, ecx >>> 0, edx >>> 0];
@@ -94,9 +113,14 @@ export function cpuidLeaf(leaf: number, subleaf: number, c: CpuidContext): Cpuid
       // ARAT: the local APIC's timer always runs.
       return [bits(2), 0, 0, 0];
     case 7:
+<<<<<<< HEAD
       // TSC_ADJUST, SMEP, SMAP; UMIP; SPEC_CTRL and ARCH_CAPABILITIES, so that Linux sees that this CPU has none of the
       // leaks it would work around.
       return subleaf === 0 ? [0, (bits(1, 7) | has("smap", 20)) >>> 0, bits(2), bits(26, 29)] : [0, 0, 0, 0];
+=======
+      // TSC_ADJUST, SMEP; SPEC_CTRL and ARCH_CAPABILITIES, so that Linux sees that this CPU has none of the leaks it would work around.
+      return subleaf === 0 ? [0, (bits(1, 7) | has("sha", 29)) >>> 0, 0, bits(26, 29)] : [0, 0, 0, 0];
+>>>>>>> 068d28d (vector: SSE3 and SSSE3; opt-in features are no part of the portable records)
     case 0xb: {
       // One thread of one core: SMT level, core level, end.
       const level = subleaf === 0 ? 0x100 : subleaf === 1 ? 0x201 : subleaf & 0xff;

@@ -9,7 +9,7 @@ import { KeptMsrs } from "../cpu/kept-msrs.ts";
 import * as L from "../cpu/layout.ts";
 import type { VcpuState } from "../cpu/state.ts";
 import { type Core, createCore } from "../interp/core.ts";
-import { RECORDS } from "../isa/record.ts";
+import { portableRecords } from "../isa/record.ts";
 import { MEMORY_MAP } from "../machine/board-map.ts";
 import { MAX_ROM_BYTES, PAGE_BYTES, Ram, ramSegments } from "../memory/ram.ts";
 import type { Engine, Vcpu, VcpuBus, VcpuExit } from "./engine.ts";
@@ -132,7 +132,7 @@ export class JitEngine implements Engine {
   #bus: VcpuBus | undefined;
 
   constructor(options: JitEngineOptions) {
-    const features: ReadonlySet<string> = new Set(RECORDS.map((record) => record.feature));
+    const features: ReadonlySet<string> = new Set(portableRecords().map((record) => record.feature));
     const bytes8 = new DataView(new ArrayBuffer(8));
     const core = (options.createCore ?? createCore)(
       options.memoryBytes,

@@ -219,11 +219,12 @@ export class Evaluator {
     const f = OPS[n.op]?.evaluate as ((...args: Value[]) => Value) | undefined;
     if (!f) throw new IrError(`operator ${n.op} cannot be evaluated`);
     const args = n.args.map((a) => this.#node(a, scope));
-    const [a, b] = args as [Eval, Eval];
+    const [a, b, c] = args as [Eval, Eval, Eval];
     if (n.immediate !== undefined) {
       const { immediate } = n;
       return (env) => f(...args.map((x) => x(env)), immediate);
     }
+    if (args.length === 3) return (env) => f(a(env), b(env), c(env));
     return args.length === 1 ? (env) => f(a(env)) : (env) => f(a(env), b(env));
   }
 }

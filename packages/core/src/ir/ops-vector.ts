@@ -41,6 +41,7 @@ function table(): Record<string, OpSpec> {
   vv("v128.andnot", 79, (a, b) => a & ~b & M128);
   vv("v128.or", 80, (a, b) => a | b);
   vv("v128.xor", 81, (a, b) => a ^ b);
+  t["v128.bitselect"] = row(code(82), "vvv>v", (a: bigint, b: bigint, m: bigint) => (a & m) | (b & ~m & M128));
   t["v128.any_true"] = row(code(83), "v>i", (a: bigint) => (a ? 1 : 0));
   t["i8x16.shuffle"] = row(
     code(13),

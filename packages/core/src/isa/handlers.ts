@@ -12,7 +12,7 @@ import { Decoder } from "./decoder.ts";
 import { type Form, shapeIndex } from "./form.ts";
 import { isHot } from "./hot.ts";
 import { operandShape } from "./operand.ts";
-import { type Feature, type InstructionRecord, RECORDS } from "./record.ts";
+import { type Feature, type InstructionRecord, portableRecords } from "./record.ts";
 import { type Binding, BRANCH, NEXT, Semantics, type Shape } from "./semantics.ts";
 
 export interface Handler {
@@ -35,11 +35,24 @@ export interface HandlerSet {
   readonly tooLong: number;
 }
 
+/** Features on XMM registers; SSSE3's MMX forms are checked as MMX, and CRC32 uses general registers alone. */
+const VECTOR_FEATURES: ReadonlySet<Feature> = new Set<Feature>([
+  "sse",
+  "sse2",
+  "sse3",
+  "ssse3",
+  "sse4.1",
+  "sse4.2",
+  "aes",
+  "pclmulqdq",
+  "sha",
+]);
+
 /** Checks that come before an instruction of a feature: CR0.EM, CR0.TS, CR4.OSFXSR. */
 function gate(s: Semantics, feature: Feature, record: InstructionRecord): void {
   const blocked = ((): number => {
-    if (feature === "sse" || feature === "sse2") return 6;
-    if (feature === "mmx") return 9;
+    if (feature === "mmx" || (feature === "ssse3" && s.shape.operands[0]?.kind === "p")) return 9;
+    if (VECTOR_FEATURES.has(feature)) return record.name === "crc32" ? 0 : 6;
     if (feature === "fpu" && record.name !== "fwait") return 1;
     return 0;
   })();
@@ -122,8 +135,8 @@ const PSEUDO: readonly InstructionRecord[] = [
   { name: "(too long)", forms: [], feature: "base", ends: true, semantics: (s) => s.fault(EXC_GP, 0) },
 ];
 
-/** Builds decoder and handler numbers from the records given (default: all). */
-export function makeHandlers(records: readonly InstructionRecord[] = RECORDS): HandlerSet {
+/** Builds decoder and handler numbers from the records given (default: those of every virtual CPU). */
+export function makeHandlers(records: readonly InstructionRecord[] = portableRecords()): HandlerSet {
   const decoder = new Decoder(records);
   const byKey = new Map<string, Handler>();
   const places: { form: Form; index: number; key: string }[] = [];

@@ -24,6 +24,13 @@ export type Feature =
   | "mmx"
   | "sse"
   | "sse2"
+  | "sse3"
+  | "ssse3"
+  | "sse4.1"
+  | "sse4.2"
+  | "aes"
+  | "pclmulqdq"
+  | "sha"
   | "fxsr"
   | "xsave"
   | "cmov"
@@ -39,6 +46,9 @@ export type Feature =
   | "smap"
   | "invpcid"
   | "long";
+
+/** Features that a virtual CPU has only if its specification asks for them. */
+export const OPT_IN_FEATURES: ReadonlySet<Feature> = new Set(["aes", "pclmulqdq", "sha"]);
 
 export interface InstructionRecord {
   /** Lower case, as the manual's mnemonic. */
@@ -58,6 +68,11 @@ export interface InstructionRecord {
 }
 
 export const RECORDS: InstructionRecord[] = [];
+
+/** Those of every virtual CPU. */
+export function portableRecords(): readonly InstructionRecord[] {
+  return RECORDS.filter(({ feature }) => !OPT_IN_FEATURES.has(feature));
+}
 
 /** Registers an instruction. Order does not matter; two forms must not claim the same encoding. */
 export function define(record: InstructionRecord): void {

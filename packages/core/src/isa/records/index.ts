@@ -23,3 +23,5 @@ import "./sse-convert.ts";
 import "./sse-control.ts";
 import "./mmx.ts";
 import "./mmx-convert.ts";
+import "./sse3.ts";
+import "./ssse3.ts";

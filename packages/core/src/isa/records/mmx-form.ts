@@ -29,10 +29,10 @@ export const joined = (low: Expr, high: Expr): Expr => opWith("i64x2.replace_lan
 export const lowHalf = (v: Expr): Expr => opWith("i64x2.extract_lane", 0, v);
 
 /** Semantics of destination = f(destination, source), both 64 bits. */
-export function combine(f: (target: Expr, source: Expr) => Expr): (s: Semantics) => void {
+export function combine(f: (target: Expr, source: Expr, s: Semantics) => Expr): (s: Semantics) => void {
   return (s) => {
     checkPending(s);
     const source = s.read(1);
-    writeMmx(s, 0, f(s.read(0), source.u64()));
+    writeMmx(s, 0, f(s.read(0), source.u64(), s));
   };
 }

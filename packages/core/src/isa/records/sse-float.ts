@@ -11,7 +11,6 @@ import { type FloatOperation, softArithmetic, softSquareRoot } from "../../cpu/s
 import { asFloat, bitsOf, softExtreme } from "../../cpu/softfloat-compare.ts";
 import { denormalLanes, doubtfulResults, magnitudes, nanLanes, onLanes } from "../../cpu/softfloat-vector.ts";
 import { type Expr, op, select } from "../../ir/builder.ts";
-import type { Routine } from "../../ir/routine.ts";
 import { define, type Feature } from "../record.ts";
 import type { Semantics } from "../semantics.ts";
 import { readVector } from "./sse-form.ts";
@@ -84,10 +83,16 @@ function scalarArithmetic(s: Semantics, f: FloatFormat, operation: FloatOperatio
   );
 }
 
-function packedArithmetic(s: Semantics, f: FloatFormat, operation: FloatOperation, lanes: Routine): void {
+/** Writes `operation` of two kept vectors to operand 0; `exact` is its way through softfloat routines. */
+export function packedArithmetic(
+  s: Semantics,
+  f: FloatFormat,
+  operation: FloatOperation,
+  target: Expr,
+  source: Expr,
+  exact: () => Expr,
+): void {
   const { b } = s;
-  const source = readVector(s, 1);
-  const target = s.read(0);
   const shape = f.bits === 64 ? "f64x2" : "f32x4";
   quicklyOr(
     s,
@@ -107,7 +112,7 @@ function packedArithmetic(s: Semantics, f: FloatFormat, operation: FloatOperatio
         });
       });
     },
-    () => exactly(s, () => b.call(lanes, target, source)),
+    () => exactly(s, exact),
   );
 }
 
@@ -126,7 +131,11 @@ for (const [operation, opcode] of [
       forms: [`${form.prefix} 0F ${opcode} /r | V${size},W${size}`],
       semantics: (s) => {
         if (form.isScalar) scalarArithmetic(s, format, operation);
-        else packedArithmetic(s, format, operation, lanes);
+        else {
+          const source = readVector(s, 1);
+          const target = s.read(0);
+          packedArithmetic(s, format, operation, target, source, () => s.b.call(lanes, target, source));
+        }
       },
     });
   }

@@ -36,6 +36,12 @@ export function shuffle(lanes: readonly number[], x: Expr, y: Expr): Expr {
   return opWith("i8x16.shuffle", immediate, x, y);
 }
 
+export const BYTE_NUMBERS: Expr = v128(0x0f0e0d0c_0b0a0908_07060504_03020100n);
+/** A constant in every lane. */
+export const splat8 = (value: number): Expr => v128(BigInt(value) * 0x01010101_01010101_01010101_01010101n);
+export const splat16 = (value: number): Expr => v128(BigInt(value) * 0x00010001_00010001_00010001_00010001n);
+export const splat32 = (value: number): Expr => v128(BigInt(value) * 0x00000001_00000001_00000001_00000001n);
+
 /** Lane numbers of bytes for lanes of `bytes` each. */
 export function byteLanes(bytes: number, lanes: readonly number[]): number[] {
   return lanes.flatMap((lane) => Array.from({ length: bytes }, (_, i) => lane * bytes + i));

@@ -5,7 +5,7 @@
 import { type Expr, i32, op, opWith, select, v128 } from "../../ir/builder.ts";
 import { define } from "../record.ts";
 import type { Semantics } from "../semantics.ts";
-import { byteLanes, named, readVector, shuffle } from "./sse-form.ts";
+import { BYTE_NUMBERS, byteLanes, named, readVector, shuffle } from "./sse-form.ts";
 import { shuffleBytes32, shuffleFields, writeMask } from "./sse-move.ts";
 
 /** 66 0F `opcode`: destination = f(destination, source). */
@@ -137,8 +137,6 @@ for (const [mnemonic, opcode, group, digit, shape, operator] of [
     },
   });
 }
-
-const BYTE_NUMBERS = v128(0x0f0e0d0c_0b0a0908_07060504_03020100n);
 
 /** PSLLDQ and PSRLDQ move bytes; a swizzle gives zero for numbers outside 0 to 15. */
 function shiftBytes(s: Semantics, direction: "add" | "sub"): void {
