@@ -315,6 +315,9 @@ function tune(state: Preparation): void {
     else setOperand(state, 0, target);
   } else if (mnemonic === "popf" || mnemonic === "popfq") {
     patchAt(state, state.gpr[RSP]!, word(random.uint64() & (random.oneIn(2) ? 0xffff_ffffn : 0x3f_ffffn), 8));
+  } else if (mnemonic === "lddqu") {
+    // "An alignment-check exception (#AC) may or may not be generated (depending on processor implementation)."
+    state.rflags &= ~FLAG.AC;
   } else if (mnemonic === "ldmxcsr") {
     const reserved = random.oneIn(10) ? random.uint32() : 0;
     setOperand(state, 0, BigInt((random.below(0x1_0000) | reserved) >>> 0));

@@ -25,3 +25,6 @@ import "./mmx.ts";
 import "./mmx-convert.ts";
 import "./sse3.ts";
 import "./ssse3.ts";
+import "./sse4-int.ts";
+import "./sse4-lanes.ts";
+import "./sse4-float.ts";
