@@ -7,13 +7,14 @@ import * as iced from "iced-x86";
 import { parseForm } from "../../packages/core/src/isa/form.ts";
 import { mnemonicsOf } from "../../packages/core/src/isa/notation.ts";
 import type { InstructionRecord } from "../../packages/core/src/isa/record.ts";
+import { intelMnemonic } from "./disassembly.ts";
 
 const { Code, CodeExt, CpuidFeature, EncodingKind, Instruction, Mnemonic } = iced;
 type RegisterFile = "xmm" | "mm" | "other";
 
 function keyOfCode(name: string, code: number): string {
   const info = CodeExt.opCode(code);
-  const mnemonic = (Mnemonic[info.mnemonic] ?? "").toLowerCase();
+  const mnemonic = intelMnemonic((Mnemonic[info.mnemonic] ?? "").toLowerCase());
   info.free();
   const file: RegisterFile = /xmm/.test(name) ? "xmm" : /_mm/.test(name) ? "mm" : "other";
   return `${mnemonic === "reservednop" ? "nop" : mnemonic} ${file}`;

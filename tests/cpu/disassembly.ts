@@ -26,10 +26,13 @@ const REGISTER_NAMES: ReadonlyMap<number, string> = new Map(
 );
 const registerName = (register: number): string => REGISTER_NAMES.get(register) ?? "?";
 
+/** Intel has one name for both sizes of the lengths. */
+export const intelMnemonic = (name: string): string => name.replace(/^(pcmpestr[im])64$/, "$1");
+
 const MNEMONICS: ReadonlyMap<number, string> = new Map(
   Object.entries(Mnemonic)
     .filter((entry): entry is [string, number] => typeof entry[1] === "number")
-    .map(([name, value]) => [value, name === "Reservednop" ? "nop" : name.toLowerCase()]),
+    .map(([name, value]) => [value, name === "Reservednop" ? "nop" : intelMnemonic(name.toLowerCase())]),
 );
 
 /** RSI/ESI/SI or RDI/EDI/DI of the string instructions, and whether the segment is fixed to ES. */

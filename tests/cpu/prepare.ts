@@ -14,7 +14,7 @@ import {
   setAddressRegister,
 } from "./memory-operand.ts";
 import type { Random } from "./random.ts";
-import { DATA_BASE, DATA_SIZE, FLAG, type WindowPatch } from "./subject.ts";
+import { DATA_BASE, DATA_SIZE, FLAG, FXSAVE, type WindowPatch } from "./subject.ts";
 import { type ElementType, fillElements, integer64, SHIFT_COUNTS } from "./values.ts";
 import { fillFxsave, fxsaveImage } from "./x87-state.ts";
 
@@ -315,14 +315,39 @@ function tune(state: Preparation): void {
     else setOperand(state, 0, target);
   } else if (mnemonic === "popf" || mnemonic === "popfq") {
     patchAt(state, state.gpr[RSP]!, word(random.uint64() & (random.oneIn(2) ? 0xffff_ffffn : 0x3f_ffffn), 8));
-  } else if (mnemonic === "lddqu") {
+  } else if (mnemonic === "lddqu" || /^pcmp[ei]str/.test(mnemonic)) {
     // "An alignment-check exception (#AC) may or may not be generated (depending on processor implementation)."
     state.rflags &= ~FLAG.AC;
+    if (mnemonic !== "lddqu") tuneStrings(state);
   } else if (mnemonic === "ldmxcsr") {
     const reserved = random.oneIn(10) ? random.uint32() : 0;
     setOperand(state, 0, BigInt((random.below(0x1_0000) | reserved) >>> 0));
   } else if (instruction.code === Code.Bswap_r16 || random.oneIn(4)) {
     makeOperandsEqual(state);
+  }
+}
+
+/** Strings of few different elements, so that they match, and lengths around the vector's. */
+function tuneStrings(state: Preparation): void {
+  const { random, fxsave } = state;
+  if (random.oneIn(4)) return;
+  const isWords = random.oneIn(2);
+  const alphabet = Array.from({ length: 1 + random.below(5) }, () => random.below(256));
+  const text = (bytes: Uint8Array): void => {
+    const zeroOneIn = random.pick([3, 8, 20, 1000]);
+    for (let i = 0; i < bytes.length; i++)
+      bytes[i] = random.oneIn(zeroOneIn) || (isWords && i % 2 === 1 && !random.oneIn(9)) ? 0 : random.pick(alphabet);
+  };
+  text(fxsave.subarray(FXSAVE.XMM, FXSAVE.XMM + 256));
+  if (state.memory !== null) {
+    const bytes = new Uint8Array(16);
+    text(bytes);
+    patchAt(state, state.memory.address, bytes);
+  }
+  for (const register of [RAX, RDX]) {
+    if (state.pinned.has(register) || random.oneIn(5)) continue;
+    const length = random.below(random.oneIn(3) ? 5 : 19) * (random.oneIn(4) ? -1 : 1);
+    state.gpr[register] = BigInt.asUintN(random.oneIn(2) ? 64 : 32, BigInt(length));
   }
 }
 

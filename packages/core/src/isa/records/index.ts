@@ -28,3 +28,4 @@ import "./ssse3.ts";
 import "./sse4-int.ts";
 import "./sse4-lanes.ts";
 import "./sse4-float.ts";
+import "./sse4-string.ts";

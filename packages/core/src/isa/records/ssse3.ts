@@ -4,18 +4,16 @@
  */
 import { type Expr, i32, op, select, v128 } from "../../ir/builder.ts";
 import { define } from "../record.ts";
-import { combine, joined, lowHalf, vector, writeMmx } from "./mmx-form.ts";
-import { BYTE_NUMBERS, byteLanes, named, readVector, shuffle, splat16, splat8 } from "./sse-form.ts";
 import type { Semantics } from "../semantics.ts";
+import { combine, joined, lowHalf, vector, writeMmx } from "./mmx-form.ts";
+import { BYTE_NUMBERS, byteLanes, named, readVector, shuffle, splat8, splat16 } from "./sse-form.ts";
 import { checkPending } from "./x87-form.ts";
 
 type Combination = (target: Expr, source: Expr, s: Semantics) => Expr;
 
 /** 0F 38 `opcode`: lane by lane, so that the MMX form is the same on half a vector. */
 function lanewise(name: string, opcode: string, f: Combination): void {
-  horizontal(name, opcode, f, (target, source, s) =>
-    lowHalf(f(s.b.keep(vector(target)), s.b.keep(vector(source)), s)),
-  );
+  horizontal(name, opcode, f, (target, source, s) => lowHalf(f(s.b.keep(vector(target)), s.b.keep(vector(source)), s)));
 }
 function horizontal(name: string, opcode: string, onXmm: Combination, onMmx: Combination): void {
   define({
