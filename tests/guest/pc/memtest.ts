@@ -1,0 +1,22 @@
+// memtest86+, the 32-bit form, started without its pause; its screen.
+
+import type { DebianFile } from "./debian-files.ts";
+import { startLinux32 } from "./linux-boot32.ts";
+import { createPc, type Pc } from "./pc.ts";
+
+export const MEMTEST: DebianFile = { packageName: "memtest86+", path: "boot/memtest86+ia32.bin" };
+
+export function startMemtest(file: Uint8Array): Pc {
+  const pc = createPc({ memoryMib: 16 });
+  startLinux32(pc, file, "nopause");
+  return pc;
+}
+
+/** Completed passes and errors as the screen shows them; null before it does. */
+export function memtestScreen(pc: Pc): { passes: number; errors: number; test: number } | null {
+  const text = pc.screen().join("\n");
+  const found = /Pass:\s+(\d+)\s+Errors:\s+(\d+)/.exec(text);
+  const test = /Test #\s*(\d+)/.exec(text);
+  if (!found || !test) return null;
+  return { passes: Number(found[1]), errors: Number(found[2]), test: Number(test[1]) };
+}

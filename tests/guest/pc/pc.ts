@@ -1,0 +1,89 @@
+// A machine with the real board whose processor a test starts itself: boot loaders, memory testers, firmware. Virtual
+// clock, so that a run is the same every time.
+
+import type { SegmentRegister, VcpuState } from "../../../packages/core/src/cpu/state.ts";
+import { createBoard, JitEngine, Machine, machineSpec, SERIAL_CHANNEL } from "../../../packages/core/src/index.ts";
+import type { Board, BoardWiring } from "../../../packages/core/src/machine/board-interface.ts";
+
+const MIB = 2 ** 20;
+const TEXT_BUFFER = 0xb8000;
+const COLUMNS = 80;
+const ROWS = 25;
+
+export interface Pc {
+  readonly machine: Machine;
+  /** What the serial port has sent. */
+  serial(): string;
+  /** The 25 lines of the VGA text buffer, which is plain RAM on this board. */
+  screen(): string[];
+  write(address: number, bytes: Uint8Array): void;
+  start(change: (state: VcpuState) => void): void;
+  /** Runs until `done`, asked after each slice. False: the machine stopped or `seconds` of the host's time are over. */
+  runUntil(done: () => boolean, seconds: number): boolean;
+}
+
+export interface PcOptions {
+  readonly memoryMib: number;
+  /** Puts devices of the test's own beside the board's. */
+  readonly wrap?: (board: Board, machine: () => Machine) => Board;
+}
+
+export function createPc({ memoryMib, wrap }: PcOptions): Pc {
+  const spec = machineSpec({ memoryBytes: memoryMib * MIB, clock: "virtual" });
+  const engine = new JitEngine({
+    memoryBytes: spec.memoryBytes,
+    tscFrequencyHz: spec.tscFrequencyHz,
+    sharedMemory: false,
+  });
+  let serial = "";
+  const boardOf = (wiring: BoardWiring): Board => createBoard(wiring);
+  const machine: Machine = new Machine({
+    spec,
+    memory: engine.memory,
+    engine,
+    createBoard: (wiring) => (wrap ? wrap(boardOf(wiring), () => machine) : boardOf(wiring)),
+    output: (channel, bytes) => {
+      if (channel === SERIAL_CHANNEL) serial += Buffer.from(bytes).toString("latin1");
+    },
+    wallNs: () => 0,
+    sliceNs: 5_000_000,
+  });
+  const text = new Uint8Array(COLUMNS * ROWS * 2);
+  return {
+    machine,
+    serial: () => serial,
+    screen: () => {
+      machine.memory.read(TEXT_BUFFER, text);
+      return Array.from({ length: ROWS }, (_, row) =>
+        Array.from({ length: COLUMNS }, (_, column) => printable(text[(row * COLUMNS + column) * 2] ?? 0))
+          .join("")
+          .trimEnd(),
+      );
+    },
+    write: (address, bytes) => {
+      if (!machine.memory.write(address, bytes)) throw new RangeError(`no RAM at 0x${address.toString(16)}`);
+    },
+    start: (change) => {
+      machine.start();
+      const state = machine.vcpu.getState();
+      change(state);
+      machine.vcpu.setState(state);
+    },
+    runUntil: (done, seconds) => {
+      const end = performance.now() + seconds * 1000;
+      while (performance.now() < end) {
+        const { kind } = machine.runSlice();
+        if (done()) return true;
+        if (kind === "stopped") return false;
+      }
+      return false;
+    },
+  };
+}
+
+const printable = (code: number): string => (code >= 0x20 && code < 0x7f ? String.fromCharCode(code) : " ");
+
+/** A segment register as real mode loads it. */
+export function realSegment(selector: number): SegmentRegister {
+  return { selector, base: BigInt(selector * 16), limit: 0xffff, attributes: 0x93 };
+}
