@@ -153,7 +153,8 @@ export function createBiosPc(options: BiosPcOptions): BiosPc {
       r.flag(CF, false);
       switch (r.number) {
         case 0x10:
-          return display.service(r);
+          display.service(r);
+          return;
         case 0x11:
           r.ax = 0x0021;
           return;
@@ -161,11 +162,14 @@ export function createBiosPc(options: BiosPcOptions): BiosPc {
           r.ax = 639;
           return;
         case 0x13:
-          return disk(machine, options.floppy, r);
+          disk(machine, options.floppy, r);
+          return;
         case 0x15:
-          return system(machine, memoryBytes, r);
+          system(machine, memoryBytes, r);
+          return;
         case 0x16:
-          return keyboard(keys, r);
+          keyboard(keys, r);
+          return;
         case 0x19: {
           const { segment, offset } = start;
           r.es = segment;
@@ -173,7 +177,10 @@ export function createBiosPc(options: BiosPcOptions): BiosPc {
           return;
         }
         case 0x1a:
-          if (r.ah !== 0) return r.flag(CF, true);
+          if (r.ah !== 0) {
+            r.flag(CF, true);
+            return;
+          }
           r.ecx = ticks(machine) >>> 16;
           r.edx = ticks(machine) & 0xffff;
           r.ax = 0;
@@ -185,16 +192,16 @@ export function createBiosPc(options: BiosPcOptions): BiosPc {
       }
     };
   };
-  const wrap = (board: Board, machine: () => Machine): Board => ({
-    ...board,
-    bus: {
-      ...board.bus,
-      writePort: (port, size, value) => {
-        if (port === SERVICE_PORT && size === 4) services(machine())(new Registers(machine(), value));
-        else board.bus.writePort(port, size, value);
-      },
-    },
-  });
+  const wrap = (board: Board, machine: () => Machine): Board => {
+    let serve: ((r: Registers) => void) | undefined;
+    const writePort: Board["bus"]["writePort"] = (port, size, value) => {
+      if (port === SERVICE_PORT && size === 4) {
+        serve ??= services(machine());
+        serve(new Registers(machine(), value));
+      } else board.bus.writePort(port, size, value);
+    };
+    return { ...board, bus: { ...board.bus, writePort } };
+  };
   const pc = createPc({ memoryMib: options.memoryMib, wrap });
   pc.write(BIOS_AT, biosImage());
   const start = options.load(pc);
@@ -239,9 +246,11 @@ class TextDisplay {
         return;
       case 0x09:
       case 0x0a:
-        return this.#put(r.al);
+        this.#put(r.al);
+        return;
       case 0x0e:
-        return this.#teletype(r.al);
+        this.#teletype(r.al);
+        return;
       case 0x0f:
         r.ax = (COLUMNS << 8) | TEXT_MODE;
         r.ebx &= 0xffff00ff;
@@ -284,7 +293,10 @@ const ticks = (machine: Machine): number => Math.floor(machine.clock.nowNs() / 5
 
 function disk(machine: Machine, floppy: BootFloppy | undefined, r: Registers): void {
   const drive = r.edx & 0xff;
-  if (!floppy || drive !== 0) return r.failed(0x01);
+  if (!floppy || drive !== 0) {
+    r.failed(0x01);
+    return;
+  }
   switch (r.ah) {
     case 0x00:
       r.ax = 0;
@@ -295,7 +307,10 @@ function disk(machine: Machine, floppy: BootFloppy | undefined, r: Registers): v
       const sector = (r.ecx & 0x3f) - 1;
       const from = ((cylinder * floppy.heads + head) * floppy.sectors + sector) * SECTOR_BYTES;
       const bytes = floppy.image.subarray(from, from + r.al * SECTOR_BYTES);
-      if (sector < 0 || sector >= floppy.sectors || head >= floppy.heads || bytes.length === 0) return r.failed(0x04);
+      if (sector < 0 || sector >= floppy.sectors || head >= floppy.heads || bytes.length === 0) {
+        r.failed(0x04);
+        return;
+      }
       machine.memory.write(r.es * 16 + (r.ebx & 0xffff), bytes);
       r.ax = bytes.length / SECTOR_BYTES;
       return;
@@ -324,7 +339,10 @@ function system(machine: Machine, memoryBytes: number, r: Registers): void {
       [1024 * KIB, extendedKib * KIB, 1],
     ] as const;
     const entry = map[r.ebx];
-    if (!entry) return r.failed(NOT_SUPPORTED);
+    if (!entry) {
+      r.failed(NOT_SUPPORTED);
+      return;
+    }
     const view = new DataView(new ArrayBuffer(20));
     view.setBigUint64(0, BigInt(entry[0]), true);
     view.setBigUint64(8, BigInt(entry[1]), true);
@@ -347,7 +365,10 @@ function keyboard(keys: number[], r: Registers): void {
   const [key] = keys;
   switch (r.ah & 0xef) {
     case 0x00:
-      if (key === undefined) return r.again();
+      if (key === undefined) {
+        r.again();
+        return;
+      }
       keys.shift();
       r.ax = key;
       return;
