@@ -40,6 +40,11 @@ start:
   mov byte [0x484], 24
   mov word [0x485], 16
   mov dword [0x46C], 0
+  ; Without the local APIC the 8259A's output is the processor's INTR pin.
+  mov ecx, 0x1B
+  rdmsr
+  and ah, 0xF7
+  wrmsr
   ; 8259A: vectors 08H and 70H, only the timer. 8254: 18.2 times a second.
   mov al, 0x11
   out 0x20, al

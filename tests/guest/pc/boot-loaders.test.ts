@@ -30,6 +30,7 @@ test.skipIf(missing(GRUB))("GRUB's rescue floppy comes to its prompt and answers
   const image = GRUB as Uint8Array;
   const pc = createBiosPc({
     memoryMib: 64,
+    clock: "wall",
     floppy: { image, cylinders: 80, heads: 2, sectors: 18 },
     load: (machine) => {
       machine.write(BOOT_SECTOR, image.subarray(0, SECTOR_BYTES));
@@ -47,6 +48,7 @@ test.skipIf(missing(IPXE))("iPXE comes to its prompt and answers", { timeout: 12
   const file = IPXE as Uint8Array;
   const pc = createBiosPc({
     memoryMib: 64,
+    clock: "wall",
     load: (machine) => {
       const setupSectors = (file[0x1f1] ?? 0) + 1;
       machine.write(SETUP_SEGMENT * 16, file.subarray(0, setupSectors * SECTOR_BYTES));

@@ -1,9 +1,10 @@
-// A machine with the real board whose processor a test starts itself: boot loaders, memory testers, firmware. Virtual
-// clock, so that a run is the same every time.
+// A machine with the real board whose processor a test starts itself: boot loaders, memory testers, firmware. Guests that
+// compute get the virtual clock, so that a run is the same every time; those that wait on timers by polling get the host's.
 
 import type { SegmentRegister, VcpuState } from "../../../packages/core/src/cpu/state.ts";
 import { createBoard, JitEngine, Machine, machineSpec, SERIAL_CHANNEL } from "../../../packages/core/src/index.ts";
 import type { Board, BoardWiring } from "../../../packages/core/src/machine/board-interface.ts";
+import type { ClockMode } from "../../../packages/core/src/machine/spec.ts";
 
 const MIB = 2 ** 20;
 const TEXT_BUFFER = 0xb8000;
@@ -24,12 +25,13 @@ export interface Pc {
 
 export interface PcOptions {
   readonly memoryMib: number;
+  readonly clock?: ClockMode;
   /** Puts devices of the test's own beside the board's. */
   readonly wrap?: (board: Board, machine: () => Machine) => Board;
 }
 
-export function createPc({ memoryMib, wrap }: PcOptions): Pc {
-  const spec = machineSpec({ memoryBytes: memoryMib * MIB, clock: "virtual" });
+export function createPc({ memoryMib, clock = "virtual", wrap }: PcOptions): Pc {
+  const spec = machineSpec({ memoryBytes: memoryMib * MIB, clock });
   const engine = new JitEngine({
     memoryBytes: spec.memoryBytes,
     tscFrequencyHz: spec.tscFrequencyHz,
@@ -45,8 +47,8 @@ export function createPc({ memoryMib, wrap }: PcOptions): Pc {
     output: (channel, bytes) => {
       if (channel === SERIAL_CHANNEL) serial += Buffer.from(bytes).toString("latin1");
     },
-    wallNs: () => 0,
-    sliceNs: 5_000_000,
+    wallNs: () => Math.round(performance.now() * 1e6),
+    sliceNs: clock === "virtual" ? 5_000_000 : 200_000,
   });
   const text = new Uint8Array(COLUMNS * ROWS * 2);
   return {

@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Machine } from "../../../packages/core/src/index.ts";
 import type { Board } from "../../../packages/core/src/machine/board-interface.ts";
+import type { ClockMode } from "../../../packages/core/src/machine/spec.ts";
 import { createPc, type Pc, realSegment } from "./pc.ts";
 
 const SOURCE = fileURLToPath(new URL("bios.asm", import.meta.url));
@@ -139,6 +140,7 @@ function biosImage(): Uint8Array {
 
 export interface BiosPcOptions {
   readonly memoryMib: number;
+  readonly clock?: ClockMode;
   readonly floppy?: BootFloppy;
   /** Puts what INT 19H starts into memory and names its address. */
   load(pc: Pc): { readonly segment: number; readonly offset: number };
@@ -202,7 +204,7 @@ export function createBiosPc(options: BiosPcOptions): BiosPc {
     };
     return { ...board, bus: { ...board.bus, writePort } };
   };
-  const pc = createPc({ memoryMib: options.memoryMib, wrap });
+  const pc = createPc({ memoryMib: options.memoryMib, clock: options.clock, wrap });
   pc.write(BIOS_AT, biosImage());
   const start = options.load(pc);
   pc.start((state) => {
