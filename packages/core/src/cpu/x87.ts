@@ -1,5 +1,5 @@
 /**
- * The x87 register stack, its flags and its environment image (SDM vol. 1, chapter 8; layouts figures 8-9 to 8-12).
+ * The x87 register stack and its flags (SDM vol. 1, chapter 8).
  *
  * Registers lie by physical number (cpu/layout.ts, X87); ST(i) is R[(TOP + i) mod 8]. FSW is kept without TOP, tags
  * abridged to used or empty. FSW.ES and FSW.B always say whether a flag is set whose mask is clear; the next waiting
@@ -9,7 +9,7 @@
  */
 import { type Builder, type Expr, i32, i64, select } from "../ir/builder.ts";
 import { type Routine, routine } from "../ir/routine.ts";
-import { commitStore, readLinear, writeLinear } from "./access.ts";
+import { readLinear } from "./access.ts";
 import * as L from "./layout.ts";
 
 export const FSW_IE = 0x01;
@@ -152,111 +152,6 @@ export const putTagWord: Routine = routine("x87_put_tag_word", ["i32"], undefine
   const fours = b.keep(pairs.or(pairs.shrU(2)).and(0x0f0f));
   b.put(L.FTAG, fours.or(fours.shrU(4)).and(0xff));
 });
-
-/** Stores at a linear address that an earlier probe showed to be writable. */
-export function storeCertain(b: Builder, op: string, bytes: number, va: Expr, segment: Expr, value: Expr): void {
-  const kept = b.keep(value);
-  const host = b.call(writeLinear, va, bytes, segment, 0);
-  b.store(op, "host", host, kept);
-  b.call(commitStore, host);
-}
-export function loadCertain(b: Builder, op: string, bytes: number, va: Expr, segment: Expr): Expr {
-  return b.load(op, "host", b.call(readLinear, va, bytes, segment, 0));
-}
-
-/**
- * Is an area of `bytes` (up to a page) at a linear address accessible? Looked at in this order: `first` bytes at its
- * start, then its last byte. 0 = a fault is pending.
- */
-export const probeArea: Routine = routine(
-  "probe_area",
-  ["i64", "i32", "i32", "i32", "i32"],
-  "i32",
-  (b, va, bytes, first, segment, write) => {
-    const access = (at: Expr, size: Expr | number): void =>
-      b.if(
-        write,
-        () => b.if(b.call(writeLinear, at, size, segment, 0).eqz(), () => b.return(0)),
-        () => b.if(b.call(readLinear, at, size, segment, 0).eqz(), () => b.return(0)),
-      );
-    access(va, first);
-    access(b.keep(va.add(bytes.sub(1).u64())), 1);
-    b.return(1);
-  },
-);
-
-/**
- * FSTENV's image at a linear address already probed: 28 bytes if `wide`, else 14; offsets in `real` mode are linear and
- * share their last word with the opcode.
- */
-export const storeEnvironment: Routine = routine(
-  "x87_store_environment",
-  ["i64", "i32", "i32"],
-  undefined,
-  (b, va, segment, wide) => {
-    const real = b.keep(b.get(L.CR0).lo32().and(1).eqz());
-    const ip = b.keep(b.get(L.FIP).lo32());
-    const dp = b.keep(b.get(L.FDP).lo32());
-    const op = b.get(L.FOP);
-    const tags = b.call(tagWord);
-    b.if(
-      wide,
-      () => {
-        const put = (at: number, value: Expr): void => storeCertain(b, "i32.store", 4, va.add(at), segment, value);
-        put(0, b.get(L.FCW).or(0xffff0000));
-        put(4, statusWord(b).or(0xffff0000));
-        put(8, tags.or(0xffff0000));
-        put(12, select(real, ip.or(0xffff0000), ip));
-        put(16, select(real, ip.shrU(16).shl(12).or(op), op.shl(16)));
-        put(20, select(real, dp.or(0xffff0000), dp));
-        put(24, select(real, dp.shrU(16).shl(12), i32(0xffff0000)));
-      },
-      () => {
-        const put = (at: number, value: Expr): void => storeCertain(b, "i32.store16", 2, va.add(at), segment, value);
-        put(0, b.get(L.FCW));
-        put(2, statusWord(b));
-        put(4, tags);
-        put(6, ip);
-        put(8, select(real, ip.shrU(4).and(0xf000).or(op), i32(0)));
-        put(10, dp);
-        put(12, select(real, dp.shrU(4).and(0xf000), i32(0)));
-      },
-    );
-  },
-);
-
-/** FLDENV, from a linear address already probed. */
-export const loadEnvironment: Routine = routine(
-  "x87_load_environment",
-  ["i64", "i32", "i32"],
-  undefined,
-  (b, va, segment, wide) => {
-    const real = b.keep(b.get(L.CR0).lo32().and(1).eqz());
-    const step = b.keep(select(wide, i64(4), i64(2)));
-    const word = (index: number): Expr => loadCertain(b, "i32.load16_u", 2, va.add(step.mul(index)), segment);
-    const control = word(0);
-    const status = word(1);
-    b.call(putTagWord, word(2));
-    b.if(
-      wide,
-      () => {
-        const dword = (at: number): Expr => loadCertain(b, "i32.load", 4, va.add(at), segment);
-        const [ip, selector, dp, high] = [dword(12), dword(16), dword(20), dword(24)];
-        b.put(L.FIP, select(real, ip.and(0xffff).or(selector.shl(4).and(0xffff0000)), ip).u64());
-        b.put(L.FOP, select(real, selector, selector.shrU(16)).and(0x7ff));
-        b.put(L.FDP, select(real, dp.and(0xffff).or(high.shl(4).and(0xffff0000)), dp).u64());
-      },
-      () => {
-        const [ip, selector, dp, high] = [word(3), word(4), word(5), word(6)];
-        b.put(L.FIP, select(real, ip.or(selector.and(0xf000).shl(4)), ip).u64());
-        b.put(L.FOP, select(real, selector.and(0x7ff), i32(0)));
-        b.put(L.FDP, select(real, dp.or(high.and(0xf000).shl(4)), dp).u64());
-      },
-    );
-    b.put(L.FCW, control.and(0x1f3f).or(0x40));
-    b.call(putStatus, status);
-  },
-);
 
 /** Records FOP: the low three bits of the opcode byte at or after `rip` (prefixes come before it), and ModRM. */
 export const recordOpcode: Routine = routine("x87_record_opcode", ["i64"], undefined, (b, rip) => {

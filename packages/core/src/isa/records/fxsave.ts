@@ -5,20 +5,13 @@
 import * as L from "../../cpu/layout.ts";
 import { MXCSR_MASK } from "../../cpu/mxcsr.ts";
 import { EXC_AC, EXC_GP, EXC_NM } from "../../cpu/raise.ts";
-import {
-  loadCertain,
-  probeArea,
-  putStatus,
-  signExponentAt,
-  significandAt,
-  stAt,
-  statusWord,
-  storeCertain,
-} from "../../cpu/x87.ts";
+import { putStatus, signExponentAt, significandAt, stAt, statusWord } from "../../cpu/x87.ts";
+import { loadCertain, probeArea, storeCertain } from "../../cpu/x87-environment.ts";
 import { type Expr, i32, i64, select } from "../../ir/builder.ts";
 import { type Routine, routine } from "../../ir/routine.ts";
 import { define } from "../record.ts";
 import { FAULT, type Semantics } from "../semantics.ts";
+import { openArea } from "./state-area.ts";
 
 /** Offsets in the image. */
 const FOP_AT = 6;
@@ -125,6 +118,7 @@ export interface StateArea {
 /** Alignment of an area of state. With alignment checks on, what is not even aligned to 4 is #AC. */
 export function stateArea(s: Semantics, alignment: number): StateArea {
   const va = s.address();
+  s.b.call(openArea, s.up);
   s.b.if(va.lo32().and(alignment - 1), () => {
     s.faultIf(s.get(L.TLB_CURRENT).eq(L.TLB_NONE).and(va.lo32().and(3).nez()), EXC_AC, 0);
     s.fault(EXC_GP, 0);

@@ -2,7 +2,6 @@
  * x87 control instructions (SDM vol. 2): FNINIT FNCLEX FLDCW FNSTCW FNSTSW FLDENV FNSTENV FNSAVE FRSTOR FWAIT, the
  * stack pointer and the instructions that later processors ignore. FN forms do not wait for a pending exception.
  */
-import { commitStore, readLinear, writeLinear } from "../../cpu/access.ts";
 import * as L from "../../cpu/layout.ts";
 import { EXC_MF, EXC_NM } from "../../cpu/raise.ts";
 import {
@@ -11,21 +10,20 @@ import {
   FSW_EXCEPTIONS,
   FSW_SF,
   initialize,
-  loadEnvironment,
   pop,
-  probeArea,
   putC1,
   putControl,
   signExponentAt,
   significandAt,
   stAt,
   statusWord,
-  storeEnvironment,
 } from "../../cpu/x87.ts";
+import { load80, loadEnvironment, probeArea, store80, storeEnvironment } from "../../cpu/x87-environment.ts";
 import { type Expr, i32 } from "../../ir/builder.ts";
 import { type Routine, routine } from "../../ir/routine.ts";
 import { define } from "../record.ts";
 import { FAULT, type Semantics } from "../semantics.ts";
+import { openArea } from "./state-area.ts";
 import { checkPending, defineX87, named } from "./x87-form.ts";
 
 define({
@@ -85,6 +83,7 @@ define({
 function probe(s: Semantics, bytes: number, write: boolean): { va: Expr; segment: Expr; wide: number } {
   const va = s.address();
   const segment = s.segment();
+  s.b.call(openArea, s.up);
   const wide = s.osz === 16 ? 0 : 1;
   const done = s.b.call(probeArea, va, bytes, wide ? 4 : 2, segment, write ? 1 : 0);
   s.b.if(done.eqz(), () => s.leave(FAULT));
@@ -120,11 +119,7 @@ const storeRegisters: Routine = routine("x87_store_registers", ["i64", "i32"], u
   b.loop((again) => {
     const at = stAt(b, i.get());
     const to = b.keep(va.add(i.get().mul(10).u64()));
-    // One access of 10 bytes: it is not checked for alignment.
-    const host = b.call(writeLinear, to, 10, segment, 0);
-    b.store("i64.store", "host", host, significandAt(b, at));
-    b.store("i32.store16", "host", host, signExponentAt(b, at), 8);
-    b.call(commitStore, host);
+    store80(b, to, segment, significandAt(b, at), signExponentAt(b, at));
     i.set(i.get().add(1));
     b.br(again, i.get().ltU(8));
   });
@@ -134,9 +129,9 @@ const loadRegisters: Routine = routine("x87_load_registers", ["i64", "i32"], und
   b.loop((again) => {
     const at = stAt(b, i.get());
     const from = b.keep(va.add(i.get().mul(10).u64()));
-    const host = b.call(readLinear, from, 10, segment, 0);
-    b.store("i64.store", "cpu", at, b.load("i64.load", "host", host));
-    b.store("i32.store16", "cpu", at, b.load("i32.load16_u", "host", host, 8), 8);
+    const { significand, signExponent } = load80(b, from, segment);
+    b.store("i64.store", "cpu", at, significand);
+    b.store("i32.store16", "cpu", at, signExponent, 8);
     i.set(i.get().add(1));
     b.br(again, i.get().ltU(8));
   });

@@ -2,7 +2,7 @@
  * x87 loads, stores and moves between registers (SDM vol. 2): FLD FST FSTP FILD FIST FISTP, the constants, FXCH, FCHS,
  * FABS, FCMOVcc, FBLD and FBSTP.
  */
-import { commitStore, readLinear, writeLinear } from "../../cpu/access.ts";
+import { commitStore, writeLinear } from "../../cpu/access.ts";
 import * as L from "../../cpu/layout.ts";
 import {
   FSW_C1,
@@ -45,13 +45,10 @@ function pushConverted(s: Semantics, convert: Routine, value: Expr): void {
   s.b.call(push, significand, resultSignExponent(s.b), resultFlags(s.b));
 }
 
-/** Linear address of a 10-byte operand: aligned to 8 for alignment checks, then the rest. */
+/** A 10-byte operand: eight bytes, then two, at an offset that wraps. */
 function load80(s: Semantics): { significand: Expr; signExponent: Expr } {
-  const va = s.address();
-  const significand = s.load(64, va, s.segment());
-  const host = s.b.call(readLinear, va, 10, s.segment(), 0);
-  s.b.if(host.eqz(), () => s.leave(FAULT));
-  return { significand, signExponent: s.b.load("i32.load16_u", "host", host, 8) };
+  const significand = s.load(64, s.address(), s.segment());
+  return { significand, signExponent: s.load(16, s.address(8), s.segment()) };
 }
 
 defineX87("fld", ["D9 /0 | Md", "DD /0 | Mq", "DB /5 | Mt", "D9 /0 | Ft"], (s) => {
@@ -201,7 +198,7 @@ function store80(s: Semantics, make: Routine): void {
         b.call(commitStore, host);
       };
       write(8, "i64.store", va, low);
-      write(2, "i32.store16", va.add(8), high);
+      write(2, "i32.store16", s.address(8), high);
       b.call(settle, flags);
       b.call(pop);
     },

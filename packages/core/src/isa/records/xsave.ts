@@ -6,7 +6,8 @@
 import * as L from "../../cpu/layout.ts";
 import { MXCSR_MASK } from "../../cpu/mxcsr.ts";
 import { EXC_GP, EXC_NM, EXC_UD } from "../../cpu/raise.ts";
-import { initialize, loadCertain, storeCertain } from "../../cpu/x87.ts";
+import { initialize } from "../../cpu/x87.ts";
+import { loadCertain, storeCertain } from "../../cpu/x87-environment.ts";
 import { type Expr, i32, i64 } from "../../ir/builder.ts";
 import { define } from "../record.ts";
 import type { Semantics } from "../semantics.ts";
