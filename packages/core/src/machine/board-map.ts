@@ -105,6 +105,14 @@ export function pirqOf(device: number, pin: number): number {
   return (device + pin) & 7;
 }
 
+/** The ISA interrupts that PIRQ A to H reach through the 8259A pair, as the board's direct boot routes them. */
+export const PIRQ_TO_ISA: readonly number[] = [10, 11, 10, 11, 10, 11, 10, 11];
+
+/** The ISA interrupt of a function's INTx pin while the guest uses the 8259A pair. */
+export function isaIrqOfIntx(device: number, pin: number): number {
+  return PIRQ_TO_ISA[pirqOf(device, pin)]!;
+}
+
 /** The IO-APIC input of a function's INTx pin. */
 export function gsiOfIntx(device: number, pin: number): number {
   return GSI.pirqA + pirqOf(device, pin);

@@ -37,7 +37,7 @@ import { buildAcpiTables } from "../firmware/acpi/tables.ts";
 import { planLinuxBoot } from "../firmware/linux-boot.ts";
 import type { GuestMemory } from "../memory/guest-memory.ts";
 import type { Board, BoardWiring } from "./board-interface.ts";
-import { GSI, ISA_IRQ, MEMORY_MAP, PCI_SLOT, PORT_MAP, pirqOf } from "./board-map.ts";
+import { GSI, ISA_IRQ, MEMORY_MAP, PCI_SLOT, PIRQ_TO_ISA, PORT_MAP, pirqOf } from "./board-map.ts";
 import type { DeviceSpec } from "./spec.ts";
 import { TimeStampCounter } from "./time-stamp-counter.ts";
 
@@ -191,6 +191,7 @@ export function createBoard(wiring: BoardWiring, files?: BootFiles): Board {
       if (!spec.boot || !files) return undefined;
       initialiseChipset(hostBridge, lpcBridge.pci);
       assignPciResources(pci);
+      for (const [chip, inputs] of levelTriggered().entries()) ports.write(PORT_MAP.elcr + chip, 1, inputs);
       return bootLinux(context.memory, spec.boot.commandLine, files);
     },
   };
@@ -205,6 +206,12 @@ function shadowFirmware(memory: GuestMemory, romBytes: number): void {
   const isThere =
     memory.read(MEMORY_MAP.highRamStart - bytes.length, bytes) && memory.write(SHADOW_END - bytes.length, bytes);
   if (!isThere) throw new RangeError("the engine has no ROM for this machine's firmware");
+}
+
+/** What firmware writes to the edge/level registers of the 8259A pair: PCI interrupts and the SCI are levels. */
+function levelTriggered(): readonly [number, number] {
+  const inputs = [ISA_IRQ.sci, ...PIRQ_TO_ISA].reduce((all, irq) => all | (1 << irq), 0);
+  return [inputs & 0xff, inputs >> 8];
 }
 
 function createDevice({ context }: BoardWiring, spec: DeviceSpec): VirtioPciDevice {

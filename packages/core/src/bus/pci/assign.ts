@@ -1,15 +1,15 @@
 /**
  * What firmware does to PCI before an operating system starts, for boots without firmware: opens the ECAM window,
- * places the power-management block, gives every BAR an address, enables decoding and tells each function its
- * interrupt line. Largest BARs first, so that natural alignment wastes nothing. The board calls it after each reset of
+ * places the power-management block, routes PCI interrupts to the 8259A pair, gives every BAR an address, enables
+ * decoding and tells each function its interrupt line. Largest BARs first, so that natural alignment wastes nothing. The board calls it after each reset of
  * a direct boot.
  */
-import { gsiOfIntx, MEMORY_MAP, PORT_MAP } from "../../machine/board-map.ts";
+import { isaIrqOfIntx, MEMORY_MAP, PIRQ_TO_ISA, PORT_MAP } from "../../machine/board-map.ts";
 import type { PciBus } from "./bus.ts";
 import { COMMAND, CONFIG } from "./config-space.ts";
 import type { PciBar, PciFunction } from "./function.ts";
 import { PCIEXBAR } from "./host-bridge.ts";
-import { LPC } from "./lpc-bridge.ts";
+import { LPC, routOf } from "./lpc-bridge.ts";
 
 /** The windows are full: the board has too many or too large devices. */
 export class PciWindowFull extends Error {
@@ -22,6 +22,7 @@ export function initialiseChipset(hostBridge: PciFunction, lpcBridge: PciFunctio
   hostBridge.writeConfig(PCIEXBAR, 4, MEMORY_MAP.mmconfigStart | 1);
   lpcBridge.writeConfig(LPC.PMBASE, 4, PORT_MAP.powerManagement);
   lpcBridge.writeConfig(LPC.ACPI_CNTL, 1, 0x80);
+  for (const [pirq, irq] of PIRQ_TO_ISA.entries()) lpcBridge.writeConfig(routOf(pirq), 1, irq);
 }
 
 export function assignPciResources(bus: PciBus): void {
@@ -49,7 +50,7 @@ export function assignPciResources(bus: PciBus): void {
   }
   for (const { device, pci } of functions) {
     const pin = pci.identity.interruptPin;
-    if (pin) pci.writeConfig(CONFIG.INTERRUPT_LINE, 1, gsiOfIntx(device, pin - 1));
+    if (pin) pci.writeConfig(CONFIG.INTERRUPT_LINE, 1, isaIrqOfIntx(device, pin - 1));
     const spaces = new Set(pci.bars.map((bar) => bar.space));
     const enable = (spaces.has("io") ? COMMAND.IO_SPACE : 0) | (spaces.has("memory") ? COMMAND.MEMORY_SPACE : 0);
     pci.writeConfig(CONFIG.COMMAND, 2, pci.readConfig(CONFIG.COMMAND, 2) | enable);

@@ -102,6 +102,7 @@ export function createLpcBridge(options: LpcBridgeOptions): LpcBridge {
   return new LpcBridge(options);
 }
 
-function routOf(pirq: number): number {
+/** The register that routes PIRQ A to H (0 to 7). */
+export function routOf(pirq: number): number {
   return pirq < 4 ? LPC.PIRQA_ROUT + pirq : LPC.PIRQE_ROUT + pirq - 4;
 }

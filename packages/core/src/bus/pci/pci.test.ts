@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { deviceContract } from "../../devices/contract.ts";
 import { FakeContext } from "../../devices/fake-context.ts";
-import { gsiOfIntx, MEMORY_MAP, PORT_MAP } from "../../machine/board-map.ts";
+import { isaIrqOfIntx, MEMORY_MAP, PORT_MAP } from "../../machine/board-map.ts";
 import { StateReader } from "../../state/reader.ts";
 import type { AccessSize, IoHandler } from "../io.ts";
 import { MmioBus, PortBus } from "../io-bus.ts";
@@ -163,7 +163,8 @@ describe("PCI configuration", () => {
       expect(sorted.every((range, i) => i === 0 || sorted[i - 1]!.end <= range.start)).toBe(true);
     }
     expect(huge.bars[0]!.base()).toBe(MEMORY_MAP.pci64Start);
-    expect(bus.readConfig(30 << 3, 0x3c, 1)).toBe(gsiOfIntx(30, 0));
+    expect(bus.readConfig(30 << 3, 0x3c, 1)).toBe(isaIrqOfIntx(30, 0));
+    expect([0x60, 0x63, 0x68, 0x6b].map((rout) => bus.readConfig(31 << 3, rout, 1))).toEqual([10, 11, 10, 11]);
     ports.write(PORT_MAP.powerManagement + 4, 4, 5);
     expect(ports.read(PORT_MAP.powerManagement + 4, 4)).toBe(5);
   });

@@ -1,11 +1,11 @@
 /**
  * An encoder for the part of AML, the byte code of ACPI's definition blocks, that describes hardware (ACPI 6.5,
- * chapter 20): scopes, devices, names, packages, buffers, integers, strings and methods that return a constant. Terms
+ * chapter 20): scopes, devices, names, packages, buffers, integers, strings, and small methods without calculation. Terms
  * are byte arrays that nest, e.g.
  *
  *   scope("\\_SB_", device("PCI0", name("_HID", eisaId("PNP0A08")), name("_UID", integer(0))))
  *
- * Left out: control flow, operation regions, fields and everything else that runs.
+ * Left out: loops, arithmetic, operation regions, fields and most else that runs.
  */
 export type Aml = Uint8Array;
 
@@ -25,7 +25,10 @@ const OP = {
   DUAL_NAME_PREFIX: 0x2e,
   MULTI_NAME_PREFIX: 0x2f,
   EXTENDED: 0x5b,
+  ARG0: 0x68,
+  STORE: 0x70,
   DEVICE: 0x82,
+  IF: 0xa0,
   RETURN: 0xa4,
 } as const;
 
@@ -90,9 +93,31 @@ export function device(path: string, ...terms: readonly Aml[]): Aml {
   return sized([OP.EXTENDED, OP.DEVICE], nameString(path), ...terms);
 }
 
+/** A method with up to seven arguments. */
+export function method(path: string, argumentCount: number, ...terms: readonly Aml[]): Aml {
+  return sized([OP.METHOD], nameString(path), Uint8Array.of(argumentCount), ...terms);
+}
+
 /** A method without arguments that returns a constant. */
 export function methodReturning(path: string, value: Aml): Aml {
-  return sized([OP.METHOD], nameString(path), Uint8Array.of(0), Uint8Array.of(OP.RETURN), value);
+  return method(path, 0, returning(value));
+}
+
+/** Terms of methods. A value is a constant, an argument or a name. */
+export function returning(value: Aml): Aml {
+  return concat(Uint8Array.of(OP.RETURN), value);
+}
+
+export function ifNotZero(value: Aml, ...terms: readonly Aml[]): Aml {
+  return sized([OP.IF], value, ...terms);
+}
+
+export function store(value: Aml, path: string): Aml {
+  return concat(Uint8Array.of(OP.STORE), value, nameString(path));
+}
+
+export function argument(index: number): Aml {
+  return Uint8Array.of(OP.ARG0 + index);
 }
 
 /** A compressed EISA identifier such as "PNP0A08" (ACPI 6.5, 19.3.4): three letters and four digits, big-endian. */

@@ -2,16 +2,43 @@
  * The DSDT: the board's devices that a guest cannot find by itself, in ACPI's name space (ACPI 6.5, chapters 5 and 6).
  *
  *   \_S5                soft-off
+ *   \_PIC               told which interrupt controllers the guest uses
  *   \_SB.Cnnn           processors
  *   \_SB.MBRD           addresses that the chipset takes, so that nothing is placed there
  *   \_SB.PCI0           the host bridge: windows, interrupt routing
  *   \_SB.PCI0.ISA_      the LPC bridge with COM1 and RTC_; beside it HPET
  *
- * Constants only, nothing to run. Left out: interrupt link devices (routing is fixed), power resources, hot plug, the
- * _OSC handshake for native PCI Express features.
+ * Constants, and one choice: PCI interrupts go to the IO-APIC, or as firmware has routed them to the 8259A pair. Left
+ * out: interrupt link devices (routing is fixed), power resources, hot plug, the _OSC handshake for native PCI Express
+ * features.
  */
-import { gsiOfIntx, ISA_IRQ, MEMORY_MAP, PCI_SLOT, PM_BLOCK, PORT_MAP, SLEEP_TYPE } from "../../machine/board-map.ts";
-import { type Aml, concat, device, eisaId, integer, name, packageOf, scope, string } from "./aml.ts";
+import {
+  gsiOfIntx,
+  ISA_IRQ,
+  isaIrqOfIntx,
+  MEMORY_MAP,
+  PCI_SLOT,
+  PM_BLOCK,
+  PORT_MAP,
+  SLEEP_TYPE,
+} from "../../machine/board-map.ts";
+import {
+  type Aml,
+  argument,
+  concat,
+  device,
+  eisaId,
+  ifNotZero,
+  integer,
+  method,
+  name,
+  nameString,
+  packageOf,
+  returning,
+  scope,
+  store,
+  string,
+} from "./aml.ts";
 import {
   busNumbers,
   ioPorts,
@@ -23,6 +50,8 @@ import {
   resourceTemplate,
 } from "./resources.ts";
 
+/** 0 while the guest uses the 8259A pair, 1 for the IO-APIC. */
+const USES_APIC = "\\PICM";
 const PCI_DEVICES = 32;
 const INTX_PINS = 4;
 const PCI_CONFIG_PORTS = 8;
@@ -36,6 +65,8 @@ export interface DsdtOptions {
 /** The table's body, without its header. */
 export function dsdtBody(options: DsdtOptions): Aml {
   return concat(
+    name(USES_APIC, integer(0)),
+    method("\\_PIC", 1, store(argument(0), USES_APIC)),
     name("\\_S5", packageOf(integer(SLEEP_TYPE.s5), integer(SLEEP_TYPE.s5), integer(0), integer(0))),
     scope(
       "\\_SB",
@@ -76,7 +107,9 @@ function hostBridge(): Aml {
     name("_SEG", integer(0)),
     name("_BBN", integer(0)),
     name("_CRS", hostBridgeResources()),
-    name("_PRT", interruptRouting()),
+    name("PRTA", interruptRouting(gsiOfIntx)),
+    name("PRTP", interruptRouting(isaIrqOfIntx)),
+    method("_PRT", 0, ifNotZero(nameString(USES_APIC), returning(nameString("PRTA"))), returning(nameString("PRTP"))),
     lpcBridge(),
     highPrecisionTimer(),
   );
@@ -95,13 +128,13 @@ function hostBridgeResources(): Aml {
   );
 }
 
-/** Every slot's four pins, wired to IO-APIC inputs without a link device between. */
-function interruptRouting(): Aml {
+/** Every slot's four pins, wired without a link device between. */
+function interruptRouting(interruptOf: (slot: number, pin: number) => number): Aml {
   const entries: Aml[] = [];
   for (let slot = 0; slot < PCI_DEVICES; slot++) {
     for (let pin = 0; pin < INTX_PINS; pin++) {
       const address = slot * 0x1_0000 + 0xffff;
-      entries.push(packageOf(integer(address), integer(pin), integer(0), integer(gsiOfIntx(slot, pin))));
+      entries.push(packageOf(integer(address), integer(pin), integer(0), integer(interruptOf(slot, pin))));
     }
   }
   return packageOf(...entries);

@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { gsiOfIntx, MEMORY_MAP, PM_BLOCK, PORT_MAP } from "../../machine/board-map.ts";
+import { gsiOfIntx, isaIrqOfIntx, MEMORY_MAP, PM_BLOCK, PORT_MAP } from "../../machine/board-map.ts";
 import { buildAcpiTables } from "./tables.ts";
 
 const MIB = 0x10_0000;
@@ -124,10 +124,15 @@ describe.skipIf(!hasIasl)(
         const routes = [
           ...source.matchAll(/Package \(0x04\)\s*\{\s*(0x[0-9A-F]+),\s*(\w+),\s*Zero,\s*(0x[0-9A-F]+)\s*\}/g),
         ];
-        expect(routes).toHaveLength(128);
+        expect(routes).toHaveLength(256);
+        expect(source).toMatch(/Method \(\\_PIC, 1[^{]*\{\s*\\?PICM = Arg0\s*\}/);
+        expect(source).toMatch(
+          /Method \(_PRT, 0[^{]*\{\s*If \(\\?PICM\)\s*\{\s*Return \(PRTA\)[^}]*\}\s*Return \(PRTP\)/,
+        );
         const pinOf = (text: string): number => (text === "Zero" ? 0 : text === "One" ? 1 : Number(text));
-        for (const [, address, pin, gsi] of routes) {
-          expect(Number(gsi)).toBe(gsiOfIntx(Math.floor(Number(address) / 0x1_0000), pinOf(pin!)));
+        for (const [i, [, address, pin, interrupt]] of routes.entries()) {
+          const interruptOf = i < 128 ? gsiOfIntx : isaIrqOfIntx;
+          expect(Number(interrupt)).toBe(interruptOf(Math.floor(Number(address) / 0x1_0000), pinOf(pin!)));
         }
         expect(run("dsdt.dsl")).toMatch(/0 Errors, 0 Warnings, 0 Remarks/);
       } finally {
