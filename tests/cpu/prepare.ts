@@ -137,6 +137,8 @@ function placeExplicit(state: Preparation, offsets: { readonly at: number; reado
       state.isUsable = false;
       return;
     }
+    // Exceptions of type 4 (Intel: #GP); AMD's CPUs let the SHA instructions read any address.
+    if (state.mnemonic.startsWith("sha") && (state.memory.address & 15n) !== 0n) state.isUsable = false;
     if (state.memory.base >= 0) state.pinned.add(state.memory.base);
     if (state.memory.index >= 0) state.pinned.add(state.memory.index);
     // A stack pointer that serves an address far away would put the stack anywhere.

@@ -115,7 +115,9 @@ export function cpuidLeaf(leaf: number, subleaf: number, c: CpuidContext): Cpuid
     case 7:
       // TSC_ADJUST, SMEP, SMAP; UMIP; SPEC_CTRL and ARCH_CAPABILITIES, so that Linux sees that this CPU has none of the
       // leaks it would work around.
-      return subleaf === 0 ? [0, (bits(1, 7) | has("smap", 20) | has("sha", 29)) >>> 0, bits(2), bits(26, 29)] : [0, 0, 0, 0];
+      return subleaf === 0
+        ? [0, (bits(1, 7) | has("smap", 20) | has("sha", 29)) >>> 0, bits(2), bits(26, 29)]
+        : [0, 0, 0, 0];
     case 0xb: {
       // One thread of one core: SMT level, core level, end.
       const level = subleaf === 0 ? 0x100 : subleaf === 1 ? 0x201 : subleaf & 0xff;

@@ -29,3 +29,6 @@ import "./sse4-int.ts";
 import "./sse4-lanes.ts";
 import "./sse4-float.ts";
 import "./sse4-string.ts";
+import "./aes.ts";
+import "./clmul.ts";
+import "./sha.ts";
