@@ -1,6 +1,6 @@
 ; 32-bit paging, 4 KiB pages: U/S and R/W of both levels, CR0.WP, ring 0 and ring 3; accessed and dirty flags.
 %include "rom.inc"
-%include "paging/pages.inc"
+%include "translation/pages.inc"
 %macro PAGES_TRIED 0
   TRY mov eax, [0x400000]
   TRY mov [0x400000], eax

@@ -1,6 +1,6 @@
 ; A task switch loads CR3: under 32-bit paging, under PAE with its registers.
 %include "rom.inc"
-%include "paging/pages.inc"
+%include "translation/pages.inc"
 %define ROOT2 PAGES+0x5000
 %define TSS_NEW FREE
 %macro TASK 1             ; CR3 of the task

@@ -1,6 +1,6 @@
 ; 32-bit paging: CR4.PSE, 4 MiB pages, their reserved bit, what PS means without PSE.
 %include "rom.inc"
-%include "paging/pages.inc"
+%include "translation/pages.inc"
 ROM
 PM32
   CLEAR_TABLES

@@ -1,6 +1,6 @@
 ; Accesses across two pages: which page's fault comes, CR2, flags.
 %include "rom.inc"
-%include "paging/pages.inc"
+%include "translation/pages.inc"
 ROM
 PM32
   CLEAR_TABLES

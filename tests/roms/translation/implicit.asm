@@ -1,6 +1,6 @@
 ; Accesses of the processor itself are supervisor accesses at any CPL: the LDT and the GDT on pages of every kind.
 %include "rom.inc"
-%include "paging/pages.inc"
+%include "translation/pages.inc"
 %macro LOADS 0
   mov eax, 0x0C             ; entry 1 of the LDT, on its second page from 0x200 on
   TRY mov es, ax

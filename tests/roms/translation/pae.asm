@@ -1,6 +1,6 @@
 ; PAE paging: the four registers, when they are loaded, their reserved bits; reserved bits and rights below; XD.
 %include "rom.inc"
-%include "paging/pages.inc"
+%include "translation/pages.inc"
 ; Calls the RETF at a linear address. A fetch that faults does so in the flat segment.
 %macro FETCH 1
   mov dword [gs:DATA], %1

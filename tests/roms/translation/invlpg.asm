@@ -1,6 +1,6 @@
 ; Changed entries are seen after INVLPG, MOV to CR3 and changes of CR0 and CR4, also of global and large pages.
 %include "rom.inc"
-%include "paging/pages.inc"
+%include "translation/pages.inc"
 %macro REMAP 1            ; other: 0 or 1
   mov eax, [gs:0x400000]
   mov dword [gs:TABLE1], FRAME+0x107+0x1000*(%1)

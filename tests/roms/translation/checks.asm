@@ -1,6 +1,6 @@
 ; Control registers and EFER: what a write refuses, outside and inside long mode.
 %include "rom.inc"
-%include "paging/pages.inc"
+%include "translation/pages.inc"
 ROM
 PM32
   mov eax, cr0

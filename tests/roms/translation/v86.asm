@@ -1,6 +1,6 @@
 ; Page faults in virtual-8086 mode are user accesses; linear addresses beyond 1 MiB; A20 is on.
 %include "rom.inc"
-%include "paging/pages.inc"
+%include "translation/pages.inc"
 ROM
 PM32
   CLEAR_TABLES

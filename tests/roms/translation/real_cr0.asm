@@ -1,6 +1,6 @@
 ; Paging in one step with protected mode from real mode; a page fault's flags and error code in 16-bit code.
 %include "rom.inc"
-%include "paging/pages.inc"
+%include "translation/pages.inc"
 ROM
   mov eax, 0x80000000
   TRY mov cr0, eax

@@ -1,6 +1,6 @@
 ; 4-level paging: reserved bits at every level, 2 MiB and 1 GiB pages, XD, rights over all levels, accessed and dirty.
 %include "rom.inc"
-%include "paging/pages.inc"
+%include "translation/pages.inc"
 %define VA 0x0000018040201000   ; entries 3, 1, 1, 1
 %macro FLAGS_OF 0
   LOG "pml4e", [gs:ROOT+24]
