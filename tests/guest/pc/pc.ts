@@ -4,7 +4,8 @@
 import type { SegmentRegister, VcpuState } from "../../../packages/core/src/cpu/state.ts";
 import { createBoard, JitEngine, Machine, machineSpec, SERIAL_CHANNEL } from "../../../packages/core/src/index.ts";
 import type { Board, BoardWiring } from "../../../packages/core/src/machine/board-interface.ts";
-import type { ClockMode } from "../../../packages/core/src/machine/spec.ts";
+import type { ClockMode, FileReference } from "../../../packages/core/src/machine/spec.ts";
+import { sha256, toHex } from "../../../packages/core/src/state/sha256.ts";
 
 const MIB = 2 ** 20;
 const TEXT_BUFFER = 0xb8000;
@@ -18,7 +19,8 @@ export interface Pc {
   /** The 25 lines of the VGA text buffer, which is plain RAM on this board. */
   screen(): string[];
   write(address: number, bytes: Uint8Array): void;
-  start(change: (state: VcpuState) => void): void;
+  /** Power on; the processor's state may be changed before its first instruction. */
+  start(change?: (state: VcpuState) => void): void;
   /** Runs until `done`, asked after each slice. False: the machine stopped or `seconds` of the host's time are over. */
   runUntil(done: () => boolean, seconds: number): boolean;
 }
@@ -26,16 +28,23 @@ export interface Pc {
 export interface PcOptions {
   readonly memoryMib: number;
   readonly clock?: ClockMode;
+  /** Ends at 4 GiB; the processor starts in it. */
+  readonly firmware?: Uint8Array;
   /** Puts devices of the test's own beside the board's. */
   readonly wrap?: (board: Board, machine: () => Machine) => Board;
 }
 
-export function createPc({ memoryMib, clock = "virtual", wrap }: PcOptions): Pc {
-  const spec = machineSpec({ memoryBytes: memoryMib * MIB, clock });
+export function createPc({ memoryMib, clock = "virtual", firmware, wrap }: PcOptions): Pc {
+  const spec = machineSpec({
+    memoryBytes: memoryMib * MIB,
+    clock,
+    ...(firmware ? { firmware: reference(firmware) } : {}),
+  });
   const engine = new JitEngine({
     memoryBytes: spec.memoryBytes,
     tscFrequencyHz: spec.tscFrequencyHz,
     sharedMemory: false,
+    ...(firmware ? { rom: firmware } : {}),
   });
   let serial = "";
   const boardOf = (wiring: BoardWiring): Board => createBoard(wiring);
@@ -67,6 +76,7 @@ export function createPc({ memoryMib, clock = "virtual", wrap }: PcOptions): Pc 
     },
     start: (change) => {
       machine.start();
+      if (!change) return;
       const state = machine.vcpu.getState();
       change(state);
       machine.vcpu.setState(state);
@@ -83,6 +93,7 @@ export function createPc({ memoryMib, clock = "virtual", wrap }: PcOptions): Pc 
   };
 }
 
+const reference = (file: Uint8Array): FileReference => ({ sha256: toHex(sha256(file)), sizeBytes: file.length });
 const printable = (code: number): string => (code >= 0x20 && code < 0x7f ? String.fromCharCode(code) : " ");
 
 /** A segment register as real mode loads it. */

@@ -34,6 +34,7 @@ import { createVirtioConsole } from "../devices/virtio/console.ts";
 import type { VirtioPciDevice } from "../devices/virtio/pci-transport.ts";
 import { createVirtioRng } from "../devices/virtio/rng.ts";
 import { buildAcpiTables } from "../firmware/acpi/tables.ts";
+import { cmosOf } from "../firmware/cmos.ts";
 import { planLinuxBoot } from "../firmware/linux-boot.ts";
 import type { GuestMemory } from "../memory/guest-memory.ts";
 import type { Board, BoardWiring } from "./board-interface.ts";
@@ -106,7 +107,7 @@ export function createBoard(wiring: BoardWiring, files?: BootFiles): Board {
     routes: pirqWires.slice(HPET_FIRST_PIRQ).map((wire) => wire.driver()),
   });
   const pit = createPit(context, { irq: hpet.pitInput });
-  const rtc = createRtc(context, { irq: hpet.rtcInput });
+  const rtc = createRtc(context, { irq: hpet.rtcInput, cmos: cmosOf(spec.memoryBytes) });
   const uart = createUart16550(context, { name: "uart0", channel: SERIAL_CHANNEL, irq: isa(ISA_IRQ.uart0) });
   const acpiPm = createAcpiPm(context, { sci: isa(ISA_IRQ.sci), startsInAcpiMode: spec.boot !== undefined });
   const systemControl = createSystemControl(context);
