@@ -15,11 +15,13 @@ const HERE = dirname(fileURLToPath(import.meta.url));
 const FOLDER = process.env.TWINMETAL_ROMS ?? HERE;
 const LIMIT_MS = 10_000;
 const END = "END";
+/** Of those Bochs knows; a ROM names another with a line "; bochs: cpu=NAME". */
+const MODEL = "corei7_haswell_4770";
 
-const CONFIGURATION = `megs: 32
+const configuration = (model) => `megs: 32
 romimage: file=rom.bin, address=0xffff0000
 vgaromimage: file=/usr/share/bochs/VGABIOS-lgpl-latest
-cpu: model=corei7_haswell_4770, count=1, ips=50000000, reset_on_triple_fault=0
+cpu: model=${model}, count=1, ips=50000000, reset_on_triple_fault=0
 display_library: term
 port_e9_hack: enabled=1
 log: bochs.log
@@ -40,7 +42,8 @@ const roms = readdirSync(FOLDER, { recursive: true })
 function run(source) {
   const folder = mkdtempSync(join(tmpdir(), "twinmetal-bochs-"));
   execFileSync("nasm", ["-f", "bin", "-I", `${HERE}/`, "-o", join(folder, "rom.bin"), source], { stdio: "inherit" });
-  writeFileSync(join(folder, "bochsrc"), CONFIGURATION);
+  const model = /^; bochs: cpu=(\w+)/m.exec(readFileSync(source, "utf8"))?.[1] ?? MODEL;
+  writeFileSync(join(folder, "bochsrc"), configuration(model));
   writeFileSync(join(folder, "commands"), "c\n");
   return new Promise((resolve, reject) => {
     const child = spawn("script", ["-qfc", "stty -opost; exec bochs -q -f bochsrc -rc commands", "/dev/null"], {
