@@ -26,22 +26,37 @@ PM32
   push dword 0x40002
   popfd
   TRY mov eax, [V(0)]
-  ; A descriptor table in a user page: AC does not count.
-  mov esi, GDT
-  mov edi, V(0)
-  mov ecx, 0x100
-  rep movsd
-  sub esp, 8
-  mov word [esp], 0x3FF
-  mov dword [esp+2], V(0)
-  sgdt [DATA]
-  lgdt [esp]
-  mov ax, FLAT
+  ; A descriptor table in a user page: AC does not count, nor does the ring.
+  mov dword [V(0)+8], 0x0000FFFF
+  mov dword [V(0)+12], 0x00CFF300
+  GDTDESC MAINLDT, V(0), 0x1FF, 0x0082
+  mov ax, MAINLDT
+  lldt ax
+  GATE_LABEL IDT+14*8, CODE32, noted, 0x8E
+  mov dword [SCRATCH], 0xFF
+  mov ax, 0xC
   EXPECT .a
   mov ds, ax
 .a:
-  lgdt [cs:gdt_pointer]
+  mov ax, FLAT
+  mov ds, ax
+  LOG "implicit, AC", [SCRATCH]
   CR4_CLEAR 0x200000
+  mov dword [SCRATCH], 0xFF
   clac
-  TRY mov eax, [V(0)]
+  mov ax, 0xC
+  mov ds, ax
+  mov eax, [V(0)]
+  mov ax, FLAT
+  mov ds, ax
+  LOG "without SMAP", [SCRATCH]
+  jmp done
+noted:
+  pop dword [gs:SCRATCH]
+  push eax
+  mov eax, [gs:RESUME]
+  mov [esp+4], eax
+  pop eax
+  iretd
+done:
 END

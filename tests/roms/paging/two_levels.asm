@@ -22,9 +22,4 @@ PM32
   TRY mov [V(2)+0xFFF], al
   TRY mov eax, [0x40000123]
   RING0
-  EXPECT .back
-  push dword .back
-  mov eax, V(2)
-  jmp eax
-.back:
 END
