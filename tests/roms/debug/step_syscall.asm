@@ -5,7 +5,9 @@
 ROM
 PM32
   LONG64
-  DEBUG64
+  mov word [abs IDT+16], stepped
+  mov qword [abs SCRATCH], 0
+  mov qword [abs SCRATCH+8], 0
   mov ecx, 0xC0000080
   rdmsr
   or eax, 1
@@ -37,5 +39,17 @@ entry:
   nop
   nop
   o64 sysret
+stepped:
+  push rax
+  mov rax, [rsp+16]
+  and eax, 3
+  inc dword [abs SCRATCH+rax*4]
+  pop rax
+  iretq
 done:
+  RING0_64
+  mov eax, [abs SCRATCH]
+  LOG "traps in ring 0", rax
+  mov eax, [abs SCRATCH+12]
+  LOG "traps in ring 3", rax
 END

@@ -243,6 +243,7 @@ define({
     s.put(L.gpr(1), s.nextRip());
     s.put(L.R11, flags.u64());
     b.call(writeFlags, flags.and(s.get(L.SFMASK).lo32().not()), i32(-1));
+    stepByResult(s);
     const selector = b.keep(s.get(L.STAR).shrU(32).lo32().and(0xfffc));
     flatCode(s, selector, 0xa09b, i32(0));
     flatData(s, b.keep(selector.add(8).and(0xffff)), i32(0xc093));
@@ -251,6 +252,14 @@ define({
     s.leave(BRANCH);
   },
 });
+
+/**
+ * Single step goes by the TF that SYSCALL and SYSRET leave behind, not by the one before: SFMASK keeps the trap out of
+ * the kernel, and SYSRET traps as if the SYSCALL had just been done.
+ */
+function stepByResult(s: Semantics): void {
+  s.put(L.STEP_ARMED, s.get(L.SYSTEM_FLAGS).shrU(8).and(1));
+}
 
 /** CS with the fixed attributes that SYSCALL and SYSRET give it. */
 function flatCode(s: Semantics, selector: Expr, attributes: number | Expr, cpl: Expr): void {
@@ -287,6 +296,7 @@ define({
     if (to64) s.faultIf(rcx.shl(16).shrS(16).ne(rcx), EXC_GP, 0);
     s.put(L.RIP, to64 ? rcx : rcx.and(0xffffffffn));
     b.call(writeFlags, s.get(L.R11).lo32().and(0x3c7fd7), i32(-1));
+    stepByResult(s);
     const base = b.keep(s.get(L.STAR).shrU(48).lo32());
     flatCode(s, base.add(to64 ? 16 : 0).or(3), to64 ? 0xa0fb : 0xc0fb, i32(3));
     flatData(s, b.keep(base.add(8).or(3)), i32(0xc0f3));

@@ -3,17 +3,18 @@
  *
  * A repeated instruction runs in pieces: a piece ends when the count is used up, when the condition ends it, or before
  * an element that begins in another page than the piece's first one, for either pointer. Each piece retires as one
- * instruction and leaves RIP at the instruction until the last, so interrupts come between pieces. With TF set a piece
- * is one element. Pieces depend on the guest's state alone, so every tier counts alike.
+ * instruction and leaves RIP at the instruction until the last, so interrupts come between pieces. With TF set, or
+ * a breakpoint enabled, a piece is one element. Pieces depend on the guest's state alone, so every tier counts alike.
  */
 
 import { hostAddress, tlbHit } from "../../cpu/access.ts";
+import { DR7_ENABLED } from "../../cpu/debug.ts";
 import { RF_DF, RF_RF, RF_TF } from "../../cpu/flags.ts";
 import * as L from "../../cpu/layout.ts";
 import { checkPort, portRead, portWrite } from "../../cpu/ports.ts";
 import { segmentAllows } from "../../cpu/segment-limits.ts";
 import { tlbEntry } from "../../cpu/tlb.ts";
-import { type Expr, i32, i64, select } from "../../ir/builder.ts";
+import { type Builder, type Expr, i32, i64, select } from "../../ir/builder.ts";
 import { type Routine, routine } from "../../ir/routine.ts";
 import { define } from "../record.ts";
 import type { Semantics } from "../semantics.ts";
@@ -41,12 +42,17 @@ function stride(s: Semantics, bytes: number): Expr {
   return s.b.keep(select(s.get(L.SYSTEM_FLAGS).and(RF_DF), i64(-bytes), i64(bytes)));
 }
 
+/** Whether a trap may have to come after each element: single step or an enabled breakpoint. */
+function watched(b: Builder): Expr {
+  return b.get(L.SYSTEM_FLAGS).and(RF_TF).or(b.get(L.DR7).lo32().and(DR7_ENABLED));
+}
+
 /**
  * How many elements this piece may have (i64, at least 1): up to `count`, in the first element's page of each pointer.
  * An element that crosses a page ends its piece.
  */
 const pieceLength: Routine = routine("piece_length", ["i64", "i64", "i64"], "i64", (b, count, address, step) => {
-  b.if(b.get(L.SYSTEM_FLAGS).and(RF_TF), () => b.return(i64(1)));
+  b.if(watched(b), () => b.return(i64(1)));
   const inPage = b.keep(address.and(0xfff));
   const size = b.keep(select(step.ltS(0), step.neg(), step));
   // Elements that begin in this page, going up or down.
@@ -66,7 +72,7 @@ function endPiece(s: Semantics, count: Expr, done: Expr, over?: Expr): void {
   s.b.if(again, () => {
     // A trap between two elements shows RF set (SDM vol. 3, 17.3.1.1).
     const flags = s.get(L.SYSTEM_FLAGS);
-    s.put(L.SYSTEM_FLAGS, select(flags.and(RF_TF), flags.or(RF_RF), flags));
+    s.put(L.SYSTEM_FLAGS, select(watched(s.b), flags.or(RF_RF), flags));
     s.jump(s.thisRip());
   });
   s.fallThrough();

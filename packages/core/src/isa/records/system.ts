@@ -281,9 +281,9 @@ define({
 });
 /** Index of the debug register operand in the state: DR4 and DR5 are DR6 and DR7 unless CR4.DE. DR7.GD traps. */
 function debugRegister(s: Semantics, i: number): Expr {
-  s.privileged();
   const number = s.register(i);
   s.faultIf(number.and(6).eq(4).and(s.get(L.CR4).lo32().and(8).nez()), EXC_UD);
+  s.privileged();
   s.b.if(s.get(L.DR7).lo32().and(0x2000), () => {
     s.b.put(L.DR6, s.get(L.DR6).or(0x2000));
     s.b.put(L.DR7, s.get(L.DR7).and(~0x2000));
