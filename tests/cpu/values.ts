@@ -129,12 +129,28 @@ const FLOAT80: readonly (readonly [number, bigint])[] = [
   [0xc03e, 0x8000_0000_0000_0000n],
   [0x403d, MASK64],
   [0x4000, 0xc90f_daa2_2168_c235n],
+  [0x3ffe, 0x8000_0000_0000_0001n],
+  [0xbffe, 0xb504_f333_f9de_6485n],
+  [0x3ffd, 0xd413_cccf_e779_9211n],
+  [0x403e, 0x8000_0000_0000_0000n],
+  [0xc03d, 0x8000_0000_0000_0001n],
+  [0x0001, MASK64],
+  [0x8001, 0x8000_0000_0000_0001n],
+  [0x3fbe, 0x8000_0000_0000_0000n],
+  [0x7fff, 0x9fff_ffff_ffff_ffffn],
 ];
-/** Encodings that only the 8087 and 287 knew: unnormals, pseudo-infinities, pseudo-NaNs. */
+/** Encodings that only the 8087 and 287 knew: unnormals, pseudo-infinities, pseudo-NaNs; and pseudo-denormals. */
 const FLOAT80_UNSUPPORTED: readonly (readonly [number, bigint])[] = [
   [0x3fff, 0x4000_0000_0000_0000n],
+  [0xbfff, 0x0000_0000_0000_0001n],
+  [0x4004, 0n],
+  [0x0001, 0x7fff_ffff_ffff_ffffn],
   [0x7fff, 0n],
+  [0xffff, 0n],
   [0x7fff, 0x4000_0000_0000_0001n],
+  [0xffff, 0x3fff_ffff_ffff_ffffn],
+  [0x8000, 0x8000_0000_0000_0001n],
+  [0x0000, 0xc000_0000_0000_0000n],
 ];
 
 export type ElementType = "int8" | "int16" | "int32" | "int64" | "float32" | "float64" | "float80" | "bcd80" | "raw";
@@ -196,6 +212,11 @@ export function setFloat80(view: DataView, at: number, random: Random): void {
   } else if (random.oneIn(5)) {
     exponent = random.below(0x1_0000);
     significand = random.uint64() | ((exponent & 0x7fff) === 0 ? 0n : 1n << 63n);
+  } else if (random.oneIn(8)) {
+    // An integer or a half, or a significand of 24 or 53 bits and what is around its halves.
+    exponent = (random.below(2) << 15) | (16382 + random.below(66));
+    significand = (1n << 63n) | (random.uint64() << BigInt(random.pick([63, 62, 48, 40, 39, 11, 10])));
+    significand = BigInt.asUintN(64, significand + BigInt(random.below(3) - 1)) | (1n << 63n);
   }
   view.setBigUint64(at, significand, true);
   view.setUint16(at + 8, exponent, true);

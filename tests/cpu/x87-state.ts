@@ -30,14 +30,20 @@ function mxcsr(random: Random): number {
   return value;
 }
 
+/** FCW.PC: 01 is reserved, and all of them come in instructions of the x87. */
+const PRECISIONS = [0, 2, 3, 3, 3];
+
+function controlWord(isX87: boolean, random: Random): number {
+  const precision = isX87 && random.oneIn(12) ? 1 : random.pick(PRECISIONS);
+  const word = FCW_RESERVED_ONE | 0x3f | (precision << 8) | (random.below(4) << 10) | (random.below(2) << 12);
+  if (!random.oneIn(isX87 ? 3 : 8)) return word;
+  // One exception that is not masked, or any.
+  return word & ~(random.oneIn(2) ? 1 << random.below(6) : random.below(64));
+}
+
 function fillX87(view: DataView, isX87: boolean, random: Random): void {
-  const isPlain = random.oneIn(3);
-  let fcw = FCW_DEFAULT;
-  if (!isPlain) {
-    fcw =
-      FCW_RESERVED_ONE | 0x3f | (random.pick([0, 2, 3, 3, 3]) << 8) | (random.below(4) << 10) | (random.below(2) << 12);
-    if (random.oneIn(8)) fcw &= ~random.below(64);
-  }
+  const isPlain = random.oneIn(isX87 ? 5 : 3);
+  const fcw = isPlain ? FCW_DEFAULT : controlWord(isX87, random);
   let fsw = isPlain ? 0 : (random.below(8) << 11) | (random.below(2) << 14) | (random.below(8) << 8);
   if (!isPlain && random.oneIn(3)) {
     const flags = random.below(128);
@@ -47,15 +53,35 @@ function fillX87(view: DataView, isX87: boolean, random: Random): void {
   if ((fsw & ~fcw & 0x3f) !== 0) fsw |= FSW_ES_AND_B;
   view.setUint16(FXSAVE.FCW, fcw, true);
   view.setUint16(FXSAVE.FSW, fsw, true);
-  view.setUint8(FXSAVE.FTW, random.pick([0, 0xff, 0xff, random.below(256)]));
+  view.setUint8(FXSAVE.FTW, tags((fsw >> 11) & 7, isX87, random));
   for (let i = 0; i < 8; i++) {
     const at = FXSAVE.ST + 16 * i;
-    if (random.oneIn(3)) {
+    if (random.oneIn(isX87 ? 12 : 3)) {
       // What an MMX instruction leaves: exponent and sign all ones.
       view.setBigUint64(at, integer64(random), true);
       view.setUint16(at + 8, 0xffff, true);
-    } else setFloat80(view, at, random);
+    } else if (isX87 && i > 0 && random.oneIn(5)) setNear(view, at, random);
+    else setFloat80(view, at, random);
   }
+}
+
+/** Registers in use: all, none, any, or as a stack of some depth has them. */
+function tags(top: number, isX87: boolean, random: Random): number {
+  if (!isX87) return random.pick([0, 0xff, 0xff, random.below(256)]);
+  const depth = random.below(9);
+  const stack = ((1 << depth) - 1) << top;
+  return random.pick([0xff, 0xff, 0xff, 0, random.below(256), (stack | (stack >> 8)) & 0xff]);
+}
+
+/** ST(0) again, with another sign, a little more or less, or at another scale. */
+function setNear(view: DataView, at: number, random: Random): void {
+  const significand = view.getBigUint64(FXSAVE.ST, true);
+  const signExponent = view.getUint16(FXSAVE.ST + 8, true);
+  const moved = random.oneIn(2) ? 0 : random.below(140) - 70;
+  const exponent = Math.min(0x7ffe, Math.max(1, (signExponent & 0x7fff) + moved));
+  const special = (signExponent & 0x7fff) === 0x7fff || (signExponent & 0x7fff) === 0;
+  view.setBigUint64(at, BigInt.asUintN(64, significand + BigInt(random.below(5) - 2)), true);
+  view.setUint16(at + 8, (random.below(2) << 15) | (special ? signExponent & 0x7fff : exponent), true);
 }
 
 /** An image for FXRSTOR to load; now and then one that it must refuse. */
