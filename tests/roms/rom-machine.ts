@@ -46,6 +46,7 @@ export function runRom(image: Uint8Array, createCore?: JitEngineOptions["createC
   if (image.length !== ROM_BYTES) throw new RangeError(`an image of ${image.length} bytes`);
   const engine = new JitEngine({
     memoryBytes: MEMORY_BYTES,
+    cpuFeatures: ["invpcid", "pcid", "smap", "umip"],
     tscFrequencyHz: 1e9,
     sharedMemory: false,
     ...(createCore ? { createCore } : {}),

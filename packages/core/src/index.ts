@@ -1,5 +1,6 @@
 /** What other packages may use of the machine. */
 
+export { checkFeatureChoice, featuresOfKind } from "./cpu/features.ts";
 export type { SegmentRegister, VcpuState } from "./cpu/state.ts";
 export { Uart16550 } from "./devices/uart-16550.ts";
 export { CONSOLE_WINDOW_BYTES } from "./devices/virtio/console.ts";
@@ -36,6 +37,7 @@ export { readSpec, restoreMachine, saveMachine } from "./machine/machine-state.t
 export { checkRecording, recordedSpec, recordingHeader } from "./machine/recording.ts";
 export {
   type ConsolePortSpec,
+  CPU_MODELS,
   checkSpec,
   type DeviceSpec,
   type FileReference,

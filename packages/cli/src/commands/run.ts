@@ -1,6 +1,7 @@
 /** `twinmetal run`: a VM on this terminal, or one command in it. No daemon, no root; the VM is gone afterwards. */
-import { MEMORY_LIMITS } from "@twinmetal/core";
+import { featuresOfKind, MEMORY_LIMITS } from "@twinmetal/core";
 import { defineCommand, type Io } from "../command.ts";
+import { parseCpu } from "../cpu-choice.ts";
 import { hostVm } from "../hosting.ts";
 import { choice, flag, type OptionValues, option } from "../options.ts";
 import { formatSize, parseEpoch, parseMemory, parseSeed, parseTimeout } from "../quantities.ts";
@@ -21,6 +22,12 @@ const OPTIONS = {
     `Memory of the VM, ${formatSize(MEMORY_LIMITS.minBytes)} to ${formatSize(MEMORY_LIMITS.maxBytes)} (default 512M).`,
     (text) => parseMemory(text, MEMORY_LIMITS),
     "m",
+  ),
+  cpu: option(
+    "cpu",
+    "MODEL[,+NAME][,-NAME]",
+    `The CPU model, portable-v1, with more features (${featuresOfKind("opt-in").join(", ")}) or fewer. See docs/guide/run.md.`,
+    parseCpu,
   ),
   serial: option(
     "serial",
@@ -63,7 +70,7 @@ export const RUN = defineCommand({
   ],
   options: OPTIONS,
   planned:
-    "-d --cpus --cpu --cold --disk --cdrom --firmware --boot --net -p --forward --allow -v --share --display --gdb --tier".split(
+    "-d --cpus --cold --disk --cdrom --firmware --boot --net -p --forward --allow -v --share --display --gdb --tier".split(
       " ",
     ),
   examples: [
@@ -171,7 +178,7 @@ async function create(
   signal: AbortSignal,
   onProgress: (progress: VmProgress) => void,
 ): Promise<Vm> {
-  const { kernel, initrd, memory, name, clock, seed, epoch, record, mirror, suite } = values;
+  const { kernel, initrd, memory, cpu, name, clock, seed, epoch, record, mirror, suite } = values;
   let boot: Pick<VmOptions, "kernel" | "initrd"> = { kernel, initrd };
   if (image !== undefined) {
     const made = await io.library.ensureTinyImage({
@@ -189,6 +196,7 @@ async function create(
     ...boot,
     append,
     memoryBytes,
+    cpuFeatures: cpu,
     name,
     clock,
     seed,

@@ -3,7 +3,9 @@ import { type BareMachine, bareMachine } from "../interp/bare-machine.ts";
 import { createCore } from "../interp/core.ts";
 import { createEvaluatorCore } from "../interp/evaluator-cpu.ts";
 import { legacyMachine, outcome, toLegacy } from "../interp/legacy-machine.ts";
-import { FEATURE_PCID } from "./layout.ts";
+
+const MORE = ["smap", "umip"];
+const WITH_PCID = ["pcid", ...MORE];
 
 const HLT = 0xf4;
 const EFER = String(0xc0000080);
@@ -20,8 +22,8 @@ const TIERS = { interpreter: createCore, evaluator: createEvaluatorCore };
 
 describe.each(Object.entries(TIERS))("control registers, %s", (_, create) => {
   const options = { createCore: create };
-  const long = (cpuFeatures = 0): BareMachine => bareMachine({}, { ...options, cpuFeatures });
-  const legacy = (cpuFeatures = 0): BareMachine => legacyMachine({}, { ...options, cpuFeatures });
+  const long = (cpuFeatures = MORE): BareMachine => bareMachine({}, { ...options, cpuFeatures });
+  const legacy = (cpuFeatures = MORE): BareMachine => legacyMachine({}, { ...options, cpuFeatures });
 
   /** MOV CRn, RAX. */
   function write(m: BareMachine, number: number, value: bigint): ReturnType<typeof outcome> {
@@ -104,8 +106,8 @@ describe.each(Object.entries(TIERS))("control registers, %s", (_, create) => {
   it("CR4.PCIDE needs its feature, long mode and PCID 0, and holds CR0.PG", () => {
     const set = PAE | PCIDE;
     expect(tried(long(), 4, set)).toEqual(GP);
-    expect(tried(legacy(FEATURE_PCID), 4, set)).toEqual(GP);
-    const m = long(FEATURE_PCID);
+    expect(tried(legacy(WITH_PCID), 4, set)).toEqual(GP);
+    const m = long(WITH_PCID);
     const root = m.state().cr3;
     m.change((s) => {
       s.cr3 = root | 1n;

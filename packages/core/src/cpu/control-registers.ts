@@ -3,7 +3,7 @@
  * raises #GP(0), and what follows from a change: modes of paging, long mode, the PAE registers, the TLB. A write that
  * faults changes nothing.
  */
-import { type Builder, type Expr, i32, select } from "../ir/builder.ts";
+import { type Builder, type Expr, select } from "../ir/builder.ts";
 import { type Routine, routine } from "../ir/routine.ts";
 import * as C from "./control-bits.ts";
 import * as L from "./layout.ts";
@@ -17,22 +17,17 @@ import { flushTlb, flushTlbAll } from "./tlb.ts";
 /** Bits of CR0 that can be written; ET is fixed, the others below bit 32 are ignored. */
 const CR0_WRITABLE =
   BigInt(C.CR0_PG) | BigInt(C.CR0_CD | C.CR0_NW | C.CR0_AM | C.CR0_WP | C.CR0_NE | C.CR0_TS | C.CR0_EM | C.CR0_MP | 1);
-/** Bits of CR4 that every such CPU has; PCIDE comes with its feature. */
-export const CR4_VALID: number =
-  C.CR4_TSD |
-  C.CR4_DE |
-  C.CR4_PSE |
-  C.CR4_PAE |
-  C.CR4_MCE |
-  C.CR4_PGE |
-  C.CR4_PCE |
-  C.CR4_OSFXSR |
-  C.CR4_OSXMMEXCPT |
-  C.CR4_UMIP |
-  C.CR4_FSGSBASE |
-  C.CR4_OSXSAVE |
-  C.CR4_SMEP |
-  C.CR4_SMAP;
+/** Bits of CR4 that every such CPU has, and those that come with a feature. */
+const CR4_ALWAYS =
+  C.CR4_TSD | C.CR4_DE | C.CR4_PSE | C.CR4_PAE | C.CR4_MCE | C.CR4_PGE | C.CR4_PCE | C.CR4_OSFXSR | C.CR4_OSXMMEXCPT;
+const CR4_OF_FEATURES = [
+  [L.FEATURE_UMIP, C.CR4_UMIP],
+  [L.FEATURE_FSGSBASE, C.CR4_FSGSBASE],
+  [L.FEATURE_PCID, C.CR4_PCIDE],
+  [L.FEATURE_XSAVE, C.CR4_OSXSAVE],
+  [L.FEATURE_SMEP, C.CR4_SMEP],
+  [L.FEATURE_SMAP, C.CR4_SMAP],
+] as const;
 /** Changes of these drop translations. */
 const CR4_TRANSLATION = C.CR4_PSE | C.CR4_PAE | C.CR4_PGE | C.CR4_PCIDE | C.CR4_SMEP | C.CR4_SMAP;
 /** Changes of these load the PAE registers. */
@@ -109,9 +104,10 @@ const writeCr0: Routine = routine("write_cr0", ["i64"], "i32", (b, value) => {
 });
 
 const writeCr4: Routine = routine("write_cr4", ["i64"], "i32", (b, value) => {
-  const pcid = select(b.get(L.CPU_FEATURES).and(L.FEATURE_PCID), i32(C.CR4_PCIDE), i32(0));
-  const valid = pcid.or(CR4_VALID).u64();
-  refuse(b, value.and(valid.not()).nez());
+  refuse(b, value.and(~BigInt(CR4_ALWAYS | CR4_OF_FEATURES.reduce((all, [, bit]) => all | bit, 0))).nez());
+  const features = b.get(L.CPU_FEATURES);
+  for (const [feature, bit] of CR4_OF_FEATURES)
+    refuse(b, value.and(BigInt(bit)).nez().and(features.and(feature).eqz()));
   const next = b.keep(value.lo32());
   const changes = b.keep(next.xor(b.get(L.CR4).lo32()));
   const lma = b.keep(b.get(L.EFER).lo32().and(C.EFER_LMA));

@@ -13,7 +13,7 @@ export interface CpuidContext {
   /** IA32_APIC_BASE.EN. */
   readonly isApicEnabled: boolean;
   readonly tscFrequencyHz: number;
-  /** Features of the records that are there: isa/record.ts. */
+  /** cpu/features.ts */
   readonly features: ReadonlySet<string>;
 }
 
@@ -52,6 +52,7 @@ const ECX1 = {
   pclmulqdq: 1,
   ssse3: 9,
   cx16: 13,
+  pcid: 17,
   sse41: 19,
   sse42: 20,
   x2apic: 21,
@@ -102,6 +103,7 @@ export function cpuidLeaf(leaf: number, subleaf: number, c: CpuidContext): Cpuid
         has("pclmulqdq", ECX1.pclmulqdq) |
         has("ssse3", ECX1.ssse3) |
         has("cx16", ECX1.cx16) |
+        has("pcid", ECX1.pcid) |
         has("sse4.1", ECX1.sse41) |
         has("sse4.2", ECX1.sse42) |
         has("aes", ECX1.aes) |
@@ -116,7 +118,12 @@ export function cpuidLeaf(leaf: number, subleaf: number, c: CpuidContext): Cpuid
       // TSC_ADJUST, SMEP, SMAP; UMIP; SPEC_CTRL and ARCH_CAPABILITIES, so that Linux sees that this CPU has none of the
       // leaks it would work around.
       return subleaf === 0
-        ? [0, (bits(1, 7) | has("smap", 20) | has("sha", 29)) >>> 0, bits(2), bits(26, 29)]
+        ? [
+            0,
+            (bits(1) | has("smep", 7) | has("invpcid", 10) | has("smap", 20) | has("sha", 29)) >>> 0,
+            has("umip", 2),
+            bits(26, 29),
+          ]
         : [0, 0, 0, 0];
     case 0xb: {
       // One thread of one core: SMT level, core level, end.
@@ -139,7 +146,7 @@ export function cpuidLeaf(leaf: number, subleaf: number, c: CpuidContext): Cpuid
     case 0x80000000:
       return [MAX_EXTENDED_LEAF, 0, 0, 0];
     case 0x80000001:
-      return [0, 0, bits(0), (bits(11, 20, 26, 29) | has("rdtscp", 27)) >>> 0];
+      return [0, 0, has("lahf64", 0), (bits(11, 20, 29) | has("pdpe1gb", 26) | has("rdtscp", 27)) >>> 0];
     case 0x80000002:
     case 0x80000003:
     case 0x80000004: {

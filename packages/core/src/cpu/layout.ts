@@ -92,10 +92,16 @@ export const SEGMENT_CHECKS: Field = f(0x34c, "i32");
 export const CODE_BASE: Field = f(0x350, "i64");
 /** 1: CS ends within the page of code being run, so each instruction is compared with its limit. */
 export const CODE_LIMITED: Field = f(0x358, "i32");
-/** Features that the machine's owner chose beyond the portable model: FEATURE_*. Constant while the machine exists. */
+/** Features that routines ask for: FEATURE_*, set from cpu/features.ts. Constant while the machine exists. */
 export const CPU_FEATURES: Field = f(0x35c, "i32");
-export const FEATURE_PCID = 1;
-export const FEATURE_INVPCID = 2;
+export const FEATURE_PCID = 0x1;
+export const FEATURE_INVPCID = 0x2;
+export const FEATURE_SMEP = 0x4;
+export const FEATURE_SMAP = 0x8;
+export const FEATURE_UMIP = 0x10;
+export const FEATURE_FSGSBASE = 0x20;
+export const FEATURE_XSAVE = 0x40;
+export const FEATURE_XGETBV1 = 0x80;
 /** PAE paging's page-directory-pointer-table entries, as loaded from memory with CR3 (SDM vol. 3, 4.4.1). */
 export const pdpte = (index: number): Field => f(0x360 + index * 8, "i64");
 /** Exit reason of `run` that an instruction asked for (EXIT_*). */

@@ -4,12 +4,13 @@
  */
 import type { AccessSize } from "../bus/io.ts";
 import { type CpuidContext, constantMsr, cpuidLeaf, IGNORED_MSR_WRITES } from "../cpu/cpuid.ts";
+import { featureSet } from "../cpu/features.ts";
 import { RF_IF } from "../cpu/flags.ts";
 import { KeptMsrs } from "../cpu/kept-msrs.ts";
 import * as L from "../cpu/layout.ts";
 import type { VcpuState } from "../cpu/state.ts";
-import { type Core, createCore } from "../interp/core.ts";
-import { portableRecords } from "../isa/record.ts";
+import { type Core, createCore, handlerSet } from "../interp/core.ts";
+import { limitHandlers } from "../isa/handlers.ts";
 import { MEMORY_MAP } from "../machine/board-map.ts";
 import { MAX_ROM_BYTES, PAGE_BYTES, Ram, ramSegments } from "../memory/ram.ts";
 import type { Engine, Vcpu, VcpuBus, VcpuExit } from "./engine.ts";
@@ -22,8 +23,8 @@ export interface JitEngineOptions {
   readonly rom?: Uint8Array;
   /** False where SharedArrayBuffer is not to be had. */
   readonly sharedMemory?: boolean;
-  /** Features beyond the portable model: FEATURE_* (cpu/layout.ts). */
-  readonly cpuFeatures?: number;
+  /** As in a machine's spec: cpu/features.ts. Default: those of the portable model. */
+  readonly cpuFeatures?: readonly string[];
   /** What runs the guest: the interpreter's core module, or a stand-in of the same interface (interp/evaluator-cpu.ts). */
   readonly createCore?: typeof createCore;
 }
@@ -132,7 +133,7 @@ export class JitEngine implements Engine {
   #bus: VcpuBus | undefined;
 
   constructor(options: JitEngineOptions) {
-    const features: ReadonlySet<string> = new Set(portableRecords().map((record) => record.feature));
+    const features = featureSet(options.cpuFeatures ?? []);
     const bytes8 = new DataView(new ArrayBuffer(8));
     const core = (options.createCore ?? createCore)(
       options.memoryBytes,
@@ -195,11 +196,10 @@ export class JitEngine implements Engine {
         },
       },
       options.sharedMemory ?? typeof SharedArrayBuffer !== "undefined",
-      undefined,
+      limitHandlers(handlerSet(), features),
       checkRom(options.rom),
     );
     const block = new StateBlock(core.view);
-    block.put(L.CPU_FEATURES, options.cpuFeatures ?? 0);
     this.#core = core;
     this.#block = block;
     this.memory = new Ram({

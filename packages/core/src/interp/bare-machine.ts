@@ -13,6 +13,8 @@ const IDT = 0x40000;
 /** Handler of vector n: HLT at HANDLERS + 16 n. */
 export const HANDLERS = 0x50000;
 export const STACK = 0x80000;
+/** What the code of tests may use beyond the portable model. */
+const FEATURES = ["smap", "umip"];
 
 export interface BareMachine {
   readonly engine: JitEngine;
@@ -30,7 +32,7 @@ export function bareMachine(
   bus: Partial<VcpuBus> = {},
   options: Pick<JitEngineOptions, "createCore" | "cpuFeatures"> = {},
 ): BareMachine {
-  const engine = new JitEngine({ memoryBytes: 16 << 20, tscFrequencyHz: 1e9, ...options });
+  const engine = new JitEngine({ memoryBytes: 16 << 20, tscFrequencyHz: 1e9, cpuFeatures: FEATURES, ...options });
   const { memory } = engine;
   const writes: BareMachine["writes"] = [];
   const vcpu = engine.createVcpu(0, {

@@ -5,6 +5,7 @@
 import { codeWritten, hashSetOf } from "../cpu/code-cache.ts";
 import { updateFpuBlocked } from "../cpu/control-registers.ts";
 import { deliverException, deliverInterrupt } from "../cpu/exceptions.ts";
+import { ALL_FEATURES, featureWord } from "../cpu/features.ts";
 import { readFlags, writeArithmeticFlags } from "../cpu/flags.ts";
 import * as L from "../cpu/layout.ts";
 import { updateEvents, updateMode } from "../cpu/mode.ts";
@@ -81,7 +82,7 @@ export function coreModuleBytes(sharedMemory: boolean, handlers: HandlerSet = ha
 }
 
 function coreModule(sharedMemory: boolean, handlers: HandlerSet): WebAssembly.Module {
-  if (handlers !== sharedHandlers) return new WebAssembly.Module(coreModuleBytes(sharedMemory, handlers));
+  if (handlers.table !== sharedHandlers?.table) return new WebAssembly.Module(coreModuleBytes(sharedMemory, handlers));
   const known = modules.get(sharedMemory);
   if (known) return known;
   const made = new WebAssembly.Module(coreModuleBytes(sharedMemory));
@@ -284,7 +285,7 @@ export function hostImports(decoder: BlockDecoder, host: CoreHost): Record<strin
   };
 }
 
-/** Makes a machine's memory and core. `shared` needs cross-origin isolation in browsers; `handlers`: of other records. */
+/** Makes a machine's memory and core. `shared` needs cross-origin isolation in browsers; `handlers`: of other records or fewer features. */
 export function createCore(
   ramBytes: number,
   host: CoreHost,
@@ -301,7 +302,7 @@ export function createCore(
   });
   const exports = instance.exports as unknown as CoreExports;
   decoder.onProtect((page) => exports.protect_page(page));
-  prepareMemory(view, map);
+  prepareMemory(view, map, handlers.features);
   return { memory, map, exports, view, decoder };
 }
 
@@ -313,7 +314,7 @@ function clearPageTables(bytes: Uint8Array, map: L.MemoryMap): void {
 }
 
 /** The tables of a fresh machine: everything misses. */
-export function prepareMemory(view: DataView, map: L.MemoryMap): void {
+export function prepareMemory(view: DataView, map: L.MemoryMap, features: ReadonlySet<string> = ALL_FEATURES): void {
   const bytes = new Uint8Array(view.buffer);
   bytes.fill(0xff, L.TLB_SUPERVISOR, L.TLB_SUPERVISOR_AC + L.TLB_SET_BYTES);
   bytes.fill(0xff, L.TLB_NONE, L.TLB_NONE + L.TLB_SET_BYTES);
@@ -325,6 +326,7 @@ export function prepareMemory(view: DataView, map: L.MemoryMap): void {
   put(L.ROM_HOST, map.ram + map.ramBytes);
   put(L.ROM_BYTES, map.romBytes);
   put(L.LOW_RAM_BYTES, Math.min(map.ramBytes, MEMORY_MAP.lowRamEnd));
+  put(L.CPU_FEATURES, featureWord(features));
   put(L.PAGE_LISTS, map.pageLists);
   put(L.PAGE_GRANULES, map.pageGranules);
   clearPageTables(bytes, map);

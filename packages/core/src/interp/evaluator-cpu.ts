@@ -166,6 +166,6 @@ export function createEvaluatorCore(
     table: handlers.table.map((h) => h.routine),
   });
   const cpu = new EvaluatorCpu(evaluator, handlers, view);
-  prepareMemory(view, map);
+  prepareMemory(view, map, handlers.features);
   return { memory, map, exports: cpu.exports(), view, decoder };
 }

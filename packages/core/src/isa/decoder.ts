@@ -7,7 +7,7 @@
 import * as L from "../cpu/layout.ts";
 import * as F from "./form.ts";
 import { type Form, type OperandSpec, parseForm, shapeIndex } from "./form.ts";
-import type { InstructionRecord } from "./record.ts";
+import type { Feature, InstructionRecord } from "./record.ts";
 
 export type CodeSize = 16 | 32 | 64;
 /** "short": more bytes are needed than were given. "long": over 15 bytes, which is #GP(0). */
@@ -25,12 +25,25 @@ const PREFIX_NAMES = ["NP", "66", "F3", "F2"] as const;
 
 /** The forms of one opcode byte, the narrower claim first, and which of them prefixes and ModRM select. */
 class Opcode {
-  readonly forms: Form[] = [];
+  readonly forms: Form[];
+  /** Forms of other features are invalid, though their length counts; undefined: all are valid. */
+  readonly #features: ReadonlySet<Feature> | undefined;
   modrm = false;
   /** By mandatory prefix, REX.W, REX.B, 64-bit mode and ModRM; undefined: not asked yet, null: invalid. */
   readonly #selected: (Form | null | undefined)[] = [];
   /** Some form wants one ModRM byte; otherwise reg and mod decide. */
   #wholeModrm = false;
+
+  constructor(forms: Form[] = [], features?: ReadonlySet<Feature>) {
+    this.forms = forms;
+    this.#features = features;
+    this.modrm = forms[0]?.modrm ?? false;
+    this.#wholeModrm = forms.some((form) => form.fixedModrm !== undefined);
+  }
+
+  limitedTo(features: ReadonlySet<Feature>): Opcode {
+    return this.forms.every((form) => features.has(form.record.feature)) ? this : new Opcode(this.forms, features);
+  }
 
   add(form: Form): void {
     if (this.forms.length > 0 && this.modrm !== form.modrm) throw new Error(`"${form.text}": ModRM or not?`);
@@ -51,7 +64,9 @@ class Opcode {
     const key = (((of * 4 + prefix) * 2 + (mode64 ? 1 : 0)) * 2 + ((rex >> 3) & 1)) * 2 + (rex & 1);
     const known = this.#selected[key];
     if (known !== undefined) return known;
-    const found = this.forms.find((f) => matches(f, PREFIX_NAMES[prefix] ?? "NP", rex, mode64, modrm)) ?? null;
+    const name = PREFIX_NAMES[prefix] ?? "NP";
+    const isThere = (f: Form): boolean => this.#features?.has(f.record.feature) ?? true;
+    const found = this.forms.find((f) => isThere(f) && matches(f, name, rex, mode64, modrm)) ?? null;
     this.#selected[key] = found;
     return found;
   }
@@ -122,6 +137,13 @@ export class Decoder {
       this.#opcodes[form.map * 256 + byte] = opcode;
       opcode.add(form);
     }
+  }
+
+  /** The decoder of a CPU that has no other features than these. The forms are shared. */
+  limitedTo(features: ReadonlySet<Feature>): Decoder {
+    const decoder = new Decoder([]);
+    for (const [at, opcode] of this.#opcodes.entries()) decoder.#opcodes[at] = opcode?.limitedTo(features);
+    return decoder;
   }
 
   /** All forms, each once. */

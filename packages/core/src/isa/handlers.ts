@@ -4,6 +4,7 @@
  * function for everything else.
  */
 
+import { ALL_FEATURES } from "../cpu/features.ts";
 import * as L from "../cpu/layout.ts";
 import { EXC_GP, EXC_NM, EXC_UD } from "../cpu/raise.ts";
 import type { Builder, Expr } from "../ir/builder.ts";
@@ -12,7 +13,7 @@ import { Decoder } from "./decoder.ts";
 import { type Form, shapeIndex } from "./form.ts";
 import { isHot } from "./hot.ts";
 import { operandShape } from "./operand.ts";
-import { type Feature, type InstructionRecord, portableRecords } from "./record.ts";
+import { type Feature, type InstructionRecord, RECORDS } from "./record.ts";
 import { type Binding, BRANCH, NEXT, Semantics, type Shape } from "./semantics.ts";
 
 export interface Handler {
@@ -25,6 +26,8 @@ export interface Handler {
 
 export interface HandlerSet {
   readonly decoder: Decoder;
+  /** Instructions of other features are #UD. */
+  readonly features: ReadonlySet<Feature>;
   /** In line: numbers 0 to hot.length - 1. */
   readonly hot: readonly Handler[];
   /** Functions: number hot.length + index in the table. */
@@ -135,8 +138,8 @@ const PSEUDO: readonly InstructionRecord[] = [
   { name: "(too long)", forms: [], feature: "base", ends: true, semantics: (s) => s.fault(EXC_GP, 0) },
 ];
 
-/** Builds decoder and handler numbers from the records given (default: those of every virtual CPU). */
-export function makeHandlers(records: readonly InstructionRecord[] = portableRecords()): HandlerSet {
+/** Builds decoder and handler numbers from the records given (default: all). */
+export function makeHandlers(records: readonly InstructionRecord[] = RECORDS): HandlerSet {
   const decoder = new Decoder(records);
   const byKey = new Map<string, Handler>();
   const places: { form: Form; index: number; key: string }[] = [];
@@ -161,7 +164,20 @@ export function makeHandlers(records: readonly InstructionRecord[] = portableRec
     const long = Math.floor(index / 6) % 2 === 1;
     form.hotHandlers[index] = long ? (hotNumber.get(key) ?? -1) : -1;
   }
-  return { decoder, hot, table, end: hot.length, undefined: hot.length + 1, tooLong: hot.length + 2 };
+  return {
+    decoder,
+    features: ALL_FEATURES,
+    hot,
+    table,
+    end: hot.length,
+    undefined: hot.length + 1,
+    tooLong: hot.length + 2,
+  };
+}
+
+/** The same handlers for a CPU with these features only: what differs is what its decoder finds. */
+export function limitHandlers(set: HandlerSet, features: ReadonlySet<Feature>): HandlerSet {
+  return { ...set, decoder: set.decoder.limitedTo(features), features };
 }
 
 /** For tests and the evaluator: the handler of a number that a micro-op holds. */

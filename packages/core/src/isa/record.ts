@@ -16,39 +16,10 @@
  *   attributes  o64 only in 64-bit mode, i64 invalid there, d64 operand size 64 by default there (66 gives 16),
  *               f64 always 64 there, lock LOCK allowed with a memory destination, nob only without REX.B
  */
+import type { Feature } from "../cpu/features.ts";
 import type { Semantics } from "./semantics.ts";
 
-export type Feature =
-  | "base"
-  | "fpu"
-  | "mmx"
-  | "sse"
-  | "sse2"
-  | "sse3"
-  | "ssse3"
-  | "sse4.1"
-  | "sse4.2"
-  | "aes"
-  | "pclmulqdq"
-  | "sha"
-  | "fxsr"
-  | "xsave"
-  | "cmov"
-  | "cx8"
-  | "cx16"
-  | "syscall"
-  | "sep"
-  | "tsc"
-  | "msr"
-  | "clflush"
-  | "rdtscp"
-  | "lahf64"
-  | "smap"
-  | "invpcid"
-  | "long";
-
-/** Features that a virtual CPU has only if its specification asks for them. */
-export const OPT_IN_FEATURES: ReadonlySet<Feature> = new Set(["aes", "pclmulqdq", "sha"]);
+export type { Feature } from "../cpu/features.ts";
 
 export interface InstructionRecord {
   /** Lower case, as the manual's mnemonic. */
@@ -68,11 +39,6 @@ export interface InstructionRecord {
 }
 
 export const RECORDS: InstructionRecord[] = [];
-
-/** Those of every virtual CPU. */
-export function portableRecords(): readonly InstructionRecord[] {
-  return RECORDS.filter(({ feature }) => !OPT_IN_FEATURES.has(feature));
-}
 
 /** Registers an instruction. Order does not matter; two forms must not claim the same encoding. */
 export function define(record: InstructionRecord): void {

@@ -37,10 +37,11 @@ export function checkRecording(header: RecordingHeader, spec: MachineSpec, start
     throw new ReplayError("foreign", `The recording was made with ${wanted}. Give the same files for a replay.`);
   }
   const ours = own.spec as { readonly [key: string]: StateValue };
-  const theirs = header.spec as { readonly [key: string]: StateValue };
-  const fields = new Set([...Object.keys(ours), ...Object.keys(theirs ?? {})]);
+  // Through this version's form: a field that came later has its default.
+  const theirs = specToState(recordedSpec(header)) as { readonly [key: string]: StateValue };
+  const fields = new Set([...Object.keys(ours), ...Object.keys(theirs)]);
   for (const field of fields) {
-    const [left, right] = [ours[field], theirs?.[field]];
+    const [left, right] = [ours[field], theirs[field]];
     if (left !== undefined && right !== undefined && sameBytes(encodeState(left), encodeState(right))) continue;
     throw new ReplayError("foreign", `The recording belongs to another machine: its ${field} differs.`);
   }

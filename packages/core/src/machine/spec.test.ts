@@ -8,6 +8,7 @@ const KERNEL = { sha256: "ab".repeat(32), sizeBytes: 8_000_000 };
 const full: MachineSpec = machineSpec({
   memoryBytes: 512 * MIB,
   seed: "0102ff",
+  cpuFeatures: ["-rdrand", "aes", "pcid"],
   clock: "virtual",
   boot: { kernel: KERNEL, initrd: KERNEL, commandLine: "console=ttyS0" },
   devices: [
@@ -33,6 +34,10 @@ test.each([
   [{ memoryBytes: 512 * MIB + 1 }, "memory", /whole pages/],
   [{ memoryBytes: Number.NaN }, "memory", /NaN/],
   [{ cpu: "host" }, "cpu", /"host". Possible: portable-v1/],
+  [{ cpuFeatures: ["avx"] }, "cpu", /no CPU feature "avx" to choose. Possible are, to add: adx, aes/],
+  [{ cpuFeatures: ["sha", "aes"] }, "cpu", /not sorted/],
+  [{ cpuFeatures: ["aes", "aes"] }, "cpu", /named twice/],
+  [{ cpuFeatures: ["-xsave", "xgetbv1"] }, "cpu", /needs xsave/],
   [{ tscFrequencyHz: 50 }, "tsc-frequency", /100 MHz to 8 GHz/],
   [{ tscFrequencyHz: 2_000_001_000 }, "tsc-frequency", /1 MHz/],
   [{ seed: "" }, "seed", /hexadecimal/],
@@ -71,4 +76,9 @@ test.each([
 test("a saved spec of another form is a StateError", () => {
   expect(() => specFromState({ memoryBytes: "much" })).toThrow(StateError);
   expect(() => specFromState({ ...(specToState(full) as object), extra: 1 })).toThrow(/extra/);
+});
+
+test("a spec saved before there was a choice of CPU features has none", () => {
+  const { cpuFeatures: _, ...old } = specToState(machineSpec({ memoryBytes: 16 * MIB })) as Record<string, never>;
+  expect(specFromState(old).cpuFeatures).toEqual([]);
 });

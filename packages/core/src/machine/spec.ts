@@ -2,6 +2,7 @@
  * What a machine is made of: everything that is fixed at creation, part of every saved state and recording. Plain data;
  * files appear by hash and size, their bytes are handed over beside it.
  */
+import { checkFeatureChoice } from "../cpu/features.ts";
 import type { StateValue } from "../devices/device.ts";
 import { MAX_ROM_BYTES, PAGE_BYTES } from "../memory/ram.ts";
 import { StateReader } from "../state/reader.ts";
@@ -16,6 +17,7 @@ export const TSC_FREQUENCY = { minHz: 100_000_000, maxHz: 8_000_000_000, stepHz:
 export const CPU_MODELS = ["portable-v1"] as const;
 export const CLOCK_MODES = ["wall", "virtual"] as const;
 export const DEVICE_KINDS = ["virtio-console", "virtio-rng"] as const;
+const MAX_CPU_FEATURES = 256;
 const MAX_COMMAND_LINE = 65_535;
 const MAX_DEVICES = 24;
 const MAX_CONSOLE_PORTS = 31;
@@ -54,6 +56,8 @@ export type DeviceSpec =
 export interface MachineSpec {
   readonly memoryBytes: number;
   readonly cpu: CpuModel;
+  /** What this CPU has beyond its model, and with a "-" in front what it lacks of it (cpu/features.ts); sorted. */
+  readonly cpuFeatures: readonly string[];
   readonly tscFrequencyHz: number;
   /** Hexadecimal digits, an even number: the source of the machine's random stream. */
   readonly seed: string;
@@ -97,6 +101,7 @@ export class SpecError extends Error {
 export function machineSpec(given: Partial<MachineSpec> & Pick<MachineSpec, "memoryBytes">): MachineSpec {
   const spec: MachineSpec = {
     cpu: "portable-v1",
+    cpuFeatures: [],
     tscFrequencyHz: 1_000_000_000,
     seed: "00",
     epochSeconds: 946_684_800,
@@ -118,6 +123,8 @@ export function checkSpec(spec: MachineSpec): void {
     );
   }
   requireOneOf("cpu", "CPU model", spec.cpu, CPU_MODELS);
+  const wrong = checkFeatureChoice(spec.cpuFeatures);
+  if (wrong !== undefined) throw new SpecError("cpu", wrong);
   requireOneOf("clock", "clock mode", spec.clock, CLOCK_MODES);
   if (
     !isWhole(tscFrequencyHz, TSC_FREQUENCY.minHz, TSC_FREQUENCY.maxHz) ||
@@ -146,11 +153,12 @@ export function checkSpec(spec: MachineSpec): void {
 }
 
 export function specToState(spec: MachineSpec): StateValue {
-  const { memoryBytes, cpu, tscFrequencyHz, seed, epochSeconds, clock, boot, firmware, devices } = spec;
+  const { memoryBytes, cpu, cpuFeatures, tscFrequencyHz, seed, epochSeconds, clock, boot, firmware, devices } = spec;
   const file = (reference: FileReference): StateValue => ({ sha256: reference.sha256, sizeBytes: reference.sizeBytes });
   return {
     memoryBytes,
     cpu,
+    cpuFeatures: [...cpuFeatures],
     tscFrequencyHz,
     seed,
     epochSeconds,
@@ -173,12 +181,14 @@ export function specToState(spec: MachineSpec): StateValue {
 export function specFromState(state: StateValue, path = "spec"): MachineSpec {
   const reader = new StateReader(state, path);
   const boot = reader.part("boot") === null ? undefined : bootFromState(reader.object("boot"));
-  // States of version 0.1.0 have no such field.
+  // States of version 0.1.0 have none of these fields.
+  const cpuFeatures = reader.has("cpuFeatures") ? reader.texts("cpuFeatures", MAX_CPU_FEATURES, 64) : [];
   const hasFirmware = reader.has("firmware") && reader.part("firmware") !== null;
   const firmware = hasFirmware ? fileFromState(reader.object("firmware")) : undefined;
   const spec: MachineSpec = {
     memoryBytes: reader.int("memoryBytes", 0, Number.MAX_SAFE_INTEGER),
     cpu: reader.text("cpu", 64) as CpuModel,
+    cpuFeatures,
     tscFrequencyHz: reader.int("tscFrequencyHz", 0, Number.MAX_SAFE_INTEGER),
     seed: reader.text("seed", MAX_SEED_DIGITS),
     epochSeconds: reader.int("epochSeconds", 0, Number.MAX_SAFE_INTEGER),

@@ -121,6 +121,16 @@ export class StateReader {
     });
   }
 
+  /** A list of texts. */
+  texts(key: string, maxLength: number, maxTextLength: number): string[] {
+    return this.values(key, maxLength).map((value, index) => {
+      const path = `${this.#at(key)}[${index}]`;
+      if (typeof value !== "string") throw wrongType(path, "a text", value);
+      if (value.length <= maxTextLength) return value;
+      throw new StateError("range", path, rangeText(path, `${value.length} characters`, `at most ${maxTextLength}`));
+    });
+  }
+
   /** The unchecked elements of a list. */
   values(key: string, maxLength: number): readonly StateValue[] {
     const value = this.#get(key);

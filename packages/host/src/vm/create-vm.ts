@@ -60,6 +60,7 @@ function specOf(options: VmOptions, files: BootFiles): MachineSpec {
   try {
     const spec = machineSpec({
       memoryBytes: options.memoryBytes ?? DEFAULT_MEMORY_BYTES,
+      cpuFeatures: [...(options.cpuFeatures ?? [])].sort(),
       clock: options.clock ?? "wall",
       seed: options.seed ?? randomBytes(SEED_BYTES).toString("hex"),
       epochSeconds: options.epochSeconds ?? Math.floor(Date.now() / 1000),

@@ -39,9 +39,9 @@ function createMachine(thread: MachineThread): Machine {
 }
 
 function createEngine(): JitEngine {
-  const { memoryBytes, tscFrequencyHz } = start.spec;
+  const { memoryBytes, tscFrequencyHz, cpuFeatures } = start.spec;
   try {
-    return new JitEngine({ memoryBytes, tscFrequencyHz });
+    return new JitEngine({ memoryBytes, tscFrequencyHz, cpuFeatures });
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
     throw new VmError(

@@ -17,6 +17,8 @@ export interface VmOptions {
   readonly append?: string;
   /** Default 512 MiB; 16 MiB to 3072 MiB. */
   readonly memoryBytes?: number;
+  /** Features beyond the CPU model's, such as "aes", and with a "-" in front those it shall be without. Default: none. */
+  readonly cpuFeatures?: readonly string[];
   readonly name?: string;
   /** "wall" (default): guest time follows the host's. "virtual": a function of the instructions alone; input still comes when it comes. */
   readonly clock?: "wall" | "virtual";

@@ -1,5 +1,4 @@
 import { describe, expect, it } from "vitest";
-import { FEATURE_INVPCID, FEATURE_PCID } from "../../cpu/layout.ts";
 import { type BareMachine, bareMachine, CODE } from "../../interp/bare-machine.ts";
 import { createCore } from "../../interp/core.ts";
 import { createEvaluatorCore } from "../../interp/evaluator-cpu.ts";
@@ -29,8 +28,8 @@ describe.each(Object.entries(TIERS))("translation, %s", (_, create) => {
   const options = { createCore: create };
 
   /** Long mode with user pages at USER and SMAP; RBX points there. */
-  function withUserPages(features = 0): BareMachine {
-    const m = bareMachine({}, { ...options, cpuFeatures: features });
+  function withUserPages(features: readonly string[] = []): BareMachine {
+    const m = bareMachine({}, { ...options, cpuFeatures: [...features, "smap", "umip"] });
     const root = Number(m.state().cr3);
     const pdpt = Number((m.memory.read64(root) ?? 0n) & ~0xfffn);
     const directory = Number((m.memory.read64(pdpt) ?? 0n) & ~0xfffn);
@@ -152,7 +151,7 @@ describe.each(Object.entries(TIERS))("translation, %s", (_, create) => {
 
   /** The vector that an instruction raises at CPL 3 in 32-bit code without paging; undefined: none. */
   function atCpl3(code: readonly number[], change: (s: ReturnType<BareMachine["state"]>) => void = () => {}) {
-    const m = legacyMachine({}, { ...options, cpuFeatures: FEATURE_INVPCID });
+    const m = legacyMachine({}, { ...options, cpuFeatures: ["invpcid"] });
     // The handlers' stack: a TSS with SS0:ESP0.
     m.memory.write32(0x70004, 0x90000);
     m.memory.write32(0x70008, 16);
@@ -220,7 +219,7 @@ describe.each(Object.entries(TIERS))("translation, %s", (_, create) => {
     });
 
     it("refuses reserved bits, types, addresses and PCIDs that are not there", () => {
-      const m = withUserPages(FEATURE_INVPCID | FEATURE_PCID);
+      const m = withUserPages(["invpcid", "pcid"]);
       for (const type of [0n, 1n, 2n, 3n]) {
         expect(invpcid(m, type, 0n, 0n)).toBe("done");
         expect(invpcid(m, type, 0x1000n, 0n)).toEqual(GP);
@@ -237,7 +236,7 @@ describe.each(Object.entries(TIERS))("translation, %s", (_, create) => {
     });
 
     it("drops translations of every type", () => {
-      const m = withUserPages(FEATURE_INVPCID);
+      const m = withUserPages(["invpcid"]);
       m.memory.write32(USER, 111);
       m.memory.write32(USER + 0x1000, 222);
       for (const type of [0n, 1n, 2n, 3n]) {

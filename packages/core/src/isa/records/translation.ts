@@ -38,7 +38,6 @@ define({
   forms: ["66 0F 38 82 /r | Gy,Ms | f64"],
   semantics: (s) => {
     const { b } = s;
-    s.faultIf(s.get(L.CPU_FEATURES).and(L.FEATURE_INVPCID).eqz(), EXC_UD);
     s.privileged();
     const type = b.keep(s.read(0).u64());
     const pcid = s.load(64, s.address(), s.segment());
