@@ -7,7 +7,7 @@ import { tinyGuest } from "../tiny-guest.ts";
 import { SelfTestGuest, type SelfTestResult, tableRow } from "./guest.ts";
 import { selfTests } from "./programs.ts";
 
-const TIMEOUT_SECONDS = 240;
+const TIMEOUT_SECONDS = 60;
 
 const tests = await selfTests();
 const found = await tinyGuest();

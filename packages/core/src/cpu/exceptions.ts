@@ -74,7 +74,11 @@ export const interruptInstruction: Routine = routine("interrupt_instruction", ["
   b.return(b.call(softwareInterrupt, vector));
 });
 
-/** INT1: a #DB of its own, whose gate's DPL is not looked at. */
+/**
+ * INT1: a #DB of its own, whose gate's DPL is not looked at. Data breakpoints that MOV SS held back are lost: a second #DB
+ * at the handler's first instruction would overwrite the first one's frame.
+ */
 export const debugInterrupt: Routine = routine("debug_interrupt", [], "i32", (b) => {
+  b.put(L.WATCH_HITS, 0);
   b.return(b.call(deliverOnce, EXC_DB, -1, BY_EXCEPTION));
 });

@@ -176,7 +176,12 @@ export const dropSegments: Routine = routine("drop_segments", [], undefined, (b)
     const rights = b.get(L.segAttributes(s));
     const conforming = rights.and(0x1c).eq(0x1c);
     const tooInner = rights.shrU(5).and(3).ltU(b.get(L.CPL));
-    b.if(conforming.eqz().and(tooInner).and(rights.and(UNUSABLE).eqz()), () => b.call(fillNull, s, 0, 0));
+    b.if(
+      rights.and(UNUSABLE),
+      // A null selector of 1, 2 or 3 becomes 0; FS and GS keep their base.
+      () => b.put(L.segSelector(s), 0),
+      () => b.if(conforming.eqz().and(tooInner), () => b.call(fillNull, s, 0, 0)),
+    );
   }
 });
 
