@@ -2,6 +2,8 @@
  * IA32_APIC_BASE (Intel SDM vol. 3, 11.4.4 and 11.12.5): where the registers are and in which of three modes.
  *
  *   off <-> xAPIC -> x2APIC -> off      (EXTD without EN, x2APIC -> xAPIC and off -> x2APIC: #GP)
+ *
+ * Left out: a page of registers that the guest moves onto RAM; there it does not hide the RAM.
  */
 import { MEMORY_MAP } from "../../machine/board-map.ts";
 
