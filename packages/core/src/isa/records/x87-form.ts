@@ -2,7 +2,7 @@
 import * as L from "../../cpu/layout.ts";
 import { EXC_MF } from "../../cpu/raise.ts";
 import { FSW_ES, recordOpcode } from "../../cpu/x87.ts";
-import { define } from "../record.ts";
+import { define, type Feature } from "../record.ts";
 import type { Semantics } from "../semantics.ts";
 
 /** #MF if an unmasked exception is pending: what waiting instructions do first. */
@@ -19,11 +19,12 @@ export function defineX87(
   forms: readonly string[],
   body: (s: Semantics) => void,
   mnemonic: string = name,
+  feature: Feature = "fpu",
 ): void {
   define({
     name,
     ...(mnemonic === name ? {} : { names: named(mnemonic) }),
-    feature: "fpu",
+    feature,
     forms,
     semantics: (s) => {
       checkPending(s);

@@ -1,5 +1,5 @@
 /**
- * x87 loads, stores and moves between registers (SDM vol. 2): FLD FST FSTP FILD FIST FISTP, the constants, FXCH, FCHS,
+ * x87 loads, stores and moves between registers (SDM vol. 2): FLD FST FSTP FILD FIST FISTP FISTTP, the constants, FXCH, FCHS,
  * FABS, FCMOVcc, FBLD and FBSTP.
  */
 import { commitStore, writeLinear } from "../../cpu/access.ts";
@@ -37,6 +37,8 @@ import { type Builder, type Expr, i32, i64, select } from "../../ir/builder.ts";
 import { type Routine, routine } from "../../ir/routine.ts";
 import { FAULT, type Semantics } from "../semantics.ts";
 import { defineX87 } from "./x87-form.ts";
+
+const FCW_RC = 0xc00;
 
 /** Pushes what a conversion routine gave. */
 function pushConverted(s: Semantics, convert: Routine, value: Expr): void {
@@ -127,6 +129,15 @@ const storeInteger: Routine = routine("x87_store_integer", ["i32"], "i64", (b, b
   });
   const at = stAt(b, 0);
   b.return(b.call(toInteger, significandAt(b, at), signExponentAt(b, at), bits));
+});
+
+/** FISTTP: rounds towards zero, whatever FCW.RC says. */
+const storeTruncated: Routine = routine("x87_store_truncated", ["i32"], "i64", (b, bits) => {
+  const control = b.keep(b.get(L.FCW));
+  b.put(L.FCW, control.or(FCW_RC));
+  const value = b.call(storeInteger, bits);
+  b.put(L.FCW, control);
+  b.return(value);
 });
 
 /** Stores to memory what `make` gives, and pops. An unmasked exception forbids both, and memory is not looked at. */
@@ -240,6 +251,13 @@ defineX87("fist", ["DF /2 | Mw", "DB /2 | Md"], (s) =>
 );
 defineX87("fistp", ["DF /3 | Mw", "DB /3 | Md", "DF /7 | Mq"], (s) =>
   storeMemory(s, true, (b) => b.call(storeInteger, s.operand(0).width)),
+);
+defineX87(
+  "fisttp",
+  ["DF /1 | Mw", "DB /1 | Md", "DD /1 | Mq"],
+  (s) => storeMemory(s, true, (b) => b.call(storeTruncated, s.operand(0).width)),
+  "fisttp",
+  "sse3",
 );
 
 defineX87("fbstp", ["DF /6 | Mt"], (s) => store80(s, storeDecimal));
