@@ -9,7 +9,7 @@ import { checkV86Interrupt, deliverProtected, deliverReal } from "./deliver-lega
 import { deliverLong } from "./deliver-long.ts";
 import { BY_EXCEPTION, BY_HARDWARE, BY_SOFTWARE } from "./event-kind.ts";
 import * as L from "./layout.ts";
-import { EXC_DB, EXC_DF, EXC_GP, EXC_PF, EXC_TS } from "./raise.ts";
+import { EXC_DB, EXC_DF, EXC_GP, EXC_PF, EXC_TS, EXC_WAIT } from "./raise.ts";
 
 /**
  * Delivers vector `vector`: 0 = done, 1 = a fault is pending instead. `kind` is BY_*; `error` -1 = none. RIP
@@ -29,6 +29,7 @@ function classOf(b: Builder, vector: Expr): Expr {
 
 /** Delivers the pending exception (EXC_VECTOR, EXC_ERROR): 0, or 1 = shutdown. */
 export const deliverException: Routine = routine("deliver_exception", [], "i32", (b) => {
+  b.if(b.get(L.EXC_VECTOR).eq(EXC_WAIT), () => b.return(0));
   const vector = b.variable(b.get(L.EXC_VECTOR));
   const error = b.variable(b.get(L.EXC_ERROR));
   b.loop((again) => {

@@ -20,6 +20,9 @@ export const EXC_MF = 16;
 export const EXC_AC = 17;
 export const EXC_XM = 19;
 
+/** No vector: the instruction waits for an interrupt, as if it had not begun. */
+export const EXC_WAIT = 0x100;
+
 /** Notes a pending exception; the caller then fails its instruction. `error` undefined: the vector has no error code. */
 export function raise(b: Builder, vector: number | Expr, error?: number | Expr): void {
   b.put(EXC_VECTOR, vector);

@@ -3,7 +3,7 @@
  *
  * Registers lie by physical number (cpu/layout.ts, X87); ST(i) is R[(TOP + i) mod 8]. FSW is kept without TOP, tags
  * abridged to used or empty. FSW.ES and FSW.B always say whether a flag is set whose mask is clear; the next waiting
- * instruction then raises #MF (CR0.NE = 1; the external FERR# of NE = 0 is not modelled).
+ * instruction then raises #MF or asserts FERR# (cpu/x87-error.ts).
  * FIP is recorded by each instruction that is not a control one; FOP and FDP only with an unmasked exception
  * (CPUID.7.EBX bits 6 and 13: FDP_EXCPTN_ONLY, FCS and FDS are zero).
  */
@@ -11,6 +11,7 @@ import { type Builder, type Expr, i32, i64, select } from "../ir/builder.ts";
 import { type Routine, routine } from "../ir/routine.ts";
 import { readLinear } from "./access.ts";
 import * as L from "./layout.ts";
+import { errorGone } from "./x87-error.ts";
 
 export const FSW_IE = 0x01;
 export const FSW_DE = 0x02;
@@ -72,6 +73,7 @@ export const summarize: Routine = routine("x87_summarize", [], undefined, (b) =>
   const fsw = b.get(L.FSW);
   const unmasked = fsw.and(b.get(L.FCW).not()).and(FSW_EXCEPTIONS);
   b.put(L.FSW, select(unmasked, fsw.or(FSW_ES | FSW_B), fsw.and(~(FSW_ES | FSW_B))));
+  b.call(errorGone);
 });
 
 /** FCW as written: bit 6 reads as one, the other reserved bits as zero. */
@@ -100,6 +102,7 @@ export const initialize: Routine = routine("x87_initialize", [], undefined, (b) 
   b.put(L.FOP, 0);
   b.put(L.FIP, 0);
   b.put(L.FDP, 0);
+  b.call(errorGone);
 });
 
 /** Frees ST(0) and moves TOP. */

@@ -19,6 +19,11 @@ export interface VcpuBus {
   writeMsr(index: number, value: bigint): boolean;
   /** Guest time-stamp counter after `retired` instructions: arithmetic, no clock of the host. */
   readTsc(retired: number): bigint;
+  /**
+   * The FERR# pin (SDM vol. 1, 8.7.3), which an x87 error asserts where CR0.NE is clear: asked again by each instruction
+   * that waits. Answers whether IGNNE# is asserted; where it is not, the vCPU waits for an interrupt.
+   */
+  floatError?(asserted: boolean): boolean;
 }
 
 export type VcpuExit =

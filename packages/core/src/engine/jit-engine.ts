@@ -179,6 +179,7 @@ export class JitEngine implements Engine {
           return IGNORED_MSR_WRITES.has(index) ? 0 : 1;
         },
         readTsc: (retired) => BigInt.asIntN(64, this.#requireBus().readTsc(Number(retired))),
+        floatError: (asserted) => (this.#requireBus().floatError?.(asserted !== 0) ? 1 : 0),
         cpuid: () => {
           const context: CpuidContext = {
             osxsave: (block.get64(L.CR4) & 0x40000n) !== 0n,

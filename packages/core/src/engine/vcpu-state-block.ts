@@ -1,7 +1,9 @@
 /** Architectural state in and out of the jit engine's state block (cpu/layout.ts). */
+import { CR0_NE } from "../cpu/control-bits.ts";
 import * as L from "../cpu/layout.ts";
 import { MSR_EFER, STATE_MSRS } from "../cpu/msr.ts";
 import type { SegmentRegister, VcpuState } from "../cpu/state.ts";
+import { FSW_ES } from "../cpu/x87.ts";
 import type { CoreExports } from "../interp/core.ts";
 import type { Field } from "../ir/builder.ts";
 
@@ -115,6 +117,9 @@ export class StateBlock {
       if (!isSegmentBase(index)) this.put64(field, state.msrs[String(index >>> 0)] ?? 0n);
     this.put64(L.EFER, state.msrs[String(MSR_EFER >>> 0)] ?? 0n);
     this.#loadFxsave(state.fxsave);
+    // As if the board had been told, so that it hears of the error's end.
+    const isErrorOutside = (this.get(L.FSW) & FSW_ES) !== 0 && (state.cr0 & BigInt(CR0_NE)) === 0n;
+    this.put(L.FERR, isErrorOutside ? 1 : 0);
     this.put(L.HALTED, state.halted ? 1 : 0);
     this.put(L.SHADOW, Math.max(0, SHADOWS.indexOf(state.interruptShadow)));
     this.put(L.NMI_PENDING, state.nmiPending ? 1 : 0);

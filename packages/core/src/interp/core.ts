@@ -29,6 +29,8 @@ export interface CoreHost {
   writeMsr(index: number): number;
   readTsc(retired: bigint): bigint;
   cpuid(): void;
+  /** The x87's FERR# pin changed or was asserted again; 1 = IGNNE# is asserted. */
+  floatError(asserted: number): number;
 }
 
 export interface CoreExports {
@@ -282,6 +284,7 @@ export function hostImports(decoder: BlockDecoder, host: CoreHost): Record<strin
     write_msr: (index: number) => host.writeMsr(index >>> 0),
     read_tsc: (retired: bigint) => host.readTsc(retired),
     cpuid: () => host.cpuid(),
+    float_error: (asserted: number) => host.floatError(asserted),
   };
 }
 

@@ -3,7 +3,7 @@
  * stack pointer and the instructions that later processors ignore. FN forms do not wait for a pending exception.
  */
 import * as L from "../../cpu/layout.ts";
-import { EXC_MF, EXC_NM } from "../../cpu/raise.ts";
+import { EXC_NM } from "../../cpu/raise.ts";
 import {
   FSW_B,
   FSW_ES,
@@ -19,6 +19,7 @@ import {
   statusWord,
 } from "../../cpu/x87.ts";
 import { load80, loadEnvironment, probeArea, store80, storeEnvironment } from "../../cpu/x87-environment.ts";
+import { errorGone } from "../../cpu/x87-error.ts";
 import { type Expr, i32 } from "../../ir/builder.ts";
 import { type Routine, routine } from "../../ir/routine.ts";
 import { define } from "../record.ts";
@@ -34,7 +35,7 @@ define({
   semantics: (s) => {
     // MP and TS
     s.faultIf(s.get(L.CR0).lo32().and(0xa).eq(0xa), EXC_NM);
-    s.faultIf(s.get(L.FSW).and(FSW_ES), EXC_MF);
+    checkPending(s);
   },
 });
 
@@ -51,7 +52,10 @@ define({
   name: "fnclex",
   feature: "fpu",
   forms: ["DB =E2"],
-  semantics: (s) => s.put(L.FSW, s.get(L.FSW).and(~(FSW_EXCEPTIONS | FSW_SF | FSW_ES | FSW_B))),
+  semantics: (s) => {
+    s.put(L.FSW, s.get(L.FSW).and(~(FSW_EXCEPTIONS | FSW_SF | FSW_ES | FSW_B)));
+    s.b.call(errorGone);
+  },
 });
 // FENI, FDISI and FSETPM of the 8087 and 287.
 define({ name: "fneni", feature: "fpu", forms: ["DB =E0"], semantics: () => {} });

@@ -1,13 +1,13 @@
 /** What all x87 instructions have in common: the check for a pending exception before, the pointers recorded after. */
 import * as L from "../../cpu/layout.ts";
-import { EXC_MF } from "../../cpu/raise.ts";
 import { FSW_ES, recordOpcode } from "../../cpu/x87.ts";
+import { pendingError } from "../../cpu/x87-error.ts";
 import { define, type Feature } from "../record.ts";
 import type { Semantics } from "../semantics.ts";
 
-/** #MF if an unmasked exception is pending: what waiting instructions do first. */
+/** #MF, or a wait for the external error's interrupt, if an unmasked exception is pending: what waiting instructions do first. */
 export function checkPending(s: Semantics): void {
-  s.faultIf(s.get(L.FSW).and(FSW_ES), EXC_MF);
+  s.b.if(s.get(L.FSW).and(FSW_ES), () => s.check(s.b.call(pendingError)), undefined, false);
 }
 
 /** Three equal mnemonics, for records whose name has a suffix to be unique. */

@@ -1,6 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { type BareMachine, bareMachine, HANDLERS } from "../../interp/bare-machine.ts";
 
+const CR0_NE = 0x20n;
+const RFLAGS_IF = 0x200n;
 const CR0_MP = 2n;
 const CR0_EM = 4n;
 const CR0_TS = 8n;
@@ -45,6 +47,9 @@ function setCr0(m: BareMachine, bits: bigint): void {
 describe("x87", () => {
   it("raises an unmasked exception at the next waiting instruction", () => {
     const m = bareMachine();
+    m.change((s) => {
+      s.cr0 |= CR0_NE;
+    });
     // Divide by zero is not masked.
     m.memory.write16(DATA, 0x37b);
     expect(run(m, FNINIT, FLDCW, FLD1, FLDZ, FDIVP, FNSTSW_AX)).toBeNull();
@@ -81,5 +86,42 @@ describe("x87", () => {
     expect(run(m, EMMS)).toBeNull();
     fxsave = m.state().fxsave;
     expect(fxsave[4]).toBe(0);
+  });
+
+  it("asserts FERR# and waits for an interrupt where CR0.NE is clear, until IGNNE# or the error's end", () => {
+    const pin: boolean[] = [];
+    let isIgnored = false;
+    const m = bareMachine({
+      floatError: (asserted) => {
+        pin.push(asserted);
+        return isIgnored;
+      },
+    });
+    m.memory.write16(DATA, 0x37b);
+    m.load([FNINIT, FLDCW, FLD1, FLDZ, FDIVP, FNSTSW_AX, FLD1, [HLT]].flat());
+    const begin = Number(m.state().rip);
+    m.change((s) => {
+      s.cr0 &= ~CR0_NE;
+      s.rflags |= RFLAGS_IF;
+      s.gpr[7] = BigInt(DATA);
+    });
+    expect(m.vcpu.run(20).reason).toBe("budget");
+    expect(m.state().rip).toBe(BigInt(begin + 12));
+    expect(new Set(pin)).toEqual(new Set([true]));
+    m.vcpu.requestInterrupt(true);
+    expect(m.vcpu.run(20).reason).toBe("interrupt-window");
+    expect(m.state().rip).toBe(BigInt(begin + 12));
+    m.vcpu.requestInterrupt(false);
+    isIgnored = true;
+    expect(m.vcpu.run(20).reason).toBe("halt");
+    expect(m.state().rip).toBe(BigInt(begin + 15));
+    m.change((s) => {
+      s.halted = false;
+    });
+    expect(run(m, FNCLEX, FWAIT)).toBeNull();
+    expect(pin.at(-1)).toBe(false);
+    expect(pin.filter((asserted) => !asserted)).toHaveLength(1);
+    expect(run(m, FNCLEX, FNINIT, FWAIT)).toBeNull();
+    expect(pin.filter((asserted) => !asserted)).toHaveLength(1);
   });
 });
