@@ -140,13 +140,17 @@ export function pushFrame(b: Builder, count: Operand, width: Operand, stack: Sta
   return b.call(pushFrameRoutine, count, width, base, limit, attributes, rsp, size, cpl);
 }
 
+/** Linear address of a stack offset outside 64-bit mode. */
+export const legacyStackAddress: Routine = routine("legacy_stack_address", ["i64"], "i64", (b, rsp) => {
+  const mask = select(b.get(L.MODE).and(L.MODE_STACK32), i64(0xffffffffn), i64(0xffff));
+  b.return(b.get(L.segBase(L.SS)).add(rsp.and(mask)).and(0xffffffffn));
+});
+
 /** Host address of `width` bytes at `offset` (i64) above the top of the stack in use, or 0 = a fault is pending. */
 const stackHost: Routine = routine("stack_host", ["i64", "i32"], "i32", (b, offset, width) => {
-  const { base, rsp, size } = currentStack(b);
-  const at = rsp.add(offset).and(offsetMask(size));
-  const sum = b.keep(base.add(at));
-  const linear = select(size.eq(STACK_64), sum, sum.and(0xffffffffn));
-  b.return(b.call(readLinear, linear, width, L.SS, 0));
+  const linear = b.variable(b.get(L.RSP).add(offset));
+  b.if(b.get(L.MODE).and(L.MODE_64).eqz(), () => linear.set(b.call(legacyStackAddress, linear.get())));
+  b.return(b.call(readLinear, linear.get(), width, L.SS, 0));
 });
 
 /** A word of `width` bytes (2, 4 or 8) at a host address, zero-extended to i64. */

@@ -22,6 +22,7 @@ import type { Width } from "../cpu/flags.ts";
 import * as flags from "../cpu/flags.ts";
 import * as L from "../cpu/layout.ts";
 import { EXC_GP, EXC_UD, raise } from "../cpu/raise.ts";
+import { legacyStackAddress, movedPointer } from "../cpu/stack-frame.ts";
 import { tlbEntry } from "../cpu/tlb.ts";
 import { type Builder, type Expr, i32, i64, loadOp, type Operand, select, storeOp } from "../ir/builder.ts";
 import { type Routine, routine } from "../ir/routine.ts";
@@ -447,14 +448,12 @@ export class Semantics {
   /** Linear address of a stack offset (i64). */
   stackAddress(rsp: Expr): Expr {
     if (this.mode64) return rsp;
-    const big = this.get(L.MODE).and(L.MODE_STACK32);
-    return this.b.call(legacyStack, rsp, big);
+    return this.b.call(legacyStackAddress, rsp);
   }
   /** RSP moved by `bytes`, wrapped as the stack's size says. */
   movedStack(rsp: Expr, bytes: number | Expr): Expr {
     if (this.mode64) return rsp.add(bytes);
-    const moved = typeof bytes === "number" ? rsp.add(bytes) : rsp.add(bytes);
-    return this.b.call(legacyMoved, rsp, moved, this.get(L.MODE).and(L.MODE_STACK32));
+    return this.b.call(movedPointer, rsp, bytes, this.get(L.MODE).and(L.MODE_STACK32).nez());
   }
   /** Pushes one value of `width` bits. */
   push(width: 16 | 32 | 64, value: Expr): void {
@@ -473,13 +472,3 @@ export class Semantics {
     this.put(L.RSP, this.movedStack(this.get(L.RSP), bytes));
   }
 }
-
-const legacyStack: Routine = routine("legacy_stack", ["i64", "i32"], "i64", (b, rsp, big) => {
-  const base = b.get(L.segBase(L.SS));
-  b.if(big, () => b.return(base.add(rsp.and(0xffffffffn)).and(0xffffffffn)));
-  b.return(base.add(rsp.and(0xffff)).and(0xffffffffn));
-});
-const legacyMoved: Routine = routine("legacy_moved", ["i64", "i64", "i32"], "i64", (b, old, moved, big) => {
-  b.if(big, () => b.return(moved.and(0xffffffffn)));
-  b.return(old.and(-0x10000).or(moved.and(0xffff)));
-});
