@@ -84,3 +84,21 @@ export const watchesData: Routine = routine("watches_data", [], "i32", (b) => {
   }
   b.return(any.get());
 });
+
+/**
+ * The enabled instruction breakpoints (R/W and LEN 0) whose address agrees with `linear` in the bits of `mask`, as bits 0-3
+ * of DR6 have them (i64): all bits for a hit, those of the page for what may hit in it, none for whether there are any.
+ */
+export const codeBreakpoints: Routine = routine("code_breakpoints", ["i64", "i64"], "i64", (b, linear, mask) => {
+  const dr7 = b.get(L.DR7);
+  b.if(dr7.and(DR7_ENABLED).eqz(), () => b.return(i64(0)));
+  const wanted = b.keep(linear.and(mask));
+  const hits = b.variable(i64(0));
+  for (let n = 0; n < 4; n++) {
+    const isEnabled = dr7.and(3 << (2 * n)).nez();
+    const isCode = dr7.and(15n << BigInt(16 + 4 * n)).eqz();
+    const agrees = b.get(L.dr(n)).and(mask).eq(wanted);
+    b.if(isEnabled.and(isCode).and(agrees), () => hits.set(hits.get().or(1 << n)));
+  }
+  b.return(hits.get());
+});

@@ -5,7 +5,7 @@
 import { i32, i64, select } from "../ir/builder.ts";
 import { type Routine, routine } from "../ir/routine.ts";
 import { CR0_AM, CR4_SMAP } from "./control-bits.ts";
-import { watchesData } from "./debug.ts";
+import { codeBreakpoints, watchesData } from "./debug.ts";
 import { RF_AC, RF_RF, RF_TF, RF_VM } from "./flags.ts";
 import * as L from "./layout.ts";
 import { updateSegmentChecks } from "./segment-limits.ts";
@@ -56,7 +56,7 @@ export const updateEvents: Routine = routine("update_events", [], undefined, (b)
     .and(RF_TF | RF_RF)
     .or(b.get(L.STEP_ARMED))
     .or(b.get(L.WATCH_HITS));
-  const trap = stepping.or(b.get(L.DR7).lo32().and(0xff));
+  const trap = stepping.or(b.call(codeBreakpoints, 0, 0).lo32());
   const kept = b.get(L.ATTENTION).and(L.ATTENTION_CODE | L.ATTENTION_KICK);
   const shadow = select(b.get(L.SHADOW), i32(L.ATTENTION_CODE), i32(0));
   b.put(

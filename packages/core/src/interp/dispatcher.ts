@@ -8,6 +8,7 @@
  * block; a block longer than what is left runs one instruction at a time.
  */
 import { decodeBlock, decodeCrossing, enterBlock, findInSet, hashSet } from "../cpu/code-cache.ts";
+import { codeBreakpoints } from "../cpu/debug.ts";
 import { deliverException, deliverInterrupt } from "../cpu/exceptions.ts";
 import { RF_IF, RF_RF, RF_TF } from "../cpu/flags.ts";
 import * as L from "../cpu/layout.ts";
@@ -44,6 +45,11 @@ export const fetchAddress: Routine = routine("fetch_address", ["i64"], "i32", (b
 const wrapLinear: Routine = routine("wrap_linear", ["i64"], "i64", (b, linear) => {
   b.return(select(b.get(L.MODE).and(L.MODE_64), linear, linear.and(0xffffffffn)));
 });
+
+/** Linear address of RIP, i64. */
+function codeAddress(b: Builder): Expr {
+  return b.call(wrapLinear, b.get(L.RIP).add(b.get(L.CODE_BASE)));
+}
 
 /** In a routine that answers 0 for a pending fault: #GP(0) if an offset in CS is beyond its limit. */
 function checkCodeLimit(b: Builder, offset: Expr): void {
@@ -164,37 +170,22 @@ export const attend: Routine = routine("attend", [], "i32", (b) => {
     b.put(L.SYSTEM_FLAGS, b.get(L.SYSTEM_FLAGS).and(~RF_RF));
     single.set(i32(1));
   });
-  b.if(b.get(L.DR7).and(0xff).nez(), () => single.set(i32(1)));
+  // Where an instruction breakpoint lies in the page, instructions run one by one.
+  b.if(b.call(codeBreakpoints, codeAddress(b), -4096).nez(), () => single.set(i32(1)));
   b.call(updateEvents);
   b.return(single.get());
 });
 
 /** An enabled instruction breakpoint (DR7, SDM vol. 3, 17.2.4) at RIP: #DB is pending. RF suppresses it for one instruction. */
 const codeBreakpoint: Routine = routine("code_breakpoint", [], "i32", (b) => {
-  const dr7 = b.get(L.DR7);
-  b.if(dr7.and(0xff).eqz(), () => b.return(0));
+  const hits = b.call(codeBreakpoints, codeAddress(b), -1);
+  b.if(hits.eqz(), () => b.return(0));
   const flags = b.get(L.SYSTEM_FLAGS);
   b.if(flags.and(RF_RF), () => {
     b.put(L.SYSTEM_FLAGS, flags.and(~RF_RF));
     b.return(0);
   });
-  const linear = b.call(wrapLinear, b.get(L.RIP).add(b.get(L.CODE_BASE)));
-  const hits = b.variable(i64(0));
-  for (let i = 0; i < 4; i++) {
-    const enabled = dr7
-      .shrU(2 * i)
-      .and(3)
-      .nez()
-      .and(
-        dr7
-          .shrU(16 + 4 * i)
-          .and(15)
-          .eqz(),
-      );
-    b.if(enabled.and(b.get(L.dr(i)).eq(linear)), () => hits.set(hits.get().or(1 << i)));
-  }
-  b.if(hits.get().eqz(), () => b.return(0));
-  b.put(L.DR6, b.get(L.DR6).and(-16).or(hits.get()));
+  b.put(L.DR6, b.get(L.DR6).and(-16).or(hits));
   raise(b, EXC_DB);
   b.return(1);
 });
