@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
 import { type BareMachine, bareMachine, HANDLERS } from "../../interp/bare-machine.ts";
 
 const EXC_UD = 6;
@@ -70,6 +70,9 @@ const ON_XMM: readonly (readonly [string, readonly number[]])[] = [
 ];
 
 describe("vector extensions", () => {
+  // The first machine compiles the core module, which a busy host may take its time for.
+  beforeAll(() => void machine(), 60_000);
+
   it.each(ON_XMM)("%s is checked as SSE2 is", (_, code) => {
     const m = machine();
     expect(run(m, code)).toBeNull();
