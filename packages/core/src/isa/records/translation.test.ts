@@ -78,6 +78,34 @@ describe.each(Object.entries(TIERS))("translation, %s", (_, create) => {
     expect(run(m, LOAD)).toBe("done");
   });
 
+  it("IRETQ sets and clears AC, too", () => {
+    const m = withUserPages();
+    // mov rsi, rsp; push ss's selector, rsi, flags, cs, the address behind IRETQ
+    const iretq = (flags: number, at: number): number[] => {
+      const bytes = [
+        0x48,
+        0x89,
+        0xe6,
+        0x6a,
+        0x18,
+        0x56,
+        0x68,
+        flags & 255,
+        (flags >> 8) & 255,
+        flags >> 16,
+        0,
+        0x6a,
+        0x10,
+      ];
+      const next = CODE + at + bytes.length + 7;
+      return [...bytes, 0x68, next & 255, (next >> 8) & 255, next >> 16, 0, 0x48, 0xcf];
+    };
+    const open = iretq(0x40002, 0);
+    expect(run(m, [...open, ...LOAD, ...STORE])).toBe("done");
+    const close = iretq(2, open.length + LOAD.length);
+    expect(run(m, [...open, ...LOAD, ...close, ...LOAD])).toEqual({ vector: PF, error: 1 });
+  });
+
   it("AC does not help accesses that the processor makes by itself", () => {
     const m = withUserPages();
     const { gdtr } = m.state();
