@@ -21,7 +21,7 @@ const MODEL = "corei7_haswell_4770";
 const configuration = (model) => `megs: 32
 romimage: file=rom.bin, address=0xffff0000
 vgaromimage: file=/usr/share/bochs/VGABIOS-lgpl-latest
-cpu: model=${model}, count=1, ips=50000000, reset_on_triple_fault=0
+cpu: model=${model}, count=1, ips=50000000, reset_on_triple_fault=0, ignore_bad_msrs=0
 display_library: term
 port_e9_hack: enabled=1
 log: bochs.log
@@ -46,7 +46,7 @@ function run(source) {
   writeFileSync(join(folder, "bochsrc"), configuration(model));
   writeFileSync(join(folder, "commands"), "c\n");
   return new Promise((resolve, reject) => {
-    const child = spawn("script", ["-qfc", "stty -opost; exec bochs -q -f bochsrc -rc commands", "/dev/null"], {
+    const child = spawn("script", ["-qfc", "stty -opost; exec timeout -k 1 20 bochs -q -f bochsrc -rc commands", "/dev/null"], {
       cwd: folder,
       detached: true,
       stdio: ["ignore", "pipe", "ignore"],

@@ -148,7 +148,7 @@ define({
   uses: ["mode"],
   forms: ["0F 31"],
   semantics: (s) => {
-    s.faultIf(s.get(L.CPL).nez().and(s.get(L.CR4).lo32().and(4)), EXC_GP, 0);
+    s.faultIf(s.get(L.CPL).nez().and(s.get(L.CR4).lo32().and(4).nez()), EXC_GP, 0);
     const tsc = s.b.keep(s.b.call(readTsc, s.get(L.RETIRED_END).sub(s.get(L.REMAINING).s64())));
     s.putGpr(0, 32, tsc.lo32());
     s.putGpr(2, 32, tsc.shrU(32).lo32());
@@ -162,7 +162,7 @@ define({
   uses: ["mode"],
   forms: ["0F 01 =F9"],
   semantics: (s) => {
-    s.faultIf(s.get(L.CPL).nez().and(s.get(L.CR4).lo32().and(4)), EXC_GP, 0);
+    s.faultIf(s.get(L.CPL).nez().and(s.get(L.CR4).lo32().and(4).nez()), EXC_GP, 0);
     const tsc = s.b.keep(s.b.call(readTsc, s.get(L.RETIRED_END).sub(s.get(L.REMAINING).s64())));
     s.putGpr(0, 32, tsc.lo32());
     s.putGpr(1, 32, s.get(L.TSC_AUX).lo32());

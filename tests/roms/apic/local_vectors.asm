@@ -1,0 +1,24 @@
+; Which bits of the local vector table can be written.
+%include "rom.inc"
+%include "apic.inc"
+ROM
+PM32
+  APIC_ON
+  APIC_WRITE LVT_ERROR, 0x000100FE
+  LOG "error", [APIC+LVT_ERROR]
+  APIC_WRITE LINT1, 0x0001A7FE
+  LOG "lint1", [APIC+LINT1]
+  APIC_WRITE LINT1, 0x00010400
+  LOG "lint1", [APIC+LINT1]
+  APIC_WRITE DIVIDE, 0xFFFFFFFF
+  LOG "divide", [APIC+DIVIDE]
+  APIC_WRITE TPR, 0xFFFFFFFF
+  LOG "tpr", [APIC+TPR]
+  APIC_WRITE TPR, 0
+  APIC_WRITE LDR, 0xFFFFFFFF
+  LOG "ldr", [APIC+LDR]
+  APIC_WRITE DFR, 0x0FFFFFFF
+  LOG "dfr", [APIC+DFR]
+  APIC_WRITE ICR+0x10, 0xFFFFFFFF
+  LOG "icr high", [APIC+ICR+0x10]
+END
