@@ -46,11 +46,15 @@ function run(source) {
   writeFileSync(join(folder, "bochsrc"), configuration(model));
   writeFileSync(join(folder, "commands"), "c\n");
   return new Promise((resolve, reject) => {
-    const child = spawn("script", ["-qfc", "stty -opost; exec timeout -k 1 20 bochs -q -f bochsrc -rc commands", "/dev/null"], {
-      cwd: folder,
-      detached: true,
-      stdio: ["ignore", "pipe", "ignore"],
-    });
+    const child = spawn(
+      "script",
+      ["-qfc", "stty -opost; exec timeout -k 1 20 bochs -q -f bochsrc -rc commands", "/dev/null"],
+      {
+        cwd: folder,
+        detached: true,
+        stdio: ["ignore", "pipe", "ignore"],
+      },
+    );
     let text = "";
     const stop = () => {
       clearTimeout(timer);

@@ -43,9 +43,10 @@ if (missing) {
   if (!process.env["TWINMETAL_ROMS"])
     test("there are enough of them", () => expect(roms.length).toBeGreaterThanOrEqual(AT_LEAST));
   describe.each(roms)("%s", (rom) => {
-    const image = (): Uint8Array => assemble(join(ROMS_FOLDER, rom));
+    let image: Uint8Array | undefined;
     test.each(Object.entries(TIERS))("%s", (_, tier) => {
-      const { lines, end } = runRom(image(), tier);
+      image ??= assemble(join(ROMS_FOLDER, rom));
+      const { lines, end } = runRom(image, tier);
       expect(lines).toEqual(expectedLines(rom));
       expect(end).toBe("END");
     });
