@@ -71,8 +71,10 @@ function endPiece(s: Semantics, count: Expr, done: Expr, over?: Expr): void {
   const again = over ? left.nez().and(over.eqz()) : left.nez();
   s.b.if(again, () => {
     // A trap between two elements shows RF set (SDM vol. 3, 17.3.1.1).
-    const flags = s.get(L.SYSTEM_FLAGS);
-    s.put(L.SYSTEM_FLAGS, select(watched(s.b), flags.or(RF_RF), flags));
+    s.b.if(watched(s.b), () => {
+      s.put(L.SYSTEM_FLAGS, s.get(L.SYSTEM_FLAGS).or(RF_RF));
+      s.put(L.ATTENTION, s.get(L.ATTENTION).or(L.ATTENTION_TRAP));
+    });
     s.jump(s.thisRip());
   });
   s.fallThrough();
