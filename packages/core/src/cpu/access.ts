@@ -16,11 +16,19 @@ import { EXC_AC, EXC_GP, EXC_SS, raise } from "./raise.ts";
 import { checkSegment } from "./segment-limits.ts";
 import { fillTlb, tlbEntry } from "./tlb.ts";
 
+const CR0_AM = 0x40000;
+
 /** Absolute address of a place in the state block. */
 export const cpuAddress = (offset: number): Expr => i32(L.CPU_BASE + offset);
 
 function userAccess(b: Builder): Expr {
   return select(b.get(L.CPL).eq(3), i32(PF_U), i32(0));
+}
+
+/** i32, 0 or 1: misaligned accesses are #AC, at CPL 3 with CR0.AM and EFLAGS.AC (SDM vol. 3, 6.15). */
+export function checksAlignment(b: Builder): Expr {
+  const isOn = b.get(L.SYSTEM_FLAGS).and(RF_AC).nez().and(b.get(L.CR0).and(CR0_AM).nez());
+  return b.get(L.CPL).eq(3).and(isOn);
 }
 
 /** #GP(0), or #SS(0) for the stack segment, if any byte is outside canonical space; #AC(0) if misaligned under AC at CPL 3. */
@@ -32,8 +40,7 @@ function checkLinear(b: Builder, va: Expr, size: Expr, segment: Expr): void {
     raise(b, select(segment.and(7).eq(L.SS), i32(EXC_SS), i32(EXC_GP)), 0);
     b.return(0);
   });
-  const checks = b.get(L.TLB_CURRENT).eq(L.TLB_NONE).and(b.get(L.CPL).eq(3));
-  b.if(checks.and(b.get(L.SYSTEM_FLAGS).and(RF_AC).nez()).and(b.get(L.CR0).and(0x40000).nez()), () => {
+  b.if(checksAlignment(b).and(b.get(L.TLB_CURRENT).eq(L.TLB_NONE)), () => {
     b.if(size.leU(8).and(va.lo32().and(size.sub(1)).nez()), () => {
       raise(b, EXC_AC, 0);
       b.return(0);

@@ -2,6 +2,7 @@
  * FXSAVE and FXRSTOR (SDM vol. 1, 10.5; image: table 10-2), and the two halves of that image that XSAVE shares.
  * With REX.W the pointers are 64 bits; else 32, and the selectors beside them are zero.
  */
+import { checksAlignment } from "../../cpu/access.ts";
 import * as L from "../../cpu/layout.ts";
 import { MXCSR_MASK } from "../../cpu/mxcsr.ts";
 import { EXC_AC, EXC_GP, EXC_NM } from "../../cpu/raise.ts";
@@ -120,7 +121,7 @@ export function stateArea(s: Semantics, alignment: number): StateArea {
   const va = s.address();
   s.b.call(openArea, s.up);
   s.b.if(va.lo32().and(alignment - 1), () => {
-    s.faultIf(s.get(L.TLB_CURRENT).eq(L.TLB_NONE).and(va.lo32().and(3).nez()), EXC_AC, 0);
+    s.faultIf(checksAlignment(s.b).and(va.lo32().and(3).nez()), EXC_AC, 0);
     s.fault(EXC_GP, 0);
   });
   return { va, segment: s.segment() };

@@ -3,6 +3,7 @@
  * PREFETCHh CLFLUSH, MOVNTI MOVNTPS MOVNTPD MOVNTDQ, MASKMOVDQU. Memory is coherent and in order, so fences and hints
  * do nothing; CLFLUSH has the faults of a byte load.
  */
+import { checksAlignment } from "../../cpu/access.ts";
 import { RF_AC } from "../../cpu/flags.ts";
 import * as L from "../../cpu/layout.ts";
 import { MXCSR_MASK } from "../../cpu/mxcsr.ts";
@@ -75,13 +76,8 @@ define({
     const segment = b.load("i64.load", "cpu", b.load("i32.load16_u", "host", s.up, L.UOP_SEGMENT_BASE));
     const linear = offset.add(segment);
     const address = b.keep(s.mode64 ? linear : linear.and(0xffffffffn));
-    // TLB_NONE at CPL 3 is what alignment checks make of it; the general check leaves 16-byte accesses out. Eight bytes are enough here.
-    const isChecked = s
-      .get(L.TLB_CURRENT)
-      .eq(L.TLB_NONE)
-      .and(s.get(L.SYSTEM_FLAGS).and(RF_AC).nez())
-      .and(s.get(L.CPL).eq(3));
-    s.faultIf(isChecked.and(address.and(7).nez()), EXC_AC, 0);
+    // The general check leaves 16-byte accesses out; eight bytes are enough here.
+    s.faultIf(checksAlignment(b).and(address.and(7).nez()), EXC_AC, 0);
     const probe = s.probe(128, address, s.segment(), true);
     const merged = op("v128.or", op("v128.and", data, mask), op("v128.andnot", s.probed(probe), mask));
     s.store(probe, merged);
