@@ -4,7 +4,6 @@
  * do nothing; CLFLUSH has the faults of a byte load.
  */
 import { checksAlignment } from "../../cpu/access.ts";
-import { RF_AC } from "../../cpu/flags.ts";
 import * as L from "../../cpu/layout.ts";
 import { MXCSR_MASK } from "../../cpu/mxcsr.ts";
 import { EXC_AC, EXC_GP } from "../../cpu/raise.ts";
