@@ -69,6 +69,8 @@ export const BINDING: CpuBinding = {
     "SHA",
     "CLFSH",
     "PAUSE",
+    "RDPMC",
+    "INVPCID",
     "MULTIBYTENOP",
   ]),
   without: [codesWithout(RECORDS)],

@@ -4,13 +4,15 @@
 // of cases in which a mask covered anything. A pair that a mask covers but whose values agree counts as masked too.
 
 import * as iced from "iced-x86";
+import { decodeCase } from "./decoded.ts";
 import { disassemble } from "./disassembly.ts";
 import { FIELDS, type Field } from "./fields.ts";
 import type { GeneratedCase } from "./generate.ts";
-import { type Mask, type MaskContext, masksOf } from "./masks.ts";
+import { type MaskContext, masksOf } from "./masks.ts";
 import { type CpuCase, type CpuResult, FLAG, FXSAVE, initialWindow } from "./subject.ts";
+import { differencesOf, type Vendor } from "./vendors.ts";
 
-const { Decoder, MemorySizeExt, OpKind, RegisterExt } = iced;
+const { MemorySizeExt, OpKind, RegisterExt } = iced;
 
 export interface Difference {
   readonly field: string;
@@ -30,46 +32,43 @@ export function newMaskStatistics(): MaskStatistics {
   return { pairs: 0, maskedPairs: 0, cases: 0, casesWithMask: 0, byField: new Map() };
 }
 
-interface MaskedField {
-  readonly mask: Mask;
-  readonly context: MaskContext;
-}
+/** Whether two values that differ may do so. */
+type Acceptance = (host: bigint | string, subject: bigint | string) => boolean;
 
-/** The masks that hold for a case, by field name. */
-export function maskedFields(made: GeneratedCase, host: CpuResult): Map<string, MaskedField> {
-  const masked = new Map<string, MaskedField>();
-  const { form, input } = made;
-  if (form === null || host.exception !== null) return masked;
-  const masks = masksOf(form.mnemonic);
-  if (masks.length === 0) return masked;
-  const context = contextOf(form.mnemonic, form.name, input, host);
-  for (const mask of masks) {
-    if (mask.when !== undefined && !mask.when(context)) continue;
-    for (const name of mask.fields) {
-      const operand = /^operand (\d)$/.exec(name);
-      const field = operand === null ? name : context.operandField(Number(operand[1]));
-      if (field !== null) masked.set(field, { mask, context });
+/** The masks and the vendor's differences that hold for a case, by field name. */
+export function maskedFields(made: GeneratedCase, host: CpuResult, vendor: Vendor): Map<string, Acceptance> {
+  const masked = new Map<string, Acceptance>();
+  const context = contextOf(made, host);
+  const { mnemonic } = context;
+  if (made.form !== null && host.exception === null)
+    for (const mask of masksOf(mnemonic)) {
+      if (mask.when !== undefined && !mask.when(context)) continue;
+      for (const name of mask.fields) {
+        const operand = /^operand (\d)$/.exec(name);
+        const field = operand === null ? name : context.operandField(Number(operand[1]));
+        if (field === null) continue;
+        masked.set(field, (expected, actual) => mask.accept?.(expected, actual, context) ?? true);
+      }
     }
+  for (const difference of differencesOf(vendor, mnemonic)) {
+    if (!difference.when(context)) continue;
+    for (const field of difference.fields)
+      if (!masked.has(field))
+        masked.set(field, (expected, actual) => difference.accept(expected, actual, context, field));
   }
   return masked;
 }
 
-function contextOf(mnemonic: string, codeName: string, input: CpuCase, host: CpuResult): MaskContext {
-  const decoded = <T>(read: (instruction: iced.Instruction) => T): T => {
-    const decoder = new Decoder(64, input.code, iced.DecoderOptions.NoMPFX_0FBC | iced.DecoderOptions.NoMPFX_0FBD);
-    const instruction = decoder.decode();
-    try {
-      return read(instruction);
-    } finally {
-      instruction.free();
-      decoder.free();
-    }
-  };
+function contextOf({ form, input }: GeneratedCase, host: CpuResult): MaskContext {
+  const decoded: MaskContext["decoded"] = (read) => decodeCase(input, read);
   return {
-    mnemonic,
-    codeName,
+    mnemonic:
+      form?.mnemonic ??
+      (input.codeSize === 32 ? decoded(({ mnemonic }) => (iced.Mnemonic[mnemonic] ?? "").toLowerCase()) : ""),
+    codeName: form?.name ?? "",
     input,
     host,
+    decoded,
     operandBits: () =>
       decoded((instruction) =>
         instruction.op0Kind === OpKind.Register
@@ -101,11 +100,12 @@ export function compare(
   host: CpuResult,
   subject: CpuResult,
   statistics: MaskStatistics,
+  vendor: Vendor,
 ): Difference[] {
   if (host.unobserved !== undefined) {
     return [{ field: "the host", host: host.unobserved, subject: "not compared" }];
   }
-  const masked = maskedFields(made, host);
+  const masked = maskedFields(made, host, vendor);
   statistics.cases++;
   statistics.pairs += FIELDS.length;
   statistics.maskedPairs += masked.size;
@@ -125,11 +125,11 @@ function compareField(
   field: Field,
   host: CpuResult,
   subject: CpuResult,
-  masked: MaskedField | undefined,
+  isAcceptable: Acceptance | undefined,
 ): Difference | null {
   const [expected, actual] = [field.read(host), field.read(subject)];
   if (expected === actual) return null;
-  if (masked !== undefined && (masked.mask.accept?.(expected, actual, masked.context) ?? true)) return null;
+  if (isAcceptable?.(expected, actual)) return null;
   return { field: field.name, host: show(expected), subject: show(actual) };
 }
 

@@ -3,7 +3,7 @@
 
 import * as iced from "iced-x86";
 import { whyNotComparable } from "./forms.ts";
-import type { GeneratedCase } from "./generate.ts";
+import type { CaseAdapter, GeneratedCase } from "./generate.ts";
 import { prepareUndecodable } from "./prepare.ts";
 import { Random } from "./random.ts";
 import { CODE_END, DATA_BASE, DATA_SIZE } from "./subject.ts";
@@ -32,10 +32,25 @@ const LEGACY_ENCODINGS: readonly (readonly number[])[] = [
   [0x82, 0xc0, 0x7f],
 ];
 
-/** The cases among `cases` that can be tried in compatibility mode, and then those that only it has. */
-export function* compatibilityCases(cases: Iterable<GeneratedCase>, seed: number | string): Generator<GeneratedCase> {
-  for (const made of cases)
-    if (made.form !== null && isSameIn32Bit(made)) yield { ...made, input: { ...made.input, codeSize: 32 } };
+/** The cases among `cases` that can be tried in compatibility mode, and then those that only it has, all adapted. */
+export function* compatibilityCases(
+  cases: Iterable<GeneratedCase>,
+  seed: number | string,
+  adapt: CaseAdapter,
+): Generator<GeneratedCase> {
+  for (const made of everyCase(cases, seed)) {
+    const adapted = adapt(made);
+    if (adapted !== null) yield adapted;
+  }
+}
+
+function* everyCase(cases: Iterable<GeneratedCase>, seed: number | string): Generator<GeneratedCase> {
+  for (const made of cases) {
+    if (made.form === null || !isSameIn32Bit(made)) continue;
+    // 67h makes addresses 16 bits wide here: where the operand is then, nobody knows.
+    const operand = made.input.code.includes(0x67) ? null : made.operand;
+    yield { ...made, operand, input: { ...made.input, codeSize: 32 } };
+  }
   yield* legacyCases(new Random(`${seed} legacy`), String(seed));
 }
 
@@ -72,6 +87,7 @@ function* legacyCases(random: Random, seed: string): Generator<GeneratedCase> {
       const rip = CODE_END - BigInt(code.length);
       yield {
         form: null,
+        operand: null,
         input: { origin, code, rip, untilDone: false, codeSize: 32, rflags, gpr, fxsave, patches: [] },
       };
     }

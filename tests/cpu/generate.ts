@@ -20,6 +20,14 @@ export interface GeneratedCase {
   readonly input: CpuCase;
   /** The form that the bytes are; null when they are none (an invalid encoding, a truncated one). */
   readonly form: Form | null;
+  /** Where the explicit memory operand is; null without one. */
+  readonly operand: { readonly address: bigint; readonly sizeBytes: number } | null;
+}
+
+export type CaseAdapter = (made: GeneratedCase) => GeneratedCase | null;
+
+function operandSize({ memorySize }: iced.Instruction): number {
+  return memorySize === iced.MemorySize.Unknown ? 1 : Math.max(1, iced.MemorySizeExt.size(memorySize));
 }
 
 /** A form of the filter for which no case could be made: a mistake in the rig or in the filter. */
@@ -33,10 +41,13 @@ export class CaseGenerator {
   private readonly seed: string;
   private readonly formOf = new Map<string, Form>();
   private readonly instruction = new Instruction();
+  private readonly adapt: CaseAdapter;
   private readonly decoderOptions: number;
   private serial = 0;
 
-  constructor(seed: number | string, filter: FormFilter) {
+  /** `adapt` changes a case, or drops it, so that another one is made. */
+  constructor(seed: number | string, filter: FormFilter, adapt: CaseAdapter = (made) => made) {
+    this.adapt = adapt;
     this.seed = String(seed);
     this.random = new Random(seed);
     this.forms = selectForms(filter);
@@ -54,7 +65,8 @@ export class CaseGenerator {
         for (let attempt = 0; ; attempt++) {
           if (attempt === MAX_ATTEMPTS)
             throw new FormNotReachable(`${form.name} (${form.variant}): no case could be made`);
-          const made = this.tryCase(form, round >= 2 && attempt < MAX_ATTEMPTS / 2);
+          const tried = this.tryCase(form, round >= 2 && attempt < MAX_ATTEMPTS / 2);
+          const made = tried && this.adapt(tried);
           if (made === null) continue;
           yield made;
           if (made.form === form) break;
@@ -88,6 +100,7 @@ export class CaseGenerator {
       return {
         input: this.finish({ code, rflags, gpr, fxsave, patches, untilDone }),
         form: isTruncated ? null : decoded,
+        operand: state.memory && { address: state.memory.address, sizeBytes: operandSize(instruction) },
       };
     } finally {
       decoder.free();
@@ -115,7 +128,7 @@ export class CaseGenerator {
     // A redundant REX.W can ask for a longer immediate than the form has: what is left are LOCK and the length limit.
     if (this.needsMoreBytes(code)) return null;
     const state = prepareUndecodable(this.random);
-    return { input: this.finish({ ...state, code, patches: [], untilDone: false }), form: null };
+    return { input: this.finish({ ...state, code, patches: [], untilDone: false }), form: null, operand: null };
   }
 
   private finish(parts: Omit<CpuCase, "origin" | "rip">): CpuCase {

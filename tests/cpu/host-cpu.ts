@@ -11,6 +11,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { HOST_FLAG_OF_FEATURE } from "./forms.ts";
 import type { CpuCase, CpuResult } from "./subject.ts";
+import { VENDORS, type Vendor } from "./vendors.ts";
 import { BATCH_HEADER_SIZE, BATCH_MAGIC, decodeBatch, encodeBatch } from "./wire.ts";
 
 const SOURCE = fileURLToPath(new URL("host-harness.c", import.meta.url));
@@ -45,18 +46,13 @@ export function featuresOnHost(features: ReadonlySet<string>): Set<string> {
   return new Set([...features].filter((feature) => flags.has(HOST_FLAG_OF_FEATURE[feature] ?? "fpu")));
 }
 
-/**
- * The reason why there is no host CPU to compare with, or null. AMD's CPUs differ where the model follows Intel
- * (66h before near branches, FIP and FDP, SYSEXIT): TWINMETAL_CPU_HOST=any compares with them all the same.
- */
+/** The reason why there is no host CPU to compare with, or null. */
 export function hostCpuMissing(): string | null {
   if (process.platform !== "linux" || process.arch !== "x64") {
     return `needs a Linux x86-64 host, this is ${process.platform} ${process.arch}`;
   }
   const { vendor, name } = hostCpuModel();
-  if (vendor !== "GenuineIntel" && process.env["TWINMETAL_CPU_HOST"] !== "any") {
-    return `needs an Intel CPU, this is ${vendor} ${name}; TWINMETAL_CPU_HOST=any tries it`;
-  }
+  if (!VENDORS.has(vendor)) return `needs a CPU of ${[...VENDORS.keys()].join(" or ")}, this is ${vendor} ${name}`;
   try {
     compileHarness();
     return null;
@@ -93,6 +89,7 @@ function compileHarness(): string {
 }
 
 export class HostCpu {
+  readonly vendor: Vendor;
   private readonly child: ChildProcessWithoutNullStreams;
   private received: Buffer[] = [];
   private receivedBytes = 0;
@@ -100,7 +97,12 @@ export class HostCpu {
   private ended = false;
   private errors = "";
 
+  /** Where hostCpuMissing() found nothing missing. */
   constructor() {
+    const { vendor } = hostCpuModel();
+    const known = VENDORS.get(vendor);
+    if (known === undefined) throw new HostCpuUnavailable(`nothing is known about CPUs of ${vendor}`);
+    this.vendor = known;
     this.child = spawn(compileHarness(), [], { stdio: ["pipe", "pipe", "pipe"] });
     this.child.stdout.on("data", (chunk: Buffer) => {
       this.received.push(chunk);

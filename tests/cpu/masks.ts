@@ -2,6 +2,7 @@
 // sentence of the Intel SDM (volume 2 unless named) that makes it so. A mask holds only for instructions that
 // complete: one that faults has changed nothing. Where a bound exists instead of a value, `accept` checks the bound.
 
+import type { Instruction } from "iced-x86";
 import type { CpuCase, CpuResult } from "./subject.ts";
 import { X87_MASKS } from "./x87-masks.ts";
 
@@ -12,6 +13,8 @@ export interface MaskContext {
   readonly codeName: string;
   readonly input: CpuCase;
   readonly host: CpuResult;
+  /** What `read` finds in the decoded instruction. */
+  readonly decoded: <T>(read: (instruction: Instruction) => T) => T;
   /** Width of the first operand in bits. */
   readonly operandBits: () => number;
   /** Shift or rotate count before masking: the immediate or CL. */

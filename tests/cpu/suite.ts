@@ -4,9 +4,10 @@ import { compare, type Difference, describeMismatch, type MaskStatistics, newMas
 import { compatibilityCases } from "./compatibility.ts";
 import { FIELDS } from "./fields.ts";
 import type { FormFilter } from "./forms.ts";
-import { CaseGenerator, type GeneratedCase } from "./generate.ts";
+import { type CaseAdapter, CaseGenerator, type GeneratedCase } from "./generate.ts";
 import type { HostCpu } from "./host-cpu.ts";
 import { type CpuResult, type CpuSubject, narrowed } from "./subject.ts";
+import { adapted } from "./vendors.ts";
 
 const CHUNK = 4096;
 const DETAILED_MISMATCHES = 20;
@@ -27,6 +28,8 @@ export interface SuiteOptions {
 
 export interface SuiteReport {
   readonly subject: string;
+  /** The host's vendor. */
+  readonly vendor: string;
   readonly seed: string;
   readonly cases: number;
   readonly forms: number;
@@ -40,7 +43,8 @@ export interface SuiteReport {
 
 export async function runSuite(options: SuiteOptions): Promise<SuiteReport> {
   const { host, subject, seed, filter } = options;
-  const generator = new CaseGenerator(seed, filter);
+  const adapt: CaseAdapter = (made) => adapted(made, host.vendor);
+  const generator = new CaseGenerator(seed, filter, adapt);
   const masks = newMaskStatistics();
   const casesOf = new Map<string, number>(generator.forms.map((form) => [nameOf(form), 0]));
   const mismatchesByForm = new Map<string, number>();
@@ -58,20 +62,22 @@ export async function runSuite(options: SuiteOptions): Promise<SuiteReport> {
     }
   };
 
-  const all = generator.cases(options.cases);
-  for (const chunk of chunksOf(options.codeSize === 32 ? compatibilityCases(all, seed) : all, CHUNK)) {
+  const generated = generator.cases(options.cases);
+  const all = options.codeSize === 32 ? compatibilityCases(generated, seed, adapt) : generated;
+  for (const chunk of chunksOf(all, CHUNK)) {
     const results = await host.run(chunk.map(({ input }) => input));
     for (const [i, made] of chunk.entries()) {
       cases++;
       if (made.form !== null) casesOf.set(nameOf(made.form), (casesOf.get(nameOf(made.form)) ?? 0) + 1);
       const seen = made.input.codeSize === 32 ? narrowed : (result: CpuResult): CpuResult => result;
-      const differences = compare(made, seen(results[i]!), seen(subject.step(made.input)), masks);
+      const differences = compare(made, seen(results[i]!), seen(subject.step(made.input)), masks, host.vendor);
       if (differences.length > 0) note(made, differences);
     }
     if (options.stopAtFirst && mismatches > 0) break;
   }
   return {
     subject: subject.name,
+    vendor: host.vendor.name,
     seed: String(seed),
     cases,
     forms: generator.forms.length,
@@ -110,7 +116,7 @@ export function formatReport(report: SuiteReport): string {
   const mostMasked = [...masks.byField].sort(([, a], [, b]) => b - a).map(([field, count]) => `${field} ${count}`);
   const lines = [
     `${report.subject} against the host: seed ${report.seed}, ${report.cases} cases, ${report.forms} forms, at least ${report.fewestCasesOfAForm} cases each`,
-    `masked: ${percent(maskedShare(report))} of ${masks.pairs} (case, field) pairs, ${FIELDS.length} fields a case; ${percent(masks.cases === 0 ? 0 : masks.casesWithMask / masks.cases)} of cases have a masked field`,
+    `masked on ${report.vendor}: ${percent(maskedShare(report))} of ${masks.pairs} (case, field) pairs, ${FIELDS.length} fields a case; ${percent(masks.cases === 0 ? 0 : masks.casesWithMask / masks.cases)} of cases have a masked field`,
     `masked fields: ${mostMasked.join(", ") || "none"}`,
     `mismatches: ${report.mismatches}`,
   ];

@@ -335,6 +335,7 @@ define({
 
 define({
   name: "sysexit",
+  names: ["sysexit", "sysexit", "sysexitq"],
   feature: "sep",
   uses: ["osz", "mode"],
   ends: true,

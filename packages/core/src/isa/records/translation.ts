@@ -35,7 +35,7 @@ define({
   feature: "invpcid",
   ends: true,
   uses: ["mode"],
-  forms: ["66 0F 38 82 /r | Gy,Ms | f64"],
+  forms: ["66 0F 38 82 /r | Gy,Mx | f64"],
   semantics: (s) => {
     const { b } = s;
     s.privileged();
