@@ -38,6 +38,7 @@ export const PORT_MAP = {
   dmaPages: 0x81,
   systemControlA: 0x92,
   smiCommand: 0xb2,
+  coprocessorError: 0xf0,
   uart0: 0x3f8,
   pciConfigAddress: 0xcf8,
   resetControl: 0xcf9,
@@ -67,6 +68,7 @@ export const ISA_IRQ = {
   uart0: 4,
   rtc: 8,
   sci: 9,
+  coprocessor: 13,
 } as const;
 
 /** IO-APIC inputs ("global system interrupts") that differ from the ISA number or have none. */

@@ -97,6 +97,16 @@ describe("direct boot", () => {
 });
 
 describe("board", () => {
+  test("an x87 error outside the processor is IRQ 13", () => {
+    const { machine, bus } = boardMachine();
+    initPic(bus, [13]);
+    initVirtualWire(bus);
+    expect(bus.floatError?.(true)).toBe(false);
+    expect(machine.board.acknowledgeInterrupt()).toBe(0x2d);
+    bus.writePort(PORT_MAP.coprocessorError, 1, 0);
+    expect(bus.floatError?.(true)).toBe(true);
+  });
+
   test("every device has a name and a schema of its own", () => {
     const { machine } = boardMachine();
     const names = machine.board.devices.map(({ name }) => name);

@@ -22,6 +22,7 @@ import type { VcpuState } from "../cpu/state.ts";
 import { attachAcpiPm, createAcpiPm } from "../devices/acpi-pm.ts";
 import { ApicSystemBus } from "../devices/apic/apic-bus.ts";
 import { createLocalApic, LocalApic } from "../devices/apic/local-apic.ts";
+import { attachCoprocessorError, createCoprocessorError } from "../devices/coprocessor-error.ts";
 import type { Device, IrqLine } from "../devices/device.ts";
 import { attachHpet, createHpet } from "../devices/hpet.ts";
 import { attachIoApic, createIoApic } from "../devices/ioapic.ts";
@@ -111,6 +112,7 @@ export function createBoard(wiring: BoardWiring, files?: BootFiles): Board {
   const uart = createUart16550(context, { name: "uart0", channel: SERIAL_CHANNEL, irq: isa(ISA_IRQ.uart0) });
   const acpiPm = createAcpiPm(context, { sci: isa(ISA_IRQ.sci), startsInAcpiMode: spec.boot !== undefined });
   const systemControl = createSystemControl(context);
+  const coprocessorError = createCoprocessorError({ irq: isa(ISA_IRQ.coprocessor) });
 
   const lpcBridge = createLpcBridge({
     powerManagement: acpiPm.registers,
@@ -133,6 +135,7 @@ export function createBoard(wiring: BoardWiring, files?: BootFiles): Board {
   attachUart16550(uart, ports, PORT_MAP.uart0);
   attachAcpiPm(acpiPm, ports, PORT_MAP);
   attachSystemControl(systemControl, ports, PORT_MAP);
+  attachCoprocessorError(coprocessorError, ports, PORT_MAP);
   attachHpet(hpet, mmio, MEMORY_MAP);
   attachIoApic(ioApic, mmio, MEMORY_MAP);
   ports.claim(PORT_MAP.pciConfigAddress, 4, pci.addressPort, { name: "PCI configuration address" });
@@ -149,6 +152,7 @@ export function createBoard(wiring: BoardWiring, files?: BootFiles): Board {
     uart,
     acpiPm,
     systemControl,
+    coprocessorError,
     pit,
     rtc,
     hpet,
@@ -184,6 +188,7 @@ export function createBoard(wiring: BoardWiring, files?: BootFiles): Board {
         return LocalApic.ownsMsr(index) ? localApic.writeMsr(index, value) : tsc.writeMsr(index, value);
       },
       readTsc: (retired) => tsc.at(retired),
+      floatError: (asserted) => coprocessorError.ferr(asserted),
     },
     acknowledgeInterrupt: () => localApic.acknowledge(),
     pressPowerButton: () => acpiPm.pressPowerButton(),

@@ -116,6 +116,7 @@ export class Machine {
       readMsr: (index) => bus().readMsr(index),
       writeMsr: (index, value) => bus().writeMsr(index, value),
       readTsc: (retired) => bus().readTsc(retired),
+      floatError: (asserted) => bus().floatError?.(asserted) ?? false,
     });
     const acknowledge = { acknowledgeInterrupt: () => board?.acknowledgeInterrupt() };
     this.#runner = new VcpuRunner(this.vcpu, this.clock, acknowledge);
