@@ -1,0 +1,35 @@
+; From ring 3 with a missing page as the stack of ring 0: INT n is a page fault on it, so a double fault.
+%include "rom.inc"
+%include "paging.inc"
+ROM
+PM32
+  PAGES32 7
+  GDTDESC FREE, TSS2, 0x67, 0x0089
+  mov dword [TSS2+0x1C], PAGES
+  mov dword [TSS2+0x20], task
+  mov dword [TSS2+0x24], 0x02
+  mov dword [TSS2+0x38], STACK_B
+  mov dword [TSS2+0x48], FLAT
+  mov dword [TSS2+0x4C], CODE32
+  mov dword [TSS2+0x50], FLAT
+  mov dword [TSS2+0x54], FLAT
+  mov dword [TSS2+0x58], FLAT
+  mov dword [TSS2+0x5C], FLAT
+  GATE IDT+8*8, FREE, 0, 0x85, 0
+  PTE 1, 0
+  PAGING_ON
+  RING3
+  mov dword [TSS+4], V(1)+0x800
+  mov eax, 0x77
+  int 0x40
+  jmp done
+task:
+  mov ebx, cr2
+  LOG "cr2", ebx
+  LOG "eip", [TSS+0x20]
+  LOG "esp", [TSS+0x38]
+  LOG16 "cs", [TSS+0x4C]
+  LOG16 "ss", [TSS+0x50]
+  LOG "eax", [TSS+0x28]
+done:
+END
