@@ -66,6 +66,7 @@ function isSameIn32Bit({ form, input }: GeneratedCase): boolean {
     !(/^(maskmov|sha\d)/.test(form?.mnemonic ?? "") && input.code.includes(0x67)) &&
     instruction.length === input.code.length &&
     (Mnemonic[instruction.mnemonic] ?? "").toLowerCase() === form?.mnemonic &&
+    !namesUpperRegisters(form, input.code) &&
     segmentPrefix !== Register.CS &&
     segmentPrefix !== Register.FS &&
     segmentPrefix !== Register.GS &&
@@ -73,6 +74,13 @@ function isSameIn32Bit({ form, input }: GeneratedCase): boolean {
   instruction.free();
   decoder.free();
   return isSame;
+}
+
+/** A VEX prefix there whose B and vvvv name registers that 32-bit code does not have, and ignores. */
+function namesUpperRegisters(form: GeneratedCase["form"], code: Uint8Array): boolean {
+  if (form === null || form.vexW === null) return false;
+  const at = code.indexOf(0xc4);
+  return (code[at + 1] ?? 0) < 0xe0 || ((code[at + 2] ?? 0) & 0x40) === 0;
 }
 
 function* legacyCases(random: Random, seed: string): Generator<GeneratedCase> {

@@ -36,7 +36,7 @@ export interface MissingInstruction {
   readonly features: readonly string[];
 }
 
-/** The legacy-encoded instructions, as iced knows them, that none of the records stands for. */
+/** The instructions with legacy or VEX encoding, as iced knows them, that none of the records stands for. */
 export function missingInstructions(records: readonly InstructionRecord[]): MissingInstruction[] {
   const known = new Set(records.flatMap(keysOfRecord));
   return Object.entries(Code)
@@ -49,7 +49,8 @@ export function missingInstructions(records: readonly InstructionRecord[]): Miss
       const isOne = info.isInstruction && !info.fwait;
       info.free();
       const features = Array.from(instruction.cpuidFeatures(), (feature) => CpuidFeature[feature] ?? "?");
-      const isLegacy = instruction.encoding === EncodingKind.Legacy;
+      const { encoding } = instruction;
+      const isLegacy = encoding === EncodingKind.Legacy || encoding === EncodingKind.VEX;
       instruction.free();
       return {
         code: name,

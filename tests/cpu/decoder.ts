@@ -91,7 +91,7 @@ export class DecoderOracle {
     let isKnown = this.known.get(code);
     if (isKnown === undefined) {
       isKnown =
-        instruction.encoding === EncodingKind.Legacy &&
+        (instruction.encoding === EncodingKind.Legacy || instruction.encoding === EncodingKind.VEX) &&
         Array.from(instruction.cpuidFeatures()).every((feature) => this.features.has(CpuidFeature[feature]!)) &&
         !this.without.some((pattern) => pattern.test(Code[code]!));
       this.known.set(code, isKnown);

@@ -1,7 +1,7 @@
 // Bytes of an instruction form with random operands, prefixes and addressing: the inverse of a decoder, small because
 // it need not be right about everything. The caller decodes the bytes with iced and takes what comes out.
 //
-// Encoding as in Intel SDM volume 2, chapter 2: legacy prefixes in any order, REX, opcode, ModRM, SIB, displacement,
+// Encoding as in Intel SDM volume 2, chapter 2: legacy prefixes in any order, REX or VEX, opcode, ModRM, SIB, displacement,
 // immediate.
 
 import { OpCodeOperandKind as Kind, MandatoryPrefix, OpCodeTableKind } from "iced-x86";
@@ -74,6 +74,7 @@ export interface EncodeOptions {
 }
 
 export function encodeForm(form: Form, random: Random, options: EncodeOptions): Uint8Array {
+  if (form.vexW !== null) return encodeVexForm(form, random, options);
   const operand = encodeOperand(form, random);
   const prefixes = choosePrefixes(form, random, options.prefixes);
   let rex = operand.rex | (form.needsRexW ? 8 : 0);
@@ -84,13 +85,45 @@ export function encodeForm(form: Form, random: Random, options: EncodeOptions): 
   return Uint8Array.from(bytes);
 }
 
+/** Registers of VEX.vvvv, and what it is without one. */
+const VVVV_KINDS: ReadonlySet<number> = new Set([Kind.r32_vvvv, Kind.r64_vvvv]);
+
+/** The prefix in its three-byte form: R, X and B as in `rex`. */
+function vexBytes(form: Form, rex: number, vvvv: number, isWide: boolean): number[] {
+  const map = { [OpCodeTableKind.T0F]: 1, [OpCodeTableKind.T0F38]: 2, [OpCodeTableKind.T0F3A]: 3 }[form.table] ?? 0;
+  const pp =
+    { [MandatoryPrefix.P66]: 1, [MandatoryPrefix.PF3]: 2, [MandatoryPrefix.PF2]: 3 }[form.mandatoryPrefix] ?? 0;
+  const second = ((~rex & 7) << 5) | map;
+  return [0xc4, second, ((form.vexW ?? 0) << 7) | ((~vvvv & 15) << 3) | (isWide ? 4 : 0) | pp];
+}
+
+function encodeVexForm(form: Form, random: Random, options: EncodeOptions): Uint8Array {
+  const operand = encodeOperand(form, random);
+  const escapes = opcodeBytes(form).length - 1;
+  const hasRegister = form.opKinds.some((kind) => VVVV_KINDS.has(kind));
+  const isWrong = options.prefixes && random.oneIn(60);
+  const vvvv = hasRegister || isWrong ? random.below(16) : 0;
+  const bytes: number[] = [];
+  if (options.prefixes) {
+    if (random.oneIn(10)) bytes.push(ADDRESS_SIZE);
+    if (random.oneIn(8)) bytes.push(random.pick(SEGMENTS));
+    // #UD, all of them.
+    if (random.oneIn(40)) bytes.push(random.pick([OPERAND_SIZE, REP, REPNE, LOCK, 0x48]));
+  }
+  bytes.push(...vexBytes(form, operand.rex, vvvv, isWrong && random.oneIn(2)), ...operand.bytes.slice(escapes));
+  if (options.prefixes && random.oneIn(100)) pad(bytes, random);
+  return Uint8Array.from(bytes);
+}
+
 /** One plain encoding of the form: first registers, or [rbx] in memory. */
 export function sampleBytes(form: Form): Uint8Array {
   const bytes: number[] = [];
   if (form.needsAddressSizePrefix) bytes.push(ADDRESS_SIZE);
-  bytes.push(...requiredPrefixes(form));
-  if (form.needsRexW) bytes.push(0x48);
-  bytes.push(...opcodeBytes(form));
+  if (form.vexW === null) {
+    bytes.push(...requiredPrefixes(form));
+    if (form.needsRexW) bytes.push(0x48);
+    bytes.push(...opcodeBytes(form));
+  } else bytes.push(...vexBytes(form, 0, 0, false), ...opcodeBytes(form).slice(-1));
   const modrm = modrmBase(form);
   if (modrm >= 0) bytes.push(form.variant === "memory" ? modrm | 3 : modrm | 0xc0);
   for (const size of immediateSizes(form)) bytes.push(...new Array<number>(size).fill(0));

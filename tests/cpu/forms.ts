@@ -1,5 +1,5 @@
-// The instruction forms to test: iced's Code values that exist in 64-bit mode with legacy encoding, each split into
-// its register and its memory variant, less the forms that a process cannot try on the host with a comparable result.
+// The instruction forms to test: iced's Code values that exist in 64-bit mode with legacy encoding, or with VEX and
+// on general registers, each split into its register and its memory variant, less the forms that a process cannot try on the host with a comparable result.
 //
 // A filter narrows the list to what is implemented: by CPUID feature (iced's names), by mnemonic, by Code name, or
 // by asking a decoder whether it accepts the bytes.
@@ -25,6 +25,8 @@ export interface Form {
   readonly groupIndex: number;
   readonly rmGroupIndex: number;
   readonly mandatoryPrefix: number;
+  /** VEX.W, with VEX encoding; null: legacy encoding. */
+  readonly vexW: 0 | 1 | null;
   readonly needsOperandSizePrefix: boolean;
   readonly needsRexW: boolean;
   readonly needsAddressSizePrefix: boolean;
@@ -85,6 +87,9 @@ const MEMORY_OR_REGISTER: ReadonlySet<number> = new Set([
 
 let everyForm: readonly Form[] | null = null;
 
+/** General registers alone, without AVX. */
+const VEX_FEATURES: ReadonlySet<string> = new Set(["BMI1", "BMI2"]);
+
 /** All legacy-encoded 64-bit forms that iced knows, comparable or not. */
 export function allForms(): readonly Form[] {
   everyForm ??= Object.keys(Code)
@@ -99,7 +104,7 @@ function formsOfCode(name: string, code: number): Form[] {
     if (
       !info.isInstruction ||
       !info.intelDecoder64 ||
-      info.encoding !== EncodingKind.Legacy ||
+      (info.encoding !== EncodingKind.Legacy && info.encoding !== EncodingKind.VEX) ||
       info.decoderOption !== 0 ||
       info.fwait
     )
@@ -107,6 +112,8 @@ function formsOfCode(name: string, code: number): Form[] {
     const opKinds = Array.from({ length: info.opCount }, (_, i) => info.opKind(i));
     const instruction = Instruction.create(code);
     const features = Array.from(instruction.cpuidFeatures(), (feature) => CpuidFeature[feature]!);
+    const isVex = info.encoding === EncodingKind.VEX;
+    if (isVex && !features.every((feature) => VEX_FEATURES.has(feature))) return [];
     const isString = instruction.isStringInstruction;
     instruction.free();
     const form = {
@@ -120,6 +127,7 @@ function formsOfCode(name: string, code: number): Form[] {
       groupIndex: info.groupIndex,
       rmGroupIndex: info.rmGroupIndex,
       mandatoryPrefix: info.mandatoryPrefix,
+      vexW: isVex ? (/_r64/.test(name) ? (1 as const) : (0 as const)) : null,
       needsOperandSizePrefix: info.operandSize === 16,
       needsRexW: info.operandSize === 64 && !info.defaultOpSize64 && !info.forceOpSize64,
       needsAddressSizePrefix: info.addressSize === 32,

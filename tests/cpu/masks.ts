@@ -131,6 +131,21 @@ export const MASKS: readonly Mask[] = [
     when: ({ host }) => (host.rflags & 0x40n) !== 0n,
   },
   {
+    mnemonics: ["andn", "blsi", "blsmsk", "blsr", "bzhi"],
+    fields: ["AF", "PF"],
+    sentence: "AF and PF flags are undefined.",
+  },
+  {
+    mnemonics: ["bextr"],
+    fields: ["AF", "SF", "PF"],
+    sentence: "AF, SF, and PF are undefined.",
+  },
+  {
+    mnemonics: ["tzcnt", "lzcnt"],
+    fields: ["OF", "SF", "PF", "AF"],
+    sentence: "OF, SF, PF, and AF flags are undefined.",
+  },
+  {
     mnemonics: ["bswap"],
     fields: ["operand 0"],
     sentence: "When the BSWAP instruction references a 16-bit register, the result is undefined.",

@@ -84,6 +84,7 @@ export function runRom(image: Uint8Array, createCore?: JitEngineOptions["createC
       return true;
     },
     readTsc: (retired) => BigInt(retired),
+    randomBits: () => 0n,
   });
   connect(vcpu);
   const reset = resetState(0);

@@ -24,6 +24,8 @@ export interface VcpuBus {
    * that waits. Answers whether IGNNE# is asserted; where it is not, the vCPU waits for an interrupt.
    */
   floatError?(asserted: boolean): boolean;
+  /** The next 64 bits of the machine's own random stream, for RDRAND and RDSEED. */
+  randomBits(): bigint;
 }
 
 export type VcpuExit =

@@ -178,6 +178,7 @@ export class JitEngine implements Engine {
           if (this.#requireBus().writeMsr(index, value) || this.#keptMsrs.write(index, value)) return 0;
           return IGNORED_MSR_WRITES.has(index) ? 0 : 1;
         },
+        randomBits: () => this.#requireBus().randomBits(),
         readTsc: (retired) => BigInt.asIntN(64, this.#requireBus().readTsc(Number(retired))),
         floatError: (asserted) => (this.#requireBus().floatError?.(asserted !== 0) ? 1 : 0),
         cpuid: () => {

@@ -35,6 +35,7 @@ describe.each(cores)("ROM on the $name", ({ createCore }) => {
       readMsr: () => undefined,
       writeMsr: () => false,
       readTsc: (retired) => BigInt(retired),
+      randomBits: () => 0n,
     });
     return { engine, vcpu };
   }

@@ -43,6 +43,7 @@ export function bareMachine(
     readMsr: () => undefined,
     writeMsr: () => false,
     readTsc: (retired) => BigInt(retired),
+    randomBits: () => 0n,
     ...bus,
   });
   for (const { gpa, bytes } of entryTables()) memory.write(gpa, bytes);

@@ -28,6 +28,7 @@ export interface CoreHost {
   readMsr(index: number): number;
   writeMsr(index: number): number;
   readTsc(retired: bigint): bigint;
+  randomBits(): bigint;
   cpuid(): void;
   /** The x87's FERR# pin changed or was asserted again; 1 = IGNNE# is asserted. */
   floatError(asserted: number): number;
@@ -133,12 +134,13 @@ export class BlockDecoder {
     const block = this.#open();
     const { decoder } = this.#handlers;
     const size = BlockDecoder.codeSize(mode);
+    const isProtected = (mode & L.MODE_PROTECTED) !== 0;
     const limit = mode & L.MODE_SINGLE ? 1 : MAX_BLOCK_INSTRUCTIONS;
     let at = host >>> 0;
     let count = 0;
     let ended = false;
     while (count < limit && !ended) {
-      const status = decoder.decode(this.#bytes, at, pageEnd, size);
+      const status = decoder.decode(this.#bytes, at, pageEnd, size, isProtected);
       if (status === "short") {
         if (count === 0) return 0;
         break;
@@ -163,7 +165,8 @@ export class BlockDecoder {
     const bytes = new Uint8Array(32);
     bytes.set(this.#bytes.subarray(host, host + first));
     bytes.set(this.#bytes.subarray(second, second + 15), first);
-    const status = this.#handlers.decoder.decode(bytes, 0, 15 + 1, BlockDecoder.codeSize(mode));
+    const isProtected = (mode & L.MODE_PROTECTED) !== 0;
+    const status = this.#handlers.decoder.decode(bytes, 0, 15 + 1, BlockDecoder.codeSize(mode), isProtected);
     const ended = this.#place(block, 0, 0, status);
     const length = this.#handlers.decoder.length;
     if (!ended) this.#pseudo(block, 1, this.#handlers.end, length, 0);
@@ -283,6 +286,7 @@ export function hostImports(decoder: BlockDecoder, host: CoreHost): Record<strin
     read_msr: (index: number) => host.readMsr(index >>> 0),
     write_msr: (index: number) => host.writeMsr(index >>> 0),
     read_tsc: (retired: bigint) => host.readTsc(retired),
+    random_bits: () => BigInt.asIntN(64, host.randomBits()),
     cpuid: () => host.cpuid(),
     float_error: (asserted: number) => host.floatError(asserted),
   };

@@ -126,15 +126,17 @@ class EvaluatorCpu {
     const { decoder } = this.#handlers;
     const first = this.#call(findCodePage, linear) >>> 0;
     if (first === 0) return -1;
-    const size = BlockDecoder.codeSize(this.#get(L.MODE));
+    const mode = this.#get(L.MODE);
+    const size = BlockDecoder.codeSize(mode);
+    const isProtected = (mode & L.MODE_PROTECTED) !== 0;
     const inPage = 4096 - Number(linear & PAGE_MASK);
-    let status = decoder.decode(this.#bytes, first, first + inPage, size);
+    let status = decoder.decode(this.#bytes, first, first + inPage, size, isProtected);
     if (status === "short") {
       const second = this.#call(fetchNextPage, linear) >>> 0;
       if (second === 0) return -1;
       this.#code.set(this.#bytes.subarray(first, first + inPage));
       this.#code.set(this.#bytes.subarray(second, second + LONGEST - inPage), inPage);
-      status = decoder.decode(this.#code, 0, LONGEST, size);
+      status = decoder.decode(this.#code, 0, LONGEST, size, isProtected);
     }
     if (!this.#call(checkInstructionEnd, decoder.length)) return -1;
     if (status === "ok") encodeMicroOp(decoder, this.#view, UOP, 0, 0);

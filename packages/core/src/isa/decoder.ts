@@ -1,8 +1,8 @@
 /**
- * The x86 instruction decoder (SDM vol. 2, chapter 2): prefixes, REX, opcode maps, ModRM, SIB, displacements and
+ * The x86 instruction decoder (SDM vol. 2, chapter 2): prefixes, REX, VEX, opcode maps, ModRM, SIB, displacements and
  * immediates, driven by the records' forms. One mutable result, since it runs for every new block: nothing is
  * allocated once each opcode's choice of forms was seen.
- * Left out: VEX and EVEX encodings, which are invalid here.
+ * Left out: VEX encodings of vectors (L = 1, VSIB) and EVEX, which are invalid here.
  */
 import * as L from "../cpu/layout.ts";
 import * as F from "./form.ts";
@@ -21,6 +21,10 @@ const BASES_16 = [3, 3, 5, 5, 6, 7, 5, 3] as const;
 const INDICES_16 = [6, 7, 6, 7, NO_REGISTER, NO_REGISTER, NO_REGISTER, NO_REGISTER] as const;
 /** CR0, CR2, CR3, CR4, CR8. */
 const CONTROL_REGISTERS = 0x11d;
+/** Opcode maps behind VEX prefixes come after the others. */
+const VEX_MAPS = 4;
+const VEX_3 = 0xc4;
+const VEX_2 = 0xc5;
 const PREFIX_NAMES = ["NP", "66", "F3", "F2"] as const;
 
 /** The forms of one opcode byte, the narrower claim first, and which of them prefixes and ModRM select. */
@@ -73,7 +77,8 @@ class Opcode {
 }
 
 function matches(f: Form, prefix: Form["prefix"], rex: number, mode64: boolean, modrm: number): boolean {
-  if (f.prefix !== undefined && f.prefix !== prefix) return false;
+  const isNeither = f.prefix === "NFx" && (prefix === "NP" || prefix === "66");
+  if (f.prefix !== undefined && f.prefix !== prefix && !isNeither) return false;
   if (mode64 ? f.not64 : f.only64) return false;
   if (f.w !== undefined && f.w !== ((rex >> 3) & 1)) return false;
   if (f.noB && rex & 1) return false;
@@ -120,6 +125,9 @@ export class Decoder {
   #at = 0;
   #limit = 0;
   #rex = 0;
+  #vvvv = 0;
+  #isProtected = true;
+  #isRefused = false;
 
   constructor(records: readonly InstructionRecord[]) {
     const names = new Set<string>();
@@ -132,9 +140,10 @@ export class Decoder {
 
   #add(form: Form): void {
     const last = form.opcodeRegister ? form.opcode + 7 : form.opcode;
+    const map = form.vex ? VEX_MAPS + form.map : form.map;
     for (let byte = form.opcode; byte <= last; byte++) {
-      const opcode = this.#opcodes[form.map * 256 + byte] ?? new Opcode();
-      this.#opcodes[form.map * 256 + byte] = opcode;
+      const opcode = this.#opcodes[map * 256 + byte] ?? new Opcode();
+      this.#opcodes[map * 256 + byte] = opcode;
       opcode.add(form);
     }
   }
@@ -153,8 +162,12 @@ export class Decoder {
     yield* seen;
   }
 
-  /** Decodes at `at`; bytes from `limit` on are not there. At most 15 bytes are looked at. */
-  decode(bytes: Uint8Array, at: number, limit: number, codeSize: CodeSize): DecodeStatus {
+  /**
+   * Decodes at `at`; bytes from `limit` on are not there. At most 15 bytes are looked at. `isProtected`: neither real nor
+   * virtual-8086 mode, which have no VEX prefixes.
+   */
+  decode(bytes: Uint8Array, at: number, limit: number, codeSize: CodeSize, isProtected = true): DecodeStatus {
+    this.#isProtected = isProtected;
     this.#bytes = bytes;
     this.#at = at;
     this.#limit = Math.min(limit, at + MAX_INSTRUCTION_BYTES);
@@ -177,6 +190,7 @@ export class Decoder {
     this.segmentPrefix = false;
     this.prefix66 = false;
     this.prefix67 = false;
+    this.#isRefused = false;
     let segment = -1;
     let opcode = 0;
     for (;;) {
@@ -220,7 +234,45 @@ export class Decoder {
     }
   }
 
+  /**
+   * C4 or C5 is a VEX prefix: outside 64-bit mode only where LDS and LES would name a register. Behind REX processors
+   * fetch an LDS or LES, which 64-bit mode does not have.
+   */
+  #isVex(first: number): boolean {
+    if (first !== VEX_2 && first !== VEX_3) return false;
+    if (this.mode64) return this.#rex === 0;
+    return this.#isProtected && this.#at < this.#limit && (this.#bytes[this.#at] ?? 0) >= 0xc0;
+  }
+
+  #vex(first: number, segment: number, codeSize: CodeSize): DecodeStatus {
+    const b = this.#bytes;
+    const bytes = first === VEX_2 ? 2 : 3;
+    if (this.#at + bytes > this.#limit) {
+      this.#at = this.#limit;
+      return "short";
+    }
+    // SDM vol. 2, 2.3: none of these may come before. What is refused is fetched to its end all the same.
+    this.#isRefused = this.prefix66 || this.rep !== 0 || this.lock;
+    const inverted = b[this.#at++] ?? 0;
+    const last = first === VEX_2 ? inverted : (b[this.#at++] ?? 0);
+    const map = first === VEX_2 ? 1 : inverted & 0x1f;
+    const rxb = first === VEX_2 ? (~inverted >> 5) & 4 : (~inverted >> 5) & 7;
+    const w = first === VEX_2 ? 0 : (last >> 4) & 8;
+    this.#vvvv = (~last >> 3) & 15;
+    if (last & 4) this.#isRefused = true;
+    if (this.mode64) this.#rex = 0x40 | w | rxb;
+    else {
+      // Registers 8 to 15 and 64-bit operands are not there; the bits that would say so are ignored.
+      this.#rex = 0;
+      this.#vvvv &= 7;
+    }
+    const opcode = b[this.#at++] ?? 0;
+    const entry = map < 1 || map > 3 ? undefined : this.#opcodes[(VEX_MAPS + map) * 256 + opcode];
+    return entry ? this.#operation(entry, opcode, last & 3, segment, codeSize) : "invalid";
+  }
+
   #opcode(first: number, segment: number, codeSize: CodeSize): DecodeStatus {
+    if (this.#isVex(first)) return this.#vex(first, segment, codeSize);
     const b = this.#bytes;
     let opcode = first;
     let map = 0;
@@ -236,12 +288,18 @@ export class Decoder {
     }
     const entry = this.#opcodes[map * 256 + opcode];
     if (!entry) return "invalid";
+    const prefix = this.rep === 1 ? 2 : this.rep === 2 ? 3 : this.prefix66 ? 1 : 0;
+    return this.#operation(entry, opcode, prefix, segment, codeSize);
+  }
+
+  /** From ModRM on. `prefix`: an index of PREFIX_NAMES. */
+  #operation(entry: Opcode, opcode: number, prefix: number, segment: number, codeSize: CodeSize): DecodeStatus {
+    const b = this.#bytes;
     let modrm = 0;
     if (entry.modrm) {
       if (this.#at >= this.#limit) return "short";
       modrm = b[this.#at++] ?? 0;
     }
-    const prefix = this.rep === 1 ? 2 : this.rep === 2 ? 3 : this.prefix66 ? 1 : 0;
     const selected = entry.select(prefix, this.#rex, this.mode64, modrm);
     // Also an invalid instruction is fetched to its end: that may be a page fault, or #GP for too many bytes.
     const form = selected ?? entry.forms[0];
@@ -253,7 +311,7 @@ export class Decoder {
     if (codeSize === 64) {
       const base = has66 ? 0 : 1;
       this.osz = form.force64 ? 2 : form.default64 ? (has66 && !w ? 0 : 2) : w ? 2 : base;
-    } else this.osz = (codeSize === 16) === has66 ? 1 : 0;
+    } else this.osz = form.vex || (codeSize === 16) === has66 ? 1 : 0;
     this.asz = codeSize === 64 ? (this.prefix67 ? 1 : 2) : (codeSize === 16) === this.prefix67 ? 1 : 0;
     this.memory = form.modrm && modrm < 0xc0 && (form.mod !== "register" || !selected);
     this.segment = segment >= 0 ? segment : L.DS;
@@ -270,7 +328,8 @@ export class Decoder {
       if (status !== "ok") return status;
     }
     const status = this.#operands(form, modrm, opcode);
-    const isInvalid = !selected || (this.lock && !(form.lock && this.memory));
+    if (form.vex && !form.usesVvvv && this.#vvvv !== 0) this.#isRefused = true;
+    const isInvalid = !selected || this.#isRefused || (this.lock && !(form.lock && this.memory));
     return status === "ok" && isInvalid ? "invalid" : status;
   }
 
@@ -351,6 +410,9 @@ export class Decoder {
           break;
         case F.FROM_RM_LOW:
           register = rm & 7;
+          break;
+        case F.FROM_VVVV:
+          register = this.#vvvv;
           break;
         case F.FROM_OPCODE:
           register = (opcode & 7) | ((rex & 1) << 3);

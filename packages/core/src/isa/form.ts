@@ -8,6 +8,7 @@ export interface OperandSpec {
   readonly type:
     | "E"
     | "G"
+    | "B"
     | "M"
     | "R"
     | "V"
@@ -43,6 +44,7 @@ export const FROM_IMMEDIATE = 7;
 export const FROM_SEGMENT = 8;
 export const FROM_CONTROL = 9;
 export const FROM_DEBUG = 10;
+export const FROM_VVVV = 11;
 
 const SOURCES: Readonly<Record<OperandSpec["type"], number>> = {
   G: FROM_REG,
@@ -56,6 +58,7 @@ const SOURCES: Readonly<Record<OperandSpec["type"], number>> = {
   Q: FROM_RM_LOW,
   N: FROM_RM_LOW,
   F: FROM_RM_LOW,
+  B: FROM_VVVV,
   Z: FROM_OPCODE,
   fixed: FROM_FIXED,
   S: FROM_SEGMENT,
@@ -83,7 +86,11 @@ export interface OperandPlan {
 export interface Form {
   readonly record: InstructionRecord;
   readonly text: string;
-  readonly prefix: "NP" | "66" | "F3" | "F2" | undefined;
+  /** With a VEX prefix, whose pp, W and mmmmm are `prefix`, `w` and `map`, and whose L is 0. */
+  readonly vex: boolean;
+  /** Has an operand in VEX.vvvv, which is 1111b otherwise. */
+  readonly usesVvvv: boolean;
+  readonly prefix: "NP" | "NFx" | "66" | "F3" | "F2" | undefined;
   readonly w: 0 | 1 | undefined;
   /** 0: one byte, 1: 0F, 2: 0F 38, 3: 0F 3A. */
   readonly map: 0 | 1 | 2 | 3;
@@ -158,6 +165,7 @@ export function parseForm(record: InstructionRecord, text: string): Form {
   const attributes = attributeText.split(/\s+/);
   const operands = operandText ? operandText.split(",").map((o) => parseOperand(o.trim())) : [];
   let prefix: Form["prefix"];
+  let vex = false;
   let w: Form["w"];
   let reg: number | undefined;
   let fixedModrm: number | undefined;
@@ -166,7 +174,9 @@ export function parseForm(record: InstructionRecord, text: string): Form {
   const bytes: number[] = [];
   for (const token of encoding.split(/\s+/)) {
     const maybePrefix = bytes.length === 0 && prefix === undefined && encoding !== token;
-    if (token === "NP" || (maybePrefix && (token === "66" || token === "F2" || token === "F3"))) prefix = token as "NP";
+    if (token === "VEX") vex = true;
+    else if (token === "NP" || token === "NFx" || (maybePrefix && (token === "66" || token === "F2" || token === "F3")))
+      prefix = token as "NP";
     else if (token === "W0" || token === "W1") w = token === "W1" ? 1 : 0;
     else if (token === "/r") modrm = true;
     else if (token.startsWith("/")) {
@@ -190,6 +200,8 @@ export function parseForm(record: InstructionRecord, text: string): Form {
   return {
     record,
     text,
+    vex,
+    usesVvvv: types.includes("B"),
     prefix,
     w,
     map,

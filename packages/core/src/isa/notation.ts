@@ -55,9 +55,10 @@ const MEMORY_BYTES: Readonly<Record<string, (osz: number, mode64: boolean) => nu
   ...each(["jmp_far", "call_far", "lss", "lfs", "lgs", "les", "lds"], (osz) => [4, 6, 10][osz] ?? 0),
   ...each(["bound"], (osz) => (osz === 0 ? 4 : 8)),
   ...each(["fxsave", "fxrstor", "fxsave64", "fxrstor64"], () => 512),
+  ...each(["invpcid"], () => 16),
   ...each(["fldenv", "fnstenv"], (osz) => (osz === 0 ? 14 : 28)),
   ...each(["frstor", "fnsave"], (osz) => (osz === 0 ? 94 : 108)),
-  ...each(["prefetchnta", "prefetcht0", "prefetcht1", "prefetcht2", "clflush"], () => 1),
+  ...each(["prefetchnta", "prefetcht0", "prefetcht1", "prefetcht2", "clflush", "clflushopt"], () => 1),
 };
 
 function each<T>(names: readonly string[], value: T): Record<string, T> {

@@ -35,6 +35,7 @@ export function operandWidth(spec: OperandSpec, osz: number): number {
 
 const KINDS: Readonly<Record<string, OperandKind>> = {
   G: "r",
+  B: "r",
   R: "r",
   Z: "r",
   V: "x",

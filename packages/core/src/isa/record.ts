@@ -3,10 +3,11 @@
  * evaluator, disassembler, CPUID and the support table are made from records.
  *
  * A form is "ENCODING | OPERANDS | ATTRIBUTES" in the manual's notation (SDM vol. 2, 3.1.1 and appendix A):
- *   encoding   mandatory prefix NP 66 F3 F2 (none: any), W0 W1 (REX.W), opcode bytes, then /r (ModRM), /0../7 (ModRM
+ *   encoding   VEX (a VEX prefix with L = 0), mandatory prefix NP 66 F3 F2 (none: any; NFx: neither F2 nor F3), W0 W1 (REX.W), opcode bytes, then /r (ModRM), /0../7 (ModRM
  *              with that reg field), =C8 (this ModRM byte), +r (register in the opcode's low three bits)
  *   operands   type letter and size, comma separated
  *     E G M R   ModRM r/m (register or memory), ModRM reg, memory only, r/m register only: general registers
+ *     B         general register in VEX.vvvv
  *     V W U     XMM: ModRM reg, r/m, r/m register only          P Q N   MMX likewise
  *     S C D     segment, control, debug register in ModRM reg    Z      general register in the opcode
  *     I J O A   immediate, relative branch, absolute offset (moffs), far pointer     F  ST(i) in r/m

@@ -35,6 +35,7 @@ export function codeExecution(name: string, engine: JitEngine, code: Uint8Array)
     readMsr: () => undefined,
     writeMsr: () => false,
     readTsc: (retired) => BigInt(retired),
+    randomBits: () => 0n,
   });
   const state = resetState(0);
   vcpu.setState({

@@ -189,6 +189,11 @@ export function createBoard(wiring: BoardWiring, files?: BootFiles): Board {
       },
       readTsc: (retired) => tsc.at(retired),
       floatError: (asserted) => coprocessorError.ferr(asserted),
+      randomBits: () => {
+        const bytes = new Uint8Array(8);
+        context.random(bytes);
+        return new DataView(bytes.buffer).getBigUint64(0, true);
+      },
     },
     acknowledgeInterrupt: () => localApic.acknowledge(),
     pressPowerButton: () => acpiPm.pressPowerButton(),

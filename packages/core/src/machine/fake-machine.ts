@@ -309,6 +309,7 @@ export function createFakeBoard(wiring: BoardWiring): Board {
       readMsr: () => undefined,
       writeMsr: () => false,
       readTsc: (retired) => wiring.clock.tsc(retired),
+      randomBits: () => 0n,
     },
     acknowledgeInterrupt: () => device.acknowledge(),
     pressPowerButton: () => device.raise(FAKE_VECTOR.BUTTON),

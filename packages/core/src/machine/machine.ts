@@ -117,6 +117,7 @@ export class Machine {
       writeMsr: (index, value) => bus().writeMsr(index, value),
       readTsc: (retired) => bus().readTsc(retired),
       floatError: (asserted) => bus().floatError?.(asserted) ?? false,
+      randomBits: () => bus().randomBits(),
     });
     const acknowledge = { acknowledgeInterrupt: () => board?.acknowledgeInterrupt() };
     this.#runner = new VcpuRunner(this.vcpu, this.clock, acknowledge);

@@ -4,6 +4,8 @@ import "./data.ts";
 import "./shift.ts";
 import "./control.ts";
 import "./string.ts";
+import "./bmi.ts";
+import "./integer-extensions.ts";
 import "./system.ts";
 import "./translation.ts";
 import "./decimal.ts";

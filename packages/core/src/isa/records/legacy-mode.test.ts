@@ -46,6 +46,7 @@ describe.each(Object.entries(TIERS))("32-bit protected mode, %s", (_, create) =>
         writeMsr: () => false,
       },
       readTsc: () => 0n,
+      randomBits: () => 0n,
     });
     const reset = resetState(0);
     vcpu.setState({

@@ -35,14 +35,18 @@ for (const [name, first] of [
 for (const [i, name] of ["prefetchnta", "prefetcht0", "prefetcht1", "prefetcht2"].entries())
   define({ name, feature: "base", forms: [`0F 18 /${i} | Mb`], semantics: () => {} });
 
-define({
-  name: "clflush",
-  feature: "clflush",
-  forms: ["NP 0F AE /7 | Mb"],
-  semantics: (s) => {
-    s.read(0);
-  },
-});
+for (const [name, prefix] of [
+  ["clflush", "NP"],
+  ["clflushopt", "66"],
+] as const)
+  define({
+    name,
+    feature: name,
+    forms: [`${prefix} 0F AE /7 | Mb`],
+    semantics: (s) => {
+      s.read(0);
+    },
+  });
 
 define({ name: "movnti", feature: "base", forms: ["NP 0F C3 /r | My,Gy"], semantics: (s) => s.write(0, s.read(1)) });
 for (const [name, prefix, opcode] of [

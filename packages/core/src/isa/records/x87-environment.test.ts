@@ -34,7 +34,7 @@ describe.each(Object.entries(TIERS))("the x87's images in memory, %s", (_, creat
     const none = (): undefined => undefined;
     const vcpu = engine.createVcpu(0, {
       ...{ readPort: () => 0, writePort: none, readMmio: () => 0, writeMmio: none, readMsr: none },
-      ...{ writeMsr: () => false, readTsc: () => 0n },
+      ...{ writeMsr: () => false, readTsc: () => 0n, randomBits: () => 0n },
     });
     const { memory } = engine;
     /** Runs code in real mode, or at CPL 0 with 16-bit segments, with DS at DATA. */

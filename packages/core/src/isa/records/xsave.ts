@@ -1,7 +1,7 @@
 /**
  * XSAVE, XRSTOR, XGETBV, XSETBV (SDM vol. 1, chapter 13) for the state components x87 and SSE, standard format.
- * XINUSE is always 1 for both (13.6 allows it), so XSAVE writes what was asked for. Left out: XSAVEOPT, XSAVEC, XSAVES
- * and the compacted format, which portable-v1 does not have.
+ * XINUSE is always 1 for both (13.6 allows it), and no modifications are tracked (13.9 asks for nothing else), so XSAVE
+ * and XSAVEOPT write what was asked for. Left out: XSAVEC, XSAVES and the compacted format, which this CPU does not have.
  */
 import * as L from "../../cpu/layout.ts";
 import { MXCSR_MASK } from "../../cpu/mxcsr.ts";
@@ -112,20 +112,25 @@ function restore(s: Semantics, wide: boolean): void {
   );
 }
 
-define({
-  name: "xsave",
-  feature: "xsave",
-  uses: ["mode"],
-  forms: ["NP W0 0F AE /4 | Ms"],
-  semantics: (s) => save(s, false),
-});
-define({
-  name: "xsave64",
-  feature: "xsave",
-  uses: ["mode"],
-  forms: ["NP W1 0F AE /4 | Ms | o64"],
-  semantics: (s) => save(s, true),
-});
+for (const [name, reg] of [
+  ["xsave", 4],
+  ["xsaveopt", 6],
+] as const) {
+  define({
+    name,
+    feature: name,
+    uses: ["mode"],
+    forms: [`NP W0 0F AE /${reg} | Ms`],
+    semantics: (s) => save(s, false),
+  });
+  define({
+    name: `${name}64`,
+    feature: name,
+    uses: ["mode"],
+    forms: [`NP W1 0F AE /${reg} | Ms | o64`],
+    semantics: (s) => save(s, true),
+  });
+}
 define({
   name: "xrstor",
   feature: "xsave",
@@ -147,7 +152,9 @@ define({
   forms: ["NP 0F 01 =D0"],
   semantics: (s) => {
     requireXsave(s);
-    s.faultIf(s.gpr(1, 32), EXC_GP, 0);
+    // Register 1 is XCR0 and XINUSE, which is all ones.
+    const last = s.get(L.CPU_FEATURES).and(L.FEATURE_XGETBV1).nez();
+    s.faultIf(s.gpr(1, 32).gtU(last), EXC_GP, 0);
     const value = s.get(L.XCR0);
     s.putGpr(0, 32, value.lo32());
     s.putGpr(2, 32, value.shrU(32).lo32());
