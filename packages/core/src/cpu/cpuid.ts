@@ -104,6 +104,10 @@ export function cpuidLeaf(leaf: number, subleaf: number, c: CpuidContext): Cpuid
         has("ssse3", ECX1.ssse3) |
         has("cx16", ECX1.cx16) |
         has("pcid", ECX1.pcid) |
+        has("monitor", 3) |
+        has("movbe", 22) |
+        has("popcnt", 23) |
+        has("rdrand", 30) |
         has("sse4.1", ECX1.sse41) |
         has("sse4.2", ECX1.sse42) |
         has("aes", ECX1.aes) |
@@ -111,6 +115,9 @@ export function cpuidLeaf(leaf: number, subleaf: number, c: CpuidContext): Cpuid
         (c.osxsave ? bits(ECX1.osxsave) : 0);
       return [SIGNATURE, ((c.apicId << 24) | (1 << 16) | (8 << 8)) >>> 0, ecx >>> 0, edx >>> 0];
     }
+    case 5:
+      // Smallest and largest line, extensions and interrupts as break events, one C1 state.
+      return c.features.has("monitor") ? [64, 64, 3, 0x10] : [0, 0, 0, 0];
     case 6:
       // ARAT: the local APIC's timer always runs.
       return [bits(2), 0, 0, 0];
@@ -120,8 +127,19 @@ export function cpuidLeaf(leaf: number, subleaf: number, c: CpuidContext): Cpuid
       return subleaf === 0
         ? [
             0,
-            (bits(1) | has("smep", 7) | has("invpcid", 10) | has("smap", 20) | has("sha", 29)) >>> 0,
-            has("umip", 2),
+            (bits(1) |
+              has("fsgsbase", 0) |
+              has("bmi1", 3) |
+              has("smep", 7) |
+              has("bmi2", 8) |
+              has("invpcid", 10) |
+              has("rdseed", 18) |
+              has("adx", 19) |
+              has("smap", 20) |
+              has("clflushopt", 23) |
+              has("sha", 29)) >>>
+              0,
+            has("umip", 2) | has("rdpid", 22),
             bits(26, 29),
           ]
         : [0, 0, 0, 0];
@@ -132,6 +150,7 @@ export function cpuidLeaf(leaf: number, subleaf: number, c: CpuidContext): Cpuid
     }
     case 0xd: {
       if (!c.features.has("xsave")) return [0, 0, 0, 0];
+      if (subleaf === 1) return [has("xsaveopt", 0) | has("xgetbv1", 2), 0, 0, 0];
       return subleaf === 0 ? [3, 576, 576, 0] : [0, 0, 0, 0];
     }
     case 0x15:
@@ -146,7 +165,12 @@ export function cpuidLeaf(leaf: number, subleaf: number, c: CpuidContext): Cpuid
     case 0x80000000:
       return [MAX_EXTENDED_LEAF, 0, 0, 0];
     case 0x80000001:
-      return [0, 0, has("lahf64", 0), (bits(11, 20, 29) | has("pdpe1gb", 26) | has("rdtscp", 27)) >>> 0];
+      return [
+        0,
+        0,
+        has("lahf64", 0) | has("lzcnt", 5) | has("prefetchw", 8),
+        (bits(11, 20, 29) | has("pdpe1gb", 26) | has("rdtscp", 27)) >>> 0,
+      ];
     case 0x80000002:
     case 0x80000003:
     case 0x80000004: {
