@@ -1,4 +1,4 @@
-// Linux's x86 selftests in Debian's cloud kernel: each ends with status 0. One by hand:
+// Linux's x86 selftests in Debian's cloud kernel: all end with status 0, but for the one below. One by hand:
 //   npx vitest run --project long tests/guest/selftests -t sigreturn_64
 // The first run fetches and builds them (about 140 MB, needs apt, gcc-multilib and make).
 
@@ -7,7 +7,11 @@ import { tinyGuest } from "../tiny-guest.ts";
 import { SelfTestGuest, type SelfTestResult, tableRow } from "./guest.ts";
 import { selfTests } from "./programs.ts";
 
-const TIMEOUT_SECONDS = 60;
+const TIMEOUT_SECONDS = 240;
+/** What ends otherwise on every processor of this model: this one asks for AMX and takes its absence for a failure. */
+const EXPECTED: Readonly<Record<string, { readonly status: number; readonly output: RegExp }>> = {
+  amx_64: { status: 1, output: /xstate cpuid: invalid tile data size/ },
+};
 
 const tests = await selfTests();
 const found = await tinyGuest();
@@ -30,7 +34,9 @@ describe.skipIf(missing)(`x86 selftests${missing ? ` (skipped: ${missing})` : ""
   it.each("missing" in tests ? [] : tests.names)("%s", async (name) => {
     const result = await guest.run(name, TIMEOUT_SECONDS);
     results.push(result);
-    if (result.status !== 0) console.log(`${name}:\n${result.output.slice(-6000)}`);
-    expect(result.status).toBe(0);
+    const { status, output } = EXPECTED[name] ?? { status: 0, output: /./ };
+    if (result.status !== status) console.log(`${name}:\n${result.output.slice(-6000)}`);
+    expect(result.status).toBe(status);
+    expect(result.output).toMatch(output);
   });
 });

@@ -27,12 +27,22 @@ function classOf(b: Builder, vector: Expr): Expr {
   return b.keep(select(vector.eq(EXC_PF), i32(2), contributory));
 }
 
-/** Delivers the pending exception (EXC_VECTOR, EXC_ERROR): 0, or 1 = shutdown. */
+/** More than any delivery takes that ends. */
+const MAX_DELIVERIES = 16;
+
+/**
+ * Delivers the pending exception (EXC_VECTOR, EXC_ERROR): 0, or 1 = shutdown. A delivery that raises benign exceptions
+ * without end, such as #AC on a misaligned stack of ring 3, is given up, so that the instruction raises it again: the
+ * guest hangs, as on the processor, and the host does not.
+ */
 export const deliverException: Routine = routine("deliver_exception", [], "i32", (b) => {
   b.if(b.get(L.EXC_VECTOR).eq(EXC_WAIT), () => b.return(0));
   const vector = b.variable(b.get(L.EXC_VECTOR));
   const error = b.variable(b.get(L.EXC_ERROR));
+  const left = b.variable(i32(MAX_DELIVERIES));
   b.loop((again) => {
+    left.set(left.get().sub(1));
+    b.if(left.get().eqz(), () => b.return(0));
     const failed = b.call(deliverOnce, vector.get(), error.get(), BY_EXCEPTION);
     b.if(failed.eqz(), () => b.return(0));
     b.if(vector.get().eq(EXC_DF), () => b.return(1));
