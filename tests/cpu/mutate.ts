@@ -32,7 +32,7 @@ export interface MutationOutcome {
   readonly evidence: string;
 }
 
-/** A mutated CPU that cannot even be built counts as caught: it would never have reached a test. */
+/** A mutated CPU that cannot even be built is no bug that a test could have caught: it does not count as one. */
 export async function runMutations(options: MutationOptions): Promise<MutationOutcome[]> {
   const outcomes: MutationOutcome[] = [];
   for (const mutation of options.mutations) {
@@ -52,7 +52,7 @@ async function tryMutation(mutation: Mutation, options: MutationOptions): Promis
   try {
     subject = await options.build();
   } catch (error) {
-    return { name, isCaught: true, evidence: `cannot be built: ${(error as Error).message}` };
+    return { name, isCaught: false, evidence: `cannot be built: ${(error as Error).message}` };
   }
   const filter = mnemonics === undefined ? options.filter : { ...options.filter, mnemonics: new Set(mnemonics) };
   const report = await runSuite({ ...options, subject, filter, stopAtFirst: true });

@@ -1,230 +1,29 @@
-// Planted bugs: each is a mistake that somebody could make in an instruction record, kept small. A bug is the record
-// with other semantics: another record's, or its own with one thing about the builder changed.
+// Planted bugs as mutations of the CPU: each is built with only those records that the bug's cases need, so that a
+// hundred CPUs are built in seconds. The bugs themselves are in bugs-*.ts.
 
-import { RF_DF, RF_IF, RF_TF } from "../../packages/core/src/cpu/flags.ts";
-import * as L from "../../packages/core/src/cpu/layout.ts";
-import { type Expr, i32, op, select } from "../../packages/core/src/ir/builder.ts";
 import { mnemonicsOf } from "../../packages/core/src/isa/notation.ts";
 import { type InstructionRecord, RECORDS } from "../../packages/core/src/isa/record.ts";
-import type { Semantics } from "../../packages/core/src/isa/semantics.ts";
+import { BASE_BUGS } from "./bugs-base.ts";
+import { VECTOR_BUGS } from "./bugs-vector.ts";
+import { X87_BUGS } from "./bugs-x87.ts";
 import type { Mutation } from "./mutate.ts";
+import { type PlantedBug, recordOf } from "./planted.ts";
 
-type Write = InstructionRecord["semantics"];
-
-interface PlantedBug {
-  readonly what: string;
-  readonly record: string;
-  readonly wrong: (original: Write) => Write;
-}
-
-function recordOf(name: string): InstructionRecord {
-  const record = RECORDS.find((candidate) => candidate.name === name);
-  if (!record) throw new Error(`no record is named ${name}`);
-  return record;
-}
-
-/** The semantics of another record. */
-const as = (name: string) => (): Write => (s) => recordOf(name).semantics(s);
-/** Its own semantics, after `change` has replaced methods of the builder. */
-const changed =
-  (change: (s: Semantics) => void) =>
-  (original: Write): Write =>
-  (s) => {
-    change(s);
-    original(s);
-  };
-
-/** Flags are computed with other arguments. */
-function withResultFlags(
-  f: (s: Semantics, w: number, cf: Expr, of: Expr) => readonly [Expr, Expr],
-): PlantedBug["wrong"] {
-  return changed((s) => {
-    const right = s.resultFlags.bind(s);
-    s.resultFlags = (w, result, cf, of, af) => {
-      const [cfWrong, ofWrong] = f(s, w, cf, of);
-      right(w, result, cfWrong, ofWrong, af);
-    };
-  });
-}
-
-const swappedSubFlags = changed((s) => {
-  const right = s.subFlags.bind(s);
-  s.subFlags = (w, a, c, result) => right(w, c, a, result);
-});
-
-function withCondition(cc: number): PlantedBug["wrong"] {
-  return changed((s) => {
-    const right = s.condition.bind(s);
-    s.condition = () => right(cc);
-  });
-}
-
-const BUGS: readonly PlantedBug[] = [
-  { what: "ADC forgets the carry in", record: "adc", wrong: as("add") },
-  { what: "SBB forgets the borrow in", record: "sbb", wrong: as("sub") },
-  { what: "SAR shifts in zeros", record: "sar", wrong: as("shr") },
-  { what: "SHR clears OF", record: "shr", wrong: withResultFlags((_s, _w, cf) => [cf, i32(0)]) },
-  { what: "RCR rotates left", record: "rcr", wrong: as("rcl") },
-  {
-    what: "64-bit IMUL never overflows",
-    record: "imul",
-    wrong: withResultFlags((_s, w, cf, of) => (w === 64 ? [i32(0), i32(0)] : [cf, of])),
-  },
-  { what: "MUL sets CF and OF by the sign of the low half", record: "mul", wrong: as("imul") },
-  {
-    what: "IDIV's remainder is never negative",
-    record: "idiv",
-    wrong: changed((s) => {
-      const right = s.putGpr.bind(s);
-      s.putGpr = (index, width, value) => {
-        if (index !== 2 || width < 32) return right(index, width, value);
-        const remainder = s.b.keep(value);
-        right(index, width, select(remainder.ltS(0), remainder.neg(), remainder));
-      };
-    }),
-  },
-  {
-    what: "BT of memory takes a register index modulo the width",
-    record: "bt",
-    wrong: changed((s) => {
-      s.isMemory = () => false;
-    }),
-  },
-  { what: "BTS complements the bit", record: "bts", wrong: as("btc") },
-  {
-    what: "CMPXCHG leaves the accumulator",
-    record: "cmpxchg",
-    wrong: changed((s) => {
-      s.putGpr = () => {};
-    }),
-  },
-  {
-    what: "XADD does not write its source",
-    record: "xadd",
-    wrong: changed((s) => {
-      const right = s.write.bind(s);
-      s.write = (i, value) => (i === 1 ? undefined : right(i, value));
-    }),
-  },
-  {
-    what: "16-bit SHLD takes its count modulo 16",
-    record: "shld",
-    wrong: changed((s) => {
-      const right = s.read.bind(s);
-      s.read = (i) => (i === 2 && s.width(0) === 16 ? s.b.keep(right(i).and(15)) : right(i));
-    }),
-  },
-  {
-    what: "PUSHF hides TF",
-    record: "pushf",
-    wrong: changed((s) => {
-      const right = s.push.bind(s);
-      s.push = (width, image) => right(width, image.and(~RF_TF));
-    }),
-  },
-  {
-    what: "POPF lets user mode change IF",
-    record: "popf",
-    wrong: changed((s) => {
-      const right = s.b.call.bind(s.b);
-      const call: typeof right = (routine, ...args) => {
-        if (routine.name !== "write_flags") return right(routine, ...args);
-        const [image, mask] = args as [Expr, Expr];
-        return right(routine, image, mask.or(RF_IF));
-      };
-      s.b.call = call;
-    }),
-  },
-  { what: "MOVSX zero-extends", record: "movsx", wrong: as("movzx") },
-  {
-    what: "CMOVE with a false condition leaves the upper half",
-    record: "cmove",
-    wrong: () => (s) => {
-      const source = s.read(1);
-      s.b.if(s.condition(4), () => s.write(0, source));
-    },
-  },
-  { what: "SETA looks at CF alone", record: "seta", wrong: withCondition(3) },
-  { what: "JLE forgets that the signs may differ", record: "jle", wrong: withCondition(4) },
-  {
-    what: "INC changes CF",
-    record: "inc",
-    wrong: changed((s) => {
-      s.put = () => {};
-    }),
-  },
-  { what: "NEG has the flags of x - 0", record: "neg", wrong: swappedSubFlags },
-  {
-    what: "byte CMP sets flags by 16 bits",
-    record: "cmp",
-    wrong: changed((s) => {
-      const right = s.subFlags.bind(s);
-      s.subFlags = (w, a, c, result) => right(w === 8 ? 16 : w, a, c, result);
-    }),
-  },
-  {
-    what: "LEA adds the segment's base",
-    record: "lea",
-    wrong: changed((s) => {
-      s.offset = () => s.address();
-    }),
-  },
-  {
-    what: "RET n takes n as a byte",
-    record: "ret",
-    wrong: changed((s) => {
-      s.immediate = () => s.b.load("i32.load8_u", "host", s.up, L.UOP_IMMEDIATE);
-    }),
-  },
-  {
-    what: "JRCXZ looks at ECX",
-    record: "jcxz",
-    wrong: changed((s) => {
-      const right = s.gpr.bind(s);
-      s.gpr = (index, width) => (width === 64 ? right(index, 32).u64() : right(index, width));
-    }),
-  },
-  {
-    what: "STOSB ignores DF",
-    record: "stosb",
-    wrong: changed((s) => {
-      const right = s.get.bind(s);
-      s.get = (field) => (field === L.SYSTEM_FLAGS ? right(field).and(~RF_DF) : right(field));
-    }),
-  },
-  { what: "SCASB subtracts the accumulator from memory", record: "scasb", wrong: swappedSubFlags },
-  {
-    what: "MINPS returns the first of two NaNs, and no flag",
-    record: "minps",
-    wrong: () => (s) => s.write(0, op("f32x4.pmin", s.read(0), s.read(1))),
-  },
-  { what: "CVTTSD2SI rounds as MXCSR says", record: "cvttsd2si", wrong: as("cvtsd2si") },
-  { what: "PACKUSWB saturates to signed bytes", record: "packuswb_xmm", wrong: as("packsswb_xmm") },
-  { what: "PMULHUW multiplies signed words", record: "pmulhuw_xmm", wrong: as("pmulhw_xmm") },
-  { what: "UCOMISD finds quiet NaNs invalid", record: "ucomisd", wrong: as("comisd") },
-  { what: "MOVAPS does not ask for alignment", record: "movaps", wrong: as("movups") },
-  {
-    what: "PSRLQ takes its count modulo 64",
-    record: "psrlq_xmm",
-    wrong: () => (s) => {
-      const low = (): Expr => s.b.keep(s.b.load("i32.load", "cpu", s.register(1)));
-      const count = s.operand(1).kind === "i" ? s.immediate(8) : s.isMemory(1) ? s.load(32, s.address()) : low();
-      s.write(0, op("i64x2.shr_u", s.read(0), count));
-    },
-  },
-  { what: "EMMS leaves the tags", record: "emms", wrong: () => () => {} },
-  { what: "FSUBR subtracts the other way round", record: "fsubr", wrong: as("fsub") },
-  { what: "FUCOM finds quiet NaNs invalid", record: "fucom", wrong: as("fcom") },
-];
+const BUGS: readonly PlantedBug[] = [...BASE_BUGS, ...VECTOR_BUGS, ...X87_BUGS];
 
 /** What the exception handlers of user-machine.ts are made of. */
 const HANDLER_RECORD = "hlt";
-/** Records of the mutated CPU: only those that the bug's cases need, so that thirty CPUs are built in seconds. */
+/** Records of the mutated CPU. */
 let planted: readonly InstructionRecord[] | undefined;
 
 export function plantedRecords(): readonly InstructionRecord[] {
   if (!planted) throw new Error("no bug is planted");
   return planted;
+}
+
+/** The records that have one of the mnemonics. */
+function recordsFor(mnemonics: readonly string[]): InstructionRecord[] {
+  return RECORDS.filter((r) => r.name === HANDLER_RECORD || mnemonicsOf(r).some((each) => mnemonics.includes(each)));
 }
 
 function mutationOf({ what, record: name, wrong }: PlantedBug): Mutation {
@@ -234,10 +33,7 @@ function mutationOf({ what, record: name, wrong }: PlantedBug): Mutation {
     name: what,
     mnemonics,
     apply: () => {
-      const isNeeded = (r: InstructionRecord): boolean =>
-        r.name === HANDLER_RECORD || mnemonicsOf(r).some((mnemonic) => mnemonics.includes(mnemonic));
-      const needed = RECORDS.filter(isNeeded);
-      planted = needed.map((r) => (r === record ? { ...r, semantics: wrong(r.semantics) } : r));
+      planted = recordsFor(mnemonics).map((r) => (r === record ? { ...r, semantics: wrong(r.semantics) } : r));
       return () => {
         planted = undefined;
       };
@@ -246,5 +42,16 @@ function mutationOf({ what, record: name, wrong }: PlantedBug): Mutation {
 }
 
 export const MUTATIONS: readonly Mutation[] = BUGS.map(mutationOf);
-/** Nothing planted, but the same few records: must agree with the host, or the other results mean nothing. */
-export const CONTROL: readonly Mutation[] = BUGS.map((bug) => mutationOf({ ...bug, wrong: (original) => original }));
+
+const everyMnemonic = [...new Set(BUGS.flatMap(({ record }) => mnemonicsOf(recordOf(record))))];
+/** Nothing planted, but all of those records: must agree with the host, or the other results mean nothing. */
+export const CONTROL: Mutation = {
+  name: "nothing planted",
+  mnemonics: everyMnemonic,
+  apply: () => {
+    planted = recordsFor(everyMnemonic);
+    return () => {
+      planted = undefined;
+    };
+  },
+};
