@@ -84,8 +84,6 @@ export const BINDING: CpuBinding = {
     "CLFLUSHOPT",
     "CLFSH",
     "PAUSE",
-    "RDPMC",
-    "INVPCID",
     "MULTIBYTENOP",
   ]),
   without: [codesWithout(RECORDS)],
