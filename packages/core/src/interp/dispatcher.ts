@@ -96,6 +96,8 @@ export const checkInstructionEnd: Routine = routine("check_instruction_end", ["i
   b.return(1);
 });
 
+const DR6_BS = 0x4000;
+
 /**
  * What to do between two blocks when ATTENTION is set: 0 = go on, 1 = go on with a single instruction, else leave with
  * EXIT_* + 1.
@@ -117,14 +119,11 @@ export const attend: Routine = routine("attend", [], "i32", (b) => {
   b.if(armed.or(hits).nez().and(shadow.ne(2)), () => {
     b.put(L.STEP_ARMED, 0);
     b.put(L.WATCH_HITS, 0);
-    b.put(
-      L.DR6,
-      b
-        .get(L.DR6)
-        .and(-16)
-        .or(hits.u64())
-        .or(select(armed, i64(0x4000), i64(0))),
-    );
+    // A breakpoint on the next instruction is part of the same exception.
+    const isHeldBack = b.get(L.SYSTEM_FLAGS).and(RF_RF);
+    const next = select(isHeldBack, i64(0), b.call(codeBreakpoints, codeAddress(b), -1));
+    const step = select(armed, i64(DR6_BS), i64(0));
+    b.put(L.DR6, b.get(L.DR6).and(-16).or(hits.u64()).or(step).or(next));
     raise(b, EXC_DB);
     b.if(b.call(deliverException), () => b.return(L.EXIT_SHUTDOWN + 1));
     b.put(L.REMAINING, b.get(L.REMAINING).sub(1));
