@@ -4,12 +4,13 @@
 import { mnemonicsOf } from "../../packages/core/src/isa/notation.ts";
 import { type InstructionRecord, RECORDS } from "../../packages/core/src/isa/record.ts";
 import { BASE_BUGS } from "./bugs-base.ts";
+import { INTEGER_BUGS } from "./bugs-integer.ts";
 import { VECTOR_BUGS } from "./bugs-vector.ts";
 import { X87_BUGS } from "./bugs-x87.ts";
 import type { Mutation } from "./mutate.ts";
 import { type PlantedBug, recordOf } from "./planted.ts";
 
-const BUGS: readonly PlantedBug[] = [...BASE_BUGS, ...VECTOR_BUGS, ...X87_BUGS];
+const BUGS: readonly PlantedBug[] = [...BASE_BUGS, ...INTEGER_BUGS, ...VECTOR_BUGS, ...X87_BUGS];
 
 /** What the exception handlers of user-machine.ts are made of. */
 const HANDLER_RECORD = "hlt";
