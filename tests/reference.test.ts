@@ -1,8 +1,13 @@
 // Generated pages of docs/reference are up to date. If one is not: npm run reference.
 
 import { expect, test } from "vitest";
+import { coveragePage } from "../tools/coverage-page.ts";
 import { instructionsPage } from "../tools/instructions-page.ts";
 
 test("docs/reference/instructions.md is what the records say (else: npm run reference)", async () => {
   await expect(instructionsPage()).toMatchFileSnapshot("../docs/reference/instructions.md");
+});
+
+test("docs/reference/coverage.md is what the rig compares (else: npm run reference)", async () => {
+  await expect(coveragePage()).toMatchFileSnapshot("../docs/reference/coverage.md");
 });

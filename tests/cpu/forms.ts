@@ -175,5 +175,6 @@ export const HOST_FLAG_OF_FEATURE: Readonly<Record<string, string>> = {
   ADX: "adx",
   CLFLUSHOPT: "clflushopt",
   BMI1: "bmi1",
+  BMI2: "bmi2",
   LZCNT: "abm",
 };
