@@ -3,6 +3,9 @@ import { bareMachine, CODE, HANDLERS, STACK } from "./bare-machine.ts";
 
 const RAX = 0;
 const RCX = 1;
+const RSP = 4;
+const RDI = 7;
+const RF = 0x10000n;
 const HLT = 0xf4;
 
 /** inc rax; dec rcx; jnz back; hlt */
@@ -139,6 +142,33 @@ describe("events", () => {
     // RIP, CS, RFLAGS, RSP, SS on the stack
     expect(m.memory.read64(STACK - 40)).toBe(BigInt(CODE + 4));
     expect(m.state().rflags & 0x200n).toBe(0n);
+  });
+
+  it("shows RF to an interrupt in the midst of a repeated instruction, and not to one behind it", () => {
+    const m = bareMachine();
+    m.load([0xfb, 0x90, 0xf3, 0xaa, 0x90, HLT]); // sti; nop; rep stosb
+    m.change((s) => {
+      s.gpr[RCX] = 2n * 4096n;
+      s.gpr[RDI] = 0x200000n;
+    });
+    const pushedFlags = (): bigint => {
+      m.vcpu.requestInterrupt(true);
+      expect(m.vcpu.run(1).reason).toBe("interrupt-window");
+      m.vcpu.requestInterrupt(false);
+      m.vcpu.interrupt(0x40);
+      return m.memory.read64(STACK - 24);
+    };
+    m.vcpu.run(3);
+    expect(m.state().gpr[RCX]).toBe(4096n);
+    expect(pushedFlags() & RF).toBe(RF);
+    m.change((s) => {
+      s.rip = BigInt(CODE + 2);
+      s.rflags = 0x202n;
+      s.gpr[RSP] = BigInt(STACK);
+    });
+    m.vcpu.run(1);
+    expect(m.state().gpr[RCX]).toBe(0n);
+    expect(pushedFlags() & RF).toBe(0n);
   });
 
   it("holds an interrupt while IF is clear", () => {

@@ -70,13 +70,12 @@ function endPiece(s: Semantics, count: Expr, done: Expr, over?: Expr): void {
   s.putGpr(1, s.asz, s.asz === 64 ? left : left.lo32());
   const again = over ? left.nez().and(over.eqz()) : left.nez();
   s.b.if(again, () => {
-    // A trap between two elements shows RF set (SDM vol. 3, 17.3.1.1).
-    s.b.if(watched(s.b), () => {
-      s.put(L.SYSTEM_FLAGS, s.get(L.SYSTEM_FLAGS).or(RF_RF));
-      s.put(L.ATTENTION, s.get(L.ATTENTION).or(L.ATTENTION_TRAP));
-    });
+    // What comes between two elements finds RF set (SDM vol. 3, 17.3.1.1).
+    s.put(L.SYSTEM_FLAGS, s.get(L.SYSTEM_FLAGS).or(RF_RF));
+    s.b.if(watched(s.b), () => s.put(L.ATTENTION, s.get(L.ATTENTION).or(L.ATTENTION_TRAP)));
     s.jump(s.thisRip());
   });
+  s.put(L.SYSTEM_FLAGS, s.get(L.SYSTEM_FLAGS).and(~RF_RF));
   s.fallThrough();
 }
 
