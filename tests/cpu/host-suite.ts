@@ -9,7 +9,7 @@ import { formatReport, MASKED_SHARE_LIMIT, maskedShare, runSuite } from "./suite
 
 const EVALUATOR_CASES = 50_000;
 
-export function compareWithHost(defaultCases: number): void {
+export function compareWithHost(defaultCases: number, slices = 1): void {
   const missing = hostCpuMissing();
   const names = Object.keys(BINDING.subjects);
   if (missing !== null || names.length === 0) {
@@ -29,7 +29,7 @@ export function compareWithHost(defaultCases: number): void {
   for (const name of names) {
     // The evaluator runs the same descriptions a hundred times slower: it looks for mistakes of back-ends only.
     const wanted = name === "evaluator" ? Math.min(defaultCases, EVALUATOR_CASES) : defaultCases;
-    for (const { seed, cases } of seededRuns(wanted)) {
+    for (const { seed, cases } of seededRuns(wanted, name === "evaluator" ? 1 : slices)) {
       test(`${name}, seed ${seed}, ${cases} cases`, async () => {
         const subject = await BINDING.subjects[name]!();
         const report = await runSuite({ host, subject, seed, cases, filter });

@@ -13,7 +13,8 @@ export interface SeededRun {
 
 const FIXED_SEED = "twinmetal";
 
-export function seededRuns(defaultCases: number): SeededRun[] {
+/** `slices` runs of `defaultCases` for each seed, so that none of them takes too long. */
+export function seededRuns(defaultCases: number, slices = 1): SeededRun[] {
   const text = process.env["TWINMETAL_CPU_CASES"] ?? String(defaultCases);
   const cases = Number(text);
   if (!Number.isSafeInteger(cases) || cases < 1) {
@@ -21,7 +22,9 @@ export function seededRuns(defaultCases: number): SeededRun[] {
   }
   const seed = process.env["TWINMETAL_CPU_SEED"];
   if (seed !== undefined && seed !== "") return [{ seed, cases }];
-  return [FIXED_SEED, commitSeed()].map((each) => ({ seed: each, cases }));
+  return [FIXED_SEED, commitSeed()].flatMap((each) =>
+    Array.from({ length: slices }, (_, i) => ({ seed: i === 0 ? each : `${each} ${i}`, cases })),
+  );
 }
 
 /** The commit's hash; outside a clone (a source archive) a second fixed seed. */
