@@ -55,6 +55,9 @@ export class Walls {
       const now = this.#int(L.CPU_BASE + field.offset);
       if (now !== value) return `state block +0x${field.offset.toString(16)}: ${now}, was ${value}`;
     }
+    // Where a store goes whose address is the 0 of a fault that nobody looked at.
+    const atZero = firstOther(this.#bytes, 0, L.CPU_BASE, PATTERN);
+    if (atZero >= 0) return `byte 0x${atZero.toString(16)}, which is nobody's`;
     return (
       this.#brokenTlb(L.TLB_SUPERVISOR) ??
       this.#brokenTlb(L.TLB_USER) ??

@@ -218,6 +218,15 @@ export const writeLinear: Routine = routine(
   },
 );
 
+/**
+ * The address of a store that was probed before others of the same instruction were made: never 0. Those may have changed
+ * the page tables it goes by; if it then faults, the store is lost. (The processor has the translation in its TLB.)
+ */
+export const writeProbed: Routine = routine("write_probed", ["i64", "i32", "i32"], "i32", (b, va, size, segment) => {
+  const host = b.call(writeLinear, va, size, segment, 0);
+  b.return(select(host, host, cpuAddress(L.SCRATCH_READ)));
+});
+
 export const commitStore: Routine = routine("commit_store", ["i32"], undefined, (b, host) => {
   b.if(host.eq(cpuAddress(L.SCRATCH_WRITE)), () => b.call(commitSlow));
 });

@@ -4,7 +4,7 @@
  */
 import { type Expr, i32, i64, select } from "../ir/builder.ts";
 import { type Routine, routine } from "../ir/routine.ts";
-import { commitStore, writeLinear } from "./access.ts";
+import { commitStore, writeLinear, writeProbed } from "./access.ts";
 import { fetchDescriptorFor, markAccessed, readSystem } from "./descriptors.ts";
 import { BY_SOFTWARE, isFaultVector } from "./event-kind.ts";
 import { RF_IF, RF_NT, RF_RF, RF_TF, RF_VM, readFlags } from "./flags.ts";
@@ -99,7 +99,7 @@ export const deliverLong: Routine = routine("deliver_long", ["i32", "i32", "i32"
   const push = (value: Expr): void => {
     const v = b.keep(value);
     at.set(at.get().sub(8));
-    const host = b.call(writeLinear, at.get(), 8, L.NEW_STACK, 0);
+    const host = b.call(writeProbed, at.get(), 8, L.NEW_STACK);
     b.store("i64.store", "host", host, v);
     b.call(commitStore, host);
   };

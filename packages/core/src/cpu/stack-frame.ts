@@ -5,7 +5,7 @@
  */
 import { type Builder, type Expr, i32, i64, type Operand, select } from "../ir/builder.ts";
 import { type Routine, routine } from "../ir/routine.ts";
-import { commitStore, readLinear, writeLinear } from "./access.ts";
+import { commitStore, readLinear, writeLinear, writeProbed } from "./access.ts";
 import { ATTR_BIG } from "./descriptors.ts";
 import * as L from "./layout.ts";
 import { updateTlbSet } from "./mode.ts";
@@ -109,7 +109,7 @@ const pushFrameRoutine: Routine = routine(
         () => {
           const { linear } = slot();
           const value = b.load("i64.load", "cpu", i.get().shl(3), L.SCRATCH_FRAME);
-          const host = b.call(writeLinear, linear, width, L.NEW_STACK, 0);
+          const host = b.call(writeProbed, linear, width, L.NEW_STACK);
           b.if(
             width.eq(2),
             () => b.store("i64.store16", "host", host, value),

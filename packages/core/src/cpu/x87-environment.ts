@@ -7,7 +7,7 @@
  */
 import { type Builder, type Expr, i32, i64, select } from "../ir/builder.ts";
 import { type Routine, routine } from "../ir/routine.ts";
-import { commitStore, readLinear, writeLinear } from "./access.ts";
+import { commitStore, readLinear, writeLinear, writeProbed } from "./access.ts";
 import * as L from "./layout.ts";
 import { putStatus, putTagWord, statusWord, tagWord } from "./x87.ts";
 
@@ -24,7 +24,7 @@ const inArea: Routine = routine("area_address", ["i64"], "i64", (b, va) => {
 /** Stores into an area that was probed. */
 export function storeCertain(b: Builder, op: string, bytes: number, va: Expr, segment: Expr, value: Expr): void {
   const kept = b.keep(value);
-  const host = b.call(writeLinear, b.call(inArea, va), bytes, segment, 0);
+  const host = b.call(writeProbed, b.call(inArea, va), bytes, segment);
   b.store(op, "host", host, kept);
   b.call(commitStore, host);
 }
@@ -46,7 +46,7 @@ export function store80(b: Builder, va: Expr, segment: Expr, significand: Expr, 
       storeCertain(b, "i32.store16", 2, va.add(8), segment, signExponent);
     },
     () => {
-      const host = b.call(writeLinear, b.call(inArea, va), 10, segment, 0);
+      const host = b.call(writeProbed, b.call(inArea, va), 10, segment);
       b.store("i64.store", "host", host, significand);
       b.store("i32.store16", "host", host, signExponent, 8);
       b.call(commitStore, host);

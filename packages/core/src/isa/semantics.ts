@@ -16,6 +16,7 @@ import {
   readSlow,
   tlbHit,
   writeLinear,
+  writeProbed,
   writeSlow,
 } from "../cpu/access.ts";
 import type { Width } from "../cpu/flags.ts";
@@ -267,7 +268,7 @@ export class Semantics {
   storeCertain(width: number, address: Expr, value: Expr, segment: number | Expr): void {
     this.commit();
     const kept = this.b.keep(value);
-    const host = this.b.call(writeLinear, address, width / 8, segment, 0);
+    const host = this.b.call(writeProbed, address, width / 8, segment);
     this.b.store(storeOp(kept.type, width), "host", host, kept);
     this.b.call(commitStore, host);
   }
