@@ -2,6 +2,7 @@
 
 import { expect, test } from "vitest";
 import { coveragePage } from "../tools/coverage-page.ts";
+import { cpuidPage } from "../tools/cpuid-page.ts";
 import { instructionsPage } from "../tools/instructions-page.ts";
 
 test("docs/reference/instructions.md is what the records say (else: npm run reference)", async () => {
@@ -10,4 +11,8 @@ test("docs/reference/instructions.md is what the records say (else: npm run refe
 
 test("docs/reference/coverage.md is what the rig compares (else: npm run reference)", async () => {
   await expect(coveragePage()).toMatchFileSnapshot("../docs/reference/coverage.md");
+});
+
+test("docs/reference/cpuid.md is what the tables say (else: npm run reference)", async () => {
+  await expect(cpuidPage()).toMatchFileSnapshot("../docs/reference/cpuid.md");
 });

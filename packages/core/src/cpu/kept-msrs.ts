@@ -1,8 +1,9 @@
 /**
- * MSRs that only keep what is written (Intel SDM vol. 4): memory type ranges, and the machine-check architecture with no
+ * MSRs that only keep what is written (Intel SDM vol. 4): memory type ranges, speculation control, and the machine-check architecture with no
  * bank at all, so that nothing is ever reported. They are part of the vCPU's state, and nothing that runs looks at them.
  */
 import { IA32_MTRRCAP, MTRRCAP_VALUE, MTRRS } from "./memory-type-ranges.ts";
+import { IA32_SPEC_CTRL, SPEC_CTRL_WRITABLE } from "./msr-table.ts";
 
 const IA32_P5_MC_ADDR = 0x00;
 const IA32_P5_MC_TYPE = 0x01;
@@ -21,8 +22,11 @@ const READ_ONLY: ReadonlyMap<number, bigint> = new Map([
 /** All are zero after power-on. */
 const KEPT: ReadonlyMap<number, (value: bigint) => boolean> = new Map([
   ...MTRRS,
+  [IA32_SPEC_CTRL, (value) => (value & ~SPEC_CTRL_WRITABLE) === 0n],
   [IA32_MCG_STATUS, (value) => (value & ~MCG_STATUS_WRITABLE) === 0n],
 ]);
+
+export const KEPT_MSR_INDICES: readonly number[] = [...READ_ONLY.keys(), ...KEPT.keys()];
 
 export class KeptMsrs {
   readonly #values = new Map<number, bigint>();

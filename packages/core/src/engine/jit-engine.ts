@@ -3,11 +3,12 @@
  * WebAssembly of their own are the next tier.
  */
 import type { AccessSize } from "../bus/io.ts";
-import { type CpuidContext, constantMsr, cpuidLeaf, IGNORED_MSR_WRITES } from "../cpu/cpuid.ts";
+import { type CpuidContext, cpuidLeaf } from "../cpu/cpuid.ts";
 import { featureSet } from "../cpu/features.ts";
 import { RF_IF } from "../cpu/flags.ts";
 import { KeptMsrs } from "../cpu/kept-msrs.ts";
 import * as L from "../cpu/layout.ts";
+import { constantMsr, ignoresMsrWrite } from "../cpu/msr-table.ts";
 import type { VcpuState } from "../cpu/state.ts";
 import { type Core, createCore, handlerSet } from "../interp/core.ts";
 import { limitHandlers } from "../isa/handlers.ts";
@@ -168,7 +169,7 @@ export class JitEngine implements Engine {
           this.#requireBus().writePort(port, bytes as AccessSize, (value & mask) >>> 0);
         },
         readMsr: (index) => {
-          const value = this.#requireBus().readMsr(index) ?? this.#keptMsrs.read(index) ?? constantMsr(index);
+          const value = this.#requireBus().readMsr(index) ?? this.#keptMsrs.read(index) ?? constantMsr(index, features);
           if (value === undefined) return 1;
           block.put64(L.result(0), value);
           return 0;
@@ -176,7 +177,7 @@ export class JitEngine implements Engine {
         writeMsr: (index) => {
           const value = block.get64(L.result(0));
           if (this.#requireBus().writeMsr(index, value) || this.#keptMsrs.write(index, value)) return 0;
-          return IGNORED_MSR_WRITES.has(index) ? 0 : 1;
+          return ignoresMsrWrite(index, value) ? 0 : 1;
         },
         randomBits: () => this.#requireBus().randomBits(),
         readTsc: (retired) => BigInt.asIntN(64, this.#requireBus().readTsc(Number(retired))),

@@ -1,5 +1,6 @@
 /** Architectural state in and out of the jit engine's state block (cpu/layout.ts). */
 import { CR0_NE } from "../cpu/control-bits.ts";
+import { SIGNATURE } from "../cpu/cpuid-table.ts";
 import * as L from "../cpu/layout.ts";
 import { MSR_EFER, STATE_MSRS } from "../cpu/msr.ts";
 import type { SegmentRegister, VcpuState } from "../cpu/state.ts";
@@ -190,7 +191,7 @@ export function resetState(retired: number): VcpuState {
   v.setUint32(24, 0x1f80, true);
   v.setUint32(28, MXCSR_VALID, true);
   const gpr = new Array<bigint>(16).fill(0n);
-  gpr[2] = 0x000306c3n;
+  gpr[2] = BigInt(SIGNATURE);
   return {
     gpr,
     rip: 0xfff0n,
