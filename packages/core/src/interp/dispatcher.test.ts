@@ -156,7 +156,7 @@ describe("events", () => {
       expect(m.vcpu.run(1).reason).toBe("interrupt-window");
       m.vcpu.requestInterrupt(false);
       m.vcpu.interrupt(0x40);
-      return m.memory.read64(STACK - 24);
+      return m.memory.read64(STACK - 24) ?? 0n;
     };
     m.vcpu.run(3);
     expect(m.state().gpr[RCX]).toBe(4096n);
