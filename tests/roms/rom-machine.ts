@@ -1,11 +1,6 @@
 // Runs a ROM image on one tier of the CPU. Of a board there is the local APIC and port E9H, to which the ROMs print. Guest
 // time goes on by a nanosecond with each instruction, in steps, and to the next timer while the processor is halted.
 
-import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { ApicSystemBus } from "../../packages/core/src/devices/apic/apic-bus.ts";
 import { createLocalApic, LocalApic } from "../../packages/core/src/devices/apic/local-apic.ts";
 import { type FakeClock, FakeContext } from "../../packages/core/src/devices/fake-context.ts";
@@ -13,8 +8,6 @@ import type { Vcpu } from "../../packages/core/src/engine/engine.ts";
 import { JitEngine, type JitEngineOptions } from "../../packages/core/src/engine/jit-engine.ts";
 import { resetState } from "../../packages/core/src/engine/vcpu-state-block.ts";
 
-export const ROMS_FOLDER = process.env["TWINMETAL_ROMS"] ?? dirname(fileURLToPath(import.meta.url));
-const INCLUDES = dirname(fileURLToPath(import.meta.url));
 const ROM_BYTES = 0x10000;
 /** Where the image lies in RAM: the same code as at the top of 4 GiB. */
 const ROM_AT = 0xf0000;
@@ -29,20 +22,6 @@ const STEP = 2000;
 /** The ROMs are short: more than this is a loop. */
 const MOST_INSTRUCTIONS = 300_000;
 const END = "END\n";
-
-/** Assembles a source to its image. Throws with nasm's messages. */
-export function assemble(source: string): Uint8Array {
-  const folder = mkdtempSync(join(tmpdir(), "twinmetal-rom-"));
-  const image = join(folder, "rom.bin");
-  try {
-    execFileSync("nasm", ["-f", "bin", "-I", `${INCLUDES}/`, "-o", image, source], {
-      stdio: ["ignore", "ignore", "pipe"],
-    });
-    return new Uint8Array(readFileSync(image));
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
-  }
-}
 
 export interface RomRun {
   /** What was printed, line by line. */

@@ -51,7 +51,8 @@ export interface CoreExports {
 const MAX_BLOCK_INSTRUCTIONS = 32;
 
 let sharedHandlers: HandlerSet | undefined;
-const modules = new Map<boolean, WebAssembly.Module>();
+/** Compiled modules by the handlers in them: one for shared and one for unshared memory. */
+const modules = new WeakMap<HandlerSet["table"], Map<boolean, WebAssembly.Module>>();
 
 export function handlerSet(): HandlerSet {
   sharedHandlers ??= makeHandlers();
@@ -85,11 +86,12 @@ export function coreModuleBytes(sharedMemory: boolean, handlers: HandlerSet = ha
 }
 
 function coreModule(sharedMemory: boolean, handlers: HandlerSet): WebAssembly.Module {
-  if (handlers.table !== sharedHandlers?.table) return new WebAssembly.Module(coreModuleBytes(sharedMemory, handlers));
-  const known = modules.get(sharedMemory);
+  const byMemory = modules.get(handlers.table) ?? new Map<boolean, WebAssembly.Module>();
+  modules.set(handlers.table, byMemory);
+  const known = byMemory.get(sharedMemory);
   if (known) return known;
-  const made = new WebAssembly.Module(coreModuleBytes(sharedMemory));
-  modules.set(sharedMemory, made);
+  const made = new WebAssembly.Module(coreModuleBytes(sharedMemory, handlers));
+  byMemory.set(sharedMemory, made);
   return made;
 }
 
