@@ -48,7 +48,7 @@ export interface FormFilter {
 
 /** Forms, by the start of their Code name, that are left out, and why. */
 export const NOT_COMPARABLE: readonly (readonly [RegExp, string])[] = [
-  [/^(Syscall|Sysenter|Int_imm8)/, "would enter the host's kernel"],
+  [/^(Syscall|Sysenter)/, "would enter the host's kernel"],
   [/^(Int1)$/, "raises the same vector as the single step"],
   [/^(Iret|Retf|Call_m16|Jmp_m16)/, "loads segment registers from the host's descriptor tables"],
   [
@@ -69,7 +69,8 @@ export const NOT_COMPARABLE: readonly (readonly [RegExp, string])[] = [
     /^(Rsm|Rdudbg|Wrudbg|Skinit|Clgi|Stgi|Invlpga|Pconfig|Xstore|Xcrypt|Xsha|Montmul)/,
     "not an instruction of the model",
   ],
-  [/^(Reservednop|Endbr|Rdssp|Incssp|Cldemote|Prefetchit)/, "reserved NOP space, which newer hosts gave a meaning"],
+  [/^Reservednop_.*_0F0D/, "the prefetch instructions of AMD's 3DNow!, which are #UD there with a register"],
+  [/^(Endbr|Rdssp|Incssp|Cldemote|Prefetchit)/, "reserved NOP space, which newer hosts gave a meaning"],
 ];
 
 export function whyNotComparable(codeName: string): string | null {

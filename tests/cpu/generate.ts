@@ -79,7 +79,8 @@ export class CaseGenerator {
     const { random, instruction } = this;
     let code = encodeForm(form, random, { prefixes: withPrefixes });
     if (code.length > MAX_LENGTH + 1) return null;
-    const decoder = new Decoder(64, code, this.decoderOptions);
+    const isReserved = form.mnemonic === "reservednop";
+    const decoder = new Decoder(64, code, this.decoderOptions | (isReserved ? DecoderOptions.ForceReservedNop : 0));
     try {
       decoder.ip = CODE_END - BigInt(code.length);
       decoder.decodeOut(instruction);

@@ -298,8 +298,12 @@ function setOperand(state: Preparation, operand: number, value: bigint): void {
   state.gpr[number] = (state.gpr[number]! & ~mask) | ((value << shift) & mask);
 }
 
+/** Linux's gates that user programs may use are two exceptions and its system calls. */
+const LINUX_SYSTEM_CALL = 0x80;
+
 function tune(state: Preparation): void {
   const { instruction, random, mnemonic } = state;
+  if (instruction.code === Code.Int_imm8 && instruction.immediate8 === LINUX_SYSTEM_CALL) state.isUsable = false;
   if (mnemonic === "div" || mnemonic === "idiv") tuneDivision(state);
   else if (mnemonic === "cmpxchg") {
     if (random.oneIn(2)) setOperand(state, 0, state.gpr[RAX]!);
