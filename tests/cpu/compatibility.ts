@@ -2,6 +2,7 @@
 // same addresses, since the window is below 4 GiB. The others are instructions that 64-bit mode does not have.
 
 import * as iced from "iced-x86";
+import { decodeCase } from "./decoded.ts";
 import { whyNotComparable } from "./forms.ts";
 import type { CaseAdapter, GeneratedCase } from "./generate.ts";
 import { prepareUndecodable } from "./prepare.ts";
@@ -47,8 +48,9 @@ export function* compatibilityCases(
 function* everyCase(cases: Iterable<GeneratedCase>, seed: number | string): Generator<GeneratedCase> {
   for (const made of cases) {
     if (made.form === null || !isSameIn32Bit(made)) continue;
-    // 67h makes addresses 16 bits wide here: where the operand is then, nobody knows.
-    const operand = made.input.code.includes(0x67) ? null : made.operand;
+    // Where the operand is then, nobody knows: 67h makes addresses 16 bits wide here, RIP-relative ones are absolute.
+    const moves = made.input.code.includes(0x67) || decodeCase(made.input, (each) => each.isIpRelMemoryOperand);
+    const operand = moves ? null : made.operand;
     yield { ...made, operand, input: { ...made.input, codeSize: 32 } };
   }
   yield* legacyCases(new Random(`${seed} legacy`), String(seed));
