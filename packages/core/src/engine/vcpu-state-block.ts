@@ -132,6 +132,7 @@ export class StateBlock {
     this.put64(L.RETIRED_END, BigInt(state.retired));
     this.put(L.REMAINING, 0);
     this.put(L.STEP_ARMED, 0);
+    this.put(L.WATCH_HITS, 0);
     this.put(L.ATTENTION, 0);
     exports.flush_tlb_all();
     exports.update_mode();
