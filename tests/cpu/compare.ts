@@ -6,7 +6,7 @@
 import * as iced from "iced-x86";
 import { decodeCase } from "./decoded.ts";
 import { disassemble } from "./disassembly.ts";
-import { FIELDS, type Field } from "./fields.ts";
+import { FIELDS, type Field, SEGMENT_FIELDS } from "./fields.ts";
 import type { GeneratedCase } from "./generate.ts";
 import { type MaskContext, masksOf } from "./masks.ts";
 import { type CpuCase, type CpuResult, FLAG, FXSAVE, initialWindow } from "./subject.ts";
@@ -40,7 +40,7 @@ export function maskedFields(made: GeneratedCase, host: CpuResult, vendor: Vendo
   const masked = new Map<string, Acceptance>();
   const context = contextOf(made, host);
   const { mnemonic } = context;
-  if (made.form !== null && host.exception === null)
+  if ((made.form !== null || made.input.selectors !== undefined) && host.exception === null)
     for (const mask of masksOf(mnemonic)) {
       if (mask.when !== undefined && !mask.when(context)) continue;
       for (const name of mask.fields) {
@@ -64,7 +64,7 @@ function contextOf({ form, input }: GeneratedCase, host: CpuResult): MaskContext
   return {
     mnemonic:
       form?.mnemonic ??
-      (input.codeSize === 32 ? decoded(({ mnemonic }) => (iced.Mnemonic[mnemonic] ?? "").toLowerCase()) : ""),
+      (input.codeSize !== undefined ? decoded(({ mnemonic }) => (iced.Mnemonic[mnemonic] ?? "").toLowerCase()) : ""),
     codeName: form?.name ?? "",
     input,
     host,
@@ -107,14 +107,15 @@ export function compare(
   }
   const masked = maskedFields(made, host, vendor);
   statistics.cases++;
-  statistics.pairs += FIELDS.length;
+  const fields = made.input.selectors === undefined ? FIELDS : [...FIELDS, ...SEGMENT_FIELDS];
+  statistics.pairs += fields.length;
   statistics.maskedPairs += masked.size;
   if (masked.size > 0) {
     statistics.casesWithMask++;
     for (const name of masked.keys()) statistics.byField.set(name, (statistics.byField.get(name) ?? 0) + 1);
   }
   const differences: Difference[] = [];
-  for (const field of FIELDS) {
+  for (const field of fields) {
     const difference = compareField(field, host, subject, masked.get(field.name));
     if (difference !== null) differences.push(difference);
   }
@@ -145,10 +146,13 @@ export function describeMismatch(made: GeneratedCase, name: string, differences:
     (value, i) => `${i.toString().padStart(2)}:${value.toString(16).padStart(16, "0")}`,
   );
   const lines = [
-    `${disassemble(input.code, input.rip)}    [${hex(input.code)}]  ${form?.name ?? "invalid or truncated"}  (${input.origin})`,
+    `${disassemble(input.code, input.rip, input.codeSize)}    [${hex(input.code)}]  ${form?.name ?? "invalid or truncated"}  (${input.origin})`,
     `  in   ${registers.slice(0, 8).join(" ")}`,
     `       ${registers.slice(8).join(" ")}`,
     `       rip ${input.rip.toString(16)} flags ${flags.join(" ")} mxcsr ${view.getUint32(FXSAVE.MXCSR, true).toString(16)} fcw ${view.getUint16(FXSAVE.FCW, true).toString(16)} fsw ${view.getUint16(FXSAVE.FSW, true).toString(16)} ftw ${view.getUint8(FXSAVE.FTW).toString(16)}${input.untilDone ? " until done" : ""}`,
+    ...(input.selectors === undefined
+      ? []
+      : [`       selectors ${input.selectors.map((each) => each.toString(16)).join(" ")}`]),
     ...vectorInputs(input),
     ...memoryInputs(input),
   ];

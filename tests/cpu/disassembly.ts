@@ -130,11 +130,11 @@ function signed(value: bigint, bits: number): string {
 }
 
 /** One 64-bit instruction's text, for reports. */
-export function disassemble(code: Uint8Array, rip: bigint): string {
-  const decoder = new Decoder(64, code, DecoderOptions.None);
+export function disassemble(code: Uint8Array, rip: bigint, codeSize: 16 | 32 | 64 = 64): string {
+  const decoder = new Decoder(codeSize, code, DecoderOptions.None);
   decoder.ip = rip;
   const instruction = decoder.decode();
-  const text = instruction.isInvalid ? "(invalid)" : formatInstruction(instruction, 64);
+  const text = instruction.isInvalid ? "(invalid)" : formatInstruction(instruction, codeSize);
   instruction.free();
   decoder.free();
   return text;

@@ -2,7 +2,7 @@
 //
 // All of the machine state of CpuResult is here; nothing is left out for every instruction.
 
-import { type CpuResult, FLAG, FXSAVE } from "./subject.ts";
+import { type CpuResult, FLAG, FXSAVE, SEGMENT_NAMES } from "./subject.ts";
 
 export const GPR_NAMES = [
   "RAX",
@@ -77,3 +77,15 @@ export const FIELDS: readonly Field[] = [
   ...Array.from({ length: 8 }, (_, i) => inImage(`ST${i}`, FXSAVE.ST + 16 * i, 10)),
   { name: "memory", read: writesText },
 ];
+
+/**
+ * Compared beside the others in cases that bring segment registers. The host's are seen after a return from its kernel,
+ * which clears the RPL of null selectors (SDM volume 2, IRET).
+ */
+export const SEGMENT_FIELDS: readonly Field[] = SEGMENT_NAMES.map((name, i) => ({
+  name,
+  read: ({ selectors }) => {
+    const selector = selectors?.[i] ?? 0;
+    return BigInt(selector < 4 ? 0 : selector);
+  },
+}));

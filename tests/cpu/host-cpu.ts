@@ -110,13 +110,13 @@ export class HostCpu {
   private ended = false;
   private errors = "";
 
-  /** Where hostCpuMissing() found nothing missing. */
-  constructor() {
+  /** Where hostCpuMissing() found nothing missing. `ldt`: as host-harness.c wants its arguments. */
+  constructor(ldt: readonly string[] = []) {
     const { vendor } = hostCpuModel();
     const known = VENDORS.get(vendor);
     if (known === undefined) throw new HostCpuUnavailable(`nothing is known about CPUs of ${vendor}`);
     this.vendor = known;
-    this.child = spawn(compileHarness(), [], { stdio: ["pipe", "pipe", "pipe"] });
+    this.child = spawn(compileHarness(), ldt, { stdio: ["pipe", "pipe", "pipe"] });
     this.child.stdout.on("data", (chunk: Buffer) => {
       this.received.push(chunk);
       this.receivedBytes += chunk.length;

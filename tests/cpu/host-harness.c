@@ -9,7 +9,8 @@
  *
  * The instruction ends on the last byte of a read-execute page; the page after it, and the pages around the
  * data window, are unmapped. The child can only sigreturn and exit (seccomp); a case that kills it, or hangs it,
- * is reported as such and the batch goes on in a new child. FS and GS bases are constants of the machine.
+ * is reported as such and the batch goes on in a new child. FS and GS bases are constants of the machine, except where
+ * a case brings segment registers: those may name entries of the LDT, which is filled from the arguments.
  * Built position-independent: nothing of its own is then within 32 bits of the window, where a stray store lands.
  */
 #define _GNU_SOURCE
@@ -44,6 +45,7 @@ enum {
   HANG_SECONDS = 30,
   FLAG_UNTIL_DONE = 1,
   FLAG_COMPATIBILITY = 2,     /* 32-bit code */
+  FLAG_SEGMENTS = 4,          /* all segment registers are the case's */
   CS_64 = 0x33,
   CS_32 = 0x23,
   DATA_SELECTOR = 0x2b,
@@ -55,15 +57,17 @@ struct batch { uint32_t magic, count; uint64_t bytes; };
 struct input {
   uint32_t size; uint8_t code_length, flags; uint16_t patch_count;
   uint64_t rflags, gpr[16]; uint8_t state[STATE_SIZE], code[16];
+  uint64_t rip; uint16_t segment[8];
   uint8_t patches[]; /* { u16 offset, u16 length, u32 0, bytes padded to 8 } */
 };
 struct patch { uint16_t offset, length; uint32_t zero; uint8_t bytes[]; };
 struct change { uint64_t offset, value; };
 struct output {
   uint32_t size; uint16_t change_count; uint8_t status, signal;
-  uint64_t vector, error, cr2, rip, rflags, gpr[16]; uint8_t state[STATE_SIZE];
+  uint64_t vector, error, cr2, rip, rflags, gpr[16]; uint8_t state[STATE_SIZE]; uint16_t segment[8];
   struct change changes[];
 };
+enum { CS, SS, DS, ES, FS, GS }; /* the order of `segment` */
 enum { STATUS_DONE = 0, STATUS_KILLED = 1, STATUS_ENDLESS = 2 };
 #define MAX_OUTPUT (sizeof(struct output) + DATA_SIZE / 8 * sizeof(struct change))
 
@@ -82,8 +86,6 @@ static void fail(const char *what) {
   exit(2);
 }
 
-static uint64_t start_of(const struct input *c) { return CODE_BASE + PAGE - c->code_length; }
-
 static void load(const struct input *c, ucontext_t *uc) {
   greg_t *regs = uc->uc_mcontext.gregs;
   uint8_t *fp = (uint8_t *)uc->uc_mcontext.fpregs;
@@ -97,12 +99,17 @@ static void load(const struct input *c, ucontext_t *uc) {
     at += sizeof *p + ((p->length + 7u) & ~7u);
   }
   for (int i = 0; i < 16; i++) regs[REG_OF_GPR[i]] = (greg_t)c->gpr[i];
-  regs[REG_RIP] = (greg_t)start_of(c);
+  regs[REG_RIP] = (greg_t)c->rip;
   regs[REG_EFL] = (greg_t)(c->rflags | 0x100);
   int is_compatible = c->flags & FLAG_COMPATIBILITY;
   /* CS, GS, FS, SS; the kernel loads the first and the last. DS and ES are as this handler leaves them. */
-  regs[REG_CSGSFS] = (greg_t)((uint64_t)(is_compatible ? CS_32 : CS_64) | (uint64_t)DATA_SELECTOR << 48);
-  __asm__ volatile("movw %0, %%ds\n\tmovw %0, %%es" : : "r"((uint16_t)(is_compatible ? DATA_SELECTOR : 0)));
+  uint16_t cs = is_compatible ? CS_32 : CS_64, ss = DATA_SELECTOR, ds = is_compatible ? DATA_SELECTOR : 0, es = ds;
+  if (c->flags & FLAG_SEGMENTS) {
+    cs = c->segment[CS], ss = c->segment[SS], ds = c->segment[DS], es = c->segment[ES];
+    __asm__ volatile("movw %0, %%fs\n\tmovw %1, %%gs" : : "r"(c->segment[FS]), "r"(c->segment[GS]));
+  }
+  regs[REG_CSGSFS] = (greg_t)((uint64_t)cs | (uint64_t)ss << 48);
+  __asm__ volatile("movw %0, %%ds\n\tmovw %1, %%es" : : "r"(ds), "r"(es));
   memcpy(fp, c->state, STATE_SIZE);
   *(uint64_t *)(fp + 512) |= 3; /* XSTATE_BV: x87 and SSE are taken from the image */
   steps = 0;
@@ -120,6 +127,10 @@ static void record(const ucontext_t *uc, int sig, int status) {
   o->rflags = (uint64_t)regs[REG_EFL];
   for (int i = 0; i < 16; i++) o->gpr[i] = (uint64_t)regs[REG_OF_GPR[i]];
   memcpy(o->state, uc->uc_mcontext.fpregs, STATE_SIZE);
+  o->segment[CS] = (uint16_t)regs[REG_CSGSFS];
+  o->segment[SS] = (uint16_t)((uint64_t)regs[REG_CSGSFS] >> 48);
+  __asm__ volatile("movw %%ds, %0\n\tmovw %%es, %1\n\tmovw %%fs, %2\n\tmovw %%gs, %3"
+                   : "=m"(o->segment[DS]), "=m"(o->segment[ES]), "=m"(o->segment[FS]), "=m"(o->segment[GS]));
   uint32_t n = 0;
   if (memcmp(window, expected, DATA_SIZE) != 0) {
     for (uint32_t at = 0; at < DATA_SIZE; at += 8) {
@@ -153,7 +164,7 @@ static void on_signal(int sig, siginfo_t *info, void *context) {
   (void)info;
   if (current) {
     int status = STATUS_DONE;
-    if ((current->flags & FLAG_UNTIL_DONE) && regs[REG_TRAPNO] == 1 && regs[REG_RIP] == (greg_t)start_of(current)) {
+    if ((current->flags & FLAG_UNTIL_DONE) && regs[REG_TRAPNO] == 1 && regs[REG_RIP] == (greg_t)current->rip) {
       if (++steps < MAX_STEPS) return;
       status = STATUS_ENDLESS;
     }
@@ -243,7 +254,17 @@ static void *map(uintptr_t at, size_t size, int protection, int flags, int fd) {
   return p;
 }
 
-int main(void) {
+/* Arguments: "BASE LIMIT FLAGS" in hexadecimal for each entry of the LDT; flags as in struct user_desc. */
+static void fill_ldt(int count, char **entries) {
+  for (int i = 0; i < count; i++) {
+    struct { uint32_t entry, base, limit, flags; } descriptor = {.entry = (uint32_t)i};
+    if (sscanf(entries[i], "%x %x %x", &descriptor.base, &descriptor.limit, &descriptor.flags) != 3) exit(3);
+    if (syscall(SYS_modify_ldt, 0x11, &descriptor, sizeof descriptor)) fail("modify_ldt");
+  }
+}
+
+int main(int argc, char **argv) {
+  fill_ldt(argc - 1, argv + 1);
   int code = memfd_create("code", 0);
   if (code < 0 || ftruncate(code, PAGE)) fail("memfd");
   code_alias = map(0, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, code);

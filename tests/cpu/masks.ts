@@ -169,6 +169,14 @@ export const MASKS: readonly Mask[] = [
     sentence:
       "FDP_EXCPTN_ONLY. x87 FPU Data Pointer updated only on x87 exceptions if 1 (CPUID leaf 7, EBX bit 6; the host's, or the model's).",
   },
+  {
+    mnemonics: ["lar"],
+    fields: ["operand 0"],
+    sentence:
+      "The access rights are masked with 00FxFF00H, where x indicates that the four corresponding bits are undefined.",
+    accept: (host, subject) =>
+      (BigInt(host) ^ BigInt(subject)) >> 20n === 0n && (BigInt(host) ^ BigInt(subject)) % 0x1_0000n === 0n,
+  },
   ...X87_MASKS,
 ];
 

@@ -23,6 +23,8 @@ export const FXSAVE = { FCW: 0, FSW: 2, FTW: 4, FOP: 6, FIP: 8, FDP: 16, MXCSR: 
 /** Bytes of the image that hold state; the rest is reserved. */
 export const FXSAVE_STATE_SIZE = 416;
 
+export const SEGMENT_NAMES = ["CS", "SS", "DS", "ES", "FS", "GS"] as const;
+
 export interface WindowPatch {
   /** From DATA_BASE. */
   readonly offset: number;
@@ -34,7 +36,7 @@ export interface CpuCase {
   readonly origin: string;
   /** 1 to 16 bytes; the 16th exists only in cases about the length limit. */
   readonly code: Uint8Array;
-  /** Always CODE_END - code.length. */
+  /** CODE_END - code.length, less the base of the code segment where there are selectors. */
   readonly rip: bigint;
   /**
    * REP string instructions only. Set: run all iterations, that is until RIP moves or an exception comes, as if TF
@@ -43,9 +45,11 @@ export interface CpuCase {
   readonly untilDone: boolean;
   /**
    * Missing: 64-bit code. 32: compatibility mode, that is CS 23h and DS = ES = SS = 2Bh, flat; of the registers only
-   * what such code can see is compared.
+   * what such code can see is compared. 16: likewise, with selectors of such segments.
    */
-  readonly codeSize?: 32;
+  readonly codeSize?: 16 | 32;
+  /** Segment registers in the order of SEGMENT_NAMES; segments.ts has the descriptors. */
+  readonly selectors?: readonly number[];
   readonly rflags: bigint;
   /** RAX RCX RDX RBX RSP RBP RSI RDI R8..R15: the order of the encoding. */
   readonly gpr: BigUint64Array;
@@ -73,6 +77,8 @@ export interface CpuResult {
   readonly fxsave: Uint8Array;
   /** Aligned 8-byte words of the window that changed: offset from DATA_BASE to new value. */
   readonly writes: ReadonlyMap<number, bigint>;
+  /** In the order of SEGMENT_NAMES; compared only where the case has some. */
+  readonly selectors?: readonly number[];
   /** Only the host sets it: the case could not be observed (it killed the process, or never ended). */
   readonly unobserved?: string;
 }

@@ -22,6 +22,8 @@ export interface SuiteOptions {
   readonly filter: FormFilter;
   /** 32: those of the cases that are also 32-bit code, and what only that has, in compatibility mode. */
   readonly codeSize?: 32;
+  /** Cases to run instead of those that the filter's forms give. */
+  readonly source?: Iterable<GeneratedCase>;
   /** Stop at the first mismatch: for the mutation rig. */
   readonly stopAtFirst?: boolean;
 }
@@ -63,13 +65,14 @@ export async function runSuite(options: SuiteOptions): Promise<SuiteReport> {
   };
 
   const generated = generator.cases(options.cases);
-  const all = options.codeSize === 32 ? compatibilityCases(generated, seed, adapt) : generated;
+  const others = options.codeSize === 32 ? compatibilityCases(generated, seed, adapt) : generated;
+  const all = options.source === undefined ? others : adaptedCases(options.source, adapt);
   for (const chunk of chunksOf(all, CHUNK)) {
     const results = await host.run(chunk.map(({ input }) => input));
     for (const [i, made] of chunk.entries()) {
       cases++;
       if (made.form !== null) casesOf.set(nameOf(made.form), (casesOf.get(nameOf(made.form)) ?? 0) + 1);
-      const seen = made.input.codeSize === 32 ? narrowed : (result: CpuResult): CpuResult => result;
+      const seen = made.input.codeSize !== undefined ? narrowed : (result: CpuResult): CpuResult => result;
       const differences = compare(made, seen(results[i]!), seen(subject.step(made.input)), masks, host.vendor);
       if (differences.length > 0) note(made, differences);
     }
@@ -87,6 +90,13 @@ export async function runSuite(options: SuiteOptions): Promise<SuiteReport> {
     details,
     masks,
   };
+}
+
+function* adaptedCases(source: Iterable<GeneratedCase>, adapt: CaseAdapter): Generator<GeneratedCase> {
+  for (const made of source) {
+    const result = adapt(made);
+    if (result !== null) yield result;
+  }
 }
 
 function nameOf(form: { readonly name: string; readonly variant: string }): string {

@@ -2,6 +2,7 @@
 
 import { RF_ARITHMETIC } from "../../packages/core/src/cpu/flags.ts";
 import * as L from "../../packages/core/src/cpu/layout.ts";
+import { descriptorOf, LDT_DESCRIPTORS } from "./segments.ts";
 import {
   CODE_END,
   CODE_FILL,
@@ -32,6 +33,7 @@ function step(machine: UserMachine, input: CpuCase): CpuResult {
   const before = initialWindow(input);
   machine.loadWindow(before);
   machine.reset(input.codeSize);
+  if (input.selectors !== undefined) loadSegments(machine, input.selectors);
   machine.loadCode(input.code, CODE_FILL);
   for (let i = 0; i < 16; i++) machine.put(L.gpr(i), input.gpr[i]!);
   machine.put(L.RIP, input.rip);
@@ -46,6 +48,14 @@ function step(machine: UserMachine, input: CpuCase): CpuResult {
   // The single-step trap is an event of its own, between two instructions.
   if (!machine.frame()) exports.run(1);
   return result(machine, input, before);
+}
+
+const SEGMENT_REGISTERS = [L.CS, L.SS, L.DS, L.ES, L.FS, L.GS];
+
+function loadSegments(machine: UserMachine, selectors: readonly number[]): void {
+  machine.setLdt(LDT_DESCRIPTORS);
+  for (const [i, selector] of selectors.entries())
+    machine.setSegment(SEGMENT_REGISTERS[i]!, selector, descriptorOf(selector));
 }
 
 function result(machine: UserMachine, input: CpuCase, before: Uint8Array): CpuResult {
@@ -73,6 +83,10 @@ function result(machine: UserMachine, input: CpuCase, before: Uint8Array): CpuRe
     gpr,
     fxsave: storeFxsave(machine),
     writes: changedWords(before, machine.window()),
+    selectors: SEGMENT_REGISTERS.map((register, i) => {
+      const inFrame = frame && [frame.cs, frame.ss][i];
+      return inFrame ?? Number(machine.get(L.segSelector(register)));
+    }),
   };
 }
 

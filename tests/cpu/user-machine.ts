@@ -28,6 +28,7 @@ const PML4 = 0x1000;
 const GDT = 0x10_000;
 const TSS = 0x11_000;
 const IDT = 0x12_000;
+const LDT = 0x13_000;
 const STACK = 0x14_000;
 /** One HLT for each vector: its address names the vector. */
 const HANDLERS = 0x16_000;
@@ -47,8 +48,16 @@ const CODE_64_DPL3 = 0xa0fb;
 const CODE_32_DPL3 = 0xc0fb;
 const CODE_32_SELECTOR = 0x23;
 const DATA_DPL3 = 0xc0f3;
+/** The GDT's flat segments that Linux gives user programs: 32-bit code, data, 64-bit code. */
+export const USER_DESCRIPTORS: ReadonlyMap<number, bigint> = new Map([
+  [0x23, 0x00cf_fb00_0000_ffffn],
+  [0x2b, 0x00cf_f300_0000_ffffn],
+  [0x33, 0x00af_fb00_0000_ffffn],
+]);
 const UNUSABLE = 0x10000;
 const TSS_BUSY = 0x008b;
+const LDT_SELECTOR = 0x50;
+const LDT_ATTRIBUTES = 0x0082;
 const CR0_PE_MP_ET_NE_WP_AM_PG = 0x8005_0033n;
 const CR4_PAE_OSFXSR_OSXMMEXCPT_OSXSAVE = 0x4_0620n;
 const EFER_SCE_LME_LMA_NXE = 0xd01n;
@@ -60,6 +69,8 @@ export interface ExceptionFrame {
   readonly rip: bigint;
   readonly rflags: bigint;
   readonly rsp: bigint;
+  readonly cs: number;
+  readonly ss: number;
 }
 
 const VECTORS_WITH_ERROR_CODE: ReadonlySet<number> = new Set([8, 10, 11, 12, 13, 14, 17]);
@@ -77,9 +88,10 @@ export class UserMachine {
     this.#map(CODE_BASE, CODE_PAGE, USER);
     for (const [i, page] of DATA_PAGES.entries())
       this.#map(DATA_BASE + BigInt(i * PAGE_SIZE), page, USER | WRITABLE | NO_EXECUTE);
-    for (const page of [GDT, TSS, IDT, STACK, HANDLERS]) this.#map(KERNEL_BASE + BigInt(page), page, WRITABLE);
+    for (const page of [GDT, TSS, IDT, LDT, STACK, HANDLERS]) this.#map(KERNEL_BASE + BigInt(page), page, WRITABLE);
     this.ram.fill(HLT, HANDLERS, HANDLERS + PAGE_SIZE);
     this.#ram64(GDT + KERNEL_CS, 0x00af_9b00_0000_ffffn);
+    for (const [selector, descriptor] of USER_DESCRIPTORS) this.#ram64(GDT + (selector & ~7), descriptor);
     this.#ram64(TSS + 4, KERNEL_BASE + BigInt(STACK + PAGE_SIZE));
     // The I/O bitmap begins beyond the TSS: no port is user mode's.
     this.#view.setUint16(this.tier.map.ram + TSS + 0x66, 0xffff, true);
@@ -137,7 +149,7 @@ export class UserMachine {
   }
 
   /** Everything but the registers that a case sets, as a user program's thread has it; 32: compatibility mode. */
-  reset(codeSize: 32 | 64 = 64): void {
+  reset(codeSize: 16 | 32 | 64 = 64): void {
     if (codeSize === 64) this.#segment(L.CS, SELECTORS.cs, CODE_64_DPL3);
     else this.#segment(L.CS, CODE_32_SELECTOR, CODE_32_DPL3);
     this.#segment(L.SS, SELECTORS.ss, DATA_DPL3);
@@ -166,6 +178,24 @@ export class UserMachine {
       this.put(field, 0);
   }
 
+  /** Fills the LDT, and LDTR after a reset. */
+  setLdt(descriptors: readonly bigint[]): void {
+    for (const [i, descriptor] of descriptors.entries()) this.#ram64(LDT + 8 * i, descriptor);
+    this.#segment(L.LDTR, LDT_SELECTOR, LDT_ATTRIBUTES, KERNEL_BASE + BigInt(LDT), 8 * descriptors.length - 1);
+  }
+
+  /** A segment register as a load of the descriptor leaves it; 0: a null selector. */
+  setSegment(index: number, selector: number, descriptor: bigint): void {
+    if (descriptor === 0n) {
+      this.#segment(index, selector, UNUSABLE);
+      return;
+    }
+    const attributes = Number((descriptor >> 40n) & 0xf0ffn);
+    const base = ((descriptor >> 16n) & 0xff_ffffn) | ((descriptor >> 32n) & 0xff00_0000n);
+    const limit = Number((descriptor & 0xffffn) | ((descriptor >> 32n) & 0xf_0000n));
+    this.#segment(index, selector, attributes, base, attributes & 0x8000 ? limit * 4096 + 4095 : limit);
+  }
+
   /** The frame on the handler's stack; null while no exception was delivered. */
   frame(): ExceptionFrame | null {
     const handler = this.get(L.RIP) - KERNEL_BASE - BigInt(HANDLERS);
@@ -180,6 +210,8 @@ export class UserMachine {
       rip: word(5),
       rflags: word(3),
       rsp: word(2),
+      cs: Number(word(4)),
+      ss: Number(word(1)),
     };
   }
 

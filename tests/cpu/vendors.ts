@@ -11,6 +11,7 @@ import { decodeCase } from "./decoded.ts";
 import type { GeneratedCase } from "./generate.ts";
 import type { MaskContext } from "./masks.ts";
 import { segmentBase } from "./memory-operand.ts";
+import { extentOf } from "./segments.ts";
 import { type CpuCase, DATA_BASE, DATA_SIZE, FLAG, FXSAVE } from "./subject.ts";
 
 const { Mnemonic, OpKind, RegisterExt } = iced;
@@ -48,6 +49,8 @@ const PAGE_FAULT = 14;
 const USER_READ_OF_ABSENT = 4n;
 const REX_B: ReadonlySet<number> = new Set([0x41, 0x43, 0x45, 0x47, 0x49, 0x4b, 0x4d, 0x4f]);
 const MEMORY_FAULTS: ReadonlySet<number> = new Set([12, 13, 14, 17]);
+const USER_CODE_64 = 0x33;
+const TRANSFER_FAULTS: ReadonlySet<number> = new Set([11, ...MEMORY_FAULTS]);
 const REP_STRING = /^(movs|cmps|scas|stos|lods)[bwdq]$/;
 /** In the middle of bytes that decode to nothing, prefixes before it. */
 const NEAR_BRANCH_OPCODE = /^((?:[2346][0-9a-f]|f[023]) )*(e[0-389ab]|7.|c[23]|ff|0f 8.)( |$)/;
@@ -68,6 +71,9 @@ function isWithinOperand(cr2: FieldValue, register: bigint, { decoded }: MaskCon
   return bases.some((base) => BigInt.asUintN(64, BigInt(cr2) - base - BigInt.asUintN(bits, register)) < 8n);
 }
 
+/** Two addresses in one frame of a far transfer. */
+const isNear = (a: FieldValue, b: FieldValue): boolean => BigInt.asIntN(64, BigInt(a) - BigInt(b) + 16n) < 32n;
+
 /** The host stopped in the middle of a repeated string instruction: by the single step, or by a fault. */
 const isBetweenIterations = ({ input, host }: MaskContext): boolean =>
   host.exception !== null ? MEMORY_FAULTS.has(host.exception.vector) : host.rip === input.rip;
@@ -80,7 +86,42 @@ const withInput = (made: GeneratedCase, parts: Partial<CpuCase>): GeneratedCase 
   input: { ...made.input, ...parts },
 });
 
+const hasTransferFault = ({ input, host }: MaskContext): boolean =>
+  input.selectors !== undefined && TRANSFER_FAULTS.has(host.exception?.vector ?? -1);
+
+/** In cases with segments, for every vendor: what the manuals leave open about transfers that fault. */
+const SEGMENT_DIFFERENCES: readonly VendorDifference[] = [
+  {
+    mnemonics: ["call"],
+    fields: ["memory"],
+    source:
+      "A call that faults may have pushed as much of its return address as it could before it looks at the target's offset (observed on family 19h for far ones).",
+    when: hasTransferFault,
+    accept: (_host, subject) => subject === "",
+  },
+  {
+    mnemonics: ["call", "retf", "iret", "iretd"],
+    fields: ["vector", "error code", "CR2"],
+    source:
+      "Which fault of a far transfer that has several comes first, and which word of a frame is read first (observed on family 19h: the stack's, and CS).",
+    when: hasTransferFault,
+    accept: (host, subject, _context, field) =>
+      field === "vector"
+        ? TRANSFER_FAULTS.has(Number(host)) && TRANSFER_FAULTS.has(Number(subject))
+        : field === "error code" || host === 0n || subject === 0n || isNear(host, subject),
+  },
+  {
+    mnemonics: ["retf", "iret", "iretd"],
+    fields: ["RSP"],
+    source:
+      "A return into 64-bit code moves a 16-bit stack pointer by the old stack's width or by the new one's (observed on family 19h).",
+    when: ({ input, host }) => input.selectors !== undefined && host.selectors?.[0] === USER_CODE_64,
+    accept: (host, subject) => BigInt(host) % 0x1_0000n === BigInt(subject) % 0x1_0000n,
+  },
+];
+
 const AMD_DIFFERENCES: readonly VendorDifference[] = [
+  ...SEGMENT_DIFFERENCES,
   {
     mnemonics: /^f/,
     fields: ["FIP", "FDP", "FOP"],
@@ -165,7 +206,7 @@ const AMD_DIFFERENCES: readonly VendorDifference[] = [
     fields: ["memory"],
     source:
       "APM volume 3, CALL (near): the target is checked before the return address is pushed. Intel's have pushed it when the target is not canonical.",
-    when: ({ host }) => host.exception?.vector === GENERAL_PROTECTION,
+    when: ({ input, host }) => input.selectors === undefined && host.exception?.vector === GENERAL_PROTECTION,
     accept: (host) => host === "",
   },
   {
@@ -205,7 +246,7 @@ const AMD_ADAPTATIONS: readonly VendorAdaptation[] = [
     source:
       "APM volume 3, 1.2.7 and Jcc, JMP, CALL, RET (near): 66h makes near branches 16 bits wide in 64-bit mode. Intel SDM volume 2: it is ignored.",
     adapt: (made) => {
-      if (made.input.codeSize === 32 || !made.input.code.includes(0x66)) return made;
+      if (made.input.codeSize !== undefined || !made.input.code.includes(0x66)) return made;
       if (made.form === null) return NEAR_BRANCH_OPCODE.test(hexOf(made.input.code)) ? null : made;
       const isNearBranch = decodeCase(
         made.input,
@@ -251,7 +292,7 @@ const AMD_ADAPTATIONS: readonly VendorAdaptation[] = [
   {
     source:
       "APM volume 3, SYSRET: valid in legacy and compatibility mode, where CPL 3 is #GP. Intel SDM volume 2: #UD.",
-    adapt: (made) => (made.input.codeSize === 32 && /0f 07$/.test(hexOf(made.input.code)) ? null : made),
+    adapt: (made) => (made.input.codeSize !== undefined && /0f 07$/.test(hexOf(made.input.code)) ? null : made),
   },
   {
     source:
@@ -299,7 +340,7 @@ const AMD_ADAPTATIONS: readonly VendorAdaptation[] = [
     source:
       "APM volume 3, PUSH: a segment selector is zero-extended to the operand size. Intel SDM volume 2, PUSH: recent processors write its 16 bits only. With zeros below the stack pointer both leave the same.",
     adapt: (made) => {
-      if (made.input.codeSize !== 32) return made;
+      if (made.input.codeSize === undefined) return made;
       const isPush = decodeCase(
         made.input,
         (instruction) =>
@@ -307,10 +348,12 @@ const AMD_ADAPTATIONS: readonly VendorAdaptation[] = [
           instruction.op0Kind === OpKind.Register &&
           RegisterExt.isSegmentRegister(instruction.op0Register),
       );
-      if (!isPush || made.input.code.includes(0x66)) return made;
+      if (!isPush || made.input.code.includes(0x66) === (made.input.codeSize === 32)) return made;
       const gpr = made.input.gpr.slice();
       gpr[4] = gpr[4]! & ~3n;
-      const offset = Number(BigInt.asIntN(32, gpr[4] - DATA_BASE)) - 4;
+      const { base, is32 } = made.input.selectors ? extentOf(made.input.selectors[1]!) : { base: 0n, is32: true };
+      const top = BigInt.asUintN(is32 ? 32 : 16, gpr[4] - 4n);
+      const offset = Number(BigInt.asIntN(32, base + top - DATA_BASE));
       if (offset < 0 || offset + 4 > DATA_SIZE) return withInput(made, { gpr });
       return withInput(made, { gpr, patches: [...made.input.patches, { offset, bytes: new Uint8Array(4) }] });
     },
@@ -327,7 +370,7 @@ function operandIsInWindow({ operand }: GeneratedCase): boolean {
 }
 
 const AMD: Vendor = { name: "AuthenticAMD", adaptations: AMD_ADAPTATIONS, differences: AMD_DIFFERENCES };
-const INTEL: Vendor = { name: "GenuineIntel", adaptations: [], differences: [] };
+const INTEL: Vendor = { name: "GenuineIntel", adaptations: [], differences: SEGMENT_DIFFERENCES };
 
 /** Vendors whose CPUs the model can be compared with, by what CPUID says. */
 export const VENDORS: ReadonlyMap<string, Vendor> = new Map([INTEL, AMD].map((vendor) => [vendor.name, vendor]));

@@ -7,6 +7,7 @@ import {
   FLAG,
   FXSAVE,
   FXSAVE_STATE_SIZE,
+  SEGMENT_NAMES,
   type WindowPatch,
 } from "./subject.ts";
 
@@ -22,7 +23,9 @@ const INPUT = {
   GPR: 16,
   STATE: 144,
   CODE: 560,
-  END: 576,
+  RIP: 576,
+  SEGMENTS: 584,
+  END: 600,
 };
 const OUTPUT = {
   SIZE: 0,
@@ -36,10 +39,12 @@ const OUTPUT = {
   RFLAGS: 40,
   GPR: 48,
   STATE: 176,
-  END: 592,
+  SEGMENTS: 592,
+  END: 608,
 };
 const FLAG_UNTIL_DONE = 1;
 const FLAG_COMPATIBILITY = 2;
+const FLAG_SEGMENTS = 4;
 const PATCH_HEADER_SIZE = 8;
 const STATUS_TEXT = ["", "the case killed the process", "the case did not end"];
 const VECTOR_DEBUG = 1;
@@ -64,13 +69,19 @@ export function encodeBatch(cases: readonly CpuCase[]): Uint8Array<ArrayBuffer> 
 
 function encodeCase(input: CpuCase, bytes: Uint8Array, view: DataView, start: number): number {
   view.setUint8(start + INPUT.CODE_LENGTH, input.code.length);
-  const flags = (input.untilDone ? FLAG_UNTIL_DONE : 0) | (input.codeSize === 32 ? FLAG_COMPATIBILITY : 0);
+  const flags =
+    (input.untilDone ? FLAG_UNTIL_DONE : 0) |
+    (input.codeSize === undefined ? 0 : FLAG_COMPATIBILITY) |
+    (input.selectors === undefined ? 0 : FLAG_SEGMENTS);
   view.setUint8(start + INPUT.FLAGS, flags);
   view.setUint16(start + INPUT.PATCH_COUNT, input.patches.length, true);
   view.setBigUint64(start + INPUT.RFLAGS, input.rflags, true);
   for (let i = 0; i < 16; i++) view.setBigUint64(start + INPUT.GPR + 8 * i, input.gpr[i]!, true);
   bytes.set(input.fxsave.subarray(0, FXSAVE_STATE_SIZE), start + INPUT.STATE);
   bytes.set(input.code, start + INPUT.CODE);
+  view.setBigUint64(start + INPUT.RIP, input.rip, true);
+  for (const [i, selector] of (input.selectors ?? []).entries())
+    view.setUint16(start + INPUT.SEGMENTS + 2 * i, selector, true);
   let at = start + INPUT.END;
   for (const patch of input.patches) {
     view.setUint16(at, patch.offset, true);
@@ -116,8 +127,9 @@ function decodeResult(bytes: Uint8Array, view: DataView, at: number): CpuResult 
   }
   const rip = view.getBigUint64(at + OUTPUT.RIP, true);
   const rflags = view.getBigUint64(at + OUTPUT.RFLAGS, true) & VISIBLE_FLAGS;
+  const selectors = SEGMENT_NAMES.map((_, i) => view.getUint16(at + OUTPUT.SEGMENTS + 2 * i, true));
   const status = view.getUint8(at + OUTPUT.STATUS);
   const unobserved =
     status === 0 ? undefined : `${STATUS_TEXT[status]} (signal ${view.getUint8(at + OUTPUT.SIGNAL)}, step ${vector})`;
-  return { exception, rip, rflags, gpr, fxsave, writes, unobserved };
+  return { exception, rip, rflags, gpr, fxsave, writes, selectors, unobserved };
 }
