@@ -14,8 +14,16 @@ const SYSTEM_ROUTINES: readonly RegExp[] = [
   /^(return_to|check_return_code|return_real|return_to_v86|return_to_task|far_return|interrupt_return)$/,
   /^(switch_task|load_task_\w+)$/,
   /^(deliver_real|deliver_protected|deliver_long|check_v86_interrupt|fetch_inner_stack)$/,
-  /^(load_segment|check_data|fetch_stack|fetch_descriptor_for|drop_segments)$/,
-  /^(write_cr0|write_cr4|write_cr3|write_control|check_port)$/,
+  /^(load_segment|check_data|fetch_stack|fetch_descriptor_for|drop_segments|check_port)$/,
+];
+
+/**
+ * What nobody can see, because another check on the way raises the same fault: a null selector's descriptor is of no type,
+ * a table that is not there has no limit, code beyond the limit faults when it is fetched.
+ */
+const SAME_FAULT: readonly RegExp[] = [
+  /^(far_transfer|check_return_code|through_call_gate|load_task_code_and_stack) never makes check 1 of/,
+  /^(switch_task|load_task_ldt) never makes check 1 of/,
 ];
 
 export interface PlantedBug {
@@ -101,13 +109,16 @@ const CHANGES: readonly (readonly [string, Change])[] = [
 
 export function plantedBugs(): PlantedBug[] {
   const bugs: PlantedBug[] = [];
+  const push = (bug: PlantedBug): void => {
+    if (!SAME_FAULT.some((pattern) => pattern.test(bug.name))) bugs.push(bug);
+  };
   for (const routine of allRoutines().values()) {
     if (!SYSTEM_ROUTINES.some((pattern) => pattern.test(routine.name)) || !routine.body) continue;
     const right = routine.body();
     for (const [what, how] of CHANGES) {
       const { count } = change(right.statements, -1, how);
       for (let i = 0; i < count; i++)
-        bugs.push({
+        push({
           name: `${routine.name} ${what} ${i + 1} of ${count}`,
           plant: () => plant(routine, { ...right, statements: change(right.statements, i, how).made }),
         });

@@ -9,7 +9,7 @@ const file = await debianFile(MEMTEST);
 if (typeof file === "string") console.warn(`memtest86+ skipped: ${file}`);
 
 test.skipIf(typeof file === "string")("memtest86+ tests memory without an error", { timeout: 120_000 }, () => {
-  const pc = startMemtest(file as Uint8Array);
+  const pc = startMemtest(file as Uint8Array, "virtual");
   const reached = pc.runUntil(() => (memtestScreen(pc)?.test ?? 0) >= 3, 100);
   expect(pc.screen().join("\n")).toContain("Memtest86+");
   expect(reached, pc.screen().join("\n")).toBe(true);

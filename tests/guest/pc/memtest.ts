@@ -1,13 +1,14 @@
 // memtest86+, the 32-bit form, started without its pause; its screen.
 
+import type { ClockMode } from "../../../packages/core/src/machine/spec.ts";
 import type { DebianFile } from "./debian-files.ts";
 import { startLinux32 } from "./linux-boot32.ts";
 import { createPc, type Pc } from "./pc.ts";
 
 export const MEMTEST: DebianFile = { packageName: "memtest86+", path: "boot/memtest86+ia32.bin" };
 
-export function startMemtest(file: Uint8Array): Pc {
-  const pc = createPc({ memoryMib: 16 });
+export function startMemtest(file: Uint8Array, clock: ClockMode): Pc {
+  const pc = createPc({ memoryMib: 16, clock });
   startLinux32(pc, file, "nopause");
   return pc;
 }

@@ -12,7 +12,7 @@ import * as F from "./flags.ts";
 import { IMAGE_FLAGS, writableFlags, writeFlags } from "./flags-image.ts";
 import * as L from "./layout.ts";
 import { updateEvents, updateMode } from "./mode.ts";
-import { EXC_GP, EXC_NP, EXC_TS, raise } from "./raise.ts";
+import { EXC_GP, EXC_NP, raise } from "./raise.ts";
 import { isV86 } from "./segment-limits.ts";
 import { badTarget, dropSegments, fetchStack, fillNull, fillReal, fillSegment, loadCodeSegment } from "./segments.ts";
 import { currentStack, movedPointer, STACK_64, stackWord } from "./stack-frame.ts";
@@ -164,7 +164,6 @@ const returnToTask: Routine = routine("return_to_task", ["i64"], "i32", (b, next
   const host = b.call(readSystem, b.get(L.segBase(L.TR)), 2);
   b.if(host.eqz(), () => b.return(1));
   const link = b.load("i32.load16_u", "host", host);
-  faultIf(b, link.and(4), EXC_TS, link.and(0xfffc));
   b.return(b.call(switchTask, link, TASK_RETURN, next, -1));
 });
 
