@@ -1,4 +1,5 @@
 ; An inner stack too small for the frame: #SS with its selector, through interrupt and call gates.
+; Another exception comes before each, so that nothing of it can be left over.
 %include "rom.inc"
 ROM
 PM32
@@ -9,10 +10,9 @@ PM32
   mov dword [TSS+12], 0x1008
   RING3
   TRY call FREE+8+3:0
+  TRY ud2
   TRY int 0x20
   RING0
-  V86 0x3000
-  mov ax, 0
   jmp .end
 .inner:
   retf
