@@ -4,7 +4,7 @@
  */
 import { type Expr, i32, select } from "../ir/builder.ts";
 import { type Routine, routine } from "../ir/routine.ts";
-import { commitStore, readLinear, writeLinear } from "./access.ts";
+import { commitStore, cpuAddress, readLinear, writeLinear } from "./access.ts";
 import * as L from "./layout.ts";
 import { EXC_GP, raise } from "./raise.ts";
 
@@ -48,6 +48,12 @@ export const writeSystem: Routine = routine("write_system", ["i64", "i32"], "i32
   b.put(L.CPL, cpl);
   b.put(L.TLB_CURRENT, set);
   b.return(host);
+});
+
+/** For a store that was probed before others of the same instruction were made: as writeProbed (access.ts), never 0. */
+export const writeSystemProbed: Routine = routine("write_system_probed", ["i64", "i32"], "i32", (b, va, size) => {
+  const host = b.call(writeSystem, va, size);
+  b.return(select(host, host, cpuAddress(L.SCRATCH_READ)));
 });
 
 /** Linear address of the descriptor that a selector names. No check. */

@@ -52,7 +52,7 @@ const saveTask: Routine = routine("save_task", ["i64", "i32", "i64", "i32"], und
   const step = b.keep(select(is32, i32(4), i32(2)));
   const put = (at: Expr, value: Expr, width: Expr): void => {
     const kept = b.keep(value);
-    const host = b.call(D.writeSystem, tss.add(at.u64()), width);
+    const host = b.call(D.writeSystemProbed, tss.add(at.u64()), width);
     b.if(
       width.eq(4),
       () => b.store("i64.store32", "host", host, kept),
@@ -261,7 +261,7 @@ export const switchTask: Routine = routine(
     const flags = b.keep(b.call(readFlags).and(select(isReturn, i32(~RF_NT), i32(-1))));
     b.call(saveTask, old, wasWide, next, flags);
     b.if(nests, () => {
-      const host = b.call(D.writeSystem, tss.add(LINK), 2);
+      const host = b.call(D.writeSystemProbed, tss.add(LINK), 2);
       b.store("i32.store16", "host", host, oldSelector);
       b.call(commitStore, host);
     });
