@@ -134,6 +134,7 @@ define({
 define({
   name: "mwait",
   feature: "monitor",
+  partly: "A hint: it ends at once, as the manual allows.",
   uses: ["mode"],
   forms: ["NP 0F 01 =C9"],
   semantics: (s) => {

@@ -112,13 +112,15 @@ function restore(s: Semantics, wide: boolean): void {
   );
 }
 
-for (const [name, reg] of [
-  ["xsave", 4],
-  ["xsaveopt", 6],
+const SAVES_ALL = { partly: "Saves every component that is asked for, whether it changed or not." };
+for (const [name, reg, limits] of [
+  ["xsave", 4, {}],
+  ["xsaveopt", 6, SAVES_ALL],
 ] as const) {
   define({
     name,
     feature: name,
+    ...limits,
     uses: ["mode"],
     forms: [`NP W0 0F AE /${reg} | Ms`],
     semantics: (s) => save(s, false),
@@ -126,6 +128,7 @@ for (const [name, reg] of [
   define({
     name: `${name}64`,
     feature: name,
+    ...limits,
     uses: ["mode"],
     forms: [`NP W1 0F AE /${reg} | Ms | o64`],
     semantics: (s) => save(s, true),
