@@ -6,6 +6,7 @@
 import { type Builder, type Expr, i32, op, select } from "../ir/builder.ts";
 import { type Routine, routine } from "../ir/routine.ts";
 import { codeWritten } from "./code-cache.ts";
+import { CR0_AM } from "./control-bits.ts";
 import { watch } from "./debug.ts";
 import { RF_AC } from "./flags.ts";
 import * as L from "./layout.ts";
@@ -15,8 +16,6 @@ import { mmioRead, mmioWrite } from "./physical.ts";
 import { EXC_AC, EXC_GP, EXC_SS, raise } from "./raise.ts";
 import { checkSegment } from "./segment-limits.ts";
 import { fillTlb, tlbEntry } from "./tlb.ts";
-
-const CR0_AM = 0x40000;
 
 /** Absolute address of a place in the state block. */
 export const cpuAddress = (offset: number): Expr => i32(L.CPU_BASE + offset);
