@@ -191,6 +191,22 @@ describe("events", () => {
     expect(m.state().dr[4]! & 0x4000n).toBe(0x4000n);
   });
 
+  it("delivers an NMI in front of the #DB handler's first instruction, wherever the slice ends", () => {
+    for (const slice of [1, 100]) {
+      const m = bareMachine();
+      m.memory.write(HANDLERS + 16, Uint8Array.of(0x50, 0x90, 0x90, HLT)); // push rax; nop; nop; hlt
+      m.load([0x90, 0x90, HLT]);
+      m.change((s) => {
+        s.rflags |= 0x100n;
+      });
+      m.vcpu.run(1);
+      m.vcpu.nmi();
+      while (m.vcpu.run(slice).reason === "budget");
+      expect(m.state().rip).toBe(BigInt(HANDLERS + 32 + 1));
+      expect(m.memory.read64(Number(m.state().gpr[RSP]))).toBe(BigInt(HANDLERS + 16));
+    }
+  });
+
   it("stops before an instruction breakpoint, once with RF", () => {
     const m = bareMachine();
     m.load([0x90, 0x90, 0x90, HLT]);

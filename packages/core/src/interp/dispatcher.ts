@@ -103,76 +103,84 @@ const DR6_BS = 0x4000;
  * EXIT_* + 1.
  */
 export const attend: Routine = routine("attend", [], "i32", (b) => {
-  const shadow = b.get(L.SHADOW);
-  b.put(L.SHADOW, 0);
-  b.put(L.ATTENTION, b.get(L.ATTENTION).and(~L.ATTENTION_CODE));
-  b.if(b.get(L.ATTENTION).and(L.ATTENTION_KICK), () => {
-    b.put(L.ATTENTION, b.get(L.ATTENTION).and(~L.ATTENTION_KICK));
-    b.put(L.SHADOW, shadow);
-    b.if(shadow, () => b.put(L.ATTENTION, b.get(L.ATTENTION).or(L.ATTENTION_CODE)));
-    b.return(L.EXIT_KICK + 1);
-  });
-  const single = b.variable(i32(0));
-  // Single step: a trap after an instruction that began with TF set. MOV SS and POP SS hold it back.
-  const hits = b.get(L.WATCH_HITS);
-  const armed = b.get(L.STEP_ARMED);
-  b.if(armed.or(hits).nez().and(shadow.ne(2)), () => {
-    b.put(L.STEP_ARMED, 0);
-    b.put(L.WATCH_HITS, 0);
-    // A breakpoint on the next instruction is part of the same exception.
-    const isHeldBack = b.get(L.SYSTEM_FLAGS).and(RF_RF);
-    const next = select(isHeldBack, i64(0), b.call(codeBreakpoints, codeAddress(b), -1));
-    const step = select(armed, i64(DR6_BS), i64(0));
-    b.put(L.DR6, b.get(L.DR6).and(-16).or(hits.u64()).or(step).or(next));
-    raise(b, EXC_DB);
-    b.if(b.call(deliverException), () => b.return(L.EXIT_SHUTDOWN + 1));
-    b.put(L.REMAINING, b.get(L.REMAINING).sub(1));
-    b.call(updateEvents);
-    b.return(0);
-  });
-  b.if(
-    shadow.eqz(),
-    () => {
-      const codeBreak = b.call(codeBreakpoint);
-      b.if(codeBreak, () => {
-        b.if(b.call(deliverException), () => b.return(L.EXIT_SHUTDOWN + 1));
-        b.put(L.REMAINING, b.get(L.REMAINING).sub(1));
-        b.return(0);
-      });
-      b.if(b.get(L.NMI_PENDING).and(b.get(L.NMI_MASKED).eqz()), () => {
-        b.put(L.NMI_PENDING, 0);
-        b.put(L.NMI_MASKED, 1);
-        b.if(b.call(deliverInterrupt, EXC_NMI), () => b.return(L.EXIT_SHUTDOWN + 1));
-        b.call(updateEvents);
-        b.return(0);
-      });
-      b.if(b.get(L.INTR_PENDING).and(b.get(L.SYSTEM_FLAGS).and(RF_IF).nez()), () => b.return(L.EXIT_INTERRUPT + 1));
-    },
-    () => {
-      single.set(i32(1));
-      // Only MOV SS and POP SS hold instruction breakpoints back.
-      b.if(shadow.eq(1), () =>
-        b.if(b.call(codeBreakpoint), () => {
+  b.loop((next) => {
+    // What is pending is looked at again in front of a handler's first instruction, as it is where a slice ends there.
+    const again = (): void => {
+      b.if(b.get(L.REMAINING).leS(0), () => b.return(0));
+      b.br(next);
+    };
+    const shadow = b.get(L.SHADOW);
+    b.put(L.SHADOW, 0);
+    b.put(L.ATTENTION, b.get(L.ATTENTION).and(~L.ATTENTION_CODE));
+    b.if(b.get(L.ATTENTION).and(L.ATTENTION_KICK), () => {
+      b.put(L.ATTENTION, b.get(L.ATTENTION).and(~L.ATTENTION_KICK));
+      b.put(L.SHADOW, shadow);
+      b.if(shadow, () => b.put(L.ATTENTION, b.get(L.ATTENTION).or(L.ATTENTION_CODE)));
+      b.return(L.EXIT_KICK + 1);
+    });
+    const single = b.variable(i32(0));
+    // Single step: a trap after an instruction that began with TF set. MOV SS and POP SS hold it back.
+    const hits = b.get(L.WATCH_HITS);
+    const armed = b.get(L.STEP_ARMED);
+    b.if(armed.or(hits).nez().and(shadow.ne(2)), () => {
+      b.put(L.STEP_ARMED, 0);
+      b.put(L.WATCH_HITS, 0);
+      // A breakpoint on the next instruction is part of the same exception.
+      const isHeldBack = b.get(L.SYSTEM_FLAGS).and(RF_RF);
+      const next = select(isHeldBack, i64(0), b.call(codeBreakpoints, codeAddress(b), -1));
+      const step = select(armed, i64(DR6_BS), i64(0));
+      b.put(L.DR6, b.get(L.DR6).and(-16).or(hits.u64()).or(step).or(next));
+      raise(b, EXC_DB);
+      b.if(b.call(deliverException), () => b.return(L.EXIT_SHUTDOWN + 1));
+      b.put(L.REMAINING, b.get(L.REMAINING).sub(1));
+      b.call(updateEvents);
+      again();
+    });
+    b.if(
+      shadow.eqz(),
+      () => {
+        const codeBreak = b.call(codeBreakpoint);
+        b.if(codeBreak, () => {
           b.if(b.call(deliverException), () => b.return(L.EXIT_SHUTDOWN + 1));
           b.put(L.REMAINING, b.get(L.REMAINING).sub(1));
-          b.return(0);
-        }),
-      );
-    },
-  );
-  b.if(b.get(L.SYSTEM_FLAGS).and(RF_TF), () => {
-    b.put(L.STEP_ARMED, 1);
-    single.set(i32(1));
+          again();
+        });
+        b.if(b.get(L.NMI_PENDING).and(b.get(L.NMI_MASKED).eqz()), () => {
+          b.put(L.NMI_PENDING, 0);
+          b.put(L.NMI_MASKED, 1);
+          b.if(b.call(deliverInterrupt, EXC_NMI), () => b.return(L.EXIT_SHUTDOWN + 1));
+          b.call(updateEvents);
+          again();
+        });
+        b.if(b.get(L.INTR_PENDING).and(b.get(L.SYSTEM_FLAGS).and(RF_IF).nez()), () => b.return(L.EXIT_INTERRUPT + 1));
+      },
+      () => {
+        single.set(i32(1));
+        // Only MOV SS and POP SS hold instruction breakpoints back.
+        b.if(shadow.eq(1), () =>
+          b.if(b.call(codeBreakpoint), () => {
+            b.if(b.call(deliverException), () => b.return(L.EXIT_SHUTDOWN + 1));
+            b.put(L.REMAINING, b.get(L.REMAINING).sub(1));
+            again();
+          }),
+        );
+      },
+    );
+    b.if(b.get(L.SYSTEM_FLAGS).and(RF_TF), () => {
+      b.put(L.STEP_ARMED, 1);
+      single.set(i32(1));
+    });
+    // RF lasts for one instruction; what that one pushes shows it clear, but a fault.
+    b.if(b.get(L.SYSTEM_FLAGS).and(RF_RF), () => {
+      b.put(L.SYSTEM_FLAGS, b.get(L.SYSTEM_FLAGS).and(~RF_RF));
+      single.set(i32(1));
+    });
+    // Where an instruction breakpoint lies in the page, instructions run one by one.
+    b.if(b.call(codeBreakpoints, codeAddress(b), -4096).nez(), () => single.set(i32(1)));
+    b.call(updateEvents);
+    b.return(single.get());
   });
-  // RF lasts for one instruction; what that one pushes shows it clear, but a fault.
-  b.if(b.get(L.SYSTEM_FLAGS).and(RF_RF), () => {
-    b.put(L.SYSTEM_FLAGS, b.get(L.SYSTEM_FLAGS).and(~RF_RF));
-    single.set(i32(1));
-  });
-  // Where an instruction breakpoint lies in the page, instructions run one by one.
-  b.if(b.call(codeBreakpoints, codeAddress(b), -4096).nez(), () => single.set(i32(1)));
-  b.call(updateEvents);
-  b.return(single.get());
+  b.return(0);
 });
 
 /** An enabled instruction breakpoint (DR7, SDM vol. 3, 17.2.4) at RIP: #DB is pending. RF suppresses it for one instruction. */
