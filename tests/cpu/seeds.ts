@@ -28,7 +28,7 @@ export function seededRuns(defaultCases: number, slices = 1): SeededRun[] {
 }
 
 /** The commit's hash; outside a clone (a source archive) a second fixed seed. */
-function commitSeed(): string {
+export function commitSeed(): string {
   const cwd = fileURLToPath(new URL(".", import.meta.url));
   const git = spawnSync("git", ["rev-parse", "HEAD"], { cwd, encoding: "utf8" });
   return git.status === 0 ? git.stdout.trim() : `${FIXED_SEED} without a commit`;
