@@ -8,7 +8,7 @@
  * block; a block longer than what is left runs one instruction at a time.
  */
 import { decodeBlock, decodeCrossing, enterBlock, findInSet, hashSet } from "../cpu/code-cache.ts";
-import { codeBreakpoints } from "../cpu/debug.ts";
+import { codeBreakpoints, DR7_ENABLED } from "../cpu/debug.ts";
 import { deliverException, deliverInterrupt } from "../cpu/exceptions.ts";
 import { RF_IF, RF_RF, RF_TF } from "../cpu/flags.ts";
 import * as L from "../cpu/layout.ts";
@@ -103,6 +103,15 @@ const DR6_BS = 0x4000;
  * EXIT_* + 1.
  */
 export const attend: Routine = routine("attend", [], "i32", (b) => {
+  // The instruction after STI or MOV SS, when nothing else is to be looked at: by far the most frequent.
+  const traps = b.get(L.SYSTEM_FLAGS).and(RF_TF | RF_RF);
+  const watched = b.get(L.DR7).lo32().and(DR7_ENABLED).or(b.get(L.WATCH_HITS)).or(b.get(L.STEP_ARMED));
+  const others = b.get(L.ATTENTION).and(~L.ATTENTION_CODE).or(traps).or(watched);
+  b.if(b.get(L.SHADOW).nez().and(others.eqz()), () => {
+    b.put(L.SHADOW, 0);
+    b.put(L.ATTENTION, 0);
+    b.return(1);
+  });
   b.loop((next) => {
     // What is pending is looked at again in front of a handler's first instruction, as it is where a slice ends there.
     const again = (): void => {
@@ -259,11 +268,22 @@ export function makeRun(handlers: HandlerSet): Routine {
         b.if(
           linear.and(-4096).ne(b.get(L.CODE_PAGE)),
           () => {
-            const host = b.call(findCodePage, linear);
-            b.if(host.eqz(), () => {
-              fault(b, 0, nextBlock);
-            });
-            single.set(single.get().or(b.get(L.CODE_LIMITED).shl(4)));
+            const entry = b.keep(tlbEntry(b.get(L.TLB_CURRENT), linear));
+            const hit = b.load("i64.load", "host", entry, L.TLB_EXECUTE).eq(linear.shrU(12));
+            b.if(
+              hit.and(b.get(L.MODE)).and(L.MODE_64),
+              () => {
+                const host = linear.lo32().add(b.load("i32.load", "host", entry, L.TLB_ADDEND));
+                b.put(L.CODE_HOST, host.and(-4096));
+                b.put(L.CODE_PAGE, linear.and(-4096));
+                b.put(L.CODE_LIMITED, 0);
+              },
+              () => {
+                b.if(b.call(findCodePage, linear).eqz(), () => fault(b, 0, nextBlock));
+                single.set(single.get().or(b.get(L.CODE_LIMITED).shl(4)));
+              },
+              true,
+            );
           },
           undefined,
           false,
@@ -345,6 +365,11 @@ export function makeRun(handlers: HandlerSet): Routine {
                 up.set(at.add(L.UOP_BYTES));
                 b.br(dispatch);
               }
+            });
+            // Behind the hot ones: the most frequent of all others, the end of a block that no branch ends.
+            cases.push(() => {
+              const end = handlers.table[handlers.end - handlers.hot.length];
+              if (end) buildHandler(b, end, b.keep(up.get()), { leave: ends, inlineAccess: true, plainAddress: true });
             });
             b.switch(index, cases, () => {
               const at = b.keep(up.get());

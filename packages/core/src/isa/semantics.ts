@@ -166,20 +166,24 @@ export class Semantics {
 
   /** Effective address without segment base (LEA), i64. */
   offset(): Expr {
+    if (this.#binding.plainAddress) return this.#plainOffset();
     return this.b.call(effectiveOffset, this.#up);
+  }
+  #plainOffset(): Expr {
+    const b = this.b;
+    const base = b.load("i64.load", "cpu", this.#field("i32.load16_u", L.UOP_BASE));
+    const index = b.load("i64.load", "cpu", this.#field("i32.load16_u", L.UOP_INDEX));
+    const scale = this.#field("i64.load8_u", L.UOP_ADDRESS);
+    const disp = this.#field("i64.load32_s", L.UOP_DISPLACEMENT);
+    return b.keep(base.add(index.shl(scale)).add(disp));
   }
   /** Linear address of the memory operand, i64; of its byte `delta`, which wraps with the address size. */
   address(delta = 0): Expr {
     if (delta) return this.b.call(effectiveAddress, this.#up, delta);
     if (!this.#linear) {
       if (this.#binding.plainAddress) {
-        const b = this.b;
-        const base = b.load("i64.load", "cpu", this.#field("i32.load16_u", L.UOP_BASE));
-        const index = b.load("i64.load", "cpu", this.#field("i32.load16_u", L.UOP_INDEX));
-        const segment = b.load("i64.load", "cpu", this.#field("i32.load16_u", L.UOP_SEGMENT_BASE));
-        const scale = this.#field("i64.load8_u", L.UOP_ADDRESS);
-        const disp = this.#field("i64.load32_s", L.UOP_DISPLACEMENT);
-        this.#linear = b.keep(base.add(index.shl(scale)).add(disp).add(segment));
+        const segment = this.b.load("i64.load", "cpu", this.#field("i32.load16_u", L.UOP_SEGMENT_BASE));
+        this.#linear = this.b.keep(this.#plainOffset().add(segment));
       } else this.#linear = this.b.call(effectiveAddress, this.#up, 0);
     }
     return this.#linear;
