@@ -17,6 +17,7 @@ import "../isa/records/index.ts";
 import { compileModule } from "../ir/compile.ts";
 import { MEMORY_MAP } from "../machine/board-map.ts";
 import { makeRun } from "./dispatcher.ts";
+import { prebuiltModule } from "./prebuilt.ts";
 
 /** What the core module calls in the host. Values travel through memory at `at`. */
 export interface CoreHost {
@@ -90,7 +91,8 @@ function coreModule(sharedMemory: boolean, handlers: HandlerSet): WebAssembly.Mo
   modules.set(handlers.table, byMemory);
   const known = byMemory.get(sharedMemory);
   if (known) return known;
-  const made = new WebAssembly.Module(coreModuleBytes(sharedMemory, handlers));
+  const prebuilt = handlers.table === sharedHandlers?.table ? prebuiltModule(sharedMemory) : undefined;
+  const made = new WebAssembly.Module(prebuilt ?? coreModuleBytes(sharedMemory, handlers));
   byMemory.set(sharedMemory, made);
   return made;
 }
