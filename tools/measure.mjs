@@ -26,7 +26,8 @@ const LOOPS = {
 const bytes = (hex) => hex.match(/../g).map((pair) => Number.parseInt(pair, 16));
 
 function measure(hex) {
-  const machine = bareMachine();
+  const tier = (process.argv.find((a) => a.startsWith("--tier=")) ?? "--tier=interp").slice(7);
+  const machine = bareMachine({}, { tier });
   machine.load(bytes(hex));
   const { vcpu } = machine;
   const rates = [];

@@ -12,6 +12,9 @@ export const decodeBlock: Routine = hostRoutine("decode_block", ["i32", "i32"], 
 /** Decodes one instruction that crosses into a second page at the given host address (0 = not RAM). */
 export const decodeCrossing: Routine = hostRoutine("decode_crossing", ["i32", "i32", "i32"], "i32");
 
+/** A block's BLOCK_HEAT has come down to 0: the host sets it anew, and may translate what starts there. */
+export const blockHot: Routine = hostRoutine("block_hot", ["i32"], undefined);
+
 /** Fibonacci hashing: neighbours and equal places of different pages both spread. */
 const HASH_FACTOR = 0x9e3779b1 | 0;
 

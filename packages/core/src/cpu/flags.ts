@@ -36,8 +36,18 @@ export function signExtend(width: Width, value: Expr): Expr {
   return (width === 32 ? value : width === 16 ? value.extend16S() : value.extend8S()).s64();
 }
 
+/**
+ * A back-end that keeps operands of the last flag-setting instruction instead of flags (jit/lazy-flags.ts). Answers
+ * undefined where FLAG_RESULT and FLAG_AUX have to be asked.
+ */
+export interface LazyFlags {
+  set(operation: "add" | "sub" | "logic", width: Width, a: Expr, c: Expr, result: Expr): void;
+  flag(name: "cf" | "of" | "sf"): Expr | undefined;
+  condition(cc: number): Expr | undefined;
+}
+
 /** Bits CF, CF^OF and AF of the auxiliary word, from a carry-out vector of `width` bits. */
-function auxOfCarries(b: Builder, width: Width, carries: Expr): Expr {
+export function auxOfCarries(b: Builder, width: Width, carries: Expr): Expr {
   const c = b.keep(carries);
   switch (width) {
     case 64:
@@ -52,15 +62,23 @@ function auxOfCarries(b: Builder, width: Width, carries: Expr): Expr {
   }
 }
 
-/** Flags of an addition `a + c (+ carry) = result`. Operands and result are kept values of `width` bits. */
-export function setFlagsAdd(b: Builder, width: Width, a: Expr, c: Expr, result: Expr): void {
+/** Flags of an addition `a + c (+ carry, if `carried`) = result`. Operands and result are kept values of `width` bits. */
+export function setFlagsAdd(b: Builder, width: Width, a: Expr, c: Expr, result: Expr, carried = false): void {
+  if (b.lazyFlags && !carried) {
+    b.lazyFlags.set("add", width, a, c, result);
+    return;
+  }
   const aux = auxOfCarries(b, width, a.and(c).or(a.or(c).and(result.not())));
   b.put(FLAG_RESULT, signExtend(width, result));
   b.put(FLAG_AUX, aux);
 }
 
-/** Flags of a subtraction `a - c (- borrow) = result`. */
-export function setFlagsSub(b: Builder, width: Width, a: Expr, c: Expr, result: Expr): void {
+/** Flags of a subtraction `a - c (- borrow, if `carried`) = result`. */
+export function setFlagsSub(b: Builder, width: Width, a: Expr, c: Expr, result: Expr, carried = false): void {
+  if (b.lazyFlags && !carried) {
+    b.lazyFlags.set("sub", width, a, c, result);
+    return;
+  }
   const aux = auxOfCarries(b, width, a.not().and(c).or(a.xor(c).not().and(result)));
   b.put(FLAG_RESULT, signExtend(width, result));
   b.put(FLAG_AUX, aux);
@@ -68,6 +86,10 @@ export function setFlagsSub(b: Builder, width: Width, a: Expr, c: Expr, result: 
 
 /** AND, OR, XOR, TEST: CF, OF and AF become 0. */
 export function setFlagsLogic(b: Builder, width: Width, result: Expr): void {
+  if (b.lazyFlags) {
+    b.lazyFlags.set("logic", width, i64(0), i64(0), result);
+    return;
+  }
   b.put(FLAG_RESULT, signExtend(width, result));
   b.put(FLAG_AUX, 0);
 }
@@ -96,10 +118,10 @@ export function setCarryOverflow(b: Builder, cf: Expr, of: Expr): void {
   b.put(FLAG_AUX, b.get(FLAG_AUX).and(0x3fffffff).or(c.shl(31)).or(c.xor(of).shl(30)));
 }
 
-export const carry = (b: Builder): Expr => b.get(FLAG_AUX).shrU(31);
-const overflow = (b: Builder): Expr => b.get(FLAG_AUX).add(0x40000000).shrU(31);
+export const carry = (b: Builder): Expr => b.lazyFlags?.flag("cf") ?? b.get(FLAG_AUX).shrU(31);
+const overflow = (b: Builder): Expr => b.lazyFlags?.flag("of") ?? b.get(FLAG_AUX).add(0x40000000).shrU(31);
 const zero = (b: Builder): Expr => b.get(FLAG_RESULT).eqz();
-const sign = (b: Builder): Expr => b.get(FLAG_RESULT).shrU(63).lo32().xor(b.get(FLAG_AUX).and(1));
+const sign = (b: Builder): Expr => b.lazyFlags?.flag("sf") ?? b.get(FLAG_RESULT).shrU(63).lo32().xor(b.get(FLAG_AUX).and(1));
 const adjust = (b: Builder): Expr => b.get(FLAG_AUX).shrU(3).and(1);
 function parity(b: Builder): Expr {
   const low = b.get(FLAG_RESULT).lo32().xor(b.get(FLAG_AUX).shrU(8)).and(0xff);
@@ -116,6 +138,8 @@ export const FLAG: Readonly<Record<"cf" | "of" | "zf" | "sf" | "af" | "pf", (b: 
 
 /** Condition `cc` of Jcc, SETcc, CMOVcc (SDM vol. 2, appendix B.1.4.7): i32, 0 or 1. */
 export function condition(b: Builder, cc: number): Expr {
+  const known = b.lazyFlags?.condition(cc);
+  if (known) return known;
   const positive = ((): Expr => {
     switch (cc >> 1) {
       case 0:

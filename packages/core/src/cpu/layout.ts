@@ -258,7 +258,7 @@ export const ARENA_BYTES = 0x1800000;
 export const PAGE_TABLES: number = ARENA + ARENA_BYTES;
 
 /** A block: header, then its micro-ops. */
-export const BLOCK_HEADER_BYTES = 32;
+export const BLOCK_HEADER_BYTES = 48;
 export const BLOCK_COUNT = 0;
 /** Page-list link: the next block of the same physical page. */
 export const BLOCK_NEXT = 4;
@@ -269,6 +269,14 @@ export const BLOCK_ALIAS = 16;
 /** What the block was decoded from: host address of its first byte, and mode. */
 export const BLOCK_HOST = 20;
 export const BLOCK_MODE = 24;
+/**
+ * How hot the block is: above 0, how often it may run until it is worth a translation; 0: its translation is asked
+ * for; below 0: ~index of its region's function in the core's table.
+ */
+export const BLOCK_HEAT = 8;
+/** Host addresses of the pages before and behind the block's that its region's code lies in, too; 0: not. */
+export const BLOCK_PAGE_BEFORE = 28;
+export const BLOCK_PAGE_AFTER = 32;
 
 export const UOP_BYTES = 32;
 export const UOP_HANDLER = 0;

@@ -27,6 +27,15 @@ export function everyLane(f: FloatFormat, bits: bigint): Expr {
 
 /** A routine on two vectors that applies `lane` to each pair of lanes, with FLOAT_FLAGS cleared before. */
 export function onLanes(f: FloatFormat, lane: Routine): Routine {
+  const found = vectorRoutines.get(lane);
+  if (found) return found;
+  const made = makeOnLanes(f, lane);
+  vectorRoutines.set(lane, made);
+  return made;
+}
+const vectorRoutines = new Map<Routine, Routine>();
+
+function makeOnLanes(f: FloatFormat, lane: Routine): Routine {
   return routine(`${lane.name}x${laneCount(f)}`, ["v128", "v128"], "v128", (b, x, y) => {
     b.put(FLOAT_FLAGS, 0);
     let result = x;

@@ -14,10 +14,16 @@ import { type Core, createCore, handlerSet } from "../interp/core.ts";
 import { limitHandlers } from "../isa/handlers.ts";
 import { MEMORY_MAP } from "../machine/board-map.ts";
 import { MAX_ROM_BYTES, PAGE_BYTES, Ram, ramSegments } from "../memory/ram.ts";
+import { RegionTier } from "../jit/tier.ts";
 import type { Engine, Vcpu, VcpuBus, VcpuExit } from "./engine.ts";
 import { resetState, StateBlock } from "./vcpu-state-block.ts";
 
+/** interp: the interpreter alone. jit: every block is translated before it first runs, for tests. */
+export type Tier = "auto" | "interp" | "jit";
+
 export interface JitEngineOptions {
+  /** Default: auto. */
+  readonly tier?: Tier;
   readonly memoryBytes: number;
   readonly tscFrequencyHz: number;
   /** Read-only memory that ends at 4 GiB: whole pages, at most 16 MiB. Copied. */
@@ -38,6 +44,7 @@ const EXITS: Readonly<Record<number, VcpuExit>> = {
   [L.EXIT_SHUTDOWN]: { reason: "shutdown" },
 };
 const MAX_BUDGET = 2 ** 30;
+const FORCED = { heat: 0, isSynchronous: true } as const;
 const IA32_APIC_BASE = 0x1b;
 const APIC_BASE_EN = 0x800n;
 
@@ -45,9 +52,11 @@ class JitVcpu implements Vcpu {
   readonly #core: Core;
   readonly #block: StateBlock;
   readonly #keptMsrs: KeptMsrs;
+  readonly #tier: RegionTier | undefined;
   #shutdown = false;
 
-  constructor(core: Core, block: StateBlock, keptMsrs: KeptMsrs) {
+  constructor(core: Core, block: StateBlock, keptMsrs: KeptMsrs, tier: RegionTier | undefined) {
+    this.#tier = tier;
     this.#core = core;
     this.#block = block;
     this.#keptMsrs = keptMsrs;
@@ -66,6 +75,7 @@ class JitVcpu implements Vcpu {
       if (!block.get(L.NMI_PENDING) || block.get(L.NMI_MASKED)) return { reason: "halt" };
       block.put(L.HALTED, 0);
     }
+    this.#tier?.translateQueue();
     const exit = this.#core.exports.run(budget);
     if (exit === L.EXIT_HALT && this.#canInterrupt()) return { reason: "interrupt-window" };
     if (exit === L.EXIT_SHUTDOWN) this.#shutdown = true;
@@ -131,6 +141,7 @@ export class JitEngine implements Engine {
   readonly #block: StateBlock;
   readonly #keptMsrs = new KeptMsrs();
   readonly #counters = { portReads: 0, portWrites: 0, mmioReads: 0, mmioWrites: 0 };
+  readonly #tier: RegionTier | undefined;
   #bus: VcpuBus | undefined;
 
   constructor(options: JitEngineOptions) {
@@ -203,6 +214,9 @@ export class JitEngine implements Engine {
       checkRom(options.rom),
     );
     const block = new StateBlock(core.view);
+    const tier = options.tier ?? "auto";
+    if (tier !== "interp" && core.regions)
+      this.#tier = new RegionTier(core, tier === "jit" ? FORCED : { heat: 1000, isSynchronous: false });
     this.#core = core;
     this.#block = block;
     this.memory = new Ram({
@@ -227,7 +241,7 @@ export class JitEngine implements Engine {
   createVcpu(index: number, bus: VcpuBus): Vcpu {
     if (index !== 0 || this.#bus) throw new RangeError("this engine runs one vCPU");
     this.#bus = bus;
-    const vcpu = new JitVcpu(this.#core, this.#block, this.#keptMsrs);
+    const vcpu = new JitVcpu(this.#core, this.#block, this.#keptMsrs, this.#tier);
     vcpu.reset();
     return vcpu;
   }
@@ -237,7 +251,7 @@ export class JitEngine implements Engine {
   }
 
   stats(): Readonly<Record<string, number>> {
-    return { ...this.#counters, blocksDecoded: this.#core.decoder.blocks, blockFlushes: this.#core.decoder.flushes };
+    return { ...this.#counters, blocksDecoded: this.#core.decoder.blocks, blockFlushes: this.#core.decoder.flushes, ...this.#tier?.counters };
   }
 
   #requireBus(): VcpuBus {

@@ -14,10 +14,11 @@ import type { CodeSize } from "../isa/decoder.ts";
 import { type HandlerSet, makeHandlers } from "../isa/handlers.ts";
 import { encodeMicroOp } from "../isa/micro-op.ts";
 import "../isa/records/index.ts";
-import { compileModule } from "../ir/compile.ts";
+import { compileModule, walkCalls } from "../ir/compile.ts";
+import type { Routine } from "../ir/types.ts";
+import { regionFlags, regionRead, regionWrite, runRegions } from "../jit/routines.ts";
 import { MEMORY_MAP } from "../machine/board-map.ts";
 import { makeRun } from "./dispatcher.ts";
-import { prebuiltModule } from "./prebuilt.ts";
 
 /** What the core module calls in the host. Values travel through memory at `at`. */
 export interface CoreHost {
@@ -50,6 +51,7 @@ export interface CoreExports {
 }
 
 const MAX_BLOCK_INSTRUCTIONS = 32;
+export const NEVER_HOT = 0x7fff_ffff;
 
 let sharedHandlers: HandlerSet | undefined;
 /** Compiled modules by the handlers in them: one for shared and one for unshared memory. */
@@ -74,14 +76,30 @@ export function coreExports(handlers: HandlerSet): Parameters<typeof compileModu
     write_arithmetic_flags: writeArithmeticFlags,
     code_written: codeWritten,
     protect_page: protectPage,
+    run_regions: runRegions,
   };
+}
+
+/** Routines that instructions call and that regions may import: `name` of each is its own. */
+export function library(handlers: HandlerSet): Record<string, Routine> {
+  const all: Record<string, Routine> = {};
+  const add = (routine: Routine): void => {
+    if (!routine.body) return;
+    if ((all[routine.name] ??= routine) !== routine) throw new Error(`two routines are named ${routine.name}`);
+  };
+  for (const routine of [regionRead, regionWrite, runRegions, regionFlags]) add(routine);
+  for (const handler of handlers.table) {
+    const body = handler.routine.body?.();
+    if (body) walkCalls(body.statements, add);
+  }
+  return all;
 }
 
 export function coreModuleBytes(sharedMemory: boolean, handlers: HandlerSet = handlerSet()): Uint8Array<ArrayBuffer> {
   return compileModule({
     cpuBase: L.CPU_BASE,
     sharedMemory,
-    exports: coreExports(handlers),
+    exports: { ...library(handlers), ...coreExports(handlers) },
     table: handlers.table.map((h) => h.routine),
   });
 }
@@ -91,8 +109,7 @@ function coreModule(sharedMemory: boolean, handlers: HandlerSet): WebAssembly.Mo
   modules.set(handlers.table, byMemory);
   const known = byMemory.get(sharedMemory);
   if (known) return known;
-  const prebuilt = handlers.table === sharedHandlers?.table ? prebuiltModule(sharedMemory) : undefined;
-  const made = new WebAssembly.Module(prebuilt ?? coreModuleBytes(sharedMemory, handlers));
+  const made = new WebAssembly.Module(coreModuleBytes(sharedMemory, handlers));
   byMemory.set(sharedMemory, made);
   return made;
 }
@@ -108,6 +125,14 @@ export class BlockDecoder {
   /** How often the arena was full and everything was dropped. */
   flushes = 0;
   blocks = 0;
+  /** Told of every new block, which it may give a region. */
+  onBlock: (block: number, host: number, mode: number) => void = () => {};
+  /** Told when a block has run as often as its BLOCK_HEAT said. */
+  onHot: (block: number) => void = () => {};
+  /** Told when all blocks were dropped. */
+  onFlush: () => void = () => {};
+  /** How often a new block runs until `onHot`. */
+  heat = NEVER_HOT;
 
   constructor(handlers: HandlerSet, buffer: ArrayBufferLike, map: L.MemoryMap) {
     this.#handlers = handlers;
@@ -126,6 +151,18 @@ export class BlockDecoder {
     this.flushes++;
     this.#bytes.fill(0xff, L.BLOCK_HASH, L.BLOCK_HASH + L.BLOCK_HASH_BYTES);
     clearPageTables(this.#bytes, this.#map);
+    this.onFlush();
+  }
+
+  /** What a block's region was made from lies at these host addresses, too: within one page, not below RAM. */
+  attach(block: number, host: number, bytes: number): void {
+    const page = host & ~0xfff;
+    this.#cover(page, host & 0xfff, bytes);
+    if (page >>> 12 !== this.#view.getUint32(block + L.BLOCK_HOST, true) >>> 12) this.#link(block, host, true);
+  }
+  /** Whether `attach` has room for two pages. */
+  get canAttach(): boolean {
+    return this.#next + 2 * L.BLOCK_HEADER_BYTES <= L.ARENA + L.ARENA_BYTES;
   }
 
   static codeSize(mode: number): CodeSize {
@@ -225,6 +262,9 @@ export class BlockDecoder {
     v.setInt32(block + L.BLOCK_SECOND, second, true);
     v.setInt32(block + L.BLOCK_HOST, host, true);
     v.setInt32(block + L.BLOCK_MODE, mode, true);
+    v.setInt32(block + L.BLOCK_HEAT, mode & L.MODE_SINGLE || second ? NEVER_HOT : this.heat, true);
+    v.setInt32(block + L.BLOCK_PAGE_BEFORE, 0, true);
+    v.setInt32(block + L.BLOCK_PAGE_AFTER, 0, true);
     const set = hashSetOf(host, mode);
     this.#bytes.copyWithin(set + 16, set, set + 16 * (L.BLOCK_WAYS - 1));
     v.setInt32(set, host, true);
@@ -234,6 +274,7 @@ export class BlockDecoder {
     this.#cover(host & ~0xfff, host & 0xfff, bytes);
     this.#link(block, host);
     if (second) this.#link(block, second, true);
+    else if (!(mode & L.MODE_SINGLE)) this.onBlock(block, host, mode);
     this.blocks++;
     return block;
   }
@@ -272,6 +313,9 @@ export class BlockDecoder {
 
 export interface Core {
   readonly memory: WebAssembly.Memory;
+  readonly handlers: HandlerSet;
+  /** Where functions of regions go, behind the handlers', and what their modules import; undefined where none can run. */
+  readonly regions: { readonly table: WebAssembly.Table; readonly imports: WebAssembly.Imports } | undefined;
   readonly map: L.MemoryMap;
   readonly exports: CoreExports;
   readonly view: DataView;
@@ -282,6 +326,7 @@ export interface Core {
 export function hostImports(decoder: BlockDecoder, host: CoreHost): Record<string, (...args: never[]) => unknown> {
   return {
     decode_block: (at: number, mode: number) => decoder.decodeBlock(at, mode),
+    block_hot: (block: number) => decoder.onHot(block),
     decode_crossing: (at: number, mode: number, second: number) => decoder.decodeCrossing(at, mode, second),
     mmio_read: (gpa: number, bytes: number, at: number) => host.mmioRead(gpa, bytes, at),
     mmio_write: (gpa: number, bytes: number, at: number) => host.mmioWrite(gpa, bytes, at),
@@ -314,7 +359,9 @@ export function createCore(
   const exports = instance.exports as unknown as CoreExports;
   decoder.onProtect((page) => exports.protect_page(page));
   prepareMemory(view, map, handlers.features);
-  return { memory, map, exports, view, decoder };
+  const table = instance.exports["table"] as WebAssembly.Table;
+  const imports = { env: { memory, ...instance.exports } } as WebAssembly.Imports;
+  return { memory, map, exports, view, decoder, handlers, regions: { table, imports } };
 }
 
 /** No block is known, no page holds code; ROM stays without write permission. */
@@ -332,6 +379,7 @@ export function prepareMemory(view: DataView, map: L.MemoryMap, features: Readon
   bytes.fill(0xff, L.BLOCK_HASH, L.BLOCK_HASH + L.BLOCK_HASH_BYTES);
   bytes.fill(0xff, L.ONES_PAGE, L.ONES_PAGE + 4096);
   const put = (field: { offset: number }, value: number): void => view.setInt32(L.CPU_BASE + field.offset, value, true);
+  view.setBigUint64(L.CPU_BASE + L.QUARTER_GIB.offset, 1n << 28n, true);
   put(L.RAM_HOST, map.ram);
   put(L.RAM_BYTES, map.ramBytes);
   put(L.ROM_HOST, map.ram + map.ramBytes);

@@ -7,7 +7,7 @@
  * exception in place of the instruction that raised it. A block's instructions are taken off the budget before the
  * block; a block longer than what is left runs one instruction at a time.
  */
-import { decodeBlock, decodeCrossing, enterBlock, findInSet, hashSet } from "../cpu/code-cache.ts";
+import { blockHot, decodeBlock, decodeCrossing, enterBlock, findInSet, hashSet } from "../cpu/code-cache.ts";
 import { codeBreakpoints, DR7_ENABLED } from "../cpu/debug.ts";
 import { deliverException, deliverInterrupt } from "../cpu/exceptions.ts";
 import { RF_IF, RF_RF, RF_TF } from "../cpu/flags.ts";
@@ -20,6 +20,7 @@ import { fillTlb, tlbEntry } from "../cpu/tlb.ts";
 import { type Builder, type Expr, i32, i64, select } from "../ir/builder.ts";
 import { type Routine, routine } from "../ir/routine.ts";
 import { buildHandler, type HandlerSet } from "../isa/handlers.ts";
+import { LEFT_INTERPRET, pagesHold } from "../jit/routines.ts";
 import { BRANCH, FAULT, LEAVE, NEXT } from "../isa/semantics.ts";
 
 /** Host address of the byte at a linear code address, through the TLB's execute tag. 0 = a fault is pending. */
@@ -243,6 +244,8 @@ export function makeRun(handlers: HandlerSet): Routine {
     b.put(L.REMAINING, budget);
     const up = b.variable(i32(0));
     const block = b.variable(i32(0));
+    // A region left the next instruction to the interpreter.
+    const isInterpreted = b.variable(i32(0));
     b.loop((nextBlock) => {
       b.if(b.get(L.REMAINING).leS(0), () => b.return(L.EXIT_BUDGET), undefined, false);
       const single = b.variable(i32(0));
@@ -325,6 +328,28 @@ export function makeRun(handlers: HandlerSet): Routine {
           },
           undefined,
           false,
+        );
+        const heat = b.load("i32.load", "host", block.get(), L.BLOCK_HEAT);
+        b.if(
+          heat.gtS(0),
+          () => b.store("i32.store", "host", block.get(), heat.sub(1), L.BLOCK_HEAT),
+          () => {
+            const isPlain = single.get().or(b.get(L.ATTENTION)).or(b.get(L.SEGMENT_CHECKS)).eqz();
+            b.if(isPlain.and(isInterpreted.get().eqz()).and(b.get(L.TLB_CURRENT).ne(L.TLB_NONE)), () =>
+              b.if(
+                heat.eqz(),
+                () => b.call(blockHot, block.get()),
+                () => {
+                  b.if(b.call(pagesHold, block.get(), linear), () => {
+                    isInterpreted.set(b.callTable(heat.not(), b.keep(i32(0))).eq(LEFT_INTERPRET));
+                    b.br(nextBlock);
+                  });
+                },
+              ),
+            );
+            isInterpreted.set(i32(0));
+          },
+          true,
         );
         const left = b.keep(b.get(L.REMAINING).sub(b.load("i32.load", "host", block.get(), L.BLOCK_COUNT)));
         b.if(

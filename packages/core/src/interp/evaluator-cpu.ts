@@ -169,5 +169,5 @@ export function createEvaluatorCore(
   });
   const cpu = new EvaluatorCpu(evaluator, handlers, view);
   prepareMemory(view, map, handlers.features);
-  return { memory, map, exports: cpu.exports(), view, decoder };
+  return { memory, map, exports: cpu.exports(), view, decoder, handlers, regions: undefined };
 }

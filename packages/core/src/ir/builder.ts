@@ -6,6 +6,7 @@
  * - an expression over a variable is used before the variable is next assigned;
  * - operand types agree.
  */
+import type { LazyFlags } from "../cpu/flags.ts";
 import { OPS } from "./ops.ts";
 import {
   IrError,
@@ -60,10 +61,10 @@ export class Expr {
   }
 
   #bin(name: string, other: Operand): Expr {
-    return op(`${this.type}.${name}`, this, other);
+    return op(operatorName(this.type, name), this, other);
   }
   #un(name: string): Expr {
-    return op(`${this.type}.${name}`, this);
+    return op(operatorName(this.type, name), this);
   }
 
   add(o: Operand): Expr {
@@ -188,6 +189,17 @@ export class Expr {
   }
 }
 
+const operatorNames: Record<ValueType, Record<string, string>> = { i32: {}, i64: {}, f32: {}, f64: {}, v128: {} };
+/** "i32", "add" -> "i32.add": the same string each time, which is quick to look up. */
+function operatorName(type: ValueType, name: string): string {
+  const known = operatorNames[type];
+  const found = known[name];
+  if (found) return found;
+  const made = `${type}.${name}`;
+  known[name] = made;
+  return made;
+}
+
 function checkVersions(node: Node): void {
   if (node.kind === "local" && node.version !== node.local.version)
     throw new IrError("expression reads a variable that was assigned since");
@@ -223,6 +235,8 @@ export function opWith(name: string, immediate: number | bigint | undefined, ...
     const unsigned = values.map((v, i) => (spec.params[i] === "i64" ? BigInt.asUintN(64, v as bigint) : v));
     return constant(spec.result, spec.evaluate(...(unsigned as never[])) as number | bigint);
   }
+  const same = immediate === undefined ? neutral(name, nodes) : undefined;
+  if (same) return same;
   return new Expr({
     kind: "op",
     type: spec.result,
@@ -230,6 +244,15 @@ export function opWith(name: string, immediate: number | bigint | undefined, ...
     args: nodes.map((n) => n.take()),
     ...(immediate === undefined ? {} : { immediate }),
   });
+}
+
+const NEUTRAL_ZERO = /^i(32|64)\.(add|sub|or|xor|shl|shr_s|shr_u|rotl|rotr)$/;
+
+/** The other operand, if one of two changes nothing: x + 0. */
+function neutral(name: string, [a, c]: readonly Expr[]): Expr | undefined {
+  if (!a || !c || !NEUTRAL_ZERO.test(name)) return undefined;
+  if (c.constant === 0n) return a;
+  return a.constant === 0n && /\.(add|or|xor)$/.test(name) ? c : undefined;
 }
 
 /** `condition` is i32; both values are computed. */
@@ -270,6 +293,8 @@ export interface Field {
 
 export class Builder {
   readonly parameters: Local[] = [];
+  /** Where the back-end keeps flags in a form of its own. */
+  lazyFlags: LazyFlags | undefined;
   #list: Statement[] = [];
 
   /** Appends a statement; for back-ends and lowering only. */

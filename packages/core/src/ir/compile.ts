@@ -9,6 +9,7 @@ import type { Routine } from "./routine.ts";
 import { IrError, type Label, type Local, type Node, type Statement, type ValueType } from "./types.ts";
 import { WasmWriter } from "./wasm-writer.ts";
 
+const TYPES: readonly ValueType[] = ["i32", "i64", "f32", "f64", "v128"];
 const TYPE_CODE: Readonly<Record<ValueType, number>> = { i32: 0x7f, i64: 0x7e, f32: 0x7d, f64: 0x7c, v128: 0x7b };
 
 export interface ModuleSpec {
@@ -16,8 +17,10 @@ export interface ModuleSpec {
   readonly cpuBase: number;
   readonly sharedMemory: boolean;
   readonly exports: Readonly<Record<string, Routine>>;
-  /** Function table for `callTable`, in order. All have the type of the first. */
+  /** Function table for `callTable`, in order. All have the type of the first. It is exported as `table`, and may grow. */
   readonly table: readonly Routine[];
+  /** Routines of another module: imported by name instead of compiled. */
+  readonly external?: ReadonlySet<Routine>;
 }
 
 interface FunctionHint {
@@ -29,6 +32,9 @@ class FunctionEmitter {
   readonly out = new WasmWriter();
   readonly hints: FunctionHint[] = [];
   readonly #localTypes: ValueType[] = [];
+  /** Locals that are not the outermost list's. */
+  readonly #temporaries: Record<ValueType, number[]> = { i32: [], i64: [], f32: [], f64: [], v128: [] };
+  #depth = 0;
   readonly #free: Record<ValueType, number[]> = { i32: [], i64: [], f32: [], f64: [], v128: [] };
   readonly #index = new Map<Local, number>();
   readonly #labels: (Label | undefined)[] = [];
@@ -64,6 +70,7 @@ class FunctionEmitter {
 
   list(statements: readonly Statement[]): void {
     const owned: Local[] = [];
+    this.#depth++;
     for (const s of statements) {
       if (
         (s.kind === "let" || s.kind === "load" || s.kind === "call" || s.kind === "callTable") &&
@@ -73,17 +80,24 @@ class FunctionEmitter {
         const local = s.local;
         if (s.kind === "let") this.node(s.value);
         else this.#effect(s);
-        const index = this.#free[local.type].pop() ?? this.#paramCount + this.#localTypes.push(local.type) - 1;
+        const index = this.#free[local.type].pop() ?? this.#newLocal(local.type);
         this.#index.set(local, index);
         owned.push(local);
         this.out.byte(0x21);
         this.out.u32(index);
       } else this.#statement(s);
     }
+    this.#depth--;
     for (const local of owned) {
       this.#free[local.type].push(this.#index.get(local) ?? 0);
       this.#index.delete(local);
     }
+  }
+
+  #newLocal(type: ValueType): number {
+    const index = this.#paramCount + this.#localTypes.push(type) - 1;
+    if (this.#depth > 1) this.#temporaries[type].push(index);
+    return index;
   }
 
   /** Leaves the statement's value on the stack. */
@@ -148,6 +162,10 @@ class FunctionEmitter {
         out.byte(0x0b);
         return;
       case "block":
+        if (s.isIsolated) {
+          this.#isolated(s.body);
+          return;
+        }
         out.bytes([s.label.kind === "loop" ? 0x03 : 0x02, 0x40]);
         this.#labels.push(s.label);
         this.list(s.body);
@@ -182,6 +200,16 @@ class FunctionEmitter {
         out.bytes([0xfc, 0x0b, 0]);
         return;
     }
+  }
+
+  /** In line, with every temporary local free: what they hold is for other ways than this one. */
+  #isolated(body: readonly Statement[]): void {
+    const counts = TYPES.map((type) => this.#temporaries[type].length);
+    const before = TYPES.map((type) => this.#free[type]);
+    for (const type of TYPES) this.#free[type] = this.#temporaries[type].slice();
+    this.list(body);
+    for (const [i, type] of TYPES.entries())
+      this.#free[type] = (before[i] ?? []).concat(this.#temporaries[type].slice(counts[i]));
   }
 
   #switch(s: Statement & { kind: "switch" }): void {
@@ -278,7 +306,7 @@ class ModuleEmitter {
     const visit = (r: Routine): void => {
       if (seen.has(r)) return;
       seen.add(r);
-      if (!r.body) this.#imports.push(r);
+      if (!r.body || this.spec.external?.has(r)) this.#imports.push(r);
       else {
         this.#functions.push(r);
         walkCalls(r.body().statements, visit);
@@ -353,7 +381,11 @@ class ModuleEmitter {
       });
     section(7, (w) => {
       const names = Object.entries(spec.exports);
-      w.u32(names.length);
+      w.u32(names.length + (spec.table.length ? 1 : 0));
+      if (spec.table.length) {
+        w.name("table");
+        w.bytes([1, 0]);
+      }
       for (const [name, r] of names) {
         w.name(name);
         w.byte(0);
@@ -415,7 +447,7 @@ class ModuleEmitter {
   }
 }
 
-function walkCalls(statements: readonly Statement[], visit: (r: Routine) => void): void {
+export function walkCalls(statements: readonly Statement[], visit: (r: Routine) => void): void {
   for (const s of statements) {
     if (s.kind === "call") visit(s.routine);
     else if (s.kind === "if") {

@@ -55,7 +55,13 @@ export type Statement =
       readonly yes: Statement[];
       readonly no: Statement[];
     }
-  | { readonly kind: "block"; readonly label: Label; readonly body: Statement[] }
+  | {
+      readonly kind: "block";
+      readonly label: Label;
+      readonly body: Statement[];
+      /** Control never comes out of its end, and nothing in it reads locals of the lists around it but the outermost's. */
+      readonly isIsolated?: boolean;
+    }
   | { readonly kind: "br"; readonly label: Label; readonly condition: Node | undefined }
   | {
       readonly kind: "switch";

@@ -32,7 +32,6 @@ export function encodeMicroOp(d: Decoder, out: DataView, at: number, start: numb
     // Counted from the block's start; the sum may have 33 bits.
     displacement += start + d.length;
     if (displacement > 0x7fff_ffff) {
-      out.setBigUint64(L.CPU_BASE + L.QUARTER_GIB.offset, 1n << 28n, true);
       displacement -= 2 ** 31;
       index = L.QUARTER_GIB.offset;
       scale = 3;

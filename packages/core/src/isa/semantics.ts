@@ -66,6 +66,24 @@ export interface Binding {
   readonly inlineAccess: boolean;
   /** 64-bit addressing without prefixes only. */
   readonly plainAddress: boolean;
+  /** The instruction is being translated into a region (jit/): its micro-op is constant. */
+  readonly translation?: Translation;
+}
+
+/** How a translated instruction ends where that depends on the region around it. */
+export interface Translation {
+  /** Goes on at a branch's target, behind the instruction, or at the instruction again. */
+  goTo(where: "target" | "next" | "again"): void;
+  /** RIP is set: an indirect jump, or a return whose address was popped. */
+  jump(isReturn: boolean): void;
+  /** A call whose return address was pushed: `target`, or the branch's own. */
+  call(target: Expr | undefined): void;
+  /**
+   * The slow path of an access: host address of RAM for the whole access, or 0, when the instruction is left to the
+   * interpreter. Nothing of the instruction has happened then.
+   */
+  readonly slowRead: Routine;
+  readonly slowWrite: Routine;
 }
 
 /** Effective address of the memory operand, before the segment base. */
@@ -119,6 +137,10 @@ export class Semantics {
   }
   get mode64(): boolean {
     return this.shape.mode64;
+  }
+  /** Part of a region: neither single steps nor breakpoints happen there. */
+  get isTranslated(): boolean {
+    return this.#binding.translation !== undefined;
   }
   /** Width of operand `i` as one of the integer widths. */
   width(i: number): Width {
@@ -225,8 +247,12 @@ export class Semantics {
       hit,
       () => host.set(hostAddress(b, entry, va)),
       () => {
-        b.put(L.CURRENT_UOP, this.#up);
-        host.set(b.call(readSlow, va, bytes, seg));
+        const translation = this.#binding.translation;
+        if (translation) host.set(b.call(translation.slowRead, va, bytes));
+        else {
+          b.put(L.CURRENT_UOP, this.#up);
+          host.set(b.call(readSlow, va, bytes, seg));
+        }
         b.if(host.get().eqz(), () => this.#binding.leave(FAULT));
       },
       true,
@@ -256,8 +282,12 @@ export class Semantics {
       hit,
       () => host.set(hostAddress(b, entry, va)),
       () => {
-        b.put(L.CURRENT_UOP, this.#up);
-        host.set(b.call(writeSlow, va, width / 8, seg, readsToo ? 1 : 0));
+        const translation = this.#binding.translation;
+        if (translation) host.set(b.call(translation.slowWrite, va, width / 8));
+        else {
+          b.put(L.CURRENT_UOP, this.#up);
+          host.set(b.call(writeSlow, va, width / 8, seg, readsToo ? 1 : 0));
+        }
         b.if(host.get().eqz(), () => this.#binding.leave(FAULT));
       },
       true,
@@ -284,7 +314,9 @@ export class Semantics {
   store(probe: Probe, value: Expr): void {
     const width = probe.width;
     this.b.store(storeOp(value.type, width), "host", probe.host, value);
-    if (this.#binding.inlineAccess)
+    if (this.isTranslated) {
+      // Always RAM: anything else was left to the interpreter.
+    } else if (this.#binding.inlineAccess)
       this.b.if(probe.host.eq(cpuAddress(L.SCRATCH_WRITE)), () => this.b.call(commitSlow), undefined, false);
     else this.b.call(commitStore, probe.host);
     this.commit();
@@ -345,13 +377,15 @@ export class Semantics {
     else this.b.store(storeOp(value.type, width), "cpu", 0, value, L.GPR + index * 8);
   }
 
-  addFlags(width: Width, a: Expr, c: Expr, result: Expr): void {
+  /** Flags of `a + c = result`; with a carry in, `carried`. */
+  addFlags(width: Width, a: Expr, c: Expr, result: Expr, carried = false): void {
     this.commit();
-    flags.setFlagsAdd(this.b, width, a, c, result);
+    flags.setFlagsAdd(this.b, width, a, c, result, carried);
   }
-  subFlags(width: Width, a: Expr, c: Expr, result: Expr): void {
+  /** Flags of `a - c = result`; with a borrow in, `carried`. */
+  subFlags(width: Width, a: Expr, c: Expr, result: Expr, carried = false): void {
     this.commit();
-    flags.setFlagsSub(this.b, width, a, c, result);
+    flags.setFlagsSub(this.b, width, a, c, result, carried);
   }
   logicFlags(width: Width, result: Expr): void {
     this.commit();
@@ -431,6 +465,11 @@ export class Semantics {
   }
   /** A relative jump: always to a canonical address in 64-bit mode's reach, or checked when it is fetched. */
   jumpRelative(): void {
+    if (this.#binding.translation) {
+      this.commit();
+      this.#binding.translation.goTo("target");
+      return;
+    }
     const target = this.b.keep(this.target());
     if (!this.mode64) this.checkTarget(target);
     this.jump(target);
@@ -438,10 +477,43 @@ export class Semantics {
   /** Sets RIP and ends the block. */
   jump(target: Expr): void {
     this.put(L.RIP, target);
-    this.#binding.leave(BRANCH);
+    if (this.#binding.translation) this.#binding.translation.jump(false);
+    else this.#binding.leave(BRANCH);
+  }
+  /** A near return to a popped address. */
+  returnTo(target: Expr): void {
+    if (!this.#binding.translation) {
+      this.jump(target);
+      return;
+    }
+    this.put(L.RIP, target);
+    this.#binding.translation.jump(true);
+  }
+  /** A near call whose return address was pushed. */
+  callTo(target: Expr): void {
+    if (!this.#binding.translation) {
+      this.jump(target);
+      return;
+    }
+    this.commit();
+    this.#binding.translation.call(this.operand(0).kind === "j" ? undefined : target);
   }
   fallThrough(): void {
-    this.jump(this.nextRip());
+    if (!this.#binding.translation) {
+      this.jump(this.nextRip());
+      return;
+    }
+    this.commit();
+    this.#binding.translation.goTo("next");
+  }
+  /** Runs this instruction again: a repeated one that is not done. */
+  repeat(): void {
+    if (!this.#binding.translation) {
+      this.jump(this.thisRip());
+      return;
+    }
+    this.commit();
+    this.#binding.translation.goTo("again");
   }
   /** Ends the block through the next instruction and leaves `run`. */
   exit(reason: number): void {

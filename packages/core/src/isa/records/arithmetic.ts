@@ -21,7 +21,7 @@ const KERNELS: Readonly<Record<string, Kernel>> = {
   },
   adc: (s, w, a, c) => {
     const result = s.b.keep(s.mask(w, a.add(c).add(carryIn(s, w))));
-    return { result, flags: () => s.addFlags(w, a, c, result) };
+    return { result, flags: () => s.addFlags(w, a, c, result, true) };
   },
   sub: (s, w, a, c) => {
     const result = s.b.keep(s.mask(w, a.sub(c)));
@@ -29,7 +29,7 @@ const KERNELS: Readonly<Record<string, Kernel>> = {
   },
   sbb: (s, w, a, c) => {
     const result = s.b.keep(s.mask(w, a.sub(c).sub(carryIn(s, w))));
-    return { result, flags: () => s.subFlags(w, a, c, result) };
+    return { result, flags: () => s.subFlags(w, a, c, result, true) };
   },
   and: (s, w, a, c) => logic(s, w, a.and(c)),
   or: (s, w, a, c) => logic(s, w, a.or(c)),

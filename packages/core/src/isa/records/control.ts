@@ -65,7 +65,7 @@ define({
     s.uncommitted(() => s.store(probe, s.osz === 64 ? next : next.lo32()));
     if (s.mode64) s.checkTarget(target);
     s.put(L.RSP, rsp);
-    s.jump(target);
+    s.callTo(target);
   },
 });
 
@@ -81,7 +81,7 @@ define({
     const extra = s.shape.operands.length ? s.immediate(16).u64() : undefined;
     const moved = s.b.keep(s.movedStack(s.get(L.RSP), s.osz / 8));
     s.put(L.RSP, extra ? s.movedStack(moved, extra) : moved);
-    s.jump(target);
+    s.returnTo(target);
   },
 });
 
@@ -102,10 +102,9 @@ for (const [name, opcode] of [
       let taken: Expr = left.nez();
       if (name !== "loop") taken = taken.and(name === "loope" ? FLAG.zf(s.b) : FLAG.zf(s.b).xor(1));
       s.b.if(taken, () => {
-        const target = s.b.keep(s.target());
-        if (!s.mode64) s.checkTarget(target);
+        if (!s.mode64) s.checkTarget(s.b.keep(s.target()));
         s.uncommitted(() => s.putGpr(1, s.asz, left));
-        s.uncommitted(() => s.jump(target));
+        s.uncommitted(() => s.jumpRelative());
       });
       s.putGpr(1, s.asz, left);
       s.fallThrough();

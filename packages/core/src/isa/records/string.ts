@@ -17,7 +17,7 @@ import { tlbEntry } from "../../cpu/tlb.ts";
 import { type Builder, type Expr, i32, i64, select } from "../../ir/builder.ts";
 import { type Routine, routine } from "../../ir/routine.ts";
 import { define } from "../record.ts";
-import type { Semantics } from "../semantics.ts";
+import { FAULT, type Semantics } from "../semantics.ts";
 
 const BITS = { b: 8, v: 0 } as const;
 
@@ -43,7 +43,8 @@ function stride(s: Semantics, bytes: number): Expr {
 }
 
 /** Whether a trap may have to come after each element: single step or an enabled breakpoint. */
-function watched(b: Builder): Expr {
+function watched(b: Builder, isTranslated = false): Expr {
+  if (isTranslated) return i32(0);
   return b.get(L.SYSTEM_FLAGS).and(RF_TF).or(b.get(L.DR7).lo32().and(DR7_ENABLED));
 }
 
@@ -72,8 +73,8 @@ function endPiece(s: Semantics, count: Expr, done: Expr, over?: Expr): void {
   s.b.if(again, () => {
     // What comes between two elements finds RF set (SDM vol. 3, 17.3.1.1).
     s.put(L.SYSTEM_FLAGS, s.get(L.SYSTEM_FLAGS).or(RF_RF));
-    s.b.if(watched(s.b), () => s.put(L.ATTENTION, s.get(L.ATTENTION).or(L.ATTENTION_TRAP)));
-    s.jump(s.thisRip());
+    s.b.if(watched(s.b, s.isTranslated), () => s.put(L.ATTENTION, s.get(L.ATTENTION).or(L.ATTENTION_TRAP)));
+    s.repeat();
   });
   s.put(L.SYSTEM_FLAGS, s.get(L.SYSTEM_FLAGS).and(~RF_RF));
   s.fallThrough();
@@ -163,6 +164,13 @@ function piece(s: Semantics, bytes: number, from: Expr | undefined, one: () => v
         fits = fits.and(source.and(0xfff).add(size).leU(4096)).and(direct(s, source, L.TLB_READ));
         if (!s.mode64) fits = fits.and(b.call(segmentAllows, source, size.lo32(), s.segment(), 0));
       }
+      if (s.isTranslated) {
+        // In one go or not at all: a piece counts once, whoever runs it.
+        b.if(fits.eqz(), () => s.leave(FAULT), undefined, false);
+        bulk(b.keep(size.lo32()));
+        b.br(done);
+        return;
+      }
       b.if(fits, () => {
         s.uncommitted(() => bulk(b.keep(size.lo32())));
         b.br(done);
@@ -176,7 +184,8 @@ function piece(s: Semantics, bytes: number, from: Expr | undefined, one: () => v
     });
     endPiece(s, s.b.keep(s.asz === 64 ? s.gpr(1, 64) : s.gpr(1, s.asz).u64()), i64(0));
   });
-  endPiece(s, s.b.keep(s.asz === 64 ? s.gpr(1, 64) : s.gpr(1, s.asz).u64()), b.keep(left.get()));
+  const rest = b.keep(left.get());
+  endPiece(s, s.b.keep(s.asz === 64 ? s.gpr(1, 64) : s.gpr(1, s.asz).u64()), rest);
 }
 
 /** Host address of RAM that the TLB has. */

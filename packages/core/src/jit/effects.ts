@@ -1,0 +1,112 @@
+/**
+ * What a routine does to the state that regions keep in locals, and whether translated code may call it at all: found by
+ * walking its statements and those of everything it calls, once.
+ */
+import * as L from "../cpu/layout.ts";
+import type { Node, Routine, Statement } from "../ir/types.ts";
+import { ALL_FIELDS, type FieldSet, fieldAt, fieldBit } from "./registers.ts";
+
+export interface Effects {
+  readonly reads: FieldSet;
+  readonly writes: FieldSet;
+  /** Calls the host, or changes state that a region relies on (modes, translations, pending events). */
+  readonly isForbidden: boolean;
+}
+
+/** Places that translated code may change, besides the fields in locals: [from, to). */
+const FREE: readonly (readonly [number, number])[] = [
+  [L.SYSTEM_FLAGS.offset, L.SYSTEM_FLAGS.offset + 4],
+  [L.EXC_VECTOR.offset, L.EXC_ERROR.offset + 4],
+  [L.XLATE_HOST.offset, L.XLATE_FLAGS.offset + 4],
+  [L.CURRENT_UOP.offset, L.CURRENT_UOP.offset + 4],
+  [L.X87, L.MXCSR.offset + 4],
+  [L.SCRATCH_READ, L.SCRATCH_UOP],
+  [L.result(0).offset, L.FERR.offset],
+];
+
+export function mayWrite(offset: number): boolean {
+  return fieldAt(offset) !== undefined || FREE.some(([from, to]) => offset >= from && offset < to);
+}
+
+const known = new Map<Routine, Effects>();
+const NONE: Effects = { reads: 0n, writes: 0n, isForbidden: false };
+
+/** The constant part of an address: what a register number or an index is added to. */
+function constantPart(node: Node): number {
+  if (node.kind === "const") return Number(node.value);
+  if (node.kind !== "op" || node.op !== "i32.add") return 0;
+  return node.args.reduce((sum, arg) => sum + constantPart(arg), 0);
+}
+
+class Walker {
+  reads: FieldSet = 0n;
+  writes: FieldSet = 0n;
+  isForbidden = false;
+
+  list(statements: readonly Statement[]): void {
+    for (const s of statements) this.#statement(s);
+  }
+  #statement(s: Statement): void {
+    switch (s.kind) {
+      case "load":
+        if (s.space === "cpu") this.#access(s.address, s.offset, false);
+        return;
+      case "store":
+        if (s.space === "cpu") this.#access(s.address, s.offset, true);
+        return;
+      case "call": {
+        const of = effectsOf(s.routine);
+        this.reads |= of.reads;
+        this.writes |= of.writes;
+        this.isForbidden ||= of.isForbidden;
+        return;
+      }
+      case "callTable":
+        this.isForbidden = true;
+        return;
+      case "if":
+        this.list(s.yes);
+        this.list(s.no);
+        return;
+      case "block":
+        this.list(s.body);
+        return;
+      case "switch":
+        for (const body of s.cases) this.list(body);
+        this.list(s.otherwise);
+        return;
+      default:
+    }
+  }
+  #access(address: Node, offset: number, isWrite: boolean): void {
+    const at = constantPart(address) + offset;
+    const isX87 = at >= L.X87 && at < L.MXCSR.offset;
+    // A register that is not known here could be any.
+    if (address.kind !== "const" && !isX87) {
+      this.reads |= ALL_FIELDS;
+      if (isWrite) this.isForbidden = true;
+      return;
+    }
+    const field = fieldAt(at);
+    if (field !== undefined && isWrite) this.writes |= fieldBit(field);
+    else if (field !== undefined) this.reads |= fieldBit(field);
+    if (isWrite && !mayWrite(at)) this.isForbidden = true;
+  }
+}
+
+export function effectsOf(routine: Routine): Effects {
+  const found = known.get(routine);
+  if (found) return found;
+  if (!routine.body) {
+    const host: Effects = { reads: ALL_FIELDS, writes: ALL_FIELDS, isForbidden: true };
+    known.set(routine, host);
+    return host;
+  }
+  // A routine that calls itself adds nothing new.
+  known.set(routine, NONE);
+  const walker = new Walker();
+  walker.list(routine.body().statements);
+  const effects: Effects = { reads: walker.reads, writes: walker.writes, isForbidden: walker.isForbidden };
+  known.set(routine, effects);
+  return effects;
+}

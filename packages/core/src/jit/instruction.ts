@@ -1,0 +1,62 @@
+/**
+ * One decoded instruction of a region: its handler, its micro-op as constants, and where control goes from it.
+ * Offsets count from the region's base (jit/region.ts), which is what RIP-relative fields count from, too.
+ */
+import * as L from "../cpu/layout.ts";
+import type { CodeSize } from "../isa/decoder.ts";
+import { type Handler, type HandlerSet, handlerOf } from "../isa/handlers.ts";
+import { encodeMicroOp } from "../isa/micro-op.ts";
+import { isTranslatable } from "./translatable.ts";
+
+/**
+ * How control leaves an instruction: to the next one; there or to a target; to a target; there or to itself again; to
+ * another function and, by its return, to the next; by a return; to an address known at run time; not by translated code.
+ */
+export type Flow = "next" | "branch" | "jump" | "repeat" | "call" | "return" | "indirect" | "leave";
+
+export interface Instruction {
+  readonly offset: number;
+  readonly length: number;
+  readonly flow: Flow;
+  /** Offset of a direct branch's target; may lie outside the region's bytes. */
+  readonly target: number | undefined;
+  readonly handler: Handler;
+  /** 32 bytes, laid out as UOP_*. */
+  readonly microOp: DataView;
+}
+
+function flowOf(handler: Handler): Flow {
+  const { name, ends } = handler.record;
+  if (!isTranslatable(handler)) return "leave";
+  if (!ends) return "next";
+  const isDirect = handler.shape.operands[0]?.kind === "j";
+  if (name === "jmp") return isDirect ? "jump" : "indirect";
+  if (name === "call" || name === "ret") return name === "call" ? "call" : "return";
+  if (isDirect) return "branch";
+  return handler.shape.rep ? "repeat" : "next";
+}
+
+/** Decodes at `offset` of `bytes`; undefined where no instruction ends before `end` or none can be decoded. */
+export function decodeInstruction(
+  handlers: HandlerSet,
+  bytes: Uint8Array,
+  offset: number,
+  end: number,
+  size: CodeSize,
+): Instruction | undefined {
+  const { decoder } = handlers;
+  if (decoder.decode(bytes, offset, end, size, true) !== "ok" || !decoder.form) return undefined;
+  const microOp = new DataView(new ArrayBuffer(L.UOP_BYTES));
+  encodeMicroOp(decoder, microOp, 0, offset, 0);
+  const handler = handlerOf(handlers, microOp.getUint16(L.UOP_HANDLER, true));
+  const flow = flowOf(handler);
+  const isRelative = decoder.form.relative;
+  return {
+    offset,
+    length: decoder.length,
+    flow,
+    target: isRelative ? microOp.getInt32(L.UOP_IMMEDIATE, true) : undefined,
+    handler,
+    microOp,
+  };
+}

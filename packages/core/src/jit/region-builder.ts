@@ -1,0 +1,362 @@
+/**
+ * The builder in which records' semantics become part of a region: fields of the micro-op are constants, registers and
+ * flags are locals, and what translated code must not do is refused (Untranslatable), so that such an instruction is left
+ * to the interpreter.
+ */
+import * as L from "../cpu/layout.ts";
+import {
+  Builder,
+  constant,
+  type Expr,
+  type Field,
+  i32,
+  i64,
+  loadOp,
+  type Operand,
+  opWith,
+  storeOp,
+  type Variable,
+} from "../ir/builder.ts";
+import { OPS } from "../ir/ops.ts";
+import type { Label, Routine, Space, ValueType } from "../ir/types.ts";
+import { effectiveAddress, effectiveOffset } from "../isa/semantics.ts";
+import { effectsOf, mayWrite } from "./effects.ts";
+import { type FlagKind, type RegionFlags, sameKind } from "./lazy-flags.ts";
+import { FLAGS_FIELD, type FieldSet, fieldAt, fieldBit, fieldsOf } from "./registers.ts";
+import { regionFlags, regionRead, regionWrite, runRegions } from "./routines.ts";
+
+/** The instruction does something that a region does not do. */
+export class Untranslatable extends Error {
+  readonly code = "untranslatable";
+}
+
+/** Stands for the running micro-op's address. No address of the memory is near it. */
+const MICRO_OP = 0x7fff_0000;
+export const microOpAddress = (): Expr => i32(MICRO_OP);
+
+/** Routines of the core that region code calls by itself: they leave registers and flags alone. */
+const OWN: ReadonlySet<Routine> = new Set([regionRead, regionWrite, runRegions, regionFlags]);
+
+/** What a region keeps in locals: one for each field but the flags, and what the flags are made of. */
+export interface RegionState {
+  readonly registers: readonly Variable[];
+  /** RIP of the region's offset 0, and the TLB set: they stay while the region runs. */
+  readonly ripBase: Expr;
+  readonly tlbSet: Expr;
+  /** RIP when the region is left. */
+  readonly rip: Variable;
+}
+
+export class RegionBuilder extends Builder {
+  microOp: DataView = new DataView(new ArrayBuffer(L.UOP_BYTES));
+  state!: RegionState;
+  flags!: RegionFlags;
+  /** Fields read and written so far. */
+  used: FieldSet = 0n;
+  written: FieldSet = 0n;
+  usesFpu = false;
+  readonly routines: Set<Routine> = new Set();
+
+  noteRead(offset: number): void {
+    this.used |= fieldBit(fieldAt(offset) ?? FLAGS_FIELD);
+  }
+  noteWrite(offset: number): void {
+    const bit = fieldBit(fieldAt(offset) ?? FLAGS_FIELD);
+    this.used |= bit;
+    this.written |= bit;
+  }
+  register(field: number): Variable {
+    const found = this.state.registers[field];
+    if (!found) throw new Untranslatable(`field ${field}`);
+    return found;
+  }
+
+  override load(name: string, space: Space, address: Operand, offset = 0): Expr {
+    const at = constantOf(address);
+    if (space === "host") return at === MICRO_OP ? this.#microOpField(name, offset) : super.load(name, space, address, offset);
+    if (at === undefined) {
+      // Registers by numbers known at run time are x87's only.
+      if (offset >= L.X87 && offset < L.MXCSR.offset) return super.load(name, space, address, offset);
+      throw new Untranslatable("a register by number");
+    }
+    return this.#loadState(name, at + offset);
+  }
+
+  #microOpField(name: string, offset: number): Expr {
+    const view = this.microOp;
+    const type = OPS[name]?.result ?? "i32";
+    const value = ((): number | bigint => {
+      switch (name.slice(4)) {
+        case "load8_u":
+          return view.getUint8(offset);
+        case "load16_u":
+          return view.getUint16(offset, true);
+        case "load32_s":
+          return view.getInt32(offset, true);
+        case "load32_u":
+          return view.getUint32(offset, true);
+        case "load":
+          return type === "i64" ? view.getBigInt64(offset, true) : view.getInt32(offset, true);
+        default:
+          throw new Untranslatable(`${name} of a micro-op`);
+      }
+    })();
+    return constant(type, value);
+  }
+
+  #loadState(name: string, at: number): Expr {
+    const type = OPS[name]?.result ?? "i32";
+    const field = fieldAt(at);
+    if (field === FLAGS_FIELD) return at === L.FLAG_AUX.offset ? this.flags.readAux() : this.flags.readResult();
+    if (field !== undefined) {
+      this.noteRead(at);
+      return this.keep(field < 16 ? partOf(this.register(field).get(), name, at & 7) : this.#lane(field, name, at & 15));
+    }
+    if (at >= L.ZERO && at < L.BLOCK_RIP.offset) return constant(type, 0);
+    if (at === L.BLOCK_RIP.offset) return this.state.ripBase;
+    if (at === L.TLB_CURRENT.offset) return this.state.tlbSet;
+    if (at === L.QUARTER_GIB.offset) return i64(1n << 28n);
+    if (at === L.FPU_BLOCKED.offset) {
+      this.usesFpu = true;
+      return i32(0);
+    }
+    if (at === L.RIP.offset || at === L.REMAINING.offset) throw new Untranslatable("RIP or the budget as a value");
+    return super.load(name, "cpu", 0, at);
+  }
+
+  #lane(field: number, name: string, at: number): Expr {
+    const whole = this.register(field).get();
+    switch (name) {
+      case "v128.load":
+        return whole;
+      case "i64.load":
+        return opWith("i64x2.extract_lane", lane(at, 8), whole);
+      case "i32.load":
+        return opWith("i32x4.extract_lane", lane(at, 4), whole);
+      case "i32.load16_u":
+        return opWith("i16x8.extract_lane_u", lane(at, 2), whole);
+      case "i32.load8_u":
+        return opWith("i8x16.extract_lane_u", at, whole);
+      case "i64.load32_u":
+        return opWith("i32x4.extract_lane", lane(at, 4), whole).u64();
+      default:
+        throw new Untranslatable(`${name} of an XMM register`);
+    }
+  }
+
+  override store(name: string, space: Space, address: Operand, value: Expr, offset = 0): void {
+    if (space === "host") {
+      super.store(name, space, address, value, offset);
+      return;
+    }
+    const at = constantOf(address);
+    if (at === undefined) {
+      if (offset < L.X87 || offset >= L.MXCSR.offset) throw new Untranslatable("a register by number");
+      super.store(name, space, address, value, offset);
+      return;
+    }
+    this.#storeState(name, at + offset, value);
+  }
+
+  #storeState(name: string, at: number, value: Expr): void {
+    const field = fieldAt(at);
+    if (field === FLAGS_FIELD) {
+      if (at === L.FLAG_AUX.offset) this.flags.writeAux(value);
+      else this.flags.writeResult(value);
+    } else if (field !== undefined) {
+      const register = this.register(field);
+      const kept = this.keep(value);
+      register.set(field < 16 ? withPart(register, name, at & 7, kept) : withLane(register, name, at & 15, kept));
+      this.noteRead(at);
+      this.noteWrite(at);
+    } else if (at === L.RIP.offset) this.state.rip.set(value);
+    else if (at === L.CURRENT_UOP.offset || at === L.EXC_VECTOR.offset || at === L.EXC_ERROR.offset) this.keep(value);
+    else if (mayWrite(at)) super.store(name, "cpu", 0, value, at);
+    else throw new Untranslatable(`a write to the state at ${at}`);
+  }
+
+  override call(routine: Routine, ...args: Operand[]): Expr {
+    if (constantOf(args[0] ?? 1) === MICRO_OP) return this.#address(routine, args);
+    const effects = effectsOf(routine);
+    if (!OWN.has(routine)) {
+      if (effects.isForbidden) throw new Untranslatable(routine.name);
+      const values = args.map((a) => (typeof a === "object" ? this.keep(a) : a));
+      this.storeFields(effects.reads | effects.writes);
+      this.routines.add(routine);
+      const result = super.call(routine, ...values);
+      this.loadFields(effects.writes);
+      return result;
+    }
+    this.routines.add(routine);
+    return super.call(routine, ...args);
+  }
+
+  /** A field of the state block as it is in memory. */
+  fromState(field: Field): Expr {
+    return super.load(loadOp(field.type, field.bits), "cpu", 0, field.offset);
+  }
+  toState(field: Field, value: Expr): void {
+    super.store(storeOp(field.type, field.bits), "cpu", 0, value, field.offset);
+  }
+
+  /** How flags are kept depends on the way that control took. */
+  override if(condition: Expr, then: () => void, otherwise?: () => void, likely?: boolean): void {
+    if (condition.constant !== undefined) {
+      super.if(condition, then, otherwise, likely);
+      return;
+    }
+    const before = this.flags.kind;
+    let afterThen: FlagKind;
+    let afterElse: FlagKind = before;
+    super.if(
+      condition,
+      () => {
+        then();
+        afterThen = this.flags.kind;
+        this.flags.kind = before;
+      },
+      otherwise &&
+        (() => {
+          otherwise();
+          afterElse = this.flags.kind;
+        }),
+      likely,
+    );
+    this.flags.kind = sameKind(afterThen, afterElse);
+  }
+  readonly #kindsAt = new Map<Label, FlagKind[]>();
+  override block(build: (label: Label) => void): void {
+    let at: Label | undefined;
+    super.block((label) => {
+      at = label;
+      build(label);
+    });
+    for (const kind of (at && this.#kindsAt.get(at)) ?? []) this.flags.kind = sameKind(this.flags.kind, kind);
+  }
+  override loop(build: (label: Label) => void): void {
+    const before = this.flags.kind;
+    super.loop((label) => {
+      build(label);
+      for (const kind of this.#kindsAt.get(label) ?? [])
+        if (sameKind(kind, before) !== before) throw new Untranslatable("flags that a loop changes");
+    });
+  }
+  override br(label: Label, condition?: Expr): void {
+    const kinds = this.#kindsAt.get(label) ?? [];
+    this.#kindsAt.set(label, kinds);
+    kinds.push(this.flags.kind);
+    super.br(label, condition);
+  }
+
+  /** From locals to the state block. */
+  storeFields(fields: FieldSet): void {
+    this.used |= fields;
+    for (const field of fieldsOf(fields)) {
+      if (field === FLAGS_FIELD) {
+        const aux = this.flags.readAux();
+        this.toState(L.FLAG_RESULT, this.flags.readResult());
+        this.toState(L.FLAG_AUX, aux);
+      } else {
+        const type: ValueType = field < 16 ? "i64" : "v128";
+        super.store(`${type}.store`, "cpu", 0, this.register(field).get(), offsetOfRegister(field));
+      }
+    }
+  }
+  /** From the state block to locals. */
+  loadFields(fields: FieldSet): void {
+    this.used |= fields;
+    this.written |= fields;
+    for (const field of fieldsOf(fields)) {
+      if (field === FLAGS_FIELD) {
+        this.flags.writeAux(this.fromState(L.FLAG_AUX));
+        this.flags.writeResult(this.fromState(L.FLAG_RESULT));
+      } else {
+        const type: ValueType = field < 16 ? "i64" : "v128";
+        this.register(field).set(super.load(`${type}.load`, "cpu", 0, offsetOfRegister(field)));
+      }
+    }
+  }
+
+  /** Effective addresses, whose shape is known. */
+  #address(routine: Routine, args: readonly Operand[]): Expr {
+    const isLinear = routine === effectiveAddress;
+    if (!isLinear && routine !== effectiveOffset) throw new Untranslatable(`${routine.name} of a micro-op`);
+    const m = this.microOp;
+    const how = m.getUint8(L.UOP_ADDRESS);
+    const register = (at: number): Expr => this.load("i64.load", "cpu", m.getUint16(at, true));
+    let offset = register(L.UOP_BASE).add(register(L.UOP_INDEX).shl(how & 3)).add(m.getInt32(L.UOP_DISPLACEMENT, true));
+    const wrap = how & L.ADDRESS_16 ? 0xffffn : how & L.ADDRESS_32 ? 0xffffffffn : undefined;
+    if (wrap) offset = offset.and(wrap);
+    if (!isLinear) return this.keep(offset);
+    const delta = constantOf(args[1] ?? 0);
+    if (delta === undefined) throw new Untranslatable("an address with a computed part");
+    if (delta) offset = wrap ? offset.add(delta).and(wrap) : offset.add(delta);
+    const linear = offset.add(register(L.UOP_SEGMENT_BASE));
+    return this.keep(how & L.ADDRESS_LEGACY ? linear.and(0xffffffffn) : linear);
+  }
+}
+
+const offsetOfRegister = (field: number): number => (field < 16 ? L.GPR + field * 8 : L.XMM + (field - 16) * 16);
+
+function constantOf(value: Operand): number | undefined {
+  if (typeof value !== "object") return Number(value);
+  return value.constant === undefined ? undefined : Number(value.constant);
+}
+function lane(at: number, bytes: number): number {
+  if (at % bytes) throw new Untranslatable("a part of an XMM register that is no lane");
+  return at / bytes;
+}
+
+/** Part of a general register that starts at byte `at`. */
+function partOf(whole: Expr, load: string, at: number): Expr {
+  const moved = whole.shrU(8 * at);
+  switch (load) {
+    case "i64.load":
+      if (at) break;
+      return whole;
+    case "i32.load":
+      return moved.lo32();
+    case "i32.load16_u":
+      return moved.lo32().and(0xffff);
+    case "i32.load8_u":
+      return moved.lo32().and(0xff);
+    case "i64.load8_u":
+      return moved.and(0xff);
+    case "i64.load16_u":
+      return moved.and(0xffff);
+    case "i64.load32_u":
+      return moved.and(0xffffffffn);
+    case "i64.load32_s":
+      return moved.extend32S();
+    default:
+  }
+  throw new Untranslatable(`${load} of a general register`);
+}
+
+/** A general register with `value` in its bytes from `at` on. */
+function withPart(register: Variable, store: string, at: number, value: Expr): Expr {
+  if (store === "i64.store" && at === 0) return value;
+  const bits = { store: 32, store8: 8, store16: 16, store32: 32 }[store.slice(4)];
+  if (!bits || (store === "i64.store")) throw new Untranslatable(`${store} to a general register`);
+  const mask = ((1n << BigInt(bits)) - 1n) << BigInt(8 * at);
+  const part = value.u64().shl(8 * at).and(mask);
+  return register.get().and(~mask).or(part);
+}
+
+function withLane(register: Variable, store: string, at: number, value: Expr): Expr {
+  const whole = register.get();
+  switch (store) {
+    case "v128.store":
+      return value;
+    case "i64.store":
+      return opWith("i64x2.replace_lane", lane(at, 8), whole, value);
+    case "i32.store":
+      return opWith("i32x4.replace_lane", lane(at, 4), whole, value);
+    case "i32.store16":
+      return opWith("i16x8.replace_lane", lane(at, 2), whole, value);
+    case "i32.store8":
+      return opWith("i8x16.replace_lane", at, whole, value);
+    default:
+      throw new Untranslatable(`${store} to an XMM register`);
+  }
+}

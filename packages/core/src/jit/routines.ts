@@ -1,0 +1,129 @@
+/**
+ * The core's side of translated code: the slow path of its accesses, calls from one region to another, and flags from
+ * the operands that a region kept.
+ */
+import { hashSet } from "../cpu/code-cache.ts";
+import { auxOfCarries, type Width } from "../cpu/flags.ts";
+import * as L from "../cpu/layout.ts";
+import { PF_U, PF_W, XLATE_RAM } from "../cpu/page-fault.ts";
+import { translate } from "../cpu/paging.ts";
+import { fillTlb, tlbEntry } from "../cpu/tlb.ts";
+import { type Builder, type Expr, i32, select } from "../ir/builder.ts";
+import { type Routine, routine } from "../ir/routine.ts";
+
+/** What a region answers. RIP and all state are exact in each case. */
+/** A near return was made. */
+export const LEFT_RETURN = 0;
+/** Go on at RIP, translated or not. */
+export const LEFT_NEXT = 1;
+/** The instruction at RIP is for the interpreter. */
+export const LEFT_INTERPRET = 2;
+
+/** Calls nest at most so deep; the host's stack is the limit. Deeper ones return to the dispatcher first. */
+export const MAX_DEPTH = 100;
+
+/** Translates for an access inside one page of RAM; from a routine that answers 0 for anything else. */
+function ramOnly(b: Builder, va: Expr, bytes: Expr, access: Expr): Expr {
+  b.if(va.lo32().and(0xfff).add(bytes).gtU(4096), () => b.return(0));
+  b.if(va.shl(16).shrS(16).ne(va), () => b.return(0));
+  b.if(b.call(translate, va, access).ne(XLATE_RAM), () => b.return(0));
+  b.call(fillTlb, va);
+  return b.get(L.XLATE_HOST);
+}
+const user = (b: Builder): Expr => select(b.get(L.CPL).eq(3), i32(PF_U), i32(0));
+
+export const regionRead: Routine = routine("region_read", ["i64", "i32"], "i32", (b, va, bytes) => {
+  b.return(ramOnly(b, va, bytes, user(b)));
+});
+
+/** 0 as well where code lies in the page. */
+export const regionWrite: Routine = routine("region_write", ["i64", "i32"], "i32", (b, va, bytes) => {
+  const host = ramOnly(b, va, bytes, user(b).or(PF_W));
+  const page = host.sub(b.get(L.RAM_HOST)).shrU(12);
+  const granules = b.load("i64.load", "host", page.shl(3).add(b.get(L.PAGE_GRANULES)));
+  b.return(select(granules.eqz(), host, i32(0)));
+});
+
+/** Whether the pages beside a block's that its region lies in are where they were: 1 or 0. */
+export const pagesHold: Routine = routine("pages_hold", ["i32", "i64"], "i32", (b, block, linear) => {
+  for (const [field, bytes] of [
+    [L.BLOCK_PAGE_BEFORE, -4096],
+    [L.BLOCK_PAGE_AFTER, 4096],
+  ] as const) {
+    const host = b.load("i32.load", "host", block, field);
+    b.if(host, () => {
+      const va = b.keep(linear.and(-4096).add(bytes));
+      const entry = b.keep(tlbEntry(b.get(L.TLB_CURRENT), va));
+      const tag = b.load("i64.load", "host", entry, L.TLB_EXECUTE);
+      const at = va.lo32().add(b.load("i32.load", "host", entry, L.TLB_ADDEND));
+      b.if(tag.ne(va.shrU(12)).or(at.ne(host)), () => b.return(0));
+    });
+  }
+  return b.return(1);
+});
+
+/**
+ * Runs regions from RIP on until one makes a near return, or something is not for translated code: LEFT_*. For calls;
+ * `depth` counts them.
+ */
+export const runRegions: Routine = routine("run_regions", ["i32"], "i32", (b, depth) => {
+  b.if(depth.gtU(MAX_DEPTH), () => b.return(LEFT_NEXT));
+  b.loop((again) => {
+    const linear = b.keep(b.get(L.RIP).add(b.get(L.CODE_BASE)));
+    b.if(
+      linear.and(-4096).ne(b.get(L.CODE_PAGE)),
+      () => {
+        const entry = b.keep(tlbEntry(b.get(L.TLB_CURRENT), linear));
+        const tag = b.load("i64.load", "host", entry, L.TLB_EXECUTE);
+        b.if(tag.ne(linear.shrU(12)).or(b.get(L.CODE_LIMITED)), () => b.return(LEFT_NEXT));
+        const host = linear.lo32().add(b.load("i32.load", "host", entry, L.TLB_ADDEND));
+        b.put(L.CODE_HOST, host.and(-4096));
+        b.put(L.CODE_PAGE, linear.and(-4096));
+      },
+      undefined,
+    );
+    const host = b.keep(b.get(L.CODE_HOST).or(linear.lo32().and(0xfff)));
+    const mode = b.get(L.MODE);
+    const slot = b.keep(hashSet(host, mode));
+    b.if(b.load("i64.load", "host", slot).ne(host.u64().or(mode.u64().shl(32))), () => b.return(LEFT_NEXT));
+    const block = b.load("i32.load", "host", slot, 8);
+    const heat = b.load("i32.load", "host", block, L.BLOCK_HEAT);
+    b.if(heat.geS(0), () => b.return(LEFT_NEXT));
+    const beside = b
+      .load("i32.load", "host", block, L.BLOCK_PAGE_BEFORE)
+      .or(b.load("i32.load", "host", block, L.BLOCK_PAGE_AFTER));
+    b.if(beside, () => b.if(b.call(pagesHold, block, linear).eqz(), () => b.return(LEFT_INTERPRET)), undefined, false);
+    const left = b.callTable(heat.not(), depth);
+    b.br(again, left.eq(LEFT_NEXT));
+    b.return(left);
+  });
+  b.return(LEFT_NEXT);
+});
+
+export const FLAG_WIDTHS: readonly Width[] = [8, 16, 32, 64];
+/** How a region keeps flags: 0 as FLAG_AUX has them, else 1 + operation * 4 + index of the width. */
+export const FLAG_OPERATIONS = ["add", "sub", "logic"] as const;
+
+/** FLAG_AUX from what a region kept: kind, the operands, the sign-extended result. */
+export const regionFlags: Routine = routine(
+  "region_flags",
+  ["i32", "i64", "i64", "i64"],
+  "i32",
+  (b, kind, a, c, result) => {
+    for (const [i, operation] of FLAG_OPERATIONS.entries())
+      for (const [j, width] of FLAG_WIDTHS.entries()) {
+        if (operation === "logic") continue;
+        b.if(kind.eq(1 + i * 4 + j), () => b.return(auxOf(b, operation, width, a, c, result)));
+      }
+    b.return(0);
+  },
+);
+
+/** FLAG_AUX of an operation whose operands are kept as i64. */
+export function auxOf(b: Builder, operation: "add" | "sub", width: Width, a: Expr, c: Expr, result: Expr): Expr {
+  const narrow = (x: Expr): Expr => (width === 64 ? x : b.keep(x.lo32()));
+  const [x, y, r] = [narrow(a), narrow(c), narrow(result)] as const;
+  const carries = operation === "add" ? x.and(y).or(x.or(y).and(r.not())) : x.not().and(y).or(x.xor(y).not().and(r));
+  return b.keep(auxOfCarries(b, width, carries));
+}
+

@@ -1,0 +1,63 @@
+/**
+ * Which instructions regions contain: those whose semantics can be built there. The rest (devices, modes, descriptor
+ * tables, x87's far corners) is left to the interpreter.
+ */
+import * as L from "../cpu/layout.ts";
+import { i32, i64, Variable } from "../ir/builder.ts";
+import { buildHandler, type Handler } from "../isa/handlers.ts";
+import { registerPlace } from "../isa/operand.ts";
+import { RegionFlags } from "./lazy-flags.ts";
+import { microOpAddress, RegionBuilder, Untranslatable } from "./region-builder.ts";
+import { FLAGS_FIELD, typeOf } from "./registers.ts";
+import { regionRead, regionWrite } from "./routines.ts";
+
+const known = new WeakMap<Handler, boolean>();
+
+export function isTranslatable(handler: Handler): boolean {
+  const found = known.get(handler);
+  if (found !== undefined) return found;
+  const answer = canBuild(handler);
+  known.set(handler, answer);
+  return answer;
+}
+
+/** Builds the semantics with some operands of the handler's shape. */
+function canBuild(handler: Handler): boolean {
+  const b = new RegionBuilder();
+  b.parameter("i32");
+  for (const [i, operand] of handler.shape.operands.entries())
+    b.microOp.setUint16(L.UOP_OPERAND + 2 * i, registerPlace(operand.kind).first, true);
+  for (const at of [L.UOP_BASE, L.UOP_INDEX, L.UOP_SEGMENT_BASE]) b.microOp.setUint16(at, L.ZERO, true);
+  const variable = (type: "i32" | "i64" | "v128"): Variable => new Variable(b, { type, mutable: true, version: 0 });
+  b.state = {
+    registers: Array.from({ length: FLAGS_FIELD }, (_, field) => variable(typeOf(field) as "i64")),
+    ripBase: i64(0),
+    tlbSet: i32(L.TLB_USER),
+    rip: variable("i64"),
+  };
+  b.flags = new RegionFlags(b, {
+    kind: variable("i32"),
+    a: variable("i64"),
+    c: variable("i64"),
+    result: variable("i64"),
+    aux: variable("i32"),
+  });
+  b.lazyFlags = b.flags;
+  let leaves = false;
+  const ignore = (): void => {};
+  try {
+    buildHandler(b, handler, microOpAddress(), {
+      leave: (code) => {
+        // Only faults and early ends: a region cannot follow what else an instruction may do to RIP.
+        if (code > 1) leaves = true;
+      },
+      inlineAccess: true,
+      plainAddress: false,
+      translation: { goTo: ignore, jump: ignore, call: ignore, slowRead: regionRead, slowWrite: regionWrite },
+    });
+  } catch (error) {
+    if (error instanceof Untranslatable) return false;
+    throw error;
+  }
+  return !leaves;
+}

@@ -1,0 +1,270 @@
+/**
+ * From a region to a routine: its blocks' semantics in locals, put together by the flow graph (jit/structure.ts).
+ *
+ * A region is left with all state exact at RIP and one of LEFT_* (jit/routines.ts). An instruction that cannot be done
+ * here and now (a fault, a device, a page crossing, a store to code) is left to the interpreter, which runs it from its
+ * start. The budget is taken off block by block and looked at on entry, at loop headers and behind calls, for the
+ * longest way to the next look; so it ends exactly, in the interpreter.
+ */
+import * as L from "../cpu/layout.ts";
+import { type Expr, i32, i64, select, v128, Variable } from "../ir/builder.ts";
+import type { Label, Routine, RoutineBody, Statement, ValueType } from "../ir/types.ts";
+import { buildHandler } from "../isa/handlers.ts";
+import { type Binding, FAULT, NEXT, type Translation } from "../isa/semantics.ts";
+import { FlowGraph } from "./flow-graph.ts";
+import type { Instruction } from "./instruction.ts";
+import { type FlagKind, RegionFlags, sameKind } from "./lazy-flags.ts";
+import type { Block, Region } from "./region.ts";
+import { microOpAddress, RegionBuilder } from "./region-builder.ts";
+import { type FieldSet, FLAGS_FIELD, fieldBit, fieldsOf, typeOf } from "./registers.ts";
+import { LEFT_INTERPRET, LEFT_NEXT, LEFT_RETURN, regionRead, regionWrite, runRegions } from "./routines.ts";
+import { type BlockCode, putTogether } from "./structure.ts";
+
+/** A call in a region: what stands before and behind it is known when the whole region is. */
+interface CallSite {
+  readonly before: Statement[];
+  readonly behind: Statement[];
+  readonly kind: FlagKind;
+}
+
+const ZERO: Readonly<Record<string, Expr>> = { i32: i32(0), i64: i64(0), v128: v128(0n) };
+/** Bits of a place: its offset, then the instructions of its block that were not run. */
+const PLACE_BITS = 16;
+
+class RegionTranslator {
+  readonly #region: Region;
+  readonly #graph: FlowGraph;
+  readonly #b = new RegionBuilder();
+  readonly #kinds = new Map<number, FlagKind[]>();
+  readonly #checked = new Set<number>();
+  readonly #paths: ReadonlyMap<number, number>;
+  readonly #calls: CallSite[] = [];
+  readonly #interrupted: Label = { kind: "block" };
+  readonly #left: Label = { kind: "block" };
+  readonly #remaining = this.#outer("i32");
+  readonly #place = this.#outer("i32");
+  readonly #status = this.#outer("i32");
+  readonly #depth: Expr;
+
+  constructor(region: Region) {
+    this.#region = region;
+    this.#graph = new FlowGraph(region);
+    this.#depth = this.#b.parameter("i32");
+    for (const block of this.#graph.order) {
+      if (block.instructions.at(-1)?.flow === "call") for (const to of this.#graph.successors(block)) this.#checked.add(to);
+      if (this.#graph.isHeader(block.offset)) this.#checked.add(block.offset);
+    }
+    this.#paths = this.#graph.longestPaths((offset) => this.#checked.has(offset));
+  }
+
+  #outer(type: ValueType): Variable {
+    return new Variable(this.#b, { type, mutable: true, version: 0 });
+  }
+  #declare(variable: Variable, value: Expr = ZERO[variable.local.type] as Expr): void {
+    this.#b.emit({ kind: "let", local: variable.local, value: value.take() });
+  }
+
+  translate(): RoutineBody {
+    const b = this.#b;
+    const opening = b.nested(() => this.#opening());
+    const code = new Map(this.#graph.order.map((block) => [block.offset, this.#block(block)]));
+    const { used, written } = b;
+    for (const call of this.#calls) this.#fillCall(call, used, written);
+    const loads = b.nested(() => this.#loads(used));
+    const ending = b.nested(() => this.#ending(written));
+    const interruption = b.nested(() => this.#interruption());
+    const body = putTogether(this.#graph, code);
+    const inner: Statement = { kind: "block", label: this.#interrupted, body };
+    const statements: Statement[] = [
+      ...opening,
+      ...loads,
+      { kind: "block", label: this.#left, body: [inner, ...interruption] },
+      ...ending,
+    ];
+    return { locals: b.parameters, statements };
+  }
+  get imports(): ReadonlySet<Routine> {
+    return this.#b.routines;
+  }
+
+  #opening(): void {
+    const b = this.#b;
+    const rip = this.#outer("i64");
+    const registers = Array.from({ length: FLAGS_FIELD }, (_, field) => this.#outer(typeOf(field)));
+    const locals = {
+      kind: this.#outer("i32"),
+      a: this.#outer("i64"),
+      c: this.#outer("i64"),
+      result: this.#outer("i64"),
+      aux: this.#outer("i32"),
+    };
+    b.flags = new RegionFlags(b, locals);
+    const remaining = b.fromState(L.REMAINING);
+    b.if(remaining.ltS(this.#path(this.#region.entry)), () => b.return(LEFT_INTERPRET), undefined, false);
+    this.#declare(this.#remaining, remaining);
+    this.#declare(this.#place);
+    this.#declare(this.#status);
+    this.#declare(rip);
+    const ripBase = b.keep(b.fromState(L.RIP).sub(this.#region.entry));
+    b.state = { registers, ripBase, tlbSet: b.fromState(L.TLB_CURRENT), rip };
+    b.lazyFlags = b.flags;
+    for (const local of Object.values(locals)) this.#declare(local);
+  }
+  /** First values of what the region keeps in locals. */
+  #loads(used: FieldSet): void {
+    const b = this.#b;
+    if (b.usesFpu) b.if(b.fromState(L.FPU_BLOCKED), () => b.return(LEFT_INTERPRET), undefined, false);
+    for (const field of fieldsOf(used & ~fieldBit(FLAGS_FIELD))) this.#declare(b.register(field));
+    b.loadFields(used);
+  }
+  #fillCall(call: CallSite, used: FieldSet, written: FieldSet): void {
+    const b = this.#b;
+    b.flags.kind = call.kind;
+    call.before.push(...b.nested(() => b.storeFields(written)));
+    call.behind.push(...b.nested(() => b.loadFields(used)));
+  }
+  /** Behind `interrupted`: RIP and budget of #place. */
+  #interruption(): void {
+    const b = this.#b;
+    const at = b.keep(b.state.ripBase.add(this.#place.get().and((1 << PLACE_BITS) - 1).u64()));
+    b.state.rip.set(this.#wrap(at));
+    this.#remaining.set(this.#remaining.get().add(this.#place.get().shrU(PLACE_BITS)));
+    this.#status.set(i32(LEFT_INTERPRET));
+  }
+  #ending(written: FieldSet): void {
+    const b = this.#b;
+    b.toState(L.REMAINING, this.#remaining.get());
+    b.toState(L.RIP, b.state.rip.get());
+    b.flags.kind = undefined;
+    b.storeFields(written);
+    b.return(this.#status.get());
+  }
+
+  #path(offset: number): number {
+    return this.#paths.get(offset) ?? 0;
+  }
+  #wrap(rip: Expr): Expr {
+    return this.#region.mode & L.MODE_64 ? rip : rip.and(0xffffffffn);
+  }
+  #address(offset: number): Expr {
+    return this.#wrap(this.#b.state.ripBase.add(offset));
+  }
+  #leaveAt(offset: number, left: number): void {
+    this.#b.state.rip.set(this.#address(offset));
+    this.#status.set(i32(left));
+    this.#b.br(this.#left);
+  }
+  #interpret(offset: number, notRun: number): void {
+    this.#place.set(i32(offset | (notRun << PLACE_BITS)));
+    this.#b.br(this.#interrupted);
+  }
+
+  /** How flags are kept where a block starts. Back edges have not been looked at yet, so a header cannot tell. */
+  #kindAt(block: Block): FlagKind {
+    if (this.#graph.isHeader(block.offset)) return undefined;
+    if (block.offset === this.#region.entry) return "aux";
+    const kinds = this.#kinds.get(block.offset) ?? [];
+    return kinds.length ? kinds.reduce(sameKind) : undefined;
+  }
+
+  #block(block: Block): BlockCode {
+    const b = this.#b;
+    const code: BlockCode = { statements: [], edges: [] };
+    b.flags.kind = this.#kindAt(block);
+    const successors = this.#graph.successors(block);
+    const goTo = (to: number): void => {
+      if (!successors.includes(to)) {
+        this.#leaveAt(to, LEFT_NEXT);
+        return;
+      }
+      const body: Statement[] = [];
+      code.edges.push({ to, body });
+      this.#kinds.set(to, [...(this.#kinds.get(to) ?? []), b.flags.kind]);
+      b.emit({ kind: "block", label: { kind: "block" }, body, isIsolated: true });
+    };
+    const list = b.nested(() => {
+      if (this.#checked.has(block.offset)) {
+        const tooLong = this.#remaining.get().ltS(this.#path(block.offset));
+        b.if(tooLong, () => this.#interpret(block.offset, 0), undefined, false);
+      }
+      if (block.count) this.#remaining.set(this.#remaining.get().sub(block.count));
+      for (const [i, instruction] of block.instructions.entries()) {
+        if (instruction.flow === "leave") this.#interpret(instruction.offset, 0);
+        else this.#instruction(instruction, block.count - i, goTo);
+      }
+      if (block.instructions.at(-1)?.flow === "next") goTo(block.end);
+    });
+    code.statements.push(...list);
+    return code;
+  }
+
+  #instruction(instruction: Instruction, notRun: number, goTo: (offset: number) => void): void {
+    const b = this.#b;
+    b.microOp = instruction.microOp;
+    const next = instruction.offset + instruction.length;
+    const translation: Translation = {
+      slowRead: regionRead,
+      slowWrite: regionWrite,
+      goTo: (where) => {
+        // A string instruction without REP ends blocks for the interpreter only.
+        if (instruction.flow === "next") return;
+        goTo(where === "next" ? next : where === "again" ? instruction.offset : (instruction.target ?? next));
+      },
+      jump: (isReturn) => {
+        this.#status.set(i32(isReturn ? LEFT_RETURN : LEFT_NEXT));
+        b.br(this.#left);
+      },
+      call: (target) => this.#call(target ?? this.#address(instruction.target ?? 0), next, goTo),
+    };
+    let leavesEarly = false;
+    const list = b.nested(() =>
+      b.block((end) => {
+        const binding: Binding = {
+          leave: (code) => {
+            if (code === FAULT) this.#interpret(instruction.offset, notRun);
+            else if (code === NEXT) {
+              leavesEarly = true;
+              b.br(end);
+            } else throw new Error(`${instruction.handler.key} cannot leave a region with ${code}`);
+          },
+          inlineAccess: true,
+          plainAddress: false,
+          translation,
+        };
+        buildHandler(b, instruction.handler, microOpAddress(), binding);
+      }),
+    );
+    const [whole] = list;
+    if (whole?.kind === "block" && !leavesEarly) for (const s of whole.body) b.emit(s);
+    else for (const s of list) b.emit(s);
+  }
+
+  #call(target: Expr, next: number, goTo: (offset: number) => void): void {
+    const b = this.#b;
+    const call: CallSite = { before: [], behind: [], kind: b.flags.kind };
+    this.#calls.push(call);
+    b.toState(L.RIP, target);
+    b.toState(L.REMAINING, this.#remaining.get());
+    b.emit({ kind: "block", label: { kind: "block" }, body: call.before });
+    const left = b.call(runRegions, this.#depth.add(1));
+    const isElsewhere = b.fromState(L.RIP).ne(this.#address(next));
+    b.if(left.or(isElsewhere), () => b.return(select(left, left, i32(LEFT_NEXT))), undefined, false);
+    this.#remaining.set(b.fromState(L.REMAINING));
+    b.emit({ kind: "block", label: { kind: "block" }, body: call.behind });
+    b.flags.kind = "aux";
+    goTo(next);
+  }
+}
+
+export interface Translated {
+  /** (depth) -> LEFT_*. */
+  readonly routine: Routine;
+  /** Routines of the core that it calls. */
+  readonly imports: ReadonlySet<Routine>;
+}
+
+export function translateRegion(region: Region, name: string): Translated {
+  const translator = new RegionTranslator(region);
+  const body = translator.translate();
+  return { routine: { name, params: ["i32"], result: "i32", body: () => body }, imports: translator.imports };
+}
