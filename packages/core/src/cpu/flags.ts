@@ -121,7 +121,8 @@ export function setCarryOverflow(b: Builder, cf: Expr, of: Expr): void {
 export const carry = (b: Builder): Expr => b.lazyFlags?.flag("cf") ?? b.get(FLAG_AUX).shrU(31);
 const overflow = (b: Builder): Expr => b.lazyFlags?.flag("of") ?? b.get(FLAG_AUX).add(0x40000000).shrU(31);
 const zero = (b: Builder): Expr => b.get(FLAG_RESULT).eqz();
-const sign = (b: Builder): Expr => b.lazyFlags?.flag("sf") ?? b.get(FLAG_RESULT).shrU(63).lo32().xor(b.get(FLAG_AUX).and(1));
+const sign = (b: Builder): Expr =>
+  b.lazyFlags?.flag("sf") ?? b.get(FLAG_RESULT).shrU(63).lo32().xor(b.get(FLAG_AUX).and(1));
 const adjust = (b: Builder): Expr => b.get(FLAG_AUX).shrU(3).and(1);
 function parity(b: Builder): Expr {
   const low = b.get(FLAG_RESULT).lo32().xor(b.get(FLAG_AUX).shrU(8)).and(0xff);

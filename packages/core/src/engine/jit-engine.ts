@@ -12,9 +12,9 @@ import { constantMsr, ignoresMsrWrite } from "../cpu/msr-table.ts";
 import type { VcpuState } from "../cpu/state.ts";
 import { type Core, createCore, handlerSet } from "../interp/core.ts";
 import { limitHandlers } from "../isa/handlers.ts";
+import { RegionTier } from "../jit/tier.ts";
 import { MEMORY_MAP } from "../machine/board-map.ts";
 import { MAX_ROM_BYTES, PAGE_BYTES, Ram, ramSegments } from "../memory/ram.ts";
-import { RegionTier } from "../jit/tier.ts";
 import type { Engine, Vcpu, VcpuBus, VcpuExit } from "./engine.ts";
 import { resetState, StateBlock } from "./vcpu-state-block.ts";
 
@@ -214,7 +214,7 @@ export class JitEngine implements Engine {
       checkRom(options.rom),
     );
     const block = new StateBlock(core.view);
-    const tier = options.tier ?? "auto";
+    const tier = options.tier ?? "interp";
     if (tier !== "interp" && core.regions)
       this.#tier = new RegionTier(core, tier === "jit" ? FORCED : { heat: 1000, isSynchronous: false });
     this.#core = core;
@@ -251,7 +251,12 @@ export class JitEngine implements Engine {
   }
 
   stats(): Readonly<Record<string, number>> {
-    return { ...this.#counters, blocksDecoded: this.#core.decoder.blocks, blockFlushes: this.#core.decoder.flushes, ...this.#tier?.counters };
+    return {
+      ...this.#counters,
+      blocksDecoded: this.#core.decoder.blocks,
+      blockFlushes: this.#core.decoder.flushes,
+      ...this.#tier?.counters,
+    };
   }
 
   #requireBus(): VcpuBus {

@@ -19,6 +19,7 @@ import type { Routine } from "../ir/types.ts";
 import { regionFlags, regionRead, regionWrite, runRegions } from "../jit/routines.ts";
 import { MEMORY_MAP } from "../machine/board-map.ts";
 import { makeRun } from "./dispatcher.ts";
+import { prebuiltModule } from "./prebuilt.ts";
 
 /** What the core module calls in the host. Values travel through memory at `at`. */
 export interface CoreHost {
@@ -109,7 +110,8 @@ function coreModule(sharedMemory: boolean, handlers: HandlerSet): WebAssembly.Mo
   modules.set(handlers.table, byMemory);
   const known = byMemory.get(sharedMemory);
   if (known) return known;
-  const made = new WebAssembly.Module(coreModuleBytes(sharedMemory, handlers));
+  const prebuilt = handlers.table === sharedHandlers?.table ? prebuiltModule(sharedMemory) : undefined;
+  const made = new WebAssembly.Module(prebuilt ?? coreModuleBytes(sharedMemory, handlers));
   byMemory.set(sharedMemory, made);
   return made;
 }

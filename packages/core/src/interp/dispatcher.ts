@@ -20,8 +20,8 @@ import { fillTlb, tlbEntry } from "../cpu/tlb.ts";
 import { type Builder, type Expr, i32, i64, select } from "../ir/builder.ts";
 import { type Routine, routine } from "../ir/routine.ts";
 import { buildHandler, type HandlerSet } from "../isa/handlers.ts";
-import { LEFT_INTERPRET, pagesHold } from "../jit/routines.ts";
 import { BRANCH, FAULT, LEAVE, NEXT } from "../isa/semantics.ts";
+import { LEFT_INTERPRET, pagesHold } from "../jit/routines.ts";
 
 /** Host address of the byte at a linear code address, through the TLB's execute tag. 0 = a fault is pending. */
 export const fetchAddress: Routine = routine("fetch_address", ["i64"], "i32", (b, linear) => {
@@ -332,13 +332,19 @@ export function makeRun(handlers: HandlerSet): Routine {
         const heat = b.load("i32.load", "host", block.get(), L.BLOCK_HEAT);
         b.if(
           heat.gtS(0),
-          () => b.store("i32.store", "host", block.get(), heat.sub(1), L.BLOCK_HEAT),
+          () => {
+            b.store("i32.store", "host", block.get(), heat.sub(1), L.BLOCK_HEAT);
+            isInterpreted.set(i32(0));
+          },
           () => {
             const isPlain = single.get().or(b.get(L.ATTENTION)).or(b.get(L.SEGMENT_CHECKS)).eqz();
             b.if(isPlain.and(isInterpreted.get().eqz()).and(b.get(L.TLB_CURRENT).ne(L.TLB_NONE)), () =>
               b.if(
                 heat.eqz(),
-                () => b.call(blockHot, block.get()),
+                () => {
+                  b.call(blockHot, block.get());
+                  b.br(nextBlock, b.load("i32.load", "host", block.get(), L.BLOCK_HEAT).ltS(0));
+                },
                 () => {
                   b.if(b.call(pagesHold, block.get(), linear), () => {
                     isInterpreted.set(b.callTable(heat.not(), b.keep(i32(0))).eq(LEFT_INTERPRET));

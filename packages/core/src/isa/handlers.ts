@@ -91,9 +91,10 @@ function makeRoutine(key: string, record: InstructionRecord, shape: Shape): Rout
 
 const SIZES = [16, 32, 64] as const;
 
-/** Every shape that a form can take, with its index. */
-function* shapesOf(form: Form): Iterable<{ shape: Shape; index: number }> {
+/** Every shape that a form can take, with its indices: those that differ in nothing that the record uses are one. */
+function shapesOf(form: Form): Iterable<{ shape: Shape; indices: number[] }> {
   const uses = form.record.uses ?? [];
+  const found = new Map<number, { shape: Shape; indices: number[] }>();
   for (const mode64 of [true, false]) {
     if (mode64 ? form.not64 : form.only64) continue;
     for (const osz of [0, 1, 2]) {
@@ -106,20 +107,34 @@ function* shapesOf(form: Form): Iterable<{ shape: Shape; index: number }> {
             continue;
           if (!memory && form.mod === "memory") continue;
           for (const rep of [0, 1, 2]) {
-            const operands = form.operands.map((o) => operandShape(o, SIZES[osz] ?? 32, memory));
+            // Operands have widths by operand size, whether or not the record looks at it.
+            const used = shapeIndex(
+              osz,
+              uses.includes("asz") ? asz : 1,
+              uses.includes("mode") ? mode64 : true,
+              memory,
+              uses.includes("rep") ? rep : 0,
+            );
+            const index = shapeIndex(osz, asz, mode64, memory, rep);
+            const known = found.get(used);
+            if (known) {
+              known.indices.push(index);
+              continue;
+            }
             const shape: Shape = {
-              operands,
+              operands: form.operands.map((o) => operandShape(o, SIZES[osz] ?? 32, memory)),
               osz: uses.includes("osz") ? (SIZES[osz] ?? 32) : 32,
               asz: uses.includes("asz") ? (SIZES[asz] ?? 32) : 32,
               mode64: uses.includes("mode") ? mode64 : true,
               rep: uses.includes("rep") ? ((["", "rep", "repne"] as const)[rep] ?? "") : "",
             };
-            yield { shape, index: shapeIndex(osz, asz, mode64, memory, rep) };
+            found.set(used, { shape, indices: [index] });
           }
         }
       }
     }
   }
+  return found.values();
 }
 
 export function shapeKey(record: InstructionRecord, shape: Shape): string {
@@ -142,13 +157,13 @@ const PSEUDO: readonly InstructionRecord[] = [
 export function makeHandlers(records: readonly InstructionRecord[] = RECORDS): HandlerSet {
   const decoder = new Decoder(records);
   const byKey = new Map<string, Handler>();
-  const places: { form: Form; index: number; key: string }[] = [];
+  const places: { form: Form; indices: number[]; key: string }[] = [];
   for (const form of decoder.forms())
-    for (const { shape, index } of shapesOf(form)) {
+    for (const { shape, indices } of shapesOf(form)) {
       const key = shapeKey(form.record, shape);
       if (!byKey.has(key))
         byKey.set(key, { key, record: form.record, shape, routine: makeRoutine(key, form.record, shape) });
-      places.push({ form, index, key });
+      places.push({ form, indices, key });
     }
   const pseudo = PSEUDO.map((record): Handler => {
     const shape: Shape = { operands: [], osz: 32, asz: 32, mode64: false, rep: "" };
@@ -158,12 +173,13 @@ export function makeHandlers(records: readonly InstructionRecord[] = RECORDS): H
   const hot = [...byKey.values()].filter((h) => isHot(h.key));
   const tableNumber = new Map(table.map((h, i) => [h.key, hot.length + i]));
   const hotNumber = new Map(hot.map((h, i) => [h.key, i]));
-  for (const { form, index, key } of places) {
-    form.handlers[index] = tableNumber.get(key) ?? -1;
-    // Legacy modes never take the in-line handlers: their operands may need segment bases and wrapping.
-    const long = Math.floor(index / 6) % 2 === 1;
-    form.hotHandlers[index] = long ? (hotNumber.get(key) ?? -1) : -1;
-  }
+  for (const { form, indices, key } of places)
+    for (const index of indices) {
+      form.handlers[index] = tableNumber.get(key) ?? -1;
+      // Legacy modes never take the in-line handlers: their operands may need segment bases and wrapping.
+      const long = Math.floor(index / 6) % 2 === 1;
+      form.hotHandlers[index] = long ? (hotNumber.get(key) ?? -1) : -1;
+    }
   return {
     decoder,
     features: ALL_FEATURES,

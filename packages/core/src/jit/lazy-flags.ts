@@ -64,9 +64,7 @@ export class RegionFlags implements LazyFlags {
     if (this.kind === "aux") return;
     const [a, c, result] = [b.keep(locals.a.get()), b.keep(locals.c.get()), b.keep(locals.result.get())] as const;
     if (!this.kind)
-      b.if(locals.kind.get(), () =>
-        locals.aux.set(b.call(regionFlags, b.keep(locals.kind.get()), a, c, result)),
-      );
+      b.if(locals.kind.get(), () => locals.aux.set(b.call(regionFlags, b.keep(locals.kind.get()), a, c, result)));
     else if (this.kind.operation === "logic") locals.aux.set(i32(0));
     else locals.aux.set(auxOf(b, this.kind.operation, this.kind.width, a, c, result));
     locals.kind.set(i32(KIND_AUX));

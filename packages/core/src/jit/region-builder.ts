@@ -22,7 +22,7 @@ import type { Label, Routine, Space, ValueType } from "../ir/types.ts";
 import { effectiveAddress, effectiveOffset } from "../isa/semantics.ts";
 import { effectsOf, mayWrite } from "./effects.ts";
 import { type FlagKind, type RegionFlags, sameKind } from "./lazy-flags.ts";
-import { FLAGS_FIELD, type FieldSet, fieldAt, fieldBit, fieldsOf } from "./registers.ts";
+import { type FieldSet, FLAGS_FIELD, fieldAt, fieldBit, fieldsOf } from "./registers.ts";
 import { regionFlags, regionRead, regionWrite, runRegions } from "./routines.ts";
 
 /** The instruction does something that a region does not do. */
@@ -73,7 +73,8 @@ export class RegionBuilder extends Builder {
 
   override load(name: string, space: Space, address: Operand, offset = 0): Expr {
     const at = constantOf(address);
-    if (space === "host") return at === MICRO_OP ? this.#microOpField(name, offset) : super.load(name, space, address, offset);
+    if (space === "host")
+      return at === MICRO_OP ? this.#microOpField(name, offset) : super.load(name, space, address, offset);
     if (at === undefined) {
       // Registers by numbers known at run time are x87's only.
       if (offset >= L.X87 && offset < L.MXCSR.offset) return super.load(name, space, address, offset);
@@ -110,7 +111,9 @@ export class RegionBuilder extends Builder {
     if (field === FLAGS_FIELD) return at === L.FLAG_AUX.offset ? this.flags.readAux() : this.flags.readResult();
     if (field !== undefined) {
       this.noteRead(at);
-      return this.keep(field < 16 ? partOf(this.register(field).get(), name, at & 7) : this.#lane(field, name, at & 15));
+      return this.keep(
+        field < 16 ? partOf(this.register(field).get(), name, at & 7) : this.#lane(field, name, at & 15),
+      );
     }
     if (at >= L.ZERO && at < L.BLOCK_RIP.offset) return constant(type, 0);
     if (at === L.BLOCK_RIP.offset) return this.state.ripBase;
@@ -284,7 +287,9 @@ export class RegionBuilder extends Builder {
     const m = this.microOp;
     const how = m.getUint8(L.UOP_ADDRESS);
     const register = (at: number): Expr => this.load("i64.load", "cpu", m.getUint16(at, true));
-    let offset = register(L.UOP_BASE).add(register(L.UOP_INDEX).shl(how & 3)).add(m.getInt32(L.UOP_DISPLACEMENT, true));
+    let offset = register(L.UOP_BASE)
+      .add(register(L.UOP_INDEX).shl(how & 3))
+      .add(m.getInt32(L.UOP_DISPLACEMENT, true));
     const wrap = how & L.ADDRESS_16 ? 0xffffn : how & L.ADDRESS_32 ? 0xffffffffn : undefined;
     if (wrap) offset = offset.and(wrap);
     if (!isLinear) return this.keep(offset);
@@ -337,9 +342,12 @@ function partOf(whole: Expr, load: string, at: number): Expr {
 function withPart(register: Variable, store: string, at: number, value: Expr): Expr {
   if (store === "i64.store" && at === 0) return value;
   const bits = { store: 32, store8: 8, store16: 16, store32: 32 }[store.slice(4)];
-  if (!bits || (store === "i64.store")) throw new Untranslatable(`${store} to a general register`);
+  if (!bits || store === "i64.store") throw new Untranslatable(`${store} to a general register`);
   const mask = ((1n << BigInt(bits)) - 1n) << BigInt(8 * at);
-  const part = value.u64().shl(8 * at).and(mask);
+  const part = value
+    .u64()
+    .shl(8 * at)
+    .and(mask);
   return register.get().and(~mask).or(part);
 }
 

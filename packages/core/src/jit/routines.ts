@@ -126,4 +126,3 @@ export function auxOf(b: Builder, operation: "add" | "sub", width: Width, a: Exp
   const carries = operation === "add" ? x.and(y).or(x.or(y).and(r.not())) : x.not().and(y).or(x.xor(y).not().and(r));
   return b.keep(auxOfCarries(b, width, carries));
 }
-

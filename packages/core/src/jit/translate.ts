@@ -7,7 +7,7 @@
  * longest way to the next look; so it ends exactly, in the interpreter.
  */
 import * as L from "../cpu/layout.ts";
-import { type Expr, i32, i64, select, v128, Variable } from "../ir/builder.ts";
+import { type Expr, i32, i64, select, Variable, v128 } from "../ir/builder.ts";
 import type { Label, Routine, RoutineBody, Statement, ValueType } from "../ir/types.ts";
 import { buildHandler } from "../isa/handlers.ts";
 import { type Binding, FAULT, NEXT, type Translation } from "../isa/semantics.ts";
@@ -51,7 +51,8 @@ class RegionTranslator {
     this.#graph = new FlowGraph(region);
     this.#depth = this.#b.parameter("i32");
     for (const block of this.#graph.order) {
-      if (block.instructions.at(-1)?.flow === "call") for (const to of this.#graph.successors(block)) this.#checked.add(to);
+      if (block.instructions.at(-1)?.flow === "call")
+        for (const to of this.#graph.successors(block)) this.#checked.add(to);
       if (this.#graph.isHeader(block.offset)) this.#checked.add(block.offset);
     }
     this.#paths = this.#graph.longestPaths((offset) => this.#checked.has(offset));
@@ -126,7 +127,14 @@ class RegionTranslator {
   /** Behind `interrupted`: RIP and budget of #place. */
   #interruption(): void {
     const b = this.#b;
-    const at = b.keep(b.state.ripBase.add(this.#place.get().and((1 << PLACE_BITS) - 1).u64()));
+    const at = b.keep(
+      b.state.ripBase.add(
+        this.#place
+          .get()
+          .and((1 << PLACE_BITS) - 1)
+          .u64(),
+      ),
+    );
     b.state.rip.set(this.#wrap(at));
     this.#remaining.set(this.#remaining.get().add(this.#place.get().shrU(PLACE_BITS)));
     this.#status.set(i32(LEFT_INTERPRET));

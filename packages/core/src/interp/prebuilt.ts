@@ -1,0 +1,35 @@
+/**
+ * The core module's bytes as the build left them. To make them takes as long as booting a small guest: building and
+ * emitting some three thousand routines. They depend on nothing but the sources.
+ */
+import { IMAGE, LIMITS_AT } from "./prebuilt-image.ts";
+
+/** Flags of an imported memory's limits: a maximum, and shared or not. */
+export const LIMITS_SHARED = 3;
+export const LIMITS_OWN = 1;
+
+const DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/** GIVEN: base64 in whole groups of four digits. */
+function fromBase64(text: string): Uint8Array<ArrayBuffer> {
+  const values = new Uint8Array(128);
+  for (let i = 0; i < 64; i++) values[DIGITS.charCodeAt(i)] = i;
+  const padding = text.endsWith("==") ? 2 : text.endsWith("=") ? 1 : 0;
+  const bytes = new Uint8Array((text.length / 4) * 3);
+  const digit = (at: number): number => values[text.charCodeAt(at)] ?? 0;
+  for (let from = 0, to = 0; from < text.length; from += 4, to += 3) {
+    const group = (digit(from) << 18) | (digit(from + 1) << 12) | (digit(from + 2) << 6) | digit(from + 3);
+    bytes[to] = group >> 16;
+    bytes[to + 1] = group >> 8;
+    bytes[to + 2] = group;
+  }
+  return bytes.subarray(0, bytes.length - padding);
+}
+
+/** Undefined where nothing was built. */
+export function prebuiltModule(sharedMemory: boolean): Uint8Array<ArrayBuffer> | undefined {
+  if (!IMAGE) return undefined;
+  const bytes = fromBase64(IMAGE);
+  bytes[LIMITS_AT] = sharedMemory ? LIMITS_SHARED : LIMITS_OWN;
+  return bytes;
+}
