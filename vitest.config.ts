@@ -1,5 +1,5 @@
 // One vitest configuration for all workspaces. Three projects, chosen with --project:
-//   unit    packages/*/src/**/*.test.ts   beside the code, fast, no build needed
+//   unit    packages/*/src/**/*.test.ts   beside the code, fast, no build needed; bench/*.test.mjs too
 //   system  tests/**/*.test.ts            the program and the package as a user meets them; needs the build
 //   long    **/*.long.test.ts             only by `npm run test:long`
 // In all of them @twinmetal/NAME is that package's source, so that a test never meets a stale build.
@@ -21,7 +21,7 @@ export default defineConfig({
         // A file's first test may compile the core module, which takes a while on a busy host.
         test: {
           name: "unit",
-          include: ["packages/*/src/**/*.test.ts"],
+          include: ["packages/*/src/**/*.test.ts", "bench/*.test.mjs"],
           exclude: [...NEVER, LONG],
           testTimeout: 30_000,
           hookTimeout: 30_000,
