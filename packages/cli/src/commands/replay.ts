@@ -2,7 +2,7 @@
 import { ByteOutput } from "../byte-output.ts";
 import { defineCommand } from "../command.ts";
 import { Ending } from "../ending.ts";
-import { flag, option } from "../options.ts";
+import { choice, flag, option } from "../options.ts";
 import { ProgressLine } from "../progress-line.ts";
 import { parseTimeout } from "../quantities.ts";
 import { UsageError } from "../usage-error.ts";
@@ -11,6 +11,11 @@ const OPTIONS = {
   kernel: option("kernel", "FILE", "The kernel of the recorded run, where that was no image's."),
   initrd: option("initrd", "FILE", "Its initial RAM disk."),
   state: option("state", "FILE", "The saved VM that the recording begins with (`twinmetal restore --record`)."),
+  tier: choice(
+    "tier",
+    ["auto", "interp", "jit"],
+    "auto (default): interpret, and translate what is hot. interp, jit: one of the two always, to compare.",
+  ),
   timeout: option("timeout", "TIME", "Give up after so many seconds (or 5m, 1h), status 124.", parseTimeout),
   quiet: flag("quiet", "Only the result, without what the guest wrote to its console.", "q"),
   json: flag("json", "The result as JSON on standard output; implies --quiet."),
@@ -33,7 +38,7 @@ export const REPLAY = defineCommand({
     if (path === undefined) throw new UsageError("which file? Give a recording: twinmetal replay FILE.");
     if (extra !== undefined || rest !== undefined)
       throw new UsageError(`"${extra ?? "--"}" is one word too many: replay takes one FILE.`);
-    const { kernel, initrd, state, timeout, quiet, json } = values;
+    const { kernel, initrd, state, tier, timeout, quiet, json } = values;
     const ending = new Ending(io, timeout);
     const progress = new ProgressLine(io);
     const output = new ByteOutput(io.stdout);
@@ -41,7 +46,7 @@ export const REPLAY = defineCommand({
       if (quiet || json || !io.stdout.isTTY) progress.waitFor("replaying");
       const { signal } = ending;
       const onSerial = quiet || json ? undefined : (bytes: Uint8Array) => void output.write(bytes);
-      const result = await io.library.replayVm(path, { kernel, initrd, state, signal, onSerial });
+      const result = await io.library.replayVm(path, { kernel, initrd, state, tier, signal, onSerial });
       progress.clear();
       if (json) await output.write(`${JSON.stringify(result)}\n`);
       await output.flush();

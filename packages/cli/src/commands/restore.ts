@@ -1,7 +1,7 @@
 /** `twinmetal restore FILE`: a saved VM goes on, on this terminal. */
 import { defineCommand } from "../command.ts";
 import { hostVm } from "../hosting.ts";
-import { flag, option } from "../options.ts";
+import { choice, flag, option } from "../options.ts";
 import { parseTimeout } from "../quantities.ts";
 import { parseSerialTarget } from "../serial-target.ts";
 import { UsageError } from "../usage-error.ts";
@@ -18,6 +18,11 @@ const OPTIONS = {
     "WHERE",
     "The guest's serial console: stdio (default), null, file=PATH or socket=PATH.",
     parseSerialTarget,
+  ),
+  tier: choice(
+    "tier",
+    ["auto", "interp", "jit"],
+    "auto (default): interpret, and translate what is hot. interp, jit: one of the two always, to compare.",
   ),
   timeout: option("timeout", "TIME", "End the VM after so many seconds (or 5m, 1h), status 124.", parseTimeout),
   name: option("name", "NAME", "A name for the VM, for messages."),
@@ -44,13 +49,14 @@ export const RESTORE = defineCommand({
       throw new UsageError("which file? Give the one that a VM was saved to: twinmetal restore FILE.");
     if (extra !== undefined || rest !== undefined)
       throw new UsageError(`"${extra ?? "--"}" is one word too many: restore takes one FILE.`);
-    const { kernel, initrd, name, record } = values;
+    const { kernel, initrd, name, record, tier } = values;
     const serial = values.serial ?? { kind: "stdio" };
     if (values.save !== undefined && serial.kind !== "stdio") {
       throw new UsageError("--save saves when you leave the console, so it needs the console on this terminal.");
     }
     return await hostVm(io, {
-      create: (signal, onProgress) => io.library.restoreVm(path, { kernel, initrd, name, record, signal, onProgress }),
+      create: (signal, onProgress) =>
+        io.library.restoreVm(path, { kernel, initrd, name, tier, record, signal, onProgress }),
       command: undefined,
       serial,
       greeting: (vm) =>

@@ -35,6 +35,11 @@ const OPTIONS = {
     "The guest's serial console: stdio (default), null, file=PATH, or socket=PATH (a Unix socket). With CMD: null (default), file or socket.",
     parseSerialTarget,
   ),
+  tier: choice(
+    "tier",
+    ["auto", "interp", "jit"],
+    "auto (default): interpret, and translate what is hot. interp, jit: one of the two always, to compare.",
+  ),
   timeout: option("timeout", "TIME", "End the VM after so many seconds (or 5m, 1h), status 124.", parseTimeout),
   name: option("name", "NAME", "A name for the VM, for messages.", parseName),
   engine: choice("engine", ["auto", "jit", "kvm"], "What executes the guest; see `twinmetal engine`."),
@@ -70,7 +75,7 @@ export const RUN = defineCommand({
   ],
   options: OPTIONS,
   planned:
-    "-d --cpus --cold --disk --cdrom --firmware --boot --net -p --forward --allow -v --share --display --gdb --tier".split(
+    "-d --cpus --cold --disk --cdrom --firmware --boot --net -p --forward --allow -v --share --display --gdb".split(
       " ",
     ),
   examples: [
@@ -178,7 +183,7 @@ async function create(
   signal: AbortSignal,
   onProgress: (progress: VmProgress) => void,
 ): Promise<Vm> {
-  const { kernel, initrd, memory, cpu, name, clock, seed, epoch, record, mirror, suite } = values;
+  const { kernel, initrd, memory, cpu, tier, name, clock, seed, epoch, record, mirror, suite } = values;
   let boot: Pick<VmOptions, "kernel" | "initrd"> = { kernel, initrd };
   if (image !== undefined) {
     const made = await io.library.ensureTinyImage({
@@ -197,6 +202,7 @@ async function create(
     append,
     memoryBytes,
     cpuFeatures: cpu,
+    tier,
     name,
     clock,
     seed,

@@ -13,6 +13,7 @@ import type { VcpuState } from "../cpu/state.ts";
 import { type Core, createCore, handlerSet } from "../interp/core.ts";
 import { limitHandlers } from "../isa/handlers.ts";
 import { RegionTier } from "../jit/tier.ts";
+import { LocalTranslator, type Translator } from "../jit/translator.ts";
 import { MEMORY_MAP } from "../machine/board-map.ts";
 import { MAX_ROM_BYTES, PAGE_BYTES, Ram, ramSegments } from "../memory/ram.ts";
 import type { Engine, Vcpu, VcpuBus, VcpuExit } from "./engine.ts";
@@ -22,8 +23,10 @@ import { resetState, StateBlock } from "./vcpu-state-block.ts";
 export type Tier = "auto" | "interp" | "jit";
 
 export interface JitEngineOptions {
-  /** Default: auto. */
+  /** Default: auto where a translator is given, else interp. */
   readonly tier?: Tier;
+  /** Where hot code is translated: a thread of its own, best of all. Default: here, between two slices. */
+  readonly translator?: Translator;
   readonly memoryBytes: number;
   readonly tscFrequencyHz: number;
   /** Read-only memory that ends at 4 GiB: whole pages, at most 16 MiB. Copied. */
@@ -44,7 +47,8 @@ const EXITS: Readonly<Record<number, VcpuExit>> = {
   [L.EXIT_SHUTDOWN]: { reason: "shutdown" },
 };
 const MAX_BUDGET = 2 ** 30;
-const FORCED = { heat: 0, isSynchronous: true } as const;
+/** To translate an instruction takes as long as to interpret it some thousand times. */
+const HEAT = 4000;
 const IA32_APIC_BASE = 0x1b;
 const APIC_BASE_EN = 0x800n;
 
@@ -75,7 +79,7 @@ class JitVcpu implements Vcpu {
       if (!block.get(L.NMI_PENDING) || block.get(L.NMI_MASKED)) return { reason: "halt" };
       block.put(L.HALTED, 0);
     }
-    this.#tier?.translateQueue();
+    this.#tier?.poll();
     const exit = this.#core.exports.run(budget);
     if (exit === L.EXIT_HALT && this.#canInterrupt()) return { reason: "interrupt-window" };
     if (exit === L.EXIT_SHUTDOWN) this.#shutdown = true;
@@ -214,9 +218,14 @@ export class JitEngine implements Engine {
       checkRom(options.rom),
     );
     const block = new StateBlock(core.view);
-    const tier = options.tier ?? "interp";
+    const tier = options.tier ?? (options.translator ? "auto" : "interp");
     if (tier !== "interp" && core.regions)
-      this.#tier = new RegionTier(core, tier === "jit" ? FORCED : { heat: 1000, isSynchronous: false });
+      this.#tier = new RegionTier(core, {
+        cpuFeatures: options.cpuFeatures ?? [],
+        ...(tier === "jit"
+          ? { heat: 0, isImmediate: true, translator: new LocalTranslator() }
+          : { heat: HEAT, translator: options.translator ?? new LocalTranslator() }),
+      });
     this.#core = core;
     this.#block = block;
     this.memory = new Ram({
@@ -251,11 +260,15 @@ export class JitEngine implements Engine {
   }
 
   stats(): Readonly<Record<string, number>> {
+    const { decoder } = this.#core;
     return {
       ...this.#counters,
-      blocksDecoded: this.#core.decoder.blocks,
-      blockFlushes: this.#core.decoder.flushes,
+      blocksDecoded: decoder.blocks,
+      blockFlushes: decoder.flushes,
+      instructionsInRegions: Number(this.#block.get64(L.REGION_RETIRED)),
+      regionEntries: Number(this.#block.get64(L.REGION_ENTRIES)),
       ...this.#tier?.counters,
+      ...(this.#tier && { regionsQueued: this.#tier.queued }),
     };
   }
 

@@ -347,7 +347,11 @@ export function makeRun(handlers: HandlerSet): Routine {
                 },
                 () => {
                   b.if(b.call(pagesHold, block.get(), linear), () => {
+                    const before = b.get(L.REMAINING);
                     isInterpreted.set(b.callTable(heat.not(), b.keep(i32(0))).eq(LEFT_INTERPRET));
+                    const done = before.sub(b.get(L.REMAINING)).u64();
+                    b.put(L.REGION_RETIRED, b.get(L.REGION_RETIRED).add(done));
+                    b.put(L.REGION_ENTRIES, b.get(L.REGION_ENTRIES).add(1));
                     b.br(nextBlock);
                   });
                 },

@@ -1,28 +1,37 @@
 /**
- * The second tier: blocks that the interpreter found hot are made regions, translated, and entered in the core's table.
+ * The second tier of one machine: blocks that the interpreter finds hot are sent to be translated, and what comes back
+ * is entered in the core's table and in the blocks. A translation stays when its block is dropped: the same code
+ * elsewhere, or later, gets it again.
+ *
+ * Bounds: past MAX_MODULES or MAX_MODULE_BYTES everything is dropped, blocks too, and starts again.
  */
 import * as L from "../cpu/layout.ts";
 import { type Core, NEVER_HOT } from "../interp/core.ts";
-import { type CodeWindow, findRegion, PAGE_BYTES, type Region, WINDOW_BYTES } from "./region.ts";
-import { regionModule } from "./region-module.ts";
+import { type CodeWindow, PAGE_BYTES, WINDOW_BYTES } from "./region.ts";
+import { type Pages, pieces, type Translation, Translations } from "./translations.ts";
+import type { TranslatedBatch, Translator } from "./translator.ts";
 
 export interface TierOptions {
   /** How often a block runs before it is translated. */
   readonly heat: number;
-  /** Translate at once, one region at a time. */
-  readonly isSynchronous: boolean;
+  /** Translate at once, one region at a time, and wait for it: for tests. */
+  readonly isImmediate?: boolean;
+  readonly cpuFeatures: readonly string[];
+  readonly translator: Translator;
 }
 
-/** How often a block runs until it is looked at again after its region could not be made. */
-const RETRY = 200_000;
+/** How often a block runs until it is looked at again while its translation is on its way. */
+const RETRY = 1_000_000;
+const MAX_BATCH = 24;
+const MAX_IN_FLIGHT = 2;
+const MAX_MODULES = 1200;
+const MAX_MODULE_BYTES = 48 << 20;
 
 interface Request {
   readonly block: number;
   readonly host: number;
   readonly mode: number;
-  /** Host addresses of the pages before and behind, 0: not known. */
-  readonly before: number;
-  readonly after: number;
+  readonly pages: Pages;
 }
 
 export class RegionTier {
@@ -31,9 +40,22 @@ export class RegionTier {
   readonly #options: TierOptions;
   readonly #bytes: Uint8Array;
   readonly #first: number;
-  readonly #queue: Request[] = [];
+  readonly #translations: Translations;
+  #queue: Request[] = [];
+  readonly #inFlight = new Map<number, { requests: readonly Request[]; windows: readonly CodeWindow[] }>();
+  #nextBatch = 1;
   #next: number;
-  readonly counters = { regions: 0, instructions: 0, bytes: 0, refused: 0 };
+  #modules = 0;
+  #moduleBytes = 0;
+  readonly counters = {
+    regionsTranslated: 0,
+    regionsRefused: 0,
+    regionsReused: 0,
+    regionInstructions: 0,
+    regionBytes: 0,
+    regionModules: 0,
+    regionResets: 0,
+  };
 
   constructor(core: Core, options: TierOptions) {
     if (!core.regions) throw new Error("this core runs no regions");
@@ -41,35 +63,77 @@ export class RegionTier {
     this.#regions = core.regions;
     this.#options = options;
     this.#bytes = new Uint8Array(core.memory.buffer);
+    this.#translations = new Translations(this.#bytes);
     this.#first = core.handlers.table.length;
     this.#next = this.#first;
     core.decoder.heat = options.heat;
     core.decoder.onHot = (block) => this.#onHot(block);
-    core.decoder.onFlush = () => this.#onFlush();
+    core.decoder.onBlock = (block) => this.#reuse(block);
+    core.decoder.onFlush = () => {
+      this.#queue = [];
+    };
   }
 
-  #onFlush(): void {
-    this.#queue.length = 0;
+  /** Between two slices: takes what was translated, sends what is asked for. */
+  poll(): void {
+    const { translator } = this.#options;
+    if (this.#inFlight.size > 0)
+      for (let batch = translator.take(); batch; batch = translator.take()) this.#receive(batch);
+    if (this.#modules > MAX_MODULES || this.#moduleBytes > MAX_MODULE_BYTES) this.#reset();
+    while (this.#queue.length > 0 && this.#inFlight.size < MAX_IN_FLIGHT) this.#send();
+  }
+
+  /** Waiting to be sent, and sent. */
+  get queued(): number {
+    let count = this.#queue.length;
+    for (const { requests } of this.#inFlight.values()) count += requests.length;
+    return count;
+  }
+
+  #reset(): void {
+    this.#core.decoder.flush();
+    this.#translations.clear();
+    for (let i = this.#first; i < this.#next; i++) this.#regions.table.set(i, null);
     this.#next = this.#first;
+    this.#modules = 0;
+    this.#moduleBytes = 0;
+    this.counters.regionResets++;
+  }
+
+  #isAlive(block: number, host: number): boolean {
+    return this.#core.view.getUint32(block + L.BLOCK_HOST, true) === host;
   }
 
   #onHot(block: number): void {
     const { view } = this.#core;
     view.setInt32(block + L.BLOCK_HEAT, RETRY, true);
+    if (this.#reuse(block)) return;
     const host = view.getUint32(block + L.BLOCK_HOST, true);
-    const linear = BigInt.asUintN(
-      64,
-      view.getBigUint64(L.CPU_BASE + L.RIP.offset, true) + view.getBigUint64(L.CPU_BASE + L.CODE_BASE.offset, true),
-    );
-    const page = linear & ~0xfffn;
-    this.#queue.push({
-      block,
-      host,
-      mode: view.getInt32(block + L.BLOCK_MODE, true),
-      before: this.#codePage(page - 4096n),
-      after: this.#codePage(page + 4096n),
-    });
-    if (this.#options.isSynchronous) this.translateQueue();
+    this.#queue.push({ block, host, mode: view.getInt32(block + L.BLOCK_MODE, true), pages: this.#pagesOf(host) });
+    if (!this.#options.isImmediate) return;
+    this.#send();
+    const batch = this.#options.translator.take();
+    if (batch) this.#receive(batch);
+  }
+
+  /** Gives a block of the code at RIP a translation that is there already. */
+  #reuse(block: number): boolean {
+    if (this.#translations.count === 0) return false;
+    const { view } = this.#core;
+    const host = view.getUint32(block + L.BLOCK_HOST, true);
+    const mode = view.getInt32(block + L.BLOCK_MODE, true);
+    const found = this.#translations.find(host, mode, () => this.#pagesOf(host));
+    if (!found || !this.#install(block, found.translation, found.pages)) return false;
+    this.counters.regionsReused++;
+    return true;
+  }
+
+  /** Pages around the code at RIP, which is at `host`. */
+  #pagesOf(host: number): Pages {
+    const { view } = this.#core;
+    const rip = view.getBigUint64(L.CPU_BASE + L.RIP.offset, true);
+    const page = (rip + view.getBigUint64(L.CPU_BASE + L.CODE_BASE.offset, true)) & ~0xfffn;
+    return [this.#codePage(page - 4096n), (host & ~0xfff) >>> 0, this.#codePage(page + 4096n)];
   }
 
   /** Host address of a linear page of code, if the TLB has it. */
@@ -82,66 +146,85 @@ export class RegionTier {
     return (Number(va & 0xffffffffn) + view.getInt32(entry + L.TLB_ADDEND, true)) >>> 0;
   }
 
-  #window(request: Request): CodeWindow {
+  #window({ host, mode, pages }: Request): CodeWindow {
     const bytes = new Uint8Array(WINDOW_BYTES);
-    const page = (request.host & ~0xfff) >>> 0;
-    const put = (host: number, at: number): void => bytes.set(this.#bytes.subarray(host, host + PAGE_BYTES), at);
-    put(page, PAGE_BYTES);
-    if (request.before) put(request.before, 0);
-    if (request.after) put(request.after, 2 * PAGE_BYTES);
+    for (const [i, page] of pages.entries())
+      if (page) bytes.set(this.#bytes.subarray(page, page + PAGE_BYTES), i * PAGE_BYTES);
     return {
       bytes,
-      entry: PAGE_BYTES + (request.host & 0xfff),
-      hasBefore: request.before !== 0,
-      hasAfter: request.after !== 0,
-      mode: request.mode,
+      entry: PAGE_BYTES + (host % PAGE_BYTES),
+      hasBefore: pages[0] !== 0,
+      hasAfter: pages[2] !== 0,
+      mode,
     };
   }
 
-  /** Translates what is asked for, as one module. */
-  translateQueue(): void {
-    const wanted: { request: Request; region: Region }[] = [];
-    for (const request of this.#queue.splice(0)) {
-      if (this.#core.view.getUint32(request.block + L.BLOCK_HOST, true) !== request.host) continue;
-      const region = findRegion(this.#core.handlers, this.#window(request));
-      if (region) wanted.push({ request, region });
-      else {
-        this.counters.refused++;
-        this.#core.view.setInt32(request.block + L.BLOCK_HEAT, NEVER_HOT, true);
-      }
-    }
-    if (wanted.length === 0) return;
-    const isShared = !(this.#core.memory.buffer instanceof ArrayBuffer);
-    const bytes = regionModule(
-      wanted.map((w) => w.region),
-      isShared,
-    );
-    this.counters.bytes += bytes.length;
-    const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), this.#regions.imports);
-    for (const [i, { request, region }] of wanted.entries())
-      this.#install(request, region, instance.exports[i] as (depth: number) => number);
+  #send(): void {
+    const requests = this.#queue.splice(0, MAX_BATCH).filter((r) => this.#isAlive(r.block, r.host));
+    if (requests.length === 0) return;
+    const id = this.#nextBatch++;
+    const windows = requests.map((request) => this.#window(request));
+    this.#inFlight.set(id, { requests, windows });
+    const sharedMemory = !(this.#core.memory.buffer instanceof ArrayBuffer);
+    this.#options.translator.request({ id, cpuFeatures: this.#options.cpuFeatures, sharedMemory, windows });
   }
 
-  #install(request: Request, region: Region, run: (depth: number) => number): void {
-    const { view, decoder } = this.#core;
-    if (!decoder.canAttach) return;
+  #receive(batch: TranslatedBatch): void {
+    const sent = this.#inFlight.get(batch.id);
+    if (!sent) return;
+    this.#inFlight.delete(batch.id);
+    const { counters } = this;
+    const instance = batch.module && new WebAssembly.Instance(batch.module, this.#regions.imports);
+    if (batch.module) {
+      this.#modules++;
+      this.#moduleBytes += batch.moduleBytes;
+      counters.regionModules++;
+      counters.regionBytes += batch.moduleBytes;
+    }
+    for (const [i, request] of sent.requests.entries()) {
+      const region = batch.regions[i];
+      const window = sent.windows[i];
+      const isAlive = this.#isAlive(request.block, request.host);
+      if (!region || !instance || !window) {
+        counters.regionsRefused++;
+        if (isAlive) this.#core.view.setInt32(request.block + L.BLOCK_HEAT, NEVER_HOT, true);
+        continue;
+      }
+      counters.regionsTranslated++;
+      counters.regionInstructions += region.instructionCount;
+      const translation: Translation = {
+        index: this.#enter(instance.exports[region.name] as () => number),
+        mode: request.mode,
+        entry: window.entry,
+        ranges: region.ranges,
+        code: region.ranges.map(([from, to]) => window.bytes.slice(from, to)),
+      };
+      this.#translations.add(translation);
+      // The code may have changed meanwhile.
+      const found = isAlive && this.#translations.find(request.host, request.mode, () => request.pages);
+      if (found) this.#install(request.block, found.translation, found.pages);
+    }
+  }
+
+  #enter(run: () => number): number {
     const { table } = this.#regions;
     const index = this.#next++;
     if (index >= table.length) table.grow(Math.max(256, table.length));
     table.set(index, run);
-    const page = (request.host & ~0xfff) >>> 0;
-    for (const [from, to] of region.ranges)
-      for (let at = from; at < to; ) {
-        const end = Math.min(to, (Math.floor(at / PAGE_BYTES) + 1) * PAGE_BYTES);
-        const which = Math.floor(at / PAGE_BYTES);
-        const base = which === 0 ? request.before : which === 1 ? page : request.after;
-        decoder.attach(request.block, base + (at % PAGE_BYTES), end - at);
-        if (which === 0) view.setUint32(request.block + L.BLOCK_PAGE_BEFORE, base, true);
-        if (which === 2) view.setUint32(request.block + L.BLOCK_PAGE_AFTER, base, true);
-        at = end;
-      }
-    view.setInt32(request.block + L.BLOCK_HEAT, ~index, true);
-    this.counters.regions++;
-    this.counters.instructions += region.instructionCount;
+    return index;
+  }
+
+  /** The pages' mapping is looked at when the block is entered (jit/routines.ts, pagesHold). */
+  #install(block: number, translation: Translation, pages: Pages): boolean {
+    const { view, decoder } = this.#core;
+    if (!decoder.canAttach) return false;
+    for (const piece of pieces(translation.ranges)) {
+      const page = pages[piece.page];
+      decoder.attach(block, page + piece.offset, piece.bytes);
+      if (piece.page === 0) view.setUint32(block + L.BLOCK_PAGE_BEFORE, page, true);
+      if (piece.page === 2) view.setUint32(block + L.BLOCK_PAGE_AFTER, page, true);
+    }
+    view.setInt32(block + L.BLOCK_HEAT, ~translation.index, true);
+    return true;
   }
 }

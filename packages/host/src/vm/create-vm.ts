@@ -33,6 +33,7 @@ export async function createVm(options: VmOptions = {}): Promise<Vm> {
     start: {
       spec,
       files,
+      tier: options.tier ?? "auto",
       sliceNs: options.sliceNs ?? DEFAULT_SLICE_NS,
       statePath: undefined,
       advanceCalendarSeconds: 0,

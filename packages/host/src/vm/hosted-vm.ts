@@ -26,7 +26,7 @@ const AGENT_TIMEOUT_MS = 180_000;
 
 export interface HostedVmOptions {
   readonly name: string;
-  readonly start: Omit<WorkerStart, "cells" | "port">;
+  readonly start: Omit<WorkerStart, "cells" | "port" | "translator">;
   readonly initialState: "created" | "paused";
   readonly signal?: AbortSignal;
 }

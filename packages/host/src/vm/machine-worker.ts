@@ -3,6 +3,8 @@
  * keeps the process alive only while the machine runs or a command waits for its answer.
  */
 import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
+import { startTranslationThread } from "./port-translator.ts";
+import { hintBranches } from "./v8-flags.ts";
 import type { VmExit, VmProgress } from "./vm.ts";
 import { errorFromPlain, VmError } from "./vm-error.ts";
 import {
@@ -15,6 +17,7 @@ import {
   type ToMachine,
   type WorkerStart,
 } from "./worker-protocol.ts";
+import { workerUrl } from "./worker-url.ts";
 
 export interface MachineEvents {
   onOutput(parts: readonly OutputPart[]): void;
@@ -33,6 +36,7 @@ interface Pending {
 
 export class MachineWorker {
   readonly #worker: Worker;
+  readonly #translation: ReturnType<typeof startTranslationThread> | undefined;
   readonly #port: MessagePort;
   readonly #cells: Int32Array;
   readonly #events: MachineEvents;
@@ -44,16 +48,19 @@ export class MachineWorker {
   #hasEnded = false;
   #isGone = false;
 
-  private constructor(start: Omit<WorkerStart, "cells" | "port">, events: MachineEvents) {
+  private constructor(start: Omit<WorkerStart, "cells" | "port" | "translator">, events: MachineEvents) {
     const cells = new SharedArrayBuffer(CELL.sizeBytes);
     const { port1, port2 } = new MessageChannel();
     this.#cells = new Int32Array(cells);
     this.#port = port1;
     this.#events = events;
-    const workerData: WorkerStart = { ...start, cells, port: port2 };
-    this.#worker = new Worker(workerUrl(), {
+    hintBranches();
+    this.#translation = start.tier === "auto" ? startTranslationThread() : undefined;
+    const translator = this.#translation?.port;
+    const workerData: WorkerStart = { ...start, cells, port: port2, translator };
+    this.#worker = new Worker(workerUrl("vm-worker"), {
       workerData,
-      transferList: [port2],
+      transferList: translator ? [port2, translator] : [port2],
       execArgv: [],
       name: "twinmetal machine",
     });
@@ -63,6 +70,7 @@ export class MachineWorker {
       this.#worker.on("exit", () => {
         this.#isGone = true;
         this.#port.close();
+        void this.#translation?.worker.terminate();
         this.#lost("its thread ended");
         resolve();
       });
@@ -71,7 +79,7 @@ export class MachineWorker {
 
   /** Resolves when the machine is built; rejects with what it could not be built for. */
   static async start(
-    start: Omit<WorkerStart, "cells" | "port">,
+    start: Omit<WorkerStart, "cells" | "port" | "translator">,
     events: MachineEvents,
     signal?: AbortSignal,
   ): Promise<MachineWorker> {
@@ -208,10 +216,4 @@ export class MachineWorker {
     const reason = `Twinmetal's machine was lost: ${why}.`;
     this.#ended({ kind: "crashed", reason, report: `${reason}\n` });
   }
-}
-
-/** Threads run the built module, also when this file runs from its source. */
-function workerUrl(): URL {
-  const here = import.meta.url;
-  return new URL(here.endsWith(".ts") ? "../../dist/vm/vm-worker.js" : "./vm-worker.js", here);
 }

@@ -31,6 +31,7 @@ export async function replayVm(path: string, options: ReplayOptions = {}): Promi
     {
       spec,
       files,
+      tier: options.tier ?? "auto",
       sliceNs: options.sliceNs ?? DEFAULT_SLICE_NS,
       statePath: options.state,
       advanceCalendarSeconds: 0,

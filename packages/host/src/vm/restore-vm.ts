@@ -28,6 +28,7 @@ export async function restoreVm(path: string, options: RestoreOptions = {}): Pro
     start: {
       spec,
       files,
+      tier: options.tier ?? "auto",
       sliceNs: options.sliceNs ?? DEFAULT_SLICE_NS,
       statePath: path,
       advanceCalendarSeconds: spec.clock === "wall" ? secondsSince(path) : 0,

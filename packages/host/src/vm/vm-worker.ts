@@ -17,6 +17,7 @@ import {
   restoreMachine,
 } from "@twinmetal/core";
 import { MachineThread } from "./machine-thread.ts";
+import { PortTranslator } from "./port-translator.ts";
 import { FileSource, FileStream, RecordingFile } from "./state-files.ts";
 import { plainError, VmError } from "./vm-error.ts";
 import type { FromMachine, WorkerStart } from "./worker-protocol.ts";
@@ -41,7 +42,8 @@ function createMachine(thread: MachineThread): Machine {
 function createEngine(): JitEngine {
   const { memoryBytes, tscFrequencyHz, cpuFeatures } = start.spec;
   try {
-    return new JitEngine({ memoryBytes, tscFrequencyHz, cpuFeatures });
+    const translator = start.translator && { translator: new PortTranslator(start.translator) };
+    return new JitEngine({ memoryBytes, tscFrequencyHz, cpuFeatures, tier: start.tier, ...translator });
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
     throw new VmError(

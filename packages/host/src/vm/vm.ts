@@ -2,6 +2,7 @@
  * The VM object: what a library user holds. The machine runs in a worker thread of its own (vm-worker.ts); this side
  * stays responsive, whatever the guest does.
  */
+import type { Tier } from "@twinmetal/core";
 import type { AgentClient } from "../agent/index.ts";
 import type { VmRegisters } from "./worker-protocol.ts";
 
@@ -30,6 +31,8 @@ export interface VmOptions {
   readonly record?: string;
   /** Guest time between two looks at the outside, in nanoseconds; default 200000. With a virtual clock the guest cannot tell. */
   readonly sliceNs?: number;
+  /** What runs guest code: "auto" (default) interprets, and translates what is hot; "interp" and "jit" do one of the two always. */
+  readonly tier?: Tier;
   /** Ends the creation; the finished VM no longer listens to it. */
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: VmProgress) => void;
@@ -54,6 +57,8 @@ export interface RestoreOptions {
   /** Records from the restored state on. */
   readonly record?: string;
   readonly sliceNs?: number;
+  /** What runs guest code: "auto" (default) interprets, and translates what is hot; "interp" and "jit" do one of the two always. */
+  readonly tier?: Tier;
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: VmProgress) => void;
 }
@@ -65,6 +70,8 @@ export interface ReplayOptions {
   /** The saved state that the recording starts from, if it does not start with power-on. */
   readonly state?: string;
   readonly sliceNs?: number;
+  /** What runs guest code: "auto" (default) interprets, and translates what is hot; "interp" and "jit" do one of the two always. */
+  readonly tier?: Tier;
   readonly signal?: AbortSignal;
   readonly onSerial?: (bytes: Uint8Array) => void;
 }

@@ -7,7 +7,7 @@
  *                      other side subtracts once it has got rid of the bytes. A machine with too much pending waits.
  */
 import type { MessagePort } from "node:worker_threads";
-import type { BootFiles, MachineSpec } from "@twinmetal/core";
+import type { BootFiles, MachineSpec, Tier } from "@twinmetal/core";
 import type { VmExit, VmProgress } from "./vm.ts";
 import type { PlainError } from "./vm-error.ts";
 
@@ -32,6 +32,9 @@ export const PART_COST = 64;
 export interface WorkerStart {
   readonly cells: SharedArrayBuffer;
   readonly port: MessagePort;
+  readonly tier: Tier;
+  /** To the thread that translates; undefined unless `tier` is "auto". */
+  readonly translator: MessagePort | undefined;
   readonly spec: MachineSpec;
   /** Undefined after a restore whose files are not to be found: the machine runs, and cannot be reset. */
   readonly files: BootFiles | undefined;

@@ -1,0 +1,88 @@
+/**
+ * The translations that a machine has, found by content: the same bytes at the same place of a page, in the same mode,
+ * are the same code, wherever the page lies. A key finds candidates, a comparison of all their bytes decides.
+ */
+import { PAGE_BYTES } from "./region.ts";
+
+/** Host addresses of the page before an entry's, the entry's own, and the page behind; 0: not known. */
+export type Pages = readonly [number, number, number];
+
+export interface Translation {
+  /** Its function's place in the core's table. */
+  readonly index: number;
+  /** MODE_* of the code. */
+  readonly mode: number;
+  /** Offset of the entry in its window (jit/region.ts). */
+  readonly entry: number;
+  readonly ranges: readonly (readonly [number, number])[];
+  /** The code, one array for each range. */
+  readonly code: readonly Uint8Array[];
+}
+
+/** Parts of a range that lie in one page: index of the page in Pages, place in it, length. */
+export function* pieces(
+  ranges: Translation["ranges"],
+): Iterable<{ readonly page: 0 | 1 | 2; readonly offset: number; readonly bytes: number; readonly range: number }> {
+  for (const [range, [from, to]] of ranges.entries())
+    for (let at = from; at < to; ) {
+      const page = Math.floor(at / PAGE_BYTES) as 0 | 1 | 2;
+      const end = Math.min(to, (page + 1) * PAGE_BYTES);
+      yield { page, offset: at - page * PAGE_BYTES, bytes: end - at, range };
+      at = end;
+    }
+}
+
+export class Translations {
+  readonly #memory: Uint8Array;
+  readonly #byKey = new Map<number, Translation[]>();
+  count = 0;
+
+  constructor(memory: Uint8Array) {
+    this.#memory = memory;
+  }
+
+  clear(): void {
+    this.#byKey.clear();
+    this.count = 0;
+  }
+
+  add(translation: Translation): void {
+    const at = translation.ranges.findIndex(([from, to]) => translation.entry >= from && translation.entry < to);
+    const first = translation.ranges[at]?.[0] ?? 0;
+    const code = translation.code[at] ?? new Uint8Array(0);
+    const key = keyOf(code, translation.entry - first, translation.mode, translation.entry % PAGE_BYTES);
+    const list = this.#byKey.get(key) ?? [];
+    this.#byKey.set(key, list);
+    list.push(translation);
+    this.count++;
+  }
+
+  /** The translation of the code at `host`; `pagesOf` is asked only when a candidate is there. */
+  find(host: number, mode: number, pagesOf: () => Pages): { translation: Translation; pages: Pages } | undefined {
+    const candidates = this.#byKey.get(keyOf(this.#memory, host, mode, host % PAGE_BYTES));
+    if (!candidates) return undefined;
+    const pages = pagesOf();
+    const translation = candidates.find((t) => t.mode === mode && this.#matches(t, pages));
+    return translation && { translation, pages };
+  }
+
+  #matches(translation: Translation, pages: Pages): boolean {
+    for (const piece of pieces(translation.ranges)) {
+      const page = pages[piece.page];
+      const code = translation.code[piece.range];
+      const from = translation.ranges[piece.range]?.[0] ?? 0;
+      if (!page || !code) return false;
+      const start = piece.page * PAGE_BYTES + piece.offset - from;
+      for (let i = 0; i < piece.bytes; i++) if (this.#memory[page + piece.offset + i] !== code[start + i]) return false;
+    }
+    return true;
+  }
+}
+
+/** Up to four bytes of the code, its place in the page, and its mode, as one number. */
+function keyOf(code: Uint8Array, at: number, mode: number, inPage: number): number {
+  const bytes = Math.min(4, PAGE_BYTES - inPage);
+  let start = 0;
+  for (let i = 0; i < bytes; i++) start = start * 256 + (code[at + i] ?? 0);
+  return ((mode & 31) * PAGE_BYTES + inPage) * 2 ** 32 + start;
+}

@@ -1,0 +1,79 @@
+/**
+ * Translation as a service: windows of code in, a module out. It needs nothing of the machine, so it runs in a thread of
+ * its own where there is one.
+ */
+import { featureSet } from "../cpu/features.ts";
+import { handlerSet } from "../interp/core.ts";
+import { type HandlerSet, limitHandlers } from "../isa/handlers.ts";
+import { type CodeWindow, findRegion, type Region } from "./region.ts";
+import { regionModule } from "./region-module.ts";
+
+export interface TranslationBatch {
+  readonly id: number;
+  /** The machine's CPU features, as in its spec. */
+  readonly cpuFeatures: readonly string[];
+  readonly sharedMemory: boolean;
+  readonly windows: readonly CodeWindow[];
+}
+
+export interface TranslatedRegion {
+  /** The module's export. */
+  readonly name: string;
+  /** Offsets [from, to) in the window of the bytes that it was made from. */
+  readonly ranges: readonly (readonly [number, number])[];
+  readonly instructionCount: number;
+}
+
+export interface TranslatedBatch {
+  readonly id: number;
+  /** One for each window; undefined: nothing there can be translated. */
+  readonly regions: readonly (TranslatedRegion | undefined)[];
+  /** Undefined if no region was made. */
+  readonly module: WebAssembly.Module | undefined;
+  readonly moduleBytes: number;
+}
+
+/** Where the machine sends code to be translated. Answers come in any order. */
+export interface Translator {
+  request(batch: TranslationBatch): void;
+  /** An answer, if one is there. Never waits. */
+  take(): TranslatedBatch | undefined;
+}
+
+const handlersOf = new Map<string, HandlerSet>();
+
+function handlersFor(cpuFeatures: readonly string[]): HandlerSet {
+  const key = cpuFeatures.join();
+  const found = handlersOf.get(key);
+  if (found) return found;
+  const made = limitHandlers(handlerSet(), featureSet(cpuFeatures));
+  handlersOf.set(key, made);
+  return made;
+}
+
+export function translateBatch(batch: TranslationBatch): TranslatedBatch {
+  const handlers = handlersFor(batch.cpuFeatures);
+  const made: Region[] = [];
+  const regions = batch.windows.map((window): TranslatedRegion | undefined => {
+    const region = findRegion(handlers, window);
+    if (!region) return undefined;
+    const name = String(made.push(region) - 1);
+    return { name, ranges: region.ranges, instructionCount: region.instructionCount };
+  });
+  if (made.length === 0) return { id: batch.id, regions, module: undefined, moduleBytes: 0 };
+  const bytes = regionModule(made, batch.sharedMemory);
+  return { id: batch.id, regions, module: new WebAssembly.Module(bytes), moduleBytes: bytes.length };
+}
+
+/** Translates in the caller's thread, when it asks. */
+export class LocalTranslator implements Translator {
+  readonly #batches: TranslationBatch[] = [];
+
+  request(batch: TranslationBatch): void {
+    this.#batches.push(batch);
+  }
+  take(): TranslatedBatch | undefined {
+    const batch = this.#batches.shift();
+    return batch && translateBatch(batch);
+  }
+}

@@ -1,0 +1,6 @@
+/** The entry of the thread that translates guest code: batches in, modules out, over one port. */
+import { type MessagePort, workerData } from "node:worker_threads";
+import { type TranslationBatch, translateBatch } from "@twinmetal/core";
+
+const port = workerData as MessagePort;
+port.on("message", (batch: TranslationBatch) => port.postMessage(translateBatch(batch)));
