@@ -206,7 +206,12 @@ function checkVersions(node: Node): void {
 }
 
 export function constant(type: ValueType, value: number | bigint): Expr {
-  if (type === "i32") return new Expr({ kind: "const", type, value: Number(BigInt.asIntN(32, BigInt(value))) });
+  if (type === "i32")
+    return new Expr({
+      kind: "const",
+      type,
+      value: typeof value === "number" ? value | 0 : Number(BigInt.asIntN(32, value)),
+    });
   if (type === "i64") return new Expr({ kind: "const", type, value: BigInt.asIntN(64, BigInt(value)) });
   if (type === "v128") return new Expr({ kind: "const", type, value: BigInt.asUintN(128, BigInt(value)) });
   throw new IrError(`constants of type ${type} are made from bits: reinterpret an integer`);
@@ -246,13 +251,21 @@ export function opWith(name: string, immediate: number | bigint | undefined, ...
   });
 }
 
-const NEUTRAL_ZERO = /^i(32|64)\.(add|sub|or|xor|shl|shr_s|shr_u|rotl|rotr)$/;
+/** Operators for which a second operand of zero changes nothing, and whether a first one does neither. */
+const NEUTRAL_ZERO = new Map<string, boolean>();
+for (const type of ["i32", "i64"])
+  for (const name of ["add", "sub", "or", "xor", "shl", "shr_s", "shr_u", "rotl", "rotr"])
+    NEUTRAL_ZERO.set(`${type}.${name}`, name === "add" || name === "or" || name === "xor");
+
+const isZero = ({ node }: Expr): boolean => node.kind === "const" && (node.value === 0 || node.value === 0n);
 
 /** The other operand, if one of two changes nothing: x + 0. */
 function neutral(name: string, [a, c]: readonly Expr[]): Expr | undefined {
-  if (!a || !c || !NEUTRAL_ZERO.test(name)) return undefined;
-  if (c.constant === 0n) return a;
-  return a.constant === 0n && /\.(add|or|xor)$/.test(name) ? c : undefined;
+  if (!a || !c || (a.node.kind !== "const" && c.node.kind !== "const")) return undefined;
+  const isSymmetric = NEUTRAL_ZERO.get(name);
+  if (isSymmetric === undefined) return undefined;
+  if (isZero(c)) return a;
+  return isSymmetric && isZero(a) ? c : undefined;
 }
 
 /** `condition` is i32; both values are computed. */
@@ -305,12 +318,12 @@ export class Builder {
     return this.#list;
   }
   parameter(type: ValueType): Expr {
-    const local: Local = { type, mutable: false, version: 0 };
+    const local: Local = { type, mutable: false, version: 0, index: -1 };
     this.parameters.push(local);
     return new Expr({ kind: "local", type, local, version: 0 });
   }
   #fresh(type: ValueType): { local: Local; expr: Expr } {
-    const local: Local = { type, mutable: false, version: 0 };
+    const local: Local = { type, mutable: false, version: 0, index: -1 };
     return { local, expr: new Expr({ kind: "local", type, local, version: 0 }) };
   }
 
@@ -323,7 +336,7 @@ export class Builder {
     return expr;
   }
   variable(initial: Expr): Variable {
-    const local: Local = { type: initial.type, mutable: true, version: 0 };
+    const local: Local = { type: initial.type, mutable: true, version: 0, index: -1 };
     this.emit({ kind: "let", local, value: initial.take() });
     return new Variable(this, local);
   }

@@ -19,8 +19,6 @@ export interface ModuleSpec {
   readonly exports: Readonly<Record<string, Routine>>;
   /** Function table for `callTable`, in order. All have the type of the first. It is exported as `table`, and may grow. */
   readonly table: readonly Routine[];
-  /** Routines of another module: imported by name instead of compiled. */
-  readonly external?: ReadonlySet<Routine>;
 }
 
 interface FunctionHint {
@@ -36,7 +34,6 @@ class FunctionEmitter {
   readonly #temporaries: Record<ValueType, number[]> = { i32: [], i64: [], f32: [], f64: [], v128: [] };
   #depth = 0;
   readonly #free: Record<ValueType, number[]> = { i32: [], i64: [], f32: [], f64: [], v128: [] };
-  readonly #index = new Map<Local, number>();
   readonly #labels: (Label | undefined)[] = [];
   readonly #module: ModuleEmitter;
   readonly #paramCount: number;
@@ -44,7 +41,7 @@ class FunctionEmitter {
   constructor(module: ModuleEmitter, params: readonly Local[]) {
     this.#module = module;
     this.#paramCount = params.length;
-    for (const [i, p] of params.entries()) this.#index.set(p, i);
+    for (const [i, p] of params.entries()) p.index = i;
   }
 
   /** The function's body, local declarations first; hint offsets count from its start. */
@@ -75,13 +72,13 @@ class FunctionEmitter {
       if (
         (s.kind === "let" || s.kind === "load" || s.kind === "call" || s.kind === "callTable") &&
         s.local &&
-        !this.#index.has(s.local)
+        s.local.index < 0
       ) {
         const local = s.local;
         if (s.kind === "let") this.node(s.value);
         else this.#effect(s);
         const index = this.#free[local.type].pop() ?? this.#newLocal(local.type);
-        this.#index.set(local, index);
+        local.index = index;
         owned.push(local);
         this.out.byte(0x21);
         this.out.u32(index);
@@ -89,8 +86,8 @@ class FunctionEmitter {
     }
     this.#depth--;
     for (const local of owned) {
-      this.#free[local.type].push(this.#index.get(local) ?? 0);
-      this.#index.delete(local);
+      this.#free[local.type].push(local.index);
+      local.index = -1;
     }
   }
 
@@ -122,7 +119,8 @@ class FunctionEmitter {
   #memory(name: string, space: string, offset: number): void {
     const spec = OPS[name];
     if (!spec) throw new IrError(`no operator ${name}`);
-    this.out.bytes(spec.code);
+    if (spec.code.length === 1) this.out.byte(spec.code[0] ?? 0);
+    else this.out.bytes(spec.code);
     this.out.u32(spec.align);
     this.out.u32(offset + (space === "cpu" ? this.#module.spec.cpuBase : 0));
   }
@@ -238,10 +236,9 @@ class FunctionEmitter {
   }
 
   #setLocal(local: Local): void {
-    const index = this.#index.get(local);
-    if (index === undefined) throw new IrError("assignment to a local that is out of scope");
+    if (local.index < 0) throw new IrError("assignment to a local that is out of scope");
     this.out.byte(0x21);
-    this.out.u32(index);
+    this.out.u32(local.index);
   }
 
   node(n: Node): void {
@@ -260,10 +257,9 @@ class FunctionEmitter {
         }
         return;
       case "local": {
-        const index = this.#index.get(n.local);
-        if (index === undefined) throw new IrError("use of a local that is out of scope");
+        if (n.local.index < 0) throw new IrError("use of a local that is out of scope");
         out.byte(0x20);
-        out.u32(index);
+        out.u32(n.local.index);
         return;
       }
       case "select":
@@ -277,7 +273,8 @@ class FunctionEmitter {
         for (const a of n.args) this.node(a);
         const spec = OPS[n.op];
         if (!spec) throw new IrError(`no operator ${n.op}`);
-        out.bytes(spec.code);
+        if (spec.code.length === 1) out.byte(spec.code[0] ?? 0);
+        else out.bytes(spec.code);
         if (spec.immediate === "lane") out.byte(Number(n.immediate ?? 0));
         else if (spec.immediate === "shuffle") this.#bytes16(BigInt(n.immediate ?? 0));
         return;
@@ -290,14 +287,28 @@ class FunctionEmitter {
 }
 
 class ModuleEmitter {
-  readonly spec: ModuleSpec;
+  readonly spec: Omit<ModuleSpec, "exports">;
+  readonly exports: [string, Routine][] = [];
+  /** What is called and not known is another module's. */
+  readonly #importsUnknown: boolean;
+  readonly #bodies: ReturnType<ModuleEmitter["function"]>[] = [];
   readonly #imports: Routine[] = [];
   readonly #functions: Routine[] = [];
   readonly #functionAt = new Map<Routine, number>();
   readonly #types: string[] = [];
 
-  constructor(spec: ModuleSpec) {
+  constructor(spec: Omit<ModuleSpec, "exports">, importsUnknown = false) {
     this.spec = spec;
+    this.#importsUnknown = importsUnknown;
+  }
+
+  /** Compiles one function, and forgets its body. */
+  addExport(name: string, routine: Routine): void {
+    this.#bodies.push(this.function(routine));
+    const { params, result } = routine;
+    const compiled: Routine = { name: routine.name, params, result, body: undefined };
+    this.#functions.push(compiled);
+    this.exports.push([name, compiled]);
   }
 
   /** All functions that `roots` reach, imports first, so that indices are known before emission. */
@@ -306,7 +317,7 @@ class ModuleEmitter {
     const visit = (r: Routine): void => {
       if (seen.has(r)) return;
       seen.add(r);
-      if (!r.body || this.spec.external?.has(r)) this.#imports.push(r);
+      if (!r.body) this.#imports.push(r);
       else {
         this.#functions.push(r);
         walkCalls(r.body().statements, visit);
@@ -317,8 +328,11 @@ class ModuleEmitter {
   }
   functionIndex(r: Routine): number {
     const index = this.#functionAt.get(r);
-    if (index === undefined) throw new IrError(`routine ${r.name} was not collected`);
-    return index;
+    if (index !== undefined) return index;
+    if (!this.#importsUnknown) throw new IrError(`routine ${r.name} was not collected`);
+    const next = this.#imports.push(r) - 1;
+    this.#functionAt.set(r, next);
+    return next;
   }
   tableType(): number {
     const first = this.spec.table[0];
@@ -380,7 +394,7 @@ class ModuleEmitter {
         w.u32(spec.table.length);
       });
     section(7, (w) => {
-      const names = Object.entries(spec.exports);
+      const names = this.exports;
       w.u32(names.length + (spec.table.length ? 1 : 0));
       if (spec.table.length) {
         w.name("table");
@@ -389,7 +403,7 @@ class ModuleEmitter {
       for (const [name, r] of names) {
         w.name(name);
         w.byte(0);
-        w.u32(this.functionIndex(r));
+        w.u32(this.#imports.length + this.#functions.indexOf(r));
       }
     });
     if (spec.table.length)
@@ -398,7 +412,7 @@ class ModuleEmitter {
         w.u32(spec.table.length);
         for (const r of spec.table) w.u32(this.functionIndex(r));
       });
-    const bodies = this.#functions.map((r) => this.#function(r));
+    const bodies = this.#bodies.length ? this.#bodies : this.#functions.map((r) => this.function(r));
     const hinted = bodies
       .map((b, i) => ({ index: i + this.#imports.length, hints: b.hints }))
       .filter((b) => b.hints.length);
@@ -433,7 +447,7 @@ class ModuleEmitter {
     return out.take();
   }
 
-  #function(r: Routine): { code: WasmWriter; hints: readonly FunctionHint[] } {
+  function(r: Routine): { code: WasmWriter; hints: readonly FunctionHint[] } {
     const body = r.body?.();
     if (!body) throw new IrError(`routine ${r.name} has no body`);
     const f = new FunctionEmitter(this, body.locals);
@@ -443,6 +457,7 @@ class ModuleEmitter {
       throw new IrError(`in ${r.name}: ${(error as Error).message}`, { cause: error });
     }
     if (r.result && body.statements.at(-1)?.kind !== "return") f.out.byte(0x00);
+    for (const parameter of body.locals) parameter.index = -1;
     return { code: f.finish(), hints: f.hints };
   }
 }
@@ -464,6 +479,23 @@ export function walkCalls(statements: readonly Statement[], visit: (r: Routine) 
 /** Compiles the exported routines, the table, and everything they call. Imports are `env.memory` and the host routines by name. */
 export function compileModule(spec: ModuleSpec): Uint8Array<ArrayBuffer> {
   const emitter = new ModuleEmitter(spec);
+  emitter.exports.push(...Object.entries(spec.exports));
   emitter.collect([...Object.values(spec.exports), ...spec.table]);
   return emitter.emit();
+}
+
+/** A module whose functions are compiled one by one, and import by name whatever they call. */
+export class ModuleWriter {
+  readonly #emitter: ModuleEmitter;
+
+  constructor(spec: Pick<ModuleSpec, "cpuBase" | "sharedMemory">) {
+    this.#emitter = new ModuleEmitter({ ...spec, table: [] }, true);
+  }
+  /** The routine's body is asked for now, and not kept. */
+  addExport(name: string, routine: Routine): void {
+    this.#emitter.addExport(name, routine);
+  }
+  finish(): Uint8Array<ArrayBuffer> {
+    return this.#emitter.emit();
+  }
 }

@@ -17,6 +17,8 @@ export interface Local {
   readonly mutable: boolean;
   /** Grows with each assignment at build time; an expression that read an older value is refused. */
   version: number;
+  /** Back-end's: the WebAssembly local while it is in scope, else -1. */
+  index: number;
 }
 
 export interface Label {

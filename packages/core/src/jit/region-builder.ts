@@ -55,7 +55,6 @@ export class RegionBuilder extends Builder {
   used: FieldSet = 0n;
   written: FieldSet = 0n;
   usesFpu = false;
-  readonly routines: Set<Routine> = new Set();
 
   noteRead(offset: number): void {
     this.used |= fieldBit(fieldAt(offset) ?? FLAGS_FIELD);
@@ -185,12 +184,10 @@ export class RegionBuilder extends Builder {
       if (effects.isForbidden) throw new Untranslatable(routine.name);
       const values = args.map((a) => (typeof a === "object" ? this.keep(a) : a));
       this.storeFields(effects.reads | effects.writes);
-      this.routines.add(routine);
       const result = super.call(routine, ...values);
       this.loadFields(effects.writes);
       return result;
     }
-    this.routines.add(routine);
     return super.call(routine, ...args);
   }
 
@@ -305,7 +302,7 @@ const offsetOfRegister = (field: number): number => (field < 16 ? L.GPR + field 
 
 function constantOf(value: Operand): number | undefined {
   if (typeof value !== "object") return Number(value);
-  return value.constant === undefined ? undefined : Number(value.constant);
+  return value.node.kind === "const" ? Number(value.node.value) : undefined;
 }
 function lane(at: number, bytes: number): number {
   if (at % bytes) throw new Untranslatable("a part of an XMM register that is no lane");

@@ -28,7 +28,8 @@ function canBuild(handler: Handler): boolean {
   for (const [i, operand] of handler.shape.operands.entries())
     b.microOp.setUint16(L.UOP_OPERAND + 2 * i, registerPlace(operand.kind).first, true);
   for (const at of [L.UOP_BASE, L.UOP_INDEX, L.UOP_SEGMENT_BASE]) b.microOp.setUint16(at, L.ZERO, true);
-  const variable = (type: "i32" | "i64" | "v128"): Variable => new Variable(b, { type, mutable: true, version: 0 });
+  const variable = (type: "i32" | "i64" | "v128"): Variable =>
+    new Variable(b, { type, mutable: true, version: 0, index: -1 });
   b.state = {
     registers: Array.from({ length: FLAGS_FIELD }, (_, field) => variable(typeOf(field) as "i64")),
     ripBase: i64(0),

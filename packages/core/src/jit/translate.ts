@@ -59,7 +59,7 @@ class RegionTranslator {
   }
 
   #outer(type: ValueType): Variable {
-    return new Variable(this.#b, { type, mutable: true, version: 0 });
+    return new Variable(this.#b, { type, mutable: true, version: 0, index: -1 });
   }
   #declare(variable: Variable, value: Expr = ZERO[variable.local.type] as Expr): void {
     this.#b.emit({ kind: "let", local: variable.local, value: value.take() });
@@ -83,9 +83,6 @@ class RegionTranslator {
       ...ending,
     ];
     return { locals: b.parameters, statements };
-  }
-  get imports(): ReadonlySet<Routine> {
-    return this.#b.routines;
   }
 
   #opening(): void {
@@ -264,15 +261,7 @@ class RegionTranslator {
   }
 }
 
-export interface Translated {
-  /** (depth) -> LEFT_*. */
-  readonly routine: Routine;
-  /** Routines of the core that it calls. */
-  readonly imports: ReadonlySet<Routine>;
-}
-
-export function translateRegion(region: Region, name: string): Translated {
-  const translator = new RegionTranslator(region);
-  const body = translator.translate();
-  return { routine: { name, params: ["i32"], result: "i32", body: () => body }, imports: translator.imports };
+/** (depth) -> LEFT_*. */
+export function translateRegion(region: Region, name: string): Routine {
+  return { name, params: ["i32"], result: "i32", body: () => new RegionTranslator(region).translate() };
 }

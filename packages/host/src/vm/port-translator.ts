@@ -13,6 +13,8 @@ export function startTranslationThread(): { readonly worker: Worker; readonly po
     workerData: port2,
     transferList: [port2],
     execArgv: [],
+    // A batch is made of many small objects that die with it.
+    resourceLimits: { maxYoungGenerationSizeMb: 128 },
     name: "twinmetal translation",
   });
   worker.unref();
