@@ -22,10 +22,12 @@ export interface TierOptions {
 
 /** How often a block runs until it is looked at again while its translation is on its way. */
 const RETRY = 1_000_000;
+/** How often a block of a region must be entered from outside to get one of its own, as a multiple of `heat`. */
+const COVERED_HEAT = 4;
 const MAX_BATCH = 24;
 const MAX_IN_FLIGHT = 2;
-const MAX_MODULES = 1200;
-const MAX_MODULE_BYTES = 48 << 20;
+const MAX_MODULES = 3000;
+const MAX_MODULE_BYTES = 64 << 20;
 
 interface Request {
   readonly block: number;
@@ -42,6 +44,8 @@ export class RegionTier {
   readonly #first: number;
   readonly #translations: Translations;
   #queue: Request[] = [];
+  /** Host addresses of blocks that are part of a region, and were not asked for again. */
+  readonly #covered = new Set<number>();
   readonly #inFlight = new Map<number, { requests: readonly Request[]; windows: readonly CodeWindow[] }>();
   #nextBatch = 1;
   #next: number;
@@ -71,6 +75,7 @@ export class RegionTier {
     core.decoder.onBlock = (block) => this.#reuse(block);
     core.decoder.onFlush = () => {
       this.#queue = [];
+      this.#covered.clear();
     };
   }
 
@@ -109,11 +114,19 @@ export class RegionTier {
     view.setInt32(block + L.BLOCK_HEAT, RETRY, true);
     if (this.#reuse(block)) return;
     const host = view.getUint32(block + L.BLOCK_HOST, true);
+    if (this.#isCovered(block, host)) return;
     this.#queue.push({ block, host, mode: view.getInt32(block + L.BLOCK_MODE, true), pages: this.#pagesOf(host) });
     if (!this.#options.isImmediate) return;
     this.#send();
     const batch = this.#options.translator.take();
     if (batch) this.#receive(batch);
+  }
+
+  /** A block of another block's region: has to be hot for longer. True once for each. */
+  #isCovered(block: number, host: number): boolean {
+    if (!this.#covered.delete(host)) return false;
+    this.#core.view.setInt32(block + L.BLOCK_HEAT, COVERED_HEAT * this.#options.heat, true);
+    return true;
   }
 
   /** Gives a block of the code at RIP a translation that is there already. */
@@ -160,13 +173,17 @@ export class RegionTier {
   }
 
   #send(): void {
-    const requests = this.#queue.splice(0, MAX_BATCH).filter((r) => this.#isAlive(r.block, r.host));
+    const requests = this.#queue
+      .splice(0, MAX_BATCH)
+      .filter((r) => this.#isAlive(r.block, r.host) && !this.#isCovered(r.block, r.host));
     if (requests.length === 0) return;
     const id = this.#nextBatch++;
     const windows = requests.map((request) => this.#window(request));
     this.#inFlight.set(id, { requests, windows });
     const sharedMemory = !(this.#core.memory.buffer instanceof ArrayBuffer);
-    this.#options.translator.request({ id, cpuFeatures: this.#options.cpuFeatures, sharedMemory, windows });
+    const { cpuFeatures, translator } = this.#options;
+    const pages = requests.map((request) => request.pages[1]);
+    translator.request({ id, cpuFeatures, sharedMemory, windows, pages });
   }
 
   #receive(batch: TranslatedBatch): void {
@@ -185,6 +202,10 @@ export class RegionTier {
       const region = batch.regions[i];
       const window = sent.windows[i];
       const isAlive = this.#isAlive(request.block, request.host);
+      if (region === "covered") {
+        if (isAlive) this.#core.view.setInt32(request.block + L.BLOCK_HEAT, COVERED_HEAT * this.#options.heat, true);
+        continue;
+      }
       if (!region || !instance || !window) {
         counters.regionsRefused++;
         if (isAlive) this.#core.view.setInt32(request.block + L.BLOCK_HEAT, NEVER_HOT, true);
@@ -200,6 +221,8 @@ export class RegionTier {
         code: region.ranges.map(([from, to]) => window.bytes.slice(from, to)),
       };
       this.#translations.add(translation);
+      if (!this.#options.isImmediate)
+        for (const offset of region.blocks) this.#covered.add(request.pages[1] - PAGE_BYTES + offset);
       // The code may have changed meanwhile.
       const found = isAlive && this.#translations.find(request.host, request.mode, () => request.pages);
       if (found) this.#install(request.block, found.translation, found.pages);

@@ -5,7 +5,7 @@
 import { featureSet } from "../cpu/features.ts";
 import { handlerSet } from "../interp/core.ts";
 import { type HandlerSet, limitHandlers } from "../isa/handlers.ts";
-import { type CodeWindow, findRegion, type Region } from "./region.ts";
+import { type CodeWindow, findRegion, PAGE_BYTES, type Region } from "./region.ts";
 import { regionModule } from "./region-module.ts";
 
 export interface TranslationBatch {
@@ -14,6 +14,8 @@ export interface TranslationBatch {
   readonly cpuFeatures: readonly string[];
   readonly sharedMemory: boolean;
   readonly windows: readonly CodeWindow[];
+  /** Where each window's entry page lies: equal numbers are the same page. */
+  readonly pages: readonly number[];
 }
 
 export interface TranslatedRegion {
@@ -21,13 +23,18 @@ export interface TranslatedRegion {
   readonly name: string;
   /** Offsets [from, to) in the window of the bytes that it was made from. */
   readonly ranges: readonly (readonly [number, number])[];
+  /** Offsets in the window where its blocks start. */
+  readonly blocks: readonly number[];
   readonly instructionCount: number;
 }
+
+/** The window's entry is a block of the region of another one of the batch. */
+export type Covered = "covered";
 
 export interface TranslatedBatch {
   readonly id: number;
   /** One for each window; undefined: nothing there can be translated. */
-  readonly regions: readonly (TranslatedRegion | undefined)[];
+  readonly regions: readonly (TranslatedRegion | Covered | undefined)[];
   /** Undefined if no region was made. */
   readonly module: WebAssembly.Module | undefined;
   readonly moduleBytes: number;
@@ -54,11 +61,16 @@ function handlersFor(cpuFeatures: readonly string[]): HandlerSet {
 export function translateBatch(batch: TranslationBatch): TranslatedBatch {
   const handlers = handlersFor(batch.cpuFeatures);
   const made: Region[] = [];
-  const regions = batch.windows.map((window): TranslatedRegion | undefined => {
+  const covered = new Set<number>();
+  const regions = batch.windows.map((window, i): TranslatedRegion | Covered | undefined => {
+    const base = (batch.pages[i] ?? 0) - PAGE_BYTES;
+    if (covered.has(base + window.entry)) return "covered";
     const region = findRegion(handlers, window);
     if (!region) return undefined;
     const name = String(made.push(region) - 1);
-    return { name, ranges: region.ranges, instructionCount: region.instructionCount };
+    const blocks = [...region.blocks.keys()];
+    for (const offset of blocks) covered.add(base + offset);
+    return { name, ranges: region.ranges, blocks, instructionCount: region.instructionCount };
   });
   if (made.length === 0) return { id: batch.id, regions, module: undefined, moduleBytes: 0 };
   const bytes = regionModule(made, batch.sharedMemory);
