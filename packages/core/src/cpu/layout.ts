@@ -202,6 +202,8 @@ export const FERR: Field = f(0x870, "i32");
 /** Statistics: instructions that ran in regions, and how often the dispatcher entered one. */
 export const REGION_RETIRED: Field = f(0x878, "i64");
 export const REGION_ENTRIES: Field = f(0x880, "i64");
+/** A multiple of JUMP_STEP. */
+export const JUMP_GENERATION: Field = f(0x888, "i32");
 /** What the 128-bit arithmetic of x87 transcendentals works on (cpu/x87-wide.ts). */
 export const wide = (index: 0 | 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8 | 9): Field => f(0x820 + index * 8, "i64");
 
@@ -244,6 +246,17 @@ export const TLB_HUGE = 0x89000;
 export const TLB_HUGE_BYTES = 4096;
 /** Never hits: every access takes the slow path (alignment checks, data breakpoints). */
 export const TLB_NONE = 0xa0000;
+
+/**
+ * Regions by linear address, for jumps and calls from one to another: entries of {linear address i64, JUMP_GENERATION +
+ * TLB_CURRENT + MODE i32, index in the table i32}. An entry holds while no mapping changes and no code is written.
+ */
+export const JUMP_CACHE = 0xc0000;
+export const JUMP_ENTRIES = 4096;
+export const JUMP_ENTRY_BYTES = 16;
+export const JUMP_CACHE_BYTES: number = JUMP_ENTRIES * JUMP_ENTRY_BYTES;
+/** One generation: more than any TLB_CURRENT + MODE. */
+export const JUMP_STEP = 0x100000;
 
 /** A page of all ones: what code outside RAM reads as. */
 export const ONES_PAGE = 0x90000;

@@ -117,10 +117,19 @@ export function forgetCodePage(b: Builder): void {
   b.put(L.CODE_PAGE, 1);
 }
 
+/** Jumps between regions are looked up anew (JUMP_CACHE): a mapping or code has changed. */
+export const forgetJumps: Routine = routine("forget_jumps", [], undefined, (b) => {
+  const next = b.keep(b.get(L.JUMP_GENERATION).add(L.JUMP_STEP));
+  b.put(L.JUMP_GENERATION, next);
+  // Generations come again.
+  b.if(next.eqz(), () => b.fill(i32(L.JUMP_CACHE), i32(0xff), i32(L.JUMP_CACHE_BYTES)), undefined, false);
+});
+
 /** MOV CR3: everything that is not global goes. */
 export const flushTlb: Routine = routine("flush_tlb", [], undefined, (b) => {
   b.call(flushLog, L.TLB_LOG);
   forgetCodePage(b);
+  b.call(forgetJumps);
 });
 
 export const flushTlbAll: Routine = routine("flush_tlb_all", [], undefined, (b) => {
@@ -129,6 +138,7 @@ export const flushTlbAll: Routine = routine("flush_tlb_all", [], undefined, (b) 
   b.fill(i32(L.TLB_LARGE), i32(0), i32(L.TLB_LARGE_BYTES));
   b.fill(i32(L.TLB_HUGE), i32(0), i32(L.TLB_HUGE_BYTES));
   forgetCodePage(b);
+  b.call(forgetJumps);
 });
 
 /** INVLPG. */
@@ -145,6 +155,7 @@ export const flushPage: Routine = routine("flush_page", ["i64"], undefined, (b, 
     b.store("i64.store", "host", entry, i64(-1), L.TLB_EXECUTE);
   }
   forgetCodePage(b);
+  b.call(forgetJumps);
 });
 
 /** Drops the write tags of every entry that maps the RAM page at host address `page`: code was decoded in it. */

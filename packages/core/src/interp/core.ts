@@ -152,6 +152,7 @@ export class BlockDecoder {
     this.#next = L.ARENA;
     this.flushes++;
     this.#bytes.fill(0xff, L.BLOCK_HASH, L.BLOCK_HASH + L.BLOCK_HASH_BYTES);
+    this.#bytes.fill(0xff, L.JUMP_CACHE, L.JUMP_CACHE + L.JUMP_CACHE_BYTES);
     clearPageTables(this.#bytes, this.#map);
     this.onFlush();
   }
@@ -379,6 +380,7 @@ export function prepareMemory(view: DataView, map: L.MemoryMap, features: Readon
   bytes.fill(0xff, L.TLB_SUPERVISOR, L.TLB_SUPERVISOR_AC + L.TLB_SET_BYTES);
   bytes.fill(0xff, L.TLB_NONE, L.TLB_NONE + L.TLB_SET_BYTES);
   bytes.fill(0xff, L.BLOCK_HASH, L.BLOCK_HASH + L.BLOCK_HASH_BYTES);
+  bytes.fill(0xff, L.JUMP_CACHE, L.JUMP_CACHE + L.JUMP_CACHE_BYTES);
   bytes.fill(0xff, L.ONES_PAGE, L.ONES_PAGE + 4096);
   const put = (field: { offset: number }, value: number): void => view.setInt32(L.CPU_BASE + field.offset, value, true);
   view.setBigUint64(L.CPU_BASE + L.QUARTER_GIB.offset, 1n << 28n, true);

@@ -21,7 +21,7 @@ import { type Builder, type Expr, i32, i64, select } from "../ir/builder.ts";
 import { type Routine, routine } from "../ir/routine.ts";
 import { buildHandler, type HandlerSet } from "../isa/handlers.ts";
 import { BRANCH, FAULT, LEAVE, NEXT } from "../isa/semantics.ts";
-import { LEFT_INTERPRET, pagesHold } from "../jit/routines.ts";
+import { LEFT_INTERPRET, LEFT_NEXT, pagesHold, runRegions } from "../jit/routines.ts";
 
 /** Host address of the byte at a linear code address, through the TLB's execute tag. 0 = a fault is pending. */
 export const fetchAddress: Routine = routine("fetch_address", ["i64"], "i32", (b, linear) => {
@@ -337,7 +337,14 @@ export function makeRun(handlers: HandlerSet): Routine {
             isInterpreted.set(i32(0));
           },
           () => {
-            const isPlain = single.get().or(b.get(L.ATTENTION)).or(b.get(L.SEGMENT_CHECKS)).eqz();
+            // Outside 64-bit mode CS is always among the segments to look at; a region does not access data through it.
+            const checks = b.get(L.SEGMENT_CHECKS).and(~(1 << L.CS));
+            const isFlat = b
+              .get(L.MODE)
+              .and(L.MODE_64)
+              .or(b.get(L.segLimit(L.CS)).eq(-1))
+              .nez();
+            const isPlain = single.get().or(b.get(L.ATTENTION)).or(checks).eqz().and(isFlat);
             b.if(isPlain.and(isInterpreted.get().eqz()).and(b.get(L.TLB_CURRENT).ne(L.TLB_NONE)), () =>
               b.if(
                 heat.eqz(),
@@ -348,7 +355,9 @@ export function makeRun(handlers: HandlerSet): Routine {
                 () => {
                   b.if(b.call(pagesHold, block.get(), linear), () => {
                     const before = b.get(L.REMAINING);
-                    isInterpreted.set(b.callTable(heat.not(), b.keep(i32(0))).eq(LEFT_INTERPRET));
+                    const left = b.variable(b.callTable(heat.not(), b.keep(i32(0))));
+                    b.if(left.get().eq(LEFT_NEXT), () => left.set(b.call(runRegions, 0)));
+                    isInterpreted.set(left.get().eq(LEFT_INTERPRET));
                     const done = before.sub(b.get(L.REMAINING)).u64();
                     b.put(L.REGION_RETIRED, b.get(L.REGION_RETIRED).add(done));
                     b.put(L.REGION_ENTRIES, b.get(L.REGION_ENTRIES).add(1));

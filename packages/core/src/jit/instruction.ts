@@ -49,7 +49,9 @@ export function decodeInstruction(
   const microOp = new DataView(new ArrayBuffer(L.UOP_BYTES));
   encodeMicroOp(decoder, microOp, 0, offset, 0);
   const handler = handlerOf(handlers, microOp.getUint16(L.UOP_HANDLER, true));
-  const flow = flowOf(handler);
+  // Outside 64-bit mode an access through CS has checks that a region does not make.
+  const isThroughCode = size !== 64 && microOp.getUint8(L.UOP_SEGMENT) === L.CS;
+  const flow = isThroughCode ? "leave" : flowOf(handler);
   const isRelative = decoder.form.relative;
   return {
     offset,

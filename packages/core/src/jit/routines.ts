@@ -63,37 +63,65 @@ export const pagesHold: Routine = routine("pages_hold", ["i32", "i64"], "i32", (
 });
 
 /**
- * Runs regions from RIP on until one makes a near return, or something is not for translated code: LEFT_*. For calls;
- * `depth` counts them.
+ * The region at a linear address: index in the table, or 0 when the dispatcher has to look. Enters it in JUMP_CACHE at
+ * `entry` under `key`.
+ */
+const findJump: Routine = routine("find_jump", ["i64", "i32", "i32"], "i32", (b, linear, entry, key) => {
+  b.if(linear.and(-4096).ne(b.get(L.CODE_PAGE)), () => {
+    const tlb = b.keep(tlbEntry(b.get(L.TLB_CURRENT), linear));
+    const tag = b.load("i64.load", "host", tlb, L.TLB_EXECUTE);
+    b.if(tag.ne(linear.shrU(12)).or(b.get(L.CODE_LIMITED)), () => b.return(0));
+    const host = linear.lo32().add(b.load("i32.load", "host", tlb, L.TLB_ADDEND));
+    b.put(L.CODE_HOST, host.and(-4096));
+    b.put(L.CODE_PAGE, linear.and(-4096));
+  });
+  const host = b.keep(b.get(L.CODE_HOST).or(linear.lo32().and(0xfff)));
+  const mode = b.get(L.MODE);
+  const slot = b.keep(hashSet(host, mode));
+  b.if(b.load("i64.load", "host", slot).ne(host.u64().or(mode.u64().shl(32))), () => b.return(0));
+  const block = b.load("i32.load", "host", slot, 8);
+  const heat = b.load("i32.load", "host", block, L.BLOCK_HEAT);
+  b.if(heat.geS(0), () => b.return(0));
+  b.if(b.call(pagesHold, block, linear).eqz(), () => b.return(0));
+  const index = b.keep(heat.not());
+  b.store("i64.store", "host", entry, linear);
+  b.store("i32.store", "host", entry, key, 8);
+  b.store("i32.store", "host", entry, index, 12);
+  b.return(index);
+});
+
+/**
+ * Runs regions from RIP on until one makes a near return, or something is not for translated code: LEFT_*. `depth`
+ * counts calls.
  */
 export const runRegions: Routine = routine("run_regions", ["i32"], "i32", (b, depth) => {
-  b.if(depth.gtU(MAX_DEPTH), () => b.return(LEFT_NEXT));
+  b.if(depth.gtU(MAX_DEPTH), () => b.return(LEFT_NEXT), undefined, false);
   b.loop((again) => {
     const linear = b.keep(b.get(L.RIP).add(b.get(L.CODE_BASE)));
+    const low = b.keep(linear.lo32());
+    const entry = b.keep(
+      low
+        .xor(low.shrU(12))
+        .and(L.JUMP_ENTRIES - 1)
+        .mul(L.JUMP_ENTRY_BYTES)
+        .add(L.JUMP_CACHE),
+    );
+    const key = b.keep(b.get(L.JUMP_GENERATION).add(b.get(L.TLB_CURRENT)).add(b.get(L.MODE)));
+    const isKnown = b
+      .load("i64.load", "host", entry)
+      .eq(linear)
+      .and(b.load("i32.load", "host", entry, 8).eq(key));
+    const index = b.variable(b.load("i32.load", "host", entry, 12));
     b.if(
-      linear.and(-4096).ne(b.get(L.CODE_PAGE)),
+      isKnown.eqz(),
       () => {
-        const entry = b.keep(tlbEntry(b.get(L.TLB_CURRENT), linear));
-        const tag = b.load("i64.load", "host", entry, L.TLB_EXECUTE);
-        b.if(tag.ne(linear.shrU(12)).or(b.get(L.CODE_LIMITED)), () => b.return(LEFT_NEXT));
-        const host = linear.lo32().add(b.load("i32.load", "host", entry, L.TLB_ADDEND));
-        b.put(L.CODE_HOST, host.and(-4096));
-        b.put(L.CODE_PAGE, linear.and(-4096));
+        index.set(b.call(findJump, linear, entry, key));
+        b.if(index.get().eqz(), () => b.return(LEFT_NEXT));
       },
       undefined,
+      false,
     );
-    const host = b.keep(b.get(L.CODE_HOST).or(linear.lo32().and(0xfff)));
-    const mode = b.get(L.MODE);
-    const slot = b.keep(hashSet(host, mode));
-    b.if(b.load("i64.load", "host", slot).ne(host.u64().or(mode.u64().shl(32))), () => b.return(LEFT_NEXT));
-    const block = b.load("i32.load", "host", slot, 8);
-    const heat = b.load("i32.load", "host", block, L.BLOCK_HEAT);
-    b.if(heat.geS(0), () => b.return(LEFT_NEXT));
-    const beside = b
-      .load("i32.load", "host", block, L.BLOCK_PAGE_BEFORE)
-      .or(b.load("i32.load", "host", block, L.BLOCK_PAGE_AFTER));
-    b.if(beside, () => b.if(b.call(pagesHold, block, linear).eqz(), () => b.return(LEFT_INTERPRET)), undefined, false);
-    const left = b.callTable(heat.not(), depth);
+    const left = b.callTable(b.keep(index.get()), depth);
     b.br(again, left.eq(LEFT_NEXT));
     b.return(left);
   });
