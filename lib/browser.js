@@ -1,1 +1,2 @@
 export * from "@twinmetal/core";
+export * from "@twinmetal/core/browser";

@@ -5,6 +5,11 @@
 // compilation. Only names that the DOM library has too: published types may mention them, this file is
 // not published.
 
+/** ECMA-262 leaves it to the host; every host of ES modules has this one (WHATWG HTML, "import.meta"). */
+interface ImportMeta {
+  url: string;
+}
+
 declare namespace WebAssembly {
   type ImportExportKind = "function" | "global" | "memory" | "table" | "tag";
   type ValueType = "anyfunc" | "externref" | "f32" | "f64" | "i32" | "i64" | "v128";
