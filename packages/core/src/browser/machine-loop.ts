@@ -73,7 +73,7 @@ class MachineLoop {
     const spec = specOf(start);
     const { memoryBytes, tscFrequencyHz, cpuFeatures } = spec;
     const sharedMemory = scope.crossOriginIsolated === true;
-    const engine = createEngine({ memoryBytes, tscFrequencyHz, cpuFeatures, sharedMemory });
+    const engine = createEngine({ tier: start.tier, memoryBytes, tscFrequencyHz, cpuFeatures, sharedMemory });
     this.#machine = new Machine({
       spec,
       memory: engine.memory,

@@ -2,6 +2,7 @@
  * What page and machine thread say to each other. Output of the guest is bounded by a window: the thread stops the guest
  * while more than `MAX_PENDING_OUTPUT` bytes are sent and not yet taken.
  */
+import type { Tier } from "../engine/jit-engine.ts";
 import type { BootFiles } from "../machine/board.ts";
 import type { MachineSpec } from "../machine/spec.ts";
 
@@ -13,6 +14,7 @@ export interface VmStart {
   readonly files: BootFiles;
   readonly commandLine: string;
   readonly sliceNs: number;
+  readonly tier: Tier | undefined;
 }
 
 export type VmEnd =

@@ -2,6 +2,7 @@
  * `createVm` for browsers: a machine in a web worker of its own, from a kernel's and an initrd's bytes. The same words as
  * the VM object of Node, as far as it goes: no files, no agent, no saving.
  */
+import type { Tier } from "../engine/jit-engine.ts";
 import type { DeviceSpec, MachineSpec } from "../machine/spec.ts";
 import { machineSpec } from "../machine/spec.ts";
 import type { CommandName, FromMachine, PlainError, ToMachine, VmEnd, VmStart, VmStats } from "./vm-protocol.ts";
@@ -23,6 +24,8 @@ export interface VmOptions {
   readonly seed?: string;
   /** Seconds since 1970 at power-on. Default: now. */
   readonly epochSeconds?: number;
+  /** How guest code runs: "interp", the interpreter alone, or "auto", with hot code translated. Default: the engine's. */
+  readonly tier?: Tier;
   /** Default: virtio-rng. */
   readonly devices?: readonly DeviceSpec[];
 }
@@ -104,7 +107,13 @@ function startOf(options: VmOptions, web: WebGlobals): VmStart {
       devices: options.devices ?? [{ kind: "virtio-rng", name: "rng0" }],
     });
     const commandLine = append ? `console=ttyS0 ${append}` : "console=ttyS0";
-    return { spec, files: { kernel, ...(initrd ? { initrd } : {}) }, commandLine, sliceNs: SLICE_NS };
+    return {
+      spec,
+      files: { kernel, ...(initrd ? { initrd } : {}) },
+      commandLine,
+      sliceNs: SLICE_NS,
+      tier: options.tier,
+    };
   } catch (error) {
     const { code, message } = error as PlainError;
     throw new VmError({ code: code ?? "internal", message });
