@@ -12,7 +12,9 @@ import { parseArgs } from "node:util";
 const USAGE = `usage: npm run lockstep -- --hex BYTES | --code FILE | --kernel FILE [--initrd FILE] [--append STR]
   --memory SIZE       of the machine (default 128M)
   --instructions N    to run at most (default 1000000)
-  --stride N          between two comparisons (default 1000)`;
+  --stride N          between two comparisons (default 1000)
+  --random SEED       comparisons at distances by chance, of --stride on average
+  --tiers A,B         two of interp, evaluator, jit (translated at the first execution), auto (default interp,evaluator)`;
 
 const core = (path) => import(new URL(`../packages/core/dist/${path}.js`, import.meta.url).href);
 const TSC_HZ = 1_000_000_000;
@@ -47,20 +49,40 @@ function readOption(name, path) {
   }
 }
 
-async function codePair(code) {
-  const { JitEngine } = await core("engine/jit-engine");
+/** What the engine of each tier is made with. */
+async function tiersOf(text) {
   const { createEvaluatorCore } = await core("interp/evaluator-cpu");
-  const { CODE_MEMORY_BYTES, codeExecution } = await core("lockstep/code-execution");
-  const options = { memoryBytes: CODE_MEMORY_BYTES, tscFrequencyHz: TSC_HZ };
-  return () => [
-    codeExecution("interpreter", new JitEngine(options), code),
-    codeExecution("evaluator", new JitEngine({ ...options, createCore: createEvaluatorCore }), code),
-  ];
+  const known = {
+    interp: { tier: "interp" },
+    evaluator: { createCore: createEvaluatorCore },
+    jit: { tier: "jit" },
+    auto: { tier: "auto" },
+  };
+  const names = text.split(",");
+  if (names.length !== 2 || names.some((name) => !Object.hasOwn(known, name)))
+    throw new UsageError(`--tiers "${text}": give two of ${Object.keys(known).join(", ")}`);
+  return names.map((name) => [name, known[name]]);
 }
 
-async function machinePair({ kernel, initrd, append, memory }) {
+/** Distances from 1 to twice the stride, the same for the same seed. */
+function randomStrides(seed, stride) {
+  let state = countOf("random", seed) >>> 0;
+  return () => {
+    // Numerical Recipes' generator, high bits.
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    return 1 + Math.floor((state / 2 ** 32) * (2 * stride - 1));
+  };
+}
+
+async function codePair(code, tiers) {
   const { JitEngine } = await core("engine/jit-engine");
-  const { createEvaluatorCore } = await core("interp/evaluator-cpu");
+  const { CODE_MEMORY_BYTES, codeExecution } = await core("lockstep/code-execution");
+  const options = { memoryBytes: CODE_MEMORY_BYTES, tscFrequencyHz: TSC_HZ };
+  return () => tiers.map(([name, tier]) => codeExecution(name, new JitEngine({ ...options, ...tier }), code));
+}
+
+async function machinePair({ kernel, initrd, append, memory }, tiers) {
+  const { JitEngine } = await core("engine/jit-engine");
   const { ramOf } = await core("lockstep/code-execution");
   const { machineExecution } = await core("lockstep/machine-execution");
   const { createBoard } = await core("machine/board");
@@ -78,14 +100,15 @@ async function machinePair({ kernel, initrd, append, memory }) {
       commandLine: append,
     },
   });
-  const make = (name, createCore) => {
-    const engine = new JitEngine({ memoryBytes: spec.memoryBytes, tscFrequencyHz: spec.tscFrequencyHz, createCore });
+  const make = ([name, tier]) => {
+    const { memoryBytes, tscFrequencyHz } = spec;
+    const engine = new JitEngine({ memoryBytes, tscFrequencyHz, ...tier });
     const { memory: ram } = engine;
     const board = (wiring) => createBoard(wiring, files);
     const machine = new Machine({ spec, memory: ram, engine, createBoard: board, output: () => {} });
     return machineExecution(name, machine, ramOf(engine));
   };
-  return () => [make("interpreter"), make("evaluator", createEvaluatorCore)];
+  return () => tiers.map(make);
 }
 
 async function main() {
@@ -99,15 +122,19 @@ async function main() {
       memory: { type: "string", default: "128M" },
       instructions: { type: "string", default: "1000000" },
       stride: { type: "string", default: "1000" },
+      random: { type: "string" },
+      tiers: { type: "string", default: "interp,evaluator" },
     },
   });
   const { hex, code, kernel } = values;
   const guests = [hex, code, kernel].filter((guest) => guest !== undefined);
   if (guests.length !== 1) throw new UsageError("give one guest: --hex, --code or --kernel");
   const instructions = countOf("instructions", values.instructions);
-  const stride = countOf("stride", values.stride);
+  const mean = countOf("stride", values.stride);
+  const stride = values.random === undefined ? mean : randomStrides(values.random, mean);
+  const tiers = await tiersOf(values.tiers);
   const raw = hex !== undefined ? hexBytes(hex) : code !== undefined ? readOption("code", code) : undefined;
-  const make = raw ? await codePair(raw) : await machinePair(values);
+  const make = raw ? await codePair(raw, tiers) : await machinePair(values, tiers);
   const { findDifference, formatLockstep } = await core("lockstep/find-difference");
   const onProgress = (retired) => {
     if (process.stderr.isTTY) process.stderr.write(`\r${retired} instructions`);

@@ -270,6 +270,8 @@ export function initialState(environment: GuestEnvironment, entry: number, rando
       ? SELECTOR.code64
       : SELECTOR.code32;
   const data = load(ring ? SELECTOR.userData : SELECTOR.data);
+  // In 32-bit code a segment that is not flat makes every access another one.
+  const hasBases = mode === 64 || random.oneIn(6);
   const high = kind === "long" && random.oneIn(2) ? G.HIGH_HALF : 0n;
   const fxsave = Uint8Array.from(state.fxsave);
   const fx = new DataView(fxsave.buffer);
@@ -291,8 +293,8 @@ export function initialState(environment: GuestEnvironment, entry: number, rando
     ss: data,
     ds: data,
     es: data,
-    fs: { ...data, base: 16n },
-    gs: { ...data, base: 32n },
+    fs: { ...data, base: hasBases ? 16n : 0n },
+    gs: { ...data, base: hasBases ? 32n : 0n },
     ldtr: { selector: 0, base: 0n, limit: 0xffff, attributes: 0x1_0082 },
     tr: { selector: SELECTOR.task, base: BigInt(G.TSS), limit: 0x67, attributes: 0x8b },
     gdtr: { base: BigInt(G.GDT), limit: 0x7f },

@@ -14,8 +14,8 @@ export interface LockstepOptions {
   readonly make: MakePair;
   /** Instructions to run at most. */
   readonly instructions: number;
-  /** Instructions between two comparisons while all is well. */
-  readonly stride?: number;
+  /** Instructions between two comparisons while all is well; a function is asked each time. */
+  readonly stride?: number | (() => number);
   readonly onProgress?: (retired: number) => void;
 }
 
@@ -55,6 +55,7 @@ function step(pair: readonly [Execution, Execution], target: number, withMemory:
 
 export function findDifference(options: LockstepOptions): LockstepReport {
   const { instructions, stride = DEFAULT_STRIDE } = options;
+  const length = typeof stride === "number" ? () => stride : stride;
   const pair = options.make();
   const names = [pair[0].name, pair[1].name] as const;
   const start = pair[0].retired;
@@ -62,7 +63,7 @@ export function findDifference(options: LockstepOptions): LockstepReport {
   // The last count at which memory was equal, too.
   let sure = 0;
   for (let strides = 1; done < instructions; strides++) {
-    const target = Math.min(instructions, done + stride);
+    const target = Math.min(instructions, done + length());
     const withMemory = strides % STRIDES_PER_MEMORY === 0 || target === instructions;
     const { ended, differences } = step(pair, start + target, withMemory);
     if (differences.length > 0) return blame(options, names, sure, target);
