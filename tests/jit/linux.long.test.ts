@@ -32,7 +32,12 @@ test.each(pairs)("%s and %s agree through a whole boot", async (...names) => {
   expect(report.ended).toBe(true);
 });
 
-test.each(pairs.flatMap(([a, b]) => [[a, b], [b, a]]))("a boot recorded on %s replays on %s", async (from, to) => {
+test.each(
+  pairs.flatMap(([a, b]) => [
+    [a, b],
+    [b, a],
+  ]),
+)("a boot recorded on %s replays on %s", async (from, to) => {
   const files = await linuxFiles();
   if ("missing" in files) throw new Error(files.missing);
   const { tape, end } = record(files, ENGINES[from!]!);
