@@ -155,7 +155,7 @@ function encode(form: Form, code: Assembler, random: Random, choice: Instruction
       before = operand.before;
       tail.push(...operand.bytes);
       ripAt = operand.isRelative ? tail.length - 4 : -1;
-      if (random.oneIn(12)) prefixes.push(random.pick([0x64, 0x65, 0x3e]));
+      if (random.oneIn(12)) prefixes.push(random.pick([0x64, 0x65, 0x3e, 0x2e]));
       if (mode === 64 && ripAt < 0 && random.oneIn(16)) prefixes.push(0x67);
       if (form.lock && random.oneIn(5)) prefixes.push(0xf0);
     } else {

@@ -43,15 +43,15 @@ export interface ComparedTier {
 }
 
 export const COMPARED: readonly ComparedTier[] = [
-  { subject: engineSubject(tier("jit")), boundaries: { ci: 5000, long: 50_000 } },
+  { subject: engineSubject(tier("jit")), boundaries: { ci: 3000, long: 50_000 } },
   {
     subject: engineSubject({ ...tier("jit"), name: "jit in short slices", slice: short }),
-    boundaries: { ci: 1000, long: 5000 },
+    boundaries: { ci: 600, long: 5000 },
   },
-  { subject: engineSubject(tier("mixed")), boundaries: { ci: 2000, long: 20_000 } },
+  { subject: engineSubject(tier("mixed")), boundaries: { ci: 1500, long: 20_000 } },
   {
     subject: switchingSubject("interpreter and jit in turn", [tier("interpreter"), tier("jit")]),
-    boundaries: { ci: 1500, long: 20_000 },
+    boundaries: { ci: 600, long: 20_000 },
   },
   {
     subject: engineSubject({ ...tier("interpreter"), name: "interpreter in short slices", slice: short }),
