@@ -9,13 +9,11 @@ import { ENGINES } from "./tiers.ts";
 const FILES: BootFiles = { kernel: testKernel(BUSY_GUEST), commandLine: "", memoryBytes: 16 << 20 };
 const SLICES_NS = [1009, 50_000];
 
-/** The evaluator is slow: it replays one recording. */
 const pairs = [
   ["interpreter", "jit"],
   ["jit", "interpreter"],
   ["interpreter", "mixed"],
   ["mixed", "interpreter"],
-  ["jit", "evaluator"],
 ] as const;
 
 test.each(pairs)("recorded on %s, replayed on %s", (from, to) => {
