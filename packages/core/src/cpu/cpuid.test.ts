@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { type CpuidContext, cpuidLeaf } from "./cpuid.ts";
+import { CpuidCache, type CpuidContext, cpuidLeaf } from "./cpuid.ts";
 import { CPUID_ROWS, MAX_LEAF } from "./cpuid-table.ts";
 import { ALL_FEATURES, type Feature, featureSet, featuresOfKind } from "./features.ts";
 import { KEPT_MSR_INDICES } from "./kept-msrs.ts";
@@ -33,6 +33,17 @@ describe("CPUID", () => {
       if (isOptIn) expect(bit([name]), name).toBe(1);
       if (featuresOfKind("portable").includes(name)) expect(bit([`-${name}`]), name).toBe(0);
     }
+  });
+
+  test("kept answers are those of the state that is asked in", () => {
+    const c = context();
+    const cache = new CpuidCache(c);
+    for (const osxsave of [false, true, false])
+      for (const leaf of [0, 1, 4, 0xd, 0x80000008, 0xffffffff, ...Array(600).keys()])
+        for (const subleaf of [0, 1, 63, 64, 0xffffffff])
+          expect(cache.leaf(leaf, subleaf, osxsave, 3, true)).toEqual(
+            cpuidLeaf(leaf, subleaf, { ...c, osxsave, xcr0: 3n }),
+          );
   });
 
   test("no two fields share a bit", () => {

@@ -17,6 +17,8 @@ export type CpuidResult = readonly [eax: number, ebx: number, ecx: number, edx: 
 const REGISTERS: readonly CpuidRegister[] = ["eax", "ebx", "ecx", "edx"];
 const HYPERVISOR_LEAF = 0x40000000;
 const TOPOLOGY_LEAF = 0xb;
+const KEPT_SUBLEAVES = 64;
+const KEPT_ANSWERS = 256;
 
 interface Leaf {
   readonly hasSubleaves: boolean;
@@ -60,4 +62,38 @@ export function cpuidLeaf(leaf: number, subleaf: number, c: CpuidContext): Cpuid
   // Behind its last level the topology still has the sub-leaf's number and the APIC id.
   if (leaf === TOPOLOGY_LEAF && rows.length === 0) return [0, 0, subleaf & 0xff, c.apicId];
   return [eax, ebx, ecx, edx];
+}
+
+/** Programs ask the same again and again: the C library of each new process dozens of times. */
+export class CpuidCache {
+  readonly #fixed: Pick<CpuidContext, "apicId" | "tscFrequencyHz" | "features">;
+  #context: CpuidContext | undefined;
+  readonly #answers = new Map<number, CpuidResult>();
+
+  constructor(fixed: Pick<CpuidContext, "apicId" | "tscFrequencyHz" | "features">) {
+    this.#fixed = fixed;
+  }
+
+  /** GUEST-CONTROLLED, as `cpuidLeaf`. `xcr0`: low half; there is nothing in the other. */
+  leaf(leaf: number, subleaf: number, osxsave: boolean, xcr0: number, isApicEnabled: boolean): CpuidResult {
+    let context = this.#context;
+    if (
+      !context ||
+      context.osxsave !== osxsave ||
+      Number(context.xcr0) !== xcr0 ||
+      context.isApicEnabled !== isApicEnabled
+    ) {
+      context = { ...this.#fixed, osxsave, xcr0: BigInt(xcr0), isApicEnabled };
+      this.#context = context;
+      this.#answers.clear();
+    }
+    if (subleaf >= KEPT_SUBLEAVES) return cpuidLeaf(leaf, subleaf, context);
+    const key = leaf * KEPT_SUBLEAVES + subleaf;
+    const known = this.#answers.get(key);
+    if (known) return known;
+    if (this.#answers.size >= KEPT_ANSWERS) this.#answers.clear();
+    const answer = cpuidLeaf(leaf, subleaf, context);
+    this.#answers.set(key, answer);
+    return answer;
+  }
 }

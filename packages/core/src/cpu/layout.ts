@@ -207,6 +207,18 @@ export const JUMP_GENERATION: Field = f(0x888, "i32");
 /** What the 128-bit arithmetic of x87 transcendentals works on (cpu/x87-wide.ts). */
 export const wide = (index: 0 | 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8 | 9): Field => f(0x820 + index * 8, "i64");
 
+/**
+ * The line that the time-stamp counter follows (cpu/time-stamp.ts, engine/engine.ts), while TSC_KNOWN is 1: at TSC_RETIRED
+ * instructions it is TSC_NS ns and TSC_PS ps late in the second whose count is TSC_OFFSET.
+ */
+export const TSC_KNOWN: Field = f(0x880, "i32");
+export const TSC_RETIRED: Field = f(0x888, "i64");
+export const TSC_NS: Field = f(0x890, "i64");
+export const TSC_PS: Field = f(0x898, "i64");
+export const TSC_PS_PER_INSTRUCTION: Field = f(0x8a0, "i64");
+export const TSC_KHZ: Field = f(0x8a8, "i64");
+export const TSC_OFFSET: Field = f(0x8b0, "i64");
+
 export const MODE_64 = 1;
 /** CS.D of legacy and compatibility code. */
 export const MODE_32 = 2;

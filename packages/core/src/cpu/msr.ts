@@ -12,8 +12,6 @@ import { flushTlbAll } from "./tlb.ts";
 /** (index): value through result 0. 0 = done, 1 = no such MSR. */
 const machineReadMsr: Routine = hostRoutine("read_msr", ["i32"], "i32");
 export const machineWriteMsr: Routine = hostRoutine("write_msr", ["i32"], "i32");
-/** (retired instructions) -> TSC */
-export const readTsc: Routine = hostRoutine("read_tsc", ["i64"], "i64");
 /** Fills EAX EBX ECX EDX from leaf EAX, sub-leaf ECX. */
 export const cpuid: Routine = hostRoutine("cpuid", [], undefined);
 

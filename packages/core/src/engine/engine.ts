@@ -8,6 +8,17 @@ import type { AccessSize } from "../bus/io.ts";
 import type { VcpuState } from "../cpu/state.ts";
 import type { GuestMemory } from "../memory/guest-memory.ts";
 
+/** Guest time as a line: `ns` and `ps` (below 1000) at `retired` instructions, and the counter that is made of it. */
+export interface TscLine {
+  readonly retired: number;
+  readonly ns: number;
+  readonly ps: number;
+  readonly psPerInstruction: number;
+  /** A multiple of 1000; the counter is floor(ns * frequencyHz / 10^9) + adjust, modulo 2^64. */
+  readonly frequencyHz: number;
+  readonly adjust: bigint;
+}
+
 /** The machine's side of one vCPU. Addresses and sizes are guest-controlled. */
 export interface VcpuBus {
   readPort(port: number, size: AccessSize): number;
@@ -19,6 +30,8 @@ export interface VcpuBus {
   writeMsr(index: number, value: bigint): boolean;
   /** Guest time-stamp counter after `retired` instructions: arithmetic, no clock of the host. */
   readTsc(retired: number): bigint;
+  /** The line that `readTsc` follows until the vCPU's run ends or it writes an MSR, for engines that can use it. */
+  tscLine?(): TscLine | undefined;
   /**
    * The FERR# pin (SDM vol. 1, 8.7.3), which an x87 error asserts where CR0.NE is clear: asked again by each instruction
    * that waits. Answers whether IGNNE# is asserted; where it is not, the vCPU waits for an interrupt.

@@ -3,7 +3,8 @@
  * WebAssembly of their own are the next tier.
  */
 import type { AccessSize } from "../bus/io.ts";
-import { type CpuidContext, cpuidLeaf } from "../cpu/cpuid.ts";
+import { CR4_OSXSAVE } from "../cpu/control-bits.ts";
+import { CpuidCache } from "../cpu/cpuid.ts";
 import { featureSet } from "../cpu/features.ts";
 import { RF_IF } from "../cpu/flags.ts";
 import { KeptMsrs } from "../cpu/kept-msrs.ts";
@@ -80,6 +81,7 @@ class JitVcpu implements Vcpu {
       block.put(L.HALTED, 0);
     }
     this.#tier?.poll();
+    block.put(L.TSC_KNOWN, 0);
     const exit = this.#core.exports.run(budget);
     if (exit === L.EXIT_HALT && this.#canInterrupt()) return { reason: "interrupt-window" };
     if (exit === L.EXIT_SHUTDOWN) this.#shutdown = true;
@@ -150,29 +152,37 @@ export class JitEngine implements Engine {
 
   constructor(options: JitEngineOptions) {
     const features = featureSet(options.cpuFeatures ?? []);
-    const bytes8 = new DataView(new ArrayBuffer(8));
+    const cpuid = new CpuidCache({ apicId: 0, tscFrequencyHz: options.tscFrequencyHz, features });
     const core = (options.createCore ?? createCore)(
       options.memoryBytes,
       {
         mmioRead: (gpa, bytes, at) => {
-          for (const [offset, size] of parts(gpa, bytes)) {
-            this.#counters.mmioReads++;
-            block.during(() => bytes8.setUint32(0, this.#requireBus().readMmio(gpa + offset, size), true));
-            for (let i = 0; i < size; i++) core.view.setUint8(at + offset + i, bytes8.getUint8(i));
-          }
+          const bus = this.#requireBus();
+          block.during(() => {
+            for (let offset = 0; offset < bytes; ) {
+              const size = partSize(gpa, bytes, offset);
+              this.#counters.mmioReads++;
+              const value = bus.readMmio(gpa + offset, size);
+              if (size === 4) core.view.setUint32(at + offset, value, true);
+              else if (size === 2) core.view.setUint16(at + offset, value, true);
+              else core.view.setUint8(at + offset, value);
+              offset += size;
+            }
+          });
         },
         mmioWrite: (gpa, bytes, at) => {
-          for (const [offset, size] of parts(gpa, bytes)) {
-            this.#counters.mmioWrites++;
-            const from = at + offset;
-            const value =
-              size === 4
-                ? core.view.getUint32(from, true)
-                : size === 2
-                  ? core.view.getUint16(from, true)
-                  : core.view.getUint8(from);
-            block.during(() => this.#requireBus().writeMmio(gpa + offset, size, value));
-          }
+          const bus = this.#requireBus();
+          block.during(() => {
+            for (let offset = 0; offset < bytes; ) {
+              const size = partSize(gpa, bytes, offset);
+              this.#counters.mmioWrites++;
+              const from = at + offset;
+              if (size === 4) bus.writeMmio(gpa + offset, size, core.view.getUint32(from, true));
+              else if (size === 2) bus.writeMmio(gpa + offset, size, core.view.getUint16(from, true));
+              else bus.writeMmio(gpa + offset, size, core.view.getUint8(from));
+              offset += size;
+            }
+          });
         },
         portRead: (port, bytes) => {
           this.#counters.portReads++;
@@ -190,27 +200,30 @@ export class JitEngine implements Engine {
           return 0;
         },
         writeMsr: (index) => {
+          block.put(L.TSC_KNOWN, 0);
           const value = block.get64(L.result(0));
           if (this.#requireBus().writeMsr(index, value) || this.#keptMsrs.write(index, value)) return 0;
           return ignoresMsrWrite(index, value) ? 0 : 1;
         },
         randomBits: () => this.#requireBus().randomBits(),
-        readTsc: (retired) => BigInt.asIntN(64, this.#requireBus().readTsc(Number(retired))),
+        readTsc: (retired) => {
+          const bus = this.#requireBus();
+          block.putTscLine(bus.tscLine?.());
+          return BigInt.asIntN(64, bus.readTsc(Number(retired)));
+        },
         floatError: (asserted) => (this.#requireBus().floatError?.(asserted !== 0) ? 1 : 0),
         cpuid: () => {
-          const context: CpuidContext = {
-            osxsave: (block.get64(L.CR4) & 0x40000n) !== 0n,
-            xcr0: block.get64(L.XCR0),
-            apicId: 0,
-            isApicEnabled: ((this.#requireBus().readMsr(IA32_APIC_BASE) ?? 0n) & APIC_BASE_EN) !== 0n,
-            tscFrequencyHz: options.tscFrequencyHz,
-            features,
-          };
-          const [eax, ebx, ecx, edx] = cpuidLeaf(block.get(L.RAX), block.get(L.RCX), context);
-          block.put64(L.RAX, BigInt(eax >>> 0));
-          block.put64(L.RBX, BigInt(ebx >>> 0));
-          block.put64(L.RCX, BigInt(ecx >>> 0));
-          block.put64(L.RDX, BigInt(edx >>> 0));
+          const [eax, ebx, ecx, edx] = cpuid.leaf(
+            block.get(L.RAX),
+            block.get(L.RCX),
+            (block.get(L.CR4) & CR4_OSXSAVE) !== 0,
+            block.get(L.XCR0),
+            ((this.#requireBus().readMsr(IA32_APIC_BASE) ?? 0n) & APIC_BASE_EN) !== 0n,
+          );
+          block.putLow(L.RAX, eax);
+          block.putLow(L.RBX, ebx);
+          block.putLow(L.RCX, ecx);
+          block.putLow(L.RDX, edx);
         },
       },
       options.sharedMemory ?? typeof SharedArrayBuffer !== "undefined",
@@ -284,16 +297,10 @@ function checkRom(rom: Uint8Array | undefined): number {
   throw new RangeError(`a ROM of ${sizeBytes} bytes; possible are whole pages up to ${MAX_ROM_BYTES}`);
 }
 
-/** An access of any size as accesses of 4, 2 and 1 bytes at natural offsets. */
-function parts(gpa: number, bytes: number): readonly (readonly [number, AccessSize])[] {
-  if (bytes === 4 || bytes === 1 || bytes === 2) return [[0, bytes]];
-  const list: [number, AccessSize][] = [];
-  for (let at = 0; at < bytes; ) {
-    const left = bytes - at;
-    const aligned = (gpa + at) % 4;
-    const size: AccessSize = left >= 4 && aligned === 0 ? 4 : left >= 2 && aligned % 2 === 0 ? 2 : 1;
-    list.push([at, size]);
-    at += size;
-  }
-  return list;
+/** An access of any size is made of accesses of 4, 2 and 1 bytes at natural addresses: how many the one at `offset` has. */
+function partSize(gpa: number, bytes: number, offset: number): AccessSize {
+  if (bytes === 4 || bytes === 2 || bytes === 1) return bytes;
+  const left = bytes - offset;
+  const beyond = (gpa + offset) % 4;
+  return left >= 4 && beyond === 0 ? 4 : left >= 2 && beyond % 2 === 0 ? 2 : 1;
 }

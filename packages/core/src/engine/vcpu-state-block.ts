@@ -7,6 +7,7 @@ import type { SegmentRegister, VcpuState } from "../cpu/state.ts";
 import { FSW_ES } from "../cpu/x87.ts";
 import type { CoreExports } from "../interp/core.ts";
 import type { Field } from "../ir/builder.ts";
+import type { TscLine } from "./engine.ts";
 
 const SEGMENT_NAMES = ["es", "cs", "ss", "ds", "fs", "gs", "ldtr", "tr"] as const;
 const CONTROL = { cr0: L.CR0, cr2: L.CR2, cr3: L.CR3, cr4: L.CR4, cr8: L.CR8, xcr0: L.XCR0, rip: L.RIP } as const;
@@ -42,11 +43,35 @@ export class StateBlock {
     this.#view.setBigUint64(L.CPU_BASE + field.offset, value, true);
   }
 
+  /** The low half of a field of 64 bits; the high one becomes 0. */
+  putLow(field: Field, value: number): void {
+    const at = L.CPU_BASE + field.offset;
+    this.#view.setUint32(at, value, true);
+    this.#view.setUint32(at + 4, 0, true);
+  }
+
+  /** Draws the line that RDTSC follows (cpu/time-stamp.ts), or none. */
+  putTscLine(line: TscLine | undefined): void {
+    this.put(L.TSC_KNOWN, line ? 1 : 0);
+    if (!line) return;
+    const { retired, ns, ps, psPerInstruction, frequencyHz, adjust } = line;
+    const khz = BigInt(frequencyHz / 1000);
+    const seconds = Math.floor(ns / 1e9);
+    this.put64(L.TSC_RETIRED, BigInt(retired));
+    this.put64(L.TSC_NS, BigInt(ns - seconds * 1e9));
+    this.put64(L.TSC_PS, BigInt(ps));
+    this.put64(L.TSC_PS_PER_INSTRUCTION, BigInt(psPerInstruction));
+    this.put64(L.TSC_KHZ, khz);
+    this.put64(L.TSC_OFFSET, BigInt.asUintN(64, BigInt(seconds) * khz * 1000n + adjust));
+  }
+
   /** Instructions of the running block behind the one that called out; 0 between runs. */
   #behind = 0;
   /** Retired instructions; inside a callback with the one that called out. */
   get retired(): number {
-    return Number(this.get64(L.RETIRED_END)) - (this.get(L.REMAINING) | 0) - this.#behind;
+    const end = L.CPU_BASE + L.RETIRED_END.offset;
+    const total = this.#view.getUint32(end, true) + this.#view.getInt32(end + 4, true) * 2 ** 32;
+    return total - (this.get(L.REMAINING) | 0) - this.#behind;
   }
   /** Runs a device access of the micro-op CURRENT_UOP. */
   during(access: () => void): void {

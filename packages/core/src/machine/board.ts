@@ -188,6 +188,7 @@ export function createBoard(wiring: BoardWiring, files?: BootFiles): Board {
         return LocalApic.ownsMsr(index) ? localApic.writeMsr(index, value) : tsc.writeMsr(index, value);
       },
       readTsc: (retired) => tsc.at(retired),
+      tscLine: () => tsc.line(),
       floatError: (asserted) => coprocessorError.ferr(asserted),
       randomBits: () => {
         const bytes = new Uint8Array(8);

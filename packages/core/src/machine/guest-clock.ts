@@ -111,6 +111,16 @@ export class GuestClock implements Clock {
     return this.#tscAtNs(this.#nsAt(retired));
   }
 
+  /** The line that time follows until it is moved, from the last `rebase` on. */
+  line(): { retired: number; ns: number; ps: number; psPerInstruction: number } {
+    return {
+      retired: this.#baseRetired,
+      ns: this.#baseNs,
+      ps: this.#basePs,
+      psPerInstruction: this.#psPerInstruction,
+    };
+  }
+
   tscNow(): bigint {
     return this.tsc(this.#retired());
   }

@@ -116,6 +116,7 @@ export class Machine {
       readMsr: (index) => bus().readMsr(index),
       writeMsr: (index, value) => bus().writeMsr(index, value),
       readTsc: (retired) => bus().readTsc(retired),
+      tscLine: () => bus().tscLine?.(),
       floatError: (asserted) => bus().floatError?.(asserted) ?? false,
       randomBits: () => bus().randomBits(),
     });

@@ -5,6 +5,7 @@
  */
 import type { TscClock } from "../devices/apic/apic-timer.ts";
 import type { Device, StateValue } from "../devices/device.ts";
+import type { TscLine } from "../engine/engine.ts";
 import { StateReader } from "../state/reader.ts";
 import type { GuestClock } from "./guest-clock.ts";
 
@@ -28,6 +29,11 @@ export class TimeStampCounter implements Device, TscClock {
   /** The counter after `retired` instructions. */
   at(retired: number): bigint {
     return BigInt.asUintN(64, this.#clock.tsc(retired) + this.#adjust);
+  }
+
+  /** The line that `at` follows until time is moved or the counter is written. */
+  line(): TscLine {
+    return { ...this.#clock.line(), frequencyHz: this.tscFrequencyHz, adjust: this.#adjust };
   }
 
   /** The guest time at which the counter reaches `tsc`, 0 if it has. Deadlines compare as unsigned numbers. */

@@ -2,7 +2,7 @@
 import { FLAG, type Width } from "../../cpu/flags.ts";
 import * as L from "../../cpu/layout.ts";
 import { EXC_DE } from "../../cpu/raise.ts";
-import { type Expr, i32, i64, select } from "../../ir/builder.ts";
+import { type Builder, type Expr, i32, i64, select } from "../../ir/builder.ts";
 import { type Routine, routine } from "../../ir/routine.ts";
 import { define } from "../record.ts";
 import type { Semantics } from "../semantics.ts";
@@ -207,9 +207,16 @@ export const mulHighUnsigned: Routine = routine("mul_high_unsigned", ["i64", "i6
   b.return(x1.mul(y1).add(middle.shrU(32)).add(cross.shrU(32)));
 });
 
-export const mulHighSigned: Routine = routine("mul_high_signed", ["i64", "i64"], "i64", (b, x, y) => {
-  b.return(b.call(mulHighUnsigned, x, y).sub(x.shrS(63).and(y)).sub(y.shrS(63).and(x)));
-});
+/** High half of a signed 64 x 64 product, of kept values. In line: where the flags are not asked for, nothing is left of it. */
+function mulHighSigned(b: Builder, x: Expr, y: Expr): Expr {
+  const x0 = b.keep(x.and(0xffffffffn));
+  const x1 = b.keep(x.shrS(32));
+  const y0 = b.keep(y.and(0xffffffffn));
+  const y1 = b.keep(y.shrS(32));
+  const middle = b.keep(x0.mul(y0).shrU(32).add(x1.mul(y0)));
+  const cross = b.keep(middle.and(0xffffffffn).add(x0.mul(y1)));
+  return b.keep(x1.mul(y1).add(middle.shrS(32)).add(cross.shrS(32)));
+}
 
 /** Flags of MUL and IMUL: CF and OF as given; SF, ZF and PF of the low half, AF 0 (the manual leaves these undefined). */
 function productFlags(s: Semantics, w: Width, low: Expr, lost: Expr): void {
@@ -253,7 +260,7 @@ function truncatedMultiply(s: Semantics, a: Expr, c: Expr): void {
   const b = s.b;
   if (w === 64) {
     const low = b.keep(a.mul(c));
-    const high = b.call(mulHighSigned, a, c);
+    const high = mulHighSigned(b, a, c);
     s.write(0, low);
     productFlags(s, w, low, high.ne(low.shrS(63)));
     return;
@@ -271,7 +278,7 @@ function wideMultiply(s: Semantics, isSigned: boolean): void {
   const a = s.gpr(0, w);
   if (w === 64) {
     const low = b.keep(a.mul(c));
-    const high = b.keep(b.call(isSigned ? mulHighSigned : mulHighUnsigned, a, c));
+    const high = isSigned ? mulHighSigned(b, a, c) : b.call(mulHighUnsigned, a, c);
     s.putGpr(0, 64, low);
     s.putGpr(2, 64, high);
     productFlags(s, w, low, isSigned ? high.ne(low.shrS(63)) : high.nez());

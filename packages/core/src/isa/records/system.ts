@@ -18,9 +18,10 @@ import {
 import { RF_IF, RF_IOPL } from "../../cpu/flags.ts";
 import * as L from "../../cpu/layout.ts";
 import { updateEvents, updateMode } from "../../cpu/mode.ts";
-import { cpuid, readMsr, readTsc, writeMsr } from "../../cpu/msr.ts";
+import { cpuid, readMsr, writeMsr } from "../../cpu/msr.ts";
 import { checkPort, portRead, portWrite } from "../../cpu/ports.ts";
 import { EXC_DB, EXC_GP, EXC_NP, EXC_UD } from "../../cpu/raise.ts";
+import { timeStamp } from "../../cpu/time-stamp.ts";
 import { type Expr, i32, i64, op, opWith, select } from "../../ir/builder.ts";
 import { define } from "../record.ts";
 import type { Semantics } from "../semantics.ts";
@@ -149,7 +150,7 @@ define({
   forms: ["0F 31"],
   semantics: (s) => {
     s.faultIf(s.get(L.CPL).nez().and(s.get(L.CR4).lo32().and(4).nez()), EXC_GP, 0);
-    const tsc = s.b.keep(s.b.call(readTsc, s.get(L.RETIRED_END).sub(s.get(L.REMAINING).s64())));
+    const tsc = s.b.keep(s.b.call(timeStamp, s.get(L.RETIRED_END).sub(s.get(L.REMAINING).s64())));
     s.putGpr(0, 32, tsc.lo32());
     s.putGpr(2, 32, tsc.shrU(32).lo32());
     s.fallThrough();
@@ -163,7 +164,7 @@ define({
   forms: ["0F 01 =F9"],
   semantics: (s) => {
     s.faultIf(s.get(L.CPL).nez().and(s.get(L.CR4).lo32().and(4).nez()), EXC_GP, 0);
-    const tsc = s.b.keep(s.b.call(readTsc, s.get(L.RETIRED_END).sub(s.get(L.REMAINING).s64())));
+    const tsc = s.b.keep(s.b.call(timeStamp, s.get(L.RETIRED_END).sub(s.get(L.REMAINING).s64())));
     s.putGpr(0, 32, tsc.lo32());
     s.putGpr(1, 32, s.get(L.TSC_AUX).lo32());
     s.putGpr(2, 32, tsc.shrU(32).lo32());
