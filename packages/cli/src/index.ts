@@ -3,6 +3,7 @@
  * binds the commands to this process: its streams, its signals, and the library.
  */
 import { writeSync } from "node:fs";
+import { yieldCompilerThreads } from "@twinmetal/host";
 import type { Io } from "./command.ts";
 import { EXIT } from "./exit-status.ts";
 import { runProgram } from "./program.ts";
@@ -31,6 +32,7 @@ export async function main(args: readonly string[]): Promise<number> {
   // A reader of standard error that went away is no reason to end.
   stderr.on("error", () => {});
   process.on("uncaughtException", failed);
+  yieldCompilerThreads();
   const status = await runProgram(io, args);
   await Promise.race([Promise.all([flushed(stdout), flushed(stderr)]), delay(FLUSH_MS)]);
   return status;

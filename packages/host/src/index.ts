@@ -20,6 +20,7 @@ export {
 export { createVm, DEFAULT_MEMORY_BYTES } from "./vm/create-vm.ts";
 export { replayVm } from "./vm/replay-vm.ts";
 export { restoreVm } from "./vm/restore-vm.ts";
+export { yieldCompilerThreads } from "./vm/thread-priority.ts";
 export type {
   ExecOptions,
   ExecResult,

@@ -24,7 +24,7 @@ export interface TierOptions {
 const RETRY = 1_000_000;
 /** How often a block of a region must be entered from outside to get one of its own, as a multiple of `heat`. */
 const COVERED_HEAT = 4;
-const MAX_BATCH = 24;
+const MAX_BATCH = 12;
 const MAX_IN_FLIGHT = 2;
 const MAX_MODULES = 3000;
 const MAX_MODULE_BYTES = 64 << 20;
@@ -172,10 +172,13 @@ export class RegionTier {
     };
   }
 
+  /** The hottest first: those that ran most since they were asked for. */
   #send(): void {
-    const requests = this.#queue
-      .splice(0, MAX_BATCH)
-      .filter((r) => this.#isAlive(r.block, r.host) && !this.#isCovered(r.block, r.host));
+    const { view } = this.#core;
+    const rounds = (r: Request): number => RETRY - view.getInt32(r.block + L.BLOCK_HEAT, true);
+    this.#queue = this.#queue.filter((r) => this.#isAlive(r.block, r.host) && !this.#isCovered(r.block, r.host));
+    if (this.#queue.length > MAX_BATCH) this.#queue.sort((a, c) => rounds(c) - rounds(a));
+    const requests = this.#queue.splice(0, MAX_BATCH);
     if (requests.length === 0) return;
     const id = this.#nextBatch++;
     const windows = requests.map((request) => this.#window(request));
