@@ -13,7 +13,7 @@ import type { FormFilter } from "./forms.ts";
 import type { Mutation } from "./mutate.ts";
 import { MUTATIONS, plantedRecords } from "./mutations.ts";
 import type { CpuSubject } from "./subject.ts";
-import { evaluator, interpreter } from "./tiers.ts";
+import { evaluator, interpreter, translated } from "./tiers.ts";
 
 export interface CpuBinding {
   readonly features: ReadonlySet<string>;
@@ -87,7 +87,7 @@ export const BINDING: CpuBinding = {
     "MULTIBYTENOP",
   ]),
   without: [codesWithout(RECORDS)],
-  subjects: { interpreter: () => interpreter(), evaluator: () => evaluator() },
+  subjects: { interpreter: () => interpreter(), evaluator: () => evaluator(), translated },
   decode,
   mutations: MUTATIONS,
   buildMutated: () => interpreter(plantedRecords()),

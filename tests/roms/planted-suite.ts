@@ -25,7 +25,7 @@ export function runPlanted(bugs: readonly PlantedBug[], roms: Rom[]): PlantedOut
     const createCore = plantedCore(bug);
     const found = roms.findIndex(({ image, expected }) => {
       try {
-        const { lines, end } = runRom(image, createCore);
+        const { lines, end } = runRom(image, { createCore });
         return end !== "END" || lines.join("\n") !== expected;
       } catch {
         return true;

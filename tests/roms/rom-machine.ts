@@ -31,15 +31,15 @@ export interface RomRun {
   readonly instructions: number;
 }
 
-/** Runs an image from its reset vector to its last line. */
-export function runRom(image: Uint8Array, createCore?: JitEngineOptions["createCore"]): RomRun {
+/** Runs an image from its reset vector to its last line; `tier`: what the engine is made with. */
+export function runRom(image: Uint8Array, tier: Partial<JitEngineOptions> = {}): RomRun {
   if (image.length !== ROM_BYTES) throw new RangeError(`an image of ${image.length} bytes`);
   const engine = new JitEngine({
     memoryBytes: MEMORY_BYTES,
     cpuFeatures: ["invpcid", "pcid", "smap", "umip"],
     tscFrequencyHz: TSC_HZ,
     sharedMemory: false,
-    ...(createCore ? { createCore } : {}),
+    ...tier,
   });
   engine.memory.write(ROM_AT, image);
   let printed = "";

@@ -1,12 +1,11 @@
-// Every ROM on interpreter and evaluator: it has to print what its .expected file says.
+// Every ROM on interpreter, evaluator, and translated from the first execution on: it has to print what its .expected file says.
 
 import { describe, expect, test } from "vitest";
-import { createCore } from "../../packages/core/src/interp/core.ts";
-import { createEvaluatorCore } from "../../packages/core/src/interp/evaluator-cpu.ts";
+import { ENGINES } from "../jit/tiers.ts";
 import { assemble, expectedLines, nasmMissing, romNames } from "./rom-files.ts";
 import { runRom } from "./rom-machine.ts";
 
-const TIERS = { interpreter: createCore, evaluator: createEvaluatorCore };
+const TIERS = ["interpreter", "evaluator", "jit"] as const;
 /** What the issue of a whole CPU asks for at least. */
 const AT_LEAST = 120;
 
@@ -20,9 +19,9 @@ if (missing) {
     test("there are enough of them", () => expect(roms.length).toBeGreaterThanOrEqual(AT_LEAST));
   describe.each(roms)("%s", (rom) => {
     let image: Uint8Array | undefined;
-    test.each(Object.entries(TIERS))("%s", (_, tier) => {
+    test.each(TIERS)("%s", (tier) => {
       image ??= assemble(rom);
-      const { lines, end } = runRom(image, tier);
+      const { lines, end } = runRom(image, ENGINES[tier]);
       expect(lines).toEqual(expectedLines(rom));
       expect(end).toBe("END");
     });
