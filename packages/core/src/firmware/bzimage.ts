@@ -1,6 +1,6 @@
 /**
  * The setup header of a Linux kernel for x86, a "bzImage" (Linux, Documentation/arch/x86/boot.rst), as far as starting
- * it by the 64-bit boot protocol takes. The file is hostile: every field is checked here, before anything uses it.
+ * it by the 64-bit or 32-bit boot protocol takes. The file is hostile: every field is checked here, before anything uses it.
  * Layout of the file: boot sector, `setup_sects` sectors of real-mode code (not run here), then the protected-mode part
  * of `syssize` paragraphs; what follows, such as a signature, is not loaded.
  */
@@ -50,6 +50,8 @@ export interface BzImage {
   /** The protected-mode part, without a trailing signature. */
   readonly payload: Uint8Array;
   readonly protocol: number;
+  /** Else it is a 32-bit kernel, entered at its first byte. */
+  readonly has64BitEntry: boolean;
   readonly isRelocatable: boolean;
   /** A power of two. */
   readonly alignment: number;
@@ -80,17 +82,11 @@ export function parseBzImage(file: Uint8Array): BzImage {
   if (protocol < OLDEST_PROTOCOL) {
     throw new LinuxBootError(
       "protocol-too-old",
-      `The kernel speaks boot protocol ${protocolName(protocol)}, but the 64-bit start needs 2.12 or later. Use Linux 3.8 or later.`,
-    );
-  }
-  if ((view.getUint16(SETUP_HEADER.xloadflags, true) & XLF_KERNEL_64) === 0) {
-    throw new LinuxBootError(
-      "no-64-bit-entry",
-      "The kernel has no 64-bit entry point (XLF_KERNEL_64 is not set): it is a 32-bit kernel. Use one built for x86-64 (amd64).",
+      `The kernel speaks boot protocol ${protocolName(protocol)}, but this start needs 2.12 or later. Use Linux 3.8 or later.`,
     );
   }
   if ((view.getUint8(SETUP_HEADER.loadflags) & LOADFLAGS_LOADED_HIGH) === 0) {
-    throw malformed("it asks to be loaded below 1 MiB (a zImage), which 64-bit kernels never do");
+    throw malformed("it asks to be loaded below 1 MiB (a zImage), which kernels of that age never do");
   }
 
   // GUEST-CONTROLLED: a header shorter than its own fields, or one that runs into boot_params' next field.
@@ -113,6 +109,7 @@ export function parseBzImage(file: Uint8Array): BzImage {
     header: file.subarray(SETUP_HEADER.setup_sects, headerEnd),
     payload: file.subarray(payloadStart, payloadStart + payloadBytes),
     protocol,
+    has64BitEntry: (view.getUint16(SETUP_HEADER.xloadflags, true) & XLF_KERNEL_64) !== 0,
     isRelocatable: view.getUint8(SETUP_HEADER.relocatable_kernel) !== 0,
     alignment,
     preferredAddress: Number(preferred),

@@ -7,7 +7,6 @@ export type LinuxBootErrorCode =
   /** Something else than an x86 bzImage; the message says what it looks like. */
   | "not-a-bzimage"
   /** A bzImage without the 64-bit entry point. */
-  | "no-64-bit-entry"
   /** The boot protocol is older than 2.12 and cannot say whether there is a 64-bit entry. */
   | "protocol-too-old"
   /** The header contradicts itself. */

@@ -201,7 +201,6 @@ describe("the initrd", () => {
 describe("what is refused", () => {
   const cases: [LinuxBootErrorCode, string, Partial<LinuxBootOptions>][] = [
     ["protocol-too-old", "2.10", { kernel: bzImage({ version: 0x20a }) }],
-    ["no-64-bit-entry", "32-bit", { kernel: bzImage({ xloadflags: 0 }) }],
     ["kernel-empty", "empty", { kernel: new Uint8Array(0) }],
     ["kernel-malformed", "alignment", { kernel: bzImage({ alignment: 3 }) }],
     ["kernel-malformed", "alignment", { kernel: bzImage({ alignment: 0 }) }],

@@ -1,6 +1,6 @@
 /**
- * Direct start of a Linux kernel, without firmware or boot loader, by the 64-bit boot protocol (Linux,
- * Documentation/arch/x86/boot.rst and zero-page.rst): what to write to guest memory and the state the first vCPU
+ * Direct start of a Linux kernel, without firmware or boot loader, by the 64-bit boot protocol or, for a kernel without
+ * a 64-bit entry, the 32-bit one (Linux, Documentation/arch/x86/boot.rst and zero-page.rst): what to write to guest memory and the state the first vCPU
  * starts in. Pure: the machine carries the plan out.
  *
  *   0x07000 boot_params   0x08000 GDT   0x09000 page tables   0x20000 command line   0xe0000 ACPI tables
@@ -17,7 +17,7 @@ import { E820_ENTRY_BYTES, e820Map, encodeE820, LOW_MEMORY, type RamSize } from 
 import { describeFileKind } from "./file-kind.ts";
 import type { GuestWrite } from "./guest-write.ts";
 import { LinuxBootError } from "./linux-boot-error.ts";
-import { BOOT_LAYOUT, entryState, entryTables } from "./linux-entry.ts";
+import { BOOT_LAYOUT, entryState, entryState32, entryTables } from "./linux-entry.ts";
 
 export interface LinuxBootOptions {
   /** The bzImage file. Kept as a view in the plan. */
@@ -74,7 +74,8 @@ export function planLinuxBoot(options: LinuxBootOptions): LinuxBootPlan {
     ...(options.acpi?.writes ?? []),
   ];
   if (options.initrd && initrdAddress !== undefined) writes.push({ gpa: initrdAddress, bytes: options.initrd });
-  return { writes, state: entryState(kernel.start + ENTRY_64_OFFSET), kernelAddress: kernel.start, initrdAddress };
+  const state = image.has64BitEntry ? entryState(kernel.start + ENTRY_64_OFFSET) : entryState32(kernel.start);
+  return { writes, state, kernelAddress: kernel.start, initrdAddress };
 }
 
 /** With the terminating zero. */

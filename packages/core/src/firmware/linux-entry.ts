@@ -53,6 +53,8 @@ interface FlatSegment {
 
 /** Execute and read, accessed; L, G. */
 const CODE: FlatSegment = { selector: BOOT_CS, limit: 0xffff_ffff, attributes: 0xa09b };
+/** The same with D instead of L. */
+const CODE_32 = 0xc09b;
 /** Read and write, accessed; B, G. */
 const DATA: FlatSegment = { selector: BOOT_DS, limit: 0xffff_ffff, attributes: 0xc093 };
 const TASK: FlatSegment = { selector: BOOT_TSS, limit: 0x67, attributes: 0x008b };
@@ -136,6 +138,22 @@ export function entryState(rip: number): VcpuState {
     nmiPending: false,
     nmiMasked: false,
     retired: 0,
+  };
+}
+
+/**
+ * Protected mode without paging, for a 32-bit kernel ("32-bit Boot Protocol"): flat segments with the same selectors,
+ * interrupts off, ESI at the boot parameters, EBP, EDI and EBX zero.
+ */
+export function entryState32(rip: number): VcpuState {
+  const state = entryState(rip);
+  return {
+    ...state,
+    cs: loaded({ ...CODE, attributes: CODE_32 }),
+    cr0: CR0_ET | CR0_PE,
+    cr3: 0n,
+    cr4: 0n,
+    msrs: { ...state.msrs, [MSR_EFER]: 0n },
   };
 }
 
