@@ -200,10 +200,10 @@ export const result = (index: 0 | 1 | 2 | 3): Field => f(0x800 + index * 8, "i64
 /** FERR# is asserted: an x87 error waits, CR0.NE is clear, and the board was told (cpu/x87-error.ts). */
 export const FERR: Field = f(0x870, "i32");
 /** Statistics: instructions that ran in regions, and how often the dispatcher entered one. */
-export const REGION_RETIRED: Field = f(0x878, "i64");
-export const REGION_ENTRIES: Field = f(0x880, "i64");
+export const REGION_RETIRED: Field = f(0x8d0, "i64");
+export const REGION_ENTRIES: Field = f(0x8d8, "i64");
 /** A multiple of JUMP_STEP. */
-export const JUMP_GENERATION: Field = f(0x888, "i32");
+export const JUMP_GENERATION: Field = f(0x8e0, "i32");
 /** What the 128-bit arithmetic of x87 transcendentals works on (cpu/x87-wide.ts). */
 export const wide = (index: 0 | 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8 | 9): Field => f(0x820 + index * 8, "i64");
 

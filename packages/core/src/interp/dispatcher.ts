@@ -337,14 +337,12 @@ export function makeRun(handlers: HandlerSet): Routine {
             isInterpreted.set(i32(0));
           },
           () => {
-            // Outside 64-bit mode CS is always among the segments to look at; a region does not access data through it.
-            const checks = b.get(L.SEGMENT_CHECKS).and(~(1 << L.CS));
             const isFlat = b
               .get(L.MODE)
               .and(L.MODE_64)
               .or(b.get(L.segLimit(L.CS)).eq(-1))
               .nez();
-            const isPlain = single.get().or(b.get(L.ATTENTION)).or(checks).eqz().and(isFlat);
+            const isPlain = single.get().or(b.get(L.ATTENTION)).eqz().and(isFlat);
             b.if(isPlain.and(isInterpreted.get().eqz()).and(b.get(L.TLB_CURRENT).ne(L.TLB_NONE)), () =>
               b.if(
                 heat.eqz(),

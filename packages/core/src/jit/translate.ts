@@ -99,6 +99,8 @@ class RegionTranslator {
     b.flags = new RegionFlags(b, locals);
     const remaining = b.fromState(L.REMAINING);
     b.if(remaining.ltS(this.#path(this.#region.entry)), () => b.return(LEFT_INTERPRET), undefined, false);
+    const segments = segmentsOf(this.#region);
+    if (segments) b.if(b.fromState(L.SEGMENT_CHECKS).and(segments), () => b.return(LEFT_INTERPRET), undefined, false);
     this.#declare(this.#remaining, remaining);
     this.#declare(this.#place);
     this.#declare(this.#status);
@@ -259,6 +261,19 @@ class RegionTranslator {
     b.flags.kind = "aux";
     goTo(next);
   }
+}
+
+/** Bits of the segments that a region outside 64-bit mode reaches data through: it makes no checks of limits and types. */
+function segmentsOf({ blocks, mode }: Region): number {
+  if (mode & L.MODE_64) return 0;
+  let all = (1 << L.SS) | (1 << L.DS);
+  for (const { instructions } of blocks.values())
+    for (const { microOp, flow, handler } of instructions) {
+      if (flow === "leave") continue;
+      all |= 1 << microOp.getUint8(L.UOP_SEGMENT);
+      if (handler.record.uses?.includes("rep")) all |= 1 << L.ES;
+    }
+  return all;
 }
 
 /** (depth) -> LEFT_*. */
