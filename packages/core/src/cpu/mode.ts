@@ -5,7 +5,7 @@
 import { i32, i64, select } from "../ir/builder.ts";
 import { type Routine, routine } from "../ir/routine.ts";
 import { CR0_AM, CR4_SMAP } from "./control-bits.ts";
-import { codeBreakpoints, watchesData } from "./debug.ts";
+import { codeBreakpoints, DR7_ENABLED, watchesData } from "./debug.ts";
 import { RF_AC, RF_RF, RF_TF, RF_VM } from "./flags.ts";
 import * as L from "./layout.ts";
 import { updateSegmentChecks } from "./segment-limits.ts";
@@ -24,7 +24,7 @@ export const updateTlbSet: Routine = routine("update_tlb_set", [], undefined, (b
     const smap = user.eqz().and(b.get(L.CR4).lo32().and(CR4_SMAP).nez());
     b.if(smap, () => b.put(L.TLB_CURRENT, L.TLB_SUPERVISOR_AC));
   });
-  b.if(b.call(watchesData), () => b.put(L.TLB_CURRENT, L.TLB_NONE));
+  b.if(b.get(L.DR7).lo32().and(DR7_ENABLED), () => b.if(b.call(watchesData), () => b.put(L.TLB_CURRENT, L.TLB_NONE)));
 });
 
 /** After a change of a segment register, CPL, CR0.PE or PG, EFER, VM, AC, DR7. */
@@ -43,7 +43,11 @@ export const updateMode: Routine = routine("update_mode", [], undefined, (b) => 
   b.put(L.MODE, select(is64, i32(L.MODE_64 | L.MODE_PROTECTED), legacy));
   b.put(L.CODE_BASE, select(is64, i64(0), b.get(L.segBase(L.CS))));
   b.call(updateTlbSet);
-  b.call(updateSegmentChecks);
+  b.if(
+    is64,
+    () => b.put(L.SEGMENT_CHECKS, 0),
+    () => b.call(updateSegmentChecks),
+  );
   forgetCodePage(b);
 });
 
@@ -56,7 +60,8 @@ export const updateEvents: Routine = routine("update_events", [], undefined, (b)
     .and(RF_TF | RF_RF)
     .or(b.get(L.STEP_ARMED))
     .or(b.get(L.WATCH_HITS));
-  const trap = stepping.or(b.call(codeBreakpoints, 0, 0).lo32());
+  const trap = b.variable(stepping);
+  b.if(b.get(L.DR7).lo32().and(DR7_ENABLED), () => trap.set(trap.get().or(b.call(codeBreakpoints, 0, 0).lo32())));
   const kept = b.get(L.ATTENTION).and(L.ATTENTION_CODE | L.ATTENTION_KICK);
   const shadow = select(b.get(L.SHADOW), i32(L.ATTENTION_CODE), i32(0));
   b.put(
@@ -64,6 +69,6 @@ export const updateEvents: Routine = routine("update_events", [], undefined, (b)
     kept
       .or(shadow)
       .or(select(intr.or(nmi).and(1), i32(L.ATTENTION_EVENT), i32(0)))
-      .or(select(trap, i32(L.ATTENTION_TRAP), i32(0))),
+      .or(select(trap.get(), i32(L.ATTENTION_TRAP), i32(0))),
   );
 });

@@ -87,8 +87,14 @@ export const findCodePage: Routine = routine("find_code_page", ["i64"], "i32", (
 
 /** Host address of the page behind that of `linear`, for an instruction that begins at RIP and goes on there. 0 = fault. */
 export const fetchNextPage: Routine = routine("fetch_next_page", ["i64"], "i32", (b, linear) => {
+  const next = b.keep(linear.and(-4096).add(4096));
+  const entry = b.keep(tlbEntry(b.get(L.TLB_CURRENT), next));
+  const hit = b.load("i64.load", "host", entry, L.TLB_EXECUTE).eq(next.shrU(12));
+  b.if(hit.and(b.get(L.MODE)).and(L.MODE_64), () =>
+    b.return(next.lo32().add(b.load("i32.load", "host", entry, L.TLB_ADDEND))),
+  );
   checkCodeLimit(b, b.get(L.RIP).add(4096).sub(linear.and(0xfff)));
-  b.return(b.call(fetchAddress, b.call(wrapLinear, linear.and(-4096).add(4096))));
+  b.return(b.call(fetchAddress, b.call(wrapLinear, next)));
 });
 
 /** Whether an instruction of `length` bytes at RIP ends within CS: 1, or 0 = #GP(0) is pending. */
