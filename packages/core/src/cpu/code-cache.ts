@@ -59,7 +59,7 @@ export const findInSet: Routine = routine("find_in_set", ["i32", "i32"], "i32", 
 });
 
 /** Bits of the granules that `bytes` (1 to 4096) from offset `offset` in the page cover. */
-function granuleMask(offset: Expr, bytes: Expr): Expr {
+export function granuleMask(offset: Expr, bytes: Expr): Expr {
   const first = offset.shrU(6);
   const last = offset.add(bytes).sub(1).shrU(6);
   return i64(-1)

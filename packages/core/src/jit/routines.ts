@@ -2,7 +2,7 @@
  * The core's side of translated code: the slow path of its accesses, calls from one region to another, and flags from
  * the operands that a region kept.
  */
-import { hashSet } from "../cpu/code-cache.ts";
+import { granuleMask, hashSet } from "../cpu/code-cache.ts";
 import { auxOfCarries, type Width } from "../cpu/flags.ts";
 import * as L from "../cpu/layout.ts";
 import { PF_U, PF_W, XLATE_RAM } from "../cpu/page-fault.ts";
@@ -10,6 +10,7 @@ import { translate } from "../cpu/paging.ts";
 import { fillTlb, tlbEntry } from "../cpu/tlb.ts";
 import { type Builder, type Expr, i32, select } from "../ir/builder.ts";
 import { type Routine, routine } from "../ir/routine.ts";
+import { FRAME_UNIT_BYTES } from "./frame.ts";
 
 /** What a region answers. RIP and all state are exact in each case. */
 /** A near return was made. */
@@ -19,8 +20,11 @@ export const LEFT_NEXT = 1;
 /** The instruction at RIP is for the interpreter. */
 export const LEFT_INTERPRET = 2;
 
-/** Calls nest at most so deep; the host's stack is the limit. Deeper ones return to the dispatcher first. */
-export const MAX_DEPTH = 100;
+/**
+ * How much of the host's stack nested calls may take, in units of jit/frame.ts: 768 KiB, of the 984 KiB that the smallest
+ * of hosts' threads have. Deeper ones return to the dispatcher first.
+ */
+export const MAX_DEPTH: number = (768 << 10) / FRAME_UNIT_BYTES;
 
 /** Translates for an access inside one page of RAM; from a routine that answers 0 for anything else. */
 function ramOnly(b: Builder, va: Expr, bytes: Expr, access: Expr): Expr {
@@ -36,12 +40,13 @@ export const regionRead: Routine = routine("region_read", ["i64", "i32"], "i32",
   b.return(ramOnly(b, va, bytes, user(b)));
 });
 
-/** 0 as well where code lies in the page. */
+/** 0 as well where code lies: the granules, not the page, so that data beside code is written here. */
 export const regionWrite: Routine = routine("region_write", ["i64", "i32"], "i32", (b, va, bytes) => {
   const host = ramOnly(b, va, bytes, user(b).or(PF_W));
   const page = host.sub(b.get(L.RAM_HOST)).shrU(12);
-  const granules = b.load("i64.load", "host", page.shl(3).add(b.get(L.PAGE_GRANULES)));
-  b.return(select(granules.eqz(), host, i32(0)));
+  const covered = b.load("i64.load", "host", page.shl(3).add(b.get(L.PAGE_GRANULES)));
+  b.if(covered.eqz(), () => b.return(host));
+  b.return(select(covered.and(granuleMask(b.keep(host.and(0xfff)), bytes)).eqz(), host, i32(0)));
 });
 
 /** Whether the pages beside a block's that its region lies in are where they were: 1 or 0. */
@@ -92,7 +97,7 @@ const findJump: Routine = routine("find_jump", ["i64", "i32", "i32"], "i32", (b,
 
 /**
  * Runs regions from RIP on until one makes a near return, or something is not for translated code: LEFT_*. `depth`
- * counts calls.
+ * counts what the calls around it take of the host's stack.
  */
 export const runRegions: Routine = routine("run_regions", ["i32"], "i32", (b, depth) => {
   b.if(depth.gtU(MAX_DEPTH), () => b.return(LEFT_NEXT), undefined, false);

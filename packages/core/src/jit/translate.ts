@@ -12,6 +12,7 @@ import type { Label, Routine, RoutineBody, Statement, ValueType } from "../ir/ty
 import { buildHandler } from "../isa/handlers.ts";
 import { type Binding, FAULT, NEXT, type Translation } from "../isa/semantics.ts";
 import { FlowGraph } from "./flow-graph.ts";
+import { frameUnits } from "./frame.ts";
 import type { Instruction } from "./instruction.ts";
 import { type FlagKind, RegionFlags, sameKind } from "./lazy-flags.ts";
 import type { Block, Region } from "./region.ts";
@@ -45,6 +46,8 @@ class RegionTranslator {
   readonly #place = this.#outer("i32");
   readonly #status = this.#outer("i32");
   readonly #depth: Expr;
+  /** #depth and this region's own frame. */
+  readonly #depthInside = this.#outer("i32");
 
   constructor(region: Region) {
     this.#region = region;
@@ -75,9 +78,12 @@ class RegionTranslator {
     const ending = b.nested(() => this.#ending(written));
     const interruption = b.nested(() => this.#interruption());
     const body = putTogether(this.#graph, code);
+    const units = frameUnits([...opening, ...loads, ...body, ...interruption, ...ending]);
+    const depth = b.nested(() => this.#declare(this.#depthInside, this.#depth.add(units)));
     const inner: Statement = { kind: "block", label: this.#interrupted, body };
     const statements: Statement[] = [
       ...opening,
+      ...depth,
       ...loads,
       { kind: "block", label: this.#left, body: [inner, ...interruption] },
       ...ending,
@@ -253,7 +259,7 @@ class RegionTranslator {
     b.toState(L.RIP, target);
     b.toState(L.REMAINING, this.#remaining.get());
     b.emit({ kind: "block", label: { kind: "block" }, body: call.before });
-    const left = b.call(runRegions, this.#depth.add(1));
+    const left = b.call(runRegions, this.#depthInside.get());
     const isElsewhere = b.fromState(L.RIP).ne(this.#address(next));
     b.if(left.or(isElsewhere), () => b.return(select(left, left, i32(LEFT_NEXT))), undefined, false);
     this.#remaining.set(b.fromState(L.REMAINING));
@@ -276,7 +282,7 @@ function segmentsOf({ blocks, mode }: Region): number {
   return all;
 }
 
-/** (depth) -> LEFT_*. */
+/** (depth: units of the host's stack in use) -> LEFT_*. */
 export function translateRegion(region: Region, name: string): Routine {
   return { name, params: ["i32"], result: "i32", body: () => new RegionTranslator(region).translate() };
 }
