@@ -24,6 +24,8 @@ export interface TierOptions {
 const RETRY = 1_000_000;
 /** How often a block of a region must be entered from outside to get one of its own, as a multiple of `heat`. */
 const COVERED_HEAT = 4;
+const MAX_QUEUE = 4096;
+const MAX_COVERED = 1 << 18;
 const MAX_BATCH = 12;
 const MAX_IN_FLIGHT = 2;
 const MAX_MODULES = 3000;
@@ -34,6 +36,8 @@ interface Request {
   readonly host: number;
   readonly mode: number;
   readonly pages: Pages;
+  /** #epoch when it was made. */
+  readonly epoch: number;
 }
 
 export class RegionTier {
@@ -47,6 +51,8 @@ export class RegionTier {
   /** Host addresses of blocks that are part of a region, and were not asked for again. */
   readonly #covered = new Set<number>();
   readonly #inFlight = new Map<number, { requests: readonly Request[]; windows: readonly CodeWindow[] }>();
+  /** Counts how often all blocks were dropped: what lies at a block's address since then is anything. */
+  #epoch = 0;
   #nextBatch = 1;
   #next: number;
   #modules = 0;
@@ -74,6 +80,7 @@ export class RegionTier {
     core.decoder.onHot = (block) => this.#onHot(block);
     core.decoder.onBlock = (block) => this.#reuse(block);
     core.decoder.onFlush = () => {
+      this.#epoch++;
       this.#queue = [];
       this.#covered.clear();
     };
@@ -105,8 +112,8 @@ export class RegionTier {
     this.counters.regionResets++;
   }
 
-  #isAlive(block: number, host: number): boolean {
-    return this.#core.view.getUint32(block + L.BLOCK_HOST, true) === host;
+  #isAlive({ block, host, epoch }: Request): boolean {
+    return epoch === this.#epoch && this.#core.view.getUint32(block + L.BLOCK_HOST, true) === host;
   }
 
   #onHot(block: number): void {
@@ -115,7 +122,10 @@ export class RegionTier {
     if (this.#reuse(block)) return;
     const host = view.getUint32(block + L.BLOCK_HOST, true);
     if (this.#isCovered(block, host)) return;
-    this.#queue.push({ block, host, mode: view.getInt32(block + L.BLOCK_MODE, true), pages: this.#pagesOf(host) });
+    const mode = view.getInt32(block + L.BLOCK_MODE, true);
+    this.#queue.push({ block, host, mode, pages: this.#pagesOf(host), epoch: this.#epoch });
+    // Of a guest that changes its code faster than it is translated.
+    if (this.#queue.length > MAX_QUEUE) this.#queue = this.#queue.filter((r) => this.#isAlive(r)).slice(-MAX_QUEUE / 2);
     if (!this.#options.isImmediate) return;
     this.#send();
     const batch = this.#options.translator.take();
@@ -176,7 +186,7 @@ export class RegionTier {
   #send(): void {
     const { view } = this.#core;
     const rounds = (r: Request): number => RETRY - view.getInt32(r.block + L.BLOCK_HEAT, true);
-    this.#queue = this.#queue.filter((r) => this.#isAlive(r.block, r.host) && !this.#isCovered(r.block, r.host));
+    this.#queue = this.#queue.filter((r) => this.#isAlive(r) && !this.#isCovered(r.block, r.host));
     if (this.#queue.length > MAX_BATCH) this.#queue.sort((a, c) => rounds(c) - rounds(a));
     const requests = this.#queue.splice(0, MAX_BATCH);
     if (requests.length === 0) return;
@@ -204,7 +214,7 @@ export class RegionTier {
     for (const [i, request] of sent.requests.entries()) {
       const region = batch.regions[i];
       const window = sent.windows[i];
-      const isAlive = this.#isAlive(request.block, request.host);
+      const isAlive = this.#isAlive(request);
       if (region === "covered") {
         if (isAlive) this.#core.view.setInt32(request.block + L.BLOCK_HEAT, COVERED_HEAT * this.#options.heat, true);
         continue;
@@ -224,6 +234,7 @@ export class RegionTier {
         code: region.ranges.map(([from, to]) => window.bytes.slice(from, to)),
       };
       this.#translations.add(translation);
+      if (this.#covered.size > MAX_COVERED) this.#covered.clear();
       if (!this.#options.isImmediate)
         for (const offset of region.blocks) this.#covered.add(request.pages[1] - PAGE_BYTES + offset);
       // The code may have changed meanwhile.
