@@ -23,11 +23,12 @@ export const ENGINES: Readonly<Record<string, Partial<JitEngineOptions>>> = {
   interpreter: { tier: "interp" },
   evaluator: { createCore: createEvaluatorCore },
   jit: { tier: "jit" },
+  auto: { tier: "auto" },
   mixed: { tier: "jit", createCore: coreOfAnyHeat },
 };
 
 /** Fast enough for an operating system; the first is the reference. */
-export const FAST_TIERS: readonly string[] = ["interpreter", "jit"];
+export const FAST_TIERS: readonly string[] = ["interpreter", "auto", "jit"];
 
 const tier = (name: string): { name: string; engine: Partial<JitEngineOptions> } => ({ name, engine: ENGINES[name]! });
 
