@@ -20,6 +20,8 @@ const PROMPT = "~ # ";
 const MOST_TIMES_NODE = 2;
 /** Other work on the host only ever adds time: a ratio that is too high gets another chance, and the least times count. */
 const MAX_ROUNDS = 3;
+/** Of a boot's instructions, those that ran translated, by a worker of the page. */
+const LEAST_TRANSLATED = 0.2;
 const TIMEOUT_MS = 120_000;
 
 interface Boot {
@@ -93,13 +95,18 @@ describe("Linux in Chromium", () => {
     const note = (name: keyof typeof least, { createMs, bootMs, stats }: Boot): void => {
       least[name] = Math.min(least[name], createMs + bootMs);
       const million = Math.round((stats["retired"] ?? Number.NaN) / 1e6);
-      console.log(`${name}: created in ${seconds(createMs)}, booted in ${seconds(bootMs)}, ${million} M instructions`);
+      const inRegions = Math.round((stats["instructionsInRegions"] ?? Number.NaN) / 1e6);
+      console.log(
+        `${name}: created in ${seconds(createMs)}, booted in ${seconds(bootMs)}, ${million} M instructions, ${inRegions} M translated`,
+      );
     };
     for (let round = 0; round < MAX_ROUNDS; round++) {
       note("Node", await bootInNode());
       for (const isIsolated of [true, false]) {
         const boot = await withRig(isIsolated, image, bootInPage);
         expect(boot).toMatchObject({ isIsolated, hasSharedMemory: isIsolated, end: { kind: "off" } });
+        const { instructionsInRegions = 0, retired = Number.NaN } = boot.stats;
+        expect(instructionsInRegions / retired).toBeGreaterThan(LEAST_TRANSLATED);
         expect(boot.text).toContain(`\n${image.kernelRelease}\r\n42 is the answer`);
         note(isIsolated ? "isolated" : "unisolated", boot);
       }

@@ -114,6 +114,27 @@ describe.each([
     expect(result.ended).toBe("turned off from outside");
   });
 
+  browserTest("runs hot code translated, unless it is told not to", async () => {
+    const [auto, interp] = await rig.run<Record<string, number>[]>(`
+      const results = [];
+      for (const [tier, least] of [["auto", 1e6], ["interp", 0]]) {
+        const { vm, console } = await t.bare("spinning", { tier });
+        await vm.start();
+        await console.waitFor("spinning");
+        let stats = await vm.stats();
+        for (let i = 0; i < 300 && stats.instructionsInRegions < least; i++) {
+          await new Promise((resolve) => setTimeout(resolve, 50));
+          stats = await vm.stats();
+        }
+        vm.close();
+        results.push(stats);
+      }
+      return results;
+    `);
+    expect(auto?.["instructionsInRegions"]).toBeGreaterThan(1e6);
+    expect(interp?.["instructionsInRegions"]).toBe(0);
+  });
+
   browserTest("sleeps while the guest does", async () => {
     const turns = await rig.run<number[]>(`
       const { vm, console } = await t.bare("asleep");

@@ -9,6 +9,7 @@
 
 import { Uart16550 } from "../devices/uart-16550.ts";
 import { JitEngine } from "../engine/jit-engine.ts";
+import type { Translator } from "../jit/translator.ts";
 import { type BootFiles, createBoard, SERIAL_CHANNEL } from "../machine/board.ts";
 import { Machine } from "../machine/machine.ts";
 import { type FileReference, type MachineSpec, machineSpec } from "../machine/spec.ts";
@@ -33,8 +34,11 @@ const FIRST_OUTPUT_BYTES = 1024;
 
 type Send = (message: FromMachine, transfer?: readonly ArrayBufferLike[]) => void;
 
-/** Takes over the scope's messages; the page's first one describes the machine. */
-export function serveMachine(scope: WebWorkerScope): void {
+/**
+ * Takes over the scope's messages; the page's first one describes the machine. `startTranslator` is called if that one
+ * translates.
+ */
+export function serveMachine(scope: WebWorkerScope, startTranslator: () => Translator): void {
   const send: Send = (message, transfer = []) => scope.postMessage(message, transfer);
   let loop: MachineLoop | undefined;
   scope.onmessage = ({ data }) => {
@@ -42,7 +46,7 @@ export function serveMachine(scope: WebWorkerScope): void {
     if (message.type !== "create") loop?.receive(message);
     else {
       try {
-        loop = new MachineLoop(scope, message.start, send);
+        loop = new MachineLoop(scope, message.start, send, startTranslator);
         send({ type: "created" });
       } catch (error) {
         send({ type: "created", error: plainError(error) });
@@ -67,13 +71,21 @@ class MachineLoop {
   #hasEnded = false;
   readonly #counters = { slices: 0, turns: 0, busyMs: 0, outputBytes: 0 };
 
-  constructor(scope: WebWorkerScope, start: VmStart, send: Send) {
+  constructor(scope: WebWorkerScope, start: VmStart, send: Send, startTranslator: () => Translator) {
     this.#scope = scope;
     this.#send = send;
     const spec = specOf(start);
     const { memoryBytes, tscFrequencyHz, cpuFeatures } = spec;
     const sharedMemory = scope.crossOriginIsolated === true;
-    const engine = createEngine({ tier: start.tier, memoryBytes, tscFrequencyHz, cpuFeatures, sharedMemory });
+    const { tier = "auto" } = start;
+    const engine = createEngine({
+      tier,
+      ...(tier === "auto" ? { translator: startTranslator() } : {}),
+      memoryBytes,
+      tscFrequencyHz,
+      cpuFeatures,
+      sharedMemory,
+    });
     this.#machine = new Machine({
       spec,
       memory: engine.memory,

@@ -6,7 +6,7 @@ import type { Tier } from "../engine/jit-engine.ts";
 import type { DeviceSpec, MachineSpec } from "../machine/spec.ts";
 import { machineSpec } from "../machine/spec.ts";
 import type { CommandName, FromMachine, PlainError, ToMachine, VmEnd, VmStart, VmStats } from "./vm-protocol.ts";
-import type { WebGlobals, WebWorker } from "./web-platform.ts";
+import type { WebGlobals, WebWorker, WorkerConstructor } from "./web-platform.ts";
 
 export interface VmOptions {
   /** A bzImage, and an initrd. Copied. */
@@ -24,7 +24,7 @@ export interface VmOptions {
   readonly seed?: string;
   /** Seconds since 1970 at power-on. Default: now. */
   readonly epochSeconds?: number;
-  /** How guest code runs: "interp", the interpreter alone, or "auto", with hot code translated. Default: the engine's. */
+  /** How guest code runs: "interp", the interpreter alone, or "auto" (default), with hot code translated in a worker. */
   readonly tier?: Tier;
   /** Default: virtio-rng. */
   readonly devices?: readonly DeviceSpec[];
@@ -76,7 +76,7 @@ const SEED_BYTES = 32;
 const STOP_TIMEOUT_MS = 10_000;
 
 // By these names, so that bundlers find the worker's script.
-declare const Worker: new (url: object, options: { type: "module"; name: string }) => WebWorker;
+declare const Worker: WorkerConstructor;
 declare const URL: new (path: string, base: string) => object;
 
 /** Resolves when the machine is built. Rejects with VmError. */

@@ -1,7 +1,7 @@
 /**
  * The part of the web platform (WHATWG HTML: workers, message channels, timers; W3C High Resolution Time, Web
  * Cryptography) that this folder uses, as interfaces: core compiles with neither the DOM's nor Node's types. Everything
- * is handed in but `Worker` and `URL`, which bundlers want to see by name (vm.ts).
+ * is handed in but `Worker` and `URL`, which bundlers want to see by name (vm.ts, worker-translator.ts).
  */
 
 export interface MessageTarget {
@@ -14,6 +14,8 @@ export interface WebWorker extends MessageTarget {
   onerror: ((event: { readonly message?: string }) => void) | null;
   terminate(): void;
 }
+
+export type WorkerConstructor = new (url: object, options: { type: "module"; name: string }) => WebWorker;
 
 /** What a page and a worker have. */
 export interface WebGlobals {
