@@ -66,9 +66,14 @@ export async function bootLinux({ prompt, command, answer, ...options }) {
   };
 }
 
-/** A VM of a few instructions (tests/guest/bare-kernel.ts). */
+/** A VM of a few instructions (tests/guest/bare-kernel.ts), interpreted unless the test asks for more. */
 export async function bare(name, options = {}) {
-  const vm = await createVm({ memoryBytes: 2 ** 26, ...options, kernel: await file(`/guest/${name}.bin`) });
+  const vm = await createVm({
+    memoryBytes: 2 ** 26,
+    tier: "interp",
+    ...options,
+    kernel: await file(`/guest/${name}.bin`),
+  });
   return { vm, console: new Console(vm) };
 }
 
