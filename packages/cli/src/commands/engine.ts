@@ -36,7 +36,7 @@ function engines(): readonly EngineRow[] {
       usable: true,
       chosen: true,
       reason:
-        "Guest code is run by a WebAssembly interpreter that is generated from the instruction descriptions; translation of hot code to WebAssembly is not in this version yet. Works on every host with Node 20 or newer, without root.",
+        "Guest code is run by a WebAssembly interpreter that is generated from the instruction descriptions; what runs often is translated to WebAssembly. Works on every host with Node 20 or newer, without root.",
     },
     {
       engine: "kvm",
