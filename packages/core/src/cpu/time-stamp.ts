@@ -14,6 +14,11 @@ const readTsc: Routine = hostRoutine("read_tsc", ["i64"], "i64");
 /** The counter after `retired` instructions, a count not before that of the run's beginning. */
 export const timeStamp: Routine = routine("time_stamp", ["i64"], "i64", (b, retired) => {
   b.if(b.get(L.TSC_KNOWN).eqz(), () => b.return(b.call(readTsc, retired)), undefined, false);
+  b.return(b.call(knownTimeStamp, retired));
+});
+
+/** The same where TSC_KNOWN is 1. */
+export const knownTimeStamp: Routine = routine("known_time_stamp", ["i64"], "i64", (b, retired) => {
   const ps = b.get(L.TSC_PS).add(retired.sub(b.get(L.TSC_RETIRED)).mul(b.get(L.TSC_PS_PER_INSTRUCTION)));
   const ns = b.keep(b.get(L.TSC_NS).add(ps.divU(1000)));
   const seconds = b.keep(ns.divU(NS_PER_SECOND));

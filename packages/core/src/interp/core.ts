@@ -9,6 +9,7 @@ import { ALL_FEATURES, featureWord } from "../cpu/features.ts";
 import { readFlags, writeArithmeticFlags } from "../cpu/flags.ts";
 import * as L from "../cpu/layout.ts";
 import { updateEvents, updateMode } from "../cpu/mode.ts";
+import { knownTimeStamp } from "../cpu/time-stamp.ts";
 import { flushTlbAll, protectPage } from "../cpu/tlb.ts";
 import type { CodeSize } from "../isa/decoder.ts";
 import { type HandlerSet, makeHandlers } from "../isa/handlers.ts";
@@ -88,7 +89,7 @@ export function library(handlers: HandlerSet): Record<string, Routine> {
     if (!routine.body) return;
     if ((all[routine.name] ??= routine) !== routine) throw new Error(`two routines are named ${routine.name}`);
   };
-  for (const routine of [regionRead, regionWrite, runRegions, regionFlags]) add(routine);
+  for (const routine of [regionRead, regionWrite, runRegions, regionFlags, knownTimeStamp]) add(routine);
   for (const handler of handlers.table) {
     const body = handler.routine.body?.();
     if (body) walkCalls(body.statements, add);

@@ -43,6 +43,8 @@ export interface RegionState {
   /** RIP of the region's offset 0, and the TLB set: they stay while the region runs. */
   readonly ripBase: Expr;
   readonly tlbSet: Expr;
+  /** REMAINING when the running instruction is done, as if its block ended there. */
+  remaining: () => Expr;
   /** RIP when the region is left. */
   readonly rip: Variable;
 }
@@ -122,7 +124,8 @@ export class RegionBuilder extends Builder {
       this.usesFpu = true;
       return i32(0);
     }
-    if (at === L.RIP.offset || at === L.REMAINING.offset) throw new Untranslatable("RIP or the budget as a value");
+    if (at === L.REMAINING.offset) return this.keep(this.state.remaining());
+    if (at === L.RIP.offset) throw new Untranslatable("RIP as a value");
     return super.load(name, "cpu", 0, at);
   }
 

@@ -34,6 +34,7 @@ function canBuild(handler: Handler): boolean {
     registers: Array.from({ length: FLAGS_FIELD }, (_, field) => variable(typeOf(field) as "i64")),
     ripBase: i64(0),
     tlbSet: i32(L.TLB_USER),
+    remaining: () => i32(0),
     rip: variable("i64"),
   };
   b.flags = new RegionFlags(b, {

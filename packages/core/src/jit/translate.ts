@@ -112,7 +112,7 @@ class RegionTranslator {
     this.#declare(this.#status);
     this.#declare(rip);
     const ripBase = b.keep(b.fromState(L.RIP).sub(this.#region.entry));
-    b.state = { registers, ripBase, tlbSet: b.fromState(L.TLB_CURRENT), rip };
+    b.state = { registers, ripBase, tlbSet: b.fromState(L.TLB_CURRENT), rip, remaining: () => i32(0) };
     b.lazyFlags = b.flags;
     for (const local of Object.values(locals)) this.#declare(local);
   }
@@ -214,6 +214,7 @@ class RegionTranslator {
   #instruction(instruction: Instruction, notRun: number, goTo: (offset: number) => void): void {
     const b = this.#b;
     b.microOp = instruction.microOp;
+    b.state.remaining = () => this.#remaining.get().add(notRun - 1);
     const next = instruction.offset + instruction.length;
     const translation: Translation = {
       slowRead: regionRead,

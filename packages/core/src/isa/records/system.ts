@@ -21,10 +21,10 @@ import { updateEvents, updateMode } from "../../cpu/mode.ts";
 import { cpuid, readMsr, writeMsr } from "../../cpu/msr.ts";
 import { checkPort, portRead, portWrite } from "../../cpu/ports.ts";
 import { EXC_DB, EXC_GP, EXC_NP, EXC_UD } from "../../cpu/raise.ts";
-import { timeStamp } from "../../cpu/time-stamp.ts";
+import { knownTimeStamp, timeStamp } from "../../cpu/time-stamp.ts";
 import { type Expr, i32, i64, op, opWith, select } from "../../ir/builder.ts";
 import { define } from "../record.ts";
-import type { Semantics } from "../semantics.ts";
+import { FAULT, type Semantics } from "../semantics.ts";
 
 define({
   name: "nop",
@@ -110,7 +110,8 @@ define({
   semantics: (s) => {
     interruptFlag(s);
     s.put(L.SYSTEM_FLAGS, s.get(L.SYSTEM_FLAGS).and(~RF_IF));
-    s.b.call(updateEvents);
+    // Nothing is pending where translated code runs, and with IF clear nothing comes to be.
+    if (!s.isTranslated) s.b.call(updateEvents);
     s.fallThrough();
   },
 });
@@ -142,6 +143,15 @@ define({
     s.fallThrough();
   },
 });
+/** The time-stamp counter when this instruction is done, i64. */
+function readTimeStamp(s: Semantics): Expr {
+  const retired = s.get(L.RETIRED_END).sub(s.get(L.REMAINING).s64());
+  if (!s.isTranslated) return s.b.call(timeStamp, retired);
+  // The first one of a run asks the host.
+  s.b.if(s.get(L.TSC_KNOWN).eqz(), () => s.leave(FAULT), undefined, false);
+  return s.b.call(knownTimeStamp, retired);
+}
+
 define({
   name: "rdtsc",
   feature: "tsc",
@@ -150,7 +160,7 @@ define({
   forms: ["0F 31"],
   semantics: (s) => {
     s.faultIf(s.get(L.CPL).nez().and(s.get(L.CR4).lo32().and(4).nez()), EXC_GP, 0);
-    const tsc = s.b.keep(s.b.call(timeStamp, s.get(L.RETIRED_END).sub(s.get(L.REMAINING).s64())));
+    const tsc = s.b.keep(readTimeStamp(s));
     s.putGpr(0, 32, tsc.lo32());
     s.putGpr(2, 32, tsc.shrU(32).lo32());
     s.fallThrough();
@@ -164,7 +174,7 @@ define({
   forms: ["0F 01 =F9"],
   semantics: (s) => {
     s.faultIf(s.get(L.CPL).nez().and(s.get(L.CR4).lo32().and(4).nez()), EXC_GP, 0);
-    const tsc = s.b.keep(s.b.call(timeStamp, s.get(L.RETIRED_END).sub(s.get(L.REMAINING).s64())));
+    const tsc = s.b.keep(readTimeStamp(s));
     s.putGpr(0, 32, tsc.lo32());
     s.putGpr(1, 32, s.get(L.TSC_AUX).lo32());
     s.putGpr(2, 32, tsc.shrU(32).lo32());
