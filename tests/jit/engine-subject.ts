@@ -1,9 +1,11 @@
 // The jit engine as a subject: one machine for each guest, with a device page whose answers depend on the exact count,
 // ports, and an interrupt line.
 
+import * as L from "../../packages/core/src/cpu/layout.ts";
 import type { VcpuState } from "../../packages/core/src/cpu/state.ts";
 import type { Vcpu } from "../../packages/core/src/engine/engine.ts";
 import { JitEngine, type JitEngineOptions } from "../../packages/core/src/engine/jit-engine.ts";
+import { createCore } from "../../packages/core/src/interp/core.ts";
 import { Random } from "../cpu/random.ts";
 import { ENTRY_MASK, RAM_BYTES, VECTOR } from "./guest-layout.ts";
 import type { EventKind, Guest, GuestMachine, Subject } from "./subject.ts";
@@ -36,6 +38,7 @@ export class EngineMachine implements GuestMachine {
   #events = 0;
   #line = false;
   #ended = false;
+  #core: DataView | undefined;
   trace = 0;
 
   constructor(guest: Guest, options: EngineSubjectOptions) {
@@ -47,6 +50,11 @@ export class EngineMachine implements GuestMachine {
       tscFrequencyHz: 1e9,
       sharedMemory: false,
       ...options.engine,
+      createCore: (...given) => {
+        const core = (options.engine?.createCore ?? createCore)(...given);
+        this.#core = core.view;
+        return core;
+      },
     });
     this.ram = this.engine.memory.regions[0]!.bytes;
     this.#vcpu = this.engine.createVcpu(0, {
@@ -83,6 +91,14 @@ export class EngineMachine implements GuestMachine {
   }
   state(): VcpuState {
     return this.#vcpu.getState();
+  }
+
+  /** A single-step or breakpoint trap is about to be delivered: a state that is carried elsewhere does not have it. */
+  get hasPendingTrap(): boolean {
+    const core = this.#core;
+    if (!core) return false;
+    const armed = core.getUint8(L.CPU_BASE + L.STEP_ARMED.offset);
+    return armed !== 0 || core.getUint32(L.CPU_BASE + L.WATCH_HITS.offset, true) !== 0;
   }
 
   advance(retired: number): boolean {

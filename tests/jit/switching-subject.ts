@@ -47,9 +47,11 @@ class SwitchingMachine implements GuestMachine {
   advance(retired: number): boolean {
     while (this.retired < retired) {
       const next = this.#random.pick(this.#machines);
-      if (next !== this.#current) next.takeOver(this.#current);
-      this.#current = next;
-      if (!next.advance(Math.min(retired, this.retired + 1 + this.#random.below(LONGEST_SLICE)))) return false;
+      if (next !== this.#current && !this.#current.hasPendingTrap) {
+        next.takeOver(this.#current);
+        this.#current = next;
+      }
+      if (!this.#current.advance(Math.min(retired, this.retired + 1 + this.#random.below(LONGEST_SLICE)))) return false;
     }
     return true;
   }
