@@ -42,7 +42,9 @@ function createMachine(thread: MachineThread): Machine {
 function createEngine(): JitEngine {
   const { memoryBytes, tscFrequencyHz, cpuFeatures } = start.spec;
   try {
-    const translator = start.translator && { translator: new PortTranslator(start.translator) };
+    const translator = start.translator && {
+      translator: new PortTranslator(start.translator, start.translationCache !== undefined),
+    };
     return new JitEngine({ memoryBytes, tscFrequencyHz, cpuFeatures, tier: start.tier, ...translator });
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
