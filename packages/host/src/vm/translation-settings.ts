@@ -7,10 +7,7 @@ import { VmError } from "./vm-error.ts";
 
 const DEFAULT_DOMAIN = "own";
 
-export function cacheSettings(
-  spec: MachineSpec,
-  choice: TranslationCacheChoice = "off",
-): TranslationThreadStart["cache"] {
+export function cacheSettings(spec: MachineSpec, choice: TranslationCacheChoice = "off"): TranslationThreadStart["cache"] {
   if (choice === "off") return undefined;
   const { domain = DEFAULT_DOMAIN } = choice;
   if (!/^[a-z0-9][a-z0-9-]{0,62}$/.test(domain) || domain === "key") {
