@@ -28,7 +28,6 @@ export type {
   ReplayResult,
   RestoreOptions,
   SerialPort,
-  TranslationCacheChoice,
   Vm,
   VmEvents,
   VmExit,

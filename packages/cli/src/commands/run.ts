@@ -40,12 +40,6 @@ const OPTIONS = {
     ["auto", "interp", "jit"],
     "auto (default): interpret, and translate what is hot. interp, jit: one of the two always, to compare.",
   ),
-  translationCache: option(
-    "translation-cache",
-    "DOMAIN|off",
-    "Keep translated code for later runs with the same DOMAIN: guests that do not trust each other need different ones. off (default): none is read or kept.",
-    (text) => (text === "off" ? text : { domain: parseDomain(text) }),
-  ),
   timeout: option("timeout", "TIME", "End the VM after so many seconds (or 5m, 1h), status 124.", parseTimeout),
   name: option("name", "NAME", "A name for the VM, for messages.", parseName),
   engine: choice("engine", ["auto", "jit", "kvm"], "What executes the guest; see `twinmetal engine`."),
@@ -189,8 +183,7 @@ async function create(
   signal: AbortSignal,
   onProgress: (progress: VmProgress) => void,
 ): Promise<Vm> {
-  const { kernel, initrd, memory, cpu, tier, translationCache, name, clock, seed, epoch, record, mirror, suite } =
-    values;
+  const { kernel, initrd, memory, cpu, tier, name, clock, seed, epoch, record, mirror, suite } = values;
   let boot: Pick<VmOptions, "kernel" | "initrd"> = { kernel, initrd };
   if (image !== undefined) {
     const made = await io.library.ensureTinyImage({
@@ -210,7 +203,6 @@ async function create(
     memoryBytes,
     cpuFeatures: cpu,
     tier,
-    translationCache,
     name,
     clock,
     seed,
@@ -235,9 +227,4 @@ function parseName(text: string): string {
   throw new UsageError(
     `"${text}" is not a name. Give up to 63 letters, digits, ".", "_" and "-", a letter or digit first.`,
   );
-}
-
-function parseDomain(text: string): string {
-  if (/^[a-z0-9][a-z0-9-]{0,62}$/.test(text) && text !== "key") return text;
-  throw new UsageError(`"${text}" is not a domain. Give up to 63 small letters, digits and "-", or off.`);
 }

@@ -10,8 +10,6 @@ import { IrError, type Label, type Local, type Node, type Statement, type ValueT
 import { WasmWriter } from "./wasm-writer.ts";
 
 const TYPES: readonly ValueType[] = ["i32", "i64", "f32", "f64", "v128"];
-/** What two bytes of LEB128 can say. */
-const MAX_LINKED_IMPORTS = 1 << 14;
 const TYPE_CODE: Readonly<Record<ValueType, number>> = { i32: 0x7f, i64: 0x7e, f32: 0x7d, f64: 0x7c, v128: 0x7b };
 
 export interface ModuleSpec {
@@ -23,29 +21,14 @@ export interface ModuleSpec {
   readonly table: readonly Routine[];
 }
 
-export interface FunctionHint {
+interface FunctionHint {
   readonly offset: number;
   readonly likely: boolean;
-}
-
-/** A call in a function's body, whose index, two bytes, stands at `offset`. */
-export interface FunctionCall {
-  readonly offset: number;
-  readonly routine: Pick<Routine, "name" | "params" | "result">;
-}
-
-/** A function that can be put into any module: what it calls is known by name. */
-export interface CompiledFunction {
-  /** Local declarations and code. */
-  readonly code: Uint8Array;
-  readonly hints: readonly FunctionHint[];
-  readonly calls: readonly FunctionCall[];
 }
 
 class FunctionEmitter {
   readonly out = new WasmWriter();
   readonly hints: FunctionHint[] = [];
-  readonly calls: FunctionCall[] = [];
   readonly #localTypes: ValueType[] = [];
   /** Locals that are not the outermost list's. */
   readonly #temporaries: Record<ValueType, number[]> = { i32: [], i64: [], f32: [], f64: [], v128: [] };
@@ -77,7 +60,6 @@ class FunctionEmitter {
     }
     const shift = body.length;
     for (const [i, hint] of this.hints.entries()) this.hints[i] = { ...hint, offset: hint.offset + shift };
-    for (const [i, call] of this.calls.entries()) this.calls[i] = { ...call, offset: call.offset + shift };
     body.append(this.out);
     body.byte(0x0b);
     return body;
@@ -124,8 +106,7 @@ class FunctionEmitter {
     } else if (s.kind === "call") {
       for (const a of s.args) this.node(a);
       out.byte(0x10);
-      this.calls.push({ offset: out.length, routine: s.routine });
-      this.#module.writeIndex(out, s.routine);
+      out.u32(this.#module.functionIndex(s.routine));
     } else if (s.kind === "callTable") {
       for (const a of s.args) this.node(a);
       this.node(s.index);
@@ -308,41 +289,26 @@ class FunctionEmitter {
 class ModuleEmitter {
   readonly spec: Omit<ModuleSpec, "exports">;
   readonly exports: [string, Routine][] = [];
+  /** What is called and not known is another module's. */
+  readonly #importsUnknown: boolean;
+  readonly #bodies: ReturnType<ModuleEmitter["function"]>[] = [];
   readonly #imports: Routine[] = [];
   readonly #functions: Routine[] = [];
   readonly #functionAt = new Map<Routine, number>();
-  readonly #importsByName = new Map<string, number>();
   readonly #types: string[] = [];
 
-  readonly #linked: CompiledFunction[] = [];
-  readonly #isAlone: boolean;
-
-  /** `isAlone`: for one function at a time, whose calls get their places when it is linked. */
-  constructor(spec: Omit<ModuleSpec, "exports">, isAlone = false) {
+  constructor(spec: Omit<ModuleSpec, "exports">, importsUnknown = false) {
     this.spec = spec;
-    this.#isAlone = isAlone;
+    this.#importsUnknown = importsUnknown;
   }
 
-  /** Takes a function that was compiled alone. What it calls is imported, by name. */
-  link(name: string, compiled: CompiledFunction): void {
-    const code = compiled.code.slice();
-    for (const { offset, routine } of compiled.calls) {
-      const index = this.#importIndex(routine);
-      code[offset] = (index & 0x7f) | 0x80;
-      code[offset + 1] = index >> 7;
-    }
-    this.#linked.push({ ...compiled, code });
-    const stub: Routine = { name: `region_${name}`, params: ["i32"], result: "i32", body: undefined };
-    this.#functions.push(stub);
-    this.exports.push([name, stub]);
-  }
-  #importIndex({ name, params, result }: FunctionCall["routine"]): number {
-    const found = this.#importsByName.get(name);
-    if (found !== undefined) return found;
-    const index = this.#imports.push({ name, params, result, body: undefined }) - 1;
-    if (index >= MAX_LINKED_IMPORTS) throw new IrError("too many imports");
-    this.#importsByName.set(name, index);
-    return index;
+  /** Compiles one function, and forgets its body. */
+  addExport(name: string, routine: Routine): void {
+    this.#bodies.push(this.function(routine));
+    const { params, result } = routine;
+    const compiled: Routine = { name: routine.name, params, result, body: undefined };
+    this.#functions.push(compiled);
+    this.exports.push([name, compiled]);
   }
 
   /** All functions that `roots` reach, imports first, so that indices are known before emission. */
@@ -360,14 +326,13 @@ class ModuleEmitter {
     for (const r of roots) visit(r);
     for (const [i, r] of [...this.#imports, ...this.#functions].entries()) this.#functionAt.set(r, i);
   }
-  writeIndex(out: WasmWriter, r: Routine): void {
-    if (this.#isAlone) out.bytes([0x80, 0]);
-    else out.u32(this.functionIndex(r));
-  }
   functionIndex(r: Routine): number {
     const index = this.#functionAt.get(r);
-    if (index === undefined) throw new IrError(`routine ${r.name} was not collected`);
-    return index;
+    if (index !== undefined) return index;
+    if (!this.#importsUnknown) throw new IrError(`routine ${r.name} was not collected`);
+    const next = this.#imports.push(r) - 1;
+    this.#functionAt.set(r, next);
+    return next;
   }
   tableType(): number {
     const first = this.spec.table[0];
@@ -430,7 +395,6 @@ class ModuleEmitter {
       });
     section(7, (w) => {
       const names = this.exports;
-      const places = new Map(this.#functions.map((r, i) => [r, i]));
       w.u32(names.length + (spec.table.length ? 1 : 0));
       if (spec.table.length) {
         w.name("table");
@@ -439,7 +403,7 @@ class ModuleEmitter {
       for (const [name, r] of names) {
         w.name(name);
         w.byte(0);
-        w.u32(this.#imports.length + (places.get(r) ?? 0));
+        w.u32(this.#imports.length + this.#functions.indexOf(r));
       }
     });
     if (spec.table.length)
@@ -448,7 +412,7 @@ class ModuleEmitter {
         w.u32(spec.table.length);
         for (const r of spec.table) w.u32(this.functionIndex(r));
       });
-    const bodies = this.#linked.length ? this.#linked : this.#functions.map((r) => this.function(r));
+    const bodies = this.#bodies.length ? this.#bodies : this.#functions.map((r) => this.function(r));
     const hinted = bodies
       .map((b, i) => ({ index: i + this.#imports.length, hints: b.hints }))
       .filter((b) => b.hints.length);
@@ -467,10 +431,7 @@ class ModuleEmitter {
       });
     section(10, (w) => {
       w.u32(bodies.length);
-      for (const { code } of bodies) {
-        w.u32(code.length);
-        w.bytes(code);
-      }
+      for (const b of bodies) w.sized(b.code);
     });
     section(0, (w) => {
       w.name("name");
@@ -486,7 +447,7 @@ class ModuleEmitter {
     return out.take();
   }
 
-  function(r: Routine): CompiledFunction {
+  function(r: Routine): { code: WasmWriter; hints: readonly FunctionHint[] } {
     const body = r.body?.();
     if (!body) throw new IrError(`routine ${r.name} has no body`);
     const f = new FunctionEmitter(this, body.locals);
@@ -497,7 +458,7 @@ class ModuleEmitter {
     }
     if (r.result && body.statements.at(-1)?.kind !== "return") f.out.byte(0x00);
     for (const parameter of body.locals) parameter.index = -1;
-    return { code: f.finish().take(), hints: f.hints, calls: f.calls };
+    return { code: f.finish(), hints: f.hints };
   }
 }
 
@@ -523,14 +484,18 @@ export function compileModule(spec: ModuleSpec): Uint8Array<ArrayBuffer> {
   return emitter.emit();
 }
 
-/** The routine's body is asked for now, and not kept. Of functions (i32) -> i32 that have no table. */
-export function compileFunction(routine: Routine, cpuBase: number): CompiledFunction {
-  return new ModuleEmitter({ cpuBase, sharedMemory: false, table: [] }, true).function(routine);
-}
+/** A module whose functions are compiled one by one, and import by name whatever they call. */
+export class ModuleWriter {
+  readonly #emitter: ModuleEmitter;
 
-/** A module of functions that were compiled alone, exported by their numbers: "0", "1", ... */
-export function linkFunctions(functions: readonly CompiledFunction[], sharedMemory: boolean): Uint8Array<ArrayBuffer> {
-  const emitter = new ModuleEmitter({ cpuBase: 0, sharedMemory, table: [] });
-  for (const [i, compiled] of functions.entries()) emitter.link(String(i), compiled);
-  return emitter.emit();
+  constructor(spec: Pick<ModuleSpec, "cpuBase" | "sharedMemory">) {
+    this.#emitter = new ModuleEmitter({ ...spec, table: [] }, true);
+  }
+  /** The routine's body is asked for now, and not kept. */
+  addExport(name: string, routine: Routine): void {
+    this.#emitter.addExport(name, routine);
+  }
+  finish(): Uint8Array<ArrayBuffer> {
+    return this.#emitter.emit();
+  }
 }

@@ -3,7 +3,7 @@
  * keeps the process alive only while the machine runs or a command waits for its answer.
  */
 import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
-import { startTranslationThread, type TranslationThread } from "./port-translator.ts";
+import { startTranslationThread } from "./port-translator.ts";
 import { hintBranches } from "./v8-flags.ts";
 import type { VmExit, VmProgress } from "./vm.ts";
 import { errorFromPlain, VmError } from "./vm-error.ts";
@@ -36,7 +36,7 @@ interface Pending {
 
 export class MachineWorker {
   readonly #worker: Worker;
-  readonly #translation: TranslationThread | undefined;
+  readonly #translation: ReturnType<typeof startTranslationThread> | undefined;
   readonly #port: MessagePort;
   readonly #cells: Int32Array;
   readonly #events: MachineEvents;
@@ -55,7 +55,7 @@ export class MachineWorker {
     this.#port = port1;
     this.#events = events;
     hintBranches();
-    this.#translation = start.tier === "auto" ? startTranslationThread({ cache: start.translationCache }) : undefined;
+    this.#translation = start.tier === "auto" ? startTranslationThread() : undefined;
     const translator = this.#translation?.port;
     const workerData: WorkerStart = { ...start, cells, port: port2, translator };
     this.#worker = new Worker(workerUrl("vm-worker"), {
@@ -70,8 +70,9 @@ export class MachineWorker {
       this.#worker.on("exit", () => {
         this.#isGone = true;
         this.#port.close();
+        void this.#translation?.worker.terminate();
         this.#lost("its thread ended");
-        void Promise.resolve(this.#translation?.end()).then(resolve);
+        resolve();
       });
     });
   }
@@ -200,7 +201,6 @@ export class MachineWorker {
     this.#hasEnded = true;
     this.#isRunning = false;
     this.#hold();
-    void this.#translation?.end();
     this.#events.onExit(exit);
   }
 

@@ -3,37 +3,14 @@
  * and the port that the machine's thread asks through. Answers are read without an event loop.
  */
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from "node:worker_threads";
-import type {
-  KeptTranslations,
-  TranslatedBatch,
-  TranslationBatch,
-  TranslationCacheOptions,
-  Translator,
-} from "@twinmetal/core";
+import type { TranslatedBatch, TranslationBatch, Translator } from "@twinmetal/core";
 import { workerUrl } from "./worker-url.ts";
 
-export interface TranslationThreadStart {
-  /** Where translations are kept; undefined: nowhere. */
-  readonly cache: (TranslationCacheOptions & { readonly directory: string; readonly domain: string }) | undefined;
-}
-
-/** The first message of a thread that has a cache. */
-export interface KeptAnswer {
-  readonly kept: KeptTranslations | "none";
-}
-
-const SAVE_MS = 3000;
-
-export interface TranslationThread {
-  readonly port: MessagePort;
-  /** Resolves when what was translated is kept, or has taken too long, and the thread is gone. */
-  end(): Promise<void>;
-}
-
-export function startTranslationThread({ cache }: TranslationThreadStart): TranslationThread {
+/** Ends with the process, or by `terminate`. */
+export function startTranslationThread(): { readonly worker: Worker; readonly port: MessagePort } {
   const { port1, port2 } = new MessageChannel();
   const worker = new Worker(workerUrl("translation-worker"), {
-    workerData: { port: port2, cache },
+    workerData: port2,
     transferList: [port2],
     execArgv: [],
     // A batch is made of many small objects that die with it.
@@ -41,28 +18,14 @@ export function startTranslationThread({ cache }: TranslationThreadStart): Trans
     name: "twinmetal translation",
   });
   worker.unref();
-  const gone = new Promise<void>((resolve) => worker.once("exit", () => resolve()));
-  // Without it there are no translations; the machine runs on.
-  worker.on("error", () => {});
-  let ending: Promise<void> | undefined;
-  const end = async (): Promise<void> => {
-    if (!cache) return void (await worker.terminate());
-    worker.ref();
-    worker.postMessage("end");
-    const timer = setTimeout(() => void worker.terminate(), SAVE_MS);
-    await gone;
-    clearTimeout(timer);
-  };
-  return { port: port1, end: () => (ending ??= end()) };
+  return { worker, port: port1 };
 }
 
 export class PortTranslator implements Translator {
   readonly #port: MessagePort;
-  readonly takeKept?: () => KeptTranslations | "none" | undefined;
 
-  constructor(port: MessagePort, hasCache: boolean) {
+  constructor(port: MessagePort) {
     this.#port = port;
-    if (hasCache) this.takeKept = () => (receiveMessageOnPort(port)?.message as KeptAnswer | undefined)?.kept;
   }
   request(batch: TranslationBatch): void {
     this.#port.postMessage(batch);

@@ -42,9 +42,7 @@ function createMachine(thread: MachineThread): Machine {
 function createEngine(): JitEngine {
   const { memoryBytes, tscFrequencyHz, cpuFeatures } = start.spec;
   try {
-    const translator = start.translator && {
-      translator: new PortTranslator(start.translator, start.translationCache !== undefined),
-    };
+    const translator = start.translator && { translator: new PortTranslator(start.translator) };
     return new JitEngine({ memoryBytes, tscFrequencyHz, cpuFeatures, tier: start.tier, ...translator });
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;

@@ -8,12 +8,6 @@ import type { VmRegisters } from "./worker-protocol.ts";
 
 export type VmState = "created" | "running" | "paused" | "off" | "crashed";
 
-/**
- * Translated code is kept for later runs, which start faster, in the user's cache directory. VMs of one domain share it:
- * give guests that do not trust each other different ones. "off" (default): nothing is read or kept.
- */
-export type TranslationCacheChoice = { readonly domain?: string } | "off";
-
 export interface VmOptions {
   /** "tiny" (default), or nothing when `kernel` is given. */
   readonly image?: string;
@@ -39,7 +33,6 @@ export interface VmOptions {
   readonly sliceNs?: number;
   /** What runs guest code: "auto" (default) interprets, and translates what is hot; "interp" and "jit" do one of the two always. */
   readonly tier?: Tier;
-  readonly translationCache?: TranslationCacheChoice;
   /** Ends the creation; the finished VM no longer listens to it. */
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: VmProgress) => void;
@@ -66,7 +59,6 @@ export interface RestoreOptions {
   readonly sliceNs?: number;
   /** What runs guest code: "auto" (default) interprets, and translates what is hot; "interp" and "jit" do one of the two always. */
   readonly tier?: Tier;
-  readonly translationCache?: TranslationCacheChoice;
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: VmProgress) => void;
 }
@@ -80,7 +72,6 @@ export interface ReplayOptions {
   readonly sliceNs?: number;
   /** What runs guest code: "auto" (default) interprets, and translates what is hot; "interp" and "jit" do one of the two always. */
   readonly tier?: Tier;
-  readonly translationCache?: TranslationCacheChoice;
   readonly signal?: AbortSignal;
   readonly onSerial?: (bytes: Uint8Array) => void;
 }

@@ -8,7 +8,6 @@
  */
 import type { MessagePort } from "node:worker_threads";
 import type { BootFiles, MachineSpec, Tier } from "@twinmetal/core";
-import type { TranslationThreadStart } from "./port-translator.ts";
 import type { VmExit, VmProgress } from "./vm.ts";
 import type { PlainError } from "./vm-error.ts";
 
@@ -36,8 +35,6 @@ export interface WorkerStart {
   readonly tier: Tier;
   /** To the thread that translates; undefined unless `tier` is "auto". */
   readonly translator: MessagePort | undefined;
-  /** Where translations outlive the process; undefined: nowhere. */
-  readonly translationCache: TranslationThreadStart["cache"];
   readonly spec: MachineSpec;
   /** Undefined after a restore whose files are not to be found: the machine runs, and cannot be reset. */
   readonly files: BootFiles | undefined;
