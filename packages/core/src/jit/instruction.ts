@@ -49,10 +49,12 @@ export function decodeInstruction(
   const microOp = new DataView(new ArrayBuffer(L.UOP_BYTES));
   encodeMicroOp(decoder, microOp, 0, offset, 0);
   const handler = handlerOf(handlers, microOp.getUint16(L.UOP_HANDLER, true));
-  // Outside 64-bit mode an access through CS has checks that a region does not make.
-  const isThroughCode = size !== 64 && microOp.getUint8(L.UOP_SEGMENT) === L.CS;
-  const flow = isThroughCode ? "leave" : flowOf(handler);
   const isRelative = decoder.form.relative;
+  // Outside 64-bit mode an access through CS has checks that a region does not make, and a branch of 16-bit operand size
+  // goes to the first 64 KiB.
+  const isThroughCode = size !== 64 && microOp.getUint8(L.UOP_SEGMENT) === L.CS;
+  const isCutOff = size !== 64 && isRelative && decoder.osz === 0;
+  const flow = isThroughCode || isCutOff ? "leave" : flowOf(handler);
   return {
     offset,
     length: decoder.length,
