@@ -24,6 +24,8 @@ export interface TierOptions {
 const RETRY = 1_000_000;
 /** How often a block of a region must be entered from outside to get one of its own, as a multiple of `heat`. */
 const COVERED_HEAT = 4;
+/** Versions of the code at one place that are translated; what changes on and on is interpreted. */
+const MAX_VERSIONS = 16;
 const MAX_QUEUE = 4096;
 const MAX_COVERED = 1 << 18;
 const MAX_BATCH = 12;
@@ -50,6 +52,8 @@ export class RegionTier {
   #queue: Request[] = [];
   /** Host addresses of blocks that are part of a region, and were not asked for again. */
   readonly #covered = new Set<number>();
+  /** How often code that starts at a host address was asked for. */
+  readonly #asked = new Map<number, number>();
   readonly #inFlight = new Map<number, { requests: readonly Request[]; windows: readonly CodeWindow[] }>();
   /** Counts how often all blocks were dropped: what lies at a block's address since then is anything. */
   #epoch = 0;
@@ -122,6 +126,10 @@ export class RegionTier {
     if (this.#reuse(block)) return;
     const host = view.getUint32(block + L.BLOCK_HOST, true);
     if (this.#isCovered(block, host)) return;
+    if (this.#changesTooOften(host)) {
+      view.setInt32(block + L.BLOCK_HEAT, NEVER_HOT, true);
+      return;
+    }
     const mode = view.getInt32(block + L.BLOCK_MODE, true);
     this.#queue.push({ block, host, mode, pages: this.#pagesOf(host), epoch: this.#epoch });
     // Of a guest that changes its code faster than it is translated.
@@ -130,6 +138,14 @@ export class RegionTier {
     this.#send();
     const batch = this.#options.translator.take();
     if (batch) this.#receive(batch);
+  }
+
+  /** Code at this place was asked for again and again, each time another one. */
+  #changesTooOften(host: number): boolean {
+    const count = (this.#asked.get(host) ?? 0) + 1;
+    if (this.#asked.size > MAX_COVERED) this.#asked.clear();
+    this.#asked.set(host, count);
+    return count > MAX_VERSIONS;
   }
 
   /** A block of another block's region: has to be hot for longer. True once for each. */
