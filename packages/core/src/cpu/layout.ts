@@ -299,7 +299,8 @@ export const BLOCK_HOST = 20;
 export const BLOCK_MODE = 24;
 /**
  * How hot the block is: above 0, how often it may run until it is worth a translation; 0: its translation is asked
- * for; below 0: ~index of its region's function in the core's table.
+ * for; below 0: ~index of its region's function in the core's table. Blocks that need a look each time they run (of one
+ * instruction, across two pages) stay at 0.
  */
 export const BLOCK_HEAT = 8;
 /** Host addresses of the pages before and behind the block's that its region's code lies in, too; 0: not. */

@@ -266,7 +266,7 @@ export class BlockDecoder {
     v.setInt32(block + L.BLOCK_SECOND, second, true);
     v.setInt32(block + L.BLOCK_HOST, host, true);
     v.setInt32(block + L.BLOCK_MODE, mode, true);
-    v.setInt32(block + L.BLOCK_HEAT, mode & L.MODE_SINGLE || second ? NEVER_HOT : this.heat, true);
+    v.setInt32(block + L.BLOCK_HEAT, mode & L.MODE_SINGLE || second ? 0 : this.heat, true);
     v.setInt32(block + L.BLOCK_PAGE_BEFORE, 0, true);
     v.setInt32(block + L.BLOCK_PAGE_AFTER, 0, true);
     const set = hashSetOf(host, mode);

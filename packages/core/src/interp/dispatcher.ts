@@ -243,6 +243,9 @@ const findBlock: Routine = routine("find_block", ["i32", "i32", "i64"], "i32", (
   b.return(b.call(decodeCrossing, host, mode, second));
 });
 
+/** No RIP: not canonical, and above 4 GiB. */
+const NOWHERE = 1n << 62n;
+
 /** run(budget) -> EXIT_*. */
 export function makeRun(handlers: HandlerSet): Routine {
   return routine("run", ["i32"], "i32", (b, budget) => {
@@ -250,8 +253,8 @@ export function makeRun(handlers: HandlerSet): Routine {
     b.put(L.REMAINING, budget);
     const up = b.variable(i32(0));
     const block = b.variable(i32(0));
-    // A region left the next instruction to the interpreter.
-    const isInterpreted = b.variable(i32(0));
+    // RIP of the instruction that a region left to the interpreter.
+    const interpretAt = b.variable(i64(NOWHERE));
     b.loop((nextBlock) => {
       b.if(b.get(L.REMAINING).leS(0), () => b.return(L.EXIT_BUDGET), undefined, false);
       const single = b.variable(i32(0));
@@ -312,44 +315,31 @@ export function makeRun(handlers: HandlerSet): Routine {
           );
         };
         find(b.get(L.MODE).or(single.get()));
-        const second = b.load("i32.load", "host", block.get(), L.BLOCK_SECOND);
-        b.if(
-          second.nez(),
-          () => {
-            // One instruction across two pages: the second page's mapping is not part of the key.
-            const now = b.call(fetchNextPage, linear);
-            b.if(now.eqz(), () => fault(b, 0, nextBlock));
-            b.if(now.ne(second), () => {
-              block.set(b.call(decodeCrossing, host, b.get(L.MODE).or(single.get()), now));
-            });
-          },
-          undefined,
-          false,
-        );
-        b.if(
-          single.get(),
-          () => {
-            const length = b.load("i32.load8_u", "host", block.get(), L.BLOCK_HEADER_BYTES + L.UOP_LENGTH);
-            b.if(b.call(checkInstructionEnd, length).eqz(), () => fault(b, 0, nextBlock));
-          },
-          undefined,
-          false,
-        );
         const heat = b.load("i32.load", "host", block.get(), L.BLOCK_HEAT);
         b.if(
           heat.gtS(0),
+          () => b.store("i32.store", "host", block.get(), heat.sub(1), L.BLOCK_HEAT),
           () => {
-            b.store("i32.store", "host", block.get(), heat.sub(1), L.BLOCK_HEAT);
-            isInterpreted.set(i32(0));
-          },
-          () => {
+            const second = b.load("i32.load", "host", block.get(), L.BLOCK_SECOND);
+            b.if(second.nez(), () => {
+              // One instruction across two pages: the second page's mapping is not part of the key.
+              const now = b.call(fetchNextPage, linear);
+              b.if(now.eqz(), () => fault(b, 0, nextBlock));
+              b.if(now.ne(second), () => {
+                block.set(b.call(decodeCrossing, host, b.get(L.MODE).or(single.get()), now));
+              });
+            });
+            b.if(single.get(), () => {
+              const length = b.load("i32.load8_u", "host", block.get(), L.BLOCK_HEADER_BYTES + L.UOP_LENGTH);
+              b.if(b.call(checkInstructionEnd, length).eqz(), () => fault(b, 0, nextBlock));
+            });
             const isFlat = b
               .get(L.MODE)
               .and(L.MODE_64)
               .or(b.get(L.segLimit(L.CS)).eq(-1))
               .nez();
-            const isPlain = single.get().or(b.get(L.ATTENTION)).eqz().and(isFlat);
-            b.if(isPlain.and(isInterpreted.get().eqz()).and(b.get(L.TLB_CURRENT).ne(L.TLB_NONE)), () =>
+            const isPlain = second.or(single.get()).or(b.get(L.ATTENTION)).eqz().and(isFlat);
+            b.if(isPlain.and(rip.ne(interpretAt.get())).and(b.get(L.TLB_CURRENT).ne(L.TLB_NONE)), () =>
               b.if(
                 heat.eqz(),
                 () => {
@@ -361,7 +351,7 @@ export function makeRun(handlers: HandlerSet): Routine {
                     const before = b.get(L.REMAINING);
                     const left = b.variable(b.callTable(heat.not(), b.keep(i32(0))));
                     b.if(left.get().eq(LEFT_NEXT), () => left.set(b.call(runRegions, 0)));
-                    isInterpreted.set(left.get().eq(LEFT_INTERPRET));
+                    b.if(left.get().eq(LEFT_INTERPRET), () => interpretAt.set(b.get(L.RIP)));
                     const done = before.sub(b.get(L.REMAINING)).u64();
                     b.put(L.REGION_RETIRED, b.get(L.REGION_RETIRED).add(done));
                     b.put(L.REGION_ENTRIES, b.get(L.REGION_ENTRIES).add(1));
@@ -370,7 +360,7 @@ export function makeRun(handlers: HandlerSet): Routine {
                 },
               ),
             );
-            isInterpreted.set(i32(0));
+            interpretAt.set(i64(NOWHERE));
           },
           true,
         );
