@@ -46,6 +46,12 @@ export interface LazyFlags {
   condition(cc: number): Expr | undefined;
 }
 
+/** Carry-out vectors of `a + c = result` and `a - c = result`, of kept values; with or without a carry in. */
+export const carriesOf: Readonly<Record<"add" | "sub", (a: Expr, c: Expr, result: Expr) => Expr>> = {
+  add: (a, c, result) => a.and(c).or(a.or(c).and(result.not())),
+  sub: (a, c, result) => a.not().and(c).or(a.xor(c).not().and(result)),
+};
+
 /** Bits CF, CF^OF and AF of the auxiliary word, from a carry-out vector of `width` bits. */
 export function auxOfCarries(b: Builder, width: Width, carries: Expr): Expr {
   const c = b.keep(carries);
@@ -68,7 +74,7 @@ export function setFlagsAdd(b: Builder, width: Width, a: Expr, c: Expr, result: 
     b.lazyFlags.set("add", width, a, c, result);
     return;
   }
-  const aux = auxOfCarries(b, width, a.and(c).or(a.or(c).and(result.not())));
+  const aux = auxOfCarries(b, width, carriesOf.add(a, c, result));
   b.put(FLAG_RESULT, signExtend(width, result));
   b.put(FLAG_AUX, aux);
 }
@@ -79,7 +85,7 @@ export function setFlagsSub(b: Builder, width: Width, a: Expr, c: Expr, result: 
     b.lazyFlags.set("sub", width, a, c, result);
     return;
   }
-  const aux = auxOfCarries(b, width, a.not().and(c).or(a.xor(c).not().and(result)));
+  const aux = auxOfCarries(b, width, carriesOf.sub(a, c, result));
   b.put(FLAG_RESULT, signExtend(width, result));
   b.put(FLAG_AUX, aux);
 }

@@ -1,6 +1,6 @@
 /**
- * The jit engine: guest code decoded once into micro-ops and run by the interpreter in WebAssembly. Regions compiled to
- * WebAssembly of their own are the next tier.
+ * The jit engine: guest code decoded once into micro-ops and run by the interpreter in WebAssembly; what is hot is
+ * translated into WebAssembly functions of its own (jit/tier.ts).
  */
 import type { AccessSize } from "../bus/io.ts";
 import { CR4_OSXSAVE } from "../cpu/control-bits.ts";

@@ -7,6 +7,7 @@
 import { OPS } from "./ops.ts";
 import type { Routine } from "./routine.ts";
 import { IrError, type Label, type Local, type Node, type Statement, type ValueType } from "./types.ts";
+import { walkCalls } from "./walk.ts";
 import { WasmWriter } from "./wasm-writer.ts";
 
 const TYPES: readonly ValueType[] = ["i32", "i64", "f32", "f64", "v128"];
@@ -291,7 +292,7 @@ class ModuleEmitter {
   readonly exports: [string, Routine][] = [];
   /** What is called and not known is another module's. */
   readonly #importsUnknown: boolean;
-  readonly #bodies: ReturnType<ModuleEmitter["function"]>[] = [];
+  readonly #bodies: { readonly code: WasmWriter; readonly hints: readonly FunctionHint[] }[] = [];
   readonly #imports: Routine[] = [];
   readonly #functions: Routine[] = [];
   readonly #functionAt = new Map<Routine, number>();
@@ -304,15 +305,15 @@ class ModuleEmitter {
 
   /** Compiles one function, and forgets its body. */
   addExport(name: string, routine: Routine): void {
-    this.#bodies.push(this.function(routine));
+    this.#bodies.push(this.#function(routine));
     const { params, result } = routine;
     const compiled: Routine = { name: routine.name, params, result, body: undefined };
     this.#functions.push(compiled);
     this.exports.push([name, compiled]);
   }
 
-  /** All functions that `roots` reach, imports first, so that indices are known before emission. */
-  collect(roots: readonly Routine[]): void {
+  /** Compiles all functions that `roots` reach, imports first, so that their indices are known before. */
+  addAll(roots: readonly Routine[]): void {
     const seen = new Set<Routine>();
     const visit = (r: Routine): void => {
       if (seen.has(r)) return;
@@ -325,6 +326,7 @@ class ModuleEmitter {
     };
     for (const r of roots) visit(r);
     for (const [i, r] of [...this.#imports, ...this.#functions].entries()) this.#functionAt.set(r, i);
+    for (const r of this.#functions) this.#bodies.push(this.#function(r));
   }
   functionIndex(r: Routine): number {
     const index = this.#functionAt.get(r);
@@ -412,7 +414,7 @@ class ModuleEmitter {
         w.u32(spec.table.length);
         for (const r of spec.table) w.u32(this.functionIndex(r));
       });
-    const bodies = this.#bodies.length ? this.#bodies : this.#functions.map((r) => this.function(r));
+    const bodies = this.#bodies;
     const hinted = bodies
       .map((b, i) => ({ index: i + this.#imports.length, hints: b.hints }))
       .filter((b) => b.hints.length);
@@ -447,7 +449,7 @@ class ModuleEmitter {
     return out.take();
   }
 
-  function(r: Routine): { code: WasmWriter; hints: readonly FunctionHint[] } {
+  #function(r: Routine): { code: WasmWriter; hints: readonly FunctionHint[] } {
     const body = r.body?.();
     if (!body) throw new IrError(`routine ${r.name} has no body`);
     const f = new FunctionEmitter(this, body.locals);
@@ -462,25 +464,11 @@ class ModuleEmitter {
   }
 }
 
-export function walkCalls(statements: readonly Statement[], visit: (r: Routine) => void): void {
-  for (const s of statements) {
-    if (s.kind === "call") visit(s.routine);
-    else if (s.kind === "if") {
-      walkCalls(s.yes, visit);
-      walkCalls(s.no, visit);
-    } else if (s.kind === "block") walkCalls(s.body, visit);
-    else if (s.kind === "switch") {
-      for (const c of s.cases) walkCalls(c, visit);
-      walkCalls(s.otherwise, visit);
-    }
-  }
-}
-
 /** Compiles the exported routines, the table, and everything they call. Imports are `env.memory` and the host routines by name. */
 export function compileModule(spec: ModuleSpec): Uint8Array<ArrayBuffer> {
   const emitter = new ModuleEmitter(spec);
   emitter.exports.push(...Object.entries(spec.exports));
-  emitter.collect([...Object.values(spec.exports), ...spec.table]);
+  emitter.addAll([...Object.values(spec.exports), ...spec.table]);
   return emitter.emit();
 }
 
@@ -491,7 +479,7 @@ export class ModuleWriter {
   constructor(spec: Pick<ModuleSpec, "cpuBase" | "sharedMemory">) {
     this.#emitter = new ModuleEmitter({ ...spec, table: [] }, true);
   }
-  /** The routine's body is asked for now, and not kept. */
+  /** Compiles the routine at once, and does not keep its body. */
   addExport(name: string, routine: Routine): void {
     this.#emitter.addExport(name, routine);
   }

@@ -465,55 +465,41 @@ export class Semantics {
   }
   /** A relative jump: always to a canonical address in 64-bit mode's reach, or checked when it is fetched. */
   jumpRelative(): void {
-    if (this.#binding.translation) {
-      this.commit();
-      this.#binding.translation.goTo("target");
-      return;
-    }
+    if (this.#goTo("target")) return;
     const target = this.b.keep(this.target());
     if (!this.mode64) this.checkTarget(target);
     this.jump(target);
   }
   /** Sets RIP and ends the block. */
-  jump(target: Expr): void {
+  jump(target: Expr, isReturn = false): void {
     this.put(L.RIP, target);
-    if (this.#binding.translation) this.#binding.translation.jump(false);
+    if (this.#binding.translation) this.#binding.translation.jump(isReturn);
     else this.#binding.leave(BRANCH);
   }
   /** A near return to a popped address. */
   returnTo(target: Expr): void {
-    if (!this.#binding.translation) {
-      this.jump(target);
-      return;
-    }
-    this.put(L.RIP, target);
-    this.#binding.translation.jump(true);
+    this.jump(target, true);
   }
   /** A near call whose return address was pushed. */
   callTo(target: Expr): void {
-    if (!this.#binding.translation) {
-      this.jump(target);
-      return;
-    }
     this.commit();
-    this.#binding.translation.call(this.operand(0).kind === "j" ? undefined : target);
+    const { translation } = this.#binding;
+    if (translation) translation.call(this.operand(0).kind === "j" ? undefined : target);
+    else this.jump(target);
   }
   fallThrough(): void {
-    if (!this.#binding.translation) {
-      this.jump(this.nextRip());
-      return;
-    }
-    this.commit();
-    this.#binding.translation.goTo("next");
+    if (!this.#goTo("next")) this.jump(this.nextRip());
   }
   /** Runs this instruction again: a repeated one that is not done. */
   repeat(): void {
-    if (!this.#binding.translation) {
-      this.jump(this.thisRip());
-      return;
-    }
+    if (!this.#goTo("again")) this.jump(this.thisRip());
+  }
+  /** Within a region: true. */
+  #goTo(where: Parameters<Translation["goTo"]>[0]): boolean {
+    if (!this.#binding.translation) return false;
     this.commit();
-    this.#binding.translation.goTo("again");
+    this.#binding.translation.goTo(where);
+    return true;
   }
   /** Ends the block through the next instruction and leaves `run`. */
   exit(reason: number): void {

@@ -4,6 +4,7 @@
  */
 import * as L from "../cpu/layout.ts";
 import type { Node, Routine, Statement } from "../ir/types.ts";
+import { walk } from "../ir/walk.ts";
 import { ALL_FIELDS, type FieldSet, fieldAt, fieldBit } from "./registers.ts";
 
 export interface Effects {
@@ -38,45 +39,21 @@ function constantPart(node: Node): number {
   return node.args.reduce((sum, arg) => sum + constantPart(arg), 0);
 }
 
-class Walker {
+/** Sums up what statements do, one after the other. */
+class EffectSum {
   reads: FieldSet = 0n;
   writes: FieldSet = 0n;
   isForbidden = false;
 
-  list(statements: readonly Statement[]): void {
-    for (const s of statements) this.#statement(s);
-  }
-  #statement(s: Statement): void {
-    switch (s.kind) {
-      case "load":
-        if (s.space === "cpu") this.#access(s.address, s.offset, false);
-        return;
-      case "store":
-        if (s.space === "cpu") this.#access(s.address, s.offset, true);
-        return;
-      case "call": {
-        const of = effectsOf(s.routine);
-        this.reads |= of.reads;
-        this.writes |= of.writes;
-        this.isForbidden ||= of.isForbidden;
-        return;
-      }
-      case "callTable":
-        this.isForbidden = true;
-        return;
-      case "if":
-        this.list(s.yes);
-        this.list(s.no);
-        return;
-      case "block":
-        this.list(s.body);
-        return;
-      case "switch":
-        for (const body of s.cases) this.list(body);
-        this.list(s.otherwise);
-        return;
-      default:
-    }
+  add(s: Statement): void {
+    if (s.kind === "load" || s.kind === "store") {
+      if (s.space === "cpu") this.#access(s.address, s.offset, s.kind === "store");
+    } else if (s.kind === "call") {
+      const of = effectsOf(s.routine);
+      this.reads |= of.reads;
+      this.writes |= of.writes;
+      this.isForbidden ||= of.isForbidden;
+    } else if (s.kind === "callTable") this.isForbidden = true;
   }
   #access(address: Node, offset: number, isWrite: boolean): void {
     const at = constantPart(address) + offset;
@@ -104,9 +81,9 @@ export function effectsOf(routine: Routine): Effects {
   }
   // A routine that calls itself adds nothing new.
   known.set(routine, NONE);
-  const walker = new Walker();
-  walker.list(routine.body().statements);
-  const effects: Effects = { reads: walker.reads, writes: walker.writes, isForbidden: walker.isForbidden };
+  const sum = new EffectSum();
+  walk(routine.body().statements, (s) => sum.add(s));
+  const effects: Effects = { reads: sum.reads, writes: sum.writes, isForbidden: sum.isForbidden };
   known.set(routine, effects);
   return effects;
 }

@@ -4,6 +4,7 @@
  * their number (jit/routines.ts, MAX_DEPTH), or a guest could overflow the host's stack.
  */
 import type { Local, Statement } from "../ir/types.ts";
+import { walk } from "../ir/walk.ts";
 
 export const FRAME_UNIT_BYTES = 64;
 /** Of a region without locals and of the routine that called it: saved registers, spilled operands. */
@@ -12,17 +13,10 @@ const FIXED_BYTES = 640;
 /** Upper bound, in units of FRAME_UNIT_BYTES. */
 export function frameUnits(statements: readonly Statement[]): number {
   const locals = new Set<Local>();
-  collectLocals(statements, locals);
+  walk(statements, (s) => {
+    if ("local" in s && s.local) locals.add(s.local);
+  });
   let bytes = FIXED_BYTES;
   for (const { type } of locals) bytes += type === "v128" ? 16 : 8;
   return Math.ceil(bytes / FRAME_UNIT_BYTES);
-}
-
-function collectLocals(statements: readonly Statement[], locals: Set<Local>): void {
-  for (const s of statements) {
-    if ("local" in s && s.local) locals.add(s.local);
-    if (s.kind === "if") for (const list of [s.yes, s.no]) collectLocals(list, locals);
-    if (s.kind === "block") collectLocals(s.body, locals);
-    if (s.kind === "switch") for (const list of [...s.cases, s.otherwise]) collectLocals(list, locals);
-  }
 }

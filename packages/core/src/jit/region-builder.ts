@@ -18,11 +18,11 @@ import {
   type Variable,
 } from "../ir/builder.ts";
 import { OPS } from "../ir/ops.ts";
-import type { Label, Routine, Space, ValueType } from "../ir/types.ts";
+import type { Label, Routine, Space } from "../ir/types.ts";
 import { effectiveAddress, effectiveOffset } from "../isa/semantics.ts";
 import { effectsOf, mayWrite } from "./effects.ts";
 import { type FlagKind, type RegionFlags, sameKind } from "./lazy-flags.ts";
-import { type FieldSet, FLAGS_FIELD, fieldAt, fieldBit, fieldsOf } from "./registers.ts";
+import { type FieldSet, FLAGS_FIELD, fieldAt, fieldBit, fieldsOf, offsetOf, typeOf } from "./registers.ts";
 import { regionFlags, regionRead, regionWrite, runRegions } from "./routines.ts";
 
 /** The instruction does something that a region does not do. */
@@ -260,8 +260,8 @@ export class RegionBuilder extends Builder {
         this.toState(L.FLAG_RESULT, this.flags.readResult());
         this.toState(L.FLAG_AUX, aux);
       } else {
-        const type: ValueType = field < 16 ? "i64" : "v128";
-        super.store(`${type}.store`, "cpu", 0, this.register(field).get(), offsetOfRegister(field));
+        const type = typeOf(field);
+        super.store(`${type}.store`, "cpu", 0, this.register(field).get(), offsetOf(field));
       }
     }
   }
@@ -274,8 +274,8 @@ export class RegionBuilder extends Builder {
         this.flags.writeAux(this.fromState(L.FLAG_AUX));
         this.flags.writeResult(this.fromState(L.FLAG_RESULT));
       } else {
-        const type: ValueType = field < 16 ? "i64" : "v128";
-        this.register(field).set(super.load(`${type}.load`, "cpu", 0, offsetOfRegister(field)));
+        const type = typeOf(field);
+        this.register(field).set(super.load(`${type}.load`, "cpu", 0, offsetOf(field)));
       }
     }
   }
@@ -300,8 +300,6 @@ export class RegionBuilder extends Builder {
     return this.keep(how & L.ADDRESS_LEGACY ? linear.and(0xffffffffn) : linear);
   }
 }
-
-const offsetOfRegister = (field: number): number => (field < 16 ? L.GPR + field * 8 : L.XMM + (field - 16) * 16);
 
 function constantOf(value: Operand): number | undefined {
   if (typeof value !== "object") return Number(value);

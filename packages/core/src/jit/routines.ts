@@ -3,7 +3,7 @@
  * the operands that a region kept.
  */
 import { granuleMask, hashSet } from "../cpu/code-cache.ts";
-import { auxOfCarries, type Width } from "../cpu/flags.ts";
+import { auxOfCarries, carriesOf, type Width } from "../cpu/flags.ts";
 import * as L from "../cpu/layout.ts";
 import { PF_U, PF_W, XLATE_RAM } from "../cpu/page-fault.ts";
 import { translate } from "../cpu/paging.ts";
@@ -156,6 +156,5 @@ export const regionFlags: Routine = routine(
 export function auxOf(b: Builder, operation: "add" | "sub", width: Width, a: Expr, c: Expr, result: Expr): Expr {
   const narrow = (x: Expr): Expr => (width === 64 ? x : b.keep(x.lo32()));
   const [x, y, r] = [narrow(a), narrow(c), narrow(result)] as const;
-  const carries = operation === "add" ? x.and(y).or(x.or(y).and(r.not())) : x.not().and(y).or(x.xor(y).not().and(r));
-  return b.keep(auxOfCarries(b, width, carries));
+  return b.keep(auxOfCarries(b, width, carriesOf[operation](x, y, r)));
 }

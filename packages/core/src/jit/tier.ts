@@ -26,6 +26,8 @@ const RETRY = 1_000_000;
 const COVERED_HEAT = 4;
 /** Versions of the code at one place that are translated; what changes on and on is interpreted. */
 const MAX_VERSIONS = 16;
+/** So many other places later all are forgiven: a page of memory holds many programs in its life. */
+const MAX_PLACES = 4096;
 const MAX_QUEUE = 4096;
 const MAX_COVERED = 1 << 18;
 const MAX_BATCH = 12;
@@ -109,6 +111,7 @@ export class RegionTier {
   #reset(): void {
     this.#core.decoder.flush();
     this.#translations.clear();
+    this.#asked.clear();
     for (let i = this.#first; i < this.#next; i++) this.#regions.table.set(i, null);
     this.#next = this.#first;
     this.#modules = 0;
@@ -143,7 +146,7 @@ export class RegionTier {
   /** Code at this place was asked for again and again, each time another one. */
   #changesTooOften(host: number): boolean {
     const count = (this.#asked.get(host) ?? 0) + 1;
-    if (this.#asked.size > MAX_COVERED) this.#asked.clear();
+    if (this.#asked.size > MAX_PLACES) this.#asked.clear();
     this.#asked.set(host, count);
     return count > MAX_VERSIONS;
   }
