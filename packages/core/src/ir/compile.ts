@@ -161,8 +161,9 @@ class FunctionEmitter {
         out.byte(0x0b);
         return;
       case "block":
-        if (s.isIsolated) {
-          this.#isolated(s.body);
+        if (s.inline) {
+          if (s.inline === "scope") this.list(s.body);
+          else this.#isolated(s.body);
           return;
         }
         out.bytes([s.label.kind === "loop" ? 0x03 : 0x02, 0x40]);

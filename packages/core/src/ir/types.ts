@@ -61,8 +61,11 @@ export type Statement =
       readonly kind: "block";
       readonly label: Label;
       readonly body: Statement[];
-      /** Control never comes out of its end, and nothing in it reads locals of the lists around it but the outermost's. */
-      readonly isIsolated?: boolean;
+      /**
+       * Nothing branches to the label: the body stands in line, and its locals end with it. "isolated": control never
+       * comes out of its end, and nothing in it reads locals of the lists around it but the outermost's.
+       */
+      readonly inline?: "scope" | "isolated";
     }
   | { readonly kind: "br"; readonly label: Label; readonly condition: Node | undefined }
   | {

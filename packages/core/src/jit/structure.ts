@@ -32,7 +32,7 @@ export function putTogether(graph: FlowGraph, code: ReadonlyMap<number, BlockCod
     kind: "block",
     label: { kind: "block" },
     body,
-    isIsolated: true,
+    inline: "isolated",
   });
   const branch = (label: Label | undefined): Statement => {
     if (!label) throw new Error("a branch to a block that is not around");

@@ -193,7 +193,7 @@ class RegionTranslator {
       const body: Statement[] = [];
       code.edges.push({ to, body });
       this.#kinds.set(to, [...(this.#kinds.get(to) ?? []), b.flags.kind]);
-      b.emit({ kind: "block", label: { kind: "block" }, body, isIsolated: true });
+      b.emit({ kind: "block", label: { kind: "block" }, body, inline: "isolated" });
     };
     const list = b.nested(() => {
       if (this.#checked.has(block.offset)) {
@@ -249,7 +249,7 @@ class RegionTranslator {
       }),
     );
     const [whole] = list;
-    if (whole?.kind === "block" && !leavesEarly) for (const s of whole.body) b.emit(s);
+    if (whole?.kind === "block" && !leavesEarly) b.emit({ ...whole, inline: "scope" });
     else for (const s of list) b.emit(s);
   }
 
