@@ -5,6 +5,19 @@
  */
 import { type Builder, type Expr, i32, i64, select } from "../ir/builder.ts";
 import { type Routine, routine } from "../ir/routine.ts";
+import {
+  addCarries,
+  auxOf,
+  auxOfCarries,
+  auxOfFlags,
+  carryOf,
+  type FlagOperands,
+  type FlagOperation,
+  maskTo,
+  overflowOf,
+  subCarries,
+  type Width,
+} from "./flag-operations.ts";
 import { FLAG_AUX, FLAG_RESULT, SYSTEM_FLAGS } from "./layout.ts";
 
 export const RF_CF = 1 << 0;
@@ -26,7 +39,7 @@ export const RF_VIP = 1 << 20;
 export const RF_ID = 1 << 21;
 export const RF_ARITHMETIC: number = RF_CF | RF_PF | RF_AF | RF_ZF | RF_SF | RF_OF;
 
-export type Width = 8 | 16 | 32 | 64;
+export type { Width };
 
 /** The value's low `width` bits, sign-extended to i64. */
 export function signExtend(width: Width, value: Expr): Expr {
@@ -36,81 +49,132 @@ export function signExtend(width: Width, value: Expr): Expr {
   return (width === 32 ? value : width === 16 ? value.extend16S() : value.extend8S()).s64();
 }
 
+export type FlagName = "cf" | "of" | "zf" | "sf" | "af" | "pf";
+
 /**
- * A back-end that keeps operands of the last flag-setting instruction instead of flags (jit/lazy-flags.ts). Answers
- * undefined where FLAG_RESULT and FLAG_AUX have to be asked.
+ * A back-end that keeps operands of the last flag-setting instruction instead of flags (jit/lazy-flags.ts). Operands are
+ * kept values. `flag` and `condition` answer undefined where FLAG_RESULT and FLAG_AUX have to be asked.
  */
 export interface LazyFlags {
-  set(operation: "add" | "sub" | "logic", width: Width, a: Expr, c: Expr, result: Expr): void;
-  flag(name: "cf" | "of" | "sf"): Expr | undefined;
+  /** `carry`: for "carries", whose vector is made when somebody asks for it; for INC and DEC CF as it was is kept. */
+  set(operation: FlagOperation, width: Width, operands: FlagOperands, carries?: () => Expr): void;
+  /** FLAG_RESULT and FLAG_AUX as given. */
+  put(result: Expr, aux: Expr): void;
+  /** CF changes, and OF if it is given; the other flags stay. */
+  setCarry(cf: () => Expr, of?: () => Expr): void;
+  flag(name: FlagName): Expr | undefined;
   condition(cc: number): Expr | undefined;
-}
-
-/** Carry-out vectors of `a + c = result` and `a - c = result`, of kept values; with or without a carry in. */
-export const carriesOf: Readonly<Record<"add" | "sub", (a: Expr, c: Expr, result: Expr) => Expr>> = {
-  add: (a, c, result) => a.and(c).or(a.or(c).and(result.not())),
-  sub: (a, c, result) => a.not().and(c).or(a.xor(c).not().and(result)),
-};
-
-/** Bits CF, CF^OF and AF of the auxiliary word, from a carry-out vector of `width` bits. */
-export function auxOfCarries(b: Builder, width: Width, carries: Expr): Expr {
-  const c = b.keep(carries);
-  switch (width) {
-    case 64:
-      return c.shrU(32).lo32().and(0xc0000000).or(c.lo32().and(8));
-    case 32:
-      return c.and(0xc0000008 | 0);
-    default:
-      return c
-        .shl(32 - width)
-        .and(0xc0000000)
-        .or(c.and(8));
-  }
 }
 
 /** Flags of an addition `a + c (+ carry, if `carried`) = result`. Operands and result are kept values of `width` bits. */
 export function setFlagsAdd(b: Builder, width: Width, a: Expr, c: Expr, result: Expr, carried = false): void {
-  if (b.lazyFlags && !carried) {
-    b.lazyFlags.set("add", width, a, c, result);
+  const carries = (): Expr => addCarries(a, c, result);
+  if (b.lazyFlags) {
+    if (carried) b.lazyFlags.set("carries", width, { result }, carries);
+    else b.lazyFlags.set("add", width, { a, c, result });
     return;
   }
-  const aux = auxOfCarries(b, width, carriesOf.add(a, c, result));
+  const aux = auxOfCarries(b, width, carries());
   b.put(FLAG_RESULT, signExtend(width, result));
   b.put(FLAG_AUX, aux);
 }
 
 /** Flags of a subtraction `a - c (- borrow, if `carried`) = result`. */
 export function setFlagsSub(b: Builder, width: Width, a: Expr, c: Expr, result: Expr, carried = false): void {
-  if (b.lazyFlags && !carried) {
-    b.lazyFlags.set("sub", width, a, c, result);
+  const carries = (): Expr => subCarries(a, c, result);
+  if (b.lazyFlags) {
+    if (carried) b.lazyFlags.set("carries", width, { result }, carries);
+    else b.lazyFlags.set("sub", width, { a, c, result });
     return;
   }
-  const aux = auxOfCarries(b, width, carriesOf.sub(a, c, result));
+  const aux = auxOfCarries(b, width, carries());
   b.put(FLAG_RESULT, signExtend(width, result));
   b.put(FLAG_AUX, aux);
+}
+
+/** Flags of a subtraction whose result nobody wants. */
+export function setFlagsCompare(b: Builder, width: Width, a: Expr, c: Expr): void {
+  if (b.lazyFlags) b.lazyFlags.set("cmp", width, { a, c });
+  else setFlagsSub(b, width, a, c, b.keep(maskTo(width, a.sub(c))));
+}
+
+/** INC, DEC: CF stays. */
+export function setFlagsStep(b: Builder, operation: "inc" | "dec", width: Width, result: Expr): void {
+  if (b.lazyFlags) {
+    b.lazyFlags.set(operation, width, { result });
+    return;
+  }
+  const aux = auxOf(b, operation, width, { result, c: b.keep(carry(b)) });
+  b.put(FLAG_RESULT, signExtend(width, result));
+  b.put(FLAG_AUX, aux);
+}
+
+/** SHL, SHR, SAR of `value` by `count`, which is not zero. */
+export function setFlagsShift(
+  b: Builder,
+  operation: "shl" | "shr" | "sar",
+  width: Width,
+  value: Expr,
+  count: Expr,
+  result: Expr,
+): void {
+  const operands = { a: value, c: count, result };
+  if (b.lazyFlags) b.lazyFlags.set(operation, width, operands);
+  else {
+    const cf = b.keep(carryOf(b, operation, width, operands));
+    setFlagsResult(b, width, result, cf, overflowOf(b, operation, width, operands));
+  }
+}
+
+/** MUL, IMUL: CF and OF say whether the product `a * c`, whose low half is `low`, was too long; `lost` is that (i32). */
+export function setFlagsProduct(
+  b: Builder,
+  isSigned: boolean,
+  width: Width,
+  operands: { readonly a: Expr; readonly c: Expr; readonly low: Expr },
+  lost: () => Expr,
+): void {
+  const { a, c, low } = operands;
+  if (b.lazyFlags) b.lazyFlags.set(isSigned ? "imul" : "mul", width, { a, c, result: low });
+  else {
+    const overflow = b.keep(lost());
+    setFlagsResult(b, width, low, overflow, overflow);
+  }
 }
 
 /** AND, OR, XOR, TEST: CF, OF and AF become 0. */
 export function setFlagsLogic(b: Builder, width: Width, result: Expr): void {
   if (b.lazyFlags) {
-    b.lazyFlags.set("logic", width, i64(0), i64(0), result);
+    b.lazyFlags.set("logic", width, { result });
     return;
   }
   b.put(FLAG_RESULT, signExtend(width, result));
   b.put(FLAG_AUX, 0);
 }
 
+/** FLAG_RESULT and FLAG_AUX. */
+export function putFlags(b: Builder, result: Expr, aux: Expr): void {
+  if (b.lazyFlags) {
+    b.lazyFlags.put(b.keep(result), b.keep(aux));
+    return;
+  }
+  b.put(FLAG_RESULT, result);
+  b.put(FLAG_AUX, aux);
+}
+
 /** SF, ZF, PF from the result; CF and OF as given (i32, 0 or 1); AF 0 or as given. */
 export function setFlagsResult(b: Builder, width: Width, result: Expr, cf: Expr, of: Expr, af?: Expr): void {
-  const carry = b.keep(cf);
-  let aux = carry.shl(31).or(carry.xor(of).shl(30));
-  if (af) aux = aux.or(af.shl(3));
-  b.put(FLAG_RESULT, signExtend(width, result));
-  b.put(FLAG_AUX, aux);
+  const aux = auxOfFlags(b.keep(cf), of);
+  putFlags(b, signExtend(width, result), af ? aux.or(af.shl(3)) : aux);
 }
 
 /** CF changes, the other flags stay. */
 export function setCarry(b: Builder, cf: Expr): void {
+  if (b.lazyFlags) {
+    const kept = b.keep(cf);
+    b.lazyFlags.setCarry(() => kept);
+    return;
+  }
   const aux = b.get(FLAG_AUX);
   const c = b.keep(cf);
   const of = aux.xor(aux.shl(1)).shrU(31);
@@ -118,23 +182,30 @@ export function setCarry(b: Builder, cf: Expr): void {
   b.put(FLAG_AUX, next);
 }
 
-/** CF and OF change, the other flags stay. */
-export function setCarryOverflow(b: Builder, cf: Expr, of: Expr): void {
-  const c = b.keep(cf);
-  b.put(FLAG_AUX, b.get(FLAG_AUX).and(0x3fffffff).or(c.shl(31)).or(c.xor(of).shl(30)));
+/** CF and OF change, the other flags stay. Each is asked for once, or not at all. */
+export function setCarryOverflow(b: Builder, cf: () => Expr, of: () => Expr): void {
+  if (b.lazyFlags) {
+    b.lazyFlags.setCarry(cf, of);
+    return;
+  }
+  const c = b.keep(cf());
+  const v = of();
+  b.put(FLAG_AUX, b.get(FLAG_AUX).and(0x3fffffff).or(auxOfFlags(c, v)));
 }
 
 export const carry = (b: Builder): Expr => b.lazyFlags?.flag("cf") ?? b.get(FLAG_AUX).shrU(31);
 const overflow = (b: Builder): Expr => b.lazyFlags?.flag("of") ?? b.get(FLAG_AUX).add(0x40000000).shrU(31);
-const zero = (b: Builder): Expr => b.get(FLAG_RESULT).eqz();
+const zero = (b: Builder): Expr => b.lazyFlags?.flag("zf") ?? b.get(FLAG_RESULT).eqz();
 const sign = (b: Builder): Expr =>
   b.lazyFlags?.flag("sf") ?? b.get(FLAG_RESULT).shrU(63).lo32().xor(b.get(FLAG_AUX).and(1));
 const adjust = (b: Builder): Expr => b.get(FLAG_AUX).shrU(3).and(1);
 function parity(b: Builder): Expr {
+  const known = b.lazyFlags?.flag("pf");
+  if (known) return known;
   const low = b.get(FLAG_RESULT).lo32().xor(b.get(FLAG_AUX).shrU(8)).and(0xff);
   return low.popcnt().and(1).xor(1);
 }
-export const FLAG: Readonly<Record<"cf" | "of" | "zf" | "sf" | "af" | "pf", (b: Builder) => Expr>> = {
+export const FLAG: Readonly<Record<FlagName, (b: Builder) => Expr>> = {
   cf: carry,
   of: overflow,
   zf: zero,
@@ -190,10 +261,22 @@ export const writeArithmeticFlags: Routine = routine("write_arithmetic_flags", [
 });
 
 /** Changes some arithmetic flags, given as i32 0 or 1; the others stay. */
-export function setFlags(
-  b: Builder,
-  changes: Partial<Record<"cf" | "of" | "zf" | "sf" | "af" | "pf", Expr | number>>,
-): void {
+export function setFlags(b: Builder, changes: Partial<Record<FlagName, Expr | number>>): void {
+  const { cf, of, zf, sf, af, pf } = changes;
+  if (
+    cf !== undefined &&
+    of !== undefined &&
+    zf !== undefined &&
+    sf !== undefined &&
+    af !== undefined &&
+    pf !== undefined
+  ) {
+    const value = (flag: Expr | number): Expr => (typeof flag === "number" ? i32(flag) : b.keep(flag));
+    const carry = value(cf);
+    const rest = value(af).shl(3).or(value(pf).xor(1).shl(8)).or(value(sf));
+    putFlags(b, select(value(zf), i64(0), i64(0x100)), auxOfFlags(carry, value(of)).or(rest));
+    return;
+  }
   const at = { cf: 0, pf: 2, af: 4, zf: 6, sf: 7, of: 11 } as const;
   let mask = 0;
   let image: Expr = i32(0);

@@ -387,6 +387,26 @@ export class Semantics {
     this.commit();
     flags.setFlagsSub(this.b, width, a, c, result, carried);
   }
+  /** Flags of `a - c`, a difference that nobody wants. */
+  compareFlags(width: Width, a: Expr, c: Expr): void {
+    this.commit();
+    flags.setFlagsCompare(this.b, width, a, c);
+  }
+  /** INC, DEC: CF stays. */
+  stepFlags(operation: "inc" | "dec", width: Width, result: Expr): void {
+    this.commit();
+    flags.setFlagsStep(this.b, operation, width, result);
+  }
+  /** SHL, SHR, SAR by a count that is not zero. */
+  shiftFlags(operation: "shl" | "shr" | "sar", width: Width, value: Expr, count: Expr, result: Expr): void {
+    this.commit();
+    flags.setFlagsShift(this.b, operation, width, value, count, result);
+  }
+  /** MUL, IMUL of operands with the product's low half; `lost`: whether that is not all of it (i32). */
+  productFlags(isSigned: boolean, width: Width, operands: { a: Expr; c: Expr; low: Expr }, lost: () => Expr): void {
+    this.commit();
+    flags.setFlagsProduct(this.b, isSigned, width, operands, lost);
+  }
   logicFlags(width: Width, result: Expr): void {
     this.commit();
     flags.setFlagsLogic(this.b, width, result);

@@ -18,12 +18,12 @@ import {
   type Variable,
 } from "../ir/builder.ts";
 import { OPS } from "../ir/ops.ts";
-import type { Label, Routine, Space } from "../ir/types.ts";
+import type { Label, Routine, Space, Statement } from "../ir/types.ts";
 import { effectiveAddress, effectiveOffset } from "../isa/semantics.ts";
 import { effectsOf, mayWrite } from "./effects.ts";
-import { type FlagKind, type RegionFlags, sameKind } from "./lazy-flags.ts";
+import { type FlagState, type RegionFlags, sameKind } from "./lazy-flags.ts";
 import { type FieldSet, FLAGS_FIELD, fieldAt, fieldBit, fieldsOf, offsetOf, typeOf } from "./registers.ts";
-import { regionFlags, regionRead, regionWrite, runRegions } from "./routines.ts";
+import { regionCarry, regionFlags, regionRead, regionWrite, runRegions } from "./routines.ts";
 
 /** The instruction does something that a region does not do. */
 export class Untranslatable extends Error {
@@ -35,7 +35,7 @@ const MICRO_OP = 0x7fff_0000;
 export const microOpAddress = (): Expr => i32(MICRO_OP);
 
 /** Routines of the core that region code calls by itself: they leave registers and flags alone. */
-const OWN: ReadonlySet<Routine> = new Set([regionRead, regionWrite, runRegions, regionFlags]);
+const OWN: ReadonlySet<Routine> = new Set([regionRead, regionWrite, runRegions, regionFlags, regionCarry]);
 
 /** What a region keeps in locals: one for each field but the flags, and what the flags are made of. */
 export interface RegionState {
@@ -202,53 +202,102 @@ export class RegionBuilder extends Builder {
     super.store(storeOp(field.type, field.bits), "cpu", 0, value, field.offset);
   }
 
+  /** An `if` neither of whose ways changes flags. */
+  plainIf(condition: Expr, then: () => void): void {
+    super.if(condition, then, undefined, false);
+  }
   /** How flags are kept depends on the way that control took. */
   override if(condition: Expr, then: () => void, otherwise?: () => void, likely?: boolean): void {
     if (condition.constant !== undefined) {
       super.if(condition, then, otherwise, likely);
       return;
     }
-    const before = this.flags.kind;
-    let afterThen: FlagKind;
-    let afterElse: FlagKind = before;
-    super.if(
-      condition,
-      () => {
-        then();
-        afterThen = this.flags.kind;
-        this.flags.kind = before;
-      },
-      otherwise &&
-        (() => {
-          otherwise();
-          afterElse = this.flags.kind;
-        }),
-      likely,
-    );
-    this.flags.kind = sameKind(afterThen, afterElse);
+    const node = this.#beforeWays(condition).take();
+    const [yes = [], no = []] = this.#ways([then, otherwise ?? ((): void => {})]);
+    this.emit({ kind: "if", condition: node, likely, yes, no });
   }
-  readonly #kindsAt = new Map<Label, FlagKind[]>();
-  override block(build: (label: Label) => void): void {
-    let at: Label | undefined;
-    super.block((label) => {
-      at = label;
-      build(label);
+  override switch(index: Expr, cases: readonly (() => void)[], otherwise: () => void): void {
+    const node = this.#beforeWays(index).take();
+    const lists = this.#ways([...cases, otherwise]);
+    this.emit({ kind: "switch", index: node, cases: lists.slice(0, -1), otherwise: lists.at(-1) ?? [] });
+  }
+  #beforeWays(value: Expr): Expr {
+    if (!this.flags.dependsOnLocals) return value;
+    const kept = this.keep(value);
+    this.flags.write();
+    return kept;
+  }
+  /** Lists of which one runs; flags are the same behind all of them. */
+  #ways(builds: readonly (() => void)[]): Statement[][] {
+    const { flags } = this;
+    const before = flags.state;
+    const ends: FlagState[] = [];
+    const lists = builds.map((build) => {
+      flags.state = before;
+      const list = this.nested(build);
+      ends.push(flags.state);
+      return list;
     });
-    for (const kind of (at && this.#kindsAt.get(at)) ?? []) this.flags.kind = sameKind(this.flags.kind, kind);
+    flags.state = before;
+    const through = ends.filter((_, i) => fallsThrough(lists[i] ?? []));
+    if (through.every((state) => state === before)) return lists;
+    flags.write();
+    for (const [i, list] of lists.entries()) {
+      const end = ends[i];
+      if (!end || end === before || !fallsThrough(list)) continue;
+      flags.state = end;
+      list.push(...this.nested(() => flags.write()));
+    }
+    flags.begin(through.map((state) => state.kind).reduce(sameKind));
+    return lists;
+  }
+
+  /** Flags where labels' blocks begin, and on the ways out of them, or round. */
+  readonly #labels = new Map<Label, { readonly before: FlagState; readonly ways: FlagState[] }>();
+  override block(build: (label: Label) => void): void {
+    const { flags } = this;
+    if (flags.dependsOnLocals) flags.write();
+    const label: Label = { kind: "block" };
+    const before = flags.state;
+    const ways: FlagState[] = [];
+    this.#labels.set(label, { before, ways });
+    const body = this.nested(() => {
+      build(label);
+      if (flags.state !== before) flags.write();
+    });
+    if (fallsThrough(body)) ways.push(flags.state);
+    flags.state = before;
+    if (ways.some((state) => state !== before)) {
+      flags.write();
+      flags.begin(ways.map((state) => state.kind).reduce(sameKind));
+    }
+    this.emit({ kind: "block", label, body });
   }
   override loop(build: (label: Label) => void): void {
-    const before = this.flags.kind;
-    super.loop((label) => {
+    const { flags } = this;
+    flags.settle();
+    const label: Label = { kind: "loop" };
+    const before = flags.state;
+    const ways: FlagState[] = [];
+    this.#labels.set(label, { before, ways });
+    const body = this.nested(() => {
       build(label);
-      for (const kind of this.#kindsAt.get(label) ?? [])
-        if (sameKind(kind, before) !== before) throw new Untranslatable("flags that a loop changes");
+      flags.settle();
     });
+    if (ways.some(({ kind }) => sameKind(kind, before.kind) !== before.kind))
+      throw new Untranslatable("flags that a loop changes");
+    this.emit({ kind: "block", label, body });
   }
   override br(label: Label, condition?: Expr): void {
-    const kinds = this.#kindsAt.get(label) ?? [];
-    this.#kindsAt.set(label, kinds);
-    kinds.push(this.flags.kind);
-    super.br(label, condition);
+    const { flags } = this;
+    const known = this.#labels.get(label);
+    let on = condition;
+    if (known && known.before !== flags.state) {
+      if (on && !flags.state.isWritten) on = this.keep(on);
+      flags.write();
+    }
+    known?.ways.push(flags.state);
+    super.br(label, on);
   }
 
   /** From locals to the state block. */
@@ -256,9 +305,7 @@ export class RegionBuilder extends Builder {
     this.used |= fields;
     for (const field of fieldsOf(fields)) {
       if (field === FLAGS_FIELD) {
-        const aux = this.flags.readAux();
-        this.toState(L.FLAG_RESULT, this.flags.readResult());
-        this.toState(L.FLAG_AUX, aux);
+        this.flags.toState();
       } else {
         const type = typeOf(field);
         super.store(`${type}.store`, "cpu", 0, this.register(field).get(), offsetOf(field));
@@ -271,8 +318,7 @@ export class RegionBuilder extends Builder {
     this.written |= fields;
     for (const field of fieldsOf(fields)) {
       if (field === FLAGS_FIELD) {
-        this.flags.writeAux(this.fromState(L.FLAG_AUX));
-        this.flags.writeResult(this.fromState(L.FLAG_RESULT));
+        this.flags.fromState();
       } else {
         const type = typeOf(field);
         this.register(field).set(super.load(`${type}.load`, "cpu", 0, offsetOf(field)));
@@ -299,6 +345,11 @@ export class RegionBuilder extends Builder {
     const linear = offset.add(register(L.UOP_SEGMENT_BASE));
     return this.keep(how & L.ADDRESS_LEGACY ? linear.and(0xffffffffn) : linear);
   }
+}
+
+function fallsThrough(list: readonly Statement[]): boolean {
+  const last = list.at(-1);
+  return !(last?.kind === "return" || (last?.kind === "br" && !last.condition));
 }
 
 function constantOf(value: Operand): number | undefined {

@@ -3,7 +3,18 @@
  * the operands that a region kept.
  */
 import { granuleMask, hashSet } from "../cpu/code-cache.ts";
-import { auxOfCarries, carriesOf, type Width } from "../cpu/flags.ts";
+import {
+  auxOf,
+  carryOf,
+  FLAG_OPERATIONS,
+  FLAG_WIDTHS,
+  type FlagOperands,
+  type FlagOperation,
+  operandsOf,
+  resultOf,
+  type Width,
+} from "../cpu/flag-operations.ts";
+import { signExtend } from "../cpu/flags.ts";
 import * as L from "../cpu/layout.ts";
 import { PF_U, PF_W, XLATE_RAM } from "../cpu/page-fault.ts";
 import { translate } from "../cpu/paging.ts";
@@ -133,28 +144,43 @@ export const runRegions: Routine = routine("run_regions", ["i32"], "i32", (b, de
   b.return(LEFT_NEXT);
 });
 
-export const FLAG_WIDTHS: readonly Width[] = [8, 16, 32, 64];
-/** How a region keeps flags: 0 as FLAG_AUX has them, else 1 + operation * 4 + index of the width. */
-export const FLAG_OPERATIONS = ["add", "sub", "logic"] as const;
-
-/** FLAG_AUX from what a region kept: kind, the operands, the sign-extended result. */
-export const regionFlags: Routine = routine(
-  "region_flags",
-  ["i32", "i64", "i64", "i64"],
-  "i32",
-  (b, kind, a, c, result) => {
-    for (const [i, operation] of FLAG_OPERATIONS.entries())
-      for (const [j, width] of FLAG_WIDTHS.entries()) {
-        if (operation === "logic") continue;
-        b.if(kind.eq(1 + i * 4 + j), () => b.return(auxOf(b, operation, width, a, c, result)));
-      }
-    b.return(0);
-  },
-);
-
-/** FLAG_AUX of an operation whose operands are kept as i64. */
-export function auxOf(b: Builder, operation: "add" | "sub", width: Width, a: Expr, c: Expr, result: Expr): Expr {
-  const narrow = (x: Expr): Expr => (width === 64 ? x : b.keep(x.lo32()));
-  const [x, y, r] = [narrow(a), narrow(c), narrow(result)] as const;
-  return b.keep(auxOfCarries(b, width, carriesOf[operation](x, y, r)));
+/** Calls `make` with what a region kept: `kind` is 1 + operation * 4 + index of the width (jit/lazy-flags.ts). */
+function byKind(
+  b: Builder,
+  [kind, x, y]: readonly [Expr, Expr, Expr],
+  make: (operation: FlagOperation, width: Width, operands: FlagOperands) => void,
+  otherwise: () => void,
+): void {
+  const cases = FLAG_OPERATIONS.flatMap((operation) =>
+    FLAG_WIDTHS.map((width) => (): void => make(operation, width, operandsOf(b, operation, width, x, y))),
+  );
+  b.switch(kind.sub(1), cases, otherwise);
 }
+
+/** FLAG_RESULT and FLAG_AUX from what a region kept. */
+export const regionFlags: Routine = routine("region_flags", ["i32", "i64", "i64"], undefined, (b, kind, x, y) => {
+  byKind(
+    b,
+    [kind, x, y],
+    (operation, width, operands) => {
+      const result = resultOf(b, operation, width, operands);
+      b.put(L.FLAG_RESULT, signExtend(width, result));
+      b.put(L.FLAG_AUX, auxOf(b, operation, width, { ...operands, result }));
+    },
+    () => {
+      b.put(L.FLAG_RESULT, x);
+      b.put(L.FLAG_AUX, y.lo32());
+    },
+  );
+});
+
+/** CF from what a region kept. */
+export const regionCarry: Routine = routine("region_carry", ["i32", "i64", "i64"], "i32", (b, kind, x, y) => {
+  byKind(
+    b,
+    [kind, x, y],
+    (operation, width, operands) => b.return(carryOf(b, operation, width, operands)),
+    () => b.return(y.lo32().shrU(31)),
+  );
+  b.return(0);
+});

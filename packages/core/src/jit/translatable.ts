@@ -6,12 +6,17 @@ import * as L from "../cpu/layout.ts";
 import { i32, i64, Variable } from "../ir/builder.ts";
 import { buildHandler, type Handler } from "../isa/handlers.ts";
 import { registerPlace } from "../isa/operand.ts";
+import { NEXT } from "../isa/semantics.ts";
 import { RegionFlags } from "./lazy-flags.ts";
 import { microOpAddress, RegionBuilder, Untranslatable } from "./region-builder.ts";
 import { FLAGS_FIELD, typeOf } from "./registers.ts";
 import { regionRead, regionWrite } from "./routines.ts";
 
 const known = new WeakMap<Handler, boolean>();
+const early = new WeakSet<Handler>();
+
+/** Whether a handler that can be translated has ways that end before its end. */
+export const endsEarly = (handler: Handler): boolean => isTranslatable(handler) && early.has(handler);
 
 export function isTranslatable(handler: Handler): boolean {
   const found = known.get(handler);
@@ -39,10 +44,8 @@ function canBuild(handler: Handler): boolean {
   };
   b.flags = new RegionFlags(b, {
     kind: variable("i32"),
-    a: variable("i64"),
-    c: variable("i64"),
-    result: variable("i64"),
-    aux: variable("i32"),
+    x: variable("i64"),
+    y: variable("i64"),
   });
   b.lazyFlags = b.flags;
   let leaves = false;
@@ -52,6 +55,7 @@ function canBuild(handler: Handler): boolean {
       leave: (code) => {
         // Only faults and early ends: a region cannot follow what else an instruction may do to RIP.
         if (code > 1) leaves = true;
+        if (code === NEXT) early.add(handler);
       },
       inlineAccess: true,
       plainAddress: false,

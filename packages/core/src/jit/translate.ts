@@ -20,6 +20,7 @@ import { microOpAddress, RegionBuilder } from "./region-builder.ts";
 import { type FieldSet, FLAGS_FIELD, fieldBit, fieldsOf, typeOf } from "./registers.ts";
 import { LEFT_INTERPRET, LEFT_NEXT, LEFT_RETURN, regionRead, regionWrite, runRegions } from "./routines.ts";
 import { type BlockCode, putTogether } from "./structure.ts";
+import { endsEarly } from "./translatable.ts";
 
 /** A call in a region: what stands before and behind it is known when the whole region is. */
 interface CallSite {
@@ -74,6 +75,7 @@ class RegionTranslator {
     const code = new Map(this.#graph.order.map((block) => [block.offset, this.#block(block)]));
     const { used, written } = b;
     for (const call of this.#calls) this.#fillCall(call, used, written);
+    b.flags.begin(undefined);
     const loads = b.nested(() => this.#loads(used));
     const ending = b.nested(() => this.#ending(written));
     const interruption = b.nested(() => this.#interruption());
@@ -97,10 +99,8 @@ class RegionTranslator {
     const registers = Array.from({ length: FLAGS_FIELD }, (_, field) => this.#outer(typeOf(field)));
     const locals = {
       kind: this.#outer("i32"),
-      a: this.#outer("i64"),
-      c: this.#outer("i64"),
-      result: this.#outer("i64"),
-      aux: this.#outer("i32"),
+      x: this.#outer("i64"),
+      y: this.#outer("i64"),
     };
     b.flags = new RegionFlags(b, locals);
     const remaining = b.fromState(L.REMAINING);
@@ -125,7 +125,7 @@ class RegionTranslator {
   }
   #fillCall(call: CallSite, used: FieldSet, written: FieldSet): void {
     const b = this.#b;
-    b.flags.kind = call.kind;
+    b.flags.begin(call.kind);
     call.before.push(...b.nested(() => b.storeFields(written)));
     call.behind.push(...b.nested(() => b.loadFields(used)));
   }
@@ -148,7 +148,7 @@ class RegionTranslator {
     const b = this.#b;
     b.toState(L.REMAINING, this.#remaining.get());
     b.toState(L.RIP, b.state.rip.get());
-    b.flags.kind = undefined;
+    b.flags.begin(undefined);
     b.storeFields(written);
     b.return(this.#status.get());
   }
@@ -163,11 +163,13 @@ class RegionTranslator {
     return this.#wrap(this.#b.state.ripBase.add(offset));
   }
   #leaveAt(offset: number, left: number): void {
+    this.#b.flags.writeHere();
     this.#b.state.rip.set(this.#address(offset));
     this.#status.set(i32(left));
     this.#b.br(this.#left);
   }
   #interpret(offset: number, notRun: number): void {
+    this.#b.flags.writeHere();
     this.#place.set(i32(offset | (notRun << PLACE_BITS)));
     this.#b.br(this.#interrupted);
   }
@@ -183,7 +185,7 @@ class RegionTranslator {
   #block(block: Block): BlockCode {
     const b = this.#b;
     const code: BlockCode = { statements: [], edges: [] };
-    b.flags.kind = this.#kindAt(block);
+    b.flags.begin(this.#kindAt(block));
     const successors = this.#graph.successors(block);
     const goTo = (to: number): void => {
       if (!successors.includes(to)) {
@@ -192,6 +194,7 @@ class RegionTranslator {
       }
       const body: Statement[] = [];
       code.edges.push({ to, body });
+      b.flags.writeHere();
       this.#kinds.set(to, [...(this.#kinds.get(to) ?? []), b.flags.kind]);
       b.emit({ kind: "block", label: { kind: "block" }, body, inline: "isolated" });
     };
@@ -225,32 +228,29 @@ class RegionTranslator {
         goTo(where === "next" ? next : where === "again" ? instruction.offset : (instruction.target ?? next));
       },
       jump: (isReturn) => {
+        b.flags.writeHere();
         this.#status.set(i32(isReturn ? LEFT_RETURN : LEFT_NEXT));
         b.br(this.#left);
       },
       call: (target) => this.#call(target ?? this.#address(instruction.target ?? 0), next, goTo),
     };
-    let leavesEarly = false;
-    const list = b.nested(() =>
-      b.block((end) => {
-        const binding: Binding = {
-          leave: (code) => {
-            if (code === FAULT) this.#interpret(instruction.offset, notRun);
-            else if (code === NEXT) {
-              leavesEarly = true;
-              b.br(end);
-            } else throw new Error(`${instruction.handler.key} cannot leave a region with ${code}`);
-          },
-          inlineAccess: true,
-          plainAddress: false,
-          translation,
-        };
-        buildHandler(b, instruction.handler, microOpAddress(), binding);
-      }),
-    );
-    const [whole] = list;
-    if (whole?.kind === "block" && !leavesEarly) b.emit({ ...whole, inline: "scope" });
-    else for (const s of list) b.emit(s);
+    const build = (end: Label | undefined): void => {
+      const binding: Binding = {
+        leave: (code) => {
+          if (code === FAULT) this.#interpret(instruction.offset, notRun);
+          else if (code === NEXT && end) b.br(end);
+          else throw new Error(`${instruction.handler.key} cannot leave a region with ${code}`);
+        },
+        inlineAccess: true,
+        plainAddress: false,
+        translation,
+      };
+      buildHandler(b, instruction.handler, microOpAddress(), binding);
+    };
+    // What flags are is written once for all ways that control takes from here.
+    if (instruction.flow !== "next") b.flags.write();
+    if (endsEarly(instruction.handler)) b.block(build);
+    else build(undefined);
   }
 
   #call(target: Expr, next: number, goTo: (offset: number) => void): void {
@@ -265,7 +265,7 @@ class RegionTranslator {
     b.if(left.or(isElsewhere), () => b.return(select(left, left, i32(LEFT_NEXT))), undefined, false);
     this.#remaining.set(b.fromState(L.REMAINING));
     b.emit({ kind: "block", label: { kind: "block" }, body: call.behind });
-    b.flags.kind = "aux";
+    b.flags.begin("aux");
     goTo(next);
   }
 }

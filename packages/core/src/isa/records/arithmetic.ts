@@ -1,8 +1,9 @@
 /** Integer arithmetic and logic (SDM vol. 2): ADD ADC SUB SBB CMP AND OR XOR TEST INC DEC NEG NOT MUL IMUL DIV IDIV XADD CMPXCHG. */
+import { mulHigh } from "../../cpu/flag-operations.ts";
 import { FLAG, type Width } from "../../cpu/flags.ts";
 import * as L from "../../cpu/layout.ts";
 import { EXC_DE } from "../../cpu/raise.ts";
-import { type Builder, type Expr, i32, i64, select } from "../../ir/builder.ts";
+import { type Expr, i32, i64, select } from "../../ir/builder.ts";
 import { type Routine, routine } from "../../ir/routine.ts";
 import { define } from "../record.ts";
 import type { Semantics } from "../semantics.ts";
@@ -70,7 +71,7 @@ for (const [i, name] of ["add", "or", "adc", "sbb", "and", "sub", "xor", "cmp"].
       const w = s.width(0);
       if (isCmp) {
         const a = s.read(0);
-        kernel("sub")(s, w, a, s.read(1)).flags();
+        s.compareFlags(w, a, s.read(1));
         return;
       }
       const source = s.isMemory(1) ? s.read(1) : undefined;
@@ -113,20 +114,9 @@ for (const [name, opcode, reg, legacy] of [
       const w = s.width(0);
       const a = s.readModify(0);
       const one = w === 64 ? i64(1) : i32(1);
-      const cf = s.b.keep(FLAG.cf(s.b));
       const result = s.b.keep(s.mask(w, name === "inc" ? a.add(one) : a.sub(one)));
       s.write(0, result);
-      // CF stays; the others as for ADD or SUB of 1.
-      if (name === "inc") s.addFlags(w, a, one, result);
-      else s.subFlags(w, a, one, result);
-      const aux = s.b.get(L.FLAG_AUX);
-      s.put(
-        L.FLAG_AUX,
-        aux
-          .and(0x3fffffff)
-          .or(cf.shl(31))
-          .or(aux.xor(aux.shl(1)).shrU(31).xor(cf).shl(30)),
-      );
+      s.stepFlags(name, w, result);
     },
   });
 }
@@ -181,7 +171,6 @@ define({
     const dest = s.readModify(0);
     const acc = s.gpr(0, w);
     const source = s.read(1);
-    const result = s.b.keep(s.mask(w, acc.sub(dest)));
     const equal = s.b.keep(acc.eq(dest));
     // The destination is always written; the accumulator gets it when they differ.
     if (s.isMemory(0)) s.write(0, select(equal, source, dest));
@@ -192,37 +181,9 @@ define({
       },
       () => s.putGpr(0, w, dest),
     );
-    s.subFlags(w, acc, dest, result);
+    s.compareFlags(w, acc, dest);
   },
 });
-
-/** High half of an unsigned 64 x 64 product. */
-export const mulHighUnsigned: Routine = routine("mul_high_unsigned", ["i64", "i64"], "i64", (b, x, y) => {
-  const x0 = b.keep(x.and(0xffffffffn));
-  const x1 = b.keep(x.shrU(32));
-  const y0 = b.keep(y.and(0xffffffffn));
-  const y1 = b.keep(y.shrU(32));
-  const middle = b.keep(x0.mul(y0).shrU(32).add(x1.mul(y0)));
-  const cross = b.keep(middle.and(0xffffffffn).add(x0.mul(y1)));
-  b.return(x1.mul(y1).add(middle.shrU(32)).add(cross.shrU(32)));
-});
-
-/** High half of a signed 64 x 64 product, of kept values. In line: where the flags are not asked for, nothing is left of it. */
-function mulHighSigned(b: Builder, x: Expr, y: Expr): Expr {
-  const x0 = b.keep(x.and(0xffffffffn));
-  const x1 = b.keep(x.shrS(32));
-  const y0 = b.keep(y.and(0xffffffffn));
-  const y1 = b.keep(y.shrS(32));
-  const middle = b.keep(x0.mul(y0).shrU(32).add(x1.mul(y0)));
-  const cross = b.keep(middle.and(0xffffffffn).add(x0.mul(y1)));
-  return b.keep(x1.mul(y1).add(middle.shrS(32)).add(cross.shrS(32)));
-}
-
-/** Flags of MUL and IMUL: CF and OF as given; SF, ZF and PF of the low half, AF 0 (the manual leaves these undefined). */
-function productFlags(s: Semantics, w: Width, low: Expr, lost: Expr): void {
-  const overflow = s.b.keep(lost);
-  s.resultFlags(w, low, overflow, overflow);
-}
 
 function signed(w: Width, value: Expr): Expr {
   return w === 8 ? value.extend8S() : w === 16 ? value.extend16S() : value;
@@ -255,20 +216,26 @@ define({
   semantics: (s) => truncatedMultiply(s, s.read(1), s.read(2)),
 });
 
+/** SF, ZF and PF of the low half, AF 0 (the manual leaves these undefined). */
 function truncatedMultiply(s: Semantics, a: Expr, c: Expr): void {
   const w = s.width(0);
   const b = s.b;
   if (w === 64) {
     const low = b.keep(a.mul(c));
-    const high = mulHighSigned(b, a, c);
     s.write(0, low);
-    productFlags(s, w, low, high.ne(low.shrS(63)));
+    s.productFlags(true, w, { a, c, low }, () => mulHigh(b, true, a, c).ne(low.shrS(63)));
+    return;
+  }
+  if (s.isTranslated && w === 32) {
+    const low = b.keep(a.mul(c));
+    s.write(0, low);
+    s.productFlags(true, w, { a, c, low }, () => i32(0));
     return;
   }
   const product = b.keep(signed(w, a).s64().mul(signed(w, c).s64()));
   const low = b.keep(s.mask(w, product.lo32()));
   s.write(0, low);
-  productFlags(s, w, low, product.ne(signed(w, low).s64()));
+  s.productFlags(true, w, { a, c, low }, () => product.ne(signed(w, low).s64()));
 }
 
 function wideMultiply(s: Semantics, isSigned: boolean): void {
@@ -278,10 +245,10 @@ function wideMultiply(s: Semantics, isSigned: boolean): void {
   const a = s.gpr(0, w);
   if (w === 64) {
     const low = b.keep(a.mul(c));
-    const high = isSigned ? mulHighSigned(b, a, c) : b.call(mulHighUnsigned, a, c);
+    const high = b.keep(mulHigh(b, isSigned, a, c));
     s.putGpr(0, 64, low);
     s.putGpr(2, 64, high);
-    productFlags(s, w, low, isSigned ? high.ne(low.shrS(63)) : high.nez());
+    s.productFlags(isSigned, w, { a, c, low }, () => (isSigned ? high.ne(low.shrS(63)) : high.nez()));
     return;
   }
   const widen = (v: Expr): Expr => (isSigned ? signed(w, v).s64() : v.u64());
@@ -293,7 +260,7 @@ function wideMultiply(s: Semantics, isSigned: boolean): void {
     s.putGpr(0, w, low);
     s.putGpr(2, w, high);
   }
-  productFlags(s, w, low, isSigned ? product.ne(signed(w, low).s64()) : high.nez());
+  s.productFlags(isSigned, w, { a, c, low }, () => (isSigned ? product.ne(signed(w, low).s64()) : high.nez()));
 }
 
 /** Unsigned 128 / 64: quotient as result, remainder in RESULT[0]. The quotient must fit: `high` < `divisor`. */
@@ -332,9 +299,26 @@ define({
     if (w === 64) {
       const high = s.gpr(2, 64);
       s.faultIf(high.geU(divisor), EXC_DE);
-      const quotient = b.call(divide128, high, s.gpr(0, 64), divisor);
-      s.putGpr(0, 64, quotient);
-      s.putGpr(2, 64, b.get(L.result(0)));
+      const low = s.gpr(0, 64);
+      const putLong = (): void => {
+        const quotient = b.call(divide128, high, low, divisor);
+        s.putGpr(0, 64, quotient);
+        s.putGpr(2, 64, b.get(L.result(0)));
+      };
+      if (!s.isTranslated) {
+        putLong();
+        return;
+      }
+      b.if(
+        high.eqz(),
+        () => {
+          const [quotient, remainder] = [b.keep(low.divU(divisor)), b.keep(low.remU(divisor))];
+          s.putGpr(0, 64, quotient);
+          s.putGpr(2, 64, remainder);
+        },
+        putLong,
+        true,
+      );
       return;
     }
     const dividend = b.keep(w === 8 ? s.gpr(0, 16).u64() : s.gpr(2, w).u64().shl(w).or(s.gpr(0, w).u64()));
@@ -354,6 +338,24 @@ function putQuotient(s: Semantics, w: Width, quotient: Expr, remainder: Expr): v
   s.putGpr(2, w, remainder);
 }
 
+/** Signed 128 / 64. */
+function divideLong(s: Semantics, high: Expr, low: Expr, divisor: Expr): void {
+  const b = s.b;
+  const negative = b.keep(high.ltS(0));
+  const byNegative = b.keep(divisor.ltS(0));
+  const lowMagnitude = b.keep(select(negative, low.neg(), low));
+  const highMagnitude = b.keep(select(negative, high.not().add(low.eqz().u64()), high));
+  const by = b.keep(select(byNegative, divisor.neg(), divisor));
+  s.faultIf(highMagnitude.geU(by), EXC_DE);
+  const quotient = b.call(divide128, highMagnitude, lowMagnitude, by);
+  const sign = b.keep(negative.ne(byNegative));
+  // 2^63 fits only when the quotient is negative.
+  s.faultIf(quotient.gtU(i64(0x7fffffffffffffffn).add(sign.u64())), EXC_DE);
+  const remainder = b.get(L.result(0));
+  s.putGpr(0, 64, select(sign, quotient.neg(), quotient));
+  s.putGpr(2, 64, select(negative, remainder.neg(), remainder));
+}
+
 define({
   name: "idiv",
   feature: "base",
@@ -366,19 +368,22 @@ define({
     if (w === 64) {
       const low = s.gpr(0, 64);
       const high = s.gpr(2, 64);
-      const negative = b.keep(high.ltS(0));
-      const byNegative = b.keep(divisor.ltS(0));
-      const lowMagnitude = b.keep(select(negative, low.neg(), low));
-      const highMagnitude = b.keep(select(negative, high.not().add(low.eqz().u64()), high));
-      const by = b.keep(select(byNegative, divisor.neg(), divisor));
-      s.faultIf(highMagnitude.geU(by), EXC_DE);
-      const quotient = b.call(divide128, highMagnitude, lowMagnitude, by);
-      const sign = b.keep(negative.ne(byNegative));
-      // 2^63 fits only when the quotient is negative.
-      s.faultIf(quotient.gtU(i64(0x7fffffffffffffffn).add(sign.u64())), EXC_DE);
-      const remainder = b.get(L.result(0));
-      s.putGpr(0, 64, select(sign, quotient.neg(), quotient));
-      s.putGpr(2, 64, select(negative, remainder.neg(), remainder));
+      if (!s.isTranslated) {
+        divideLong(s, high, low, divisor);
+        return;
+      }
+      // CQO and IDIV: the dividend is 64 bits, and so is the quotient, but for one.
+      const isPlain = high.eq(low.shrS(63)).and(low.ne(i64(-(2n ** 63n))));
+      b.if(
+        isPlain,
+        () => {
+          const [quotient, remainder] = [b.keep(low.divS(divisor)), b.keep(low.remS(divisor))];
+          s.uncommitted(() => s.putGpr(0, 64, quotient));
+          s.uncommitted(() => s.putGpr(2, 64, remainder));
+        },
+        () => divideLong(s, high, low, divisor),
+        true,
+      );
       return;
     }
     const dividend = b.keep(

@@ -3,12 +3,12 @@
  * All but TZCNT and LZCNT are encoded with VEX, yet use general registers alone: neither CR4.OSXSAVE nor AVX state is
  * asked for. Where flags are undefined, AF is 0 and the others go by the result.
  */
+import { mulHigh } from "../../cpu/flag-operations.ts";
 import type { Width } from "../../cpu/flags.ts";
 import { type Expr, i32, i64, select } from "../../ir/builder.ts";
 import { type Routine, routine } from "../../ir/routine.ts";
 import { define } from "../record.ts";
 import type { Semantics } from "../semantics.ts";
-import { mulHighUnsigned } from "./arithmetic.ts";
 
 const constant = (w: Width, value: number): Expr => (w === 64 ? i64(value) : i32(value));
 const widened = (w: Width, value: Expr): Expr => (w === 64 ? value.u64() : value);
@@ -106,7 +106,7 @@ define({
     const source = s.read(2);
     const factor = s.gpr(2, w);
     if (w === 64) {
-      const high = b.keep(b.call(mulHighUnsigned, source, factor));
+      const high = b.keep(mulHigh(b, false, source, factor));
       s.write(1, b.keep(source.mul(factor)));
       s.write(0, high);
       return;

@@ -1,21 +1,13 @@
 /** Shifts, rotates and bit instructions (SDM vol. 2): ROL ROR RCL RCR SHL SHR SAR SHLD SHRD BT BTS BTR BTC BSF BSR and CLC STC CMC CLD STD. */
+import { bit, shiftedBy } from "../../cpu/flag-operations.ts";
 import { FLAG, RF_DF, setCarry, setCarryOverflow, type Width } from "../../cpu/flags.ts";
 import * as L from "../../cpu/layout.ts";
-import { type Expr, i32, i64, select } from "../../ir/builder.ts";
+import { type Expr, i32, i64 } from "../../ir/builder.ts";
 import { define } from "../record.ts";
 import type { Semantics } from "../semantics.ts";
 
 const GROUP = ["rol", "ror", "rcl", "rcr", "shl", "shr", "sal", "sar"] as const;
 
-/** Bit `index` (i32) of a value, as i32. */
-function bit(value: Expr, index: Expr | number): Expr {
-  if (value.type === "i64")
-    return value
-      .shrU(typeof index === "number" ? index : index.u64())
-      .lo32()
-      .and(1);
-  return value.shrU(index).and(1);
-}
 const widened = (w: Width, value: Expr): Expr => (w === 64 ? value.u64() : value);
 
 function shift(s: Semantics, name: string): void {
@@ -23,7 +15,6 @@ function shift(s: Semantics, name: string): void {
   const b = s.b;
   const value = s.readModify(0);
   const count = b.keep(s.read(1).and(w === 64 ? 63 : 31));
-  const wide = (): Expr => widened(w, count);
   b.if(
     count.eqz(),
     () => {
@@ -31,28 +22,10 @@ function shift(s: Semantics, name: string): void {
       s.uncommitted(() => s.write(0, value));
     },
     () => {
-      const one = count.eq(1);
-      if (name === "shl" || name === "sal") {
-        // Counts up to 31 on 8 and 16 bits: the i32 holds the bits shifted out.
-        const result = b.keep(s.mask(w, value.shl(wide())));
-        const cf = b.keep(w === 64 || w === 32 ? bit(value, b.keep(i32(w).sub(count))) : bit(value.shl(count), w));
-        s.uncommitted(() => s.write(0, result));
-        s.resultFlags(w, result, cf, cf.xor(bit(result, w - 1)));
-        return;
-      }
-      if (name === "shr") {
-        const result = b.keep(value.shrU(wide()));
-        const cf = b.keep(bit(value, b.keep(count.sub(1))));
-        s.uncommitted(() => s.write(0, result));
-        // OF is the old top bit for a count of 1 and undefined else: processors give bit w-1 xor bit w-2 of the result.
-        s.resultFlags(w, result, cf, select(one, bit(value, w - 1), bit(result, w - 2).and(0)));
-        return;
-      }
-      const signed = b.keep(w === 8 ? value.extend8S() : w === 16 ? value.extend16S() : value);
-      const result = b.keep(s.mask(w, signed.shrS(wide())));
-      const cf = b.keep(bit(signed.shrS(w === 64 ? count.sub(1).u64() : count.sub(1)), 0));
+      const operation = name === "sal" ? "shl" : (name as "shl" | "shr" | "sar");
+      const result = b.keep(shiftedBy(w, operation, value, count));
       s.uncommitted(() => s.write(0, result));
-      s.resultFlags(w, result, cf, i32(0));
+      s.shiftFlags(operation, w, value, count, result);
     },
   );
 }
@@ -89,8 +62,8 @@ function rotate(s: Semantics, name: string): void {
   );
   s.write(0, result);
   b.if(count.nez(), () => {
-    const cf = b.keep(left ? bit(result, 0) : bit(result, w - 1));
-    const of = left ? cf.xor(bit(result, w - 1)) : bit(result, w - 1).xor(bit(result, w - 2));
+    const cf = (): Expr => (left ? bit(result, 0) : bit(result, w - 1));
+    const of = (): Expr => bit(result, w - 1).xor(bit(result, left ? 0 : w - 2));
     setCarryOverflow(b, cf, of);
   });
 }
@@ -123,8 +96,8 @@ function rotateCarry(s: Semantics, name: string): void {
   s.write(0, result);
   b.if(masked.nez(), () => {
     const carry = b.keep(cf.get());
-    const of = name === "rcl" ? carry.xor(bit(result, w - 1)) : bit(result, w - 1).xor(bit(result, w - 2));
-    setCarryOverflow(b, carry, of);
+    const of = (): Expr => bit(result, w - 1).xor(name === "rcl" ? carry : bit(result, w - 2));
+    setCarryOverflow(b, () => carry, of);
   });
 }
 

@@ -2,7 +2,7 @@
  * SSE and SSE2 comparisons (SDM vol. 2): CMPccPS/PD/SS/SD with their eight predicates, COMISS/SD and UCOMISS/SD.
  * Operands that are neither NaN nor denormal set no flag, whatever MXCSR says.
  */
-import * as L from "../../cpu/layout.ts";
+import { putFlags } from "../../cpu/flags.ts";
 import { FLOAT_FLAGS, floatStatus } from "../../cpu/mxcsr.ts";
 import { F32, F64, type FloatFormat } from "../../cpu/softfloat.ts";
 import { asFloat, orderedRelation, softCompare, UNORDERED } from "../../cpu/softfloat-compare.ts";
@@ -84,8 +84,8 @@ for (const form of FLOAT_FORMS) {
 
 /** ZF, PF and CF from a relation that is not "unordered"; the other flags become 0 (cpu/layout.ts has the lazy form). */
 function putOrderedFlags(s: Semantics, isLess: Expr, isEqual: Expr): void {
-  s.put(L.FLAG_RESULT, select(isEqual, i64(0), i64(0x100)));
-  s.put(L.FLAG_AUX, select(isLess, i32(0xc0000100), i32(0x100)));
+  s.commit();
+  putFlags(s.b, select(isEqual, i64(0), i64(0x100)), select(isLess, i32(0xc0000100), i32(0x100)));
 }
 
 for (const [mnemonic, opcode, findsQuietInvalid] of [
@@ -120,8 +120,8 @@ for (const [mnemonic, opcode, findsQuietInvalid] of [
             b.if(
               relation.eq(UNORDERED),
               () => {
-                s.put(L.FLAG_RESULT, 0);
-                s.put(L.FLAG_AUX, 0xc0000000);
+                s.commit();
+                putFlags(b, i64(0), i32(0xc0000000));
               },
               () => putOrderedFlags(s, relation.eq(1), relation.eqz()),
             );

@@ -304,7 +304,7 @@ function single(s: Semantics, element: () => Compared | undefined, before: () =>
 }
 
 function compared(s: Semantics, width: 8 | 16 | 32 | 64, a: Expr, c: Expr): Compared {
-  return { equal: s.b.keep(a.eq(c)), flags: () => s.subFlags(width, a, c, s.b.keep(s.mask(width, a.sub(c)))) };
+  return { equal: s.b.keep(a.eq(c)), flags: () => s.compareFlags(width, a, c) };
 }
 
 for (const [size, movsCode, cmpsCode, stosCode, lodsCode, scasCode] of TYPES) {
