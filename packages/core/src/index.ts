@@ -11,7 +11,7 @@ export {
   type PortReport,
 } from "./devices/virtio/console-control.ts";
 export type { Engine, Vcpu, VcpuBus, VcpuExit } from "./engine/engine.ts";
-export { JitEngine, type JitEngineOptions, type Tier } from "./engine/jit-engine.ts";
+export { ACTIVITY_NAMES, JitEngine, type JitEngineOptions, type Tier } from "./engine/jit-engine.ts";
 export { type LinuxBootOptions, type LinuxBootPlan, planLinuxBoot } from "./firmware/linux-boot.ts";
 export { LinuxBootError, type LinuxBootErrorCode } from "./firmware/linux-boot-error.ts";
 export { type TranslatedBatch, type TranslationBatch, type Translator, translateBatch } from "./jit/translator.ts";

@@ -6,7 +6,7 @@
 import { type Expr, i32, i64 } from "../ir/builder.ts";
 import { hostRoutine, type Routine, routine } from "../ir/routine.ts";
 import * as L from "./layout.ts";
-import { forgetJumps } from "./tlb.ts";
+import { countOne, forgetJumps } from "./tlb.ts";
 
 /** Decodes the block at a host address: its address, or 0 when its first instruction reaches into the next page. */
 export const decodeBlock: Routine = hostRoutine("decode_block", ["i32", "i32"], "i32");
@@ -93,6 +93,7 @@ export const codeWritten: Routine = routine("code_written", ["i32", "i32"], unde
       block.set(b.load("i32.load", "host", at, L.BLOCK_NEXT));
     },
   );
+  countOne(b, L.CODE_DROPS);
   b.call(forgetJumps);
   b.store("i32.store", "host", listAt, i32(0));
   b.store("i64.store", "host", granuleAt, i64(0));

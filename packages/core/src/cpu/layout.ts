@@ -202,6 +202,14 @@ export const FERR: Field = f(0x870, "i32");
 /** Statistics: instructions that ran in regions, and how often the dispatcher entered one. */
 export const REGION_RETIRED: Field = f(0x8d0, "i64");
 export const REGION_ENTRIES: Field = f(0x8d8, "i64");
+/** Statistics: table walks for accesses that the TLB did not have; flushes of it by CR3 and the like, and by INVLPG. */
+export const TLB_MISSES: Field = f(0xb00, "i64");
+export const TLB_FLUSHES: Field = f(0xb08, "i64");
+export const TLB_PAGE_FLUSHES: Field = f(0xb10, "i64");
+/** Statistics: how often the code of a page was dropped, because some of it was overwritten. */
+export const CODE_DROPS: Field = f(0xb18, "i64");
+/** What the vCPU's thread does, ACTIVITY_*, for a look from another thread: how time is spent is sampled. */
+export const ACTIVITY: Field = f(0xb20, "i32");
 /** A multiple of JUMP_STEP. */
 export const JUMP_GENERATION: Field = f(0x8e0, "i32");
 /** What the 128-bit arithmetic of x87 transcendentals works on (cpu/x87-wide.ts). */
@@ -218,6 +226,16 @@ export const TSC_PS: Field = f(0x898, "i64");
 export const TSC_PS_PER_INSTRUCTION: Field = f(0x8a0, "i64");
 export const TSC_KHZ: Field = f(0x8a8, "i64");
 export const TSC_OFFSET: Field = f(0x8b0, "i64");
+
+/** Not in `run`. */
+export const ACTIVITY_OUTSIDE = 0;
+export const ACTIVITY_INTERPRETER = 1;
+export const ACTIVITY_REGIONS = 2;
+/** A device's model, or the clock's. */
+export const ACTIVITY_DEVICES = 3;
+export const ACTIVITY_DECODING = 4;
+/** Asks for translations, installs them, or translates where there is no other thread. */
+export const ACTIVITY_TRANSLATION = 5;
 
 export const MODE_64 = 1;
 /** CS.D of legacy and compatibility code. */

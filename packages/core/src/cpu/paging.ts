@@ -6,6 +6,7 @@ import { type Routine, routine } from "../ir/routine.ts";
 import { CR0_PG, CR4_PAE, EFER_LMA } from "./control-bits.ts";
 import * as L from "./layout.ts";
 import { walk4Level, walk32Bit, walkNothing, walkPae } from "./paging-walk.ts";
+import { countOne } from "./tlb.ts";
 
 const translateLegacy: Routine = routine("translate_legacy", ["i64", "i32"], "i32", (b, va, access) => {
   const linear = b.keep(va.and(0xffffffffn));
@@ -20,6 +21,7 @@ const translateLegacy: Routine = routine("translate_legacy", ["i64", "i32"], "i3
  * accesses from explicit ones.
  */
 export const translate: Routine = routine("translate", ["i64", "i32"], "i32", (b, va, access) => {
+  countOne(b, L.TLB_MISSES);
   b.if(b.get(L.EFER).lo32().and(EFER_LMA).eqz(), () => b.return(b.call(translateLegacy, va, access)), undefined, false);
   walk4Level(b, va, access);
 });

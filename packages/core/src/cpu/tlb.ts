@@ -6,7 +6,7 @@
  * fill is logged, so that a flush costs as much as what was filled. Entries are of 4 KiB whatever the page's size.
  * PCIDs are not part of an entry: a new CR3 drops everything that is not global.
  */
-import { type Builder, type Expr, i32, i64, select } from "../ir/builder.ts";
+import { type Builder, type Expr, type Field, i32, i64, select } from "../ir/builder.ts";
 import { type Routine, routine } from "../ir/routine.ts";
 import { CR4_SMAP } from "./control-bits.ts";
 import * as L from "./layout.ts";
@@ -125,14 +125,21 @@ export const forgetJumps: Routine = routine("forget_jumps", [], undefined, (b) =
   b.if(next.eqz(), () => b.fill(i32(L.JUMP_CACHE), i32(0xff), i32(L.JUMP_CACHE_BYTES)), undefined, false);
 });
 
+/** Counts one more in a field for statistics. */
+export function countOne(b: Builder, field: Field): void {
+  b.put(field, b.get(field).add(1));
+}
+
 /** MOV CR3: everything that is not global goes. */
 export const flushTlb: Routine = routine("flush_tlb", [], undefined, (b) => {
+  countOne(b, L.TLB_FLUSHES);
   b.call(flushLog, L.TLB_LOG);
   forgetCodePage(b);
   b.call(forgetJumps);
 });
 
 export const flushTlbAll: Routine = routine("flush_tlb_all", [], undefined, (b) => {
+  countOne(b, L.TLB_FLUSHES);
   b.call(flushLog, L.TLB_LOG);
   b.call(flushLog, L.TLB_LOG_GLOBAL);
   b.fill(i32(L.TLB_LARGE), i32(0), i32(L.TLB_LARGE_BYTES));
@@ -143,6 +150,7 @@ export const flushTlbAll: Routine = routine("flush_tlb_all", [], undefined, (b) 
 
 /** INVLPG. */
 export const flushPage: Routine = routine("flush_page", ["i64"], undefined, (b, va) => {
+  countOne(b, L.TLB_PAGE_FLUSHES);
   const large = bitOf(b, L.TLB_LARGE, regionOf(va)).or(bitOf(b, L.TLB_HUGE, gibOf(va)));
   b.if(large, () => {
     b.call(flushTlbAll);

@@ -40,6 +40,9 @@ export interface JitEngineOptions {
   readonly createCore?: typeof createCore;
 }
 
+/** What the numbers in `JitEngine.activity` mean. */
+export const ACTIVITY_NAMES = ["machine", "interpreter", "regions", "devices", "decoding", "translation"] as const;
+
 const EXITS: Readonly<Record<number, VcpuExit>> = {
   [L.EXIT_BUDGET]: { reason: "budget" },
   [L.EXIT_HALT]: { reason: "halt" },
@@ -80,9 +83,14 @@ class JitVcpu implements Vcpu {
       if (!block.get(L.NMI_PENDING) || block.get(L.NMI_MASKED)) return { reason: "halt" };
       block.put(L.HALTED, 0);
     }
-    this.#tier?.poll();
+    if (this.#tier) {
+      block.put(L.ACTIVITY, L.ACTIVITY_TRANSLATION);
+      this.#tier.poll();
+    }
     block.put(L.TSC_KNOWN, 0);
+    block.put(L.ACTIVITY, L.ACTIVITY_INTERPRETER);
     const exit = this.#core.exports.run(budget);
+    block.put(L.ACTIVITY, L.ACTIVITY_OUTSIDE);
     if (exit === L.EXIT_HALT && this.#canInterrupt()) return { reason: "interrupt-window" };
     if (exit === L.EXIT_SHUTDOWN) this.#shutdown = true;
     const known = EXITS[exit];
@@ -272,6 +280,13 @@ export class JitEngine implements Engine {
     return true;
   }
 
+  /** One word, what the vCPU's thread does now (ACTIVITY_NAMES), for another thread to read; undefined where memory is not shared. */
+  get activity(): Int32Array<SharedArrayBuffer> | undefined {
+    const { buffer } = this.#core.memory;
+    if (buffer instanceof ArrayBuffer) return undefined;
+    return new Int32Array(buffer, L.CPU_BASE + L.ACTIVITY.offset, 1);
+  }
+
   stats(): Readonly<Record<string, number>> {
     const { decoder } = this.#core;
     return {
@@ -280,8 +295,15 @@ export class JitEngine implements Engine {
       blockFlushes: decoder.flushes,
       instructionsInRegions: Number(this.#block.get64(L.REGION_RETIRED)),
       regionEntries: Number(this.#block.get64(L.REGION_ENTRIES)),
-      ...this.#tier?.counters,
-      ...(this.#tier && { regionsQueued: this.#tier.queued }),
+      tlbMisses: Number(this.#block.get64(L.TLB_MISSES)),
+      tlbFlushes: Number(this.#block.get64(L.TLB_FLUSHES)),
+      tlbPageFlushes: Number(this.#block.get64(L.TLB_PAGE_FLUSHES)),
+      codeDrops: Number(this.#block.get64(L.CODE_DROPS)),
+      ...(this.#tier && {
+        ...this.#tier.counters,
+        translatorMs: Math.round(this.#tier.counters.translatorMs),
+        regionsQueued: this.#tier.queued,
+      }),
     };
   }
 

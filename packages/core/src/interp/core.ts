@@ -327,22 +327,39 @@ export interface Core {
   readonly decoder: BlockDecoder;
 }
 
-/** The host's side of the routines, by import name, as WebAssembly calls it. */
-export function hostImports(decoder: BlockDecoder, host: CoreHost): Record<string, (...args: never[]) => unknown> {
+/** The host's side of the routines, by import name, as WebAssembly calls it; `view`: of the core's memory. */
+export function hostImports(
+  decoder: BlockDecoder,
+  host: CoreHost,
+  view: DataView,
+): Record<string, (...args: never[]) => unknown> {
+  const at = L.CPU_BASE + L.ACTIVITY.offset;
+  const during =
+    (activity: number) =>
+    <A extends unknown[], R>(call: (...args: A) => R) =>
+    (...args: A): R => {
+      const before = view.getInt32(at, true);
+      view.setInt32(at, activity, true);
+      const result = call(...args);
+      view.setInt32(at, before, true);
+      return result;
+    };
+  const decoding = during(L.ACTIVITY_DECODING);
+  const device = during(L.ACTIVITY_DEVICES);
   return {
-    decode_block: (at: number, mode: number) => decoder.decodeBlock(at, mode),
-    block_hot: (block: number) => decoder.onHot(block),
-    decode_crossing: (at: number, mode: number, second: number) => decoder.decodeCrossing(at, mode, second),
-    mmio_read: (gpa: number, bytes: number, at: number) => host.mmioRead(gpa, bytes, at),
-    mmio_write: (gpa: number, bytes: number, at: number) => host.mmioWrite(gpa, bytes, at),
-    port_read: (port: number, bytes: number) => host.portRead(port, bytes),
-    port_write: (port: number, bytes: number, value: number) => host.portWrite(port, bytes, value >>> 0),
-    read_msr: (index: number) => host.readMsr(index >>> 0),
-    write_msr: (index: number) => host.writeMsr(index >>> 0),
-    read_tsc: (retired: bigint) => host.readTsc(retired),
-    random_bits: () => BigInt.asIntN(64, host.randomBits()),
-    cpuid: () => host.cpuid(),
-    float_error: (asserted: number) => host.floatError(asserted),
+    decode_block: decoding((at: number, mode: number) => decoder.decodeBlock(at, mode)),
+    block_hot: during(L.ACTIVITY_TRANSLATION)((block: number) => decoder.onHot(block)),
+    decode_crossing: decoding((at: number, mode: number, second: number) => decoder.decodeCrossing(at, mode, second)),
+    mmio_read: device((gpa: number, bytes: number, at: number) => host.mmioRead(gpa, bytes, at)),
+    mmio_write: device((gpa: number, bytes: number, at: number) => host.mmioWrite(gpa, bytes, at)),
+    port_read: device((port: number, bytes: number) => host.portRead(port, bytes)),
+    port_write: device((port: number, bytes: number, value: number) => host.portWrite(port, bytes, value >>> 0)),
+    read_msr: device((index: number) => host.readMsr(index >>> 0)),
+    write_msr: device((index: number) => host.writeMsr(index >>> 0)),
+    read_tsc: device((retired: bigint) => host.readTsc(retired)),
+    random_bits: device(() => BigInt.asIntN(64, host.randomBits())),
+    cpuid: device(() => host.cpuid()),
+    float_error: device((asserted: number) => host.floatError(asserted)),
   };
 }
 
@@ -359,7 +376,7 @@ export function createCore(
   const view = new DataView(memory.buffer);
   const decoder = new BlockDecoder(handlers, memory.buffer, map);
   const instance = new WebAssembly.Instance(coreModule(shared, handlers), {
-    env: { memory, ...hostImports(decoder, host) },
+    env: { memory, ...hostImports(decoder, host, view) },
   });
   const exports = instance.exports as unknown as CoreExports;
   decoder.onProtect((page) => exports.protect_page(page));

@@ -349,9 +349,11 @@ export function makeRun(handlers: HandlerSet): Routine {
                 () => {
                   b.if(b.call(pagesHold, block.get(), linear), () => {
                     const before = b.get(L.REMAINING);
+                    b.put(L.ACTIVITY, L.ACTIVITY_REGIONS);
                     const left = b.variable(b.callTable(heat.not(), b.keep(i32(0))));
                     b.if(left.get().eq(LEFT_NEXT), () => left.set(b.call(runRegions, 0)));
                     b.if(left.get().eq(LEFT_INTERPRET), () => interpretAt.set(b.get(L.RIP)));
+                    b.put(L.ACTIVITY, L.ACTIVITY_INTERPRETER);
                     const done = before.sub(b.get(L.REMAINING)).u64();
                     b.put(L.REGION_RETIRED, b.get(L.REGION_RETIRED).add(done));
                     b.put(L.REGION_ENTRIES, b.get(L.REGION_ENTRIES).add(1));

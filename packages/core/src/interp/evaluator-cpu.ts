@@ -164,7 +164,7 @@ export function createEvaluatorCore(
   const evaluator = new Evaluator({
     memory: view,
     cpuBase: L.CPU_BASE,
-    imports: hostImports(decoder, host),
+    imports: hostImports(decoder, host, view),
     table: handlers.table.map((h) => h.routine),
   });
   const cpu = new EvaluatorCpu(evaluator, handlers, view);

@@ -71,6 +71,9 @@ export class RegionTier {
     regionBytes: 0,
     regionModules: 0,
     regionResets: 0,
+    /** The most that ever waited. */
+    regionsQueuedMost: 0,
+    translatorMs: 0,
   };
 
   constructor(core: Core, options: TierOptions) {
@@ -98,6 +101,7 @@ export class RegionTier {
     if (this.#inFlight.size > 0)
       for (let batch = translator.take(); batch; batch = translator.take()) this.#receive(batch);
     if (this.#modules > MAX_MODULES || this.#moduleBytes > MAX_MODULE_BYTES) this.#reset();
+    if (this.#queue.length > this.counters.regionsQueuedMost) this.counters.regionsQueuedMost = this.#queue.length;
     while (this.#queue.length > 0 && this.#inFlight.size < MAX_IN_FLIGHT) this.#send();
   }
 
@@ -223,6 +227,7 @@ export class RegionTier {
     if (!sent) return;
     this.#inFlight.delete(batch.id);
     const { counters } = this;
+    counters.translatorMs += batch.busyMs ?? 0;
     const instance = batch.module && new WebAssembly.Instance(batch.module, this.#regions.imports);
     if (batch.module) {
       this.#modules++;

@@ -38,6 +38,8 @@ export interface TranslatedBatch {
   /** Undefined if no region was made. */
   readonly module: WebAssembly.Module | undefined;
   readonly moduleBytes: number;
+  /** How long the thread of its own took, where there is one. */
+  readonly busyMs?: number;
 }
 
 /** Where the machine sends code to be translated. Answers come in any order. */

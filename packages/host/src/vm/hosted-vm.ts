@@ -190,7 +190,7 @@ export class HostedVm implements Vm {
   }
 
   async stats(): Promise<Readonly<Record<string, number>>> {
-    return await this.#worker.command("stats", undefined);
+    return await this.#worker.stats();
   }
 
   async registers(): Promise<VmRegisters> {

@@ -63,6 +63,7 @@ export class MachineThread {
   #recordFlushedMs = 0;
   #exit: VmExit | undefined;
   #busyMs = 0;
+  #idleMs = 0;
   #slices = 0;
   #outputBytes = 0;
 
@@ -126,7 +127,7 @@ export class MachineThread {
       case "blocked": {
         this.#flush();
         const waitNs = result.kind === "idle" ? result.waitNs : undefined;
-        Atomics.wait(this.#cells, CELL.KICK, kick, waitNs === undefined ? MAX_WAIT_MS : waitNs / 1e6);
+        this.#sleep(kick, waitNs === undefined ? MAX_WAIT_MS : waitNs / 1e6);
         return;
       }
       case "stopped":
@@ -144,6 +145,15 @@ export class MachineThread {
       this.#recorder.log.flush();
       this.#recordFlushedMs = endMs;
     }
+  }
+
+  /** The guest waits. */
+  #sleep(kick: number, timeoutMs: number): void {
+    const startMs = performance.now();
+    Atomics.store(this.#cells, CELL.ASLEEP, 1);
+    Atomics.wait(this.#cells, CELL.KICK, kick, timeoutMs);
+    Atomics.store(this.#cells, CELL.ASLEEP, 0);
+    this.#idleMs += performance.now() - startMs;
   }
 
   /** Hands the machine what has arrived; the serial port only what its queue takes. */
@@ -319,6 +329,7 @@ export class MachineThread {
       memoryBytes: machine.spec.memoryBytes,
       slices: this.#slices,
       busyMs: Math.round(this.#busyMs),
+      idleMs: Math.round(this.#idleMs),
       outputBytes: this.#outputBytes,
       ...machine.engine.stats(),
     };

@@ -3,6 +3,7 @@
  * keeps the process alive only while the machine runs or a command waits for its answer.
  */
 import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
+import { ActivitySampler } from "./activity-sampler.ts";
 import { startTranslationThread } from "./port-translator.ts";
 import { hintBranches } from "./v8-flags.ts";
 import type { VmExit, VmProgress } from "./vm.ts";
@@ -42,6 +43,7 @@ export class MachineWorker {
   readonly #events: MachineEvents;
   readonly #pending = new Map<number, Pending>();
   readonly #exited: Promise<void>;
+  #sampler: ActivitySampler | undefined;
   #ready: { resolve: () => void; reject: (error: unknown) => void } | undefined;
   #nextId = 1;
   #isRunning = false;
@@ -116,6 +118,14 @@ export class MachineWorker {
     return (await reply) as Commands[K]["result"];
   }
 
+  /** The machine's counters, and how its thread's time was spent. */
+  async stats(): Promise<Readonly<Record<string, number>>> {
+    const counters = await this.command("stats", undefined);
+    const { user, system } = process.cpuUsage();
+    const processCpuMs = Math.round((user + system) / 1000);
+    return { ...counters, ...this.#sampler?.timeByActivity(counters["busyMs"] ?? 0), processCpuMs };
+  }
+
   sendInput(channel: string, bytes: Uint8Array): void {
     if (!this.#hasEnded) this.#post({ type: "input", channel, bytes });
   }
@@ -164,6 +174,7 @@ export class MachineWorker {
       case "ready":
         if (message.error) this.#ready?.reject(errorFromPlain(message.error));
         else this.#ready?.resolve();
+        if (message.activity) this.#sampler = new ActivitySampler(message.activity, this.#cells);
         break;
       case "output":
         this.#events.onOutput(message.parts);
@@ -173,6 +184,8 @@ export class MachineWorker {
         break;
       case "state":
         this.#isRunning = message.state === "running";
+        if (this.#isRunning) this.#sampler?.start();
+        else this.#sampler?.stop();
         this.#hold();
         this.#events.onState(message.state);
         break;
@@ -200,6 +213,7 @@ export class MachineWorker {
     if (this.#hasEnded) return;
     this.#hasEnded = true;
     this.#isRunning = false;
+    this.#sampler?.stop();
     this.#hold();
     this.#events.onExit(exit);
   }

@@ -5,4 +5,8 @@ import { yieldThisThread } from "./thread-priority.ts";
 
 yieldThisThread();
 const port = workerData as MessagePort;
-port.on("message", (batch: TranslationBatch) => port.postMessage(translateBatch(batch)));
+port.on("message", (batch: TranslationBatch) => {
+  const startMs = performance.now();
+  const answer = translateBatch(batch);
+  port.postMessage({ ...answer, busyMs: performance.now() - startMs });
+});

@@ -107,6 +107,8 @@ try {
   send({ type: "ready", error: plainError(error) });
 }
 if (prepared) {
-  send({ type: "ready" });
+  const { engine } = prepared[0];
+  const activity = engine instanceof JitEngine ? engine.activity : undefined;
+  send({ type: "ready", ...(activity && { activity }) });
   thread.run(prepared[0], prepared[1], start.replayPath !== undefined);
 }

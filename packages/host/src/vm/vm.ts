@@ -158,7 +158,7 @@ export interface Vm {
   wait(options?: { signal?: AbortSignal }): Promise<VmExit>;
   /** SHA-256 over the whole state, as hexadecimal digits. The machine is paused for it. */
   stateHash(): Promise<string>;
-  /** Counters by name: retired, guestNs, calendarSeconds, busyMs, outputBytes and those of the engine. */
+  /** Counters by name (docs/jit.md): retired, guestNs, calendarSeconds, busyMs, idleMs, outputBytes, time by tier, the engine's. */
   stats(): Promise<Readonly<Record<string, number>>>;
   /** The processor's registers at the next boundary. */
   registers(): Promise<VmRegisters>;

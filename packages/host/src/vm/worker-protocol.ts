@@ -21,7 +21,9 @@ export const CELL = {
   OUTPUT_BLOCKED: 2,
   /** 1: the save in progress shall end without a file. */
   ABORT_SAVE: 3,
-  sizeBytes: 16,
+  /** 1 while the guest waits, and its thread with it. */
+  ASLEEP: 4,
+  sizeBytes: 20,
 } as const;
 
 /** The machine stops running while more than this is pending. */
@@ -93,8 +95,8 @@ export interface OutputPart {
 }
 
 export type FromMachine =
-  /** The machine is built. `error`: it could not be, and the thread ends. */
-  | { readonly type: "ready"; readonly error?: PlainError }
+  /** The machine is built; `activity`: what its thread does (core, JitEngine). `error`: it could not be, and the thread ends. */
+  | { readonly type: "ready"; readonly activity?: Int32Array<SharedArrayBuffer>; readonly error?: PlainError }
   | { readonly type: "output"; readonly parts: readonly OutputPart[]; readonly cost: number }
   /** So many bytes of serial input are in the machine. */
   | { readonly type: "serial-taken"; readonly bytes: number }
