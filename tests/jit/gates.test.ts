@@ -39,7 +39,7 @@ test("a boot of Linux", { timeout: 120_000 }, async ({ skip }) => {
     instructionsPerEntry: figure(stats, "instructionsInRegions") / figure(stats, "regionEntries"),
   };
   console.log(`${retired} instructions, ${JSON.stringify(stats)}\n${JSON.stringify(figures)}`);
-  expect(figures.bytesPerInstruction).toBeLessThan(116);
+  expect(figures.bytesPerInstruction).toBeLessThan(80);
   expect(figures.regions).toBeLessThan(900);
   expect(figures.interpretedShare).toBeLessThan(0.09);
   expect(figures.instructionsPerEntry).toBeGreaterThan(150);

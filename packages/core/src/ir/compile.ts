@@ -1,16 +1,15 @@
 /**
- * From the intermediate language to a WebAssembly module. No optimiser of its own: the host's compiler has one. Locals
- * are reused as soon as their statement list ends, so that a function of many parts stays cheap to compile.
+ * From the intermediate language to a WebAssembly module. No optimiser of its own: the host's compiler has one.
  *
  * `likely` on an `if` becomes an entry of the `metadata.code.branch_hint` section (WebAssembly branch hinting proposal).
  */
+import { Locals } from "./locals.ts";
 import { OPS } from "./ops.ts";
-import type { Routine } from "./routine.ts";
+import type { Routine, RoutineBody } from "./routine.ts";
 import { IrError, type Label, type Local, type Node, type Statement, type ValueType } from "./types.ts";
 import { walkCalls } from "./walk.ts";
 import { WasmWriter } from "./wasm-writer.ts";
 
-const TYPES: readonly ValueType[] = ["i32", "i64", "f32", "f64", "v128"];
 const TYPE_CODE: Readonly<Record<ValueType, number>> = { i32: 0x7f, i64: 0x7e, f32: 0x7d, f64: 0x7c, v128: 0x7b };
 
 export interface ModuleSpec {
@@ -27,29 +26,31 @@ interface FunctionHint {
   readonly likely: boolean;
 }
 
+const NO_ASSIGNMENT = { from: 0, to: 0, place: -1 };
+
 class FunctionEmitter {
   readonly out = new WasmWriter();
   readonly hints: FunctionHint[] = [];
-  readonly #localTypes: ValueType[] = [];
-  /** Locals that are not the outermost list's. */
-  readonly #temporaries: Record<ValueType, number[]> = { i32: [], i64: [], f32: [], f64: [], v128: [] };
-  #depth = 0;
-  readonly #free: Record<ValueType, number[]> = { i32: [], i64: [], f32: [], f64: [], v128: [] };
   readonly #labels: (Label | undefined)[] = [];
   readonly #module: ModuleEmitter;
+  readonly #locals: Locals;
   readonly #paramCount: number;
+  /** The assignment that was written last: where it starts and ends, and what it assigned. */
+  #assignment = NO_ASSIGNMENT;
 
-  constructor(module: ModuleEmitter, params: readonly Local[]) {
+  constructor(module: ModuleEmitter, body: RoutineBody) {
     this.#module = module;
-    this.#paramCount = params.length;
-    for (const [i, p] of params.entries()) p.index = i;
+    this.#paramCount = body.locals.length;
+    this.#locals = new Locals(body.locals, body.statements);
+    body.onLocals?.(this.#locals.types);
   }
 
   /** The function's body, local declarations first; hint offsets count from its start. */
   finish(): WasmWriter {
+    this.#locals.release();
     const body = new WasmWriter();
     const groups: [number, ValueType][] = [];
-    for (const type of this.#localTypes) {
+    for (const type of this.#locals.types.slice(this.#paramCount)) {
       const last = groups.at(-1);
       if (last && last[1] === type) last[0]++;
       else groups.push([1, type]);
@@ -67,35 +68,7 @@ class FunctionEmitter {
   }
 
   list(statements: readonly Statement[]): void {
-    const owned: Local[] = [];
-    this.#depth++;
-    for (const s of statements) {
-      if (
-        (s.kind === "let" || s.kind === "load" || s.kind === "call" || s.kind === "callTable") &&
-        s.local &&
-        s.local.index < 0
-      ) {
-        const local = s.local;
-        if (s.kind === "let") this.node(s.value);
-        else this.#effect(s);
-        const index = this.#free[local.type].pop() ?? this.#newLocal(local.type);
-        local.index = index;
-        owned.push(local);
-        this.out.byte(0x21);
-        this.out.u32(index);
-      } else this.#statement(s);
-    }
-    this.#depth--;
-    for (const local of owned) {
-      this.#free[local.type].push(local.index);
-      local.index = -1;
-    }
-  }
-
-  #newLocal(type: ValueType): number {
-    const index = this.#paramCount + this.#localTypes.push(type) - 1;
-    if (this.#depth > 1) this.#temporaries[type].push(index);
-    return index;
+    for (const s of statements) this.#statement(s);
   }
 
   /** Leaves the statement's value on the stack. */
@@ -130,6 +103,7 @@ class FunctionEmitter {
     const out = this.out;
     switch (s.kind) {
       case "let":
+        if (this.#locals.placeOf(s.local) < 0) return;
         this.node(s.value);
         this.#setLocal(s.local);
         return;
@@ -161,9 +135,8 @@ class FunctionEmitter {
         out.byte(0x0b);
         return;
       case "block":
-        if (s.inline) {
-          if (s.inline === "scope") this.list(s.body);
-          else this.#isolated(s.body);
+        if (s.isIsolated) {
+          this.list(s.body);
           return;
         }
         out.bytes([s.label.kind === "loop" ? 0x03 : 0x02, 0x40]);
@@ -202,16 +175,6 @@ class FunctionEmitter {
     }
   }
 
-  /** In line, with every temporary local free: what they hold is for other ways than this one. */
-  #isolated(body: readonly Statement[]): void {
-    const counts = TYPES.map((type) => this.#temporaries[type].length);
-    const before = TYPES.map((type) => this.#free[type]);
-    for (const type of TYPES) this.#free[type] = this.#temporaries[type].slice();
-    this.list(body);
-    for (const [i, type] of TYPES.entries())
-      this.#free[type] = (before[i] ?? []).concat(this.#temporaries[type].slice(counts[i]));
-  }
-
   #switch(s: Statement & { kind: "switch" }): void {
     const out = this.out;
     const n = s.cases.length;
@@ -238,9 +201,25 @@ class FunctionEmitter {
   }
 
   #setLocal(local: Local): void {
-    if (local.index < 0) throw new IrError("assignment to a local that is out of scope");
-    this.out.byte(0x21);
-    this.out.u32(local.index);
+    const { out } = this;
+    const place = this.#locals.placeOf(local);
+    const from = out.length;
+    out.byte(place < 0 ? 0x1a : 0x21);
+    if (place >= 0) out.u32(place);
+    this.#assignment = { from, to: out.length, place };
+  }
+  #getLocal(local: Local): void {
+    const { out } = this;
+    const { from, to, place } = this.#assignment;
+    if (to === out.length && place === this.#locals.placeOf(local)) {
+      // The value is at hand: it stays on the stack, and is kept only for others that want it.
+      if (!local.mutable && this.#locals.isUsedOnce(local)) out.length = from;
+      else out.patch(from, 0x22);
+      this.#assignment = NO_ASSIGNMENT;
+      return;
+    }
+    out.byte(0x20);
+    out.u32(this.#locals.placeOf(local));
   }
 
   node(n: Node): void {
@@ -258,12 +237,9 @@ class FunctionEmitter {
           this.#bytes16(BigInt(n.value));
         }
         return;
-      case "local": {
-        if (n.local.index < 0) throw new IrError("use of a local that is out of scope");
-        out.byte(0x20);
-        out.u32(n.local.index);
+      case "local":
+        this.#getLocal(n.local);
         return;
-      }
       case "select":
         this.node(n.yes);
         this.node(n.no);
@@ -453,15 +429,14 @@ class ModuleEmitter {
   #function(r: Routine): { code: WasmWriter; hints: readonly FunctionHint[] } {
     const body = r.body?.();
     if (!body) throw new IrError(`routine ${r.name} has no body`);
-    const f = new FunctionEmitter(this, body.locals);
     try {
+      const f = new FunctionEmitter(this, body);
       f.list(body.statements);
+      if (r.result && body.statements.at(-1)?.kind !== "return") f.out.byte(0x00);
+      return { code: f.finish(), hints: f.hints };
     } catch (error) {
       throw new IrError(`in ${r.name}: ${(error as Error).message}`, { cause: error });
     }
-    if (r.result && body.statements.at(-1)?.kind !== "return") f.out.byte(0x00);
-    for (const parameter of body.locals) parameter.index = -1;
-    return { code: f.finish(), hints: f.hints };
   }
 }
 

@@ -17,7 +17,7 @@ export interface Local {
   readonly mutable: boolean;
   /** Grows with each assignment at build time; an expression that read an older value is refused. */
   version: number;
-  /** Back-end's: the WebAssembly local while it is in scope, else -1. */
+  /** Back-end's, while it compiles a function (ir/locals.ts); else -1. */
   index: number;
 }
 
@@ -62,10 +62,10 @@ export type Statement =
       readonly label: Label;
       readonly body: Statement[];
       /**
-       * Nothing branches to the label: the body stands in line, and its locals end with it. "isolated": control never
-       * comes out of its end, and nothing in it reads locals of the lists around it but the outermost's.
+       * Nothing branches to the label, control never comes out of the body's end, and nothing in it reads locals of the
+       * lists around it but the outermost's.
        */
-      readonly inline?: "scope" | "isolated";
+      readonly isIsolated?: boolean;
     }
   | { readonly kind: "br"; readonly label: Label; readonly condition: Node | undefined }
   | {
@@ -108,6 +108,8 @@ export interface Routine {
 export interface RoutineBody {
   readonly locals: readonly Local[];
   readonly statements: Statement[];
+  /** Told before the body is compiled: the types of the WebAssembly locals, parameters first. */
+  readonly onLocals?: (types: readonly ValueType[]) => void;
 }
 
 /** A mistake in a record or routine, found while it is built: a bug of this program, never of a guest. */

@@ -13,6 +13,10 @@ export class WasmWriter {
     this.#room(1);
     this.#bytes[this.length++] = value;
   }
+  /** Overwrites a byte. */
+  patch(at: number, value: number): void {
+    this.#bytes[at] = value;
+  }
   bytes(values: ArrayLike<number>): void {
     this.#room(values.length);
     this.#bytes.set(values, this.length);

@@ -32,7 +32,7 @@ export function putTogether(graph: FlowGraph, code: ReadonlyMap<number, BlockCod
     kind: "block",
     label: { kind: "block" },
     body,
-    inline: "isolated",
+    isIsolated: true,
   });
   const branch = (label: Label | undefined): Statement => {
     if (!label) throw new Error("a branch to a block that is not around");

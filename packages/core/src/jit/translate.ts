@@ -7,7 +7,7 @@
  * longest way to the next look; so it ends exactly, in the interpreter.
  */
 import * as L from "../cpu/layout.ts";
-import { type Expr, i32, i64, select, Variable, v128 } from "../ir/builder.ts";
+import { Expr, i32, i64, select, Variable, v128 } from "../ir/builder.ts";
 import type { Label, Routine, RoutineBody, Statement, ValueType } from "../ir/types.ts";
 import { buildHandler } from "../isa/handlers.ts";
 import { type Binding, FAULT, NEXT, type Translation } from "../isa/semantics.ts";
@@ -80,8 +80,12 @@ class RegionTranslator {
     const ending = b.nested(() => this.#ending(written));
     const interruption = b.nested(() => this.#interruption());
     const body = putTogether(this.#graph, code);
-    const units = frameUnits([...opening, ...loads, ...body, ...interruption, ...ending]);
-    const depth = b.nested(() => this.#declare(this.#depthInside, this.#depth.add(units)));
+    // Known when the locals are: not 0, which would be left out.
+    const units = { kind: "const" as const, type: "i32" as const, value: 1 };
+    const depth = b.nested(() => this.#declare(this.#depthInside, this.#depth.add(new Expr(units))));
+    const onLocals = (types: readonly ValueType[]): void => {
+      units.value = frameUnits(types);
+    };
     const inner: Statement = { kind: "block", label: this.#interrupted, body };
     const statements: Statement[] = [
       ...opening,
@@ -90,7 +94,7 @@ class RegionTranslator {
       { kind: "block", label: this.#left, body: [inner, ...interruption] },
       ...ending,
     ];
-    return { locals: b.parameters, statements };
+    return { locals: b.parameters, statements, onLocals };
   }
 
   #opening(): void {
@@ -196,7 +200,7 @@ class RegionTranslator {
       code.edges.push({ to, body });
       b.flags.writeHere();
       this.#kinds.set(to, [...(this.#kinds.get(to) ?? []), b.flags.kind]);
-      b.emit({ kind: "block", label: { kind: "block" }, body, inline: "isolated" });
+      b.emit({ kind: "block", label: { kind: "block" }, body, isIsolated: true });
     };
     const list = b.nested(() => {
       if (this.#checked.has(block.offset)) {
