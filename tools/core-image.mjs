@@ -14,7 +14,8 @@ for (const name of files.sort()) {
   const file = join(dist, name);
   if (file !== image) hash.update(`${name}\0`).update(readFileSync(file));
 }
-const made = `// ${hash.digest("hex")}\n`;
+const build = hash.digest("hex");
+const made = `// ${build}\n`;
 
 if (!readFileSync(image, "utf8").startsWith(made)) {
   const { coreModuleBytes } = await import(new URL("../packages/core/dist/interp/core.js", import.meta.url).href);
@@ -22,7 +23,7 @@ if (!readFileSync(image, "utf8").startsWith(made)) {
   const different = [...shared.keys()].filter((at) => shared[at] !== own[at]);
   if (shared.length !== own.length || different.length !== 1)
     throw new Error(`the two core modules differ in ${different.length} bytes, not in the memory's limits alone`);
-  const text = `export const IMAGE = "${Buffer.from(shared).toString("base64")}";\nexport const LIMITS_AT = ${different[0]};\n`;
+  const text = `export const IMAGE = "${Buffer.from(shared).toString("base64")}";\nexport const LIMITS_AT = ${different[0]};\nexport const BUILD = "${build}";\n`;
   const temporary = `${image}.${process.pid}`;
   writeFileSync(temporary, made + text);
   renameSync(temporary, image);

@@ -14,7 +14,23 @@ export type { Engine, Vcpu, VcpuBus, VcpuExit } from "./engine/engine.ts";
 export { ACTIVITY_NAMES, JitEngine, type JitEngineOptions, type Tier } from "./engine/jit-engine.ts";
 export { type LinuxBootOptions, type LinuxBootPlan, planLinuxBoot } from "./firmware/linux-boot.ts";
 export { LinuxBootError, type LinuxBootErrorCode } from "./firmware/linux-boot-error.ts";
-export { type TranslatedBatch, type TranslationBatch, type Translator, translateBatch } from "./jit/translator.ts";
+export { provideCoreModule } from "./interp/core.ts";
+export { coreImage } from "./interp/prebuilt.ts";
+export { type LinkedRegions, readLinked, writeLinked } from "./jit/linked-regions.ts";
+export {
+  type BlobStore,
+  type PoolName,
+  poolNames,
+  TranslationCache,
+  type TranslationCacheOptions,
+} from "./jit/translation-cache.ts";
+export {
+  type KeptTranslations,
+  type TranslatedBatch,
+  type TranslationBatch,
+  type Translator,
+  translateBatch,
+} from "./jit/translator.ts";
 export { type BootFiles, createBoard, SERIAL_CHANNEL } from "./machine/board.ts";
 export type { Board, BoardWiring } from "./machine/board-interface.ts";
 export { type ByteSink, EventRecorder } from "./machine/event-recorder.ts";

@@ -363,6 +363,14 @@ export function hostImports(
   };
 }
 
+/**
+ * For this thread's machines: the core module for shared memory, as coreImage() has it, that somebody else has compiled.
+ */
+export function provideCoreModule(module: WebAssembly.Module): void {
+  const { table } = handlerSet();
+  modules.set(table, new Map([...(modules.get(table) ?? []), [true, module]]));
+}
+
 /** Makes a machine's memory and core. `shared` needs cross-origin isolation in browsers; `handlers`: of other records or fewer features. */
 export function createCore(
   ramBytes: number,

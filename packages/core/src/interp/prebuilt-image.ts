@@ -5,3 +5,5 @@
 export const IMAGE: string = "";
 /** The only byte that depends on whether the memory is shared; the image is for a shared one. */
 export const LIMITS_AT: number = 0;
+/** Names the core's sources, all of them. */
+export const BUILD: string = "";

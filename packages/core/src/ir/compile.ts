@@ -10,6 +10,8 @@ import { IrError, type Label, type Local, type Node, type Statement, type ValueT
 import { walkCalls } from "./walk.ts";
 import { WasmWriter } from "./wasm-writer.ts";
 
+/** What two bytes of LEB128 can say. */
+const MAX_LINKED_IMPORTS = 1 << 14;
 const TYPE_CODE: Readonly<Record<ValueType, number>> = { i32: 0x7f, i64: 0x7e, f32: 0x7d, f64: 0x7c, v128: 0x7b };
 
 export interface ModuleSpec {
@@ -21,9 +23,23 @@ export interface ModuleSpec {
   readonly table: readonly Routine[];
 }
 
-interface FunctionHint {
+export interface FunctionHint {
   readonly offset: number;
   readonly likely: boolean;
+}
+
+/** A call in a function's body, whose index, two bytes, stands at `offset`. */
+export interface FunctionCall {
+  readonly offset: number;
+  readonly routine: Pick<Routine, "name" | "params" | "result">;
+}
+
+/** A function that can be put into any module: what it calls is known by name. */
+export interface CompiledFunction {
+  /** Local declarations and code. */
+  readonly code: Uint8Array;
+  readonly hints: readonly FunctionHint[];
+  readonly calls: readonly FunctionCall[];
 }
 
 const NO_ASSIGNMENT = { from: 0, to: 0, place: -1 };
@@ -31,6 +47,7 @@ const NO_ASSIGNMENT = { from: 0, to: 0, place: -1 };
 class FunctionEmitter {
   readonly out = new WasmWriter();
   readonly hints: FunctionHint[] = [];
+  readonly calls: FunctionCall[] = [];
   readonly #labels: (Label | undefined)[] = [];
   readonly #module: ModuleEmitter;
   readonly #locals: Locals;
@@ -62,6 +79,7 @@ class FunctionEmitter {
     }
     const shift = body.length;
     for (const [i, hint] of this.hints.entries()) this.hints[i] = { ...hint, offset: hint.offset + shift };
+    for (const [i, call] of this.calls.entries()) this.calls[i] = { ...call, offset: call.offset + shift };
     body.append(this.out);
     body.byte(0x0b);
     return body;
@@ -80,7 +98,8 @@ class FunctionEmitter {
     } else if (s.kind === "call") {
       for (const a of s.args) this.node(a);
       out.byte(0x10);
-      out.u32(this.#module.functionIndex(s.routine));
+      this.calls.push({ offset: out.length, routine: s.routine });
+      this.#module.writeIndex(out, s.routine);
     } else if (s.kind === "callTable") {
       for (const a of s.args) this.node(a);
       this.node(s.index);
@@ -267,26 +286,40 @@ class FunctionEmitter {
 class ModuleEmitter {
   readonly spec: Omit<ModuleSpec, "exports">;
   readonly exports: [string, Routine][] = [];
-  /** What is called and not known is another module's. */
-  readonly #importsUnknown: boolean;
-  readonly #bodies: { readonly code: WasmWriter; readonly hints: readonly FunctionHint[] }[] = [];
   readonly #imports: Routine[] = [];
   readonly #functions: Routine[] = [];
   readonly #functionAt = new Map<Routine, number>();
+  readonly #importsByName = new Map<string, number>();
   readonly #types: string[] = [];
+  readonly #bodies: CompiledFunction[] = [];
+  readonly #isAlone: boolean;
 
-  constructor(spec: Omit<ModuleSpec, "exports">, importsUnknown = false) {
+  /** `isAlone`: for one function at a time, whose calls get their places when it is linked. */
+  constructor(spec: Omit<ModuleSpec, "exports">, isAlone = false) {
     this.spec = spec;
-    this.#importsUnknown = importsUnknown;
+    this.#isAlone = isAlone;
   }
 
-  /** Compiles one function, and forgets its body. */
-  addExport(name: string, routine: Routine): void {
-    this.#bodies.push(this.#function(routine));
-    const { params, result } = routine;
-    const compiled: Routine = { name: routine.name, params, result, body: undefined };
-    this.#functions.push(compiled);
-    this.exports.push([name, compiled]);
+  /** Takes a function that was compiled alone. What it calls is imported, by name. */
+  link(name: string, compiled: CompiledFunction): void {
+    const code = compiled.code.slice();
+    for (const { offset, routine } of compiled.calls) {
+      const index = this.#importIndex(routine);
+      code[offset] = (index & 0x7f) | 0x80;
+      code[offset + 1] = index >> 7;
+    }
+    this.#bodies.push({ ...compiled, code });
+    const stub: Routine = { name: `region_${name}`, params: ["i32"], result: "i32", body: undefined };
+    this.#functions.push(stub);
+    this.exports.push([name, stub]);
+  }
+  #importIndex({ name, params, result }: FunctionCall["routine"]): number {
+    const found = this.#importsByName.get(name);
+    if (found !== undefined) return found;
+    const index = this.#imports.push({ name, params, result, body: undefined }) - 1;
+    if (index >= MAX_LINKED_IMPORTS) throw new IrError("too many imports");
+    this.#importsByName.set(name, index);
+    return index;
   }
 
   /** Compiles all functions that `roots` reach, imports first, so that their indices are known before. */
@@ -303,15 +336,16 @@ class ModuleEmitter {
     };
     for (const r of roots) visit(r);
     for (const [i, r] of [...this.#imports, ...this.#functions].entries()) this.#functionAt.set(r, i);
-    for (const r of this.#functions) this.#bodies.push(this.#function(r));
+    for (const r of this.#functions) this.#bodies.push(this.function(r));
+  }
+  writeIndex(out: WasmWriter, r: Routine): void {
+    if (this.#isAlone) out.bytes([0x80, 0]);
+    else out.u32(this.functionIndex(r));
   }
   functionIndex(r: Routine): number {
     const index = this.#functionAt.get(r);
-    if (index !== undefined) return index;
-    if (!this.#importsUnknown) throw new IrError(`routine ${r.name} was not collected`);
-    const next = this.#imports.push(r) - 1;
-    this.#functionAt.set(r, next);
-    return next;
+    if (index === undefined) throw new IrError(`routine ${r.name} was not collected`);
+    return index;
   }
   tableType(): number {
     const first = this.spec.table[0];
@@ -374,6 +408,7 @@ class ModuleEmitter {
       });
     section(7, (w) => {
       const names = this.exports;
+      const places = new Map(this.#functions.map((r, i) => [r, i]));
       w.u32(names.length + (spec.table.length ? 1 : 0));
       if (spec.table.length) {
         w.name("table");
@@ -382,7 +417,7 @@ class ModuleEmitter {
       for (const [name, r] of names) {
         w.name(name);
         w.byte(0);
-        w.u32(this.#imports.length + this.#functions.indexOf(r));
+        w.u32(this.#imports.length + (places.get(r) ?? 0));
       }
     });
     if (spec.table.length)
@@ -410,7 +445,10 @@ class ModuleEmitter {
       });
     section(10, (w) => {
       w.u32(bodies.length);
-      for (const b of bodies) w.sized(b.code);
+      for (const { code } of bodies) {
+        w.u32(code.length);
+        w.bytes(code);
+      }
     });
     section(0, (w) => {
       w.name("name");
@@ -426,14 +464,14 @@ class ModuleEmitter {
     return out.take();
   }
 
-  #function(r: Routine): { code: WasmWriter; hints: readonly FunctionHint[] } {
+  function(r: Routine): CompiledFunction {
     const body = r.body?.();
     if (!body) throw new IrError(`routine ${r.name} has no body`);
     try {
       const f = new FunctionEmitter(this, body);
       f.list(body.statements);
       if (r.result && body.statements.at(-1)?.kind !== "return") f.out.byte(0x00);
-      return { code: f.finish(), hints: f.hints };
+      return { code: f.finish().take(), hints: f.hints, calls: f.calls };
     } catch (error) {
       throw new IrError(`in ${r.name}: ${(error as Error).message}`, { cause: error });
     }
@@ -448,18 +486,14 @@ export function compileModule(spec: ModuleSpec): Uint8Array<ArrayBuffer> {
   return emitter.emit();
 }
 
-/** A module whose functions are compiled one by one, and import by name whatever they call. */
-export class ModuleWriter {
-  readonly #emitter: ModuleEmitter;
+/** The routine's body is asked for now, and not kept. Of functions (i32) -> i32 that have no table. */
+export function compileFunction(routine: Routine, cpuBase: number): CompiledFunction {
+  return new ModuleEmitter({ cpuBase, sharedMemory: false, table: [] }, true).function(routine);
+}
 
-  constructor(spec: Pick<ModuleSpec, "cpuBase" | "sharedMemory">) {
-    this.#emitter = new ModuleEmitter({ ...spec, table: [] }, true);
-  }
-  /** Compiles the routine at once, and does not keep its body. */
-  addExport(name: string, routine: Routine): void {
-    this.#emitter.addExport(name, routine);
-  }
-  finish(): Uint8Array<ArrayBuffer> {
-    return this.#emitter.emit();
-  }
+/** A module of functions that were compiled alone, exported by their numbers: "0", "1", ... */
+export function linkFunctions(functions: readonly CompiledFunction[], sharedMemory: boolean): Uint8Array<ArrayBuffer> {
+  const emitter = new ModuleEmitter({ cpuBase: 0, sharedMemory, table: [] });
+  for (const [i, compiled] of functions.entries()) emitter.link(String(i), compiled);
+  return emitter.emit();
 }

@@ -8,8 +8,9 @@
 import * as L from "../cpu/layout.ts";
 import { type Core, NEVER_HOT } from "../interp/core.ts";
 import { type CodeWindow, PAGE_BYTES, WINDOW_BYTES } from "./region.ts";
+import { readOrigins } from "./saved-regions.ts";
 import { type Pages, pieces, type Translation, Translations } from "./translations.ts";
-import type { TranslatedBatch, Translator } from "./translator.ts";
+import type { KeptTranslations, TranslatedBatch, Translator } from "./translator.ts";
 
 export interface TierOptions {
   /** How often a block runs before it is translated. */
@@ -22,6 +23,8 @@ export interface TierOptions {
 
 /** How often a block runs until it is looked at again while its translation is on its way. */
 const RETRY = 1_000_000;
+/** How often a block runs until its neighbouring pages are looked for again, where kept code needs them. */
+const SOON = 32;
 /** How often a block of a region must be entered from outside to get one of its own, as a multiple of `heat`. */
 const COVERED_HEAT = 4;
 /** Versions of the code at one place that are translated; what changes on and on is interpreted. */
@@ -42,6 +45,7 @@ interface Request {
   readonly pages: Pages;
   /** #epoch when it was made. */
   readonly epoch: number;
+  readonly isUser: boolean;
 }
 
 export class RegionTier {
@@ -56,6 +60,9 @@ export class RegionTier {
   readonly #covered = new Set<number>();
   /** How often code that starts at a host address was asked for. */
   readonly #asked = new Map<number, number>();
+  /** Host addresses of blocks for which a kept translation may be found as soon as the pages beside theirs are known. */
+  readonly #awaited = new Set<number>();
+  #expectsKept: boolean;
   readonly #inFlight = new Map<number, { requests: readonly Request[]; windows: readonly CodeWindow[] }>();
   /** Counts how often all blocks were dropped: what lies at a block's address since then is anything. */
   #epoch = 0;
@@ -74,6 +81,9 @@ export class RegionTier {
     /** The most that ever waited. */
     regionsQueuedMost: 0,
     translatorMs: 0,
+    regionsKept: 0,
+    regionsKeptUsed: 0,
+    regionBytesKept: 0,
   };
 
   constructor(core: Core, options: TierOptions) {
@@ -85,24 +95,68 @@ export class RegionTier {
     this.#translations = new Translations(this.#bytes);
     this.#first = core.handlers.table.length;
     this.#next = this.#first;
+    this.#expectsKept = options.translator.takeKept !== undefined;
     core.decoder.heat = options.heat;
     core.decoder.onHot = (block) => this.#onHot(block);
-    core.decoder.onBlock = (block) => this.#reuse(block);
+    core.decoder.onBlock = (block, host) => {
+      if (this.#reuse(block) || !this.#translations.wasPageMissing) return;
+      if (this.#awaited.size > MAX_COVERED) this.#awaited.clear();
+      this.#awaited.add(host);
+      core.view.setInt32(block + L.BLOCK_HEAT, SOON, true);
+    };
     core.decoder.onFlush = () => {
       this.#epoch++;
       this.#queue = [];
       this.#covered.clear();
+      this.#awaited.clear();
     };
   }
 
   /** Between two slices: takes what was translated, sends what is asked for. */
   poll(): void {
     const { translator } = this.#options;
+    if (this.#expectsKept) this.#takeKept();
     if (this.#inFlight.size > 0)
       for (let batch = translator.take(); batch; batch = translator.take()) this.#receive(batch);
     if (this.#modules > MAX_MODULES || this.#moduleBytes > MAX_MODULE_BYTES) this.#reset();
     if (this.#queue.length > this.counters.regionsQueuedMost) this.counters.regionsQueuedMost = this.#queue.length;
     while (this.#queue.length > 0 && this.#inFlight.size < MAX_IN_FLIGHT) this.#send();
+  }
+
+  /** Blocks that are there already are decoded again, and then find theirs. */
+  #takeKept(): void {
+    const { translator } = this.#options;
+    for (let kept = translator.takeKept?.(); kept; kept = translator.takeKept?.()) {
+      if (kept === "none") {
+        this.#expectsKept = false;
+        return;
+      }
+      this.#register(kept);
+      if (this.#core.decoder.blocks > 0) this.#core.decoder.flush();
+    }
+  }
+  #register({ module, moduleBytes, index }: KeptTranslations): void {
+    const origins = readOrigins(index);
+    const instance = new WebAssembly.Instance(module, this.#regions.imports);
+    const { counters } = this;
+    counters.regionBytesKept += moduleBytes;
+    counters.regionsKept += origins.length;
+    this.#modules++;
+    this.#moduleBytes += moduleBytes;
+    for (const [i, origin] of origins.entries()) {
+      let index = 0;
+      const enter = (): number => {
+        counters.regionsKeptUsed++;
+        return this.#enter(instance.exports[String(i)] as () => number);
+      };
+      this.#translations.add({
+        ...origin,
+        get index() {
+          index ||= enter();
+          return index;
+        },
+      });
+    }
   }
 
   /** Waiting to be sent, and sent. */
@@ -132,13 +186,18 @@ export class RegionTier {
     view.setInt32(block + L.BLOCK_HEAT, RETRY, true);
     if (this.#reuse(block)) return;
     const host = view.getUint32(block + L.BLOCK_HOST, true);
+    if (this.#awaited.delete(host)) {
+      view.setInt32(block + L.BLOCK_HEAT, this.#options.heat, true);
+      return;
+    }
     if (this.#isCovered(block, host)) return;
     if (this.#changesTooOften(host)) {
       view.setInt32(block + L.BLOCK_HEAT, NEVER_HOT, true);
       return;
     }
     const mode = view.getInt32(block + L.BLOCK_MODE, true);
-    this.#queue.push({ block, host, mode, pages: this.#pagesOf(host), epoch: this.#epoch });
+    const isUser = view.getInt32(L.CPU_BASE + L.CPL.offset, true) === 3;
+    this.#queue.push({ block, host, mode, pages: this.#pagesOf(host), epoch: this.#epoch, isUser });
     // Of a guest that changes its code faster than it is translated.
     if (this.#queue.length > MAX_QUEUE) this.#queue = this.#queue.filter((r) => this.#isAlive(r)).slice(-MAX_QUEUE / 2);
     if (!this.#options.isImmediate) return;
@@ -164,6 +223,7 @@ export class RegionTier {
 
   /** Gives a block of the code at RIP a translation that is there already. */
   #reuse(block: number): boolean {
+    this.#translations.wasPageMissing = false;
     if (this.#translations.count === 0) return false;
     const { view } = this.#core;
     const host = view.getUint32(block + L.BLOCK_HOST, true);
@@ -219,7 +279,8 @@ export class RegionTier {
     const sharedMemory = !(this.#core.memory.buffer instanceof ArrayBuffer);
     const { cpuFeatures, translator } = this.#options;
     const pages = requests.map((request) => request.pages[1]);
-    translator.request({ id, cpuFeatures, sharedMemory, windows, pages });
+    const isUser = requests.map((request) => request.isUser);
+    translator.request({ id, cpuFeatures, sharedMemory, windows, pages, isUser });
   }
 
   #receive(batch: TranslatedBatch): void {

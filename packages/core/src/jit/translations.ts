@@ -36,6 +36,8 @@ export class Translations {
   readonly #memory: Uint8Array;
   readonly #byKey = new Map<number, Translation[]>();
   count = 0;
+  /** Set by `find`, when a candidate was not looked at to its end because it needs a page that is not known. */
+  wasPageMissing = false;
 
   constructor(memory: Uint8Array) {
     this.#memory = memory;
@@ -71,7 +73,10 @@ export class Translations {
       const page = pages[piece.page];
       const code = translation.code[piece.range];
       const from = translation.ranges[piece.range]?.[0] ?? 0;
-      if (!page || !code) return false;
+      if (!page || !code) {
+        this.wasPageMissing = true;
+        return false;
+      }
       const start = piece.page * PAGE_BYTES + piece.offset - from;
       for (let i = 0; i < piece.bytes; i++) if (this.#memory[page + piece.offset + i] !== code[start + i]) return false;
     }

@@ -4,9 +4,11 @@
  */
 import { featureSet } from "../cpu/features.ts";
 import { handlerSet } from "../interp/core.ts";
+import type { CompiledFunction } from "../ir/compile.ts";
 import { type HandlerSet, limitHandlers } from "../isa/handlers.ts";
-import { type CodeWindow, findRegion, PAGE_BYTES, type Region } from "./region.ts";
-import { regionModule } from "./region-module.ts";
+import { type CodeWindow, findRegion, PAGE_BYTES } from "./region.ts";
+import { regionFunction, regionModule } from "./region-module.ts";
+import type { SavedRegion } from "./saved-regions.ts";
 
 export interface TranslationBatch {
   readonly id: number;
@@ -16,6 +18,8 @@ export interface TranslationBatch {
   readonly windows: readonly CodeWindow[];
   /** Where each window's entry page lies: equal numbers are the same page. */
   readonly pages: readonly number[];
+  /** Whether each window's code runs in ring 3. */
+  readonly isUser: readonly boolean[];
 }
 
 export interface TranslatedRegion {
@@ -42,9 +46,19 @@ export interface TranslatedBatch {
   readonly busyMs?: number;
 }
 
+/** Translations of earlier runs, as one module. */
+export interface KeptTranslations {
+  readonly module: WebAssembly.Module;
+  readonly moduleBytes: number;
+  /** What its functions were made from, as writeOrigins has it; each is exported by its place in that. */
+  readonly index: Uint8Array;
+}
+
 /** Where the machine sends code to be translated. Answers come in any order. */
 export interface Translator {
   request(batch: TranslationBatch): void;
+  /** What earlier runs have left, as it comes; "none": and nothing more will. Never waits. */
+  takeKept?(): KeptTranslations | "none" | undefined;
   /** An answer, if one is there. Never waits. */
   take(): TranslatedBatch | undefined;
 }
@@ -60,17 +74,25 @@ function handlersFor(cpuFeatures: readonly string[]): HandlerSet {
   return made;
 }
 
-export function translateBatch(batch: TranslationBatch): TranslatedBatch {
+/** `keep` is given what was made, for other processes. */
+export function translateBatch(
+  batch: TranslationBatch,
+  keep: (region: SavedRegion, isUser: boolean) => void = () => {},
+): TranslatedBatch {
   const handlers = handlersFor(batch.cpuFeatures);
-  const made: Region[] = [];
+  const made: CompiledFunction[] = [];
   const covered = new Set<number>();
   const regions = batch.windows.map((window, i): TranslatedRegion | Covered | undefined => {
     const base = (batch.pages[i] ?? 0) - PAGE_BYTES;
     if (covered.has(base + window.entry)) return "covered";
     const region = findRegion(handlers, window);
     if (!region) return undefined;
-    const name = String(made.push(region) - 1);
+    const compiled = regionFunction(region);
+    const name = String(made.push(compiled) - 1);
     const blocks = [...region.blocks.keys()];
+    const { mode, ranges } = region;
+    const code = ranges.map(([from, to]) => window.bytes.slice(from, to));
+    keep({ mode, entry: window.entry, ranges, code, compiled }, batch.isUser[i] ?? false);
     for (const offset of blocks) covered.add(base + offset);
     return { name, ranges: region.ranges, blocks, instructionCount: region.instructionCount };
   });

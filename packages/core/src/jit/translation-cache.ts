@@ -1,0 +1,207 @@
+/**
+ * Translations that outlive their process. What a run translated is kept in pieces, in two pools: code of ring 3 for every
+ * guest, other code for guests of the same kernel. Between runs many pieces become one (`condense`), and the host may keep
+ * beside each piece a linked module with its own compiler's code (jit/linked-regions.ts). A later run, of any initrd,
+ * gets all that is there before its guest has come far, and knows its code again by content (jit/translations.ts).
+ *
+ * Names begin with a key over all that a translation depends on beside the code: this program's build, the CPU's
+ * features, the format. Whether a piece is whole and one's own is for the store to know: what it gives is run.
+ */
+
+import { BUILD } from "../interp/prebuilt-image.ts";
+import { linkFunctions } from "../ir/compile.ts";
+import { sha256, toHex } from "../state/sha256.ts";
+import { type RegionOrigin, readRegions, type SavedRegion, writeOrigins, writeRegions } from "./saved-regions.ts";
+import type { KeptTranslations } from "./translator.ts";
+
+/** Named bytes. Nothing here throws: what cannot be had is not there, what cannot be kept is lost. */
+export interface BlobStore {
+  /** Names that begin so, those used last first. */
+  list(prefix: string): readonly string[];
+  read(name: string): Uint8Array | undefined;
+  /** Under a name of its own that begins so. Whole or not at all. Undefined: it could not be kept. */
+  add(prefix: string, bytes: Uint8Array): string | undefined;
+  remove(name: string): void;
+}
+
+export interface TranslationCacheOptions {
+  /** Names the kernel: a digest of it. */
+  readonly kernel: string;
+  readonly cpuFeatures: readonly string[];
+  readonly sharedMemory: boolean;
+}
+
+export type PoolName = "kernel" | "user";
+
+const FORMAT = 2;
+/** Of one pool's pieces, in memory and in the store. */
+const MAX_POOL_BYTES = 16 << 20;
+/** What a piece is larger than its regions are taken for. */
+const SLACK_BYTES = 4 << 20;
+/** Of one pool's functions, when pieces are put together: the host's code is twice as much. */
+const MAX_LINKED_BYTES = 8 << 20;
+
+/** So many pieces of a pool are put together to one. */
+const MAX_PIECES = 4;
+
+/** A piece as a module. */
+export interface LinkedPiece {
+  readonly source: string;
+  /** What `wire`'s functions were made from, as writeOrigins has it. */
+  readonly index: Uint8Array;
+  readonly wire: Uint8Array<ArrayBuffer>;
+}
+
+class Pool {
+  readonly #store: BlobStore;
+  readonly #prefix: string;
+  readonly #known = new Set<string>();
+  readonly #fresh: SavedRegion[] = [];
+  #freshBytes = 0;
+  /** What this run has added. */
+  #own: string | undefined;
+
+  constructor(store: BlobStore, prefix: string) {
+    this.#store = store;
+    this.#prefix = prefix;
+  }
+
+  get names(): readonly string[] {
+    return this.#store.list(this.#prefix);
+  }
+
+  load(sources: readonly string[]): SavedRegion[] {
+    const regions: SavedRegion[] = [];
+    let left = MAX_POOL_BYTES;
+    for (const name of sources) {
+      const bytes = this.#store.read(name);
+      if (!bytes || bytes.length > left + SLACK_BYTES) continue;
+      left -= bytes.length;
+      try {
+        for (const region of readRegions(bytes)) if (this.#isNew(region)) regions.push(region);
+      } catch (error) {
+        if (!(error instanceof RangeError)) throw error;
+        this.#store.remove(name);
+      }
+    }
+    return regions;
+  }
+  #isNew(region: SavedRegion): boolean {
+    const key = identityOf(region);
+    if (this.#known.has(key)) return false;
+    this.#known.add(key);
+    return true;
+  }
+
+  keep(region: SavedRegion): void {
+    const bytes = sizeOf(region);
+    if (this.#freshBytes + bytes > MAX_POOL_BYTES || !this.#isNew(region)) return;
+    this.#freshBytes += bytes;
+    this.#fresh.push(region);
+  }
+
+  /** What came since `load`. A second time, the first time's piece is replaced. */
+  save(): number {
+    const count = this.#fresh.length;
+    if (count === 0) return 0;
+    const added = this.#store.add(this.#prefix, writeRegions(this.#fresh));
+    if (added === undefined) return 0;
+    if (this.#own !== undefined && this.#own !== added) this.#store.remove(this.#own);
+    this.#own = added;
+    return count;
+  }
+
+  condense(): void {
+    const sources = this.names;
+    if (sources.length <= MAX_PIECES) return;
+    const regions: SavedRegion[] = [];
+    let bytes = 0;
+    for (const region of this.load(sources)) {
+      bytes += region.compiled.code.length;
+      if (bytes > MAX_LINKED_BYTES) break;
+      regions.push(region);
+    }
+    const merged = this.#store.add(this.#prefix, writeRegions(regions));
+    if (merged !== undefined) for (const name of sources) if (name !== merged) this.#store.remove(name);
+  }
+
+  link(source: string): LinkedPiece | undefined {
+    const regions = new Pool(this.#store, this.#prefix).load([source]);
+    return regions.length === 0 ? undefined : { source, index: writeOrigins(regions), wire: link(regions, true) };
+  }
+}
+
+/** In a piece, at least. */
+function sizeOf({ code, compiled }: SavedRegion): number {
+  return code.reduce((sum, bytes) => sum + bytes.length, 64) + compiled.code.length + 8 * compiled.calls.length;
+}
+
+/** Equal for the same code at the same place of a page. */
+function identityOf({ mode, entry, ranges, code }: RegionOrigin): string {
+  return `${mode} ${entry} ${ranges.join()} ${code.map((bytes) => String.fromCharCode(...bytes)).join("")}`;
+}
+
+function link(regions: readonly SavedRegion[], sharedMemory: boolean): Uint8Array<ArrayBuffer> {
+  return linkFunctions(
+    regions.map((region) => region.compiled),
+    sharedMemory,
+  );
+}
+
+export class TranslationCache {
+  readonly #sharedMemory: boolean;
+  readonly #pools: Readonly<Record<PoolName, Pool>>;
+
+  constructor(store: BlobStore, options: TranslationCacheOptions) {
+    this.#sharedMemory = options.sharedMemory;
+    const { kernel, user } = poolNames(options);
+    this.#pools = { kernel: new Pool(store, `p-${kernel}-`), user: new Pool(store, `p-${user}-`) };
+  }
+
+  /** Without a build there is nothing by which two programs could be known to translate alike. */
+  static get isUsable(): boolean {
+    return BUILD !== "";
+  }
+
+  /** All but what is in pieces that the caller has, as one module, whose functions are compiled when they first run. */
+  load(known: ReadonlySet<string>): KeptTranslations | undefined {
+    const all = Object.values(this.#pools).flatMap((pool) => pool.load(pool.names.filter((name) => !known.has(name))));
+    if (all.length === 0) return undefined;
+    const bytes = link(all, this.#sharedMemory);
+    return { module: new WebAssembly.Module(bytes), moduleBytes: bytes.length, index: writeOrigins(all) };
+  }
+
+  keep(region: SavedRegion, isUser: boolean): void {
+    this.#pools[isUser ? "user" : "kernel"].keep(region);
+  }
+
+  /** How many translations of this run are in the store now. */
+  save(): number {
+    return this.#pools.kernel.save() + this.#pools.user.save();
+  }
+
+  /** Names of a pool's pieces, those used last first. */
+  pieces(pool: PoolName): readonly string[] {
+    return this.#pools[pool].names;
+  }
+
+  /** For between runs, by a process of its own: takes as long as reading and writing everything. */
+  condense(pool: PoolName): void {
+    this.#pools[pool].condense();
+  }
+
+  /** For shared memory. Undefined if the piece is gone. */
+  link(pool: PoolName, piece: string): LinkedPiece | undefined {
+    return this.#pools[pool].link(piece);
+  }
+}
+
+/** What names of anything that is made from a pool's pieces begin with. */
+export function poolNames({ kernel, cpuFeatures }: TranslationCacheOptions): Readonly<Record<PoolName, string>> {
+  const key = digest([FORMAT, BUILD, ...cpuFeatures].join());
+  return { kernel: `${key}-${digest(kernel)}`, user: `${key}-user` };
+}
+
+function digest(text: string): string {
+  return toHex(sha256(Uint8Array.from(text, (c) => c.charCodeAt(0) & 0xff))).slice(0, 24);
+}
