@@ -28,6 +28,7 @@ export type {
   ReplayResult,
   RestoreOptions,
   SerialPort,
+  TranslationCacheChoice,
   Vm,
   VmEvents,
   VmExit,

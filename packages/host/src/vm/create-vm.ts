@@ -7,6 +7,7 @@ import { type BootFiles, checkSpec, type DeviceSpec, type MachineSpec, machineSp
 import { AGENT_PORT_NAMES } from "../agent/index.ts";
 import { checkBootFiles, readBootFile, referenceOf, resolveBootPaths } from "./boot-files.ts";
 import { HostedVm } from "./hosted-vm.ts";
+import { cacheSettings } from "./translation-settings.ts";
 import type { Vm, VmOptions } from "./vm.ts";
 import { asVmError, VmError } from "./vm-error.ts";
 
@@ -34,6 +35,7 @@ export async function createVm(options: VmOptions = {}): Promise<Vm> {
       spec,
       files,
       tier: options.tier ?? "auto",
+      translationCache: cacheSettings(spec, options.translationCache),
       sliceNs: options.sliceNs ?? DEFAULT_SLICE_NS,
       statePath: undefined,
       advanceCalendarSeconds: 0,

@@ -14,7 +14,7 @@ import { MachineWorker } from "./machine-worker.ts";
 import { VmSerialPort } from "./serial-port.ts";
 import type { ExecOptions, ExecResult, Vm, VmEvents, VmExit, VmProgress, VmState } from "./vm.ts";
 import { VmError } from "./vm-error.ts";
-import { type OutputPart, PART_COST, type VmRegisters, type WorkerStart } from "./worker-protocol.ts";
+import { type OutputPart, PART_COST, type VmRegisters, type WorkerChoices } from "./worker-protocol.ts";
 
 const CONTROL_SUFFIX = ".ctl";
 const DEFAULT_STOP_TIMEOUT_MS = 10_000;
@@ -26,7 +26,7 @@ const AGENT_TIMEOUT_MS = 180_000;
 
 export interface HostedVmOptions {
   readonly name: string;
-  readonly start: Omit<WorkerStart, "cells" | "port" | "translator">;
+  readonly start: WorkerChoices;
   readonly initialState: "created" | "paused";
   readonly signal?: AbortSignal;
 }

@@ -4,7 +4,9 @@
  */
 import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
 import { ActivitySampler } from "./activity-sampler.ts";
-import { startTranslationThread } from "./port-translator.ts";
+import { KeptCode } from "./kept-code.ts";
+import { type KeptAnswer, startTranslationThread, type TranslationThread } from "./port-translator.ts";
+import { startKeeper } from "./start-keeper.ts";
 import { hintBranches } from "./v8-flags.ts";
 import type { VmExit, VmProgress } from "./vm.ts";
 import { errorFromPlain, VmError } from "./vm-error.ts";
@@ -16,6 +18,7 @@ import {
   MAX_PENDING_OUTPUT,
   type OutputPart,
   type ToMachine,
+  type WorkerChoices,
   type WorkerStart,
 } from "./worker-protocol.ts";
 import { workerUrl } from "./worker-url.ts";
@@ -37,7 +40,7 @@ interface Pending {
 
 export class MachineWorker {
   readonly #worker: Worker;
-  readonly #translation: ReturnType<typeof startTranslationThread> | undefined;
+  readonly #translation: TranslationThread | undefined;
   readonly #port: MessagePort;
   readonly #cells: Int32Array;
   readonly #events: MachineEvents;
@@ -50,41 +53,46 @@ export class MachineWorker {
   #hasEnded = false;
   #isGone = false;
 
-  private constructor(start: Omit<WorkerStart, "cells" | "port" | "translator">, events: MachineEvents) {
+  private constructor(start: WorkerChoices, events: MachineEvents) {
     const cells = new SharedArrayBuffer(CELL.sizeBytes);
     const { port1, port2 } = new MessageChannel();
     this.#cells = new Int32Array(cells);
     this.#port = port1;
     this.#events = events;
     hintBranches();
-    this.#translation = start.tier === "auto" ? startTranslationThread() : undefined;
+    const cache = start.translationCache;
+    const keptCode = cache && new KeptCode(cache);
+    const core = keptCode?.core();
+    const kept = new MessageChannel();
+    const hasTranslation = start.tier === "auto";
+    if (hasTranslation) this.#translation = startTranslationThread(cache, startKeeper);
     const translator = this.#translation?.port;
-    const workerData: WorkerStart = { ...start, cells, port: port2, translator };
+    const workerData: WorkerStart = { ...start, cells, port: port2, translator, kept: cache && kept.port2, core };
     this.#worker = new Worker(workerUrl("vm-worker"), {
       workerData,
-      transferList: translator ? [port2, translator] : [port2],
+      transferList: [port2, ...(translator ? [translator] : []), ...(cache ? [kept.port2] : [])],
       execArgv: [],
       name: "twinmetal machine",
     });
+    // While the threads load their code.
+    const { modules, sources } = (hasTranslation ? keptCode?.regions() : undefined) ?? { modules: [], sources: [] };
+    kept.port1.postMessage({ kept: modules } satisfies KeptAnswer);
+    kept.port1.unref();
+    if (cache) this.#translation?.tell({ type: "known", sources, hasCore: core !== undefined });
     this.#worker.on("message", (message: FromMachine) => this.#receive(message));
     this.#worker.on("error", (error) => this.#lost(`its thread ended with an error: ${error.stack ?? error.message}`));
     this.#exited = new Promise((resolve) => {
       this.#worker.on("exit", () => {
         this.#isGone = true;
         this.#port.close();
-        void this.#translation?.worker.terminate();
         this.#lost("its thread ended");
-        resolve();
+        void Promise.resolve(this.#translation?.end()).then(resolve);
       });
     });
   }
 
   /** Resolves when the machine is built; rejects with what it could not be built for. */
-  static async start(
-    start: Omit<WorkerStart, "cells" | "port" | "translator">,
-    events: MachineEvents,
-    signal?: AbortSignal,
-  ): Promise<MachineWorker> {
+  static async start(start: WorkerChoices, events: MachineEvents, signal?: AbortSignal): Promise<MachineWorker> {
     signal?.throwIfAborted();
     const worker = new MachineWorker(start, events);
     const ready = new Promise<void>((resolve, reject) => {
@@ -215,6 +223,7 @@ export class MachineWorker {
     this.#isRunning = false;
     this.#sampler?.stop();
     this.#hold();
+    void this.#translation?.end();
     this.#events.onExit(exit);
   }
 

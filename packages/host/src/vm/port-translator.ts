@@ -3,14 +3,44 @@
  * and the port that the machine's thread asks through. Answers are read without an event loop.
  */
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from "node:worker_threads";
-import type { TranslatedBatch, TranslationBatch, Translator } from "@twinmetal/core";
+import type { KeptTranslations, TranslatedBatch, TranslationBatch, Translator } from "@twinmetal/core";
+import type { TranslationSettings } from "./translation-settings.ts";
 import { workerUrl } from "./worker-url.ts";
 
-/** Ends with the process, or by `terminate`. */
-export function startTranslationThread(): { readonly worker: Worker; readonly port: MessagePort } {
+export interface TranslationThreadStart {
+  readonly port: MessagePort;
+  /** Where translations are kept; undefined: nowhere. */
+  readonly cache: TranslationSettings | undefined;
+}
+
+/** To the thread. The first one, if it has a cache, is what there is already. */
+export type ToTranslation =
+  | { readonly type: "known"; readonly sources: readonly string[]; readonly hasCore: boolean }
+  | { readonly type: "end" };
+/** From the thread: something is in the store that is not linked yet (native-keeper.ts). */
+export type FromTranslation = "unlinked";
+
+/** To the machine, first of all on each of its ports from who has something for it. */
+export interface KeptAnswer {
+  readonly kept: readonly KeptTranslations[];
+}
+
+const SAVE_MS = 3000;
+
+export interface TranslationThread {
+  readonly port: MessagePort;
+  tell(message: ToTranslation): void;
+  /** Resolves when what was translated is kept, or has taken too long, and the thread is gone. */
+  end(): Promise<void>;
+}
+
+export function startTranslationThread(
+  cache?: TranslationSettings,
+  onUnlinked: (settings: TranslationSettings) => void = () => {},
+): TranslationThread {
   const { port1, port2 } = new MessageChannel();
   const worker = new Worker(workerUrl("translation-worker"), {
-    workerData: port2,
+    workerData: { port: port2, cache } satisfies TranslationThreadStart,
     transferList: [port2],
     execArgv: [],
     // A batch is made of many small objects that die with it.
@@ -18,19 +48,52 @@ export function startTranslationThread(): { readonly worker: Worker; readonly po
     name: "twinmetal translation",
   });
   worker.unref();
-  return { worker, port: port1 };
+  const gone = new Promise<void>((resolve) => worker.once("exit", () => resolve()));
+  // Without it there are no translations; the machine runs on.
+  worker.on("error", () => {});
+  if (cache) worker.on("message", () => onUnlinked(cache));
+  worker.unref();
+  const tell = (message: ToTranslation): void => worker.postMessage(message);
+  let ending: Promise<void> | undefined;
+  const end = async (): Promise<void> => {
+    if (!cache) return void (await worker.terminate());
+    worker.ref();
+    tell({ type: "end" });
+    const timer = setTimeout(() => void worker.terminate(), SAVE_MS);
+    await gone;
+    clearTimeout(timer);
+  };
+  return { port: port1, tell, end: () => (ending ??= end()) };
 }
 
 export class PortTranslator implements Translator {
   readonly #port: MessagePort;
+  readonly #kept: MessagePort[];
+  readonly takeKept?: () => KeptTranslations | "none" | undefined;
 
-  constructor(port: MessagePort) {
+  /** `kept`: of a VM with a cache, where what earlier runs have left comes; the port's first message is of that kind then. */
+  constructor(port: MessagePort, kept?: MessagePort) {
     this.#port = port;
+    this.#kept = kept ? [kept, port] : [];
+    const found: KeptTranslations[] = [];
+    if (kept) this.takeKept = () => found.shift() ?? this.#take(found);
+  }
+  #take(found: KeptTranslations[]): KeptTranslations | "none" | undefined {
+    for (const [i, port] of this.#kept.entries()) {
+      const answer = receiveMessageOnPort(port)?.message as KeptAnswer | undefined;
+      if (!answer) continue;
+      this.#kept.splice(i, 1);
+      found.push(...answer.kept);
+      break;
+    }
+    return found.shift() ?? (this.#kept.length === 0 ? "none" : undefined);
   }
   request(batch: TranslationBatch): void {
     this.#port.postMessage(batch);
   }
   take(): TranslatedBatch | undefined {
+    // Until then the port's first message is not an answer to a request.
+    if (this.#kept.includes(this.#port)) return undefined;
     return receiveMessageOnPort(this.#port)?.message as TranslatedBatch | undefined;
   }
 }

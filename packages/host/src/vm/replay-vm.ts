@@ -4,6 +4,7 @@ import { findBootFiles } from "./boot-files.ts";
 import { checkSlice, DEFAULT_SLICE_NS } from "./create-vm.ts";
 import { MachineWorker } from "./machine-worker.ts";
 import { FileSource, FileStream } from "./state-files.ts";
+import { cacheSettings } from "./translation-settings.ts";
 import type { ReplayOptions, ReplayResult, VmExit } from "./vm.ts";
 import { asVmError, VmError, type VmErrorCode } from "./vm-error.ts";
 import { PART_COST } from "./worker-protocol.ts";
@@ -32,6 +33,7 @@ export async function replayVm(path: string, options: ReplayOptions = {}): Promi
       spec,
       files,
       tier: options.tier ?? "auto",
+      translationCache: cacheSettings(spec, options.translationCache),
       sliceNs: options.sliceNs ?? DEFAULT_SLICE_NS,
       statePath: options.state,
       advanceCalendarSeconds: 0,

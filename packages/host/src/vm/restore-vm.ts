@@ -6,6 +6,7 @@ import { findBootFiles } from "./boot-files.ts";
 import { checkSlice, DEFAULT_SLICE_NS } from "./create-vm.ts";
 import { HostedVm } from "./hosted-vm.ts";
 import { FileSource } from "./state-files.ts";
+import { cacheSettings } from "./translation-settings.ts";
 import type { RestoreOptions, Vm } from "./vm.ts";
 import { asVmError } from "./vm-error.ts";
 
@@ -29,6 +30,7 @@ export async function restoreVm(path: string, options: RestoreOptions = {}): Pro
       spec,
       files,
       tier: options.tier ?? "auto",
+      translationCache: cacheSettings(spec, options.translationCache),
       sliceNs: options.sliceNs ?? DEFAULT_SLICE_NS,
       statePath: path,
       advanceCalendarSeconds: spec.clock === "wall" ? secondsSince(path) : 0,

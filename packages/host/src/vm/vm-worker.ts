@@ -13,6 +13,7 @@ import {
   EventReplay,
   JitEngine,
   Machine,
+  provideCoreModule,
   recordingHeader,
   restoreMachine,
 } from "@twinmetal/core";
@@ -42,7 +43,8 @@ function createMachine(thread: MachineThread): Machine {
 function createEngine(): JitEngine {
   const { memoryBytes, tscFrequencyHz, cpuFeatures } = start.spec;
   try {
-    const translator = start.translator && { translator: new PortTranslator(start.translator) };
+    if (start.core) provideCoreModule(start.core);
+    const translator = start.translator && { translator: new PortTranslator(start.translator, start.kept) };
     return new JitEngine({ memoryBytes, tscFrequencyHz, cpuFeatures, tier: start.tier, ...translator });
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;

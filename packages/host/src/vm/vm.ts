@@ -8,6 +8,13 @@ import type { VmRegisters } from "./worker-protocol.ts";
 
 export type VmState = "created" | "running" | "paused" | "off" | "crashed";
 
+/**
+ * Translated code is kept for later runs, which start faster: in `directory`, by default the user's cache directory. What
+ * one guest has run, another of the same directory finds translated, and may notice that by its speed: give guests that
+ * are to know nothing of each other different ones. "off" (default): nothing is read or kept.
+ */
+export type TranslationCacheChoice = { readonly directory?: string } | "off";
+
 export interface VmOptions {
   /** "tiny" (default), or nothing when `kernel` is given. */
   readonly image?: string;
@@ -33,6 +40,7 @@ export interface VmOptions {
   readonly sliceNs?: number;
   /** What runs guest code: "auto" (default) interprets, and translates what is hot; "interp" and "jit" do one of the two always. */
   readonly tier?: Tier;
+  readonly translationCache?: TranslationCacheChoice;
   /** Ends the creation; the finished VM no longer listens to it. */
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: VmProgress) => void;
@@ -59,6 +67,7 @@ export interface RestoreOptions {
   readonly sliceNs?: number;
   /** What runs guest code: "auto" (default) interprets, and translates what is hot; "interp" and "jit" do one of the two always. */
   readonly tier?: Tier;
+  readonly translationCache?: TranslationCacheChoice;
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: VmProgress) => void;
 }
@@ -72,6 +81,7 @@ export interface ReplayOptions {
   readonly sliceNs?: number;
   /** What runs guest code: "auto" (default) interprets, and translates what is hot; "interp" and "jit" do one of the two always. */
   readonly tier?: Tier;
+  readonly translationCache?: TranslationCacheChoice;
   readonly signal?: AbortSignal;
   readonly onSerial?: (bytes: Uint8Array) => void;
 }

@@ -8,6 +8,7 @@
  */
 import type { MessagePort } from "node:worker_threads";
 import type { BootFiles, MachineSpec, Tier } from "@twinmetal/core";
+import type { TranslationSettings } from "./translation-settings.ts";
 import type { VmExit, VmProgress } from "./vm.ts";
 import type { PlainError } from "./vm-error.ts";
 
@@ -37,6 +38,12 @@ export interface WorkerStart {
   readonly tier: Tier;
   /** To the thread that translates; undefined unless `tier` is "auto". */
   readonly translator: MessagePort | undefined;
+  /** Where translations outlive the process; undefined: nowhere. */
+  readonly translationCache: TranslationSettings | undefined;
+  /** Where what earlier runs have left comes from, beside `translator`. */
+  readonly kept: MessagePort | undefined;
+  /** The core module, as an earlier run has left it. */
+  readonly core: WebAssembly.Module | undefined;
   readonly spec: MachineSpec;
   /** Undefined after a restore whose files are not to be found: the machine runs, and cannot be reset. */
   readonly files: BootFiles | undefined;
@@ -48,6 +55,9 @@ export interface WorkerStart {
   readonly recordPath: string | undefined;
   readonly replayPath: string | undefined;
 }
+
+/** What is decided where the thread is started. */
+export type WorkerChoices = Omit<WorkerStart, "cells" | "port" | "translator" | "kept" | "core">;
 
 /** Commands and what they answer. */
 export interface Commands {
