@@ -66,6 +66,17 @@ export const GUESTS = {
     ...POWER_OFF,
     ...HALT,
   ],
+  /** Counts down from 60 million, and adds up what it comes by; then turns itself off. */
+  counting: [
+    ...writes("counting\n"),
+    ...[0xb9, 0x00, 0x87, 0x93, 0x03], // mov ecx, 60000000
+    ...[0x01, 0xc8], // loop: add eax, ecx
+    ...[0xff, 0xc9], // dec ecx
+    ...[0x75, 0xfa], // jnz loop
+    ...writes("counted\n"),
+    ...POWER_OFF,
+    ...HALT,
+  ],
   /** lidt of an empty table (on the stack), then a breakpoint */
   tripleFaulting: [
     ...writes("falling\n"),

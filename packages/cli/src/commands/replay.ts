@@ -5,6 +5,7 @@ import { Ending } from "../ending.ts";
 import { choice, flag, option } from "../options.ts";
 import { ProgressLine } from "../progress-line.ts";
 import { parseTimeout } from "../quantities.ts";
+import { TRANSLATION_CACHE, translationCache } from "../translation-cache.ts";
 import { UsageError } from "../usage-error.ts";
 
 const OPTIONS = {
@@ -16,6 +17,7 @@ const OPTIONS = {
     ["auto", "interp", "jit"],
     "auto (default): interpret, and translate what is hot. interp, jit: one of the two always, to compare.",
   ),
+  translationCache: TRANSLATION_CACHE,
   timeout: option("timeout", "TIME", "Give up after so many seconds (or 5m, 1h), status 124.", parseTimeout),
   quiet: flag("quiet", "Only the result, without what the guest wrote to its console.", "q"),
   json: flag("json", "The result as JSON on standard output; implies --quiet."),
@@ -39,6 +41,7 @@ export const REPLAY = defineCommand({
     if (extra !== undefined || rest !== undefined)
       throw new UsageError(`"${extra ?? "--"}" is one word too many: replay takes one FILE.`);
     const { kernel, initrd, state, tier, timeout, quiet, json } = values;
+    const cache = translationCache(values.translationCache, io.env);
     const ending = new Ending(io, timeout);
     const progress = new ProgressLine(io);
     const output = new ByteOutput(io.stdout);
@@ -46,7 +49,15 @@ export const REPLAY = defineCommand({
       if (quiet || json || !io.stdout.isTTY) progress.waitFor("replaying");
       const { signal } = ending;
       const onSerial = quiet || json ? undefined : (bytes: Uint8Array) => void output.write(bytes);
-      const result = await io.library.replayVm(path, { kernel, initrd, state, tier, signal, onSerial });
+      const result = await io.library.replayVm(path, {
+        kernel,
+        initrd,
+        state,
+        tier,
+        translationCache: cache,
+        signal,
+        onSerial,
+      });
       progress.clear();
       if (json) await output.write(`${JSON.stringify(result)}\n`);
       await output.flush();

@@ -4,6 +4,7 @@ import { hostVm } from "../hosting.ts";
 import { choice, flag, option } from "../options.ts";
 import { parseTimeout } from "../quantities.ts";
 import { parseSerialTarget } from "../serial-target.ts";
+import { TRANSLATION_CACHE, translationCache } from "../translation-cache.ts";
 import { UsageError } from "../usage-error.ts";
 
 const OPTIONS = {
@@ -24,6 +25,7 @@ const OPTIONS = {
     ["auto", "interp", "jit"],
     "auto (default): interpret, and translate what is hot. interp, jit: one of the two always, to compare.",
   ),
+  translationCache: TRANSLATION_CACHE,
   timeout: option("timeout", "TIME", "End the VM after so many seconds (or 5m, 1h), status 124.", parseTimeout),
   name: option("name", "NAME", "A name for the VM, for messages."),
   record: option("record", "FILE", "Record everything from here on, for `twinmetal replay --state FILE`."),
@@ -50,13 +52,14 @@ export const RESTORE = defineCommand({
     if (extra !== undefined || rest !== undefined)
       throw new UsageError(`"${extra ?? "--"}" is one word too many: restore takes one FILE.`);
     const { kernel, initrd, name, record, tier } = values;
+    const cache = translationCache(values.translationCache, io.env);
     const serial = values.serial ?? { kind: "stdio" };
     if (values.save !== undefined && serial.kind !== "stdio") {
       throw new UsageError("--save saves when you leave the console, so it needs the console on this terminal.");
     }
     return await hostVm(io, {
       create: (signal, onProgress) =>
-        io.library.restoreVm(path, { kernel, initrd, name, tier, record, signal, onProgress }),
+        io.library.restoreVm(path, { kernel, initrd, name, tier, translationCache: cache, record, signal, onProgress }),
       command: undefined,
       serial,
       greeting: (vm) =>

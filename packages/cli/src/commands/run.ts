@@ -6,6 +6,7 @@ import { hostVm } from "../hosting.ts";
 import { choice, flag, type OptionValues, option } from "../options.ts";
 import { formatSize, parseEpoch, parseMemory, parseSeed, parseTimeout } from "../quantities.ts";
 import { parseSerialTarget, type SerialTarget } from "../serial-target.ts";
+import { TRANSLATION_CACHE, translationCache } from "../translation-cache.ts";
 import { UsageError } from "../usage-error.ts";
 import type { Vm, VmOptions, VmProgress } from "../vm-library.ts";
 
@@ -40,6 +41,7 @@ const OPTIONS = {
     ["auto", "interp", "jit"],
     "auto (default): interpret, and translate what is hot. interp, jit: one of the two always, to compare.",
   ),
+  translationCache: TRANSLATION_CACHE,
   timeout: option("timeout", "TIME", "End the VM after so many seconds (or 5m, 1h), status 124.", parseTimeout),
   name: option("name", "NAME", "A name for the VM, for messages.", parseName),
   engine: choice("engine", ["auto", "jit", "kvm"], "What executes the guest; see `twinmetal engine`."),
@@ -203,6 +205,7 @@ async function create(
     memoryBytes,
     cpuFeatures: cpu,
     tier,
+    translationCache: translationCache(values.translationCache, io.env),
     name,
     clock,
     seed,
