@@ -7,7 +7,7 @@ import { COMPARED, REFERENCE } from "./tiers.ts";
 
 const given = process.env["TWINMETAL_JIT_SEED"];
 // Some programs change their code so often that translating it takes minutes: other seeds are for the long suite.
-const seeds = [given ?? "twinmetal"];
+const seeds = [given ?? "edges"];
 
 for (const { subject, boundaries } of COMPARED)
   test.each(seeds)(`${subject.name} as the interpreter, seed %s`, (seed) => {

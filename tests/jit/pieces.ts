@@ -365,6 +365,66 @@ const trap: Piece = (c) => {
   else code.emit(...chosen);
 };
 
+const CODE64 = 0x08;
+const DATA_SELECTOR = 0x10;
+const GS_BASE = 0xc000_0101;
+
+/** What changes modes, events and mappings, behind and in front of straight code; also inside of functions. */
+const system: Piece = (c) => {
+  const { code, random, environment } = c;
+  const interruptFlag = (): void => {
+    code.emit(0xfa);
+    straight(c, 2);
+    code.emit(0xfb);
+    const followers = [[0x90], [0x8b, 0x45, 4], [0x01, 0x55, 8], [0xfb], [0xfa, 0xfb], [0xeb, 0], []];
+    code.emit(...random.pick(followers));
+  };
+  if (c.spare.length > 0 || environment.kind !== "long" || random.oneIn(3)) return interruptFlag();
+  const setFlag = [0x9c, 0x80, 0x4c, 0x24, 1, 2, 0x9d]; // pushf; or byte [rsp+1], IF; popf
+  if (environment.ring === 3) {
+    code.emit(...random.pick([[0x0f, 0x05], [0xcd, G.VECTOR.call], setFlag]));
+    return straight(c, 2);
+  }
+  // mov ecx, GS_BASE; mov eax, base; xor edx, edx; wrmsr; rdmsr
+  const base = (value: number): void => {
+    moveImmediate(c, RCX, GS_BASE);
+    moveImmediate(c, RAX, value);
+    code.emit(0x31, 0xd2, 0x0f, 0x30, 0x0f, 0x32);
+  };
+  switch (random.below(7)) {
+    case 0:
+      code.emit(0x0f, 0x01, 0xf8); // swapgs
+      base(16 * random.below(4));
+      straight(c, 2);
+      code.emit(0x0f, 0x01, 0xf8, 0x65, 0x8b, 0x45, random.below(100)); // mov eax, gs:[rbp+n]
+      break;
+    case 1:
+      code.emit(0x0f, 0x20, 0xc0, 0x0c, 8, 0x0f, 0x22, 0xc0, 0x89, 0x45, 0, 0x0f, 0x06); // CR0.TS; a store; clts
+      break;
+    case 2: {
+      // mov eax, esp; push ss, rax, flags, cs, next; iretq
+      const next = code.label();
+      code.emit(0x89, 0xe0, 0x6a, DATA_SELECTOR, 0x50, 0x9c, 0x6a, CODE64);
+      code.addressOf(next, 0x68);
+      code.emit(0x48, 0xcf);
+      code.place(next);
+      break;
+    }
+    case 3:
+      code.emit(0x0f, 0x20, 0xd8, 0x0f, 0x22, 0xd8); // mov rax, cr3; mov cr3, rax
+      break;
+    case 4:
+      code.absolute([0x0f, 0x01], 7, random.pick([G.CODE, G.STACK_TOP - 4096, G.DATA])); // invlpg
+      break;
+    case 5:
+      code.emit(...setFlag);
+      break;
+    default:
+      code.emit(0x8c, 0xd8, 0x8e, 0xc0); // mov eax, ds; mov es, eax
+  }
+  straight(c, 2);
+};
+
 /** Two data pages change places in the page table; INVLPG for both, wherever they may be used. */
 const remap: Piece = (c) => {
   const { code, random, environment } = c;
@@ -399,7 +459,7 @@ const overPageEnd: Piece = (c) => {
 
 const PIECES = {
   ...{ farFlags, branch, loop, countedLoop, irreducible, call, switchTable, strings, stack, subWord },
-  ...{ selfModifying, device, trap, remap, overPageEnd },
+  ...{ selfModifying, device, trap, remap, overPageEnd, system },
 } as const satisfies Record<string, Piece>;
 export type PieceName = keyof typeof PIECES;
 export const PIECE_NAMES: readonly PieceName[] = Object.keys(PIECES) as PieceName[];

@@ -21,7 +21,7 @@ import { type Builder, type Expr, i32, i64, select } from "../ir/builder.ts";
 import { type Routine, routine } from "../ir/routine.ts";
 import { buildHandler, type HandlerSet } from "../isa/handlers.ts";
 import { BRANCH, FAULT, LEAVE, NEXT } from "../isa/semantics.ts";
-import { LEFT_INTERPRET, LEFT_NEXT, pagesHold, runRegions } from "../jit/routines.ts";
+import { LEFT_DISPATCH, LEFT_INTERPRET, pagesHold, runRegions } from "../jit/routines.ts";
 
 /** Host address of the byte at a linear code address, through the TLB's execute tag. 0 = a fault is pending. */
 export const fetchAddress: Routine = routine("fetch_address", ["i64"], "i32", (b, linear) => {
@@ -351,7 +351,8 @@ export function makeRun(handlers: HandlerSet): Routine {
                     const before = b.get(L.REMAINING);
                     b.put(L.ACTIVITY, L.ACTIVITY_REGIONS);
                     const left = b.variable(b.callTable(heat.not(), b.keep(i32(0))));
-                    b.if(left.get().eq(LEFT_NEXT), () => left.set(b.call(runRegions, 0)));
+                    const isOver = left.get().eq(LEFT_INTERPRET).or(left.get().eq(LEFT_DISPATCH));
+                    b.if(isOver.eqz(), () => left.set(b.call(runRegions, 0)));
                     b.if(left.get().eq(LEFT_INTERPRET), () => interpretAt.set(b.get(L.RIP)));
                     b.put(L.ACTIVITY, L.ACTIVITY_INTERPRETER);
                     const done = before.sub(b.get(L.REMAINING)).u64();

@@ -76,6 +76,8 @@ export interface Translation {
   goTo(where: "target" | "next" | "again"): void;
   /** RIP is set: an indirect jump, or a return whose address was popped. */
   jump(isReturn: boolean): void;
+  /** Interrupts are held back until the next instruction is done. None is pending. */
+  shadow(): void;
   /** A call whose return address was pushed: `target`, or the branch's own. */
   call(target: Expr | undefined): void;
   /**
@@ -513,6 +515,10 @@ export class Semantics {
   /** Runs this instruction again: a repeated one that is not done. */
   repeat(): void {
     if (!this.#goTo("again")) this.jump(this.thisRip());
+  }
+  /** In a region: STI holds interrupts back for one instruction. */
+  shadowNext(): void {
+    this.#binding.translation?.shadow();
   }
   /** Within a region: true. */
   #goTo(where: Parameters<Translation["goTo"]>[0]): boolean {

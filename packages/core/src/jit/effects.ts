@@ -17,6 +17,9 @@ export interface Effects {
 /** Places that translated code may change, besides the fields in locals: [from, to). */
 const FREE: readonly (readonly [number, number])[] = [
   [L.SYSTEM_FLAGS.offset, L.SYSTEM_FLAGS.offset + 4],
+  [L.segBase(L.FS).offset, L.segBase(L.FS).offset + 8],
+  [L.segBase(L.GS).offset, L.segBase(L.GS).offset + 8],
+  [L.KERNEL_GS_BASE.offset, L.KERNEL_GS_BASE.offset + 8],
   [L.EXC_VECTOR.offset, L.EXC_ERROR.offset + 4],
   [L.XLATE_HOST.offset, L.XLATE_FLAGS.offset + 4],
   [L.CURRENT_UOP.offset, L.CURRENT_UOP.offset + 4],

@@ -6,13 +6,14 @@ import * as L from "../cpu/layout.ts";
 import type { CodeSize } from "../isa/decoder.ts";
 import { type Handler, type HandlerSet, handlerOf } from "../isa/handlers.ts";
 import { encodeMicroOp } from "../isa/micro-op.ts";
-import { isTranslatable } from "./translatable.ts";
+import { placeOf } from "./translatable.ts";
 
 /**
  * How control leaves an instruction: to the next one; there or to a target; to a target; there or to itself again; to
- * another function and, by its return, to the next; by a return; to an address known at run time; not by translated code.
+ * another function and, by its return, to the next; by a return; to an address known at run time; to wherever the state
+ * says, the region being over (jit/region-end.ts); not by translated code.
  */
-export type Flow = "next" | "branch" | "jump" | "repeat" | "call" | "return" | "indirect" | "leave";
+export type Flow = "next" | "branch" | "jump" | "repeat" | "call" | "return" | "indirect" | "end" | "leave";
 
 export interface Instruction {
   readonly offset: number;
@@ -27,7 +28,8 @@ export interface Instruction {
 
 function flowOf(handler: Handler): Flow {
   const { name, ends } = handler.record;
-  if (!isTranslatable(handler)) return "leave";
+  const place = placeOf(handler);
+  if (place !== "inside") return place === "end" ? "end" : "leave";
   if (!ends) return "next";
   const isDirect = handler.shape.operands[0]?.kind === "j";
   if (name === "jmp") return isDirect ? "jump" : "indirect";

@@ -24,6 +24,7 @@ import { effectsOf, mayWrite } from "./effects.ts";
 import { type FlagState, type RegionFlags, sameKind } from "./lazy-flags.ts";
 import { type FieldSet, FLAGS_FIELD, fieldAt, fieldBit, fieldsOf, offsetOf, typeOf } from "./registers.ts";
 import { regionCarry, regionFlags, regionRead, regionWrite, runRegions } from "./routines.ts";
+import { leaveRegion, worldRest } from "./world.ts";
 
 /** The instruction does something that a region does not do. */
 export class Untranslatable extends Error {
@@ -35,7 +36,10 @@ const MICRO_OP = 0x7fff_0000;
 export const microOpAddress = (): Expr => i32(MICRO_OP);
 
 /** Routines of the core that region code calls by itself: they leave registers and flags alone. */
-const OWN: ReadonlySet<Routine> = new Set([regionRead, regionWrite, runRegions, regionFlags, regionCarry]);
+const OWN: ReadonlySet<Routine> = new Set([
+  ...[regionRead, regionWrite, runRegions, regionFlags, regionCarry],
+  ...[leaveRegion, worldRest],
+]);
 
 /** What a region keeps in locals: one for each field but the flags, and what the flags are made of. */
 export interface RegionState {
@@ -57,6 +61,20 @@ export class RegionBuilder extends Builder {
   used: FieldSet = 0n;
   written: FieldSet = 0n;
   usesFpu = false;
+  #isOnState = false;
+
+  /**
+   * Builds an instruction that ends its region, when everything is in the state block: it works there, as in the
+   * interpreter, and may do whatever routines of the core do.
+   */
+  onState(build: () => void): void {
+    const { lazyFlags } = this;
+    this.lazyFlags = undefined;
+    this.#isOnState = true;
+    build();
+    this.#isOnState = false;
+    this.lazyFlags = lazyFlags;
+  }
 
   noteRead(offset: number): void {
     this.used |= fieldBit(fieldAt(offset) ?? FLAGS_FIELD);
@@ -78,7 +96,8 @@ export class RegionBuilder extends Builder {
       return at === MICRO_OP ? this.#microOpField(name, offset) : super.load(name, space, address, offset);
     if (at === undefined) {
       // Registers by numbers known at run time are x87's only.
-      if (offset >= L.X87 && offset < L.MXCSR.offset) return super.load(name, space, address, offset);
+      if (this.#isOnState || (offset >= L.X87 && offset < L.MXCSR.offset))
+        return super.load(name, space, address, offset);
       throw new Untranslatable("a register by number");
     }
     return this.#loadState(name, at + offset);
@@ -108,6 +127,8 @@ export class RegionBuilder extends Builder {
 
   #loadState(name: string, at: number): Expr {
     const type = OPS[name]?.result ?? "i32";
+    if (this.#isOnState && at !== L.BLOCK_RIP.offset && at !== L.QUARTER_GIB.offset)
+      return super.load(name, "cpu", 0, at);
     const field = fieldAt(at);
     if (field === FLAGS_FIELD) return at === L.FLAG_AUX.offset ? this.flags.readAux() : this.flags.readResult();
     if (field !== undefined) {
@@ -155,6 +176,11 @@ export class RegionBuilder extends Builder {
       return;
     }
     const at = constantOf(address);
+    if (this.#isOnState) {
+      // There is no micro-op. Nothing of a block is behind the instruction.
+      super.store(name, space, address, at === 0 && offset === L.CURRENT_UOP.offset ? i32(0) : value, offset);
+      return;
+    }
     if (at === undefined) {
       if (offset < L.X87 || offset >= L.MXCSR.offset) throw new Untranslatable("a register by number");
       super.store(name, space, address, value, offset);
@@ -182,6 +208,10 @@ export class RegionBuilder extends Builder {
 
   override call(routine: Routine, ...args: Operand[]): Expr {
     if (constantOf(args[0] ?? 1) === MICRO_OP) return this.#address(routine, args);
+    if (this.#isOnState) {
+      if (!routine.body) throw new Untranslatable(routine.name);
+      return super.call(routine, ...args);
+    }
     const effects = effectsOf(routine);
     if (!OWN.has(routine)) {
       if (effects.isForbidden) throw new Untranslatable(routine.name);

@@ -63,7 +63,8 @@ function decodeReachable(handlers: HandlerSet, window: CodeWindow): Map<number, 
       found.set(at, instruction);
       const { flow, target } = instruction;
       if ((flow === "branch" || flow === "jump") && target !== undefined) pending.push(target);
-      if (flow === "jump" || flow === "return" || flow === "indirect" || flow === "leave") break;
+      if (flow === "jump" || flow === "return" || flow === "indirect") break;
+      if (flow === "end" || flow === "leave") break;
       at += instruction.length;
     }
   }
@@ -80,6 +81,7 @@ function successorsOf(last: Instruction, found: ReadonlyMap<number, Instruction>
     repeat: [next, last.offset],
     return: [],
     indirect: [],
+    end: [],
     leave: [],
   }[last.flow];
   return [...new Set(all)].filter((offset) => found.has(offset));

@@ -30,6 +30,10 @@ export const LEFT_RETURN = 0;
 export const LEFT_NEXT = 1;
 /** The instruction at RIP is for the interpreter. */
 export const LEFT_INTERPRET = 2;
+/** Go on at RIP, by way of the dispatcher: nothing is translated there, or something wants attention. */
+export const LEFT_DISPATCH = 3;
+/** Go on at RIP, but not inside of calls: what their regions rely on has changed (jit/world.ts). */
+export const LEFT_ANEW = 4;
 
 /**
  * How much of the host's stack nested calls may take, in units of jit/frame.ts: 768 KiB, of the 984 KiB that the smallest
@@ -78,6 +82,11 @@ export const pagesHold: Routine = routine("pages_hold", ["i32", "i64"], "i32", (
   return b.return(1);
 });
 
+/** Mode, privilege, mappings and code: what JUMP_CACHE goes by. */
+export function jumpKey(b: Builder): Expr {
+  return b.get(L.JUMP_GENERATION).add(b.get(L.TLB_CURRENT)).add(b.get(L.MODE));
+}
+
 /**
  * The region at a linear address: index in the table, or 0 when the dispatcher has to look. Enters it in JUMP_CACHE at
  * `entry` under `key`.
@@ -108,7 +117,7 @@ const findJump: Routine = routine("find_jump", ["i64", "i32", "i32"], "i32", (b,
 
 /**
  * Runs regions from RIP on until one makes a near return, or something is not for translated code: LEFT_*. `depth`
- * counts what the calls around it take of the host's stack.
+ * counts what the calls around it take of the host's stack; where there are none, returns are jumps.
  */
 export const runRegions: Routine = routine("run_regions", ["i32"], "i32", (b, depth) => {
   b.if(depth.gtU(MAX_DEPTH), () => b.return(LEFT_NEXT), undefined, false);
@@ -122,7 +131,7 @@ export const runRegions: Routine = routine("run_regions", ["i32"], "i32", (b, de
         .mul(L.JUMP_ENTRY_BYTES)
         .add(L.JUMP_CACHE),
     );
-    const key = b.keep(b.get(L.JUMP_GENERATION).add(b.get(L.TLB_CURRENT)).add(b.get(L.MODE)));
+    const key = b.keep(jumpKey(b));
     const isKnown = b
       .load("i64.load", "host", entry)
       .eq(linear)
@@ -132,13 +141,15 @@ export const runRegions: Routine = routine("run_regions", ["i32"], "i32", (b, de
       isKnown.eqz(),
       () => {
         index.set(b.call(findJump, linear, entry, key));
-        b.if(index.get().eqz(), () => b.return(LEFT_NEXT));
+        b.if(index.get().eqz(), () => b.return(LEFT_DISPATCH));
       },
       undefined,
       false,
     );
     const left = b.callTable(b.keep(index.get()), depth);
     b.br(again, left.eq(LEFT_NEXT));
+    const isForUs = left.eqz().or(left.eq(LEFT_ANEW));
+    b.br(again, depth.eqz().and(isForUs));
     b.return(left);
   });
   b.return(LEFT_NEXT);

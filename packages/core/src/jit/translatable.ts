@@ -1,33 +1,66 @@
 /**
- * Which instructions regions contain: those whose semantics can be built there. The rest (devices, modes, descriptor
- * tables, x87's far corners) is left to the interpreter.
+ * Which instructions regions contain: those whose semantics can be built there, and as the last one of a region also those
+ * whose semantics can be built on the state block (modes, events, translations). The rest (ports, x87's far corners) is
+ * left to the interpreter.
  */
 import * as L from "../cpu/layout.ts";
 import { i32, i64, Variable } from "../ir/builder.ts";
 import { buildHandler, type Handler } from "../isa/handlers.ts";
 import { registerPlace } from "../isa/operand.ts";
-import { NEXT } from "../isa/semantics.ts";
+import { type Binding, LEAVE, NEXT } from "../isa/semantics.ts";
 import { RegionFlags } from "./lazy-flags.ts";
 import { microOpAddress, RegionBuilder, Untranslatable } from "./region-builder.ts";
 import { FLAGS_FIELD, typeOf } from "./registers.ts";
 import { regionRead, regionWrite } from "./routines.ts";
 
-const known = new WeakMap<Handler, boolean>();
+/** Anywhere in a region; as its last instruction; not at all. */
+export type Place = "inside" | "end" | "nowhere";
+
 const early = new WeakSet<Handler>();
 
 /** Whether a handler that can be translated has ways that end before its end. */
-export const endsEarly = (handler: Handler): boolean => isTranslatable(handler) && early.has(handler);
+export const endsEarly = (handler: Handler): boolean => placeOf(handler) === "inside" && early.has(handler);
 
-export function isTranslatable(handler: Handler): boolean {
+const known = new WeakMap<Handler, Place>();
+
+export function placeOf(handler: Handler): Place {
   const found = known.get(handler);
-  if (found !== undefined) return found;
-  const answer = canBuild(handler);
-  known.set(handler, answer);
-  return answer;
+  if (found) return found;
+  const place = canBuild(handler) ? "inside" : canEnd(handler) ? "end" : "nowhere";
+  known.set(handler, place);
+  return place;
 }
 
-/** Builds the semantics with some operands of the handler's shape. */
-function canBuild(handler: Handler): boolean {
+/**
+ * Only what ends blocks, too: else a row of such instructions would be a row of regions. Outside 64-bit mode, what may
+ * switch tasks can fault in the new one.
+ */
+function canEnd(handler: Handler): boolean {
+  if (!handler.record.ends || !handler.shape.mode64) return false;
+  const b = builderFor(handler);
+  let leaves = false;
+  const binding: Binding = {
+    leave: (code) => {
+      if (code === LEAVE) leaves = true;
+    },
+    inlineAccess: false,
+    plainAddress: false,
+  };
+  return builds(() => b.onState(() => buildHandler(b, handler, microOpAddress(), binding))) && !leaves;
+}
+
+function builds(build: () => void): boolean {
+  try {
+    build();
+  } catch (error) {
+    if (error instanceof Untranslatable) return false;
+    throw error;
+  }
+  return true;
+}
+
+/** For the semantics with some operands of the handler's shape. */
+function builderFor(handler: Handler): RegionBuilder {
   const b = new RegionBuilder();
   b.parameter("i32");
   for (const [i, operand] of handler.shape.operands.entries())
@@ -48,22 +81,29 @@ function canBuild(handler: Handler): boolean {
     y: variable("i64"),
   });
   b.lazyFlags = b.flags;
+  return b;
+}
+
+function canBuild(handler: Handler): boolean {
+  const b = builderFor(handler);
   let leaves = false;
   const ignore = (): void => {};
-  try {
-    buildHandler(b, handler, microOpAddress(), {
-      leave: (code) => {
-        // Only faults and early ends: a region cannot follow what else an instruction may do to RIP.
-        if (code > 1) leaves = true;
-        if (code === NEXT) early.add(handler);
-      },
-      inlineAccess: true,
-      plainAddress: false,
-      translation: { goTo: ignore, jump: ignore, call: ignore, slowRead: regionRead, slowWrite: regionWrite },
-    });
-  } catch (error) {
-    if (error instanceof Untranslatable) return false;
-    throw error;
-  }
-  return !leaves;
+  const binding: Binding = {
+    leave: (code) => {
+      // Only faults and early ends: a region cannot follow what else an instruction may do to RIP.
+      if (code > 1) leaves = true;
+      if (code === NEXT) early.add(handler);
+    },
+    inlineAccess: true,
+    plainAddress: false,
+    translation: {
+      goTo: ignore,
+      jump: ignore,
+      call: ignore,
+      shadow: ignore,
+      slowRead: regionRead,
+      slowWrite: regionWrite,
+    },
+  };
+  return builds(() => buildHandler(b, handler, microOpAddress(), binding)) && !leaves;
 }

@@ -18,9 +18,10 @@ import { type FlagKind, RegionFlags, sameKind } from "./lazy-flags.ts";
 import type { Block, Region } from "./region.ts";
 import { microOpAddress, RegionBuilder } from "./region-builder.ts";
 import { type FieldSet, FLAGS_FIELD, fieldBit, fieldsOf, typeOf } from "./registers.ts";
-import { LEFT_INTERPRET, LEFT_NEXT, LEFT_RETURN, regionRead, regionWrite, runRegions } from "./routines.ts";
+import { jumpKey, LEFT_INTERPRET, LEFT_NEXT, LEFT_RETURN, regionRead, regionWrite, runRegions } from "./routines.ts";
 import { type BlockCode, putTogether } from "./structure.ts";
 import { endsEarly } from "./translatable.ts";
+import { leaveRegion, worldRest } from "./world.ts";
 
 /** A call in a region: what stands before and behind it is known when the whole region is. */
 interface CallSite {
@@ -41,11 +42,15 @@ class RegionTranslator {
   readonly #checked = new Set<number>();
   readonly #paths: ReadonlyMap<number, number>;
   readonly #calls: CallSite[] = [];
+  /** Where the region ends with an instruction on the state block: what is stored before. */
+  readonly #ends: Pick<CallSite, "before" | "kind">[] = [];
   readonly #interrupted: Label = { kind: "block" };
   readonly #left: Label = { kind: "block" };
   readonly #remaining = this.#outer("i32");
   readonly #place = this.#outer("i32");
   readonly #status = this.#outer("i32");
+  /** The instruction before, in the same block, may have been an STI. */
+  #isShadowed = false;
   readonly #depth: Expr;
   /** #depth and this region's own frame. */
   readonly #depthInside = this.#outer("i32");
@@ -75,6 +80,7 @@ class RegionTranslator {
     const code = new Map(this.#graph.order.map((block) => [block.offset, this.#block(block)]));
     const { used, written } = b;
     for (const call of this.#calls) this.#fillCall(call, used, written);
+    for (const end of this.#ends) this.#fillEnd(end, written);
     b.flags.begin(undefined);
     const loads = b.nested(() => this.#loads(used));
     const ending = b.nested(() => this.#ending(written));
@@ -132,6 +138,11 @@ class RegionTranslator {
     b.flags.begin(call.kind);
     call.before.push(...b.nested(() => b.storeFields(written)));
     call.behind.push(...b.nested(() => b.loadFields(used)));
+  }
+  #fillEnd(end: Pick<CallSite, "before" | "kind">, written: FieldSet): void {
+    const b = this.#b;
+    b.flags.begin(end.kind);
+    end.before.push(...b.nested(() => b.storeFields(written)));
   }
   /** Behind `interrupted`: RIP and budget of #place. */
   #interruption(): void {
@@ -210,7 +221,8 @@ class RegionTranslator {
       if (block.count) this.#remaining.set(this.#remaining.get().sub(block.count));
       for (const [i, instruction] of block.instructions.entries()) {
         if (instruction.flow === "leave") this.#interpret(instruction.offset, 0);
-        else this.#instruction(instruction, block.count - i, goTo);
+        else if (instruction.flow === "end") this.#end(instruction);
+        else this.#instruction(instruction, block.count - i, goTo, block.instructions[i + 1]);
       }
       if (block.instructions.at(-1)?.flow === "next") goTo(block.end);
     });
@@ -218,7 +230,12 @@ class RegionTranslator {
     return code;
   }
 
-  #instruction(instruction: Instruction, notRun: number, goTo: (offset: number) => void): void {
+  #instruction(
+    instruction: Instruction,
+    notRun: number,
+    goTo: (offset: number) => void,
+    follower: Instruction | undefined,
+  ): void {
     const b = this.#b;
     b.microOp = instruction.microOp;
     b.state.remaining = () => this.#remaining.get().add(notRun - 1);
@@ -237,7 +254,14 @@ class RegionTranslator {
         b.br(this.#left);
       },
       call: (target) => this.#call(target ?? this.#address(instruction.target ?? 0), next, goTo),
+      shadow: () => {
+        startsShadow = true;
+        b.toState(L.SHADOW, i32(1));
+        b.toState(L.ATTENTION, i32(L.ATTENTION_CODE));
+      },
     };
+    const endsShadow = this.#isShadowed;
+    let startsShadow = false;
     const build = (end: Label | undefined): void => {
       const binding: Binding = {
         leave: (code) => {
@@ -255,6 +279,44 @@ class RegionTranslator {
     if (instruction.flow !== "next") b.flags.write();
     if (endsEarly(instruction.handler)) b.block(build);
     else build(undefined);
+    if (endsShadow) {
+      b.toState(L.SHADOW, i32(0));
+      b.toState(L.ATTENTION, i32(0));
+    }
+    // Where the next instruction is left in front of, the state says that there is a shadow. One that is not straight on
+    // would have to take it away on each of its ways.
+    this.#isShadowed = startsShadow && follower?.flow === "next";
+    if (startsShadow && !this.#isShadowed)
+      b.if(b.fromState(L.ATTENTION), () => this.#interpret(next, notRun - 1), undefined, false);
+  }
+
+  /** The last instruction of a region, on the state block. */
+  #end(instruction: Instruction): void {
+    const b = this.#b;
+    b.flags.write();
+    const end = { before: [], kind: b.flags.kind };
+    this.#ends.push(end);
+    b.toState(L.REMAINING, this.#remaining.get());
+    b.emit({ kind: "block", label: { kind: "block" }, body: end.before });
+    const key = b.keep(jumpKey(b));
+    const rest = b.call(worldRest);
+    b.microOp = instruction.microOp;
+    b.onState(() =>
+      b.block((done) => {
+        const leave = (code: number): void => {
+          if (code === FAULT) {
+            b.put(L.RIP, this.#address(instruction.offset));
+            b.put(L.REMAINING, this.#remaining.get().add(1));
+            b.return(LEFT_INTERPRET);
+          } else {
+            if (code === NEXT) b.put(L.RIP, this.#address(instruction.offset + instruction.length));
+            b.br(done);
+          }
+        };
+        buildHandler(b, instruction.handler, microOpAddress(), { leave, inlineAccess: false, plainAddress: false });
+      }),
+    );
+    b.return(b.call(leaveRegion, key, rest));
   }
 
   #call(target: Expr, next: number, goTo: (offset: number) => void): void {

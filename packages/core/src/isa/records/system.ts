@@ -124,9 +124,14 @@ define({
   semantics: (s) => {
     interruptFlag(s);
     const flags = s.get(L.SYSTEM_FLAGS);
-    s.b.if(flags.and(RF_IF).eqz(), () => s.put(L.SHADOW, 1));
+    if (s.isTranslated)
+      s.b.if(flags.and(RF_IF).eqz(), () => {
+        s.b.if(s.get(L.INTR_PENDING), () => s.leave(FAULT), undefined, false);
+        s.shadowNext();
+      });
+    else s.b.if(flags.and(RF_IF).eqz(), () => s.put(L.SHADOW, 1));
     s.put(L.SYSTEM_FLAGS, flags.or(RF_IF));
-    s.b.call(updateEvents);
+    if (!s.isTranslated) s.b.call(updateEvents);
     s.fallThrough();
   },
 });
