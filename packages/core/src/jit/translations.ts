@@ -52,7 +52,8 @@ export class Translations {
     const at = translation.ranges.findIndex(([from, to]) => translation.entry >= from && translation.entry < to);
     const first = translation.ranges[at]?.[0] ?? 0;
     const code = translation.code[at] ?? new Uint8Array(0);
-    const key = keyOf(code, translation.entry - first, translation.mode, translation.entry % PAGE_BYTES);
+    const start = translation.entry - first;
+    const key = keyOf(code, start, translation.mode, translation.entry % PAGE_BYTES, code.length - start);
     const list = this.#byKey.get(key) ?? [];
     this.#byKey.set(key, list);
     list.push(translation);
@@ -61,11 +62,14 @@ export class Translations {
 
   /** The translation of the code at `host`; `pagesOf` is asked only when a candidate is there. */
   find(host: number, mode: number, pagesOf: () => Pages): { translation: Translation; pages: Pages } | undefined {
-    const candidates = this.#byKey.get(keyOf(this.#memory, host, mode, host % PAGE_BYTES));
-    if (!candidates) return undefined;
-    const pages = pagesOf();
-    const translation = candidates.find((t) => t.mode === mode && this.#matches(t, pages));
-    return translation && { translation, pages };
+    for (const bytes of [KEY_BYTES, 1]) {
+      const candidates = this.#byKey.get(keyOf(this.#memory, host, mode, host % PAGE_BYTES, bytes));
+      if (!candidates) continue;
+      const pages = pagesOf();
+      const translation = candidates.find((t) => t.mode === mode && this.#matches(t, pages));
+      if (translation) return { translation, pages };
+    }
+    return undefined;
   }
 
   #matches(translation: Translation, pages: Pages): boolean {
@@ -84,10 +88,16 @@ export class Translations {
   }
 }
 
-/** Up to four bytes of the code, its place in the page, and its mode, as one number. */
-function keyOf(code: Uint8Array, at: number, mode: number, inPage: number): number {
-  const bytes = Math.min(4, PAGE_BYTES - inPage);
+const KEY_BYTES = 4;
+
+/**
+ * The first bytes of the code, its place in the page, and its mode, as one number. `bytes`: how many there are. Shorter
+ * code, such as a single return, goes by the first one alone, since what follows it may be anything.
+ */
+function keyOf(code: Uint8Array, at: number, mode: number, inPage: number, bytes: number): number {
+  const isWhole = bytes >= Math.min(KEY_BYTES, PAGE_BYTES - inPage);
+  const used = isWhole ? Math.min(KEY_BYTES, PAGE_BYTES - inPage) : 1;
   let start = 0;
-  for (let i = 0; i < bytes; i++) start = start * 256 + (code[at + i] ?? 0);
-  return ((mode & 31) * PAGE_BYTES + inPage) * 2 ** 32 + start;
+  for (let i = 0; i < used; i++) start = start * 256 + (code[at + i] ?? 0);
+  return (((isWhole ? 0 : 32) + (mode & 31)) * PAGE_BYTES + inPage) * 2 ** 32 + start;
 }

@@ -1,0 +1,30 @@
+import { expect, it } from "vitest";
+import { PAGE_BYTES } from "./region.ts";
+import { Translations } from "./translations.ts";
+
+/** A page of breakpoints with `code` at `at`, and the translation of that code. */
+function made(code: readonly number[], at: number, index: number) {
+  const memory = new Uint8Array(3 * PAGE_BYTES).fill(0xcc);
+  memory.set(code, PAGE_BYTES + at);
+  const entry = PAGE_BYTES + at;
+  const ranges = [[entry, entry + code.length]] as const;
+  return { memory, translation: { index, mode: 9, entry, ranges, code: [Uint8Array.from(code)] } };
+}
+
+it.each([
+  ["a single return", [0xc3], 100],
+  ["three bytes", [0x31, 0xc0, 0xc3], 100],
+  ["four bytes", [0x31, 0xc0, 0x90, 0xc3], 100],
+  ["a return at the page's end", [0xc3], PAGE_BYTES - 1],
+])("%s is found, whatever follows it", (_, code, at) => {
+  const { memory, translation } = made(code, at, 7);
+  const translations = new Translations(memory);
+  translations.add(translation);
+  const pages = [0, PAGE_BYTES, 0] as const;
+  expect(translations.find(PAGE_BYTES + at, 9, () => pages)?.translation.index).toBe(7);
+  memory.fill(0, PAGE_BYTES + at + code.length);
+  expect(translations.find(PAGE_BYTES + at, 9, () => pages)?.translation.index).toBe(7);
+  expect(translations.find(PAGE_BYTES + at, 8, () => pages)).toBeUndefined();
+  memory[PAGE_BYTES + at + code.length - 1] = 0xc2;
+  expect(translations.find(PAGE_BYTES + at, 9, () => pages)).toBeUndefined();
+});
