@@ -3,6 +3,7 @@
  * the operands that a region kept.
  */
 import { granuleMask, hashSet } from "../cpu/code-cache.ts";
+import { codeHost } from "../cpu/code-mapping.ts";
 import {
   auxOf,
   carryOf,
@@ -16,7 +17,7 @@ import {
 } from "../cpu/flag-operations.ts";
 import { signExtend } from "../cpu/flags.ts";
 import * as L from "../cpu/layout.ts";
-import { PF_U, PF_W, XLATE_RAM } from "../cpu/page-fault.ts";
+import { PF_I, PF_U, PF_W, XLATE_RAM } from "../cpu/page-fault.ts";
 import { translate } from "../cpu/paging.ts";
 import { fillTlb, tlbEntry } from "../cpu/tlb.ts";
 import { type Builder, type Expr, i32, select } from "../ir/builder.ts";
@@ -72,11 +73,8 @@ export const pagesHold: Routine = routine("pages_hold", ["i32", "i64"], "i32", (
   ] as const) {
     const host = b.load("i32.load", "host", block, field);
     b.if(host, () => {
-      const va = b.keep(linear.and(-4096).add(bytes));
-      const entry = b.keep(tlbEntry(b.get(L.TLB_CURRENT), va));
-      const tag = b.load("i64.load", "host", entry, L.TLB_EXECUTE);
-      const at = va.lo32().add(b.load("i32.load", "host", entry, L.TLB_ADDEND));
-      b.if(tag.ne(va.shrU(12)).or(at.ne(host)), () => b.return(0));
+      const at = b.call(codeHost, linear.and(-4096).add(bytes));
+      b.if(at.ne(host), () => b.return(0));
     });
   }
   return b.return(1);
@@ -95,7 +93,14 @@ const findJump: Routine = routine("find_jump", ["i64", "i32", "i32"], "i32", (b,
   b.if(linear.and(-4096).ne(b.get(L.CODE_PAGE)), () => {
     const tlb = b.keep(tlbEntry(b.get(L.TLB_CURRENT), linear));
     const tag = b.load("i64.load", "host", tlb, L.TLB_EXECUTE);
-    b.if(tag.ne(linear.shrU(12)).or(b.get(L.CODE_LIMITED)), () => b.return(0));
+    b.if(b.get(L.CODE_LIMITED), () => b.return(0));
+    // A page that the TLB has lost. Where it must be looked for with a fault or a mark, the dispatcher does it.
+    b.if(tag.ne(linear.shrU(12)), () => {
+      b.if(b.call(codeHost, linear).eqz(), () => b.return(0));
+      const access = select(b.get(L.CPL).eq(3), i32(PF_U | PF_I), i32(PF_I));
+      b.if(b.call(translate, linear, access).ne(XLATE_RAM), () => b.return(0));
+      b.call(fillTlb, linear);
+    });
     const host = linear.lo32().add(b.load("i32.load", "host", tlb, L.TLB_ADDEND));
     b.put(L.CODE_HOST, host.and(-4096));
     b.put(L.CODE_PAGE, linear.and(-4096));
