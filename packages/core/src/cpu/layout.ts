@@ -212,6 +212,13 @@ export const CODE_DROPS: Field = f(0xb18, "i64");
 export const ACTIVITY: Field = f(0xb20, "i32");
 /** A multiple of JUMP_STEP. */
 export const JUMP_GENERATION: Field = f(0x8e0, "i32");
+/**
+ * The linear page that was last stored to through RSP by translated code (jit/page-access.ts), and what to add to an
+ * address in it for the host's. STACK_LIMIT: accesses that begin at a smaller offset in the page are inside; 0 = none.
+ */
+export const STACK_PAGE: Field = f(0x8e8, "i64");
+export const STACK_LIMIT: Field = f(0x8f0, "i64");
+export const STACK_ADDEND: Field = f(0x8f8, "i32");
 /** What the 128-bit arithmetic of x87 transcendentals works on (cpu/x87-wide.ts). */
 export const wide = (index: 0 | 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8 | 9): Field => f(0x820 + index * 8, "i64");
 

@@ -17,6 +17,7 @@ import { forgetCodePage } from "./tlb.ts";
  */
 export const updateTlbSet: Routine = routine("update_tlb_set", [], undefined, (b) => {
   const user = b.keep(b.get(L.CPL).eq(3));
+  b.put(L.STACK_LIMIT, 0n);
   b.put(L.TLB_CURRENT, select(user, i32(L.TLB_USER), i32(L.TLB_SUPERVISOR)));
   b.if(b.get(L.SYSTEM_FLAGS).and(RF_AC), () => {
     const aligned = user.and(b.get(L.CR0).lo32().and(CR0_AM).nez());

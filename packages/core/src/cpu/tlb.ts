@@ -117,8 +117,9 @@ export function forgetCodePage(b: Builder): void {
   b.put(L.CODE_PAGE, 1);
 }
 
-/** Jumps between regions are looked up anew (JUMP_CACHE): a mapping or code has changed. */
+/** What translated code knows of mappings goes (JUMP_CACHE, STACK_PAGE): one of them, or code, has changed. */
 export const forgetJumps: Routine = routine("forget_jumps", [], undefined, (b) => {
+  b.put(L.STACK_LIMIT, 0n);
   const next = b.keep(b.get(L.JUMP_GENERATION).add(L.JUMP_STEP));
   b.put(L.JUMP_GENERATION, next);
   // Generations come again.
@@ -168,6 +169,7 @@ export const flushPage: Routine = routine("flush_page", ["i64"], undefined, (b, 
 
 /** Drops the write tags of every entry that maps the RAM page at host address `page`: code was decoded in it. */
 export const protectPage: Routine = routine("protect_page", ["i32"], undefined, (b, page) => {
+  b.put(L.STACK_LIMIT, 0n);
   const entry = b.variable(i32(L.TLB_SUPERVISOR));
   // Without SMAP the third set is empty.
   const smap = b.get(L.CR4).lo32().and(CR4_SMAP);

@@ -18,7 +18,15 @@ import "../isa/records/index.ts";
 import { compileModule } from "../ir/compile.ts";
 import type { Routine } from "../ir/types.ts";
 import { walkCalls } from "../ir/walk.ts";
-import { regionCarry, regionFlags, regionRead, regionWrite, runRegions } from "../jit/routines.ts";
+import {
+  regionCarry,
+  regionFlags,
+  regionRead,
+  regionWrite,
+  runRegions,
+  stackRead,
+  stackWrite,
+} from "../jit/routines.ts";
 import { leaveRegion, worldRest } from "../jit/world.ts";
 import { MEMORY_MAP } from "../machine/board-map.ts";
 import { makeRun } from "./dispatcher.ts";
@@ -91,8 +99,8 @@ export function library(handlers: HandlerSet): Record<string, Routine> {
     if (!routine.body) return;
     if ((all[routine.name] ??= routine) !== routine) throw new Error(`two routines are named ${routine.name}`);
   };
-  const own = [regionRead, regionWrite, runRegions, regionFlags, regionCarry, leaveRegion, worldRest];
-  for (const routine of [...own, knownTimeStamp]) add(routine);
+  const own = [regionRead, regionWrite, stackRead, stackWrite, runRegions, regionFlags, regionCarry];
+  for (const routine of [...own, leaveRegion, worldRest, knownTimeStamp]) add(routine);
   for (const handler of handlers.table) {
     const body = handler.routine.body?.();
     if (body) walkCalls(body.statements, add);

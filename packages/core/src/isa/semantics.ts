@@ -81,11 +81,10 @@ export interface Translation {
   /** A call whose return address was pushed: `target`, or the branch's own. */
   call(target: Expr | undefined): void;
   /**
-   * The slow path of an access: host address of RAM for the whole access, or 0, when the instruction is left to the
-   * interpreter. Nothing of the instruction has happened then.
+   * Host address of RAM for all `bytes` of an access at a linear address. `leave` stands for an access that is left to
+   * the interpreter. Nothing of the instruction has happened then.
    */
-  readonly slowRead: Routine;
-  readonly slowWrite: Routine;
+  host(address: Expr, bytes: number, isWrite: boolean, leave: () => void): Expr;
 }
 
 /** Effective address of the memory operand, before the segment base. */
@@ -241,6 +240,8 @@ export class Semantics {
       b.if(host.eqz(), () => this.#binding.leave(FAULT), undefined, false);
       return host;
     }
+    const { translation } = this.#binding;
+    if (translation) return translation.host(address, bytes, false, () => this.#binding.leave(FAULT));
     const va = b.keep(address);
     const entry = b.keep(tlbEntry(b.get(L.TLB_CURRENT), va));
     const hit = b.keep(tlbHit(b, entry, va, bytes, L.TLB_READ));
@@ -249,12 +250,8 @@ export class Semantics {
       hit,
       () => host.set(hostAddress(b, entry, va)),
       () => {
-        const translation = this.#binding.translation;
-        if (translation) host.set(b.call(translation.slowRead, va, bytes));
-        else {
-          b.put(L.CURRENT_UOP, this.#up);
-          host.set(b.call(readSlow, va, bytes, seg));
-        }
+        b.put(L.CURRENT_UOP, this.#up);
+        host.set(b.call(readSlow, va, bytes, seg));
         b.if(host.get().eqz(), () => this.#binding.leave(FAULT));
       },
       true,
@@ -276,6 +273,9 @@ export class Semantics {
       b.if(host.eqz(), () => this.#binding.leave(FAULT), undefined, false);
       return { width, host };
     }
+    const { translation } = this.#binding;
+    if (translation)
+      return { width, host: translation.host(address, width / 8, true, () => this.#binding.leave(FAULT)) };
     const va = b.keep(address);
     const entry = b.keep(tlbEntry(b.get(L.TLB_CURRENT), va));
     const hit = b.keep(tlbHit(b, entry, va, width / 8, L.TLB_WRITE));
@@ -284,12 +284,8 @@ export class Semantics {
       hit,
       () => host.set(hostAddress(b, entry, va)),
       () => {
-        const translation = this.#binding.translation;
-        if (translation) host.set(b.call(translation.slowWrite, va, width / 8));
-        else {
-          b.put(L.CURRENT_UOP, this.#up);
-          host.set(b.call(writeSlow, va, width / 8, seg, readsToo ? 1 : 0));
-        }
+        b.put(L.CURRENT_UOP, this.#up);
+        host.set(b.call(writeSlow, va, width / 8, seg, readsToo ? 1 : 0));
         b.if(host.get().eqz(), () => this.#binding.leave(FAULT));
       },
       true,

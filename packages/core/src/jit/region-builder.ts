@@ -18,12 +18,12 @@ import {
   type Variable,
 } from "../ir/builder.ts";
 import { OPS } from "../ir/ops.ts";
-import type { Label, Routine, Space, Statement } from "../ir/types.ts";
+import type { Label, Local, Node, Routine, Space, Statement } from "../ir/types.ts";
 import { effectiveAddress, effectiveOffset } from "../isa/semantics.ts";
 import { effectsOf, mayWrite } from "./effects.ts";
 import { type FlagState, type RegionFlags, sameKind } from "./lazy-flags.ts";
 import { type FieldSet, FLAGS_FIELD, fieldAt, fieldBit, fieldsOf, offsetOf, typeOf } from "./registers.ts";
-import { regionCarry, regionFlags, regionRead, regionWrite, runRegions } from "./routines.ts";
+import { regionCarry, regionFlags, regionRead, regionWrite, runRegions, stackRead, stackWrite } from "./routines.ts";
 import { leaveRegion, worldRest } from "./world.ts";
 
 /** The instruction does something that a region does not do. */
@@ -37,7 +37,7 @@ export const microOpAddress = (): Expr => i32(MICRO_OP);
 
 /** Routines of the core that region code calls by itself: they leave registers and flags alone. */
 const OWN: ReadonlySet<Routine> = new Set([
-  ...[regionRead, regionWrite, runRegions, regionFlags, regionCarry],
+  ...[regionRead, regionWrite, stackRead, stackWrite, runRegions, regionFlags, regionCarry],
   ...[leaveRegion, worldRest],
 ]);
 
@@ -74,6 +74,47 @@ export class RegionBuilder extends Builder {
     build();
     this.#isOnState = false;
     this.lazyFlags = lazyFlags;
+  }
+
+  /** What kept values are made of: registers at one time, by sums and scales. */
+  readonly #origins = new WeakMap<Local, string>();
+  /** Depth of ways that control may not take, inside the running instruction. */
+  #branches = 0;
+  /** The instruction may have ended early. */
+  mayHaveEnded = false;
+
+  /** What is emitted now may be left out when the instruction runs. */
+  get isConditional(): boolean {
+    return this.#branches > 0 || this.mayHaveEnded;
+  }
+
+  /** Names the registers, and their versions, that an address is the sum of but for a constant; undefined: something else. */
+  originOf({ node }: Expr): string | undefined {
+    return this.#origin(node);
+  }
+  #origin(node: Node): string | undefined {
+    if (node.kind === "local") {
+      if (!node.local.mutable) return this.#origins.get(node.local);
+      const field = this.state.registers.findIndex(({ local }) => local === node.local);
+      return field >= 0 && field < 16 ? `${field}.${node.version}` : undefined;
+    }
+    if (node.kind !== "op") return undefined;
+    const [a, c] = node.args;
+    if (!a || !c) return undefined;
+    const first = this.#origin(a);
+    if (first === undefined) return undefined;
+    if (c.kind === "const") {
+      if (node.op === "i64.add" || node.op === "i64.sub") return first;
+      return node.op === "i64.shl" ? `(${first}<<${c.value})` : undefined;
+    }
+    const second = node.op === "i64.add" ? this.#origin(c) : undefined;
+    return second && `${first}+${second}`;
+  }
+  override keep(value: Expr): Expr {
+    const origin = this.#origin(value.node);
+    const kept = super.keep(value);
+    if (origin !== undefined && kept.node.kind === "local") this.#origins.set(kept.node.local, origin);
+    return kept;
   }
 
   noteRead(offset: number): void {
@@ -264,7 +305,9 @@ export class RegionBuilder extends Builder {
     const ends: FlagState[] = [];
     const lists = builds.map((build) => {
       flags.state = before;
+      this.#branches++;
       const list = this.nested(build);
+      this.#branches--;
       ends.push(flags.state);
       return list;
     });
@@ -310,10 +353,12 @@ export class RegionBuilder extends Builder {
     const before = flags.state;
     const ways: FlagState[] = [];
     this.#labels.set(label, { before, ways });
+    this.#branches++;
     const body = this.nested(() => {
       build(label);
       flags.settle();
     });
+    this.#branches--;
     if (ways.some(({ kind }) => sameKind(kind, before.kind) !== before.kind))
       throw new Untranslatable("flags that a loop changes");
     this.emit({ kind: "block", label, body });

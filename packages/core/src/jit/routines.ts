@@ -2,6 +2,7 @@
  * The core's side of translated code: the slow path of its accesses, calls from one region to another, and flags from
  * the operands that a region kept.
  */
+import { hostAddress, tlbHit } from "../cpu/access.ts";
 import { granuleMask, hashSet } from "../cpu/code-cache.ts";
 import { codeHost } from "../cpu/code-mapping.ts";
 import {
@@ -42,9 +43,11 @@ export const LEFT_ANEW = 4;
  */
 export const MAX_DEPTH: number = (768 << 10) / FRAME_UNIT_BYTES;
 
-/** Translates for an access inside one page of RAM; from a routine that answers 0 for anything else. */
-function ramOnly(b: Builder, va: Expr, bytes: Expr, access: Expr): Expr {
+/** For an access inside one page of RAM; from a routine that answers 0 for anything else. */
+function ramOnly(b: Builder, va: Expr, bytes: Expr, tag: number, access: Expr): Expr {
   b.if(va.lo32().and(0xfff).add(bytes).gtU(4096), () => b.return(0));
+  const entry = b.keep(tlbEntry(b.get(L.TLB_CURRENT), va));
+  b.if(tlbHit(b, entry, va, 1, tag), () => b.return(hostAddress(b, entry, va)));
   b.if(va.shl(16).shrS(16).ne(va), () => b.return(0));
   b.if(b.call(translate, va, access).ne(XLATE_RAM), () => b.return(0));
   b.call(fillTlb, va);
@@ -53,17 +56,32 @@ function ramOnly(b: Builder, va: Expr, bytes: Expr, access: Expr): Expr {
 const user = (b: Builder): Expr => select(b.get(L.CPL).eq(3), i32(PF_U), i32(0));
 
 export const regionRead: Routine = routine("region_read", ["i64", "i32"], "i32", (b, va, bytes) => {
-  b.return(ramOnly(b, va, bytes, user(b)));
+  b.return(ramOnly(b, va, bytes, L.TLB_READ, user(b)));
 });
 
 /** 0 as well where code lies: the granules, not the page, so that data beside code is written here. */
 export const regionWrite: Routine = routine("region_write", ["i64", "i32"], "i32", (b, va, bytes) => {
-  const host = ramOnly(b, va, bytes, user(b).or(PF_W));
+  const host = ramOnly(b, va, bytes, L.TLB_WRITE, user(b).or(PF_W));
   const page = host.sub(b.get(L.RAM_HOST)).shrU(12);
   const covered = b.load("i64.load", "host", page.shl(3).add(b.get(L.PAGE_GRANULES)));
   b.if(covered.eqz(), () => b.return(host));
   b.return(select(covered.and(granuleMask(b.keep(host.and(0xfff)), bytes)).eqz(), host, i32(0)));
 });
+
+/** Through RSP: the page is remembered if it can be stored to. */
+function stackAccess(name: string, otherwise: Routine): Routine {
+  return routine(name, ["i64", "i32"], "i32", (b, va, bytes) => {
+    const entry = b.keep(tlbEntry(b.get(L.TLB_CURRENT), va));
+    const last = va.add(bytes.sub(1).u64()).shrU(12);
+    b.if(last.ne(b.load("i64.load", "host", entry, L.TLB_WRITE)), () => b.return(b.call(otherwise, va, bytes)));
+    b.put(L.STACK_PAGE, va.and(-4096));
+    b.put(L.STACK_ADDEND, b.load("i32.load", "host", entry, L.TLB_ADDEND));
+    b.put(L.STACK_LIMIT, 4089n);
+    b.return(hostAddress(b, entry, va));
+  });
+}
+export const stackRead: Routine = stackAccess("stack_read", regionRead);
+export const stackWrite: Routine = stackAccess("stack_write", regionWrite);
 
 /** Whether the pages beside a block's that its region lies in are where they were: 1 or 0. */
 export const pagesHold: Routine = routine("pages_hold", ["i32", "i64"], "i32", (b, block, linear) => {

@@ -9,9 +9,9 @@ import { buildHandler, type Handler } from "../isa/handlers.ts";
 import { registerPlace } from "../isa/operand.ts";
 import { type Binding, LEAVE, NEXT } from "../isa/semantics.ts";
 import { RegionFlags } from "./lazy-flags.ts";
+import { PageAccess } from "./page-access.ts";
 import { microOpAddress, RegionBuilder, Untranslatable } from "./region-builder.ts";
 import { FLAGS_FIELD, typeOf } from "./registers.ts";
-import { regionRead, regionWrite } from "./routines.ts";
 
 /** Anywhere in a region; as its last instruction; not at all. */
 export type Place = "inside" | "end" | "nowhere";
@@ -86,6 +86,7 @@ function builderFor(handler: Handler): RegionBuilder {
 
 function canBuild(handler: Handler): boolean {
   const b = builderFor(handler);
+  const memory = new PageAccess(b, (type) => new Variable(b, { type, mutable: true, version: 0, index: -1 }));
   let leaves = false;
   const ignore = (): void => {};
   const binding: Binding = {
@@ -101,8 +102,7 @@ function canBuild(handler: Handler): boolean {
       jump: ignore,
       call: ignore,
       shadow: ignore,
-      slowRead: regionRead,
-      slowWrite: regionWrite,
+      host: (address, bytes, isWrite, leave) => memory.host(address, bytes, isWrite, leave),
     },
   };
   return builds(() => buildHandler(b, handler, microOpAddress(), binding)) && !leaves;

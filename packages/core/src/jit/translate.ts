@@ -15,10 +15,11 @@ import { FlowGraph } from "./flow-graph.ts";
 import { frameUnits } from "./frame.ts";
 import type { Instruction } from "./instruction.ts";
 import { type FlagKind, RegionFlags, sameKind } from "./lazy-flags.ts";
+import { PageAccess } from "./page-access.ts";
 import type { Block, Region } from "./region.ts";
 import { microOpAddress, RegionBuilder } from "./region-builder.ts";
 import { type FieldSet, FLAGS_FIELD, fieldBit, fieldsOf, typeOf } from "./registers.ts";
-import { jumpKey, LEFT_INTERPRET, LEFT_NEXT, LEFT_RETURN, regionRead, regionWrite, runRegions } from "./routines.ts";
+import { jumpKey, LEFT_INTERPRET, LEFT_NEXT, LEFT_RETURN, runRegions } from "./routines.ts";
 import { type BlockCode, putTogether } from "./structure.ts";
 import { endsEarly } from "./translatable.ts";
 import { leaveRegion, worldRest } from "./world.ts";
@@ -51,6 +52,7 @@ class RegionTranslator {
   readonly #status = this.#outer("i32");
   /** The instruction before, in the same block, may have been an STI. */
   #isShadowed = false;
+  readonly #memory = new PageAccess(this.#b, (type) => this.#outer(type));
   readonly #depth: Expr;
   /** #depth and this region's own frame. */
   readonly #depthInside = this.#outer("i32");
@@ -132,6 +134,11 @@ class RegionTranslator {
     if (b.usesFpu) b.if(b.fromState(L.FPU_BLOCKED), () => b.return(LEFT_INTERPRET), undefined, false);
     for (const field of fieldsOf(used & ~fieldBit(FLAGS_FIELD))) this.#declare(b.register(field));
     b.loadFields(used);
+    const { stack } = this.#memory;
+    if (!stack.isUsed) return;
+    this.#declare(stack.page, b.fromState(L.STACK_PAGE));
+    this.#declare(stack.addend, b.fromState(L.STACK_ADDEND));
+    this.#declare(stack.limit, b.fromState(L.STACK_LIMIT));
   }
   #fillCall(call: CallSite, used: FieldSet, written: FieldSet): void {
     const b = this.#b;
@@ -213,6 +220,7 @@ class RegionTranslator {
       this.#kinds.set(to, [...(this.#kinds.get(to) ?? []), b.flags.kind]);
       b.emit({ kind: "block", label: { kind: "block" }, body, isIsolated: true });
     };
+    this.#memory.startBlock(block.instructions);
     const list = b.nested(() => {
       if (this.#checked.has(block.offset)) {
         const tooLong = this.#remaining.get().ltS(this.#path(block.offset));
@@ -226,7 +234,10 @@ class RegionTranslator {
       }
       if (block.instructions.at(-1)?.flow === "next") goTo(block.end);
     });
-    code.statements.push(...list);
+    const declared = b.nested(() => {
+      for (const variable of this.#memory.declared) this.#declare(variable);
+    });
+    code.statements.push(...declared, ...list);
     return code;
   }
 
@@ -241,8 +252,7 @@ class RegionTranslator {
     b.state.remaining = () => this.#remaining.get().add(notRun - 1);
     const next = instruction.offset + instruction.length;
     const translation: Translation = {
-      slowRead: regionRead,
-      slowWrite: regionWrite,
+      host: (address, bytes, isWrite, leave) => this.#memory.host(address, bytes, isWrite, leave),
       goTo: (where) => {
         // A string instruction without REP ends blocks for the interpreter only.
         if (instruction.flow === "next") return;
@@ -277,7 +287,8 @@ class RegionTranslator {
     };
     // What flags are is written once for all ways that control takes from here.
     if (instruction.flow !== "next") b.flags.write();
-    if (endsEarly(instruction.handler)) b.block(build);
+    b.mayHaveEnded = endsEarly(instruction.handler);
+    if (b.mayHaveEnded) b.block(build);
     else build(undefined);
     if (endsShadow) {
       b.toState(L.SHADOW, i32(0));
