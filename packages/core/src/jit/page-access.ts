@@ -65,6 +65,7 @@ export class PageAccess {
   /** Host address of RAM for the whole access. `leave`: it is for the interpreter. */
   host(address: Expr, bytes: number, isWrite: boolean, leave: () => void): Expr {
     const b = this.#b;
+    b.agePending();
     const va = b.keep(address);
     const origin = b.originOf(va);
     if (origin?.startsWith(`${RSP}.`) && !origin.includes("+")) return this.#onStack(va, bytes, isWrite, leave);

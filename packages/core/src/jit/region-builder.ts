@@ -22,7 +22,16 @@ import type { Label, Local, Node, Routine, Space, Statement } from "../ir/types.
 import { effectiveAddress, effectiveOffset } from "../isa/semantics.ts";
 import { effectsOf, mayWrite } from "./effects.ts";
 import { type FlagState, type RegionFlags, sameKind } from "./lazy-flags.ts";
-import { type FieldSet, FLAGS_FIELD, fieldAt, fieldBit, fieldsOf, offsetOf, typeOf } from "./registers.ts";
+import {
+  type FieldSet,
+  FLAGS_FIELD,
+  fieldAt,
+  fieldBit,
+  fieldsOf,
+  GENERAL_FIELDS,
+  offsetOf,
+  typeOf,
+} from "./registers.ts";
 import { regionCarry, regionFlags, regionRead, regionWrite, runRegions, stackRead, stackWrite } from "./routines.ts";
 import { leaveRegion, worldRest } from "./world.ts";
 
@@ -57,9 +66,15 @@ export class RegionBuilder extends Builder {
   microOp: DataView = new DataView(new ArrayBuffer(L.UOP_BYTES));
   state!: RegionState;
   flags!: RegionFlags;
-  /** Fields read and written so far. */
+  /** Fields read or written so far. */
   used: FieldSet = 0n;
+  /** Fields that the state block gets behind the region only. */
   written: FieldSet = 0n;
+  /** Fields that the state block gets while the region runs, soon after they are written: general registers, or none. */
+  readonly through: FieldSet;
+  /** Of the running block: fields read before they were written, and fields written on every way through it. */
+  needed: FieldSet = 0n;
+  defined: FieldSet = 0n;
   usesFpu = false;
   #isOnState = false;
 
@@ -117,13 +132,21 @@ export class RegionBuilder extends Builder {
     return kept;
   }
 
+  constructor(through: FieldSet = GENERAL_FIELDS) {
+    super();
+    this.through = through;
+  }
+
   noteRead(offset: number): void {
-    this.used |= fieldBit(fieldAt(offset) ?? FLAGS_FIELD);
+    const bit = fieldBit(fieldAt(offset) ?? FLAGS_FIELD);
+    this.used |= bit;
+    this.needed |= bit & ~this.defined;
   }
   noteWrite(offset: number): void {
     const bit = fieldBit(fieldAt(offset) ?? FLAGS_FIELD);
     this.used |= bit;
-    this.written |= bit;
+    this.written |= bit & ~this.through;
+    if (!this.isConditional) this.defined |= bit;
   }
   register(field: number): Variable {
     const found = this.state.registers[field];
@@ -238,9 +261,12 @@ export class RegionBuilder extends Builder {
     } else if (field !== undefined) {
       const register = this.register(field);
       const kept = this.keep(value);
+      if (name !== `${typeOf(field)}.store`) this.noteRead(at);
       register.set(field < 16 ? withPart(register, name, at & 7, kept) : withLane(register, name, at & 15, kept));
-      this.noteRead(at);
       this.noteWrite(at);
+      if ((this.through & fieldBit(field)) === 0n) return;
+      if (this.isConditional) this.#storeGeneral(field);
+      else this.#pending.set(field, 0);
     } else if (at === L.RIP.offset) this.state.rip.set(value);
     else if (at === L.CURRENT_UOP.offset || at === L.EXC_VECTOR.offset || at === L.EXC_ERROR.offset) this.keep(value);
     else if (mayWrite(at)) super.store(name, "cpu", 0, value, at);
@@ -375,10 +401,46 @@ export class RegionBuilder extends Builder {
     super.br(label, on);
   }
 
+  /** General registers whose values the state block does not have yet, and how many accesses of memory came since. */
+  readonly #pending = new Map<number, number>();
+
+  startBlock(): void {
+    this.#pending.clear();
+    this.needed = 0n;
+    this.defined = 0n;
+  }
+  #storeGeneral(field: number): void {
+    super.store("i64.store", "cpu", 0, this.register(field).get(), offsetOf(field));
+  }
+  /** Stores general registers that are still to be stored. */
+  storePending(fields: FieldSet = this.through): void {
+    for (const field of this.#pending.keys()) {
+      if ((fields & fieldBit(field)) === 0n) continue;
+      this.#storeGeneral(field);
+      if (!this.isConditional) this.#pending.delete(field);
+    }
+  }
+  /** Stores them on a way that leaves this list of statements for good. */
+  storePendingHere(): void {
+    for (const field of this.#pending.keys()) this.#storeGeneral(field);
+  }
+  /**
+   * In front of an access, which may leave the region. What is written again soon is stored on that way only; what stays
+   * is stored once.
+   */
+  agePending(): void {
+    if (this.isConditional) return;
+    for (const [field, age] of this.#pending) {
+      if (age < 1) this.#pending.set(field, age + 1);
+      else this.storePending(fieldBit(field));
+    }
+  }
+
   /** From locals to the state block. */
   storeFields(fields: FieldSet): void {
     this.used |= fields;
-    for (const field of fieldsOf(fields)) {
+    this.storePending(fields);
+    for (const field of fieldsOf(fields & ~this.through)) {
       if (field === FLAGS_FIELD) {
         this.flags.toState();
       } else {
@@ -390,7 +452,8 @@ export class RegionBuilder extends Builder {
   /** From the state block to locals. */
   loadFields(fields: FieldSet): void {
     this.used |= fields;
-    this.written |= fields;
+    this.written |= fields & ~this.through;
+    if (!this.isConditional) this.defined |= fields;
     for (const field of fieldsOf(fields)) {
       if (field === FLAGS_FIELD) {
         this.flags.fromState();

@@ -10,6 +10,9 @@ const FIELDS = 33;
 export type FieldSet = bigint;
 export const ALL_FIELDS: FieldSet = (1n << BigInt(FIELDS)) - 1n;
 
+/** General registers: their locals are copies of what is in the state block. */
+export const GENERAL_FIELDS: FieldSet = 0xffffn;
+
 export const fieldBit = (field: number): FieldSet => 1n << BigInt(field);
 
 /** The field that a place in the state block belongs to. */

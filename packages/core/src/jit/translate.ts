@@ -15,10 +15,11 @@ import { FlowGraph } from "./flow-graph.ts";
 import { frameUnits } from "./frame.ts";
 import type { Instruction } from "./instruction.ts";
 import { type FlagKind, RegionFlags, sameKind } from "./lazy-flags.ts";
+import { type BlockFields, liveFields } from "./liveness.ts";
 import { PageAccess } from "./page-access.ts";
 import type { Block, Region } from "./region.ts";
 import { microOpAddress, RegionBuilder } from "./region-builder.ts";
-import { type FieldSet, FLAGS_FIELD, fieldBit, fieldsOf, typeOf } from "./registers.ts";
+import { ALL_FIELDS, type FieldSet, FLAGS_FIELD, fieldBit, fieldsOf, GENERAL_FIELDS, typeOf } from "./registers.ts";
 import { jumpKey, LEFT_INTERPRET, LEFT_NEXT, LEFT_RETURN, runRegions } from "./routines.ts";
 import { type BlockCode, putTogether } from "./structure.ts";
 import { endsEarly } from "./translatable.ts";
@@ -29,6 +30,8 @@ interface CallSite {
   readonly before: Statement[];
   readonly behind: Statement[];
   readonly kind: FlagKind;
+  /** Offset of the instruction behind. */
+  readonly next: number;
 }
 
 const ZERO: Readonly<Record<string, Expr>> = { i32: i32(0), i64: i64(0), v128: v128(0n) };
@@ -38,28 +41,35 @@ const PLACE_BITS = 16;
 class RegionTranslator {
   readonly #region: Region;
   readonly #graph: FlowGraph;
-  readonly #b = new RegionBuilder();
+  readonly #b: RegionBuilder;
   readonly #kinds = new Map<number, FlagKind[]>();
   readonly #checked = new Set<number>();
   readonly #paths: ReadonlyMap<number, number>;
   readonly #calls: CallSite[] = [];
   /** Where the region ends with an instruction on the state block: what is stored before. */
   readonly #ends: Pick<CallSite, "before" | "kind">[] = [];
+  readonly #fields = new Map<number, BlockFields>();
   readonly #interrupted: Label = { kind: "block" };
   readonly #left: Label = { kind: "block" };
-  readonly #remaining = this.#outer("i32");
-  readonly #place = this.#outer("i32");
-  readonly #status = this.#outer("i32");
+  readonly #remaining: Variable;
+  readonly #place: Variable;
+  readonly #status: Variable;
   /** The instruction before, in the same block, may have been an STI. */
   #isShadowed = false;
-  readonly #memory = new PageAccess(this.#b, (type) => this.#outer(type));
+  readonly #memory: PageAccess;
   readonly #depth: Expr;
   /** #depth and this region's own frame. */
-  readonly #depthInside = this.#outer("i32");
+  readonly #depthInside: Variable;
 
   constructor(region: Region) {
     this.#region = region;
     this.#graph = new FlowGraph(region);
+    this.#b = new RegionBuilder(isLoopOfItsOwn(this.#graph) ? 0n : GENERAL_FIELDS);
+    this.#remaining = this.#outer("i32");
+    this.#place = this.#outer("i32");
+    this.#status = this.#outer("i32");
+    this.#depthInside = this.#outer("i32");
+    this.#memory = new PageAccess(this.#b, (type) => this.#outer(type));
     this.#depth = this.#b.parameter("i32");
     for (const block of this.#graph.order) {
       if (block.instructions.at(-1)?.flow === "call")
@@ -81,10 +91,13 @@ class RegionTranslator {
     const opening = b.nested(() => this.#opening());
     const code = new Map(this.#graph.order.map((block) => [block.offset, this.#block(block)]));
     const { used, written } = b;
-    for (const call of this.#calls) this.#fillCall(call, used, written);
+    const live = liveFields(this.#graph, this.#fields);
+    // What the region itself does not store is stored wherever the region is left: they have to be there always.
+    const neededAt = (offset: number): FieldSet => (used & ~b.through) | (live.get(offset) ?? 0n);
+    for (const call of this.#calls) this.#fillCall(call, neededAt(call.next), written);
     for (const end of this.#ends) this.#fillEnd(end, written);
     b.flags.begin(undefined);
-    const loads = b.nested(() => this.#loads(used));
+    const loads = b.nested(() => this.#loads(used, neededAt(this.#region.entry)));
     const ending = b.nested(() => this.#ending(written));
     const interruption = b.nested(() => this.#interruption());
     const body = putTogether(this.#graph, code);
@@ -129,22 +142,22 @@ class RegionTranslator {
     for (const local of Object.values(locals)) this.#declare(local);
   }
   /** First values of what the region keeps in locals. */
-  #loads(used: FieldSet): void {
+  #loads(used: FieldSet, needed: FieldSet): void {
     const b = this.#b;
     if (b.usesFpu) b.if(b.fromState(L.FPU_BLOCKED), () => b.return(LEFT_INTERPRET), undefined, false);
     for (const field of fieldsOf(used & ~fieldBit(FLAGS_FIELD))) this.#declare(b.register(field));
-    b.loadFields(used);
+    b.loadFields(needed);
     const { stack } = this.#memory;
     if (!stack.isUsed) return;
     this.#declare(stack.page, b.fromState(L.STACK_PAGE));
     this.#declare(stack.addend, b.fromState(L.STACK_ADDEND));
     this.#declare(stack.limit, b.fromState(L.STACK_LIMIT));
   }
-  #fillCall(call: CallSite, used: FieldSet, written: FieldSet): void {
+  #fillCall(call: CallSite, needed: FieldSet, written: FieldSet): void {
     const b = this.#b;
     b.flags.begin(call.kind);
     call.before.push(...b.nested(() => b.storeFields(written)));
-    call.behind.push(...b.nested(() => b.loadFields(used)));
+    call.behind.push(...b.nested(() => b.loadFields(needed)));
   }
   #fillEnd(end: Pick<CallSite, "before" | "kind">, written: FieldSet): void {
     const b = this.#b;
@@ -184,14 +197,19 @@ class RegionTranslator {
   #address(offset: number): Expr {
     return this.#wrap(this.#b.state.ripBase.add(offset));
   }
-  #leaveAt(offset: number, left: number): void {
+  /** On a way out of the block. */
+  #leave(): void {
     this.#b.flags.writeHere();
+    this.#b.storePendingHere();
+  }
+  #leaveAt(offset: number, left: number): void {
+    this.#leave();
     this.#b.state.rip.set(this.#address(offset));
     this.#status.set(i32(left));
     this.#b.br(this.#left);
   }
   #interpret(offset: number, notRun: number): void {
-    this.#b.flags.writeHere();
+    this.#leave();
     this.#place.set(i32(offset | (notRun << PLACE_BITS)));
     this.#b.br(this.#interrupted);
   }
@@ -216,11 +234,12 @@ class RegionTranslator {
       }
       const body: Statement[] = [];
       code.edges.push({ to, body });
-      b.flags.writeHere();
+      this.#leave();
       this.#kinds.set(to, [...(this.#kinds.get(to) ?? []), b.flags.kind]);
       b.emit({ kind: "block", label: { kind: "block" }, body, isIsolated: true });
     };
     this.#memory.startBlock(block.instructions);
+    b.startBlock();
     const list = b.nested(() => {
       if (this.#checked.has(block.offset)) {
         const tooLong = this.#remaining.get().ltS(this.#path(block.offset));
@@ -238,6 +257,9 @@ class RegionTranslator {
       for (const variable of this.#memory.declared) this.#declare(variable);
     });
     code.statements.push(...declared, ...list);
+    // Behind a call registers are loaded anew.
+    const isCall = block.instructions.at(-1)?.flow === "call";
+    this.#fields.set(block.offset, { needed: b.needed, defined: isCall ? ALL_FIELDS : b.defined });
     return code;
   }
 
@@ -259,7 +281,7 @@ class RegionTranslator {
         goTo(where === "next" ? next : where === "again" ? instruction.offset : (instruction.target ?? next));
       },
       jump: (isReturn) => {
-        b.flags.writeHere();
+        this.#leave();
         this.#status.set(i32(isReturn ? LEFT_RETURN : LEFT_NEXT));
         b.br(this.#left);
       },
@@ -285,8 +307,12 @@ class RegionTranslator {
       };
       buildHandler(b, instruction.handler, microOpAddress(), binding);
     };
-    // What flags are is written once for all ways that control takes from here.
-    if (instruction.flow !== "next") b.flags.write();
+    b.mayHaveEnded = false;
+    // Once for all ways that control takes from here.
+    if (instruction.flow !== "next") {
+      b.flags.write();
+      b.storePending();
+    }
     b.mayHaveEnded = endsEarly(instruction.handler);
     if (b.mayHaveEnded) b.block(build);
     else build(undefined);
@@ -305,6 +331,8 @@ class RegionTranslator {
   #end(instruction: Instruction): void {
     const b = this.#b;
     b.flags.write();
+    b.mayHaveEnded = false;
+    b.storePending();
     const end = { before: [], kind: b.flags.kind };
     this.#ends.push(end);
     b.toState(L.REMAINING, this.#remaining.get());
@@ -332,8 +360,9 @@ class RegionTranslator {
 
   #call(target: Expr, next: number, goTo: (offset: number) => void): void {
     const b = this.#b;
-    const call: CallSite = { before: [], behind: [], kind: b.flags.kind };
+    const call: CallSite = { before: [], behind: [], kind: b.flags.kind, next };
     this.#calls.push(call);
+    b.storePending();
     b.toState(L.RIP, target);
     b.toState(L.REMAINING, this.#remaining.get());
     b.emit({ kind: "block", label: { kind: "block" }, body: call.before });
@@ -345,6 +374,12 @@ class RegionTranslator {
     b.flags.begin("aux");
     goTo(next);
   }
+}
+
+/** Loops without calls: control stays for long, so registers are stored behind them only. */
+function isLoopOfItsOwn(graph: FlowGraph): boolean {
+  const hasCall = graph.order.some(({ instructions }) => instructions.at(-1)?.flow === "call");
+  return !hasCall && graph.order.some(({ offset }) => graph.isHeader(offset));
 }
 
 /** Bits of the segments that a region outside 64-bit mode reaches data through: it makes no checks of limits and types. */
