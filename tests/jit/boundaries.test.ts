@@ -1,13 +1,13 @@
-// Programs on every tier, with events and deadlines at every instruction boundary: a fixed seed.
+// Programs on every tier, with events and deadlines at every instruction boundary: a fixed seed and the commit's.
 // TWINMETAL_JIT_SEED=x repeats one; a program by its name is repeated with programFrom.
 
 import { expect, test } from "vitest";
+import { commitSeed } from "../cpu/seeds.ts";
 import { formatMismatch, INJECTIONS, runSeed } from "./boundaries.ts";
 import { COMPARED, REFERENCE } from "./tiers.ts";
 
 const given = process.env["TWINMETAL_JIT_SEED"];
-// Some programs change their code so often that translating it takes minutes: other seeds are for the long suite.
-const seeds = [given ?? "edges"];
+const seeds = given ? [given] : ["edges", commitSeed()];
 
 for (const { subject, boundaries } of COMPARED)
   test.each(seeds)(`${subject.name} as the interpreter, seed %s`, (seed) => {

@@ -15,6 +15,14 @@ const MOST_INSTRUCTIONS = 5000;
 const MOST_MISMATCHES = 3;
 /** Boundaries of one program that events are injected at. */
 const MOST_BOUNDARIES = 600;
+/**
+ * A program that has had so many instructions translated is left behind where it stands, and the next one's turn comes:
+ * a few change so much of their code in each round that they would take minutes. Looked at after so many instructions.
+ */
+const MOST_TRANSLATED = 20_000;
+const STEP = 500;
+/** Likewise one that has run so many, where the subject says nothing else. */
+const MOST_RETIRED = 400_000;
 
 export interface Mismatch {
   readonly guest: string;
@@ -54,6 +62,8 @@ export function runBoundaries(
   const boundaries = Math.min(MOST_BOUNDARIES, lengthOf(right));
   let instructions = 0;
   for (let at = 0; at <= boundaries; at++) {
+    if (tried.translated > MOST_TRANSLATED || instructions > (subject.mostRetired ?? MOST_RETIRED))
+      return { boundaries: at, instructions, mismatch: undefined };
     const here = every === "all" ? injections : [injections[at % injections.length]!];
     for (const injection of here) {
       const found = runWith(right, tried, at, injection);
@@ -79,9 +89,18 @@ export function runWith(right: GuestMachine, tried: GuestMachine, at: number, in
   if (before) return before;
   for (const machine of [right, tried]) {
     if (injection !== "stop") machine.raise(injection);
-    machine.advance(MOST_INSTRUCTIONS);
   }
+  right.advance(runOn(tried) ? MOST_INSTRUCTIONS : tried.retired);
   return compare(right, tried);
+}
+
+/** False: given up before its end. */
+function runOn(machine: GuestMachine): boolean {
+  while (machine.retired < MOST_INSTRUCTIONS) {
+    if (machine.translated > MOST_TRANSLATED) return false;
+    if (!machine.advance(Math.min(machine.retired + STEP, MOST_INSTRUCTIONS))) return true;
+  }
+  return true;
 }
 
 export function compare(right: GuestMachine, tried: GuestMachine): Found | undefined {

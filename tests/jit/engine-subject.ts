@@ -17,6 +17,7 @@ const RFLAGS_IF = 0x200n;
 
 export interface EngineSubjectOptions {
   readonly name: string;
+  readonly mostRetired?: number;
   /** What of the engine is tried: its core, its tier. */
   readonly engine?: Partial<JitEngineOptions>;
   /** Instructions to ask for when `left` are to be run; default all of them. */
@@ -24,7 +25,8 @@ export interface EngineSubjectOptions {
 }
 
 export function engineSubject(options: EngineSubjectOptions): Subject {
-  return { name: options.name, load: (guest) => new EngineMachine(guest, options) };
+  const { name, mostRetired } = options;
+  return { name, mostRetired, load: (guest) => new EngineMachine(guest, options) };
 }
 
 export class EngineMachine implements GuestMachine {
@@ -88,6 +90,9 @@ export class EngineMachine implements GuestMachine {
 
   get retired(): number {
     return this.#vcpu.retired;
+  }
+  get translated(): number {
+    return this.engine.stats()["regionInstructions"] ?? 0;
   }
   state(): VcpuState {
     return this.#vcpu.getState();

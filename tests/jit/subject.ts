@@ -26,11 +26,15 @@ export interface GuestMachine {
   state(): VcpuState;
   /** Guest-physical memory from 0, live. */
   readonly ram: Uint8Array;
+  /** Guest instructions translated so far, each time they were. */
+  readonly translated: number;
   /** Grows with each access to a device and each interrupt taken, by what and when. */
   readonly trace: number;
 }
 
 export interface Subject {
   readonly name: string;
+  /** How many instructions of one program to run on it, all boundaries together, where it is slow. */
+  readonly mostRetired?: number | undefined;
   load(guest: Guest): GuestMachine;
 }

@@ -6,8 +6,8 @@ import type { EventKind, Guest, GuestMachine, Subject } from "./subject.ts";
 
 const LONGEST_SLICE = 50;
 
-export function switchingSubject(name: string, tiers: readonly EngineSubjectOptions[]): Subject {
-  return { name, load: (guest) => new SwitchingMachine(guest, tiers) };
+export function switchingSubject(name: string, tiers: readonly EngineSubjectOptions[], mostRetired?: number): Subject {
+  return { name, mostRetired, load: (guest) => new SwitchingMachine(guest, tiers) };
 }
 
 class SwitchingMachine implements GuestMachine {
@@ -36,6 +36,9 @@ class SwitchingMachine implements GuestMachine {
   }
   get trace(): number {
     return this.#current.trace;
+  }
+  get translated(): number {
+    return this.#machines.reduce((sum, { translated }) => sum + translated, 0);
   }
   state(): ReturnType<GuestMachine["state"]> {
     return this.#current.state();

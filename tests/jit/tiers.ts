@@ -55,12 +55,15 @@ export const COMPARED: readonly ComparedTier[] = [
     boundaries: { ci: 600, long: 20_000 },
   },
   {
-    subject: engineSubject({ ...tier("interpreter"), name: "interpreter in short slices", slice: short }),
+    subject: engineSubject({
+      ...{ ...tier("interpreter"), name: "interpreter in short slices", slice: short },
+      mostRetired: 100_000,
+    }),
     boundaries: { ci: 2000, long: 50_000 },
   },
-  { subject: engineSubject(tier("evaluator")), boundaries: { ci: 150, long: 3000 } },
+  { subject: engineSubject({ ...tier("evaluator"), mostRetired: 20_000 }), boundaries: { ci: 150, long: 3000 } },
   {
-    subject: switchingSubject("interpreter and evaluator in turn", [tier("interpreter"), tier("evaluator")]),
+    subject: switchingSubject("interpreter and evaluator in turn", [tier("interpreter"), tier("evaluator")], 40_000),
     boundaries: { ci: 150, long: 3000 },
   },
 ];
