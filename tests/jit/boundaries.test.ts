@@ -10,7 +10,7 @@ const given = process.env["TWINMETAL_JIT_SEED"];
 const seeds = given ? [given] : ["edges", commitSeed()];
 
 for (const { subject, boundaries } of COMPARED)
-  test.each(seeds)(`${subject.name} as the interpreter, seed %s`, (seed) => {
+  test.each(seeds)(`${subject.name} as the interpreter, seed %s`, { timeout: 120_000 }, (seed) => {
     const run = runSeed(seed, boundaries.ci / seeds.length, REFERENCE, subject, INJECTIONS, "each");
     expect(run.mismatches.map(formatMismatch)).toEqual([]);
     expect(run.boundaries).toBeGreaterThanOrEqual(boundaries.ci / seeds.length);
