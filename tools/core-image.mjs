@@ -8,6 +8,9 @@ import { fileURLToPath } from "node:url";
 const dist = fileURLToPath(new URL("../packages/core/dist", import.meta.url));
 const image = join(dist, "interp", "prebuilt-image.js");
 
+/** Of one literal: a parser's buffer for it is memory that glibc's allocator would otherwise keep from then on. */
+const PIECE_BYTES = 36 * 1024;
+
 const hash = createHash("sha256");
 const files = readdirSync(dist, { recursive: true }).filter((name) => name.endsWith(".js"));
 for (const name of files.sort()) {
@@ -23,7 +26,10 @@ if (!readFileSync(image, "utf8").startsWith(made)) {
   const different = [...shared.keys()].filter((at) => shared[at] !== own[at]);
   if (shared.length !== own.length || different.length !== 1)
     throw new Error(`the two core modules differ in ${different.length} bytes, not in the memory's limits alone`);
-  const text = `export const IMAGE = "${Buffer.from(shared).toString("base64")}";\nexport const LIMITS_AT = ${different[0]};\nexport const BUILD = "${build}";\n`;
+  const pieces = [];
+  for (let at = 0; at < shared.length; at += PIECE_BYTES)
+    pieces.push(Buffer.from(shared.subarray(at, at + PIECE_BYTES)).toString("base64"));
+  const text = `export const IMAGE = ${JSON.stringify(pieces, undefined, " ")};\nexport const LIMITS_AT = ${different[0]};\nexport const BUILD = "${build}";\n`;
   const temporary = `${image}.${process.pid}`;
   writeFileSync(temporary, made + text);
   renameSync(temporary, image);

@@ -2,7 +2,7 @@
 
 import { execFile } from "node:child_process";
 import { constants } from "node:fs";
-import { mkdtemp, open, readdir, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
+import { mkdtemp, open, readdir, readFile, rename, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -79,6 +79,21 @@ describe("a VM's life", () => {
     await vm.kill();
     await vm.kill();
     expect(vm.state).toBe("off");
+  });
+
+  it("starts again from the file it began with, and from no other", async () => {
+    const kernel = path("kernel");
+    await writeFile(kernel, bareKernel(GUESTS.asleep));
+    await using vm = await createVm({ kernel, memoryBytes: 16 * MIB });
+    await vm.start();
+    await vm.serial.waitFor("asleep");
+    await rename(path("kernel"), path("old"));
+    await writeFile(kernel, "another file of that name");
+    await vm.reset();
+    await vm.serial.waitFor("asleep", { timeoutMs: 20_000 });
+    await writeFile(path("old"), bareKernel(GUESTS.hello));
+    await vm.reset();
+    expect(await vm.wait()).toMatchObject({ kind: "off", reason: expect.stringContaining("was changed") });
   });
 
   it("reports a triple fault with registers and branch targets", async () => {

@@ -12,6 +12,7 @@ export {
 } from "./devices/virtio/console-control.ts";
 export type { Engine, Vcpu, VcpuBus, VcpuExit } from "./engine/engine.ts";
 export { ACTIVITY_NAMES, JitEngine, type JitEngineOptions, type Tier } from "./engine/jit-engine.ts";
+export type { BootFile, FileReader } from "./firmware/boot-file.ts";
 export { type LinuxBootOptions, type LinuxBootPlan, planLinuxBoot } from "./firmware/linux-boot.ts";
 export { LinuxBootError, type LinuxBootErrorCode } from "./firmware/linux-boot-error.ts";
 export { provideCoreModule } from "./interp/core.ts";

@@ -4,6 +4,7 @@
  * Layout of the file: boot sector, `setup_sects` sectors of real-mode code (not run here), then the protected-mode part
  * of `syssize` paragraphs; what follows, such as a signature, is not loaded.
  */
+import { type BootFile, headOf } from "./boot-file.ts";
 import { describeFileKind } from "./file-kind.ts";
 import { LinuxBootError } from "./linux-boot-error.ts";
 
@@ -47,8 +48,8 @@ const LONGEST_HEADER_END = 0x290;
 export interface BzImage {
   /** The file's bytes from setup_sects to the header's end, for struct boot_params. */
   readonly header: Uint8Array;
-  /** The protected-mode part, without a trailing signature. */
-  readonly payload: Uint8Array;
+  /** Where in the file the protected-mode part lies, without a trailing signature. */
+  readonly payload: { readonly start: number; readonly length: number };
   readonly protocol: number;
   /** Else it is a 32-bit kernel, entered at its first byte. */
   readonly has64BitEntry: boolean;
@@ -64,9 +65,11 @@ export interface BzImage {
   readonly commandLineMaxBytes: number;
 }
 
-/** Throws LinuxBootError. The result's arrays are views of `file`. */
-export function parseBzImage(file: Uint8Array): BzImage {
-  if (file.length === 0) {
+/** Throws LinuxBootError. */
+export function parseBzImage(wholeFile: BootFile): BzImage {
+  const fileBytes = wholeFile.length;
+  const file = headOf(wholeFile);
+  if (fileBytes === 0) {
     throw new LinuxBootError("kernel-empty", "The kernel file is empty. Give a Linux bzImage, e.g. /boot/vmlinuz.");
   }
   const view = new DataView(file.buffer, file.byteOffset, file.byteLength);
@@ -97,7 +100,7 @@ export function parseBzImage(file: Uint8Array): BzImage {
   const payloadStart = ((view.getUint8(SETUP_HEADER.setup_sects) || 4) + 1) * SECTOR_BYTES;
   const payloadBytes = view.getUint32(SETUP_HEADER.syssize, true) * 16;
   if (payloadBytes <= ENTRY_64_OFFSET) throw malformed("its protected-mode part is shorter than its entry point");
-  if (file.length < payloadStart + payloadBytes) throw truncated(file.length, payloadStart + payloadBytes);
+  if (fileBytes < payloadStart + payloadBytes) throw truncated(fileBytes, payloadStart + payloadBytes);
 
   const alignment = view.getUint32(SETUP_HEADER.kernel_alignment, true);
   if (alignment === 0 || (alignment & (alignment - 1)) !== 0) {
@@ -107,7 +110,7 @@ export function parseBzImage(file: Uint8Array): BzImage {
   if (preferred >= 1n << 52n) throw malformed(`it wants to run at 0x${preferred.toString(16)}`);
   return {
     header: file.subarray(SETUP_HEADER.setup_sects, headerEnd),
-    payload: file.subarray(payloadStart, payloadStart + payloadBytes),
+    payload: { start: payloadStart, length: payloadBytes },
     protocol,
     has64BitEntry: (view.getUint16(SETUP_HEADER.xloadflags, true) & XLF_KERNEL_64) !== 0,
     isRelocatable: view.getUint8(SETUP_HEADER.relocatable_kernel) !== 0,

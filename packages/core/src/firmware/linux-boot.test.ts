@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { type FileReader, piecesOf } from "./boot-file.ts";
 import { SETUP_HEADER } from "./bzimage.ts";
 import { type LinuxBootOptions, type LinuxBootPlan, planLinuxBoot } from "./linux-boot.ts";
 import { LinuxBootError, type LinuxBootErrorCode } from "./linux-boot-error.ts";
@@ -64,6 +65,13 @@ function failure(options: Partial<LinuxBootOptions>): LinuxBootError {
 function apply(result: LinuxBootPlan, sizeBytes = 96 * MIB): DataView {
   const ram = new Uint8Array(sizeBytes);
   for (const { gpa, bytes } of result.writes) ram.set(bytes, gpa);
+  for (const { gpa, file, start, length } of result.copies) {
+    let at = gpa;
+    for (const piece of piecesOf(file, start, length)) {
+      ram.set(piece, at);
+      at += piece.length;
+    }
+  }
   return new DataView(ram.buffer);
 }
 
@@ -132,8 +140,9 @@ describe("the plan", () => {
   });
 
   test("enters in long mode with flat segments and the first 4 GiB mapped to themselves", () => {
-    const { state, writes } = plan();
-    const ram = apply({ state, writes, kernelAddress: 0, initrdAddress: undefined });
+    const result = plan();
+    const { state } = result;
+    const ram = apply(result);
     for (const address of [0, 0x1234, 0xa_0000, 16 * MIB + 0x200, 0xb000_0000, 0xffff_ffff]) {
       expect(translate(ram, state.cr3, address)).toBe(address);
     }
@@ -150,13 +159,29 @@ describe("the plan", () => {
   });
 
   test("its writes do not overlap", () => {
-    const writes = plan({ initrd: new Uint8Array(5 * MIB), commandLine: "x".repeat(2047) }).writes;
-    const sorted = writes.toSorted((a, b) => a.gpa - b.gpa);
+    const { writes, copies } = plan({ initrd: new Uint8Array(5 * MIB), commandLine: "x".repeat(2047) });
+    const all = [...writes.map(({ gpa, bytes }) => ({ gpa, length: bytes.length })), ...copies];
+    const sorted = all.toSorted((a, b) => a.gpa - b.gpa);
     for (const [index, write] of sorted.entries()) {
       const before = sorted[index - 1];
-      if (before) expect(write.gpa).toBeGreaterThanOrEqual(before.gpa + before.bytes.length);
+      if (before) expect(write.gpa).toBeGreaterThanOrEqual(before.gpa + before.length);
     }
   });
+});
+
+test("a file that is read in pieces gives the same guest memory as its bytes", () => {
+  const kernel = bzImage();
+  const initrd = Uint8Array.from({ length: 200_001 }, (_, i) => i * 11);
+  const reader = (bytes: Uint8Array): FileReader => ({
+    length: bytes.length,
+    readAt: (offset, into) => {
+      expect(offset + into.length).toBeLessThanOrEqual(bytes.length);
+      into.set(bytes.subarray(offset, offset + into.length));
+    },
+  });
+  const whole = apply(plan({ kernel, initrd }));
+  const inPieces = apply(plan({ kernel: reader(kernel), initrd: reader(initrd) }));
+  expect(Buffer.compare(new Uint8Array(whole.buffer), new Uint8Array(inPieces.buffer))).toBe(0);
 });
 
 describe("the initrd", () => {
@@ -278,6 +303,11 @@ describe("what is refused", () => {
         for (const { gpa, bytes } of result.writes) {
           expect(gpa).toBeGreaterThanOrEqual(0x1000);
           expect(gpa + bytes.length).toBeLessThanOrEqual(ram.lowRamBytes);
+        }
+        for (const { gpa, file, start, length } of result.copies) {
+          expect(gpa).toBeGreaterThanOrEqual(0x1000);
+          expect(gpa + length).toBeLessThanOrEqual(ram.lowRamBytes);
+          expect(start + length).toBeLessThanOrEqual(file.length);
         }
       } catch (error) {
         expect(error).toBeInstanceOf(LinuxBootError);

@@ -12,6 +12,7 @@
 import type { VcpuState } from "../cpu/state.ts";
 import { MEMORY_MAP } from "../machine/board-map.ts";
 import type { Gpa } from "../memory/guest-memory.ts";
+import { type BootFile, headOf } from "./boot-file.ts";
 import { type BzImage, LOADFLAGS_LOADED_HIGH, parseBzImage, SETUP_HEADER } from "./bzimage.ts";
 import { E820_ENTRY_BYTES, e820Map, encodeE820, LOW_MEMORY, type RamSize } from "./e820.ts";
 import { describeFileKind } from "./file-kind.ts";
@@ -20,18 +21,27 @@ import { LinuxBootError } from "./linux-boot-error.ts";
 import { BOOT_LAYOUT, entryState, entryState32, entryTables } from "./linux-entry.ts";
 
 export interface LinuxBootOptions {
-  /** The bzImage file. Kept as a view in the plan. */
-  readonly kernel: Uint8Array;
-  readonly initrd?: Uint8Array;
+  /** The bzImage file. */
+  readonly kernel: BootFile;
+  readonly initrd?: BootFile;
   readonly commandLine: string;
   readonly ram: RamSize;
   /** The firmware tables and where their root pointer is; absent: the kernel searches and finds none. */
   readonly acpi?: { readonly writes: readonly GuestWrite[]; readonly rsdp: Gpa };
 }
 
+/** Part of a file that has to be in guest memory. */
+export interface GuestCopy {
+  readonly gpa: Gpa;
+  readonly file: BootFile;
+  readonly start: number;
+  readonly length: number;
+}
+
 export interface LinuxBootPlan {
-  /** In any order, without overlaps. The rest of RAM may hold anything. */
+  /** In any order, without overlaps, also with `copies`. The rest of RAM may hold anything. */
   readonly writes: readonly GuestWrite[];
+  readonly copies: readonly GuestCopy[];
   readonly state: VcpuState;
   readonly kernelAddress: Gpa;
   readonly initrdAddress: Gpa | undefined;
@@ -70,12 +80,13 @@ export function planLinuxBoot(options: LinuxBootOptions): LinuxBootPlan {
     { gpa: BOOT_LAYOUT.bootParams, bytes: bootParams },
     ...entryTables(),
     { gpa: BOOT_LAYOUT.commandLine, bytes: commandLine },
-    { gpa: kernel.start, bytes: image.payload },
     ...(options.acpi?.writes ?? []),
   ];
-  if (options.initrd && initrdAddress !== undefined) writes.push({ gpa: initrdAddress, bytes: options.initrd });
+  const copies: GuestCopy[] = [{ gpa: kernel.start, file: options.kernel, ...image.payload }];
+  if (options.initrd && initrdAddress !== undefined)
+    copies.push({ gpa: initrdAddress, file: options.initrd, start: 0, length: options.initrd.length });
   const state = image.has64BitEntry ? entryState(kernel.start + ENTRY_64_OFFSET) : entryState32(kernel.start);
-  return { writes, state, kernelAddress: kernel.start, initrdAddress };
+  return { writes, copies, state, kernelAddress: kernel.start, initrdAddress };
 }
 
 /** With the terminating zero. */
@@ -126,7 +137,7 @@ function placeKernel(image: BzImage, ram: RamSize, initrdBytes: number): Range {
 }
 
 /** The highest page-aligned address that keeps clear of the kernel and of the first MiB. */
-function placeInitrd(initrd: Uint8Array, image: BzImage, kernel: Range, ram: RamSize): Gpa {
+function placeInitrd(initrd: BootFile, image: BzImage, kernel: Range, ram: RamSize): Gpa {
   if (initrd.length === 0) {
     throw new LinuxBootError("initrd-empty", "The initrd file is empty. Give a cpio archive, or leave the option out.");
   }
@@ -153,8 +164,8 @@ function placeInitrd(initrd: Uint8Array, image: BzImage, kernel: Range, ram: Ram
   );
 }
 
-function hintAtInitrd(initrd: Uint8Array): string {
-  const kind = describeFileKind(initrd);
+function hintAtInitrd(initrd: BootFile): string {
+  const kind = describeFileKind(headOf(initrd));
   return /disk|ISO|ELF|EFI|script/.test(kind) ? ` (The initrd looks like ${kind}.)` : "";
 }
 

@@ -10,25 +10,30 @@ export const LIMITS_OWN = 1;
 
 const DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-/** GIVEN: base64 in whole groups of four digits. */
-function fromBase64(text: string): Uint8Array<ArrayBuffer> {
+/** GIVEN: base64 in pieces of whole groups of four digits, padded in the last one. */
+function fromBase64(pieces: readonly string[]): Uint8Array<ArrayBuffer> {
   const values = new Uint8Array(128);
   for (let i = 0; i < 64; i++) values[DIGITS.charCodeAt(i)] = i;
-  const padding = text.endsWith("==") ? 2 : text.endsWith("=") ? 1 : 0;
-  const bytes = new Uint8Array((text.length / 4) * 3);
-  const digit = (at: number): number => values[text.charCodeAt(at)] ?? 0;
-  for (let from = 0, to = 0; from < text.length; from += 4, to += 3) {
-    const group = (digit(from) << 18) | (digit(from + 1) << 12) | (digit(from + 2) << 6) | digit(from + 3);
-    bytes[to] = group >> 16;
-    bytes[to + 1] = group >> 8;
-    bytes[to + 2] = group;
+  const last = pieces.at(-1) ?? "";
+  const padding = last.endsWith("==") ? 2 : last.endsWith("=") ? 1 : 0;
+  const digits = pieces.reduce((sum, piece) => sum + piece.length, 0);
+  const bytes = new Uint8Array((digits / 4) * 3);
+  let to = 0;
+  for (const piece of pieces) {
+    const digit = (at: number): number => values[piece.charCodeAt(at)] ?? 0;
+    for (let from = 0; from < piece.length; from += 4, to += 3) {
+      const group = (digit(from) << 18) | (digit(from + 1) << 12) | (digit(from + 2) << 6) | digit(from + 3);
+      bytes[to] = group >> 16;
+      bytes[to + 1] = group >> 8;
+      bytes[to + 2] = group;
+    }
   }
   return bytes.subarray(0, bytes.length - padding);
 }
 
 /** Undefined where nothing was built. */
 export function prebuiltModule(sharedMemory: boolean): Uint8Array<ArrayBuffer> | undefined {
-  if (!IMAGE) return undefined;
+  if (IMAGE.length === 0) return undefined;
   const bytes = fromBase64(IMAGE);
   bytes[LIMITS_AT] = sharedMemory ? LIMITS_SHARED : LIMITS_OWN;
   return bytes;
@@ -36,6 +41,6 @@ export function prebuiltModule(sharedMemory: boolean): Uint8Array<ArrayBuffer> |
 
 /** The core module for shared memory, and a name that no other has. Undefined where nothing was built. */
 export function coreImage(): { readonly name: string; readonly bytes: () => Uint8Array<ArrayBuffer> } | undefined {
-  if (!IMAGE) return undefined;
+  if (IMAGE.length === 0) return undefined;
   return { name: BUILD.slice(0, 32), bytes: () => prebuiltModule(true) as Uint8Array<ArrayBuffer> };
 }

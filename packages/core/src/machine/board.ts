@@ -35,6 +35,7 @@ import { createVirtioConsole } from "../devices/virtio/console.ts";
 import type { VirtioPciDevice } from "../devices/virtio/pci-transport.ts";
 import { createVirtioRng } from "../devices/virtio/rng.ts";
 import { buildAcpiTables } from "../firmware/acpi/tables.ts";
+import { type BootFile, piecesOf } from "../firmware/boot-file.ts";
 import { cmosOf } from "../firmware/cmos.ts";
 import { planLinuxBoot } from "../firmware/linux-boot.ts";
 import type { GuestMemory } from "../memory/guest-memory.ts";
@@ -49,10 +50,10 @@ export const PROCESSOR = { physicalAddressBits: 40, hasX2apic: true } as const;
 /** The pseudo-MSR by which an engine tells of writes to CR8. */
 const TASK_PRIORITY = 0xffff_0008;
 
-/** Bytes of the files that the spec names. */
-export interface BootFiles {
-  readonly kernel: Uint8Array;
-  readonly initrd?: Uint8Array;
+/** The files that the spec names: their bytes, unless something else is said. */
+export interface BootFiles<File extends BootFile = Uint8Array> {
+  readonly kernel: File;
+  readonly initrd?: File;
 }
 
 /** The HPET may raise IO-APIC inputs 20 to 23, which are PIRQ E to H. */
@@ -66,7 +67,7 @@ const SHADOW_END = 0x10_0000;
 export const SERIAL_CHANNEL = "serial0";
 
 /** Throws PciWindowFull if the devices do not fit, LinuxBootError from `boot` if the files do not. */
-export function createBoard(wiring: BoardWiring, files?: BootFiles): Board {
+export function createBoard(wiring: BoardWiring, files?: BootFiles<BootFile>): Board {
   const { context, clock, spec } = wiring;
   const ports = new PortBus();
   const mmio = new MmioBus();
@@ -247,7 +248,7 @@ function functionDevice(pci: PciFunction): Device {
   };
 }
 
-function bootLinux(memory: GuestMemory, commandLine: string, files: BootFiles): VcpuState {
+function bootLinux(memory: GuestMemory, commandLine: string, files: BootFiles<BootFile>): VcpuState {
   let highRamBytes = 0;
   for (const segment of memory.segments)
     if (segment.start >= MEMORY_MAP.highRamStart) highRamBytes += segment.sizeBytes;
@@ -258,8 +259,16 @@ function bootLinux(memory: GuestMemory, commandLine: string, files: BootFiles): 
     ram: { lowRamBytes: memory.lowRamBytes, highRamBytes },
     acpi: buildAcpiTables({ cpuCount: 1 }),
   });
-  for (const { gpa, bytes } of plan.writes) {
+  const write = (gpa: number, bytes: Uint8Array): void => {
     if (!memory.write(gpa, bytes)) throw new RangeError(`boot data at 0x${gpa.toString(16)} is outside RAM`);
+  };
+  for (const { gpa, bytes } of plan.writes) write(gpa, bytes);
+  for (const { gpa, file, start, length } of plan.copies) {
+    let at = gpa;
+    for (const piece of piecesOf(file, start, length)) {
+      write(at, piece);
+      at += piece.length;
+    }
   }
   return plan.state;
 }

@@ -1,10 +1,14 @@
 /**
- * Kernel and initrd as bytes of the host, with the references by which a machine's spec names them.
+ * Kernel and initrd as files of the host, with the references by which a machine's spec names them. Nobody holds their
+ * bytes: they are hashed piece by piece here, and read into guest memory by the machine's thread (open-boot-file.ts).
  */
 import { createHash } from "node:crypto";
-import { readFile, stat } from "node:fs/promises";
+import { constants } from "node:fs";
+import { type FileHandle, open } from "node:fs/promises";
+import { resolve } from "node:path";
 import { type BootFiles, type FileReference, type MachineSpec, planLinuxBoot, ramSegments } from "@twinmetal/core";
 import { ensureTinyImage } from "../image/index.ts";
+import { type BootFileLocation, OpenBootFile, versionOf } from "./open-boot-file.ts";
 import { describeReadError } from "./state-files.ts";
 import type { VmProgress } from "./vm.ts";
 import { asVmError, VmError } from "./vm-error.ts";
@@ -12,6 +16,14 @@ import { asVmError, VmError } from "./vm-error.ts";
 /** Kernels and initrds are far smaller; more would fit no machine. */
 const MAX_FILE_BYTES = 2 ** 31 - 1;
 const HIGH_RAM_START = 2 ** 32;
+const HASH_PIECE_BYTES = 256 * 1024;
+
+/** A file as it was when it was hashed. */
+export interface KnownBootFile extends BootFileLocation {
+  readonly reference: FileReference;
+}
+
+export type KnownBootFiles = { readonly [K in keyof BootFiles]: KnownBootFile };
 
 export interface ImageHooks {
   readonly signal?: AbortSignal;
@@ -40,45 +52,70 @@ export async function resolveBootPaths(
   return { kernel: tiny.kernelPath, initrd: initrd ?? tiny.initrdPath, isTiny: initrd === undefined };
 }
 
-export async function readBootFile(path: string, role: "kernel" | "initrd", signal?: AbortSignal): Promise<Uint8Array> {
+export async function examineBootFile(
+  path: string,
+  role: "kernel" | "initrd",
+  signal?: AbortSignal,
+): Promise<KnownBootFile> {
   signal?.throwIfAborted();
+  let file: FileHandle | undefined;
   try {
-    const found = await stat(path);
+    // A pipe that nobody writes to shall not be waited for.
+    file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    const found = await file.stat({ bigint: true });
     if (!found.isFile()) throw new VmError(`${role}-unreadable`, `${path} is no file. Give the path of the ${role}.`);
-    if (found.size > MAX_FILE_BYTES) {
-      throw new VmError(
-        `${role}-unreadable`,
-        `${path} has ${found.size} bytes, more than any ${role}. Check the path.`,
-      );
+    const sizeBytes = Number(found.size);
+    if (sizeBytes > MAX_FILE_BYTES) {
+      throw new VmError(`${role}-unreadable`, `${path} has ${sizeBytes} bytes, more than any ${role}. Check the path.`);
     }
-    return await readFile(path, { signal });
+    const sha256 = await hashOf(file, sizeBytes, signal);
+    return { path: resolve(path), role, version: versionOf(found), reference: { sha256, sizeBytes } };
   } catch (error) {
     signal?.throwIfAborted();
     throw describeReadError(error, path, role);
+  } finally {
+    await file?.close();
   }
 }
 
-export function referenceOf(bytes: Uint8Array): FileReference {
-  return { sha256: createHash("sha256").update(bytes).digest("hex"), sizeBytes: bytes.length };
+async function hashOf(file: FileHandle, sizeBytes: number, signal: AbortSignal | undefined): Promise<string> {
+  const hash = createHash("sha256");
+  const piece = new Uint8Array(HASH_PIECE_BYTES);
+  for (let done = 0; done < sizeBytes; ) {
+    signal?.throwIfAborted();
+    const { bytesRead } = await file.read(piece, 0, piece.length, done);
+    if (bytesRead === 0) throw new Error("it became shorter while it was read");
+    hash.update(piece.subarray(0, bytesRead));
+    done += bytesRead;
+  }
+  return hash.digest("hex");
 }
 
 /** Throws VmError if the files do not start in a machine of this spec: the reason, and how much memory would do. */
-export function checkBootFiles(spec: MachineSpec, files: BootFiles): void {
+export function checkBootFiles(spec: MachineSpec, { kernel, initrd }: KnownBootFiles): void {
   let lowRamBytes = 0;
   let highRamBytes = 0;
   for (const { start, sizeBytes } of ramSegments(spec.memoryBytes)) {
     if (start >= HIGH_RAM_START) highRamBytes += sizeBytes;
     else lowRamBytes += sizeBytes;
   }
+  const opened: OpenBootFile[] = [];
+  const openFile = (location: BootFileLocation): OpenBootFile => {
+    const file = new OpenBootFile(location);
+    opened.push(file);
+    return file;
+  };
   try {
     planLinuxBoot({
-      kernel: files.kernel,
-      ...(files.initrd ? { initrd: files.initrd } : {}),
+      kernel: openFile(kernel),
+      ...(initrd ? { initrd: openFile(initrd) } : {}),
       commandLine: spec.boot?.commandLine ?? "",
       ram: { lowRamBytes, highRamBytes },
     });
   } catch (error) {
     throw asVmError(error);
+  } finally {
+    for (const file of opened) file.close();
   }
 }
 
@@ -90,7 +127,7 @@ export async function findBootFiles(
   spec: MachineSpec,
   given: { readonly kernel?: string; readonly initrd?: string },
   hooks: ImageHooks,
-): Promise<BootFiles | undefined> {
+): Promise<KnownBootFiles | undefined> {
   if (!spec.boot) return undefined;
   let paths = given;
   if (given.kernel === undefined && spec.devices.length > 0) {
@@ -116,10 +153,10 @@ async function findFile(
   role: "kernel" | "initrd",
   isGiven: boolean,
   signal: AbortSignal | undefined,
-): Promise<Uint8Array | undefined> {
+): Promise<KnownBootFile | undefined> {
   if (path === undefined) return undefined;
-  const bytes = await readBootFile(path, role, signal);
-  if (referenceOf(bytes).sha256 === wanted.sha256) return bytes;
+  const file = await examineBootFile(path, role, signal);
+  if (file.reference.sha256 === wanted.sha256) return file;
   if (!isGiven) return undefined;
   throw new VmError(
     `${role}-unknown`,

@@ -3,9 +3,9 @@
  * a machine exists.
  */
 import { randomBytes } from "node:crypto";
-import { type BootFiles, checkSpec, type DeviceSpec, type MachineSpec, machineSpec } from "@twinmetal/core";
+import { checkSpec, type DeviceSpec, type MachineSpec, machineSpec } from "@twinmetal/core";
 import { AGENT_PORT_NAMES } from "../agent/index.ts";
-import { checkBootFiles, readBootFile, referenceOf, resolveBootPaths } from "./boot-files.ts";
+import { checkBootFiles, examineBootFile, type KnownBootFiles, resolveBootPaths } from "./boot-files.ts";
 import { HostedVm } from "./hosted-vm.ts";
 import { cacheSettings } from "./translation-settings.ts";
 import type { Vm, VmOptions } from "./vm.ts";
@@ -22,9 +22,9 @@ export async function createVm(options: VmOptions = {}): Promise<Vm> {
   signal?.throwIfAborted();
   checkOptions(options);
   const paths = await resolveBootPaths(options, { signal, onProgress });
-  const kernel = await readBootFile(paths.kernel, "kernel", signal);
-  const initrd = paths.initrd === undefined ? undefined : await readBootFile(paths.initrd, "initrd", signal);
-  const files: BootFiles = { kernel, ...(initrd ? { initrd } : {}) };
+  const kernel = await examineBootFile(paths.kernel, "kernel", signal);
+  const initrd = paths.initrd === undefined ? undefined : await examineBootFile(paths.initrd, "initrd", signal);
+  const files: KnownBootFiles = { kernel, ...(initrd ? { initrd } : {}) };
   const spec = specOf(options, files);
   checkBootFiles(spec, files);
   return await HostedVm.create({
@@ -57,7 +57,7 @@ export function standardDevices(): readonly DeviceSpec[] {
   ];
 }
 
-function specOf(options: VmOptions, files: BootFiles): MachineSpec {
+function specOf(options: VmOptions, files: KnownBootFiles): MachineSpec {
   const { append } = options;
   const commandLine = append ? `${CONSOLE_ARGUMENTS} ${append}` : CONSOLE_ARGUMENTS;
   try {
@@ -68,8 +68,8 @@ function specOf(options: VmOptions, files: BootFiles): MachineSpec {
       seed: options.seed ?? randomBytes(SEED_BYTES).toString("hex"),
       epochSeconds: options.epochSeconds ?? Math.floor(Date.now() / 1000),
       boot: {
-        kernel: referenceOf(files.kernel),
-        ...(files.initrd ? { initrd: referenceOf(files.initrd) } : {}),
+        kernel: files.kernel.reference,
+        ...(files.initrd ? { initrd: files.initrd.reference } : {}),
         commandLine,
       },
       devices: standardDevices(),

@@ -43,8 +43,8 @@ export function startTranslationThread(
     workerData: { port: port2, cache } satisfies TranslationThreadStart,
     transferList: [port2],
     execArgv: [],
-    // A batch is made of many small objects that die with it.
-    resourceLimits: { maxYoungGenerationSizeMb: 128 },
+    // A batch is made of many small objects that die with it. Larger ones are no quicker, and stay in memory.
+    resourceLimits: { maxYoungGenerationSizeMb: 24 },
     name: "twinmetal translation",
   });
   worker.unref();

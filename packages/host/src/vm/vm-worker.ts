@@ -18,6 +18,7 @@ import {
   restoreMachine,
 } from "@twinmetal/core";
 import { MachineThread } from "./machine-thread.ts";
+import { OpenBootFile } from "./open-boot-file.ts";
 import { PortTranslator } from "./port-translator.ts";
 import { FileSource, FileStream, RecordingFile } from "./state-files.ts";
 import { plainError, VmError } from "./vm-error.ts";
@@ -56,15 +57,19 @@ function createEngine(): JitEngine {
   }
 }
 
-/** A restored machine whose files are not to be found runs, but has nothing to start again from. */
+/** A machine whose files are not to be found, or are others by now, runs, but has nothing to start again from. */
 function boardWithFiles(wiring: BoardWiring): Board {
-  const board = createBoard(wiring, start.files);
-  if (start.files || !start.spec.boot) return board;
-  const boot = (): undefined =>
-    wiring.context.power(
-      "off",
-      "the guest reset, and the files of its kernel are not known here; give them to the restore",
-    ) as undefined;
+  if (!start.spec.boot) return createBoard(wiring);
+  const { kernel, initrd } = start.files ?? {};
+  const files = kernel && { kernel: new OpenBootFile(kernel), ...(initrd && { initrd: new OpenBootFile(initrd) }) };
+  const board = createBoard(wiring, files);
+  const boot = (): ReturnType<Board["boot"]> => {
+    if (files && !files.kernel.hasChanged && !files.initrd?.hasChanged) return board.boot();
+    const why = files
+      ? "the file of its kernel or initrd was changed since"
+      : "the files of its kernel are not known here; give them to the restore";
+    return wiring.context.power("off", `the guest reset, and ${why}`) as undefined;
+  };
   return { ...board, boot };
 }
 

@@ -7,7 +7,8 @@
  *                      other side subtracts once it has got rid of the bytes. A machine with too much pending waits.
  */
 import type { MessagePort } from "node:worker_threads";
-import type { BootFiles, MachineSpec, Tier } from "@twinmetal/core";
+import type { MachineSpec, Tier } from "@twinmetal/core";
+import type { BootFileLocation } from "./open-boot-file.ts";
 import type { TranslationSettings } from "./translation-settings.ts";
 import type { VmExit, VmProgress } from "./vm.ts";
 import type { PlainError } from "./vm-error.ts";
@@ -46,7 +47,7 @@ export interface WorkerStart {
   readonly core: WebAssembly.Module | undefined;
   readonly spec: MachineSpec;
   /** Undefined after a restore whose files are not to be found: the machine runs, and cannot be reset. */
-  readonly files: BootFiles | undefined;
+  readonly files: { readonly kernel: BootFileLocation; readonly initrd?: BootFileLocation } | undefined;
   readonly sliceNs: number | undefined;
   /** The saved state to begin from instead of power-on. */
   readonly statePath: string | undefined;
