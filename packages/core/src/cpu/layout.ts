@@ -295,6 +295,13 @@ export const JUMP_CACHE_BYTES: number = JUMP_ENTRIES * JUMP_ENTRY_BYTES;
 /** One generation: more than any TLB_CURRENT + MODE. */
 export const JUMP_STEP = 0x100000;
 
+/**
+ * One bit for each page of linear space (modulo 32768) whose mapping translated code relies on, besides its TLB: pages that
+ * the regions in JUMP_CACHE and the running ones lie in, and those that were STACK_PAGE. Cleared with JUMP_CACHE.
+ */
+export const RELIED_PAGES = 0xd0000;
+export const RELIED_PAGES_BYTES = 4096;
+
 /** A page of all ones: what code outside RAM reads as. */
 export const ONES_PAGE = 0x90000;
 

@@ -89,6 +89,17 @@ export const fillTlb: Routine = routine("fill_tlb", ["i64"], undefined, (b, va) 
   );
 });
 
+const reliedPage = (va: Expr): Expr =>
+  va
+    .shrU(12)
+    .lo32()
+    .and(L.RELIED_PAGES_BYTES * 8 - 1);
+
+/** Translated code will rely on the mapping of the page of `va`. */
+export function relyOnPage(b: Builder, va: Expr): void {
+  setBits(b, L.RELIED_PAGES, reliedPage(va), i32(1));
+}
+
 /** Makes every entry of one log miss. A log that overflowed empties all sets. */
 const flushLog: Routine = routine("flush_log", ["i32"], undefined, (b, log) => {
   const count = b.load("i32.load", "host", log);
@@ -122,6 +133,7 @@ export const forgetJumps: Routine = routine("forget_jumps", [], undefined, (b) =
   b.put(L.STACK_LIMIT, 0n);
   const next = b.keep(b.get(L.JUMP_GENERATION).add(L.JUMP_STEP));
   b.put(L.JUMP_GENERATION, next);
+  b.fill(i32(L.RELIED_PAGES), i32(0), i32(L.RELIED_PAGES_BYTES));
   // Generations come again.
   b.if(next.eqz(), () => b.fill(i32(L.JUMP_CACHE), i32(0xff), i32(L.JUMP_CACHE_BYTES)), undefined, false);
 });
@@ -164,7 +176,8 @@ export const flushPage: Routine = routine("flush_page", ["i64"], undefined, (b, 
     b.store("i64.store", "host", entry, i64(-1), L.TLB_EXECUTE);
   }
   forgetCodePage(b);
-  b.call(forgetJumps);
+  // Translated code knows nothing of other pages.
+  b.if(bitOf(b, L.RELIED_PAGES, reliedPage(va)), () => b.call(forgetJumps), undefined, false);
 });
 
 /** Drops the write tags of every entry that maps the RAM page at host address `page`: code was decoded in it. */

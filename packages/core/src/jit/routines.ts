@@ -20,7 +20,7 @@ import { signExtend } from "../cpu/flags.ts";
 import * as L from "../cpu/layout.ts";
 import { PF_I, PF_U, PF_W, XLATE_RAM } from "../cpu/page-fault.ts";
 import { translate } from "../cpu/paging.ts";
-import { fillTlb, tlbEntry } from "../cpu/tlb.ts";
+import { fillTlb, relyOnPage, tlbEntry } from "../cpu/tlb.ts";
 import { type Builder, type Expr, i32, select } from "../ir/builder.ts";
 import { type Routine, routine } from "../ir/routine.ts";
 import { FRAME_UNIT_BYTES } from "./frame.ts";
@@ -75,6 +75,7 @@ function stackAccess(name: string, otherwise: Routine): Routine {
     const last = va.add(bytes.sub(1).u64()).shrU(12);
     b.if(last.ne(b.load("i64.load", "host", entry, L.TLB_WRITE)), () => b.return(b.call(otherwise, va, bytes)));
     b.put(L.STACK_PAGE, va.and(-4096));
+    relyOnPage(b, va);
     b.put(L.STACK_ADDEND, b.load("i32.load", "host", entry, L.TLB_ADDEND));
     b.put(L.STACK_LIMIT, 4089n);
     b.return(hostAddress(b, entry, va));
@@ -83,7 +84,7 @@ function stackAccess(name: string, otherwise: Routine): Routine {
 export const stackRead: Routine = stackAccess("stack_read", regionRead);
 export const stackWrite: Routine = stackAccess("stack_write", regionWrite);
 
-/** Whether the pages beside a block's that its region lies in are where they were: 1 or 0. */
+/** Whether the pages beside a block's that its region lies in are where they were: 1, and the region is entered, or 0. */
 export const pagesHold: Routine = routine("pages_hold", ["i32", "i64"], "i32", (b, block, linear) => {
   for (const [field, bytes] of [
     [L.BLOCK_PAGE_BEFORE, -4096],
@@ -91,10 +92,12 @@ export const pagesHold: Routine = routine("pages_hold", ["i32", "i64"], "i32", (
   ] as const) {
     const host = b.load("i32.load", "host", block, field);
     b.if(host, () => {
-      const at = b.call(codeHost, linear.and(-4096).add(bytes));
-      b.if(at.ne(host), () => b.return(0));
+      const va = b.keep(linear.and(-4096).add(bytes));
+      b.if(b.call(codeHost, va).ne(host), () => b.return(0));
+      relyOnPage(b, va);
     });
   }
+  relyOnPage(b, linear);
   return b.return(1);
 });
 

@@ -199,6 +199,24 @@ describe("pages that change places under a region", () => {
       expect(m.state().gpr[8]).toBe(BigInt(ROUNDS * 2 * (3 + 101)));
     }
   });
+
+  it("the stack's page, in a callee", () => {
+    const m = onEveryTier((machine) => {
+      const linear = mapAlias(machine, CODE + 4 * PAGE);
+      const g = CODE + 64;
+      // mov rax, [rsp]; xchg [rsi], rdx; invlpg [rdi]; mov [rsp], rax; ret
+      const swap = [0x48, 0x8b, 0x04, 0x24, 0x48, 0x87, 0x16, 0x0f, 0x01, 0x3f, 0x48, 0x89, 0x04, 0x24, 0xc3];
+      // push rcx; call g; pop rax; add r8, rax; dec rcx; jnz; hlt
+      const body = [0x51, ...call(CODE + 1, g), 0x58, 0x49, 0x01, 0xc0, 0x48, 0xff, 0xc9];
+      machine.memory.write(g, Uint8Array.from(swap));
+      machine.load([...body, 0x75, -(body.length + 2) & 0xff, HLT]);
+      machine.memory.write64(CODE + 6 * PAGE - 8, 7n);
+      const registers = { [RDX]: (CODE + 5 * PAGE) | 3, [RCX]: ROUNDS, [RSP]: linear + PAGE };
+      set(machine, { ...registers, [RSI]: TABLE, [RDI]: linear, 8: 0 });
+    });
+    // What was pushed a round before: onto the page that is there now.
+    expect(m.state().gpr[8]).toBe(BigInt(7 + (ROUNDS * (ROUNDS + 1)) / 2 - 1));
+  });
 });
 
 describe("data on a page of code", () => {
