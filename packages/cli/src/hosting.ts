@@ -31,6 +31,8 @@ export interface HostingPlan {
   readonly timeoutMs: number | undefined;
   readonly savePath: string | undefined;
   readonly wantsStatistics: boolean;
+  /** Where they go; default: on standard error. */
+  readonly onStatistics?: (counters: Readonly<Record<string, number>>) => void;
 }
 
 /** Rejects with what the library throws, and with CommandError. */
@@ -49,7 +51,7 @@ export async function hostVm(io: Io, plan: HostingPlan): Promise<number> {
     if (io.stdin.isTTY && io.stderr.isTTY && plan.command === undefined) say(plan.greeting(vm));
     const outcome = await connect(io, vm, plan, ending, progress, sink);
     if (outcome?.kind === "left") await leave(io, vm, plan, progress, say);
-    if (plan.wantsStatistics) await printStatistics(io, vm, startMs);
+    if (plan.wantsStatistics) await printStatistics(io, vm, startMs, plan.onStatistics);
     if (outcome === undefined) return concludeEnding(ending, say);
     const { status, message } = concludeOutcome(outcome);
     if (message !== "") say(message);
@@ -146,10 +148,15 @@ function concludeEnding(ending: Ending, say: (message: string) => void): number 
   return status;
 }
 
-async function printStatistics(io: Io, vm: Vm, startMs: number): Promise<void> {
+async function printStatistics(
+  io: Io,
+  vm: Vm,
+  startMs: number,
+  take: HostingPlan["onStatistics"] = (counters) => void io.stderr.write(formatStatistics(counters)),
+): Promise<void> {
   const counters = await readStatistics(vm);
   if (counters === undefined) io.stderr.write("twinmetal: the VM no longer answers, so there are no statistics.\n");
-  else io.stderr.write(formatStatistics({ ...counters, elapsedMs: Math.round(performance.now() - startMs) }));
+  else take({ ...counters, elapsedMs: Math.round(performance.now() - startMs) });
 }
 
 /** Bounded in time: a machine that does not end in order ends with the process. */

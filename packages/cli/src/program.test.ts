@@ -161,6 +161,25 @@ describe("twinmetal", () => {
     expect(Math.max(...text.out.split("\n").map((line) => line.length))).toBeLessThanOrEqual(100);
   });
 
+  it("prints the counters of a VM that it starts for that, its command's output apart", async () => {
+    for (const json of [true, false]) {
+      const { run, text, created, vm } = setUp();
+      vm.exec = async () => ({ exitCode: 0, stdout: new Uint8Array(), stderr: new Uint8Array() });
+      expect(await run("engine", "stats", "--memory", "64M", ...(json ? ["--json"] : []), "--", "true")).toBe(0);
+      if (json) expect(JSON.parse(text.out)).toMatchObject({ retired: 42, guestNs: 7 });
+      else expect(text.out).toMatch(/^interpreter +42 +100.0 %/m);
+      expect(created[0]?.memoryBytes).toBe(64 << 20);
+    }
+  });
+
+  it("says what the engine meets on this host, and takes a VM's options only with stats", async () => {
+    const { run, text } = setUp();
+    expect(await run("engine", "--json")).toBe(0);
+    expect(JSON.parse(text.out)[0]).toMatchObject({ engine: "jit", host: { node: process.versions.node } });
+    expect(await run("engine", "--tier", "interp")).toBe(2);
+    expect(await run("engine", "statistics")).toBe(2);
+  });
+
   it("prints the package's version", async () => {
     const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8"));
     for (const args of [["version"], ["--version"]]) {

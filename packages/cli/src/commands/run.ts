@@ -2,8 +2,8 @@
 import { featuresOfKind, MEMORY_LIMITS } from "@twinmetal/core";
 import { defineCommand, type Io } from "../command.ts";
 import { parseCpu } from "../cpu-choice.ts";
-import { hostVm } from "../hosting.ts";
-import { choice, flag, type OptionValues, option } from "../options.ts";
+import { type HostingPlan, hostVm } from "../hosting.ts";
+import { choice, flag, type OptionValues, option, type ParsedLine } from "../options.ts";
 import { formatSize, parseEpoch, parseMemory, parseSeed, parseTimeout } from "../quantities.ts";
 import { parseSerialTarget, type SerialTarget } from "../serial-target.ts";
 import { TRANSLATION_CACHE, translationCache } from "../translation-cache.ts";
@@ -13,7 +13,7 @@ import type { Vm, VmOptions, VmProgress } from "../vm-library.ts";
 const IMAGES = ["tiny"];
 const DEFAULT_MEMORY_BYTES = 512 * 2 ** 20;
 
-const OPTIONS = {
+export const RUN_OPTIONS = {
   kernel: option("kernel", "FILE", "Boot this Linux kernel (bzImage) instead of an image."),
   initrd: option("initrd", "FILE", "The initial RAM disk for --kernel."),
   append: option("append", "STR", "More words for the kernel's command line (default: console=ttyS0 quiet)."),
@@ -64,7 +64,7 @@ const OPTIONS = {
   stats: flag("stats", "Print the VM's counters at the end, on standard error."),
 };
 
-type RunValues = OptionValues<typeof OPTIONS>;
+type RunValues = OptionValues<typeof RUN_OPTIONS>;
 
 export const RUN = defineCommand({
   name: "run",
@@ -75,7 +75,7 @@ export const RUN = defineCommand({
     "Without CMD the guest's console is on this terminal: Ctrl-] leaves and ends the VM, every other key goes to the guest. With CMD, only that command's input, output and errors are.",
     "Status: CMD's own; without CMD 0 when the guest turns off. 124 time-out, 125 Twinmetal failed or the guest crashed, 126 CMD cannot be run, 127 not found, 128+n ended by signal n, 2 bad usage.",
   ],
-  options: OPTIONS,
+  options: RUN_OPTIONS,
   planned:
     "-d --cpus --cold --disk --cdrom --firmware --boot --net -p --forward --allow -v --share --display --gdb".split(
       " ",
@@ -87,28 +87,31 @@ export const RUN = defineCommand({
     ["twinmetal run --kernel bzImage --initrd root.cpio.gz --append 'panic=-1'", "your own kernel"],
     ["twinmetal run --clock virtual --seed 00 --epoch 0 --record run.rec", "a run that can be replayed to the bit"],
   ],
-  execute: async (io, { values, operands, rest }) => {
-    const image = chooseImage(values, operands);
-    const command = rest;
-    if (command !== undefined && !command[0]) throw new UsageError("there is no command after --.");
-    const serial = chooseSerial(values.serial, command);
-    checkTogether(values, serial, command);
-    const endsWithInput = image !== undefined && command === undefined && serial.kind === "stdio" && !io.stdin.isTTY;
-    return await hostVm(io, {
-      create: (signal, onProgress) =>
-        create(io, values, image, commandLine(io, values, image, command, endsWithInput), signal, onProgress),
-      command,
-      serial,
-      greeting: (vm) => greeting(vm, values),
-      hasAgent: image !== undefined,
-      endsWithInput,
-      endsWithPanic: !/\bpanic=/.test(values.append ?? ""),
-      timeoutMs: values.timeout,
-      savePath: values.save,
-      wantsStatistics: values.stats === true,
-    });
-  },
+  execute: async (io, line) => await hostVm(io, runPlan(io, line)),
 });
+
+/** What a line of options means. Throws UsageError. */
+export function runPlan(io: Io, { values, operands, rest }: ParsedLine<typeof RUN_OPTIONS>): HostingPlan {
+  const image = chooseImage(values, operands);
+  const command = rest;
+  if (command !== undefined && !command[0]) throw new UsageError("there is no command after --.");
+  const serial = chooseSerial(values.serial, command);
+  checkTogether(values, serial, command);
+  const endsWithInput = image !== undefined && command === undefined && serial.kind === "stdio" && !io.stdin.isTTY;
+  return {
+    create: (signal, onProgress) =>
+      create(io, values, image, commandLine(io, values, image, command, endsWithInput), signal, onProgress),
+    command,
+    serial,
+    greeting: (vm) => greeting(vm, values),
+    hasAgent: image !== undefined,
+    endsWithInput,
+    endsWithPanic: !/\bpanic=/.test(values.append ?? ""),
+    timeoutMs: values.timeout,
+    savePath: values.save,
+    wantsStatistics: values.stats === true,
+  };
+}
 
 function chooseImage(values: RunValues, operands: readonly string[]): string | undefined {
   const [image, extra] = operands;
