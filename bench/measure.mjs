@@ -21,6 +21,7 @@ export async function measure(sides, plan, progress) {
     const result = await runSide(side.command(job), (text) => {
       if (text.startsWith("@@B")) step.at(text.startsWith("@@BOOTED") ? "booted" : text.slice(4));
     });
+    await side.settled?.();
     step.done(describe(result));
     return { ...result, ...readEvents(result.events, side.clock) };
   };

@@ -8,6 +8,8 @@ import { fileURLToPath } from "node:url";
 import { v86Problem, v86Version } from "./v86.mjs";
 
 const MEMORY_MIB = 512;
+const KEEPER_STARTS_MS = 1000;
+const KEEPER_MS = 60_000;
 const GUEST_BYTES = MEMORY_MIB * 2 ** 20;
 const TWINMETAL = fileURLToPath(new URL("../packages/cli/bin/twinmetal.mjs", import.meta.url));
 
@@ -95,14 +97,22 @@ function twinmetal(guest, { cache, extra }) {
       return {
         file: process.execPath,
         args: [TWINMETAL, "run", ...boot, "--memory", `${MEMORY_MIB}M`, ...extra],
-        env: { XDG_CACHE_HOME: cacheDirectory() },
+        env: { XDG_CACHE_HOME: cacheDirectory(), TWINMETAL_TRANSLATION_CACHE: "" },
         guestBytes: GUEST_BYTES,
       };
     },
+    settled: () => keeperEnded(join(directories.at(-1), "twinmetal", "translations", "lock")),
     tidy: () => {
       for (const directory of directories.splice(0)) rmSync(directory, { recursive: true, force: true });
     },
   };
+}
+
+/** What compiles for later runs after a VM's end must not run beside the next side. */
+async function keeperEnded(lock) {
+  const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+  await pause(KEEPER_STARTS_MS);
+  for (let waited = 0; existsSync(lock) && waited < KEEPER_MS; waited += 100) await pause(100);
 }
 
 function v86(guest, directory) {

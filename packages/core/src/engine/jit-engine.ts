@@ -268,6 +268,11 @@ export class JitEngine implements Engine {
     if (options.rom) this.memory.loadRom(options.rom);
   }
 
+  /** At the machine's end, for later ones: where the translator keeps translations. */
+  keepWarm(): void {
+    this.#tier?.keepWarm();
+  }
+
   createVcpu(index: number, bus: VcpuBus): Vcpu {
     if (index !== 0 || this.#bus) throw new RangeError("this engine runs one vCPU");
     this.#bus = bus;

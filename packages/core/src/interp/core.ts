@@ -128,6 +128,11 @@ function coreModule(sharedMemory: boolean, handlers: HandlerSet): WebAssembly.Mo
   return made;
 }
 
+/** Bits `first` to `last`, of 0 to 31. */
+function granules(first: number, last: number): number {
+  return (-1 << first) & (-1 >>> (31 - last));
+}
+
 /** Decodes guest code into blocks of micro-ops (layout: cpu/layout.ts) in a machine's memory. */
 export class BlockDecoder {
   readonly #handlers: HandlerSet;
@@ -143,7 +148,7 @@ export class BlockDecoder {
   onBlock: (block: number, host: number, mode: number) => void = () => {};
   /** Told when a block has run as often as its BLOCK_HEAT said. */
   onHot: (block: number) => void = () => {};
-  /** Told when all blocks were dropped. */
+  /** Told before all blocks are dropped. */
   onFlush: () => void = () => {};
   /** How often a new block runs until `onHot`. */
   heat = NEVER_HOT;
@@ -161,12 +166,31 @@ export class BlockDecoder {
 
   /** Drops all blocks. */
   flush(): void {
+    this.onFlush();
     this.#next = L.ARENA;
     this.flushes++;
     this.#bytes.fill(0xff, L.BLOCK_HASH, L.BLOCK_HASH + L.BLOCK_HASH_BYTES);
     this.#bytes.fill(0xff, L.JUMP_CACHE, L.JUMP_CACHE + L.JUMP_CACHE_BYTES);
     clearPageTables(this.#bytes, this.#map);
-    this.onFlush();
+  }
+
+  /** Blocks of more than one instruction that are entered in the look-up table. */
+  *known(): Iterable<number> {
+    for (let at = L.BLOCK_HASH; at < L.BLOCK_HASH + L.BLOCK_HASH_BYTES; at += 16) {
+      const host = this.#view.getInt32(at, true);
+      const mode = this.#view.getInt32(at + 4, true);
+      if (host === -1 || mode & L.MODE_SINGLE) continue;
+      const block = this.#view.getInt32(at + 8, true);
+      const isWhole = this.#view.getInt32(block + L.BLOCK_SECOND, true) === 0;
+      if (isWhole && this.#view.getInt32(block + L.BLOCK_HOST, true) === host) yield block;
+    }
+  }
+  /** The page's host address, if it is RAM that blocks were made from; else 0. */
+  holdsCode(page: number): number {
+    const index = (page - this.#map.ram) / 4096;
+    if (index < 0 || index >= this.#map.ramBytes / 4096) return 0;
+    const at = this.#map.pageGranules + index * 8;
+    return this.#view.getInt32(at, true) | this.#view.getInt32(at + 4, true) ? page : 0;
   }
 
   /** What a block's region was made from lies at these host addresses, too: within one page, not below RAM. */
@@ -300,13 +324,12 @@ export class BlockDecoder {
     const index = (page - this.#map.ram) / 4096;
     if (index < 0 || index >= this.#map.ramBytes / 4096) return;
     const at = this.#map.pageGranules + index * 8;
-    const before = this.#view.getBigUint64(at, true);
-    const first = offset >> 6;
     const last = Math.min(4095, offset + bytes - 1) >> 6;
-    let mask = 0n;
-    for (let g = first; g <= last; g++) mask |= 1n << BigInt(g);
-    this.#view.setBigUint64(at, before | mask, true);
-    if (before === 0n) this.#protect(page);
+    const [low, high] = [this.#view.getInt32(at, true), this.#view.getInt32(at + 4, true)];
+    const first = offset >> 6;
+    if (first < 32) this.#view.setInt32(at, low | granules(first, Math.min(31, last)), true);
+    if (last >= 32) this.#view.setInt32(at + 4, high | granules(Math.max(32, first) - 32, last - 32), true);
+    if (low === 0 && high === 0) this.#protect(page);
   }
 
   #link(block: number, host: number, second = false): void {

@@ -11,6 +11,7 @@ import { type CodeWindow, PAGE_BYTES, WINDOW_BYTES } from "./region.ts";
 import { readOrigins } from "./saved-regions.ts";
 import { type Pages, pieces, type Translation, Translations } from "./translations.ts";
 import type { KeptTranslations, TranslatedBatch, Translator } from "./translator.ts";
+import { type WarmEntry, writeWarm } from "./warm-code.ts";
 
 export interface TierOptions {
   /** How often a block runs before it is translated. */
@@ -25,12 +26,20 @@ export interface TierOptions {
 const RETRY = 1_000_000;
 /** How often a block runs until its neighbouring pages are looked for again, where kept code needs them. */
 const SOON = 32;
+/** How often a block runs until it gets a kept translation that has to be compiled first, as a fraction of `heat`. */
+const KEPT_HEAT = 1 / 8;
 /** How often a block of a region must be entered from outside to get one of its own, as a multiple of `heat`. */
 const COVERED_HEAT = 4;
 /** Versions of the code at one place that are translated; what changes on and on is interpreted. */
 const MAX_VERSIONS = 16;
 /** So many other places later all are forgiven: a page of memory holds many programs in its life. */
 const MAX_PLACES = 4096;
+/** How often a block has to have run by the machine's end to be translated for later ones. */
+const WARM_ROUNDS = 200;
+const MAX_WARM = 2048;
+const MAX_WARM_KEPT = 4;
+/** For fewer it is not worth while. */
+const FEW_WARM = 32;
 const MAX_QUEUE = 4096;
 const MAX_COVERED = 1 << 18;
 const MAX_BATCH = 12;
@@ -66,6 +75,7 @@ export class RegionTier {
   readonly #inFlight = new Map<number, { requests: readonly Request[]; windows: readonly CodeWindow[] }>();
   /** Counts how often all blocks were dropped: what lies at a block's address since then is anything. */
   #epoch = 0;
+  #warmKept = 0;
   #nextBatch = 1;
   #next: number;
   #modules = 0;
@@ -99,12 +109,13 @@ export class RegionTier {
     core.decoder.heat = options.heat;
     core.decoder.onHot = (block) => this.#onHot(block);
     core.decoder.onBlock = (block, host) => {
-      if (this.#reuse(block) || !this.#translations.wasPageMissing) return;
+      if (this.#reuse(block, true) || !this.#translations.wasPageMissing) return;
       if (this.#awaited.size > MAX_COVERED) this.#awaited.clear();
       this.#awaited.add(host);
       core.view.setInt32(block + L.BLOCK_HEAT, SOON, true);
     };
     core.decoder.onFlush = () => {
+      this.keepWarm();
       this.#epoch++;
       this.#queue = [];
       this.#covered.clear();
@@ -135,7 +146,7 @@ export class RegionTier {
       if (this.#core.decoder.blocks > 0) this.#core.decoder.flush();
     }
   }
-  #register({ module, moduleBytes, index }: KeptTranslations): void {
+  #register({ module, moduleBytes, isCompiled, index }: KeptTranslations): void {
     const origins = readOrigins(index);
     const instance = new WebAssembly.Instance(module, this.#regions.imports);
     const { counters } = this;
@@ -154,6 +165,9 @@ export class RegionTier {
         get index() {
           index ||= enter();
           return index;
+        },
+        get isReady() {
+          return isCompiled || index > 0;
         },
       });
     }
@@ -175,6 +189,38 @@ export class RegionTier {
     this.#modules = 0;
     this.#moduleBytes = 0;
     this.counters.regionResets++;
+  }
+
+  /**
+   * At the machine's end, and when its blocks are dropped: hands over code that ran often enough to be worth translating
+   * for a later run.
+   */
+  keepWarm(): void {
+    const { translator, heat } = this.#options;
+    if (!translator.keepWarm || this.#warmKept >= MAX_WARM_KEPT) return;
+    const { view, decoder } = this.#core;
+    const found: { readonly entry: WarmEntry; readonly rounds: number }[] = [];
+    const waiting = new Set<number>();
+    for (const request of this.#queue) {
+      if (!this.#isAlive(request)) continue;
+      waiting.add(request.block);
+      found.push({ entry: request, rounds: heat + RETRY - view.getInt32(request.block + L.BLOCK_HEAT, true) });
+    }
+    for (const block of decoder.known()) {
+      const left = view.getInt32(block + L.BLOCK_HEAT, true);
+      const host = view.getUint32(block + L.BLOCK_HOST, true);
+      if (left <= 0 || left > heat - WARM_ROUNDS || waiting.has(block) || this.#covered.has(host)) continue;
+      const page = (host & ~0xfff) >>> 0;
+      // Beside it in memory, which is what lies beside it for the guest as well where it matters most: in a kernel.
+      const pages: Pages = [decoder.holdsCode(page - PAGE_BYTES), page, decoder.holdsCode(page + PAGE_BYTES)];
+      const mode = view.getInt32(block + L.BLOCK_MODE, true);
+      found.push({ entry: { mode, host, pages }, rounds: heat - left });
+    }
+    found.sort((a, c) => c.rounds - a.rounds);
+    const entries = found.slice(0, MAX_WARM).map(({ entry }) => entry);
+    if (entries.length < FEW_WARM) return;
+    this.#warmKept++;
+    translator.keepWarm(writeWarm(this.#bytes, entries));
   }
 
   #isAlive({ block, host, epoch }: Request): boolean {
@@ -221,14 +267,18 @@ export class RegionTier {
     return true;
   }
 
-  /** Gives a block of the code at RIP a translation that is there already. */
-  #reuse(block: number): boolean {
+  /** Gives a block of the code at RIP a translation that is there already; a new block only what is ready. */
+  #reuse(block: number, isNew = false): boolean {
     this.#translations.wasPageMissing = false;
     if (this.#translations.count === 0) return false;
     const { view } = this.#core;
     const host = view.getUint32(block + L.BLOCK_HOST, true);
     const mode = view.getInt32(block + L.BLOCK_MODE, true);
     const found = this.#translations.find(host, mode, () => this.#pagesOf(host));
+    if (found && isNew && !found.translation.isReady) {
+      view.setInt32(block + L.BLOCK_HEAT, Math.ceil(KEPT_HEAT * this.#options.heat), true);
+      return false;
+    }
     if (!found || !this.#install(block, found.translation, found.pages)) return false;
     this.counters.regionsReused++;
     return true;
@@ -317,6 +367,7 @@ export class RegionTier {
         entry: window.entry,
         ranges: region.ranges,
         code: region.ranges.map(([from, to]) => window.bytes.slice(from, to)),
+        isReady: true,
       };
       this.#translations.add(translation);
       if (this.#covered.size > MAX_COVERED) this.#covered.clear();

@@ -1,9 +1,11 @@
 import { expect, test } from "vitest";
 import { bareMachine } from "../interp/bare-machine.ts";
 import { readLinked, writeLinked } from "./linked-regions.ts";
+import { PAGE_BYTES } from "./region.ts";
 import { readOrigins, readRegions, type SavedRegion, writeOrigins, writeRegions } from "./saved-regions.ts";
 import { type BlobStore, poolNames, TranslationCache } from "./translation-cache.ts";
 import { type KeptTranslations, type TranslatedBatch, translateBatch } from "./translator.ts";
+import { readWarm, writeWarm } from "./warm-code.ts";
 
 const OPTIONS = { kernel: "k", cpuFeatures: [], sharedMemory: true };
 
@@ -34,6 +36,7 @@ function run(cache: TranslationCache | undefined, kept: readonly KeptTranslation
         request: (batch) => void answers.push(translateBatch(batch, (region, isUser) => cache?.keep(region, isUser))),
         take: () => answers.shift(),
         takeKept: () => pieces.shift(),
+        keepWarm: (warm) => cache?.keepWarm(warm),
       },
     },
   );
@@ -42,6 +45,7 @@ function run(cache: TranslationCache | undefined, kept: readonly KeptTranslation
     s.gpr[1] = 100_000n;
   });
   for (let i = 0; i < 100; i++) m.vcpu.run(10_000);
+  m.engine.keepWarm();
   const { gpr, rflags } = m.vcpu.getState();
   return { end: { gpr, rflags, retired: m.vcpu.retired }, stats: m.engine.stats() };
 }
@@ -84,6 +88,43 @@ test("another kernel and other features of the CPU have their own", () => {
     expect(new TranslationCache(store, other).load(new Set())).toBeUndefined();
   expect(new TranslationCache(store, OPTIONS).load(known)).toBeUndefined();
   expect(poolNames(OPTIONS).user).toBe(poolNames({ ...OPTIONS, kernel: "l" }).user);
+});
+
+/** Forty loops of 500 rounds: mov ecx, 500; dec ecx; jnz; then hlt */
+const WARM = [...Array.from({ length: 40 }, () => [0xb9, 0xf4, 1, 0, 0, 0xff, 0xc9, 0x75, 0xfc]).flat(), 0xf4];
+
+test("code that was not hot is translated afterwards, for the next run", () => {
+  const store = new MemoryStore();
+  const cache = new TranslationCache(store, OPTIONS);
+  const first = run(cache, [], WARM);
+  expect([first.stats["regionsTranslated"], cache.save(), cache.hasWarm]).toEqual([0, 0, true]);
+  const between = new TranslationCache(store, OPTIONS);
+  between.translateWarm();
+  expect([between.hasWarm, between.pieces("kernel").length]).toEqual([false, 1]);
+  const kept = between.link("kernel", between.pieces("kernel")[0] ?? "");
+  const { index = new Uint8Array(0), wire = new Uint8Array(0) } = kept ?? {};
+  const module = new WebAssembly.Module(wire);
+  const later = run(undefined, [{ module, moduleBytes: wire.length, isCompiled: true, index }], WARM);
+  expect(later.stats["regionsKeptUsed"]).toBeGreaterThan(0);
+  expect(later.stats["instructionsInRegions"]).toBeGreaterThan(10_000);
+  expect(later.end).toEqual(first.end);
+});
+
+test("windows of warm code are read as they were written, and damaged ones are errors", () => {
+  const memory = Uint8Array.from({ length: 4 * PAGE_BYTES }, (_, i) => i >> 8);
+  const host = PAGE_BYTES + 5;
+  const bytes = writeWarm(memory, [{ mode: 9, host, pages: [0, PAGE_BYTES, 2 * PAGE_BYTES] }]);
+  const [{ window, page } = { window: undefined, page: 1 }] = [...readWarm(bytes)];
+  expect(window).toMatchObject({ mode: 9, entry: PAGE_BYTES + 5, hasBefore: false, hasAfter: true });
+  expect(window?.bytes.subarray(PAGE_BYTES)).toEqual(memory.subarray(PAGE_BYTES, 3 * PAGE_BYTES));
+  expect(page).toBe(0);
+  for (let at = 0; at < 24; at++)
+    for (const changed of [bytes.slice(0, at), bytes.with(at, 0xff), bytes.with(at, 0x7f)])
+      try {
+        expect([...readWarm(changed)].length).toBeLessThan(2);
+      } catch (error) {
+        expect(error).toBeInstanceOf(RangeError);
+      }
 });
 
 test("many pieces become one, in which nothing is twice; a piece links to a module of its own", () => {

@@ -11,8 +11,10 @@
 import { BUILD } from "../interp/prebuilt-image.ts";
 import { linkFunctions } from "../ir/compile.ts";
 import { sha256, toHex } from "../state/sha256.ts";
+import { type CodeWindow, PAGE_BYTES } from "./region.ts";
 import { type RegionOrigin, readRegions, type SavedRegion, writeOrigins, writeRegions } from "./saved-regions.ts";
-import type { KeptTranslations } from "./translator.ts";
+import { type KeptTranslations, translateRegions } from "./translator.ts";
+import { readWarm } from "./warm-code.ts";
 
 /** Named bytes. Nothing here throws: what cannot be had is not there, what cannot be kept is lost. */
 export interface BlobStore {
@@ -39,7 +41,7 @@ const MAX_POOL_BYTES = 16 << 20;
 /** What a piece is larger than its regions are taken for. */
 const SLACK_BYTES = 4 << 20;
 /** Of one pool's functions, when pieces are put together: the host's code is twice as much. */
-const MAX_LINKED_BYTES = 8 << 20;
+const MAX_LINKED_BYTES = 12 << 20;
 
 /** So many pieces of a pool are put together to one. */
 const MAX_PIECES = 4;
@@ -149,12 +151,16 @@ function link(regions: readonly SavedRegion[], sharedMemory: boolean): Uint8Arra
 }
 
 export class TranslationCache {
-  readonly #sharedMemory: boolean;
+  readonly #options: TranslationCacheOptions;
+  readonly #store: BlobStore;
+  readonly #warm: string;
   readonly #pools: Readonly<Record<PoolName, Pool>>;
 
   constructor(store: BlobStore, options: TranslationCacheOptions) {
-    this.#sharedMemory = options.sharedMemory;
+    this.#options = options;
+    this.#store = store;
     const { kernel, user } = poolNames(options);
+    this.#warm = `w-${kernel}-`;
     this.#pools = { kernel: new Pool(store, `p-${kernel}-`), user: new Pool(store, `p-${user}-`) };
   }
 
@@ -167,12 +173,48 @@ export class TranslationCache {
   load(known: ReadonlySet<string>): KeptTranslations | undefined {
     const all = Object.values(this.#pools).flatMap((pool) => pool.load(pool.names.filter((name) => !known.has(name))));
     if (all.length === 0) return undefined;
-    const bytes = link(all, this.#sharedMemory);
-    return { module: new WebAssembly.Module(bytes), moduleBytes: bytes.length, index: writeOrigins(all) };
+    const bytes = link(all, this.#options.sharedMemory);
+    const module = new WebAssembly.Module(bytes);
+    return { module, moduleBytes: bytes.length, isCompiled: false, index: writeOrigins(all) };
   }
 
   keep(region: SavedRegion, isUser: boolean): void {
     this.#pools[isUser ? "user" : "kernel"].keep(region);
+  }
+
+  /** Code to be translated between runs, as writeWarm has it. */
+  keepWarm(code: Uint8Array): void {
+    if (code.length <= MAX_POOL_BYTES) this.#store.add(this.#warm, code);
+  }
+  get hasWarm(): boolean {
+    return this.#store.list(this.#warm).length > 0;
+  }
+  /** For between runs: makes a piece of the code that is waiting for it. */
+  translateWarm(): void {
+    const names = this.#store.list(this.#warm);
+    for (const name of names.slice(0, MAX_PIECES)) {
+      const bytes = this.#store.read(name);
+      if (bytes) this.#translate(bytes);
+    }
+    for (const name of names) this.#store.remove(name);
+    this.save();
+  }
+  #translate(bytes: Uint8Array): void {
+    const { cpuFeatures, sharedMemory } = this.#options;
+    const windows: CodeWindow[] = [];
+    const pages: number[] = [];
+    try {
+      for (const { window, page } of readWarm(bytes)) {
+        windows.push(window);
+        pages.push(page * PAGE_BYTES);
+      }
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+    }
+    const isUser = windows.map(() => false);
+    translateRegions({ id: 0, cpuFeatures, sharedMemory, windows, pages, isUser }, (region) =>
+      this.keep(region, false),
+    );
   }
 
   /** How many translations of this run are in the store now. */

@@ -8,7 +8,7 @@ function made(code: readonly number[], at: number, index: number) {
   memory.set(code, PAGE_BYTES + at);
   const entry = PAGE_BYTES + at;
   const ranges = [[entry, entry + code.length]] as const;
-  return { memory, translation: { index, mode: 9, entry, ranges, code: [Uint8Array.from(code)] } };
+  return { memory, translation: { index, mode: 9, entry, ranges, code: [Uint8Array.from(code)], isReady: true } };
 }
 
 it.each([

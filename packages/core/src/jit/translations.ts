@@ -17,6 +17,8 @@ export interface Translation {
   readonly ranges: readonly (readonly [number, number])[];
   /** The code, one array for each range. */
   readonly code: readonly Uint8Array[];
+  /** Whether to run it costs nothing but running it. */
+  readonly isReady: boolean;
 }
 
 /** Parts of a range that lie in one page: index of the page in Pages, place in it, length. */

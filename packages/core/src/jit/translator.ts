@@ -50,6 +50,8 @@ export interface TranslatedBatch {
 export interface KeptTranslations {
   readonly module: WebAssembly.Module;
   readonly moduleBytes: number;
+  /** Its functions are optimised code already. Others cost the host's first compiler, when they first run. */
+  readonly isCompiled: boolean;
   /** What its functions were made from, as writeOrigins has it; each is exported by its place in that. */
   readonly index: Uint8Array;
 }
@@ -59,6 +61,8 @@ export interface Translator {
   request(batch: TranslationBatch): void;
   /** What earlier runs have left, as it comes; "none": and nothing more will. Never waits. */
   takeKept?(): KeptTranslations | "none" | undefined;
+  /** Code that was not hot enough, or whose turn did not come, at the machine's end: as writeWarm has it. */
+  keepWarm?(code: Uint8Array<ArrayBuffer>): void;
   /** An answer, if one is there. Never waits. */
   take(): TranslatedBatch | undefined;
 }
@@ -74,27 +78,38 @@ function handlersFor(cpuFeatures: readonly string[]): HandlerSet {
   return made;
 }
 
+/** A region for each window that has one and is in no earlier window's region; `keep` is given each. */
+export function translateRegions(
+  batch: TranslationBatch,
+  keep: (region: SavedRegion, isUser: boolean) => void,
+): TranslatedBatch["regions"] {
+  const handlers = handlersFor(batch.cpuFeatures);
+  const covered = new Set<number>();
+  let made = 0;
+  return batch.windows.map((window, i): TranslatedRegion | Covered | undefined => {
+    const base = (batch.pages[i] ?? 0) - PAGE_BYTES;
+    if (covered.has(base + window.entry)) return "covered";
+    const region = findRegion(handlers, window);
+    if (!region) return undefined;
+    const blocks = [...region.blocks.keys()];
+    const { mode, ranges } = region;
+    const code = ranges.map(([from, to]) => window.bytes.slice(from, to));
+    const compiled = regionFunction(region);
+    keep({ mode, entry: window.entry, ranges, code, compiled }, batch.isUser[i] ?? false);
+    for (const offset of blocks) covered.add(base + offset);
+    return { name: String(made++), ranges, blocks, instructionCount: region.instructionCount };
+  });
+}
+
 /** `keep` is given what was made, for other processes. */
 export function translateBatch(
   batch: TranslationBatch,
   keep: (region: SavedRegion, isUser: boolean) => void = () => {},
 ): TranslatedBatch {
-  const handlers = handlersFor(batch.cpuFeatures);
   const made: CompiledFunction[] = [];
-  const covered = new Set<number>();
-  const regions = batch.windows.map((window, i): TranslatedRegion | Covered | undefined => {
-    const base = (batch.pages[i] ?? 0) - PAGE_BYTES;
-    if (covered.has(base + window.entry)) return "covered";
-    const region = findRegion(handlers, window);
-    if (!region) return undefined;
-    const compiled = regionFunction(region);
-    const name = String(made.push(compiled) - 1);
-    const blocks = [...region.blocks.keys()];
-    const { mode, ranges } = region;
-    const code = ranges.map(([from, to]) => window.bytes.slice(from, to));
-    keep({ mode, entry: window.entry, ranges, code, compiled }, batch.isUser[i] ?? false);
-    for (const offset of blocks) covered.add(base + offset);
-    return { name, ranges: region.ranges, blocks, instructionCount: region.instructionCount };
+  const regions = translateRegions(batch, (region, isUser) => {
+    made.push(region.compiled);
+    keep(region, isUser);
   });
   if (made.length === 0) return { id: batch.id, regions, module: undefined, moduleBytes: 0 };
   const bytes = regionModule(made, batch.sharedMemory);

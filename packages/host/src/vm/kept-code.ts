@@ -74,7 +74,7 @@ export class KeptCode {
       const { source, index, wire, native } = readLinked(bytes);
       if (wire.length > most) return undefined;
       const module = deserialize(native, wire);
-      if (module) return { module, moduleBytes: wire.length, index: index.slice(), source };
+      if (module) return { module, moduleBytes: wire.length, isCompiled: true, index: index.slice(), source };
     } catch (error) {
       if (!(error instanceof RangeError)) throw error;
     }

@@ -46,12 +46,15 @@ export interface MachineThreadOptions {
   readonly cells: Int32Array;
   readonly port: MessagePort;
   readonly send: (message: FromMachine, transfer?: ArrayBuffer[]) => void;
+  /** Called once, when the machine runs no more. */
+  readonly onEnd?: () => void;
 }
 
 export class MachineThread {
   readonly #cells: Int32Array;
   readonly #port: MessagePort;
   readonly #send: MachineThreadOptions["send"];
+  readonly #onEnd: MachineThreadOptions["onEnd"];
   readonly #batch = new OutputBatch();
   #machine: Machine | undefined;
   #uart: Uart16550 | undefined;
@@ -71,6 +74,7 @@ export class MachineThread {
     this.#cells = options.cells;
     this.#port = options.port;
     this.#send = options.send;
+    this.#onEnd = options.onEnd;
   }
 
   /** The machine's output. Blocks the machine while far too much is pending. */
@@ -227,6 +231,7 @@ export class MachineThread {
     this.#exit = exit;
     this.#serial = [];
     this.#inputs = [];
+    this.#onEnd?.();
     this.#send({ type: "exit", exit });
   }
 

@@ -85,6 +85,7 @@ function keepCore(store: BlobStore, directory: string, tag: string): void {
 
 function keepRegions(store: BlobStore, settings: TranslationSettings, tag: string): void {
   const cache = new TranslationCache(store, settings);
+  cache.translateWarm();
   for (const pool of ["kernel", "user"] as const) {
     const prefix = regionsPrefix(tag, poolNames(settings)[pool]);
     cache.condense(pool);

@@ -25,6 +25,11 @@ export interface KeptAnswer {
   readonly kept: readonly KeptTranslations[];
 }
 
+/** From the machine, in its port, beside batches. */
+export interface WarmMessage {
+  readonly warm: Uint8Array<ArrayBuffer>;
+}
+
 const SAVE_MS = 3000;
 
 export interface TranslationThread {
@@ -70,13 +75,16 @@ export class PortTranslator implements Translator {
   readonly #port: MessagePort;
   readonly #kept: MessagePort[];
   readonly takeKept?: () => KeptTranslations | "none" | undefined;
+  readonly keepWarm?: (code: Uint8Array<ArrayBuffer>) => void;
 
   /** `kept`: of a VM with a cache, where what earlier runs have left comes; the port's first message is of that kind then. */
   constructor(port: MessagePort, kept?: MessagePort) {
     this.#port = port;
     this.#kept = kept ? [kept, port] : [];
     const found: KeptTranslations[] = [];
-    if (kept) this.takeKept = () => found.shift() ?? this.#take(found);
+    if (!kept) return;
+    this.takeKept = () => found.shift() ?? this.#take(found);
+    this.keepWarm = (warm) => port.postMessage({ warm } satisfies WarmMessage, [warm.buffer]);
   }
   #take(found: KeptTranslations[]): KeptTranslations | "none" | undefined {
     for (const [i, port] of this.#kept.entries()) {

@@ -3,9 +3,15 @@
  * port's first message out is what earlier runs have left and nobody has linked yet (KeptAnswer). What was made is kept
  * when the machine has ended, and now and then before.
  */
-import { parentPort, workerData } from "node:worker_threads";
+import { parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
 import { type TranslationBatch, TranslationCache, translateBatch } from "@twinmetal/core";
-import type { FromTranslation, KeptAnswer, ToTranslation, TranslationThreadStart } from "./port-translator.ts";
+import type {
+  FromTranslation,
+  KeptAnswer,
+  ToTranslation,
+  TranslationThreadStart,
+  WarmMessage,
+} from "./port-translator.ts";
 import { yieldThisThread } from "./thread-priority.ts";
 import type { TranslationSettings } from "./translation-settings.ts";
 import { openTranslationStore } from "./translation-store.ts";
@@ -23,7 +29,8 @@ let hasCore = false;
 let known: ReadonlySet<string> = new Set();
 
 if (settings) parentPort!.on("message", receive);
-port.on("message", (batch: TranslationBatch) => {
+port.on("message", (batch: TranslationBatch | WarmMessage) => {
+  if ("warm" in batch) return void cache?.keepWarm(batch.warm);
   const startMs = performance.now();
   const answer = translateBatch(batch, (region, isUser) => cache?.keep(region, isUser));
   port.postMessage({ ...answer, busyMs: performance.now() - startMs });
@@ -44,13 +51,18 @@ function begin(options: TranslationSettings, message: ToTranslation & { readonly
   saveLater(FIRST_SAVE_MS);
 }
 
-/** The machine's end. */
+/** The machine's end, which may come before the machine's last words. */
 function end(): never {
+  for (let next = receiveMessageOnPort(port); next; next = receiveMessageOnPort(port)) {
+    const message = next.message as TranslationBatch | WarmMessage;
+    if ("warm" in message) cache?.keepWarm(message.warm);
+  }
   const saved = cache?.save() ?? 0;
   const unlinked = ["kernel", "user"] as const;
   const pieces = unlinked.flatMap((pool) => cache?.pieces(pool) ?? []).filter((name) => !known.has(name));
   const isWorthWhile = pieces.length > 0 && (saved >= FEW || pieces.length >= FEW_PIECES);
-  if (cache && (!hasCore || isWorthWhile)) parentPort!.postMessage("unlinked" satisfies FromTranslation);
+  if (cache && (!hasCore || isWorthWhile || cache.hasWarm))
+    parentPort!.postMessage("unlinked" satisfies FromTranslation);
   process.exit();
 }
 

@@ -27,9 +27,11 @@ import type { FromMachine, WorkerStart } from "./worker-protocol.ts";
 const start = workerData as WorkerStart;
 const send = (message: FromMachine, transfer?: ArrayBuffer[]): void => parentPort!.postMessage(message, transfer);
 
+let engine: JitEngine | undefined;
+
 function createMachine(thread: MachineThread): Machine {
   const { spec } = start;
-  const engine = createEngine();
+  engine = createEngine();
   return new Machine({
     spec,
     memory: engine.memory,
@@ -106,7 +108,8 @@ function attach(machine: Machine, log: EventLog): void {
   machine.attachLog(log);
 }
 
-const thread = new MachineThread({ cells: new Int32Array(start.cells), port: start.port, send });
+const cells = new Int32Array(start.cells);
+const thread = new MachineThread({ cells, port: start.port, send, onEnd: () => engine?.keepWarm() });
 let prepared: ReturnType<typeof prepare> | undefined;
 try {
   prepared = prepare(thread);

@@ -1,0 +1,54 @@
+/**
+ * Code that was not hot enough to be translated while its guest ran, for translation afterwards (translation-cache.ts):
+ * windows around the entries, their pages each once. Little-endian, i32 words:
+ *
+ *   windows, { mode, entry, page before, page, page behind (-1: not known) }, pages of 4096 bytes
+ */
+import { type CodeWindow, PAGE_BYTES, WINDOW_BYTES } from "./region.ts";
+import type { Pages } from "./translations.ts";
+
+const WORDS = 5;
+
+export interface WarmEntry {
+  readonly mode: number;
+  readonly host: number;
+  readonly pages: Pages;
+}
+
+export function writeWarm(memory: Uint8Array, entries: readonly WarmEntry[]): Uint8Array<ArrayBuffer> {
+  const places = new Map<number, number>();
+  for (const { pages } of entries)
+    for (const page of pages) if (page && !places.has(page)) places.set(page, places.size);
+  const head = 4 + entries.length * WORDS * 4;
+  const out = new Uint8Array(head + places.size * PAGE_BYTES);
+  const view = new DataView(out.buffer);
+  view.setInt32(0, entries.length, true);
+  for (const [i, { mode, host, pages }] of entries.entries()) {
+    const words = [mode, PAGE_BYTES + (host % PAGE_BYTES), ...pages.map((page) => places.get(page) ?? -1)];
+    for (const [j, word] of words.entries()) view.setInt32(4 + (i * WORDS + j) * 4, word, true);
+  }
+  for (const [page, place] of places) out.set(memory.subarray(page, page + PAGE_BYTES), head + place * PAGE_BYTES);
+  return out;
+}
+
+/** Windows, and for each a number of its entry's page. Throws RangeError. */
+export function* readWarm(bytes: Uint8Array): Iterable<{ readonly window: CodeWindow; readonly page: number }> {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const count = view.getInt32(0, true);
+  const head = 4 + count * WORDS * 4;
+  if (count < 0 || head > bytes.length) throw new RangeError("a count beyond the end");
+  const pageCount = (bytes.length - head) / PAGE_BYTES;
+  for (let i = 0; i < count; i++) {
+    const word = (j: number): number => view.getInt32(4 + (i * WORDS + j) * 4, true);
+    const [mode, entry] = [word(0), word(1)];
+    const places = [word(2), word(3), word(4)];
+    const isInPage = entry >= PAGE_BYTES && entry < 2 * PAGE_BYTES;
+    if (!isInPage || places.some((p, j) => p >= pageCount || p < (j === 1 ? 0 : -1))) throw new RangeError("no entry");
+    const window = new Uint8Array(WINDOW_BYTES);
+    for (const [j, place] of places.entries())
+      if (place >= 0)
+        window.set(bytes.subarray(head + place * PAGE_BYTES, head + (place + 1) * PAGE_BYTES), j * PAGE_BYTES);
+    const [before = -1, page = 0, after = -1] = places;
+    yield { window: { bytes: window, entry, hasBefore: before >= 0, hasAfter: after >= 0, mode }, page };
+  }
+}
