@@ -1,7 +1,7 @@
 /**
  * A region: the code that one WebAssembly function will stand for. It grows from its entry along direct branches, through
- * the entry's page and the two pages beside it, as far as their bytes are known. Calls go to other regions and come
- * back; indirect jumps and returns leave.
+ * the entry's page and the two pages beside it, as far as their bytes are known and where control has been before. Calls
+ * go to other regions and come back; indirect jumps and returns leave.
  */
 import * as L from "../cpu/layout.ts";
 import type { CodeSize } from "../isa/decoder.ts";
@@ -22,6 +22,8 @@ export interface CodeWindow {
   readonly hasAfter: boolean;
   /** MODE_* of the code. */
   readonly mode: number;
+  /** Offsets that control has come to more than now and then. Without them every way counts. */
+  readonly reached?: Uint16Array;
 }
 
 export interface Block {
@@ -54,6 +56,8 @@ function decodeReachable(handlers: HandlerSet, window: CodeWindow): Map<number, 
   const end = window.hasAfter ? WINDOW_BYTES : 2 * PAGE_BYTES;
   const size = codeSize(window.mode);
   const found = new Map<number, Instruction>();
+  const reached = window.reached && new Set(window.reached);
+  const isTaken = (offset: number): boolean => !reached || reached.has(offset);
   const pending = [window.entry];
   for (let i = 0; i < pending.length; i++) {
     let at = pending[i] ?? 0;
@@ -62,10 +66,18 @@ function decodeReachable(handlers: HandlerSet, window: CodeWindow): Map<number, 
       if (!instruction) break;
       found.set(at, instruction);
       const { flow, target } = instruction;
-      if ((flow === "branch" || flow === "jump") && target !== undefined) pending.push(target);
+      const next = at + instruction.length;
+      if (flow === "jump" && target !== undefined) pending.push(target);
+      if (flow === "branch" && target !== undefined) {
+        // Where neither is known to be taken, both may be.
+        const isKnown = isTaken(next) || isTaken(target);
+        if (!isKnown || isTaken(target)) pending.push(target);
+        if (isKnown && !isTaken(next)) break;
+      }
+      if (flow === "call" && !isTaken(next)) break;
       if (flow === "jump" || flow === "return" || flow === "indirect") break;
       if (flow === "end" || flow === "leave") break;
-      at += instruction.length;
+      at = next;
     }
   }
   return found;

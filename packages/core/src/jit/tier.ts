@@ -22,6 +22,8 @@ export interface TierOptions {
   readonly translator: Translator;
 }
 
+/** How often a block has to have run for the region of another one to include it. */
+const REACHED = 8;
 /** How often a block runs until it is looked at again while its translation is on its way. */
 const RETRY = 1_000_000;
 /** How often a block runs until its neighbouring pages are looked for again, where kept code needs them. */
@@ -312,7 +314,32 @@ export class RegionTier {
       hasBefore: pages[0] !== 0,
       hasAfter: pages[2] !== 0,
       mode,
+      ...(this.#options.isImmediate ? {} : { reached: this.#reached(pages, mode) }),
     };
+  }
+
+  /** Offsets in a window of the blocks that ran at least REACHED times. */
+  #reached(pages: Pages, mode: number): Uint16Array {
+    const { view } = this.#core;
+    const { heat } = this.#options;
+    const ram = view.getUint32(L.CPU_BASE + L.RAM_HOST.offset, true);
+    const lists = view.getUint32(L.CPU_BASE + L.PAGE_LISTS.offset, true);
+    const offsets: number[] = [];
+    for (const [i, page] of pages.entries()) {
+      if (!page) continue;
+      for (
+        let at = view.getUint32(lists + ((page - ram) >>> 12) * 4, true);
+        at;
+        at = view.getUint32(at + L.BLOCK_NEXT, true)
+      ) {
+        if (view.getInt32(at + L.BLOCK_MODE, true) !== mode || view.getUint32(at + L.BLOCK_ALIAS, true) !== at)
+          continue;
+        const left = view.getInt32(at + L.BLOCK_HEAT, true);
+        if (left > heat - REACHED && left <= heat) continue;
+        offsets.push(i * PAGE_BYTES + (view.getUint32(at + L.BLOCK_HOST, true) % PAGE_BYTES));
+      }
+    }
+    return Uint16Array.from(offsets);
   }
 
   /** The hottest first: those that ran most since they were asked for. */
