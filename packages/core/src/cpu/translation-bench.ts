@@ -8,6 +8,7 @@ import { type Field, i32 } from "../ir/builder.ts";
 import { compileModule } from "../ir/compile.ts";
 import { Evaluator } from "../ir/evaluate.ts";
 import { type Routine, routine } from "../ir/routine.ts";
+import { codeHost } from "./code-mapping.ts";
 import * as L from "./layout.ts";
 import { updateTlbSet } from "./mode.ts";
 import { loadPointers } from "./page-directory-pointers.ts";
@@ -24,6 +25,7 @@ const nothing: Routine = routine("nothing", ["i32"], "i32", (b) => b.return(i32(
 
 const EXPORTS = {
   translate,
+  code_host: codeHost,
   fill_tlb: fillTlb,
   entry_of: entryOf,
   update_tlb_set: updateTlbSet,
