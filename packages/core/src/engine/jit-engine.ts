@@ -13,7 +13,7 @@ import { constantMsr, ignoresMsrWrite } from "../cpu/msr-table.ts";
 import type { VcpuState } from "../cpu/state.ts";
 import { type Core, createCore, handlerSet } from "../interp/core.ts";
 import { limitHandlers } from "../isa/handlers.ts";
-import { RegionTier } from "../jit/tier.ts";
+import { RegionTier, type TierBounds } from "../jit/tier.ts";
 import { LocalTranslator, type Translator } from "../jit/translator.ts";
 import { MEMORY_MAP } from "../machine/board-map.ts";
 import { MAX_ROM_BYTES, PAGE_BYTES, Ram, ramSegments } from "../memory/ram.ts";
@@ -28,6 +28,8 @@ export interface JitEngineOptions {
   readonly tier?: Tier;
   /** Where hot code is translated: a thread of its own, best of all. Default: here, between two slices. */
   readonly translator?: Translator;
+  /** How many modules of translations there are at a time, and of how many bytes. */
+  readonly translationBounds?: TierBounds;
   readonly memoryBytes: number;
   readonly tscFrequencyHz: number;
   /** Read-only memory that ends at 4 GiB: whole pages, at most 16 MiB. Copied. */
@@ -242,6 +244,7 @@ export class JitEngine implements Engine {
     const tier = options.tier ?? (options.translator ? "auto" : "interp");
     if (tier !== "interp" && core.regions)
       this.#tier = new RegionTier(core, {
+        ...(options.translationBounds && { bounds: options.translationBounds }),
         cpuFeatures: options.cpuFeatures ?? [],
         ...(tier === "jit"
           ? { heat: 0, isImmediate: true, translator: new LocalTranslator() }

@@ -3,7 +3,7 @@
  * is entered in the core's table and in the blocks. A translation stays when its block is dropped: the same code
  * elsewhere, or later, gets it again.
  *
- * Bounds: past MAX_MODULES or MAX_MODULE_BYTES everything is dropped, blocks too, and starts again.
+ * Bounds: past DEFAULT_BOUNDS everything is dropped, blocks too, and starts again.
  */
 import * as L from "../cpu/layout.ts";
 import { type Core, NEVER_HOT } from "../interp/core.ts";
@@ -13,7 +13,14 @@ import { type Pages, pieces, type Translation, Translations } from "./translatio
 import type { KeptTranslations, TranslatedBatch, Translator } from "./translator.ts";
 import { type WarmEntry, writeWarm } from "./warm-code.ts";
 
+/** Of the modules that are there at a time. */
+export interface TierBounds {
+  readonly modules: number;
+  readonly bytes: number;
+}
+
 export interface TierOptions {
+  readonly bounds?: TierBounds;
   /** How often a block runs before it is translated. */
   readonly heat: number;
   /** Translate at once, one region at a time, and wait for it: for tests. */
@@ -46,8 +53,7 @@ const MAX_QUEUE = 4096;
 const MAX_COVERED = 1 << 18;
 const MAX_BATCH = 12;
 const MAX_IN_FLIGHT = 2;
-const MAX_MODULES = 3000;
-const MAX_MODULE_BYTES = 64 << 20;
+const DEFAULT_BOUNDS: TierBounds = { modules: 3000, bytes: 64 << 20 };
 
 interface Request {
   readonly block: number;
@@ -80,6 +86,7 @@ export class RegionTier {
   #warmKept = 0;
   #nextBatch = 1;
   #next: number;
+  readonly #bounds: TierBounds;
   #modules = 0;
   #moduleBytes = 0;
   readonly counters = {
@@ -103,6 +110,7 @@ export class RegionTier {
     this.#core = core;
     this.#regions = core.regions;
     this.#options = options;
+    this.#bounds = options.bounds ?? DEFAULT_BOUNDS;
     this.#bytes = new Uint8Array(core.memory.buffer);
     this.#translations = new Translations(this.#bytes);
     this.#first = core.handlers.table.length;
@@ -131,7 +139,7 @@ export class RegionTier {
     if (this.#expectsKept) this.#takeKept();
     if (this.#inFlight.size > 0)
       for (let batch = translator.take(); batch; batch = translator.take()) this.#receive(batch);
-    if (this.#modules > MAX_MODULES || this.#moduleBytes > MAX_MODULE_BYTES) this.#reset();
+    if (this.#modules > this.#bounds.modules || this.#moduleBytes > this.#bounds.bytes) this.#reset();
     if (this.#queue.length > this.counters.regionsQueuedMost) this.counters.regionsQueuedMost = this.#queue.length;
     while (this.#queue.length > 0 && this.#inFlight.size < MAX_IN_FLIGHT) this.#send();
   }

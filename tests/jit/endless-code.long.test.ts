@@ -1,0 +1,74 @@
+// A guest that writes new code for ever, in the program as people start it: its memory must end to grow, within what a VM
+// may take beside its guest's RAM. TWINMETAL_ENDLESS_MINUTES: how long. The short form, without a clock and with the
+// results compared, is packages/core/src/jit/endless-code.test.ts.
+
+import { spawn } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { repository } from "../clone.ts";
+import { bareKernel } from "../guest/bare-kernel.ts";
+
+const MINUTES = Number(process.env["TWINMETAL_ENDLESS_MINUTES"] ?? 6);
+const MIB = 2 ** 20;
+/** The floor of docs/specification.md, and 2 MiB that the guest touches. */
+const MOST_BYTES = (250 + 2) * MIB;
+const MOST_GROWTH_BYTES = 32 * MIB;
+
+const le32 = (value: number): number[] => [value & 255, (value >> 8) & 255, (value >> 16) & 255, (value >> 24) & 255];
+const FILLER = 40;
+
+/** As in the short form, with FILLER more instructions (rol rax, 1) in each piece of code, which is 256 bytes from the next. */
+const LOOP = [
+  ...[0x89, 0xdf, 0x81, 0xe7, ...le32(0xfff)], // mov edi, ebx; and edi, 0xfff
+  ...[0xc1, 0xe7, 0x08, 0x81, 0xc7, ...le32(0x400000), 0x89, 0xfe], // shl edi, 8; add edi, 0x400000; mov esi, edi
+  ...[0x66, 0xc7, 0x07, 0x48, 0x05, 0x89, 0x5f, 0x02], // mov word [rdi], add rax,; mov [rdi + 2], ebx
+  ...[0x83, 0xc7, 0x06, 0xb9, ...le32(FILLER)], // add edi, 6; mov ecx, FILLER
+  ...[0xc7, 0x07, 0x48, 0xd1, 0xc0, 0x90], // mov dword [rdi], rol rax, 1; nop
+  ...[0x83, 0xc7, 0x04, 0xff, 0xc9, 0x75, 0xf3], // add edi, 4; dec ecx; jnz to the store
+  ...[0xc6, 0x07, 0xc3, 0xb9, ...le32(3500)], // mov byte [rdi], ret; mov ecx, 3500
+  ...[0xff, 0xd6, 0xff, 0xc9, 0x75, 0xfa], // call rsi; dec ecx; jnz to the call
+  ...[0xff, 0xc3], // inc ebx
+];
+const GUEST = [0x31, 0xdb, 0xbc, ...le32(0x300000), ...LOOP, 0xe9, ...le32(-(LOOP.length + 5))];
+
+function residentBytes(pid: number): number {
+  return Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]) * 1024;
+}
+
+test("endless fresh code", { timeout: (MINUTES + 2) * 60_000 }, async () => {
+  const directory = mkdtempSync(join(tmpdir(), "twinmetal-endless-"));
+  const kernel = join(directory, "kernel");
+  writeFileSync(kernel, bareKernel(GUEST));
+  const program = join(repository, "packages", "cli", "bin", "twinmetal.mjs");
+  const timeout = `${Math.round(MINUTES * 60)}s`;
+  const args = [program, "run", "--stats", "--memory", "16M", "--timeout", timeout, "--kernel", kernel];
+  const child = spawn(process.execPath, args, { stdio: ["ignore", "ignore", "pipe"] });
+  let said = "";
+  child.stderr.on("data", (bytes) => {
+    said += bytes;
+  });
+  const ended = new Promise((resolve) => child.on("close", resolve));
+  const samples: number[] = [];
+  const sampling = setInterval(() => samples.push(residentBytes(child.pid as number)), 1000);
+  try {
+    await new Promise((resolve) => setTimeout(resolve, (MINUTES * 60 - 5) * 1000));
+    clearInterval(sampling);
+    await ended;
+    const counter = (name: string): number => Number(new RegExp(`${name}\\s+(\\d+)`).exec(said)?.[1]);
+    const half = samples.length >> 1;
+    const [before, after] = [Math.max(...samples.slice(0, half)), Math.max(...samples.slice(half))];
+    const mib = (bytes: number): number => Math.round(bytes / MIB);
+    console.log(
+      `${counter("regionModules")} modules, ${counter("regionResets")} resets, at most ${mib(before)} then ${mib(after)} MiB`,
+    );
+    expect(counter("regionResets")).toBeGreaterThan(2);
+    expect(after - before).toBeLessThan(MOST_GROWTH_BYTES);
+    expect(Math.max(before, after)).toBeLessThan(MOST_BYTES);
+  } finally {
+    clearInterval(sampling);
+    child.kill("SIGKILL");
+    rmSync(directory, { recursive: true, force: true });
+  }
+});
