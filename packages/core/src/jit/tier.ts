@@ -209,12 +209,16 @@ export class RegionTier {
     const { translator, heat } = this.#options;
     if (!translator.keepWarm || this.#warmKept >= MAX_WARM_KEPT) return;
     const { view, decoder } = this.#core;
-    const found: { readonly entry: WarmEntry; readonly rounds: number }[] = [];
+    const found: { readonly entry: Omit<WarmEntry, "reached">; readonly rounds: number }[] = [];
     const waiting = new Set<number>();
     for (const request of this.#queue) {
       if (!this.#isAlive(request)) continue;
       waiting.add(request.block);
-      found.push({ entry: request, rounds: heat + RETRY - view.getInt32(request.block + L.BLOCK_HEAT, true) });
+      const { mode, host, pages } = request;
+      found.push({
+        entry: { mode, host, pages },
+        rounds: heat + RETRY - view.getInt32(request.block + L.BLOCK_HEAT, true),
+      });
     }
     for (const block of decoder.known()) {
       const left = view.getInt32(block + L.BLOCK_HEAT, true);
@@ -227,8 +231,9 @@ export class RegionTier {
       found.push({ entry: { mode, host, pages }, rounds: heat - left });
     }
     found.sort((a, c) => c.rounds - a.rounds);
-    const entries = found.slice(0, MAX_WARM).map(({ entry }) => entry);
-    if (entries.length < FEW_WARM) return;
+    if (found.length < FEW_WARM) return;
+    const hottest = found.slice(0, MAX_WARM);
+    const entries = hottest.map(({ entry }) => ({ ...entry, reached: this.#reached(entry.pages, entry.mode) }));
     this.#warmKept++;
     translator.keepWarm(writeWarm(this.#bytes, entries));
   }

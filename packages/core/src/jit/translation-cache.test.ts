@@ -113,12 +113,13 @@ test("code that was not hot is translated afterwards, for the next run", () => {
 test("windows of warm code are read as they were written, and damaged ones are errors", () => {
   const memory = Uint8Array.from({ length: 4 * PAGE_BYTES }, (_, i) => i >> 8);
   const host = PAGE_BYTES + 5;
-  const bytes = writeWarm(memory, [{ mode: 9, host, pages: [0, PAGE_BYTES, 2 * PAGE_BYTES] }]);
+  const reached = Uint16Array.of(host, host + 7);
+  const bytes = writeWarm(memory, [{ mode: 9, host, pages: [0, PAGE_BYTES, 2 * PAGE_BYTES], reached }]);
   const [{ window, page } = { window: undefined, page: 1 }] = [...readWarm(bytes)];
-  expect(window).toMatchObject({ mode: 9, entry: PAGE_BYTES + 5, hasBefore: false, hasAfter: true });
+  expect(window).toMatchObject({ mode: 9, entry: PAGE_BYTES + 5, hasBefore: false, hasAfter: true, reached });
   expect(window?.bytes.subarray(PAGE_BYTES)).toEqual(memory.subarray(PAGE_BYTES, 3 * PAGE_BYTES));
   expect(page).toBe(0);
-  for (let at = 0; at < 24; at++)
+  for (let at = 0; at < 32; at++)
     for (const changed of [bytes.slice(0, at), bytes.with(at, 0xff), bytes.with(at, 0x7f)])
       try {
         expect([...readWarm(changed)].length).toBeLessThan(2);
