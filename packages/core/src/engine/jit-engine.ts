@@ -54,7 +54,7 @@ const EXITS: Readonly<Record<number, VcpuExit>> = {
 };
 const MAX_BUDGET = 2 ** 30;
 /** To translate an instruction takes as long as to interpret it some thousand times. */
-const HEAT = 6000;
+const HEAT = 3000;
 const IA32_APIC_BASE = 0x1b;
 const APIC_BASE_EN = 0x800n;
 

@@ -30,7 +30,7 @@ export interface TierOptions {
 }
 
 /** How often a block has to have run for the region of another one to include it. */
-const REACHED = 64;
+const REACHED = 48;
 /** How often a block runs until it is looked at again while its translation is on its way. */
 const RETRY = 1_000_000;
 /** How often a block runs until its neighbouring pages are looked for again, where kept code needs them. */
