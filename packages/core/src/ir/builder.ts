@@ -61,10 +61,10 @@ export class Expr {
   }
 
   #bin(name: string, other: Operand): Expr {
-    return op(operatorName(this.type, name), this, other);
+    return binary(operatorName(this.type, name), this, other);
   }
   #un(name: string): Expr {
-    return op(operatorName(this.type, name), this);
+    return unary(operatorName(this.type, name), this);
   }
 
   add(o: Operand): Expr {
@@ -177,15 +177,15 @@ export class Expr {
   }
   /** To i64, zero-extended; an i64 stays. */
   u64(): Expr {
-    return this.type === "i64" ? this : op("i64.extend_i32_u", this);
+    return this.type === "i64" ? this : unary("i64.extend_i32_u", this);
   }
   /** To i64, sign-extended; an i64 stays. */
   s64(): Expr {
-    return this.type === "i64" ? this : op("i64.extend_i32_s", this);
+    return this.type === "i64" ? this : unary("i64.extend_i32_s", this);
   }
   /** To i32, the low half; an i32 stays. */
   lo32(): Expr {
-    return this.type === "i32" ? this : op("i32.wrap_i64", this);
+    return this.type === "i32" ? this : unary("i32.wrap_i64", this);
   }
 }
 
@@ -205,7 +205,22 @@ function checkVersions(node: Node): void {
     throw new IrError("expression reads a variable that was assigned since");
 }
 
+/** Constants that are used over and over: -16 to 255. */
+const SMALL_FROM = -16;
+const SMALL_TO = 255;
+const smallConstants: Readonly<Record<"i32" | "i64", readonly Expr[]>> = {
+  i32: smalls((value) => ({ kind: "const", type: "i32", value })),
+  i64: smalls((value) => ({ kind: "const", type: "i64", value: BigInt(value) })),
+};
+function smalls(make: (value: number) => Node): Expr[] {
+  return Array.from({ length: SMALL_TO - SMALL_FROM + 1 }, (_, i) => new Expr(make(SMALL_FROM + i)));
+}
+
 export function constant(type: ValueType, value: number | bigint): Expr {
+  if ((type === "i32" || type === "i64") && value >= SMALL_FROM && value <= SMALL_TO) {
+    const known = smallConstants[type][Number(value) - SMALL_FROM];
+    if (known) return known;
+  }
   if (type === "i32")
     return new Expr({
       kind: "const",
@@ -240,7 +255,7 @@ export function opWith(name: string, immediate: number | bigint | undefined, ...
     const unsigned = values.map((v, i) => (spec.params[i] === "i64" ? BigInt.asUintN(64, v as bigint) : v));
     return constant(spec.result, spec.evaluate(...(unsigned as never[])) as number | bigint);
   }
-  const same = immediate === undefined ? neutral(name, nodes) : undefined;
+  const same = immediate === undefined ? neutral(name, nodes[0], nodes[1]) : undefined;
   if (same) return same;
   return new Expr({
     kind: "op",
@@ -249,6 +264,24 @@ export function opWith(name: string, immediate: number | bigint | undefined, ...
     args: nodes.map((n) => n.take()),
     ...(immediate === undefined ? {} : { immediate }),
   });
+}
+
+/** Operators of integers with one or two operands and no immediate: by far the most. */
+function unary(name: string, a: Expr): Expr {
+  const spec = OPS[name];
+  if (!spec || a.node.kind === "const" || a.type !== spec.params[0]) return op(name, a);
+  return new Expr({ kind: "op", type: spec.result, op: name, args: [a.take()] });
+}
+function binary(name: string, a: Expr, other: Operand): Expr {
+  const spec = OPS[name];
+  if (spec?.params.length !== 2) return op(name, a, other);
+  const type = spec.params[1] as ValueType;
+  const b = other instanceof Expr ? other : constant(type, other);
+  if (a.type !== spec.params[0] || b.type !== type || (a.node.kind === "const" && b.node.kind === "const"))
+    return op(name, a, b);
+  const same = neutral(name, a, b);
+  if (same) return same;
+  return new Expr({ kind: "op", type: spec.result, op: name, args: [a.take(), b.take()] });
 }
 
 /** Operators for which a second operand of zero changes nothing, and whether a first one does neither. */
@@ -260,7 +293,7 @@ for (const type of ["i32", "i64"])
 const isZero = ({ node }: Expr): boolean => node.kind === "const" && (node.value === 0 || node.value === 0n);
 
 /** The other operand, if one of two changes nothing: x + 0. */
-function neutral(name: string, [a, c]: readonly Expr[]): Expr | undefined {
+function neutral(name: string, a: Expr | undefined, c: Expr | undefined): Expr | undefined {
   if (!a || !c || (a.node.kind !== "const" && c.node.kind !== "const")) return undefined;
   const isSymmetric = NEUTRAL_ZERO.get(name);
   if (isSymmetric === undefined) return undefined;
@@ -280,19 +313,23 @@ export function select(condition: Expr, yes: Expr, no: Operand): Expr {
 export class Variable {
   readonly local: Local;
   readonly #builder: Builder;
+  /** The value between two assignments. */
+  #value: Expr | undefined;
 
   constructor(builder: Builder, local: Local) {
     this.#builder = builder;
     this.local = local;
   }
   get(): Expr {
-    return new Expr({ kind: "local", type: this.local.type, local: this.local, version: this.local.version });
+    this.#value ??= new Expr({ kind: "local", type: this.local.type, local: this.local, version: this.local.version });
+    return this.#value;
   }
   set(value: Operand): void {
     const expr = value instanceof Expr ? value : constant(this.local.type, value);
     if (expr.type !== this.local.type) throw new IrError(`variable is ${this.local.type}, value ${expr.type}`);
     const node = expr.take();
     this.local.version++;
+    this.#value = undefined;
     this.#builder.emit({ kind: "let", local: this.local, value: node });
   }
 }

@@ -42,30 +42,37 @@ export interface CompiledFunction {
   readonly calls: readonly FunctionCall[];
 }
 
-const NO_ASSIGNMENT = { from: 0, to: 0, place: -1 };
+/** Code of the function that is being compiled: one for all, since memory outside of the heap is dear to get. */
+const scratch = new WasmWriter(1 << 16);
 
 class FunctionEmitter {
-  readonly out = new WasmWriter();
+  readonly out = scratch;
   readonly hints: FunctionHint[] = [];
   readonly calls: FunctionCall[] = [];
   readonly #labels: (Label | undefined)[] = [];
   readonly #module: ModuleEmitter;
   readonly #locals: Locals;
   readonly #paramCount: number;
+  readonly #late: RoutineBody["late"];
+  #lateAt: number | undefined;
   /** The assignment that was written last: where it starts and ends, and what it assigned. */
-  #assignment = NO_ASSIGNMENT;
+  #assignedFrom = 0;
+  #assignedTo = 0;
+  #assignedPlace = -1;
 
   constructor(module: ModuleEmitter, body: RoutineBody) {
     this.#module = module;
     this.#paramCount = body.locals.length;
     this.#locals = new Locals(body.locals, body.statements);
-    body.onLocals?.(this.#locals.types);
+    this.#late = body.late;
+    scratch.length = 0;
   }
 
   /** The function's body, local declarations first; hint offsets count from its start. */
   finish(): WasmWriter {
-    this.#locals.release();
-    const body = new WasmWriter();
+    if (this.#late && this.#lateAt !== undefined)
+      this.out.patchNumber(this.#lateAt, this.#late.value(this.#locals.types));
+    const body = new WasmWriter(this.out.length + 256);
     const groups: [number, ValueType][] = [];
     for (const type of this.#locals.types.slice(this.#paramCount)) {
       const last = groups.at(-1);
@@ -85,8 +92,14 @@ class FunctionEmitter {
     return body;
   }
 
-  list(statements: readonly Statement[]): void {
+  release(): void {
+    this.#locals.release();
+  }
+
+  list(statements: readonly Statement[], isLoop = false): void {
+    this.#locals.begin(isLoop);
     for (const s of statements) this.#statement(s);
+    this.#locals.end(isLoop);
   }
 
   /** Leaves the statement's value on the stack. */
@@ -122,7 +135,10 @@ class FunctionEmitter {
     const out = this.out;
     switch (s.kind) {
       case "let":
-        if (this.#locals.placeOf(s.local) < 0) return;
+        if (this.#locals.isUnused(s.local)) {
+          this.#locals.leaveOut(s.value);
+          return;
+        }
         this.node(s.value);
         this.#setLocal(s.local);
         return;
@@ -155,12 +171,12 @@ class FunctionEmitter {
         return;
       case "block":
         if (s.isIsolated) {
-          this.list(s.body);
+          this.#isolated(s.body);
           return;
         }
         out.bytes([s.label.kind === "loop" ? 0x03 : 0x02, 0x40]);
         this.#labels.push(s.label);
-        this.list(s.body);
+        this.list(s.body, s.label.kind === "loop");
         this.#labels.pop();
         out.byte(0x0b);
         return;
@@ -219,26 +235,33 @@ class FunctionEmitter {
     out.byte(0x0b);
   }
 
+  #isolated(body: readonly Statement[]): void {
+    this.#locals.isolated(() => this.list(body));
+  }
+
   #setLocal(local: Local): void {
     const { out } = this;
-    const place = this.#locals.placeOf(local);
+    const place = this.#locals.placeToAssign(local);
     const from = out.length;
     out.byte(place < 0 ? 0x1a : 0x21);
     if (place >= 0) out.u32(place);
-    this.#assignment = { from, to: out.length, place };
+    this.#assignedFrom = from;
+    this.#assignedTo = out.length;
+    this.#assignedPlace = place;
   }
   #getLocal(local: Local): void {
     const { out } = this;
-    const { from, to, place } = this.#assignment;
-    if (to === out.length && place === this.#locals.placeOf(local)) {
+    const from = this.#assignedFrom;
+    if (this.#assignedTo === out.length && this.#assignedPlace === this.#locals.placeOf(local)) {
       // The value is at hand: it stays on the stack, and is kept only for others that want it.
       if (!local.mutable && this.#locals.isUsedOnce(local)) out.length = from;
       else out.patch(from, 0x22);
-      this.#assignment = NO_ASSIGNMENT;
+      this.#assignedPlace = -1;
+      this.#locals.placeToUse(local);
       return;
     }
     out.byte(0x20);
-    out.u32(this.#locals.placeOf(local));
+    out.u32(this.#locals.placeToUse(local));
   }
 
   node(n: Node): void {
@@ -247,7 +270,10 @@ class FunctionEmitter {
       case "const":
         if (n.type === "i32") {
           out.byte(0x41);
-          out.s32(Number(n.value));
+          if (n === this.#late?.node) {
+            this.#lateAt = out.length;
+            out.bytes([0, 0, 0]);
+          } else out.s32(Number(n.value));
         } else if (n.type === "i64") {
           out.byte(0x42);
           out.s64(BigInt(n.value));
@@ -467,13 +493,16 @@ class ModuleEmitter {
   function(r: Routine): CompiledFunction {
     const body = r.body?.();
     if (!body) throw new IrError(`routine ${r.name} has no body`);
+    let f: FunctionEmitter | undefined;
     try {
-      const f = new FunctionEmitter(this, body);
+      f = new FunctionEmitter(this, body);
       f.list(body.statements);
       if (r.result && body.statements.at(-1)?.kind !== "return") f.out.byte(0x00);
       return { code: f.finish().take(), hints: f.hints, calls: f.calls };
     } catch (error) {
       throw new IrError(`in ${r.name}: ${(error as Error).message}`, { cause: error });
+    } finally {
+      f?.release();
     }
   }
 }

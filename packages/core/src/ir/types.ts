@@ -108,8 +108,8 @@ export interface Routine {
 export interface RoutineBody {
   readonly locals: readonly Local[];
   readonly statements: Statement[];
-  /** Told before the body is compiled: the types of the WebAssembly locals, parameters first. */
-  readonly onLocals?: (types: readonly ValueType[]) => void;
+  /** A constant of the body that depends on the WebAssembly locals: their types, parameters first. i32, below 2^20. */
+  readonly late?: { readonly node: Node; readonly value: (types: readonly ValueType[]) => number };
 }
 
 /** A mistake in a record or routine, found while it is built: a bug of this program, never of a guest. */

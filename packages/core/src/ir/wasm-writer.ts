@@ -1,7 +1,11 @@
 /** Bytes of a WebAssembly module: LEB128 numbers, names, sections (core specification, section 5). */
 export class WasmWriter {
-  #bytes = new Uint8Array(1024);
+  #bytes: Uint8Array<ArrayBuffer>;
   length = 0;
+
+  constructor(room = 1024) {
+    this.#bytes = new Uint8Array(room);
+  }
 
   #room(count: number): void {
     if (this.length + count <= this.#bytes.length) return;
@@ -41,6 +45,12 @@ export class WasmWriter {
       this.byte(isLast ? low : low | 0x80);
       if (isLast) return;
     }
+  }
+  /** A number from 0 to 2^20 - 1 as signed LEB128 of three bytes, over what is at `at`. */
+  patchNumber(at: number, value: number): void {
+    this.#bytes[at] = (value & 0x7f) | 0x80;
+    this.#bytes[at + 1] = ((value >> 7) & 0x7f) | 0x80;
+    this.#bytes[at + 2] = value >> 14;
   }
   /** Signed LEB128, 64 bits. */
   s64(value: bigint): void {

@@ -6,14 +6,15 @@ import * as L from "../cpu/layout.ts";
 import type { ValueType } from "../ir/types.ts";
 
 export const FLAGS_FIELD = 32;
-const FIELDS = 33;
+export const FIELDS = 33;
 export type FieldSet = bigint;
 export const ALL_FIELDS: FieldSet = (1n << BigInt(FIELDS)) - 1n;
 
 /** General registers: their locals are copies of what is in the state block. */
 export const GENERAL_FIELDS: FieldSet = 0xffffn;
 
-export const fieldBit = (field: number): FieldSet => 1n << BigInt(field);
+const BITS: readonly FieldSet[] = Array.from({ length: FIELDS }, (_, field) => 1n << BigInt(field));
+export const fieldBit = (field: number): FieldSet => BITS[field] ?? 0n;
 
 /** The field that a place in the state block belongs to. */
 export function fieldAt(offset: number): number | undefined {
@@ -31,6 +32,10 @@ export function offsetOf(field: number): number {
 
 export const typeOf = (field: number): ValueType => (field >= 16 && field < 32 ? "v128" : "i64");
 
-export function* fieldsOf(set: FieldSet): Iterable<number> {
-  for (let field = 0; field < FIELDS; field++) if (set & fieldBit(field)) yield field;
+export function fieldsOf(set: FieldSet): number[] {
+  const fields: number[] = [];
+  const [low, high] = [Number(set & 0xffffffffn), Number(set >> 32n)];
+  for (let field = 0; field < 32; field++) if (low & (1 << field)) fields.push(field);
+  if (high) fields.push(32);
+  return fields;
 }

@@ -101,12 +101,9 @@ class RegionTranslator {
     const ending = b.nested(() => this.#ending(written));
     const interruption = b.nested(() => this.#interruption());
     const body = putTogether(this.#graph, code);
-    // Known when the locals are: not 0, which would be left out.
-    const units = { kind: "const" as const, type: "i32" as const, value: 1 };
-    const depth = b.nested(() => this.#declare(this.#depthInside, this.#depth.add(new Expr(units))));
-    const onLocals = (types: readonly ValueType[]): void => {
-      units.value = frameUnits(types);
-    };
+    // A constant of its own; not 0, which would be left out.
+    const units = new Expr({ kind: "const", type: "i32", value: 1 });
+    const depth = b.nested(() => this.#declare(this.#depthInside, this.#depth.add(units)));
     const inner: Statement = { kind: "block", label: this.#interrupted, body };
     const statements: Statement[] = [
       ...opening,
@@ -115,7 +112,7 @@ class RegionTranslator {
       { kind: "block", label: this.#left, body: [inner, ...interruption] },
       ...ending,
     ];
-    return { locals: b.parameters, statements, onLocals };
+    return { locals: b.parameters, statements, late: { node: units.node, value: frameUnits } };
   }
 
   #opening(): void {
