@@ -9,6 +9,7 @@
 import type { LazyFlags } from "../cpu/flags.ts";
 import { OPS } from "./ops.ts";
 import {
+  type AddressTable,
   IrError,
   type Label,
   type Local,
@@ -419,6 +420,21 @@ export class Builder {
   callTable(index: Expr, ...args: Expr[]): Expr {
     const { local, expr } = this.#fresh("i32");
     this.emit({ kind: "callTable", index: index.take(), args: args.map((a) => a.take()), local });
+    return expr;
+  }
+
+  /** Host address of an access: see the statement of this kind in ir/types.ts. */
+  access(
+    layout: AddressTable,
+    table: Expr,
+    address: Expr,
+    how: { readonly bytes: number; readonly slow: Routine; readonly failed: () => void },
+  ): Expr {
+    const { local, expr } = this.#fresh("i32");
+    const [at, from] = [this.keep(address).take(), this.keep(table).take()];
+    const failed = this.nested(how.failed);
+    const { bytes, slow } = how;
+    this.emit({ kind: "access", local, layout, table: from, address: at, bytes, slow, failed });
     return expr;
   }
 

@@ -110,9 +110,7 @@ class FunctionEmitter {
       this.#memory(s.op, s.space, s.offset);
     } else if (s.kind === "call") {
       for (const a of s.args) this.node(a);
-      out.byte(0x10);
-      this.calls.push({ offset: out.length, routine: s.routine });
-      this.#module.writeIndex(out, s.routine);
+      this.#call(s.routine);
     } else if (s.kind === "callTable") {
       for (const a of s.args) this.node(a);
       this.node(s.index);
@@ -120,6 +118,66 @@ class FunctionEmitter {
       out.u32(this.#module.tableType());
       out.byte(0);
     }
+  }
+
+  #call(routine: Routine): void {
+    this.out.byte(0x10);
+    this.calls.push({ offset: this.out.length, routine });
+    this.#module.writeIndex(this.out, routine);
+  }
+
+  #access(s: Statement & { kind: "access" }): void {
+    const { out } = this;
+    const { layout, bytes } = s;
+    const entry = this.#locals.borrow("i32");
+    const i64Constant = (value: number): void => {
+      out.byte(0x42);
+      out.s32(value);
+    };
+    this.node(s.table);
+    this.node(s.address);
+    i64Constant(layout.shift);
+    // i64.shr_u, i32.wrap_i64, i32.const
+    out.bytes([0x88, 0xa7, 0x41]);
+    out.s32(layout.mask);
+    // i32.and, i32.add, local.tee
+    out.bytes([0x71, 0x6a, 0x22]);
+    out.u32(entry);
+    this.#memory("i64.load", "host", layout.tag);
+    this.node(s.address);
+    if (bytes > 1) {
+      i64Constant(bytes - 1);
+      out.byte(0x7c);
+    }
+    i64Constant(layout.pageBits);
+    // i64.shr_u, i64.eq
+    out.bytes([0x88, 0x51]);
+    this.hints.push({ offset: out.length, likely: true });
+    out.bytes([0x04, TYPE_CODE.i32]);
+    this.#labels.push(undefined);
+    this.node(s.address);
+    out.bytes([0xa7, 0x20]);
+    out.u32(entry);
+    this.#memory("i32.load", "host", layout.addend);
+    // i32.add, else
+    out.bytes([0x6a, 0x05]);
+    this.node(s.address);
+    out.byte(0x41);
+    out.s32(bytes);
+    this.#call(s.slow);
+    out.byte(0x22);
+    out.u32(entry);
+    // i32.eqz, if
+    out.bytes([0x45, 0x04, 0x40]);
+    this.#labels.push(undefined);
+    this.list(s.failed);
+    this.#labels.pop();
+    out.bytes([0x0b, 0x20]);
+    out.u32(entry);
+    this.#labels.pop();
+    out.byte(0x0b);
+    this.#locals.giveBack("i32", entry);
+    this.#setLocal(s.local);
   }
 
   #memory(name: string, space: string, offset: number): void {
@@ -146,6 +204,9 @@ class FunctionEmitter {
       case "callTable":
         this.#effect(s);
         this.#setLocal(s.local);
+        return;
+      case "access":
+        this.#access(s);
         return;
       case "call":
         this.#effect(s);

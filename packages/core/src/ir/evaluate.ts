@@ -127,6 +127,8 @@ export class Evaluator {
           return undefined;
         };
       }
+      case "access":
+        throw new IrError("an access by a table is translated code's");
       case "callTable": {
         const args = s.args.map((a) => this.#node(a, scope));
         const index = this.#node(s.index, scope);

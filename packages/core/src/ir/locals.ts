@@ -9,6 +9,8 @@
 import { IrError, type Local, type Node, type Statement, type ValueType } from "./types.ts";
 
 const NOWHERE = -1;
+/** How often code for an access reads the address. */
+const ACCESS_USES = 4;
 
 /** Places of one type: free ones, and how many there are, of those that a list and the lists in it have. */
 interface Pool {
@@ -113,6 +115,13 @@ export class Locals {
           for (const a of s.args) this.#count(a);
           if (s.local.index < 0) this.#define(s.local, depth, number);
           else this.#countLocal(s.local);
+          break;
+        case "access":
+          this.#count(s.table);
+          for (let i = 0; i < ACCESS_USES; i++) this.#count(s.address);
+          if (s.local.index < 0) this.#define(s.local, depth, number);
+          else this.#countLocal(s.local);
+          this.#countList(s.failed, depth + 1);
           break;
         case "if":
           this.#count(s.condition);
@@ -240,6 +249,13 @@ export class Locals {
     const loops = LOOPS_AROUND.get(number);
     if (loops < this.#atLoopEnd.length) this.#atLoopEnd[loops]?.push(number);
     else this.#free(number);
+  }
+  /** A place for a while. */
+  borrow(type: ValueType): number {
+    return this.#take(type);
+  }
+  giveBack(type: ValueType, place: number): void {
+    (this.#depth <= 1 ? this.#outer : this.#inner)[type].free.push(place);
   }
   #take(type: ValueType): number {
     const isOuter = this.#depth <= 1;

@@ -25,6 +25,18 @@ export interface Label {
   readonly kind: "block" | "loop";
 }
 
+/** A table of translated addresses, direct-mapped: an entry has a tag of 64 bits, and what to add for the host address. */
+export interface AddressTable {
+  /** From an address to its entry's offset: shifted right, then masked. */
+  readonly shift: number;
+  readonly mask: number;
+  /** Offsets in an entry. */
+  readonly tag: number;
+  readonly addend: number;
+  /** A tag is the address shifted right by this. */
+  readonly pageBits: number;
+}
+
 export type Statement =
   | { readonly kind: "let"; readonly local: Local; readonly value: Node }
   | {
@@ -66,6 +78,20 @@ export type Statement =
        * lists around it but the outermost's.
        */
       readonly isIsolated?: boolean;
+    }
+  | {
+      /**
+       * Host address (i32) of `bytes` at an address: from the table at `table`, or what `slow` answers to the address and
+       * `bytes`. Where that is 0, `failed` runs, which does not come to its end. Address and table are leaves.
+       */
+      readonly kind: "access";
+      readonly local: Local;
+      readonly layout: AddressTable;
+      readonly table: Node;
+      readonly address: Node;
+      readonly bytes: number;
+      readonly slow: Routine;
+      readonly failed: Statement[];
     }
   | { readonly kind: "br"; readonly label: Label; readonly condition: Node | undefined }
   | {

@@ -12,7 +12,7 @@ export function walk(statements: readonly Statement[], visit: (statement: Statem
     } else if (s.kind === "switch") {
       for (const body of s.cases) walk(body, visit);
       walk(s.otherwise, visit);
-    }
+    } else if (s.kind === "access") walk(s.failed, visit);
   }
 }
 
@@ -20,5 +20,6 @@ export function walk(statements: readonly Statement[], visit: (statement: Statem
 export function walkCalls(statements: readonly Statement[], visit: (routine: Routine) => void): void {
   walk(statements, (s) => {
     if (s.kind === "call") visit(s.routine);
+    else if (s.kind === "access") visit(s.slow);
   });
 }

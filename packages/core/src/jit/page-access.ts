@@ -13,6 +13,7 @@ import { hostAddress, tlbHit } from "../cpu/access.ts";
 import * as L from "../cpu/layout.ts";
 import { tlbEntry } from "../cpu/tlb.ts";
 import { type Expr, i32, type Variable } from "../ir/builder.ts";
+import type { AddressTable } from "../ir/types.ts";
 import type { Instruction } from "./instruction.ts";
 import type { RegionBuilder } from "./region-builder.ts";
 import { regionRead, regionWrite, stackRead, stackWrite } from "./routines.ts";
@@ -32,6 +33,14 @@ interface KnownPage {
   readonly canWrite: boolean;
 }
 
+const READS: AddressTable = {
+  shift: 7,
+  mask: (L.TLB_ENTRIES - 1) * L.TLB_ENTRY_BYTES,
+  tag: L.TLB_READ,
+  addend: L.TLB_ADDEND,
+  pageBits: 12,
+};
+const WRITES: AddressTable = { ...READS, tag: L.TLB_WRITE };
 /** No access through the same registers comes there from a page that was accessed: half of linear space away. */
 const ELSEWHERE = 1n << 62n;
 
@@ -75,11 +84,13 @@ export class PageAccess {
       const isInside = va.sub(known.page.get()).leU(4096 - bytes);
       return this.#either(isInside, () => va.lo32().add(known.addend.get()), slow(isWrite), va, bytes, leave);
     }
+    const recurs = (this.#uses.get(registersOf(b.microOp)) ?? 0) > 1;
+    if (origin === undefined || !recurs || b.isConditional) {
+      const how = { bytes, slow: slow(isWrite), failed: leave };
+      return b.access(isWrite ? WRITES : READS, b.get(L.TLB_CURRENT), va, how);
+    }
     const entry = b.keep(tlbEntry(b.get(L.TLB_CURRENT), va));
     const hit = b.keep(tlbHit(b, entry, va, bytes, isWrite ? L.TLB_WRITE : L.TLB_READ));
-    const recurs = (this.#uses.get(registersOf(b.microOp)) ?? 0) > 1;
-    if (origin === undefined || !recurs || b.isConditional)
-      return this.#either(hit, () => hostAddress(b, entry, va), slow(isWrite), va, bytes, leave);
     const page = known?.page ?? this.#declare("i64");
     const addend = known?.addend ?? this.#declare("i32");
     const learn = (isHit: boolean): void => {

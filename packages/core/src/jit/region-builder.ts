@@ -18,7 +18,7 @@ import {
   type Variable,
 } from "../ir/builder.ts";
 import { OPS } from "../ir/ops.ts";
-import type { Label, Local, Node, Routine, Space, Statement } from "../ir/types.ts";
+import type { AddressTable, Label, Local, Node, Routine, Space, Statement } from "../ir/types.ts";
 import { effectiveAddress, effectiveOffset } from "../isa/semantics.ts";
 import { effectsOf, mayWrite } from "./effects.ts";
 import { type FlagState, type RegionFlags, sameKind } from "./lazy-flags.ts";
@@ -302,6 +302,19 @@ export class RegionBuilder extends Builder {
   /** An `if` neither of whose ways changes flags. */
   plainIf(condition: Expr, then: () => void): void {
     super.if(condition, then, undefined, false);
+  }
+  override access(
+    layout: AddressTable,
+    table: Expr,
+    address: Expr,
+    how: { readonly bytes: number; readonly slow: Routine; readonly failed: () => void },
+  ): Expr {
+    const failed = (): void => {
+      this.#branches++;
+      how.failed();
+      this.#branches--;
+    };
+    return super.access(layout, table, address, { ...how, failed });
   }
   /** How flags are kept depends on the way that control took. */
   override if(condition: Expr, then: () => void, otherwise?: () => void, likely?: boolean): void {
