@@ -88,7 +88,8 @@ export const updateSegmentChecks: Routine = routine("update_segment_checks", [],
       .and(UNUSABLE | 0x90 | CODE | EXPAND_DOWN | WRITABLE)
       .eq(0x90 | WRITABLE);
     const isFlat = isData.and(b.get(L.segLimit(s)).eq(-1));
-    checks = checks.or(isFlat.xor(1).shl(s));
+    const isBased = b.get(L.segBase(s)).nez();
+    checks = checks.or(isFlat.xor(1).shl(s)).or(isBased.shl(s + L.SEGMENT_BASED));
   }
   b.put(L.SEGMENT_CHECKS, checks);
 });

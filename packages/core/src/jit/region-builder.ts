@@ -40,6 +40,10 @@ export class Untranslatable extends Error {
   readonly code = "untranslatable";
 }
 
+/** Segments that 32-bit operating systems give no bases. */
+export const UNBASED: readonly number[] = [L.ES, L.SS, L.DS];
+const UNBASED_AT: ReadonlySet<number> = new Set(UNBASED.map((segment) => L.segBase(segment).offset));
+
 /** Stands for the running micro-op's address. No address of the memory is near it. */
 const MICRO_OP = 0x7fff_0000;
 export const microOpAddress = (): Expr => i32(MICRO_OP);
@@ -120,6 +124,8 @@ export class RegionBuilder extends Builder {
     if (first === undefined) return undefined;
     if (c.kind === "const") {
       if (node.op === "i64.add" || node.op === "i64.sub") return first;
+      // As 32-bit addresses wrap.
+      if (node.op === "i64.and" && c.value === 0xffffffffn) return first;
       return node.op === "i64.shl" ? `(${first}<<${c.value})` : undefined;
     }
     const second = node.op === "i64.add" ? this.#origin(c) : undefined;
@@ -132,9 +138,13 @@ export class RegionBuilder extends Builder {
     return kept;
   }
 
-  constructor(through: FieldSet = GENERAL_FIELDS) {
+  /** Bases of UNBASED segments are 0: it was looked at on entry. */
+  readonly #isUnbased: boolean;
+
+  constructor(through: FieldSet = GENERAL_FIELDS, isUnbased = false) {
     super();
     this.through = through;
+    this.#isUnbased = isUnbased;
   }
 
   noteRead(offset: number): void {
@@ -202,6 +212,7 @@ export class RegionBuilder extends Builder {
       );
     }
     if (at >= L.ZERO && at < L.BLOCK_RIP.offset) return constant(type, 0);
+    if (this.#isUnbased && UNBASED_AT.has(at)) return constant(type, 0);
     if (at === L.BLOCK_RIP.offset) return this.state.ripBase;
     if (at === L.TLB_CURRENT.offset) return this.state.tlbSet;
     if (at === L.QUARTER_GIB.offset) return i64(1n << 28n);

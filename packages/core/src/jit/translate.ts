@@ -18,7 +18,7 @@ import { type FlagKind, RegionFlags, sameKind } from "./lazy-flags.ts";
 import { type BlockFields, liveFields } from "./liveness.ts";
 import { PageAccess } from "./page-access.ts";
 import type { Block, Region } from "./region.ts";
-import { microOpAddress, RegionBuilder } from "./region-builder.ts";
+import { microOpAddress, RegionBuilder, UNBASED } from "./region-builder.ts";
 import { ALL_FIELDS, type FieldSet, FLAGS_FIELD, fieldBit, fieldsOf, GENERAL_FIELDS, typeOf } from "./registers.ts";
 import { jumpKey, LEFT_INTERPRET, LEFT_NEXT, LEFT_RETURN, runRegions } from "./routines.ts";
 import { type BlockCode, putTogether } from "./structure.ts";
@@ -64,7 +64,7 @@ class RegionTranslator {
   constructor(region: Region) {
     this.#region = region;
     this.#graph = new FlowGraph(region);
-    this.#b = new RegionBuilder(isLoopOfItsOwn(this.#graph) ? 0n : GENERAL_FIELDS);
+    this.#b = new RegionBuilder(isLoopOfItsOwn(this.#graph) ? 0n : GENERAL_FIELDS, (region.mode & L.MODE_32) !== 0);
     this.#remaining = this.#outer("i32");
     this.#place = this.#outer("i32");
     this.#status = this.#outer("i32");
@@ -379,7 +379,10 @@ function isLoopOfItsOwn(graph: FlowGraph): boolean {
   return !hasCall && graph.order.some(({ offset }) => graph.isHeader(offset));
 }
 
-/** Bits of the segments that a region outside 64-bit mode reaches data through: it makes no checks of limits and types. */
+/**
+ * Bits of SEGMENT_CHECKS for the segments that a region outside 64-bit mode reaches data through: it makes no checks of
+ * limits and types, and 32-bit code adds no bases of ES, SS and DS.
+ */
 function segmentsOf({ blocks, mode }: Region): number {
   if (mode & L.MODE_64) return 0;
   let all = (1 << L.SS) | (1 << L.DS);
@@ -389,7 +392,8 @@ function segmentsOf({ blocks, mode }: Region): number {
       all |= 1 << microOp.getUint8(L.UOP_SEGMENT);
       if (handler.record.uses?.includes("rep")) all |= 1 << L.ES;
     }
-  return all;
+  const unbased = UNBASED.reduce((bits, segment) => bits | (1 << segment), 0);
+  return mode & L.MODE_32 ? all | ((all & unbased) << L.SEGMENT_BASED) : all;
 }
 
 /** (depth: units of the host's stack in use) -> LEFT_*. */
