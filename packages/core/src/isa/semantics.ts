@@ -80,6 +80,8 @@ export interface Translation {
   shadow(): void;
   /** A call whose return address was pushed: `target`, or the branch's own. */
   call(target: Expr | undefined): void;
+  /** Outside 64-bit mode: stack addresses are 32 bits, and SS has no base. */
+  readonly hasFlatStack: boolean;
   /**
    * Host address of RAM for all `bytes` of an access at a linear address. `leave` stands for an access that is left to
    * the interpreter. Nothing of the instruction has happened then.
@@ -533,11 +535,13 @@ export class Semantics {
   /** Linear address of a stack offset (i64). */
   stackAddress(rsp: Expr): Expr {
     if (this.mode64) return rsp;
+    if (this.#binding.translation?.hasFlatStack) return rsp.and(0xffffffffn);
     return this.b.call(legacyStackAddress, rsp);
   }
   /** RSP moved by `bytes`, wrapped as the stack's size says. */
   movedStack(rsp: Expr, bytes: number | Expr): Expr {
     if (this.mode64) return rsp.add(bytes);
+    if (this.#binding.translation?.hasFlatStack) return rsp.add(bytes).and(0xffffffffn);
     return this.b.call(movedPointer, rsp, bytes, this.get(L.MODE).and(L.MODE_STACK32).nez());
   }
   /** Pushes one value of `width` bits. */

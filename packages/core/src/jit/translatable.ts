@@ -98,6 +98,7 @@ function canBuild(handler: Handler): boolean {
     inlineAccess: true,
     plainAddress: false,
     translation: {
+      hasFlatStack: false,
       goTo: ignore,
       jump: ignore,
       call: ignore,

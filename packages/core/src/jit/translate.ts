@@ -271,6 +271,7 @@ class RegionTranslator {
     b.state.remaining = () => this.#remaining.get().add(notRun - 1);
     const next = instruction.offset + instruction.length;
     const translation: Translation = {
+      hasFlatStack: (this.#region.mode & L.MODE_32) !== 0 && (this.#region.mode & L.MODE_STACK32) !== 0,
       host: (address, bytes, isWrite, leave) => this.#memory.host(address, bytes, isWrite, leave),
       goTo: (where) => {
         // A string instruction without REP ends blocks for the interpreter only.
