@@ -87,7 +87,7 @@ export const CURRENT_UOP: Field = f(0x344, "i32");
  * Bit n: accesses through segment register n need its limit and type looked at (cpu/segment-limits.ts). 0 in 64-bit
  * mode, and for flat writable data. Bit n + SEGMENT_BASED: its base is not 0.
  */
-export const SEGMENT_BASED = 8;
+export const SEGMENT_BASED = 16;
 export const SEGMENT_CHECKS: Field = f(0x34c, "i32");
 /** What is added to RIP for a linear address: CS.base, 0 in 64-bit mode. */
 export const CODE_BASE: Field = f(0x350, "i64");

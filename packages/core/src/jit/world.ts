@@ -11,7 +11,7 @@ import { jumpKey, LEFT_ANEW, LEFT_DISPATCH, LEFT_NEXT } from "./routines.ts";
 
 /** What JUMP_CACHE does not go by, as one number. */
 export const worldRest: Routine = routine("world_rest", [], "i64", (b) => {
-  const limited = select(b.get(L.segLimit(L.CS)).eq(-1), i32(0), i32(0x100000));
+  const limited = select(b.get(L.segLimit(L.CS)).eq(-1), i32(0), i32(1 << 30));
   const low = b.get(L.FPU_BLOCKED).or(b.get(L.SEGMENT_CHECKS).shl(4)).or(limited);
   b.return(b.get(L.CODE_BASE).shl(32).or(low.u64()));
 });
