@@ -8,19 +8,19 @@ import { expect, it } from "vitest";
 import { bareMachine } from "../interp/bare-machine.ts";
 import { LocalTranslator, type Translator } from "./translator.ts";
 
-const ROUNDS = 300;
+const ROUNDS = 150;
 const BOUNDS = { modules: 20, bytes: 1 << 20 };
 
 const le32 = (value: number): number[] => [value & 255, (value >> 8) & 255, (value >> 16) & 255, (value >> 24) & 255];
 
-/** Writes `add rax, EBX; ret` to one of 16384 places, calls it 4000 times, counts EBX up; ROUNDS times. */
+/** Writes `add rax, EBX; ret` to one of 16384 places, calls it 12000 times, counts EBX up; ROUNDS times. */
 const GUEST = [
   ...[0x31, 0xdb, 0x31, 0xc0], // xor ebx, ebx; xor eax, eax
   ...[0x89, 0xdf, 0x81, 0xe7, ...le32(0x3fff)], // 4: mov edi, ebx; and edi, 0x3fff
   ...[0xc1, 0xe7, 0x06, 0x81, 0xc7, ...le32(0x400000)], // shl edi, 6; add edi, 0x400000
   ...[0xc7, 0x07, 0x90, 0x90, 0x48, 0x05], // mov dword [rdi], nop; nop; add rax,
   ...[0x89, 0x5f, 0x04, 0xc6, 0x47, 0x08, 0xc3], // mov [rdi + 4], ebx; mov byte [rdi + 8], ret
-  ...[0xb9, ...le32(4000)], // mov ecx, 4000
+  ...[0xb9, ...le32(12_000)], // mov ecx, 12000
   ...[0xff, 0xd7, 0xff, 0xc9, 0x75, 0xfa], // call rdi; dec ecx; jnz to the call
   ...[0xff, 0xc3, 0x81, 0xfb, ...le32(ROUNDS)], // inc ebx; cmp ebx, ROUNDS
 ];
@@ -45,7 +45,7 @@ it("modules of endless fresh code are bounded, collected, and right", async () =
   while (m.vcpu.run(2000).reason === "budget");
 
   expect(m.state()).toEqual(plain.state());
-  expect(m.state().gpr[0]).toBe(BigInt((4000 * ROUNDS * (ROUNDS - 1)) / 2));
+  expect(m.state().gpr[0]).toBe(BigInt((12_000 * ROUNDS * (ROUNDS - 1)) / 2));
   expect(m.vcpu.retired).toBe(plain.vcpu.retired);
   const { regionModules = 0, regionResets = 0 } = m.engine.stats();
   expect(regionModules).toBeGreaterThan(ROUNDS / 2);

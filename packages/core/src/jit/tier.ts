@@ -53,7 +53,7 @@ const MAX_QUEUE = 4096;
 const MAX_COVERED = 1 << 18;
 const MAX_BATCH = 12;
 const MAX_IN_FLIGHT = 2;
-const DEFAULT_BOUNDS: TierBounds = { modules: 3000, bytes: 64 << 20 };
+const DEFAULT_BOUNDS: TierBounds = { modules: 2000, bytes: 32 << 20 };
 
 interface Request {
   readonly block: number;
