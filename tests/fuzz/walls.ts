@@ -7,7 +7,7 @@ import type { Core } from "../../packages/core/src/interp/core.ts";
 
 const PATTERN = 0x5a;
 /** The state block's last field ends before. */
-const STATE_BLOCK_END = 0xb00;
+const STATE_BLOCK_END: number = L.ACTIVITY.offset + 8;
 /** Blocks of one batch stay far below. */
 const ARENA_WATCHED = 0x100_0000;
 const NEVER = 0xffff_ffff_ffff_ffffn;
@@ -35,7 +35,8 @@ export class Walls {
       [L.TLB_LARGE + L.TLB_LARGE_BYTES, L.TLB_HUGE],
       [L.TLB_HUGE + L.TLB_HUGE_BYTES, L.ONES_PAGE],
       [L.ONES_PAGE + 4096, L.TLB_NONE],
-      [L.TLB_NONE + L.TLB_SET_BYTES, L.BLOCK_HASH],
+      [L.TLB_NONE + L.TLB_SET_BYTES, L.RELIED_PAGES],
+      [L.RELIED_PAGES + L.RELIED_PAGES_BYTES, L.BLOCK_HASH],
       [L.ARENA + L.ARENA_BYTES - ARENA_WATCHED, L.ARENA + L.ARENA_BYTES],
       [map.pageGranules + ((map.ramBytes + map.romBytes) / 4096) * 8, map.ram],
       [romEnd, core.memory.buffer.byteLength],
