@@ -396,9 +396,10 @@ class ModuleEmitter {
       code[offset + 1] = index >> 7;
     }
     this.#bodies.push({ ...compiled, code });
-    const stub: Routine = { name: `region_${name}`, params: ["i32"], result: "i32", body: undefined };
-    this.#functions.push(stub);
-    this.exports.push([name, stub]);
+    // Its code is there already: what exports go by is a routine.
+    const linked: Routine = { name: `region_${name}`, params: ["i32"], result: "i32", body: undefined };
+    this.#functions.push(linked);
+    this.exports.push([name, linked]);
   }
   #importIndex({ name, params, result }: FunctionCall["routine"]): number {
     const found = this.#importsByName.get(name);
@@ -576,7 +577,7 @@ export function compileModule(spec: ModuleSpec): Uint8Array<ArrayBuffer> {
   return emitter.emit();
 }
 
-/** The routine's body is asked for now, and not kept. Of functions (i32) -> i32 that have no table. */
+/** Compiles one routine (i32) -> i32 that uses no table, alone. Its statements are built here and dropped behind. */
 export function compileFunction(routine: Routine, cpuBase: number): CompiledFunction {
   return new ModuleEmitter({ cpuBase, sharedMemory: false, table: [] }, true).function(routine);
 }

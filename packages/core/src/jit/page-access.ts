@@ -5,9 +5,9 @@
  *   each region; an access that lies in it (STACK_LIMIT) needs no TLB.
  * - through the same other registers as an access before it in the same block: that one's page.
  *
- * Both hold because code changes in the interpreter only, and mappings and modes there or at the end of a region; whose
- * callers are left if they may rely on what has changed (jit/world.ts);
- * what drops TLB entries or their write tags drops STACK_PAGE (cpu/tlb.ts).
+ * Both hold because code changes in the interpreter only, and mappings and modes there or at the end of a region, whose
+ * callers are left if they may rely on what has changed (jit/world.ts). What drops TLB entries or their write tags drops
+ * STACK_PAGE (cpu/tlb.ts).
  */
 import { hostAddress, tlbHit } from "../cpu/access.ts";
 import * as L from "../cpu/layout.ts";

@@ -8,8 +8,8 @@ import { type FileHandle, open } from "node:fs/promises";
 import { resolve } from "node:path";
 import { type BootFiles, type FileReference, type MachineSpec, planLinuxBoot, ramSegments } from "@twinmetal/core";
 import { ensureTinyImage } from "../image/index.ts";
+import { describeReadError } from "./file-reading.ts";
 import { type BootFileLocation, OpenBootFile, versionOf } from "./open-boot-file.ts";
-import { describeReadError } from "./state-files.ts";
 import type { VmProgress } from "./vm.ts";
 import { asVmError, VmError } from "./vm-error.ts";
 

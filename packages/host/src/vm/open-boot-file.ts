@@ -3,9 +3,9 @@
  * reset. It stays open meanwhile, so that a file that takes its name changes nothing; one that was written over is found
  * out by its size and its time of modification, and not read.
  */
-import { type BigIntStats, closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
+import { type BigIntStats, closeSync, fstatSync } from "node:fs";
 import type { FileReader } from "@twinmetal/core";
-import { describeReadError } from "./state-files.ts";
+import { openForReading, readFully } from "./file-reading.ts";
 import { VmError } from "./vm-error.ts";
 
 export interface BootFileLocation {
@@ -28,11 +28,7 @@ export class OpenBootFile implements FileReader {
   constructor(location: BootFileLocation) {
     this.#location = location;
     const { path, role } = location;
-    try {
-      this.#descriptor = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
-    } catch (error) {
-      throw describeReadError(error, path, role);
-    }
+    this.#descriptor = openForReading(path, role);
     this.length = Number(fstatSync(this.#descriptor, { bigint: true }).size);
     if (this.hasChanged) {
       this.close();
@@ -45,15 +41,7 @@ export class OpenBootFile implements FileReader {
   }
 
   readAt(offset: number, into: Uint8Array): void {
-    try {
-      for (let at = 0; at < into.length; ) {
-        const got = readSync(this.#descriptor, into, at, into.length - at, offset + at);
-        if (got === 0) throw new Error("it became shorter while it was read");
-        at += got;
-      }
-    } catch (error) {
-      throw describeReadError(error, this.#location.path, this.#location.role);
-    }
+    readFully(this.#descriptor, offset, into, this.#location.path, this.#location.role);
   }
 
   close(): void {

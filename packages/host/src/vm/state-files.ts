@@ -9,7 +9,6 @@ import {
   fsyncSync,
   ftruncateSync,
   openSync,
-  readSync,
   renameSync,
   rmSync,
   statSync,
@@ -17,6 +16,7 @@ import {
 } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import type { ByteSink, ByteSource, StateSink, StateSource } from "@twinmetal/core";
+import { openForReading, readFully } from "./file-reading.ts";
 import { VmError, type VmFileRole } from "./vm-error.ts";
 
 const READ_AHEAD_BYTES = 64 * 1024;
@@ -104,12 +104,7 @@ export class FileSource implements StateSource {
   constructor(path: string, role: VmFileRole) {
     this.#role = role;
     this.#path = path;
-    try {
-      // A pipe that nobody writes to shall not be waited for.
-      this.#descriptor = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
-    } catch (error) {
-      throw describeReadError(error, path, role);
-    }
+    this.#descriptor = openForReading(path, role);
     const stat = fstatSync(this.#descriptor);
     if (!stat.isFile()) {
       closeSync(this.#descriptor);
@@ -119,15 +114,7 @@ export class FileSource implements StateSource {
   }
 
   readAt(offset: number, into: Uint8Array): void {
-    try {
-      for (let at = 0; at < into.length; ) {
-        const got = readSync(this.#descriptor, into, at, into.length - at, offset + at);
-        if (got === 0) throw new Error("it became shorter while it was read");
-        at += got;
-      }
-    } catch (error) {
-      throw describeReadError(error, this.#path, this.#role);
-    }
+    readFully(this.#descriptor, offset, into, this.#path, this.#role);
   }
 
   close(): void {
@@ -188,16 +175,6 @@ export class RecordingFile implements ByteSink {
     if (fstatSync(this.#descriptor).isFile()) fsyncSync(this.#descriptor);
     closeSync(this.#descriptor);
   }
-}
-
-export function describeReadError(error: unknown, path: string, role: VmFileRole): unknown {
-  const { code, message } = error as NodeJS.ErrnoException;
-  if (error instanceof VmError) return error;
-  if (code === "ENOENT" || code === "ENOTDIR") {
-    return new VmError(`${role}-missing`, `There is no ${role} file ${path}. Check the path.`, { cause: error });
-  }
-  const why = code === "EACCES" || code === "EPERM" ? "it is not yours to read" : message;
-  return new VmError(`${role}-unreadable`, `The ${role} file ${path} cannot be read: ${why}.`, { cause: error });
 }
 
 function describeWriteError(error: unknown, path: string): unknown {
