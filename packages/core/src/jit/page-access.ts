@@ -77,7 +77,7 @@ export class PageAccess {
     const b = this.#b;
     b.agePending();
     const va = b.keep(address);
-    const origin = b.originOf(va);
+    const origin = b.origins.of(va);
     if (origin?.startsWith(`${RSP}.`) && !origin.includes("+")) return this.#onStack(va, bytes, isWrite, leave);
     const known = origin === undefined ? undefined : this.#known.get(origin);
     if (known && (known.canWrite || !isWrite)) {

@@ -5,7 +5,6 @@
  */
 import * as L from "../cpu/layout.ts";
 import {
-  Builder,
   constant,
   type Expr,
   type Field,
@@ -13,15 +12,16 @@ import {
   i64,
   loadOp,
   type Operand,
-  opWith,
   storeOp,
   type Variable,
 } from "../ir/builder.ts";
 import { OPS } from "../ir/ops.ts";
-import type { AddressTable, Label, Local, Node, Routine, Space, Statement } from "../ir/types.ts";
+import type { Routine, Space } from "../ir/types.ts";
 import { effectiveAddress, effectiveOffset } from "../isa/semantics.ts";
+import { AddressOrigins } from "./address-origins.ts";
+import { DividingBuilder } from "./dividing-builder.ts";
 import { effectsOf, mayWrite } from "./effects.ts";
-import { type FlagState, type RegionFlags, sameKind } from "./lazy-flags.ts";
+import { laneOf, partOf, withLane, withPart } from "./register-parts.ts";
 import {
   type FieldSet,
   FLAGS_FIELD,
@@ -33,12 +33,8 @@ import {
   typeOf,
 } from "./registers.ts";
 import { regionCarry, regionFlags, regionRead, regionWrite, runRegions, stackRead, stackWrite } from "./routines.ts";
+import { Untranslatable } from "./untranslatable.ts";
 import { leaveRegion, worldRest } from "./world.ts";
-
-/** The instruction does something that a region does not do. */
-export class Untranslatable extends Error {
-  readonly code = "untranslatable";
-}
 
 /** Segments that 32-bit operating systems give no bases. */
 export const UNBASED: readonly number[] = [L.ES, L.SS, L.DS];
@@ -66,10 +62,9 @@ export interface RegionState {
   readonly rip: Variable;
 }
 
-export class RegionBuilder extends Builder {
+export class RegionBuilder extends DividingBuilder {
   microOp: DataView = new DataView(new ArrayBuffer(L.UOP_BYTES));
   state!: RegionState;
-  flags!: RegionFlags;
   /** Fields read or written so far. */
   used: FieldSet = 0n;
   /** Fields that the state block gets behind the region only. */
@@ -95,46 +90,13 @@ export class RegionBuilder extends Builder {
     this.lazyFlags = lazyFlags;
   }
 
-  /** What kept values are made of: registers at one time, by sums and scales. */
-  readonly #origins = new WeakMap<Local, string>();
-  /** Depth of ways that control may not take, inside the running instruction. */
-  #branches = 0;
-  /** The instruction may have ended early. */
-  mayHaveEnded = false;
-
-  /** What is emitted now may be left out when the instruction runs. */
-  get isConditional(): boolean {
-    return this.#branches > 0 || this.mayHaveEnded;
-  }
-
-  /** Names the registers, and their versions, that an address is the sum of but for a constant; undefined: something else. */
-  originOf({ node }: Expr): string | undefined {
-    return this.#origin(node);
-  }
-  #origin(node: Node): string | undefined {
-    if (node.kind === "local") {
-      if (!node.local.mutable) return this.#origins.get(node.local);
-      const field = this.state.registers.findIndex(({ local }) => local === node.local);
-      return field >= 0 && field < 16 ? `${field}.${node.version}` : undefined;
-    }
-    if (node.kind !== "op") return undefined;
-    const [a, c] = node.args;
-    if (!a || !c) return undefined;
-    const first = this.#origin(a);
-    if (first === undefined) return undefined;
-    if (c.kind === "const") {
-      if (node.op === "i64.add" || node.op === "i64.sub") return first;
-      // As 32-bit addresses wrap.
-      if (node.op === "i64.and" && c.value === 0xffffffffn) return first;
-      return node.op === "i64.shl" ? `(${first}<<${c.value})` : undefined;
-    }
-    const second = node.op === "i64.add" ? this.#origin(c) : undefined;
-    return second && `${first}+${second}`;
-  }
+  /** Where addresses come from. */
+  readonly origins: AddressOrigins = new AddressOrigins((local) =>
+    this.state.registers.findIndex((register) => register.local === local),
+  );
   override keep(value: Expr): Expr {
-    const origin = this.#origin(value.node);
     const kept = super.keep(value);
-    if (origin !== undefined && kept.node.kind === "local") this.#origins.set(kept.node.local, origin);
+    this.origins.note(kept, value);
     return kept;
   }
 
@@ -208,7 +170,9 @@ export class RegionBuilder extends Builder {
     if (field !== undefined) {
       this.noteRead(at);
       return this.keep(
-        field < 16 ? partOf(this.register(field).get(), name, at & 7) : this.#lane(field, name, at & 15),
+        field < 16
+          ? partOf(this.register(field).get(), name, at & 7)
+          : laneOf(this.register(field).get(), name, at & 15),
       );
     }
     if (at >= L.ZERO && at < L.BLOCK_RIP.offset) return constant(type, 0);
@@ -223,26 +187,6 @@ export class RegionBuilder extends Builder {
     if (at === L.REMAINING.offset) return this.keep(this.state.remaining());
     if (at === L.RIP.offset) throw new Untranslatable("RIP as a value");
     return super.load(name, "cpu", 0, at);
-  }
-
-  #lane(field: number, name: string, at: number): Expr {
-    const whole = this.register(field).get();
-    switch (name) {
-      case "v128.load":
-        return whole;
-      case "i64.load":
-        return opWith("i64x2.extract_lane", lane(at, 8), whole);
-      case "i32.load":
-        return opWith("i32x4.extract_lane", lane(at, 4), whole);
-      case "i32.load16_u":
-        return opWith("i16x8.extract_lane_u", lane(at, 2), whole);
-      case "i32.load8_u":
-        return opWith("i8x16.extract_lane_u", at, whole);
-      case "i64.load32_u":
-        return opWith("i32x4.extract_lane", lane(at, 4), whole).u64();
-      default:
-        throw new Untranslatable(`${name} of an XMM register`);
-    }
   }
 
   override store(name: string, space: Space, address: Operand, value: Expr, offset = 0): void {
@@ -308,121 +252,6 @@ export class RegionBuilder extends Builder {
   }
   toState(field: Field, value: Expr): void {
     super.store(storeOp(field.type, field.bits), "cpu", 0, value, field.offset);
-  }
-
-  /** An `if` neither of whose ways changes flags. */
-  plainIf(condition: Expr, then: () => void): void {
-    super.if(condition, then, undefined, false);
-  }
-  override access(
-    layout: AddressTable,
-    table: Expr,
-    address: Expr,
-    how: { readonly bytes: number; readonly slow: Routine; readonly failed: () => void },
-  ): Expr {
-    const failed = (): void => {
-      this.#branches++;
-      how.failed();
-      this.#branches--;
-    };
-    return super.access(layout, table, address, { ...how, failed });
-  }
-  /** How flags are kept depends on the way that control took. */
-  override if(condition: Expr, then: () => void, otherwise?: () => void, likely?: boolean): void {
-    if (condition.constant !== undefined) {
-      super.if(condition, then, otherwise, likely);
-      return;
-    }
-    const node = this.#beforeWays(condition).take();
-    const [yes = [], no = []] = this.#ways([then, otherwise ?? ((): void => {})]);
-    this.emit({ kind: "if", condition: node, likely, yes, no });
-  }
-  override switch(index: Expr, cases: readonly (() => void)[], otherwise: () => void): void {
-    const node = this.#beforeWays(index).take();
-    const lists = this.#ways([...cases, otherwise]);
-    this.emit({ kind: "switch", index: node, cases: lists.slice(0, -1), otherwise: lists.at(-1) ?? [] });
-  }
-  #beforeWays(value: Expr): Expr {
-    if (!this.flags.dependsOnLocals) return value;
-    const kept = this.keep(value);
-    this.flags.write();
-    return kept;
-  }
-  /** Lists of which one runs; flags are the same behind all of them. */
-  #ways(builds: readonly (() => void)[]): Statement[][] {
-    const { flags } = this;
-    const before = flags.state;
-    const ends: FlagState[] = [];
-    const lists = builds.map((build) => {
-      flags.state = before;
-      this.#branches++;
-      const list = this.nested(build);
-      this.#branches--;
-      ends.push(flags.state);
-      return list;
-    });
-    flags.state = before;
-    const through = ends.filter((_, i) => fallsThrough(lists[i] ?? []));
-    if (through.every((state) => state === before)) return lists;
-    flags.write();
-    for (const [i, list] of lists.entries()) {
-      const end = ends[i];
-      if (!end || end === before || !fallsThrough(list)) continue;
-      flags.state = end;
-      list.push(...this.nested(() => flags.write()));
-    }
-    flags.begin(through.map((state) => state.kind).reduce(sameKind));
-    return lists;
-  }
-
-  /** Flags where labels' blocks begin, and on the ways out of them, or round. */
-  readonly #labels = new Map<Label, { readonly before: FlagState; readonly ways: FlagState[] }>();
-  override block(build: (label: Label) => void): void {
-    const { flags } = this;
-    if (flags.dependsOnLocals) flags.write();
-    const label: Label = { kind: "block" };
-    const before = flags.state;
-    const ways: FlagState[] = [];
-    this.#labels.set(label, { before, ways });
-    const body = this.nested(() => {
-      build(label);
-      if (flags.state !== before) flags.write();
-    });
-    if (fallsThrough(body)) ways.push(flags.state);
-    flags.state = before;
-    if (ways.some((state) => state !== before)) {
-      flags.write();
-      flags.begin(ways.map((state) => state.kind).reduce(sameKind));
-    }
-    this.emit({ kind: "block", label, body });
-  }
-  override loop(build: (label: Label) => void): void {
-    const { flags } = this;
-    flags.settle();
-    const label: Label = { kind: "loop" };
-    const before = flags.state;
-    const ways: FlagState[] = [];
-    this.#labels.set(label, { before, ways });
-    this.#branches++;
-    const body = this.nested(() => {
-      build(label);
-      flags.settle();
-    });
-    this.#branches--;
-    if (ways.some(({ kind }) => sameKind(kind, before.kind) !== before.kind))
-      throw new Untranslatable("flags that a loop changes");
-    this.emit({ kind: "block", label, body });
-  }
-  override br(label: Label, condition?: Expr): void {
-    const { flags } = this;
-    const known = this.#labels.get(label);
-    let on = condition;
-    if (known && known.before !== flags.state) {
-      if (on && !flags.state.isWritten) on = this.keep(on);
-      flags.write();
-    }
-    known?.ways.push(flags.state);
-    super.br(label, on);
   }
 
   /** General registers whose values the state block does not have yet, and how many accesses of memory came since. */
@@ -509,73 +338,7 @@ export class RegionBuilder extends Builder {
   }
 }
 
-function fallsThrough(list: readonly Statement[]): boolean {
-  const last = list.at(-1);
-  return !(last?.kind === "return" || (last?.kind === "br" && !last.condition));
-}
-
 function constantOf(value: Operand): number | undefined {
   if (typeof value !== "object") return Number(value);
   return value.node.kind === "const" ? Number(value.node.value) : undefined;
-}
-function lane(at: number, bytes: number): number {
-  if (at % bytes) throw new Untranslatable("a part of an XMM register that is no lane");
-  return at / bytes;
-}
-
-/** Part of a general register that starts at byte `at`. */
-function partOf(whole: Expr, load: string, at: number): Expr {
-  const moved = whole.shrU(8 * at);
-  switch (load) {
-    case "i64.load":
-      if (at) break;
-      return whole;
-    case "i32.load":
-      return moved.lo32();
-    case "i32.load16_u":
-      return moved.lo32().and(0xffff);
-    case "i32.load8_u":
-      return moved.lo32().and(0xff);
-    case "i64.load8_u":
-      return moved.and(0xff);
-    case "i64.load16_u":
-      return moved.and(0xffff);
-    case "i64.load32_u":
-      return moved.and(0xffffffffn);
-    case "i64.load32_s":
-      return moved.extend32S();
-    default:
-  }
-  throw new Untranslatable(`${load} of a general register`);
-}
-
-/** A general register with `value` in its bytes from `at` on. */
-function withPart(register: Variable, store: string, at: number, value: Expr): Expr {
-  if (store === "i64.store" && at === 0) return value;
-  const bits = { store: 32, store8: 8, store16: 16, store32: 32 }[store.slice(4)];
-  if (!bits || store === "i64.store") throw new Untranslatable(`${store} to a general register`);
-  const mask = ((1n << BigInt(bits)) - 1n) << BigInt(8 * at);
-  const part = value
-    .u64()
-    .shl(8 * at)
-    .and(mask);
-  return register.get().and(~mask).or(part);
-}
-
-function withLane(register: Variable, store: string, at: number, value: Expr): Expr {
-  const whole = register.get();
-  switch (store) {
-    case "v128.store":
-      return value;
-    case "i64.store":
-      return opWith("i64x2.replace_lane", lane(at, 8), whole, value);
-    case "i32.store":
-      return opWith("i32x4.replace_lane", lane(at, 4), whole, value);
-    case "i32.store16":
-      return opWith("i16x8.replace_lane", lane(at, 2), whole, value);
-    case "i32.store8":
-      return opWith("i8x16.replace_lane", at, whole, value);
-    default:
-      throw new Untranslatable(`${store} to an XMM register`);
-  }
 }

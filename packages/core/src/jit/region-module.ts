@@ -1,6 +1,7 @@
 /** Regions as functions, and a batch of them as one WebAssembly module, which exports each: "0", "1", ... */
 import * as L from "../cpu/layout.ts";
-import { type CompiledFunction, compileFunction, linkFunctions } from "../ir/compile.ts";
+import { compileFunction, linkFunctions } from "../ir/compile.ts";
+import type { CompiledFunction } from "../ir/function-emitter.ts";
 import type { Region } from "./region.ts";
 import { translateRegion } from "./translate.ts";
 

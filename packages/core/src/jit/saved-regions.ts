@@ -8,7 +8,7 @@
  *   origin:   u32 mode, u32 entry, u32 ranges, { u32 from, u32 to, bytes }
  *   function: u32 length, bytes, u32 calls, { u32 offset, u32 import }, u32 hints, { u32 offset * 2 + likely }
  */
-import type { CompiledFunction, FunctionCall } from "../ir/compile.ts";
+import type { CompiledFunction, FunctionCall } from "../ir/function-emitter.ts";
 import type { ValueType } from "../ir/types.ts";
 import { WasmWriter } from "../ir/wasm-writer.ts";
 import { PAGE_BYTES, WINDOW_BYTES } from "./region.ts";

@@ -7,7 +7,8 @@
  */
 import * as L from "../cpu/layout.ts";
 import { type Core, NEVER_HOT } from "../interp/core.ts";
-import { type CodeWindow, PAGE_BYTES, WINDOW_BYTES } from "./region.ts";
+import { CodeAround } from "./code-around.ts";
+import { type CodeWindow, PAGE_BYTES } from "./region.ts";
 import { readOrigins } from "./saved-regions.ts";
 import { type Pages, pieces, type Translation, Translations } from "./translations.ts";
 import type { KeptTranslations, TranslatedBatch, Translator } from "./translator.ts";
@@ -29,8 +30,6 @@ export interface TierOptions {
   readonly translator: Translator;
 }
 
-/** How often a block has to have run for the region of another one to include it. */
-const REACHED = 48;
 /** How often a block runs until it is looked at again while its translation is on its way. */
 const RETRY = 1_000_000;
 /** How often a block runs until its neighbouring pages are looked for again, where kept code needs them. */
@@ -70,6 +69,7 @@ export class RegionTier {
   readonly #regions: NonNullable<Core["regions"]>;
   readonly #options: TierOptions;
   readonly #bytes: Uint8Array;
+  readonly #code: CodeAround;
   readonly #first: number;
   readonly #translations: Translations;
   #queue: Request[] = [];
@@ -112,6 +112,7 @@ export class RegionTier {
     this.#options = options;
     this.#bounds = options.bounds ?? DEFAULT_BOUNDS;
     this.#bytes = new Uint8Array(core.memory.buffer);
+    this.#code = new CodeAround(core);
     this.#translations = new Translations(this.#bytes);
     this.#first = core.handlers.table.length;
     this.#next = this.#first;
@@ -233,7 +234,10 @@ export class RegionTier {
     found.sort((a, c) => c.rounds - a.rounds);
     if (found.length < FEW_WARM) return;
     const hottest = found.slice(0, MAX_WARM);
-    const entries = hottest.map(({ entry }) => ({ ...entry, reached: this.#reached(entry.pages, entry.mode) }));
+    const entries = hottest.map(({ entry }) => ({
+      ...entry,
+      reached: this.#code.reached(entry.pages, entry.mode, heat),
+    }));
     this.#warmKept++;
     translator.keepWarm(writeWarm(this.#bytes, entries));
   }
@@ -258,7 +262,7 @@ export class RegionTier {
     }
     const mode = view.getInt32(block + L.BLOCK_MODE, true);
     const isUser = view.getInt32(L.CPU_BASE + L.CPL.offset, true) === 3;
-    this.#queue.push({ block, host, mode, pages: this.#pagesOf(host), epoch: this.#epoch, isUser });
+    this.#queue.push({ block, host, mode, pages: this.#code.pagesOf(host), epoch: this.#epoch, isUser });
     // Of a guest that changes its code faster than it is translated.
     if (this.#queue.length > MAX_QUEUE) this.#queue = this.#queue.filter((r) => this.#isAlive(r)).slice(-MAX_QUEUE / 2);
     if (!this.#options.isImmediate) return;
@@ -289,7 +293,7 @@ export class RegionTier {
     const { view } = this.#core;
     const host = view.getUint32(block + L.BLOCK_HOST, true);
     const mode = view.getInt32(block + L.BLOCK_MODE, true);
-    const found = this.#translations.find(host, mode, () => this.#pagesOf(host));
+    const found = this.#translations.find(host, mode, () => this.#code.pagesOf(host));
     if (found && isNew && !found.translation.isReady) {
       view.setInt32(block + L.BLOCK_HEAT, Math.ceil(KEPT_HEAT * this.#options.heat), true);
       return false;
@@ -297,62 +301,6 @@ export class RegionTier {
     if (!found || !this.#install(block, found.translation, found.pages)) return false;
     this.counters.regionsReused++;
     return true;
-  }
-
-  /** Pages around the code at RIP, which is at `host`. */
-  #pagesOf(host: number): Pages {
-    const { view } = this.#core;
-    const rip = view.getBigUint64(L.CPU_BASE + L.RIP.offset, true);
-    const page = (rip + view.getBigUint64(L.CPU_BASE + L.CODE_BASE.offset, true)) & ~0xfffn;
-    return [this.#codePage(page - 4096n), (host & ~0xfff) >>> 0, this.#codePage(page + 4096n)];
-  }
-
-  /** Host address of a linear page of code, if the TLB has it. */
-  #codePage(linear: bigint): number {
-    const { view } = this.#core;
-    const va = BigInt.asUintN(64, linear);
-    const set = view.getUint32(L.CPU_BASE + L.TLB_CURRENT.offset, true);
-    const entry = set + (Number((va >> 7n) & 0xffffffffn) & ((L.TLB_ENTRIES - 1) * L.TLB_ENTRY_BYTES));
-    if (view.getBigUint64(entry + L.TLB_EXECUTE, true) !== va >> 12n) return 0;
-    return (Number(va & 0xffffffffn) + view.getInt32(entry + L.TLB_ADDEND, true)) >>> 0;
-  }
-
-  #window({ host, mode, pages }: Request): CodeWindow {
-    const bytes = new Uint8Array(WINDOW_BYTES);
-    for (const [i, page] of pages.entries())
-      if (page) bytes.set(this.#bytes.subarray(page, page + PAGE_BYTES), i * PAGE_BYTES);
-    return {
-      bytes,
-      entry: PAGE_BYTES + (host % PAGE_BYTES),
-      hasBefore: pages[0] !== 0,
-      hasAfter: pages[2] !== 0,
-      mode,
-      ...(this.#options.isImmediate ? {} : { reached: this.#reached(pages, mode) }),
-    };
-  }
-
-  /** Offsets in a window of the blocks that ran at least REACHED times. */
-  #reached(pages: Pages, mode: number): Uint16Array {
-    const { view } = this.#core;
-    const { heat } = this.#options;
-    const ram = view.getUint32(L.CPU_BASE + L.RAM_HOST.offset, true);
-    const lists = view.getUint32(L.CPU_BASE + L.PAGE_LISTS.offset, true);
-    const offsets: number[] = [];
-    for (const [i, page] of pages.entries()) {
-      if (!page) continue;
-      for (
-        let at = view.getUint32(lists + ((page - ram) >>> 12) * 4, true);
-        at;
-        at = view.getUint32(at + L.BLOCK_NEXT, true)
-      ) {
-        if (view.getInt32(at + L.BLOCK_MODE, true) !== mode || view.getUint32(at + L.BLOCK_ALIAS, true) !== at)
-          continue;
-        const left = view.getInt32(at + L.BLOCK_HEAT, true);
-        if (left > heat - REACHED && left <= heat) continue;
-        offsets.push(i * PAGE_BYTES + (view.getUint32(at + L.BLOCK_HOST, true) % PAGE_BYTES));
-      }
-    }
-    return Uint16Array.from(offsets);
   }
 
   /** The hottest first: those that ran most since they were asked for. */
@@ -364,7 +312,8 @@ export class RegionTier {
     const requests = this.#queue.splice(0, MAX_BATCH);
     if (requests.length === 0) return;
     const id = this.#nextBatch++;
-    const windows = requests.map((request) => this.#window(request));
+    const heat = this.#options.isImmediate ? undefined : this.#options.heat;
+    const windows = requests.map(({ host, mode, pages }) => this.#code.window(host, mode, pages, heat));
     this.#inFlight.set(id, { requests, windows });
     const sharedMemory = !(this.#core.memory.buffer instanceof ArrayBuffer);
     const { cpuFeatures, translator } = this.#options;

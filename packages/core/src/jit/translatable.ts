@@ -10,8 +10,9 @@ import { registerPlace } from "../isa/operand.ts";
 import { type Binding, LEAVE, NEXT } from "../isa/semantics.ts";
 import { RegionFlags } from "./lazy-flags.ts";
 import { PageAccess } from "./page-access.ts";
-import { microOpAddress, RegionBuilder, Untranslatable } from "./region-builder.ts";
+import { microOpAddress, RegionBuilder } from "./region-builder.ts";
 import { FLAGS_FIELD, typeOf } from "./registers.ts";
+import { Untranslatable } from "./untranslatable.ts";
 
 /** Anywhere in a region; as its last instruction; not at all. */
 export type Place = "inside" | "end" | "nowhere";

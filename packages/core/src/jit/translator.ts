@@ -4,7 +4,7 @@
  */
 import { featureSet } from "../cpu/features.ts";
 import { handlerSet } from "../interp/core.ts";
-import type { CompiledFunction } from "../ir/compile.ts";
+import type { CompiledFunction } from "../ir/function-emitter.ts";
 import { type HandlerSet, limitHandlers } from "../isa/handlers.ts";
 import { type CodeWindow, findRegion, PAGE_BYTES } from "./region.ts";
 import { regionFunction, regionModule } from "./region-module.ts";

@@ -1,0 +1,77 @@
+/**
+ * Code in guest memory as translations need it: which pages lie around it, what they hold, and where in them control has
+ * been.
+ */
+import * as L from "../cpu/layout.ts";
+import type { Core } from "../interp/core.ts";
+import { type CodeWindow, PAGE_BYTES, WINDOW_BYTES } from "./region.ts";
+import type { Pages } from "./translations.ts";
+
+/** How often a block has to have run for the region of another one to include it. */
+const REACHED = 48;
+
+export class CodeAround {
+  readonly #core: Core;
+  readonly #bytes: Uint8Array;
+
+  constructor(core: Core) {
+    this.#core = core;
+    this.#bytes = new Uint8Array(core.memory.buffer);
+  }
+
+  /** Pages around the code at RIP, which is at `host`. */
+  pagesOf(host: number): Pages {
+    const { view } = this.#core;
+    const rip = view.getBigUint64(L.CPU_BASE + L.RIP.offset, true);
+    const page = (rip + view.getBigUint64(L.CPU_BASE + L.CODE_BASE.offset, true)) & ~0xfffn;
+    return [this.#codePage(page - 4096n), (host & ~0xfff) >>> 0, this.#codePage(page + 4096n)];
+  }
+
+  /** Host address of a linear page of code, if the TLB has it. */
+  #codePage(linear: bigint): number {
+    const { view } = this.#core;
+    const va = BigInt.asUintN(64, linear);
+    const set = view.getUint32(L.CPU_BASE + L.TLB_CURRENT.offset, true);
+    const entry = set + (Number((va >> 7n) & 0xffffffffn) & ((L.TLB_ENTRIES - 1) * L.TLB_ENTRY_BYTES));
+    if (view.getBigUint64(entry + L.TLB_EXECUTE, true) !== va >> 12n) return 0;
+    return (Number(va & 0xffffffffn) + view.getInt32(entry + L.TLB_ADDEND, true)) >>> 0;
+  }
+
+  /** The code in `pages` for a region from the block at `host` on; `heat`: of blocks that have not run, or all may be reached. */
+  window(host: number, mode: number, pages: Pages, heat: number | undefined): CodeWindow {
+    const bytes = new Uint8Array(WINDOW_BYTES);
+    for (const [i, page] of pages.entries())
+      if (page) bytes.set(this.#bytes.subarray(page, page + PAGE_BYTES), i * PAGE_BYTES);
+    return {
+      bytes,
+      entry: PAGE_BYTES + (host % PAGE_BYTES),
+      hasBefore: pages[0] !== 0,
+      hasAfter: pages[2] !== 0,
+      mode,
+      ...(heat === undefined ? {} : { reached: this.reached(pages, mode, heat) }),
+    };
+  }
+
+  /** Offsets in a window of the blocks that ran at least REACHED times. */
+  reached(pages: Pages, mode: number, heat: number): Uint16Array {
+    const { view } = this.#core;
+    const ram = view.getUint32(L.CPU_BASE + L.RAM_HOST.offset, true);
+    const lists = view.getUint32(L.CPU_BASE + L.PAGE_LISTS.offset, true);
+    const offsets: number[] = [];
+    for (const [i, page] of pages.entries()) {
+      if (!page) continue;
+      for (
+        let at = view.getUint32(lists + ((page - ram) >>> 12) * 4, true);
+        at;
+        at = view.getUint32(at + L.BLOCK_NEXT, true)
+      ) {
+        if (view.getInt32(at + L.BLOCK_MODE, true) !== mode || view.getUint32(at + L.BLOCK_ALIAS, true) !== at)
+          continue;
+        const left = view.getInt32(at + L.BLOCK_HEAT, true);
+        if (left > heat - REACHED && left <= heat) continue;
+        offsets.push(i * PAGE_BYTES + (view.getUint32(at + L.BLOCK_HOST, true) % PAGE_BYTES));
+      }
+    }
+    return Uint16Array.from(offsets);
+  }
+}
