@@ -17,6 +17,16 @@ export {
   type TinyPhase,
   type TinyProgress,
 } from "./image/index.ts";
+export {
+  KVM_DEVICE,
+  type KvmFacts,
+  type KvmFinding,
+  type KvmFindingCode,
+  type KvmProbe,
+  type ProbeOptions,
+  probeKvm,
+} from "./kvm/probe.ts";
+export type { SelfTestFailure, SelfTestResult, SelfTestStep } from "./kvm/self-test.ts";
 export { createVm, DEFAULT_MEMORY_BYTES } from "./vm/create-vm.ts";
 export { replayVm } from "./vm/replay-vm.ts";
 export { restoreVm } from "./vm/restore-vm.ts";

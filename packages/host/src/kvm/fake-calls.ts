@@ -1,0 +1,109 @@
+/** For tests: a kernel whose KVM answers what a test says. Memory that it maps is memory of its own. */
+import { CAP, KVM, KVM_API_VERSION, RUN } from "./abi.ts";
+import { ERRNO, type IoctlArgument, type LinuxCalls, LinuxError } from "./linux-calls.ts";
+
+export type IoctlAnswer = (argument: IoctlArgument) => number;
+
+export class FakeCalls implements LinuxCalls {
+  /** What KVM_RUN does, one after the other: fills kvm_run and returns the call's result. At the end: EINTR. */
+  readonly runs: ((run: DataView) => number)[] = [];
+  /** Requests that are answered otherwise than by 0. */
+  readonly answers = new Map<number, IoctlAnswer>();
+  readonly capabilities = new Set<number>(Object.values(CAP));
+  readonly requests: number[] = [];
+  readonly open_ = new Set<number>();
+  readonly run = new DataView(new ArrayBuffer(8192));
+  openError: number | undefined;
+  timers = 0;
+  lastTimerNs = 0;
+  pendingSignals = 0;
+  mappings = 0;
+  readonly signals: { threadId: number; signal: number }[] = [];
+  #nextFd = 10;
+
+  constructor() {
+    this.answers.set(KVM.GET_API_VERSION, () => KVM_API_VERSION);
+    this.answers.set(KVM.CREATE_VM, () => this.#open());
+    this.answers.set(KVM.CREATE_VCPU, () => this.#open());
+    this.answers.set(KVM.GET_VCPU_MMAP_SIZE, () => this.run.byteLength);
+    this.answers.set(KVM.GET_TSC_KHZ, () => 2_000_000);
+    this.answers.set(KVM.CHECK_EXTENSION, (cap) => (this.capabilities.has(Number(cap)) ? 1 : 0));
+    this.answers.set(KVM.RUN, () => this.runs.shift()?.(this.run) ?? -ERRNO.EINTR);
+  }
+
+  open(path: string): number {
+    if (this.openError !== undefined) throw new LinuxError(`open ${path}`, this.openError);
+    return this.#open();
+  }
+
+  close(fd: number): void {
+    if (!this.open_.delete(fd)) throw new Error(`descriptor ${fd} is not open`);
+  }
+
+  ioctl(fd: number, request: number, argument: IoctlArgument): number {
+    if (!this.open_.has(fd)) return -9;
+    this.requests.push(request);
+    return this.answers.get(request)?.(argument) ?? 0;
+  }
+
+  map(): bigint {
+    this.mappings++;
+    return 0x7000_0000n;
+  }
+
+  unmap(): void {
+    this.mappings--;
+  }
+
+  viewAt(): DataView {
+    return this.run;
+  }
+
+  addressOf(): bigint {
+    return 0x10_0000n;
+  }
+
+  threadId(): number {
+    return 77;
+  }
+
+  signalThread(threadId: number, signal: number): boolean {
+    this.signals.push({ threadId, signal });
+    return true;
+  }
+
+  blockSignal(): boolean {
+    return false;
+  }
+
+  takeSignal(): boolean {
+    return this.pendingSignals > 0 && this.pendingSignals-- > 0;
+  }
+
+  createTimer(): number {
+    return ++this.timers;
+  }
+
+  setTimer(_timer: number, afterNs: number): void {
+    this.lastTimerNs = afterNs;
+  }
+
+  deleteTimer(): void {
+    this.timers--;
+  }
+
+  #open(): number {
+    this.open_.add(this.#nextFd);
+    return this.#nextFd++;
+  }
+}
+
+/** A step for `runs`: leaves with this reason and what `fill` puts beside it. */
+export function exitWith(reason: number, fill: (run: DataView) => void = () => {}): (run: DataView) => number {
+  return (run) => {
+    run.setUint32(RUN.exit_reason, reason, true);
+    run.setUint8(RUN.ready_for_interrupt_injection, 1);
+    fill(run);
+    return 0;
+  };
+}
