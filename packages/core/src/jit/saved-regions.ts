@@ -51,32 +51,53 @@ export function writeOrigins(origins: readonly RegionOrigin[]): Uint8Array<Array
   return out.take();
 }
 
-export function writeRegions(regions: readonly SavedRegion[]): Uint8Array<ArrayBuffer> {
-  const body = new WasmWriter();
-  const imports = new Map<string, number>();
-  word(body, regions.length);
-  for (const region of regions) {
-    const { compiled } = region;
+/** Regions as bytes, one after the other: many small objects are dear to keep. */
+export class RegionWriter {
+  readonly #imports = new Map<string, number>();
+  readonly #body = new WasmWriter();
+  count = 0;
+
+  get length(): number {
+    return this.#body.length;
+  }
+
+  add(region: SavedRegion): void {
+    const body = this.#body;
+    const { code, calls, hints } = region.compiled;
     writeOrigin(body, region);
-    word(body, compiled.code.length);
-    body.bytes(compiled.code);
-    word(body, compiled.calls.length);
-    for (const { offset, routine } of compiled.calls) {
-      const text = `${routine.name}:${routine.params.join()}>${routine.result ?? ""}`;
-      if (!imports.has(text)) imports.set(text, imports.size);
+    word(body, code.length);
+    body.bytes(code);
+    word(body, calls.length);
+    for (const { offset, routine } of calls) {
       word(body, offset);
-      word(body, imports.get(text) ?? 0);
+      word(body, this.#import(`${routine.name}:${routine.params.join()}>${routine.result ?? ""}`));
     }
-    word(body, compiled.hints.length);
-    for (const { offset, likely } of compiled.hints) word(body, offset * 2 + (likely ? 1 : 0));
+    word(body, hints.length);
+    for (const { offset, likely } of hints) word(body, offset * 2 + (likely ? 1 : 0));
+    this.count++;
   }
-  const out = new WasmWriter();
-  word(out, imports.size);
-  for (const text of imports.keys()) {
-    word(out, text.length);
-    out.bytes(Array.from(text, (c) => c.charCodeAt(0)));
+  #import(text: string): number {
+    const index = this.#imports.get(text) ?? this.#imports.size;
+    this.#imports.set(text, index);
+    return index;
   }
-  out.append(body);
+
+  take(): Uint8Array<ArrayBuffer> {
+    const out = new WasmWriter(this.length + 8192);
+    word(out, this.#imports.size);
+    for (const text of this.#imports.keys()) {
+      word(out, text.length);
+      out.bytes(Array.from(text, (c) => c.charCodeAt(0)));
+    }
+    word(out, this.count);
+    out.append(this.#body);
+    return out.take();
+  }
+}
+
+export function writeRegions(regions: readonly SavedRegion[]): Uint8Array<ArrayBuffer> {
+  const out = new RegionWriter();
+  for (const region of regions) out.add(region);
   return out.take();
 }
 

@@ -183,3 +183,24 @@ test("what is kept is bounded", () => {
     cache.keep({ ...(region as SavedRegion), mode: i, compiled: { code, hints: [], calls: [] } }, true);
   expect(cache.save()).toBe(15);
 });
+
+test("translations wait in memory for a piece that is full, and only the one that is not full is replaced", () => {
+  const { store } = filled();
+  const [bytes = new Uint8Array(0)] = store.files.values();
+  const [region] = readRegions(bytes);
+  store.files.clear();
+  const cache = new TranslationCache(store, OPTIONS);
+  const code = new Uint8Array(400 << 10);
+  const keep = (mode: number): void =>
+    cache.keep({ ...(region as SavedRegion), mode, compiled: { code, hints: [], calls: [] } }, true);
+  const modes = (): number[] => [...store.files.values()].flatMap(readRegions).map(({ mode }) => mode);
+  for (const [mode, expected] of [[], [], [0, 1, 2], [0, 1, 2]].entries()) {
+    keep(mode);
+    expect(modes()).toEqual(expected);
+  }
+  expect(cache.save()).toBe(4);
+  keep(4);
+  expect(cache.save()).toBe(5);
+  expect(modes()).toEqual([0, 1, 2, 3, 4]);
+  expect(store.files.size).toBe(2);
+});

@@ -12,7 +12,14 @@ import { BUILD } from "../interp/prebuilt-image.ts";
 import { linkFunctions } from "../ir/compile.ts";
 import { sha256, toHex } from "../state/sha256.ts";
 import { type CodeWindow, PAGE_BYTES } from "./region.ts";
-import { type RegionOrigin, readRegions, type SavedRegion, writeOrigins, writeRegions } from "./saved-regions.ts";
+import {
+  type RegionOrigin,
+  RegionWriter,
+  readRegions,
+  type SavedRegion,
+  writeOrigins,
+  writeRegions,
+} from "./saved-regions.ts";
 import { type KeptTranslations, translateRegions } from "./translator.ts";
 import { readWarm } from "./warm-code.ts";
 
@@ -38,6 +45,8 @@ export type PoolName = "kernel" | "user";
 const FORMAT = 2;
 /** Of one pool's pieces, in memory and in the store. */
 const MAX_POOL_BYTES = 16 << 20;
+/** A run's pieces are not larger: they wait in memory until they are full. */
+const FULL_PIECE_BYTES = 1 << 20;
 /** What a piece is larger than its regions are taken for. */
 const SLACK_BYTES = 4 << 20;
 /** Of one pool's functions, when pieces are put together: the host's code is twice as much. */
@@ -58,10 +67,12 @@ class Pool {
   readonly #store: BlobStore;
   readonly #prefix: string;
   readonly #known = new Set<string>();
-  readonly #fresh: SavedRegion[] = [];
-  #freshBytes = 0;
-  /** What this run has added. */
+  #fresh = new RegionWriter();
+  /** The piece that `#fresh` is in the store as. */
   #own: string | undefined;
+  /** Of this run, in pieces that are full, and in all. */
+  #fullBytes = 0;
+  #fullCount = 0;
 
   constructor(store: BlobStore, prefix: string) {
     this.#store = store;
@@ -96,21 +107,25 @@ class Pool {
   }
 
   keep(region: SavedRegion): void {
-    const bytes = sizeOf(region);
-    if (this.#freshBytes + bytes > MAX_POOL_BYTES || !this.#isNew(region)) return;
-    this.#freshBytes += bytes;
-    this.#fresh.push(region);
+    if (this.#fullBytes + this.#fresh.length + sizeOf(region) > MAX_POOL_BYTES || !this.#isNew(region)) return;
+    this.#fresh.add(region);
+    if (this.#fresh.length < FULL_PIECE_BYTES) return;
+    this.save();
+    this.#fullBytes += this.#fresh.length;
+    this.#fullCount += this.#own === undefined ? 0 : this.#fresh.count;
+    this.#fresh = new RegionWriter();
+    this.#own = undefined;
   }
 
-  /** What came since `load`. A second time, the first time's piece is replaced. */
+  /** What came since `load`. The piece that is not full yet is replaced. */
   save(): number {
-    const count = this.#fresh.length;
-    if (count === 0) return 0;
-    const added = this.#store.add(this.#prefix, writeRegions(this.#fresh));
-    if (added === undefined) return 0;
+    const { count } = this.#fresh;
+    if (count === 0) return this.#fullCount;
+    const added = this.#store.add(this.#prefix, this.#fresh.take());
+    if (added === undefined) return this.#fullCount;
     if (this.#own !== undefined && this.#own !== added) this.#store.remove(this.#own);
     this.#own = added;
-    return count;
+    return this.#fullCount + count;
   }
 
   condense(): void {
