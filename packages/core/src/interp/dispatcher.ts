@@ -21,6 +21,7 @@ import { type Builder, type Expr, i32, i64, select } from "../ir/builder.ts";
 import { type Routine, routine } from "../ir/routine.ts";
 import { buildHandler, type HandlerSet } from "../isa/handlers.ts";
 import { BRANCH, FAULT, LEAVE, NEXT } from "../isa/semantics.ts";
+import { MAX_STRAIGHT } from "../jit/region.ts";
 import { LEFT_DISPATCH, LEFT_INTERPRET, pagesHold, runRegions } from "../jit/routines.ts";
 
 /** Host address of the byte at a linear code address, through the TLB's execute tag. 0 = a fault is pending. */
@@ -243,6 +244,9 @@ const findBlock: Routine = routine("find_block", ["i32", "i32", "i64"], "i32", (
   b.return(b.call(decodeCrossing, host, mode, second));
 });
 
+/** So few instructions before the budget's end, a region may be too long for what is left. */
+export const SHORT_OF_BUDGET: number = MAX_STRAIGHT + 32;
+
 /** No RIP: not canonical, and above 4 GiB. */
 const NOWHERE = 1n << 62n;
 
@@ -350,14 +354,21 @@ export function makeRun(handlers: HandlerSet): Routine {
                   b.if(b.call(pagesHold, block.get(), linear), () => {
                     const before = b.get(L.REMAINING);
                     b.put(L.ACTIVITY, L.ACTIVITY_REGIONS);
+                    const isOut = b.variable(i32(0));
                     const left = b.variable(b.callTable(heat.not(), b.keep(i32(0))));
                     const isOver = left.get().eq(LEFT_INTERPRET).or(left.get().eq(LEFT_DISPATCH));
                     b.if(isOver.eqz(), () => left.set(b.call(runRegions, 0)));
-                    b.if(left.get().eq(LEFT_INTERPRET), () => interpretAt.set(b.get(L.RIP)));
+                    const isShort = b.get(L.REMAINING).ltS(SHORT_OF_BUDGET).and(b.get(L.REMAINING).ne(budget));
+                    b.if(left.get().eq(LEFT_INTERPRET), () => {
+                      interpretAt.set(b.get(L.RIP));
+                      // Where little is left, most likely for that reason; who wants the rest comes back.
+                      isOut.set(isShort);
+                    });
                     b.put(L.ACTIVITY, L.ACTIVITY_INTERPRETER);
                     const done = before.sub(b.get(L.REMAINING)).u64();
                     b.put(L.REGION_RETIRED, b.get(L.REGION_RETIRED).add(done));
                     b.put(L.REGION_ENTRIES, b.get(L.REGION_ENTRIES).add(1));
+                    b.if(isOut.get(), () => b.return(L.EXIT_BUDGET), undefined, false);
                     b.br(nextBlock);
                   });
                 },

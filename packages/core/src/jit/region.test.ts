@@ -1,15 +1,15 @@
 import { expect, test } from "vitest";
 import * as L from "../cpu/layout.ts";
 import { handlerSet } from "../interp/core.ts";
-import { type CodeWindow, findRegion, PAGE_BYTES, WINDOW_BYTES } from "./region.ts";
+import { type CodeWindow, findRegion, MAX_STRAIGHT, PAGE_BYTES, type Region, WINDOW_BYTES } from "./region.ts";
 
 const AT = PAGE_BYTES;
 /** 0: test eax, eax; 2: jz 7; 4: inc eax; 6: ret; 7: dec eax; 9: call 14; 14: ret. */
 const CODE = [0x85, 0xc0, 0x74, 0x03, 0xff, 0xc0, 0xc3, 0xff, 0xc8, 0xe8, 0, 0, 0, 0, 0xc3];
 
-function blocksOf(reached?: readonly number[]): number[] {
+function regionOf(code: readonly number[], reached?: readonly number[]): Region | undefined {
   const bytes = new Uint8Array(WINDOW_BYTES);
-  bytes.set(CODE, AT);
+  bytes.set(code, AT);
   const window: CodeWindow = {
     bytes,
     entry: AT,
@@ -18,7 +18,11 @@ function blocksOf(reached?: readonly number[]): number[] {
     mode: L.MODE_64 | L.MODE_PROTECTED,
     ...(reached && { reached: Uint16Array.from(reached, (offset) => AT + offset) }),
   };
-  const region = findRegion(handlerSet(), window);
+  return findRegion(handlerSet(), window);
+}
+
+function blocksOf(reached?: readonly number[]): number[] {
+  const region = regionOf(CODE, reached);
   return [...(region?.blocks.keys() ?? [])].map((offset) => offset - AT).sort((a, b) => a - b);
 }
 
@@ -34,4 +38,13 @@ test("a region has the ways that control took, and leaves on others", () => {
 
 test("where neither way of a branch is known to be taken, a region has both", () => {
   expect(blocksOf([0])).toEqual([0, 4, 7]);
+});
+
+test("a loop of a long straight line is one region, and a longer line is cut off", () => {
+  const back = (length: number): number[] => [0xe9, ...new Uint8Array(Int32Array.of(-5 - length).buffer)];
+  const line = (count: number): number[] => Array<number>(count).fill(0x90);
+  const loop = regionOf([...line(1000), ...back(1000)]);
+  expect(loop?.blocks.get(AT)?.successors).toEqual([AT]);
+  expect(loop?.instructionCount).toBe(1001);
+  expect(regionOf(line(4000))?.instructionCount).toBe(MAX_STRAIGHT);
 });

@@ -12,6 +12,8 @@ export const PAGE_BYTES = 4096;
 /** Bytes that a region can reach: the page before its entry's, the entry's, the page behind. */
 export const WINDOW_BYTES: number = 3 * PAGE_BYTES;
 const MAX_INSTRUCTIONS = 300;
+/** With straight-line code to its end: a loop whose body is longer than all else still is one. */
+export const MAX_STRAIGHT = 1500;
 
 /** The code around an entry, as it was when the region was asked for. Offsets count from the page before the entry's. */
 export interface CodeWindow {
@@ -61,7 +63,8 @@ function decodeReachable(handlers: HandlerSet, window: CodeWindow): Map<number, 
   const pending = [window.entry];
   for (let i = 0; i < pending.length; i++) {
     let at = pending[i] ?? 0;
-    while (!found.has(at) && at >= begin && at < end && found.size < MAX_INSTRUCTIONS) {
+    let limit = MAX_INSTRUCTIONS;
+    while (!found.has(at) && at >= begin && at < end && found.size < limit) {
       const instruction = decodeInstruction(handlers, window.bytes, at, end, size);
       if (!instruction) break;
       found.set(at, instruction);
@@ -77,6 +80,7 @@ function decodeReachable(handlers: HandlerSet, window: CodeWindow): Map<number, 
       if (flow === "call" && !isTaken(next)) break;
       if (flow === "jump" || flow === "return" || flow === "indirect") break;
       if (flow === "end" || flow === "leave") break;
+      limit = flow === "next" ? MAX_STRAIGHT : MAX_INSTRUCTIONS;
       at = next;
     }
   }

@@ -63,6 +63,8 @@ interface PowerAction {
 }
 
 const DEFAULT_SLICE_NS = 50_000;
+/** So many instructions before its end a slice may be over, if nothing is due there. */
+const SLACK = 2048;
 /** Runs, timer rounds or skips of time in one slice. */
 const MAX_ROUNDS = 256;
 const RAN: SliceResult = { kind: "ran" };
@@ -295,8 +297,10 @@ export class Machine {
       const ended = this.#ended();
       if (ended) return ended;
       const limit = this.#limit(sliceEnd);
-      if (limit <= 0) return RAN;
-      const result = this.#stopped(this.#runner.run(limit));
+      const left = sliceEnd - this.vcpu.retired;
+      const slack = sliceEnd < untilRetired && sliceLength > 8 * SLACK ? SLACK : 0;
+      if (limit <= 0 || (left <= slack && round > 0)) return RAN;
+      const result = this.#stopped(this.#runner.run(limit, limit === left ? slack : 0));
       if (result) return result;
     }
     return RAN;

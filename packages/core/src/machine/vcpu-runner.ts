@@ -43,17 +43,20 @@ export class VcpuRunner {
     if (left > 0 && this.#clock.instructionsUntil(dueNs) < left) this.#vcpu.kick();
   }
 
-  /** Precondition: `limit` >= 1 and not beyond the first timer. */
-  run(limit: number): VcpuStop {
+  /**
+   * Precondition: `limit` >= 1 and not beyond the first timer. It may end up to `slack` instructions before, where the vCPU
+   * would have to go on slowly.
+   */
+  run(limit: number, slack = 0): VcpuStop {
     this.#target = this.#vcpu.retired + limit;
     try {
-      return this.#run();
+      return this.#run(slack);
     } finally {
       this.#target = 0;
     }
   }
 
-  #run(): VcpuStop {
+  #run(slack: number): VcpuStop {
     const vcpu = this.#vcpu;
     for (;;) {
       const left = this.#target - vcpu.retired;
@@ -62,6 +65,7 @@ export class VcpuRunner {
       switch (exit.reason) {
         case "budget":
           // Perhaps not all of it: then the rest follows.
+          if (this.#target - vcpu.retired <= slack) return RAN;
           break;
         case "kick":
           return RAN;
