@@ -38,13 +38,13 @@ export class Walls {
       [L.TLB_NONE + L.TLB_SET_BYTES, L.RELIED_PAGES],
       [L.RELIED_PAGES + L.RELIED_PAGES_BYTES, L.BLOCK_HASH],
       [L.ARENA + L.ARENA_BYTES - ARENA_WATCHED, L.ARENA + L.ARENA_BYTES],
-      [map.pageGranules + ((map.ramBytes + map.romBytes) / 4096) * 8, map.ram],
+      [map.pageUnwritten + (map.ramBytes + map.romBytes) / 4096, map.ram],
       [romEnd, core.memory.buffer.byteLength],
     ];
     for (const [from, to] of this.#spans) this.#bytes.fill(PATTERN, from, to);
     this.#rom = this.#bytes.slice(map.ram + map.ramBytes, romEnd);
     const fields = [
-      ...[L.RAM_HOST, L.RAM_BYTES, L.LOW_RAM_BYTES, L.ROM_HOST, L.ROM_BYTES, L.PAGE_LISTS, L.PAGE_GRANULES],
+      ...[L.RAM_HOST, L.RAM_BYTES, L.LOW_RAM_BYTES, L.ROM_HOST, L.ROM_BYTES, L.PAGE_LISTS, L.PAGE_GRANULES, L.PAGE_UNWRITTEN],
       ...[{ offset: L.ZERO }, { offset: L.ZERO + 4 }],
     ];
     this.#constants = fields.map((field) => [field, this.#int(L.CPU_BASE + field.offset)]);

@@ -15,7 +15,7 @@ import { translate } from "./paging.ts";
 import { mmioRead, mmioWrite } from "./physical.ts";
 import { EXC_AC, EXC_GP, EXC_SS, raise } from "./raise.ts";
 import { checkSegment } from "./segment-limits.ts";
-import { fillTlb, tlbEntry } from "./tlb.ts";
+import { fillTlb, noteStore, tlbEntry } from "./tlb.ts";
 
 /** Absolute address of a place in the state block. */
 export const cpuAddress = (offset: number): Expr => i32(L.CPU_BASE + offset);
@@ -123,6 +123,7 @@ export const writeSlow: Routine = routine(
     const inRam = b.keep(kind.ne(XLATE_MMIO));
     const host = b.get(L.XLATE_HOST);
     b.if(one.and(inRam), () => {
+      noteStore(b, host);
       b.call(fillTlb, va);
       const page = host.sub(b.get(L.RAM_HOST)).shrU(12);
       b.if(b.load("i64.load", "host", page.shl(3).add(b.get(L.PAGE_GRANULES))).eqz(), () => b.return(host));

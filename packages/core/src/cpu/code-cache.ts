@@ -6,7 +6,7 @@
 import { type Expr, i32, i64 } from "../ir/builder.ts";
 import { hostRoutine, type Routine, routine } from "../ir/routine.ts";
 import * as L from "./layout.ts";
-import { countOne, forgetJumps } from "./tlb.ts";
+import { countOne, forgetJumps, noteStore } from "./tlb.ts";
 
 /** Decodes the block at a host address: its address, or 0 when its first instruction reaches into the next page. */
 export const decodeBlock: Routine = hostRoutine("decode_block", ["i32", "i32"], "i32");
@@ -67,8 +67,9 @@ export function granuleMask(offset: Expr, bytes: Expr): Expr {
     .and(i64(-1).shrU(i32(63).sub(last).u64()));
 }
 
-/** Bytes at a host address in RAM, within one page, were or will be stored: drops decoded code there. */
+/** Bytes at a host address in RAM, within one page, were or will be stored: noted, and decoded code there dropped. */
 export const codeWritten: Routine = routine("code_written", ["i32", "i32"], undefined, (b, host, bytes) => {
+  noteStore(b, host);
   const page = b.keep(host.sub(b.get(L.RAM_HOST)).shrU(12));
   const granuleAt = b.keep(page.shl(3).add(b.get(L.PAGE_GRANULES)));
   const covered = b.load("i64.load", "host", granuleAt);

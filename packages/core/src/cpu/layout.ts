@@ -164,6 +164,12 @@ export const PAGE_GRANULES: Field = f(0x334, "i32");
 export const ROM_HOST: Field = f(0x380, "i32");
 export const ROM_BYTES: Field = f(0x384, "i32");
 
+/**
+ * A byte for each RAM and ROM page: 1 while stores are tracked and none has come since the last look (engine/dirty-pages.ts).
+ * Such a page has no write tag in the TLB. All 0 while nobody tracks.
+ */
+export const PAGE_UNWRITTEN: Field = f(0x388, "i32");
+
 /** A store that did not hit the TLB, between its probe and its commit: two parts (a page crossing) of RAM or MMIO. */
 export const PENDING_HOST: readonly [Field, Field] = [f(0x300, "i32"), f(0x304, "i32")];
 export const PENDING_BYTES: readonly [Field, Field] = [f(0x308, "i32"), f(0x30c, "i32")];
@@ -370,9 +376,10 @@ export const EXIT_KICK = 4;
 export const EXIT_SHUTDOWN = 5;
 
 export interface MemoryMap {
-  /** Absolute addresses: list heads (i32) and code granules (i64) of each RAM and ROM page; RAM itself. */
+  /** Absolute addresses: list heads (i32), code granules (i64) and PAGE_UNWRITTEN of each RAM and ROM page; RAM itself. */
   readonly pageLists: number;
   readonly pageGranules: number;
+  readonly pageUnwritten: number;
   readonly ram: number;
   readonly ramBytes: number;
   /** ROM lies at `ram + ramBytes`. Its granules are all set: a page that may never be written without a look. */
@@ -385,10 +392,12 @@ export function memoryMap(ramBytes: number, romBytes = 0): MemoryMap {
   const pages = (ramBytes + romBytes) / 4096;
   const pageLists = PAGE_TABLES;
   const pageGranules = pageLists + pages * 4 + (pages % 2) * 4;
-  const ram = Math.ceil((pageGranules + pages * 8) / 0x200000) * 0x200000;
+  const pageUnwritten = pageGranules + pages * 8;
+  const ram = Math.ceil((pageUnwritten + pages) / 0x200000) * 0x200000;
   return {
     pageLists,
     pageGranules,
+    pageUnwritten,
     ram,
     ramBytes,
     romBytes,

@@ -14,6 +14,7 @@ import * as L from "./layout.ts";
 import { badEntry, PF_I, PF_P, PF_U, PF_W, pageFault, XLATE_MMIO, XLATE_RAM } from "./page-fault.ts";
 import { MAXPHYADDR, mmioRead, ramHost } from "./physical.ts";
 import {
+  noteStore,
   PAGE_1G,
   PAGE_2M,
   PAGE_4M,
@@ -184,15 +185,17 @@ class Walk {
         for (const slot of this.upper)
           b.if(slot.get().nez(), () => {
             const entry = b.load("i32.load8_u", "host", slot.get());
+            noteStore(b, slot.get());
             b.store("i32.store8", "host", slot.get(), entry.or(ACCESSED));
           });
       },
       undefined,
       false,
     );
-    b.if(marked.ne(this.entry.get().lo32()).and(this.slot.get().nez()), () =>
-      b.store("i32.store8", "host", this.slot.get(), marked),
-    );
+    b.if(marked.ne(this.entry.get().lo32()).and(this.slot.get().nez()), () => {
+      noteStore(b, this.slot.get());
+      b.store("i32.store8", "host", this.slot.get(), marked);
+    });
     const global = b.get(L.CR4).lo32().shrU(7).and(marked.shrU(8)).and(1).mul(PAGE_GLOBAL);
     b.put(L.XLATE_FLAGS, allowed.get().or(global).or(marked.and(DIRTY).shrU(2)).or(size));
     const within = b.keep(i64(1).shl(shift).sub(1));

@@ -2,8 +2,8 @@
  * The software TLB (SDM vol. 3, 4.10): what it holds, how it is filled and emptied. Sets by privilege: supervisor, user,
  * and supervisor with EFLAGS.AC under CR4.SMAP, the only one of the two supervisor sets that then holds user pages.
  *
- * A write tag is only there when the page's D flag is set and no decoded code lies in it; MMIO is never cached; every
- * fill is logged, so that a flush costs as much as what was filled. Entries are of 4 KiB whatever the page's size.
+ * A write tag is only there when the page's D flag is set, no decoded code lies in it and, while stores are tracked, one
+ * has been noted (PAGE_UNWRITTEN); MMIO is never cached; every fill is logged, so that a flush costs as much as what was filled. Entries are of 4 KiB whatever the page's size.
  * PCIDs are not part of an entry: a new CR3 drops everything that is not global.
  */
 import { type Builder, type Expr, type Field, i32, i64, select } from "../ir/builder.ts";
@@ -61,6 +61,12 @@ function noteLarge(b: Builder, va: Expr, flags: Expr): void {
   );
 }
 
+/** A store to the RAM at a host address was or will be made: before `fillTlb`, which then gives its page a write tag. */
+export function noteStore(b: Builder, host: Expr): void {
+  const page = host.sub(b.get(L.RAM_HOST)).shrU(12);
+  b.store("i32.store8", "host", page.add(b.get(L.PAGE_UNWRITTEN)), i32(0));
+}
+
 /** Enters the last translation (of `va`, to RAM) into the current set. */
 export const fillTlb: Routine = routine("fill_tlb", ["i64"], undefined, (b, va) => {
   const set = b.get(L.TLB_CURRENT);
@@ -71,7 +77,8 @@ export const fillTlb: Routine = routine("fill_tlb", ["i64"], undefined, (b, va) 
   const host = b.get(L.XLATE_HOST);
   const page = b.keep(host.sub(b.get(L.RAM_HOST)).shrU(12));
   const granules = b.load("i64.load", "host", page.shl(3).add(b.get(L.PAGE_GRANULES)));
-  const mayWrite = flags.and(PAGE_WRITABLE).and(flags.shrU(4)).and(granules.eqz());
+  const unwritten = b.load("i32.load8_u", "host", page.add(b.get(L.PAGE_UNWRITTEN)));
+  const mayWrite = flags.and(PAGE_WRITABLE).and(flags.shrU(4)).and(granules.eqz()).and(unwritten.eqz());
   b.store("i64.store", "host", entry, select(flags.and(PAGE_READABLE), vpn, i64(-1)), L.TLB_READ);
   b.store("i64.store", "host", entry, select(mayWrite, vpn, i64(-1)), L.TLB_WRITE);
   b.store("i64.store", "host", entry, select(flags.and(PAGE_EXECUTABLE), vpn, i64(-1)), L.TLB_EXECUTE);

@@ -81,12 +81,24 @@ export interface Vcpu {
   recentBranches?(): readonly bigint[];
 }
 
+/** Which pages of RAM are written. Called between two runs, from the vCPU's thread. Pages count in the order of RAM's segments. */
+export interface DirtyTracking {
+  /** Notes stores from here on, those of devices too. */
+  start(): void;
+  /** Sets `into[page]` to 1 for each page that was written since `start` or the last `take`: how many those are. */
+  take(into: Uint8Array): number;
+  /** Notes nothing any more; costs nothing from here on. */
+  stop(): void;
+}
+
 export interface Engine {
   readonly kind: "jit" | "kvm";
   readonly memory: GuestMemory;
   createVcpu(index: number, bus: VcpuBus): Vcpu;
   /** Exact replay of a recorded run is possible. */
   supportsReplay(): boolean;
+  /** Undefined where the engine cannot tell: such a machine is not migrated while it runs. */
+  readonly dirtyTracking?: DirtyTracking;
   /** Counters for `--stats`, by name. */
   stats(): Readonly<Record<string, number>>;
 }

@@ -17,7 +17,8 @@ import { RegionTier, type TierBounds } from "../jit/tier.ts";
 import { LocalTranslator, type Translator } from "../jit/translator.ts";
 import { MEMORY_MAP } from "../machine/board-map.ts";
 import { MAX_ROM_BYTES, PAGE_BYTES, Ram, ramSegments } from "../memory/ram.ts";
-import type { Engine, Vcpu, VcpuBus, VcpuExit } from "./engine.ts";
+import { TlbDirtyTracking } from "./dirty-pages.ts";
+import type { DirtyTracking, Engine, Vcpu, VcpuBus, VcpuExit } from "./engine.ts";
 import { resetState, StateBlock } from "./vcpu-state-block.ts";
 
 /** interp: the interpreter alone. jit: every block is translated before it first runs, for tests. */
@@ -153,6 +154,7 @@ class JitVcpu implements Vcpu {
 export class JitEngine implements Engine {
   readonly kind = "jit";
   readonly memory: Ram;
+  readonly dirtyTracking: DirtyTracking;
   readonly #core: Core;
   readonly #block: StateBlock;
   readonly #keptMsrs = new KeptMsrs();
@@ -252,6 +254,7 @@ export class JitEngine implements Engine {
       });
     this.#core = core;
     this.#block = block;
+    this.dirtyTracking = new TlbDirtyTracking(core.view, core.map);
     this.memory = new Ram({
       buffer: core.memory.buffer as SharedArrayBuffer,
       byteOffset: core.map.ram,

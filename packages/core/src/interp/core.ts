@@ -429,7 +429,7 @@ export function createCore(
 
 /** No block is known, no page holds code; ROM stays without write permission. */
 function clearPageTables(bytes: Uint8Array, map: L.MemoryMap): void {
-  bytes.fill(0, map.pageLists, map.ram);
+  bytes.fill(0, map.pageLists, map.pageUnwritten);
   const roms = map.pageGranules + (map.ramBytes / 4096) * 8;
   bytes.fill(0xff, roms, roms + (map.romBytes / 4096) * 8);
 }
@@ -452,5 +452,6 @@ export function prepareMemory(view: DataView, map: L.MemoryMap, features: Readon
   put(L.CPU_FEATURES, featureWord(features));
   put(L.PAGE_LISTS, map.pageLists);
   put(L.PAGE_GRANULES, map.pageGranules);
+  put(L.PAGE_UNWRITTEN, map.pageUnwritten);
   clearPageTables(bytes, map);
 }

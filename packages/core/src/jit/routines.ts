@@ -20,7 +20,7 @@ import { signExtend } from "../cpu/flags.ts";
 import * as L from "../cpu/layout.ts";
 import { PF_I, PF_U, PF_W, XLATE_RAM } from "../cpu/page-fault.ts";
 import { translate } from "../cpu/paging.ts";
-import { fillTlb, relyOnPage, tlbEntry } from "../cpu/tlb.ts";
+import { fillTlb, noteStore, relyOnPage, tlbEntry } from "../cpu/tlb.ts";
 import { type Builder, type Expr, i32, select } from "../ir/builder.ts";
 import { type Routine, routine } from "../ir/routine.ts";
 import { FRAME_UNIT_BYTES } from "./frame.ts";
@@ -50,6 +50,7 @@ function ramOnly(b: Builder, va: Expr, bytes: Expr, tag: number, access: Expr): 
   b.if(tlbHit(b, entry, va, 1, tag), () => b.return(hostAddress(b, entry, va)));
   b.if(va.shl(16).shrS(16).ne(va), () => b.return(0));
   b.if(b.call(translate, va, access).ne(XLATE_RAM), () => b.return(0));
+  if (tag === L.TLB_WRITE) noteStore(b, b.get(L.XLATE_HOST));
   b.call(fillTlb, va);
   return b.get(L.XLATE_HOST);
 }
