@@ -44,7 +44,16 @@ export class Walls {
     for (const [from, to] of this.#spans) this.#bytes.fill(PATTERN, from, to);
     this.#rom = this.#bytes.slice(map.ram + map.ramBytes, romEnd);
     const fields = [
-      ...[L.RAM_HOST, L.RAM_BYTES, L.LOW_RAM_BYTES, L.ROM_HOST, L.ROM_BYTES, L.PAGE_LISTS, L.PAGE_GRANULES, L.PAGE_UNWRITTEN],
+      ...[
+        L.RAM_HOST,
+        L.RAM_BYTES,
+        L.LOW_RAM_BYTES,
+        L.ROM_HOST,
+        L.ROM_BYTES,
+        L.PAGE_LISTS,
+        L.PAGE_GRANULES,
+        L.PAGE_UNWRITTEN,
+      ],
       ...[{ offset: L.ZERO }, { offset: L.ZERO + 4 }],
     ];
     this.#constants = fields.map((field) => [field, this.#int(L.CPU_BASE + field.offset)]);

@@ -10,7 +10,7 @@ export {
   type PortCommand,
   type PortReport,
 } from "./devices/virtio/console-control.ts";
-export type { Engine, Vcpu, VcpuBus, VcpuExit } from "./engine/engine.ts";
+export type { DirtyTracking, Engine, Vcpu, VcpuBus, VcpuExit } from "./engine/engine.ts";
 export { ACTIVITY_NAMES, JitEngine, type JitEngineOptions, type Tier } from "./engine/jit-engine.ts";
 export type { BootFile, FileReader } from "./firmware/boot-file.ts";
 export { type LinuxBootOptions, type LinuxBootPlan, planLinuxBoot } from "./firmware/linux-boot.ts";
@@ -51,7 +51,14 @@ export {
   type MachineState,
   type SliceResult,
 } from "./machine/machine.ts";
-export { readSpec, restoreMachine, saveMachine } from "./machine/machine-state.ts";
+export {
+  machineForms,
+  readSpec,
+  restoreMachine,
+  restoreSections,
+  saveMachine,
+  saveSections,
+} from "./machine/machine-state.ts";
 export { checkRecording, recordedSpec, recordingHeader } from "./machine/recording.ts";
 export {
   type ConsolePortSpec,
@@ -67,6 +74,21 @@ export {
   type SpecErrorCode,
 } from "./machine/spec.ts";
 export { ramSegments } from "./memory/ram.ts";
+export { MigrationError, type MigrationErrorCode, type MigrationObstacle } from "./migration/errors.ts";
+export type { CancelSignal, MigrationLink, MigrationTime, PageCompressor } from "./migration/link.ts";
+export { type Fate, type Hello, MIGRATION_ID_BYTES, type StateForm } from "./migration/messages.ts";
+export {
+  DEFAULT_MIGRATION_LIMITS,
+  type MigrateOptions,
+  type MigrationLimits,
+  type MigrationProgress,
+  type MigrationResult,
+  migrateVm,
+  probeTarget,
+  type SourceVm,
+  type StoppedVm,
+} from "./migration/source.ts";
+export { type Destination, type HeldVm, type IncomingVm, type Reception, receiveVm } from "./migration/target.ts";
 export { StateError, type StateErrorCode } from "./state/errors.ts";
 export { StateFile, type StateSink, type StateSource } from "./state/file.ts";
 export { toHex } from "./state/sha256.ts";

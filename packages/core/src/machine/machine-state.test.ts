@@ -1,5 +1,7 @@
 import { describe, expect, test } from "vitest";
+import type { StateValue } from "../devices/device.ts";
 import { Ram } from "../memory/ram.ts";
+import { decodeState, encodeState } from "../state/codec.ts";
 import { crc32c } from "../state/crc32c.ts";
 import { StateError } from "../state/errors.ts";
 import { STATE_MAGIC, StateFile, writeStateFile } from "../state/file.ts";
@@ -8,7 +10,15 @@ import { EventRecorder } from "./event-recorder.ts";
 import { EventReplay } from "./event-replay.ts";
 import { createFakeBoard, createFakeEngine, FAKE_PORT, FAKE_VECTOR, type FakeProgram } from "./fake-machine.ts";
 import { Machine } from "./machine.ts";
-import { machineSections, readSpec, restoreMachine, saveMachine } from "./machine-state.ts";
+import {
+  machineForms,
+  machineSections,
+  readSpec,
+  restoreMachine,
+  restoreSections,
+  saveMachine,
+  saveSections,
+} from "./machine-state.ts";
 import { checkRecording, recordingHeader } from "./recording.ts";
 import { machineSpec } from "./spec.ts";
 
@@ -145,6 +155,38 @@ describe("save and restore", () => {
     runTo(machine, 3_000);
     runTo(plain, 3_000);
     expect(hashOf(machine)).toBe(hashOf(plain));
+  });
+
+  test("without RAM, which came by another way", () => {
+    const { machine } = savedAt(1_001);
+    const sections = saveSections(machine);
+    const filled = (): Machine => {
+      const copy = machineOf();
+      for (const [i, { bytes }] of machine.memory.regions.entries()) copy.memory.regions[i]!.bytes.set(bytes);
+      return copy;
+    };
+    const copy = filled();
+    restoreSections(copy, sections);
+    expect([copy.state, hashOf(copy)]).toEqual(["paused", hashOf(machine)]);
+    expect(machineForms(machine)).toEqual(machineSections(machine).map(({ state: _state, ...form }) => form));
+    const names = (change: (list: StateValue[]) => StateValue[]): Uint8Array => {
+      const { sections: list } = decodeState(sections) as { sections: StateValue[] };
+      return encodeState({ sections: change([...list]) });
+    };
+    const refused = (bytes: Uint8Array): string => {
+      try {
+        restoreSections(filled(), bytes);
+      } catch (error) {
+        return (error as StateError).code;
+      }
+      return "nothing";
+    };
+    expect(refused(names((list) => list))).toBe("nothing");
+    expect(refused(names((list) => list.slice(1)))).toBe("missing");
+    expect(refused(names((list) => [...list, list[0]!]))).toBe("format");
+    expect(refused(names((list) => [...list, { name: "gpu0", schema: "gpu", version: 1, state: 0 }]))).toBe("unknown");
+    expect(refused(sections.subarray(0, sections.length - 1))).toBe("format");
+    expect(refused(Uint8Array.of(1))).not.toBe("nothing");
   });
 
   test("equal states give equal files, and only used pages are in them", () => {

@@ -3,11 +3,12 @@
  * clock, the random stream, the devices in the board's order.
  */
 import type { StateValue } from "../devices/device.ts";
-import { encodeState } from "../state/codec.ts";
+import { decodeState, encodeState } from "../state/codec.ts";
 import { StateError } from "../state/errors.ts";
 import { StateFile, type StateSink, type StateSource, writeStateFile } from "../state/file.ts";
 import { StateReader } from "../state/reader.ts";
-import type { StateSection } from "../state/section.ts";
+import { MEMORY_SECTION, type StateSection } from "../state/section.ts";
+import { SectionTable } from "../state/section-table.ts";
 import { VCPU_SCHEMA, vcpuFromState, vcpuToState } from "../state/vcpu-state.ts";
 import type { Machine } from "./machine.ts";
 import { type MachineSpec, specFromState, specToState } from "./spec.ts";
@@ -44,8 +45,53 @@ export function saveMachine(machine: Machine, sink: StateSink): void {
   writeStateFile(sink, machineSections(machine), machine.memory.regions);
 }
 
+const MAX_SECTIONS = 256;
+
+/** What a state of this machine consists of, beside RAM: what a program must know to read it. */
+export function machineForms(
+  machine: Machine,
+): { readonly name: string; readonly schema: string; readonly version: number }[] {
+  const own = (name: string): { name: string; schema: string; version: number } => ({
+    name,
+    schema: name,
+    version: VERSION,
+  });
+  return [
+    ...["spec", "clock", "events", "random"].map(own),
+    { name: "vcpu0", schema: VCPU_SCHEMA.id, version: VCPU_SCHEMA.version },
+    ...machine.board.devices.map(({ name, schema }) => ({
+      name: `device/${name}`,
+      schema: schema.id,
+      version: schema.version,
+    })),
+  ];
+}
+
+/** Everything but RAM, for a machine that has got RAM by another way. Preconditions: as for `saveMachine`. */
+export function saveSections(machine: Machine): Uint8Array {
+  machine.settle();
+  const list = machineSections(machine).map(({ name, schema, version, state }) => ({ name, schema, version, state }));
+  return encodeState({ sections: list });
+}
+
+/** As `restoreMachine`, from `saveSections`; RAM holds already what it shall. */
+export function restoreSections(machine: Machine, bytes: Uint8Array): void {
+  const reader = new StateReader(decodeState(bytes, "state"), "state");
+  const sections = reader.array("sections", MAX_SECTIONS).map((section): StateSection => {
+    const name = section.text("name", 128);
+    const schema = section.text("schema", 128);
+    const version = section.u32("version");
+    const state = section.part("state");
+    section.end();
+    return { name, schema, version, state };
+  });
+  reader.end();
+  const table = new SectionTable(sections.filter(({ name }) => name !== MEMORY_SECTION));
+  restoreParts(machine, table, () => {});
+}
+
 /** What kind of machine a state needs. The caller builds it and then calls `restoreMachine`. */
-export function readSpec(file: StateFile): MachineSpec {
+export function readSpec(file: SectionTable): MachineSpec {
   return specFromState(file.section("spec", "spec", VERSION));
 }
 
@@ -55,6 +101,10 @@ export function readSpec(file: StateFile): MachineSpec {
  */
 export function restoreMachine(machine: Machine, source: StateSource | StateFile): void {
   const file = source instanceof StateFile ? source : StateFile.open(source);
+  restoreParts(machine, file, () => file.readMemory(machine.memory));
+}
+
+function restoreParts(machine: Machine, file: SectionTable, readMemory: () => void): void {
   requireSameSpec(machine.spec, readSpec(file));
   const vcpuVersion = file.versionOf("vcpu0", VCPU_SCHEMA.version);
   const vcpu = vcpuFromState(file.section("vcpu0", VCPU_SCHEMA.id, vcpuVersion), "vcpu0", vcpuVersion);
@@ -71,7 +121,7 @@ export function restoreMachine(machine: Machine, source: StateSource | StateFile
   file.end();
 
   try {
-    file.readMemory(machine.memory);
+    readMemory();
     machine.vcpu.setState(vcpu);
     machine.clock.restore(clock);
     machine.random.restore(random);

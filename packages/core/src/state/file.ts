@@ -20,7 +20,8 @@ import { crc32c } from "./crc32c.ts";
 import { StateError } from "./errors.ts";
 import { memoryLayout, readMemoryImage, writeMemoryImage } from "./memory-image.ts";
 import { StateReader } from "./reader.ts";
-import { SECTION_NAME, type StateSection } from "./section.ts";
+import { MEMORY_SECTION, requireKnownName, SECTION_NAME, type StateSection } from "./section.ts";
+import { SectionTable } from "./section-table.ts";
 import { SHA256_BYTES, sha256 } from "./sha256.ts";
 
 /** Random access for writing. Bytes never written read as zero. */
@@ -57,7 +58,6 @@ const RAM_ALIGNMENT = 2 ** 21;
 const MAX_TABLE_BYTES = 2 ** 20;
 const MAX_SECTIONS = 256;
 const MAX_SECTION_BYTES = 2 ** 28;
-const MEMORY_SECTION = "memory";
 const MEMORY_SCHEMA = { id: "memory", version: 1 } as const;
 
 interface TableEntry {
@@ -68,8 +68,6 @@ interface TableEntry {
   readonly length: number;
   readonly sha256: Uint8Array;
 }
-
-type OpenedSections = ReadonlyMap<string, { readonly entry: TableEntry; readonly state: StateValue }>;
 
 export function writeStateFile(
   sink: StateSink,
@@ -115,86 +113,24 @@ function header(fileSize: number, tableOffset: number, table: Uint8Array): Uint8
 }
 
 /** An opened state file. Small sections are read and verified by `open`, RAM by `readMemory`. */
-export class StateFile {
+export class StateFile extends SectionTable {
   readonly #source: StateSource;
-  readonly #sections: OpenedSections;
-  readonly #used = new Set<string>();
 
-  private constructor(source: StateSource, sections: OpenedSections) {
+  private constructor(source: StateSource, sections: readonly StateSection[]) {
+    super(sections);
     this.#source = source;
-    this.#sections = sections;
   }
 
   /** Throws StateError unless this is a whole, undamaged state file with known sections only. */
   static open(source: StateSource): StateFile {
     const table = readTable(source);
-    const sections = new Map<string, { entry: TableEntry; state: StateValue }>();
-    for (const entry of table) {
-      if (!SECTION_NAME.test(entry.name)) {
-        throw new StateError(
-          "unknown",
-          entry.name,
-          `The state has a section ${JSON.stringify(entry.name)} that this version does not know. Use the version that saved it, or a newer one.`,
-        );
-      }
-      if (sections.has(entry.name)) throw damaged(entry.name, `has the section ${entry.name} twice`);
-      const bytes = readRange(source, entry.offset, entry.length, entry.name);
-      requireHash(bytes, entry.sha256, entry.name);
-      sections.set(entry.name, { entry, state: decodeState(bytes, entry.name) });
-    }
+    const sections = table.map(({ name, schema, version, offset, length, sha256 }): StateSection => {
+      requireKnownName(name);
+      const bytes = readRange(source, offset, length, name);
+      requireHash(bytes, sha256, name);
+      return { name, schema, version, state: decodeState(bytes, name) };
+    });
     return new StateFile(source, sections);
-  }
-
-  /** The names of all sections. */
-  get names(): readonly string[] {
-    return [...this.#sections.keys()];
-  }
-
-  /** Version of a section's schema where it is one of 1 to `newest`, else `newest`, which `section` then refuses. */
-  versionOf(name: string, newest: number): number {
-    const version = this.#sections.get(name)?.entry.version ?? newest;
-    return version >= 1 && version < newest ? version : newest;
-  }
-
-  /** The state of a section of this schema and version. */
-  section(name: string, schema: string, version: number): StateValue {
-    const found = this.#sections.get(name);
-    if (!found) {
-      throw new StateError(
-        "missing",
-        name,
-        `The state has no section ${name}, which this machine needs. It belongs to another machine.`,
-      );
-    }
-    const { entry, state } = found;
-    if (entry.schema !== schema) {
-      throw new StateError(
-        "foreign",
-        name,
-        `The section ${name} holds a ${JSON.stringify(entry.schema)}, but this machine has a ${JSON.stringify(schema)} there.`,
-      );
-    }
-    if (entry.version !== version) {
-      throw new StateError(
-        "version",
-        name,
-        `The section ${name} has version ${entry.version} of its schema ${schema}; this program reads version ${version}. Use the program that saved it.`,
-      );
-    }
-    this.#used.add(name);
-    return state;
-  }
-
-  /** Throws StateError if a section was not asked for: the machine lacks what the state has. */
-  end(): void {
-    for (const name of this.#sections.keys()) {
-      if (name === MEMORY_SECTION || this.#used.has(name)) continue;
-      throw new StateError(
-        "unknown",
-        name,
-        `The state has a section ${name} for which this machine has no place. It belongs to another machine.`,
-      );
-    }
   }
 
   /** Fills RAM. Precondition: `memory` is zero. Throws StateError. */
