@@ -76,7 +76,7 @@ export {
 export { ramSegments } from "./memory/ram.ts";
 export { MigrationError, type MigrationErrorCode, type MigrationObstacle } from "./migration/errors.ts";
 export type { CancelSignal, MigrationLink, MigrationTime, PageCompressor } from "./migration/link.ts";
-export { type Fate, type Hello, MIGRATION_ID_BYTES, type StateForm } from "./migration/messages.ts";
+export { type Fate, type Hello, MIGRATION_ID_BYTES, type Release, type StateForm } from "./migration/messages.ts";
 export {
   DEFAULT_MIGRATION_LIMITS,
   type MigrateOptions,

@@ -191,10 +191,11 @@ export class Machine {
     this.#state = "paused";
   }
 
-  resume(): void {
+  /** `stoodNs`: the guest's time catches up with so much of the time that it stood still, on the wall clock. */
+  resume(stoodNs = 0): void {
     this.#require(["paused"], "resume");
     for (const device of this.board.devices) device.resume?.();
-    this.#pacer?.anchor(this.clock.nowNs());
+    this.#pacer?.anchor(this.clock.nowNs() + stoodNs);
     this.#state = "running";
   }
 

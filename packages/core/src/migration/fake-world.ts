@@ -304,11 +304,8 @@ export class FakeDestination implements Destination {
     this.ram = new Uint8Array(pages * PAGE_BYTES);
   }
 
-  async check(): Promise<readonly MigrationObstacle[]> {
-    return this.obstacles;
-  }
-
-  async prepare(_hello: Hello): Promise<IncomingVm> {
+  async prepare(_hello: Hello): Promise<IncomingVm | readonly MigrationObstacle[]> {
+    if (this.obstacles.length > 0) return this.obstacles;
     this.state = "filling";
     const { ram } = this;
     return {
@@ -318,7 +315,7 @@ export class FakeDestination implements Destination {
         this.isWhole = crc32c(ram) === new DataView(sections.buffer, sections.byteOffset).getUint32(0);
         this.state = "adopted";
       },
-      run: async (input, isPaused) => {
+      run: async ({ input }, isPaused) => {
         if (this.failsToRun) throw new Error("its thread ended");
         this.input = input;
         this.state = isPaused ? "paused" : "running";

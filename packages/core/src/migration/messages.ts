@@ -9,8 +9,9 @@ import { StateReader } from "../state/reader.ts";
 import { MigrationError, type MigrationErrorCode, type MigrationObstacle } from "./errors.ts";
 
 export const MIGRATION_ID_BYTES = 16;
-const LIMITS: CodecLimits = { maxDepth: 16, maxItems: 20_000, maxBytes: 512 * 1024 };
+const LIMITS: CodecLimits = { maxDepth: 16, maxItems: 20_000, maxBytes: 2 * 1024 * 1024 };
 const MAX_OBSTACLES = 64;
+const MAX_STOOD_US = 60_000_000;
 
 /** The form of a part of the state: what the target must be able to read. */
 export interface StateForm {
@@ -43,6 +44,13 @@ export interface Finish {
   /** Over the checksums of all pages (page-digest.ts). */
   readonly digest: number;
   readonly isPaused: boolean;
+}
+
+export interface Release {
+  /** Typed, and not taken by the guest yet. */
+  readonly input: Uint8Array;
+  /** How long the guest has stood still: its clock is put forward by that. */
+  readonly stoodUs: number;
 }
 
 /** Running: it runs, or ran, at the target. Returned: it never ran there, and never will. */
@@ -149,11 +157,14 @@ export function decodeFate(payload: Uint8Array): Fate {
   return read(payload, "fate", (reader) => reader.oneOf("fate", ["running", "returned", "unknown"]));
 }
 
-export function encodeInput(serial: Uint8Array): Uint8Array {
-  return encodeState({ serial });
+export function encodeRelease({ input, stoodUs }: Release): Uint8Array {
+  return encodeState({ input, stoodUs: Math.min(Math.max(0, Math.round(stoodUs)), MAX_STOOD_US) });
 }
-export function decodeInput(payload: Uint8Array, maxBytes: number): Uint8Array {
-  return read(payload, "release", (reader) => reader.bytes("serial", maxBytes));
+export function decodeRelease(payload: Uint8Array): Release {
+  return read(payload, "release", (reader) => ({
+    input: reader.bytes("input", payload.length),
+    stoodUs: reader.int("stoodUs", 0, MAX_STOOD_US),
+  }));
 }
 
 /** A peer's words are shown to people: no control characters. */

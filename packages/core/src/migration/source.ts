@@ -30,8 +30,8 @@ import {
   encodeFailure,
   encodeFinish,
   encodeHello,
-  encodeInput,
   encodeQuery,
+  encodeRelease,
   encodeRound,
   type Fate,
   type Hello,
@@ -388,7 +388,8 @@ class Migration {
     let why: unknown;
     try {
       // From here on a wish to cancel comes too late.
-      await frames.send(FRAME.RELEASE, encodeInput(input), limits.stallMs);
+      const stoodUs = (time.nowMs() - this.#stopMs) * 1000;
+      await frames.send(FRAME.RELEASE, encodeRelease({ input, stoodUs }), limits.stallMs);
       await receiveNothingElse(frames, limits.stallMs);
       return await this.#migrated();
     } catch (error) {

@@ -12,7 +12,7 @@
  */
 import type { MachineSpec } from "../machine/spec.ts";
 import { MigrationError, type MigrationObstacle } from "./errors.ts";
-import { FRAME, type Frame, FramedLink, type FrameType, MAX_PAYLOAD_BYTES } from "./frames.ts";
+import { FRAME, type Frame, FramedLink, type FrameType } from "./frames.ts";
 import {
   type CancelSignal,
   type MigrationLink,
@@ -24,8 +24,8 @@ import {
   decodeFailure,
   decodeFinish,
   decodeHello,
-  decodeInput,
   decodeQuery,
+  decodeRelease,
   decodeRound,
   encodeAnswer,
   encodeFailure,
@@ -33,6 +33,7 @@ import {
   encodeRound,
   type Fate,
   type Hello,
+  type Release,
 } from "./messages.ts";
 import { decodePages, PAGE_BYTES } from "./page-batch.ts";
 import { PageDigest } from "./page-digest.ts";
@@ -42,8 +43,8 @@ export interface IncomingVm {
   readonly ram: Uint8Array;
   /** Takes over everything but RAM, which is there by then. Rejects with what is wrong with it. */
   adopt(sections: Uint8Array): Promise<void>;
-  /** After `adopt`: the guest goes on, unless it was paused, with this input to come. */
-  run(input: Uint8Array, isPaused: boolean): Promise<void>;
+  /** After `adopt`: the guest goes on, unless it was paused. */
+  run(release: Release, isPaused: boolean): Promise<void>;
   /** It never runs. Does not reject. */
   discard(): Promise<void>;
 }
@@ -51,9 +52,8 @@ export interface IncomingVm {
 export interface Destination {
   readonly version: string;
   readonly engine: string;
-  /** What speaks against the VM, before anything is built. */
-  check(hello: Hello): Promise<readonly MigrationObstacle[]>;
-  prepare(hello: Hello): Promise<IncomingVm>;
+  /** Builds a machine for it, or tells what speaks against that. */
+  prepare(hello: Hello): Promise<IncomingVm | readonly MigrationObstacle[]>;
   /** What has become of an attempt. "held": take it back and answer "returned". */
   fateOf(id: Uint8Array): Promise<Fate>;
   /** Told before RELEASE can have any effect, and of what follows. */
@@ -132,13 +132,14 @@ class Receiver {
     }
     const hello = decodeHello(first.payload);
     const { version, engine } = destination;
-    const obstacles = await destination.check(hello);
-    if (hello.isProbe || obstacles.length > 0) {
+    const prepared = await destination.prepare(hello);
+    if (hello.isProbe && !isRefusal(prepared)) await prepared.discard();
+    if (hello.isProbe || isRefusal(prepared)) {
+      const obstacles = isRefusal(prepared) ? prepared : [];
       await frames.send(FRAME.ANSWER, encodeAnswer({ version, engine, obstacles }), stallMs);
       return { kind: "answered" };
     }
-    const vm = await destination.prepare(hello);
-    return await this.#take(hello, vm);
+    return await this.#take(hello, prepared);
   }
 
   async #take(hello: Hello, vm: IncomingVm): Promise<Reception> {
@@ -155,12 +156,12 @@ class Receiver {
       await vm.discard();
       throw error;
     }
-    let input: Uint8Array;
+    let released: Release;
     try {
       await this.#frames.send(FRAME.READY, new Uint8Array(0), stallMs);
       const release = await this.#frames.receive([FRAME.RELEASE], stallMs);
       if (release.type !== FRAME.RELEASE) throw decodeFailure(release.payload, release.type === FRAME.CANCEL);
-      input = decodeInput(release.payload, MAX_PAYLOAD_BYTES[FRAME.RELEASE]);
+      released = decodeRelease(release.payload);
     } catch (error) {
       const why = error as MigrationError;
       // A source that says so, or talks nonsense, has not released. One that is lost may have.
@@ -172,7 +173,7 @@ class Receiver {
       return { kind: "held", held: { id, spec, isPaused, vm }, why };
     }
     try {
-      await vm.run(input, isPaused);
+      await vm.run(released, isPaused);
     } catch (error) {
       destination.onFate(id, "returned");
       await vm.discard();
@@ -243,6 +244,10 @@ class Receiver {
     }
     return frame;
   }
+}
+
+function isRefusal(prepared: IncomingVm | readonly MigrationObstacle[]): prepared is readonly MigrationObstacle[] {
+  return Array.isArray(prepared);
 }
 
 function outOfOrder(): MigrationError {
