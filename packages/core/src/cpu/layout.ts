@@ -260,6 +260,11 @@ export const MODE_STACK32 = 4;
 export const MODE_PROTECTED = 8;
 /** One instruction a block: single step, budget's end, interrupt shadow. */
 export const MODE_SINGLE = 16;
+/**
+ * 32-bit protected code as operating systems have it: CS, SS, DS and ES begin at 0 and reach to 4 GiB, and the last three
+ * are writable data. Accesses through them need neither base nor check.
+ */
+export const MODE_FLAT = 32;
 
 export const ATTENTION_CODE = 1;
 export const ATTENTION_KICK = 2;
@@ -364,9 +369,10 @@ export const UOP_LEFT = 22;
 export const UOP_LENGTH = 23;
 export const UOP_IMMEDIATE = 24;
 
-export const ADDRESS_32 = 4;
-export const ADDRESS_16 = 8;
-export const ADDRESS_LEGACY = 16;
+/** Beside the scale. None is among the bits that a 32-bit shift looks at. */
+export const ADDRESS_32 = 32;
+export const ADDRESS_16 = 64;
+export const ADDRESS_LEGACY = 128;
 
 /** What `run` answers. */
 export const EXIT_BUDGET = 1;

@@ -75,7 +75,13 @@ export function checkSegment(b: Builder, va: Expr, size: Expr, segment: Expr, wr
   );
 }
 
-/** Recomputes SEGMENT_CHECKS after a change of a segment register or of the mode. Precondition: MODE is right. */
+const FLAT_CHECKS = [L.ES, L.SS, L.DS].reduce<number>((bits, s) => bits | (1 << s) | (1 << (s + L.SEGMENT_BASED)), 0);
+const FLAT_CODE = L.MODE_32 | L.MODE_STACK32 | L.MODE_PROTECTED;
+
+/**
+ * Recomputes SEGMENT_CHECKS and MODE_FLAT after a change of a segment register or of the mode. Precondition: the rest of
+ * MODE is right, and no other instruction of the running block follows.
+ */
 export const updateSegmentChecks: Routine = routine("update_segment_checks", [], undefined, (b) => {
   b.if(b.get(L.MODE).and(L.MODE_64), () => {
     b.put(L.SEGMENT_CHECKS, 0);
@@ -91,7 +97,15 @@ export const updateSegmentChecks: Routine = routine("update_segment_checks", [],
     const isBased = b.get(L.segBase(s)).nez();
     checks = checks.or(isFlat.xor(1).shl(s)).or(isBased.shl(s + L.SEGMENT_BASED));
   }
-  b.put(L.SEGMENT_CHECKS, checks);
+  const kept = b.keep(checks);
+  b.put(L.SEGMENT_CHECKS, kept);
+  const mode = b.keep(b.get(L.MODE).and(~L.MODE_FLAT));
+  const isFlatCode = b
+    .get(L.segLimit(L.CS))
+    .eq(-1)
+    .and(b.get(L.segBase(L.CS)).eqz());
+  const isFlat = kept.and(FLAT_CHECKS).eqz().and(mode.and(FLAT_CODE).eq(FLAT_CODE)).and(isFlatCode);
+  b.put(L.MODE, mode.or(isFlat.mul(L.MODE_FLAT)));
 });
 
 /** Virtual-8086 mode (i32, 0 or not). */

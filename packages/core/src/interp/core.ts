@@ -225,7 +225,7 @@ export class BlockDecoder {
         if (count === 0) return 0;
         break;
       }
-      ended = this.#place(block, count, at - host, status);
+      ended = this.#place(block, mode, count, at - host, status);
       count++;
       at += decoder.length;
     }
@@ -247,7 +247,7 @@ export class BlockDecoder {
     bytes.set(this.#bytes.subarray(second, second + 15), first);
     const isProtected = (mode & L.MODE_PROTECTED) !== 0;
     const status = this.#handlers.decoder.decode(bytes, 0, 15 + 1, BlockDecoder.codeSize(mode), isProtected);
-    const ended = this.#place(block, 0, 0, status);
+    const ended = this.#place(block, mode, 0, 0, status);
     const length = this.#handlers.decoder.length;
     if (!ended) this.#pseudo(block, 1, this.#handlers.end, length, 0);
     this.#cover(second & ~0xfff, second & 0xfff, Math.max(1, length - first));
@@ -261,7 +261,7 @@ export class BlockDecoder {
   }
 
   /** Writes micro-op number `count`; true if it ends the block. */
-  #place(block: number, count: number, start: number, status: string): boolean {
+  #place(block: number, mode: number, count: number, start: number, status: string): boolean {
     const { decoder } = this.#handlers;
     if (status !== "ok") {
       this.#pseudo(
@@ -273,7 +273,8 @@ export class BlockDecoder {
       );
       return true;
     }
-    encodeMicroOp(decoder, this.#view, block + L.BLOCK_HEADER_BYTES + count * L.UOP_BYTES, start, 0);
+    const at = block + L.BLOCK_HEADER_BYTES + count * L.UOP_BYTES;
+    encodeMicroOp(decoder, this.#view, at, start, 0, (mode & L.MODE_FLAT) !== 0);
     return decoder.form?.record.ends ?? false;
   }
 

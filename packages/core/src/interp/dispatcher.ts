@@ -91,7 +91,7 @@ export const fetchNextPage: Routine = routine("fetch_next_page", ["i64"], "i32",
   const next = b.keep(linear.and(-4096).add(4096));
   const entry = b.keep(tlbEntry(b.get(L.TLB_CURRENT), next));
   const hit = b.load("i64.load", "host", entry, L.TLB_EXECUTE).eq(next.shrU(12));
-  b.if(hit.and(b.get(L.MODE)).and(L.MODE_64), () =>
+  b.if(select(b.get(L.MODE).and(L.MODE_64 | L.MODE_FLAT), hit, i32(0)), () =>
     b.return(next.lo32().add(b.load("i32.load", "host", entry, L.TLB_ADDEND))),
   );
   checkCodeLimit(b, b.get(L.RIP).add(4096).sub(linear.and(0xfff)));
@@ -287,7 +287,7 @@ export function makeRun(handlers: HandlerSet): Routine {
             const entry = b.keep(tlbEntry(b.get(L.TLB_CURRENT), linear));
             const hit = b.load("i64.load", "host", entry, L.TLB_EXECUTE).eq(linear.shrU(12));
             b.if(
-              hit.and(b.get(L.MODE)).and(L.MODE_64),
+              select(b.get(L.MODE).and(L.MODE_64 | L.MODE_FLAT), hit, i32(0)),
               () => {
                 const host = linear.lo32().add(b.load("i32.load", "host", entry, L.TLB_ADDEND));
                 b.put(L.CODE_HOST, host.and(-4096));
@@ -339,7 +339,7 @@ export function makeRun(handlers: HandlerSet): Routine {
             });
             const isFlat = b
               .get(L.MODE)
-              .and(L.MODE_64)
+              .and(L.MODE_64 | L.MODE_FLAT)
               .or(b.get(L.segLimit(L.CS)).eq(-1))
               .nez();
             const isPlain = second.or(single.get()).or(b.get(L.ATTENTION)).eqz().and(isFlat);
@@ -406,10 +406,11 @@ export function makeRun(handlers: HandlerSet): Routine {
               else if (code === BRANCH) b.br(nextBlock);
               else b.return(b.get(L.EXIT_REASON));
             };
-            const cases = handlers.hot.map((handler) => () => {
+            const cases = handlers.hot.map((handler, number) => () => {
               // The micro-op's address does not change while a handler runs.
               const at = b.keep(up.get());
-              buildHandler(b, handler, at, { leave: ends, inlineAccess: true, plainAddress: true });
+              const addressing = number < handlers.firstFlat ? "plain" : "flat";
+              buildHandler(b, handler, at, { leave: ends, inlineAccess: true, addressing });
               if (handler.record.ends) b.br(nextBlock);
               else if (handler.shape.operands.some((o) => o.kind === "m") && handler.record.name !== "lea")
                 b.br(checked);
@@ -421,7 +422,7 @@ export function makeRun(handlers: HandlerSet): Routine {
             // Behind the hot ones: the most frequent of all others, the end of a block that no branch ends.
             cases.push(() => {
               const end = handlers.table[handlers.end - handlers.hot.length];
-              if (end) buildHandler(b, end, b.keep(up.get()), { leave: ends, inlineAccess: true, plainAddress: true });
+              if (end) buildHandler(b, end, b.keep(up.get()), { leave: ends, inlineAccess: true, addressing: "plain" });
             });
             b.switch(index, cases, () => {
               const at = b.keep(up.get());

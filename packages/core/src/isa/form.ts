@@ -114,9 +114,13 @@ export interface Form {
   readonly lock: boolean;
   /** Only without REX.B. */
   readonly noB: boolean;
-  /** Handler numbers by shape index (`shapeIndex`), any addressing; and those for plain 64-bit addressing. Filled by handlers.ts. */
+  /**
+   * Handler numbers by shape index (`shapeIndex`): for any addressing; in line, for registers alone and plain 64-bit
+   * addressing; in line, for 32-bit addressing under MODE_FLAT. Filled by handlers.ts.
+   */
   readonly handlers: Int32Array;
   readonly hotHandlers: Int32Array;
+  readonly flatHandlers: Int32Array;
 }
 
 const SHAPES = 108;
@@ -223,5 +227,6 @@ export function parseForm(record: InstructionRecord, text: string): Form {
     noB: attributes.includes("nob"),
     handlers: new Int32Array(SHAPES).fill(-1),
     hotHandlers: new Int32Array(SHAPES).fill(-1),
+    flatHandlers: new Int32Array(SHAPES).fill(-1),
   };
 }

@@ -1,7 +1,7 @@
 /**
  * Handlers: one function for each record and shape of operands, numbered; the decoder writes the number into micro-ops.
- * The hot ones (hot.ts) come first and exist twice: in line in the dispatcher, for plain 64-bit addressing, and as a
- * function for everything else.
+ * The hot ones (hot.ts) come first and exist in line in the dispatcher, too: those for registers alone and plain 64-bit
+ * addressing, then those for 32-bit code with flat segments (MODE_FLAT). Functions are for everything else.
  */
 
 import { ALL_FEATURES } from "../cpu/features.ts";
@@ -11,7 +11,7 @@ import type { Builder, Expr } from "../ir/builder.ts";
 import { type Routine, routine } from "../ir/routine.ts";
 import { Decoder } from "./decoder.ts";
 import { type Form, shapeIndex } from "./form.ts";
-import { isHot } from "./hot.ts";
+import { isHot, isHotWhenFlat } from "./hot.ts";
 import { operandShape } from "./operand.ts";
 import { type Feature, type InstructionRecord, RECORDS } from "./record.ts";
 import { type Binding, BRANCH, NEXT, Semantics, type Shape } from "./semantics.ts";
@@ -30,6 +30,8 @@ export interface HandlerSet {
   readonly features: ReadonlySet<Feature>;
   /** In line: numbers 0 to hot.length - 1. */
   readonly hot: readonly Handler[];
+  /** Those of `hot` from here on are for MODE_FLAT. */
+  readonly firstFlat: number;
   /** Functions: number hot.length + index in the table. */
   readonly table: readonly Handler[];
   /** Number of pseudo-instructions: block end, #UD, #GP(0) for an instruction that is too long. */
@@ -82,7 +84,7 @@ export function buildHandler(b: Builder, handler: Pick<Handler, "record" | "shap
 
 function makeRoutine(key: string, record: InstructionRecord, shape: Shape): Routine {
   return routine(key, ["i32"], "i32", (b, up) => {
-    const binding: Binding = { leave: (code) => b.return(code), inlineAccess: false, plainAddress: false };
+    const binding: Binding = { leave: (code) => b.return(code), inlineAccess: false, addressing: "any" };
     b.put(L.CURRENT_UOP, up);
     buildHandler(b, { record, shape }, up, binding);
     b.return(record.ends ? BRANCH : NEXT);
@@ -170,20 +172,25 @@ export function makeHandlers(records: readonly InstructionRecord[] = RECORDS): H
     return { key: record.name, record, shape, routine: makeRoutine(record.name, record, shape) };
   });
   const table = [...pseudo, ...byKey.values()];
-  const hot = [...byKey.values()].filter((h) => isHot(h.key));
+  const plain = [...byKey.values()].filter((h) => isHot(h.key));
+  const flat = [...byKey.values()].filter((h) => isHotWhenFlat(h.key));
+  const hot = [...plain, ...flat];
   const tableNumber = new Map(table.map((h, i) => [h.key, hot.length + i]));
-  const hotNumber = new Map(hot.map((h, i) => [h.key, i]));
+  const plainNumber = new Map(plain.map((h, i) => [h.key, i]));
+  const flatNumber = new Map(flat.map((h, i) => [h.key, plain.length + i]));
   for (const { form, indices, key } of places)
     for (const index of indices) {
       form.handlers[index] = tableNumber.get(key) ?? -1;
-      // Legacy modes never take the in-line handlers: their operands may need segment bases and wrapping.
-      const long = Math.floor(index / 6) % 2 === 1;
-      form.hotHandlers[index] = long ? (hotNumber.get(key) ?? -1) : -1;
+      const mode64 = Math.floor(index / 6) % 2 === 1;
+      const memory = Math.floor(index / 3) % 2 === 1;
+      form.hotHandlers[index] = mode64 || !memory ? (plainNumber.get(key) ?? -1) : -1;
+      form.flatHandlers[index] = mode64 ? -1 : (flatNumber.get(key) ?? -1);
     }
   return {
     decoder,
     features: ALL_FEATURES,
     hot,
+    firstFlat: plain.length,
     table,
     end: hot.length,
     undefined: hot.length + 1,

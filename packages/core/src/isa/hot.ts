@@ -28,6 +28,29 @@ const HOT: readonly RegExp[] = [
   /^(movaps (x128 x128|x128 m128|m128 x128)|movups (x128 m128|m128 x128)|movdqa (x128 m128|m128 x128)|movdqu (x128 m128|m128 x128)|movsd (x64 m64|m64 x64)|pxor_xmm x128 x128)$/,
 ];
 
+/** Of 32-bit code with flat segments: what differs there, because it has to do with memory or with addresses of code. */
+const HOT_WHEN_FLAT: readonly RegExp[] = [
+  /^mov (r32 m32|m32 r32|r8 m8|m8 r8|m32 i32|m8 i8|m16 r16|m16 i16)$/,
+  /^(add|sub|and|or|xor|cmp) r32 m32$/,
+  /^(add|sub|and|or|xor) m32 (r32|i32)$/,
+  /^cmp (m32 i32|m32 r32|m8 i8|m8 r8|r8 m8|m16 i16)$/,
+  /^test (m8 i8|m32 r32)$/,
+  /^lea r32 m$/,
+  /^(inc|dec) m32$/,
+  /^(movzx|movsx) r32 m(8|16)$/,
+  /^imul r32 m32$/,
+  /^j[a-z]+ j o32 legacy$/,
+  /^(jmp|call) (j|r32|m32) o32 legacy$/,
+  /^ret o32 legacy$/,
+  /^(push|pop) r32 o32 legacy$/,
+  /^push (i32|m32) o32 legacy$/,
+  /^leave o32 legacy$/,
+];
+
 export function isHot(key: string): boolean {
   return HOT.some((pattern) => pattern.test(key));
+}
+
+export function isHotWhenFlat(key: string): boolean {
+  return HOT_WHEN_FLAT.some((pattern) => pattern.test(key));
 }

@@ -1,17 +1,37 @@
 /** Writes a decoded instruction as a micro-op (layout: UOP_* in cpu/layout.ts). */
 import * as L from "../cpu/layout.ts";
 import { type Decoder, RIP_REGISTER } from "./decoder.ts";
+import type { Form } from "./form.ts";
 
 const OPERANDS = 3;
+/** Those that MODE_FLAT lets be accessed without a check. */
+const FLAT_SEGMENTS: ReadonlySet<number> = new Set([L.ES, L.SS, L.DS]);
+
+/** The handler that stands in line for an instruction as it is encoded, or -1. `isFlat`: it runs under MODE_FLAT only. */
+function hotHandler(d: Decoder, form: Form, isFlat: boolean): number {
+  const shape = d.shape();
+  if (!d.memory || d.asz === 2) {
+    const hot = form.hotHandlers[shape] ?? -1;
+    if (hot >= 0) return hot;
+  }
+  if (!isFlat || (d.memory && (d.asz !== 1 || !FLAT_SEGMENTS.has(d.segment)))) return -1;
+  return form.flatHandlers[shape] ?? -1;
+}
 
 /** Writes the decoder's last result. `start`: of the instruction in its block; `left`: instructions after it. */
-export function encodeMicroOp(d: Decoder, out: DataView, at: number, start: number, left: number): void {
+export function encodeMicroOp(
+  d: Decoder,
+  out: DataView,
+  at: number,
+  start: number,
+  left: number,
+  isFlat = false,
+): void {
   const form = d.form;
   if (!form) throw new Error("nothing decoded");
   const { plan } = form;
-  const shape = d.shape();
-  const hot = d.asz === 2 || !d.memory ? (form.hotHandlers[shape] ?? -1) : -1;
-  out.setUint16(at + L.UOP_HANDLER, hot >= 0 ? hot : (form.handlers[shape] ?? 0), true);
+  const hot = hotHandler(d, form, isFlat);
+  out.setUint16(at + L.UOP_HANDLER, hot >= 0 ? hot : (form.handlers[d.shape()] ?? 0), true);
   const where = d.memory ? 1 : 0;
   for (let i = 0; i < OPERANDS; i++) {
     const operand = plan[i];

@@ -64,8 +64,11 @@ export interface Binding {
   leave(code: number): void;
   /** Accesses hit the TLB in line (hot handlers), or through routines. */
   readonly inlineAccess: boolean;
-  /** 64-bit addressing without prefixes only. */
-  readonly plainAddress: boolean;
+  /**
+   * "plain": 64-bit addressing without prefixes only. "flat": of 32 bits, without prefixes but of segments without bases.
+   * In 32-bit code of "any" addressing, SS may have a base.
+   */
+  readonly addressing: "any" | "plain" | "flat";
   /** The instruction is being translated into a region (jit/): its micro-op is constant. */
   readonly translation?: Translation;
 }
@@ -80,8 +83,6 @@ export interface Translation {
   shadow(): void;
   /** A call whose return address was pushed: `target`, or the branch's own. */
   call(target: Expr | undefined): void;
-  /** Outside 64-bit mode: stack addresses are 32 bits, and SS has no base. */
-  readonly hasFlatStack: boolean;
   /**
    * Host address of RAM for all `bytes` of an access at a linear address. `leave` stands for an access that is left to
    * the interpreter. Nothing of the instruction has happened then.
@@ -141,6 +142,10 @@ export class Semantics {
   get mode64(): boolean {
     return this.shape.mode64;
   }
+  /** Runs under MODE_FLAT only. */
+  get isFlat(): boolean {
+    return this.#binding.addressing === "flat";
+  }
   /** Part of a region: neither single steps nor breakpoints happen there. */
   get isTranslated(): boolean {
     return this.#binding.translation !== undefined;
@@ -191,8 +196,17 @@ export class Semantics {
 
   /** Effective address without segment base (LEA), i64. */
   offset(): Expr {
-    if (this.#binding.plainAddress) return this.#plainOffset();
-    return this.b.call(effectiveOffset, this.#up);
+    const { addressing, translation } = this.#binding;
+    if (addressing === "any" || translation) return this.b.call(effectiveOffset, this.#up);
+    return addressing === "flat" ? this.#flatOffset() : this.#plainOffset();
+  }
+  #flatOffset(): Expr {
+    const b = this.b;
+    const base = b.load("i32.load", "cpu", this.#field("i32.load16_u", L.UOP_BASE));
+    const index = b.load("i32.load", "cpu", this.#field("i32.load16_u", L.UOP_INDEX));
+    const scale = this.#field("i32.load8_u", L.UOP_ADDRESS);
+    const disp = this.#field("i32.load", L.UOP_DISPLACEMENT);
+    return b.keep(base.add(index.shl(scale)).add(disp).u64());
   }
   #plainOffset(): Expr {
     const b = this.b;
@@ -206,7 +220,9 @@ export class Semantics {
   address(delta = 0): Expr {
     if (delta) return this.b.call(effectiveAddress, this.#up, delta);
     if (!this.#linear) {
-      if (this.#binding.plainAddress) {
+      const { addressing, translation } = this.#binding;
+      if (addressing === "flat" && !translation) this.#linear = this.#flatOffset();
+      else if (addressing === "plain") {
         const segment = this.b.load("i64.load", "cpu", this.#field("i32.load16_u", L.UOP_SEGMENT_BASE));
         this.#linear = this.b.keep(this.#plainOffset().add(segment));
       } else this.#linear = this.b.call(effectiveAddress, this.#up, 0);
@@ -481,7 +497,7 @@ export class Semantics {
   /** #GP(0) if a branch target is not canonical in 64-bit mode, or beyond CS's limit elsewhere. Targets are kept values. */
   checkTarget(target: Expr): void {
     if (this.mode64) this.faultIf(target.shl(16).shrS(16).ne(target), EXC_GP, 0);
-    else this.faultIf(target.gtU(this.get(L.segLimit(L.CS)).u64()), EXC_GP, 0);
+    else if (!this.isFlat) this.faultIf(target.gtU(this.get(L.segLimit(L.CS)).u64()), EXC_GP, 0);
   }
   /** A relative jump: always to a canonical address in 64-bit mode's reach, or checked when it is fetched. */
   jumpRelative(): void {
@@ -535,13 +551,13 @@ export class Semantics {
   /** Linear address of a stack offset (i64). */
   stackAddress(rsp: Expr): Expr {
     if (this.mode64) return rsp;
-    if (this.#binding.translation?.hasFlatStack) return rsp.and(0xffffffffn);
+    if (this.isFlat) return rsp.and(0xffffffffn);
     return this.b.call(legacyStackAddress, rsp);
   }
   /** RSP moved by `bytes`, wrapped as the stack's size says. */
   movedStack(rsp: Expr, bytes: number | Expr): Expr {
     if (this.mode64) return rsp.add(bytes);
-    if (this.#binding.translation?.hasFlatStack) return rsp.add(bytes).and(0xffffffffn);
+    if (this.isFlat) return rsp.add(bytes).and(0xffffffffn);
     return this.b.call(movedPointer, rsp, bytes, this.get(L.MODE).and(L.MODE_STACK32).nez());
   }
   /** Pushes one value of `width` bits. */

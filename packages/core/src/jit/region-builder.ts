@@ -36,7 +36,7 @@ import { regionCarry, regionFlags, regionRead, regionWrite, runRegions, stackRea
 import { Untranslatable } from "./untranslatable.ts";
 import { leaveRegion, worldRest } from "./world.ts";
 
-/** Segments that 32-bit operating systems give no bases. */
+/** Segments that have no bases under MODE_FLAT. */
 export const UNBASED: readonly number[] = [L.ES, L.SS, L.DS];
 const UNBASED_AT: ReadonlySet<number> = new Set(UNBASED.map((segment) => L.segBase(segment).offset));
 
@@ -100,7 +100,7 @@ export class RegionBuilder extends DividingBuilder {
     return kept;
   }
 
-  /** Bases of UNBASED segments are 0: it was looked at on entry. */
+  /** Bases of UNBASED segments are 0. */
   readonly #isUnbased: boolean;
 
   constructor(through: FieldSet = GENERAL_FIELDS, isUnbased = false) {

@@ -45,7 +45,7 @@ function canEnd(handler: Handler): boolean {
       if (code === LEAVE) leaves = true;
     },
     inlineAccess: false,
-    plainAddress: false,
+    addressing: "any",
   };
   return builds(() => b.onState(() => buildHandler(b, handler, microOpAddress(), binding))) && !leaves;
 }
@@ -97,9 +97,8 @@ function canBuild(handler: Handler): boolean {
       if (code === NEXT) early.add(handler);
     },
     inlineAccess: true,
-    plainAddress: false,
+    addressing: "any",
     translation: {
-      hasFlatStack: false,
       goTo: ignore,
       jump: ignore,
       call: ignore,

@@ -64,7 +64,7 @@ class RegionTranslator {
   constructor(region: Region) {
     this.#region = region;
     this.#graph = new FlowGraph(region);
-    this.#b = new RegionBuilder(isLoopOfItsOwn(this.#graph) ? 0n : GENERAL_FIELDS, (region.mode & L.MODE_32) !== 0);
+    this.#b = new RegionBuilder(isLoopOfItsOwn(this.#graph) ? 0n : GENERAL_FIELDS, (region.mode & L.MODE_FLAT) !== 0);
     this.#remaining = this.#outer("i32");
     this.#place = this.#outer("i32");
     this.#status = this.#outer("i32");
@@ -271,7 +271,6 @@ class RegionTranslator {
     b.state.remaining = () => this.#remaining.get().add(notRun - 1);
     const next = instruction.offset + instruction.length;
     const translation: Translation = {
-      hasFlatStack: (this.#region.mode & L.MODE_32) !== 0 && (this.#region.mode & L.MODE_STACK32) !== 0,
       host: (address, bytes, isWrite, leave) => this.#memory.host(address, bytes, isWrite, leave),
       goTo: (where) => {
         // A string instruction without REP ends blocks for the interpreter only.
@@ -300,7 +299,7 @@ class RegionTranslator {
           else throw new Error(`${instruction.handler.key} cannot leave a region with ${code}`);
         },
         inlineAccess: true,
-        plainAddress: false,
+        addressing: this.#region.mode & L.MODE_FLAT ? "flat" : "any",
         translation,
       };
       buildHandler(b, instruction.handler, microOpAddress(), binding);
@@ -350,7 +349,7 @@ class RegionTranslator {
             b.br(done);
           }
         };
-        buildHandler(b, instruction.handler, microOpAddress(), { leave, inlineAccess: false, plainAddress: false });
+        buildHandler(b, instruction.handler, microOpAddress(), { leave, inlineAccess: false, addressing: "any" });
       }),
     );
     b.return(b.call(leaveRegion, key, rest));
@@ -382,7 +381,7 @@ function isLoopOfItsOwn(graph: FlowGraph): boolean {
 
 /**
  * Bits of SEGMENT_CHECKS for the segments that a region outside 64-bit mode reaches data through: it makes no checks of
- * limits and types, and 32-bit code adds no bases of ES, SS and DS.
+ * limits and types. Under MODE_FLAT those of ES, SS and DS are never set.
  */
 function segmentsOf({ blocks, mode }: Region): number {
   if (mode & L.MODE_64) return 0;
@@ -393,8 +392,7 @@ function segmentsOf({ blocks, mode }: Region): number {
       all |= 1 << microOp.getUint8(L.UOP_SEGMENT);
       if (handler.record.uses?.includes("rep")) all |= 1 << L.ES;
     }
-  const unbased = UNBASED.reduce((bits, segment) => bits | (1 << segment), 0);
-  return mode & L.MODE_32 ? all | ((all & unbased) << L.SEGMENT_BASED) : all;
+  return mode & L.MODE_FLAT ? all & ~UNBASED.reduce((bits, segment) => bits | (1 << segment), 0) : all;
 }
 
 /** (depth: units of the host's stack in use) -> LEFT_*. */

@@ -374,7 +374,7 @@ define({
   semantics: (s) => {
     const rbp = s.get(L.gpr(5));
     const value = s.load(s.osz, s.stackAddress(rbp), L.SS);
-    if (s.mode64) s.put(L.RSP, rbp.add(s.osz / 8));
+    if (s.mode64 || s.isFlat) s.put(L.RSP, s.movedStack(rbp, s.osz / 8));
     else {
       const big = s.get(L.MODE).and(L.MODE_STACK32);
       const merged = select(big, rbp, s.get(L.RSP).and(-0x10000).or(rbp.and(0xffff)));
