@@ -410,10 +410,9 @@ export function makeRun(handlers: HandlerSet): Routine {
               // The micro-op's address does not change while a handler runs.
               const at = b.keep(up.get());
               const addressing = number < handlers.firstFlat ? "plain" : "flat";
-              buildHandler(b, handler, at, { leave: ends, inlineAccess: true, addressing });
+              const accesses = buildHandler(b, handler, at, { leave: ends, inlineAccess: true, addressing });
               if (handler.record.ends) b.br(nextBlock);
-              else if (handler.shape.operands.some((o) => o.kind === "m") && handler.record.name !== "lea")
-                b.br(checked);
+              else if (accesses) b.br(checked);
               else {
                 up.set(at.add(L.UOP_BYTES));
                 b.br(dispatch);

@@ -75,11 +75,17 @@ function gate(s: Semantics, feature: Feature, record: InstructionRecord): void {
   );
 }
 
-/** Emits the whole handler into `b`. */
-export function buildHandler(b: Builder, handler: Pick<Handler, "record" | "shape">, up: Expr, binding: Binding): void {
+/** Emits the whole handler into `b`. Answers whether it may access memory, and so change code or raise an interrupt. */
+export function buildHandler(
+  b: Builder,
+  handler: Pick<Handler, "record" | "shape">,
+  up: Expr,
+  binding: Binding,
+): boolean {
   const s = new Semantics(b, handler.shape, up, binding);
   gate(s, handler.record.feature, handler.record);
   handler.record.semantics(s);
+  return s.accessesMemory;
 }
 
 function makeRoutine(key: string, record: InstructionRecord, shape: Shape): Routine {

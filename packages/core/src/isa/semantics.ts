@@ -123,6 +123,7 @@ export class Semantics {
   readonly #up: Expr;
   readonly #binding: Binding;
   #committed = false;
+  #accessesMemory = false;
   #probe: Probe | undefined;
   #linear: Expr | undefined;
 
@@ -240,7 +241,13 @@ export class Semantics {
     build();
     this.#committed = before;
   }
+  /** Whether a load or store was built. */
+  get accessesMemory(): boolean {
+    return this.#accessesMemory;
+  }
+  /** In front of each load and store. */
   #faultable(): void {
+    this.#accessesMemory = true;
     if (this.#committed) throw new IrError("an access that can fault after state was changed");
   }
   /** State changes from here on; called by everything that writes. */

@@ -61,6 +61,20 @@ describe("code that its own CPU changes", () => {
     expect(m.state().gpr[RAX]).toBe(BigInt.asUintN(64, BigInt(sum)));
   });
 
+  it("ahead in the same block, by a push", () => {
+    const m = onEveryTier((machine) => {
+      // push rdx; 7 nop; add rax, 1; 4 nop; hlt
+      machine.load([0x52, ...Array(7).fill(0x90), 0x48, 0x83, 0xc0, 1, 0x90, 0x90, 0x90, 0x90, HLT]);
+      machine.change((s) => {
+        s.gpr[RAX] = 0n;
+        s.gpr[RSP] = BigInt(CODE + 16);
+        // add rax, 7; 4 nop
+        s.gpr[RDX] = 0x9090_9090_07c0_8348n;
+      });
+    });
+    expect(m.state().gpr[RAX]).toBe(7n);
+  });
+
   for (const [name, place] of [
     ["in another region of its page", CODE + 0x200],
     ["in the page behind", CODE + PAGE + 0x20],
