@@ -1,6 +1,7 @@
 import { EventEmitter } from "node:events";
 import { readFileSync } from "node:fs";
 import { PassThrough } from "node:stream";
+import { explainEngine } from "@twinmetal/host";
 import { describe, expect, it, vi } from "vitest";
 import type { Io } from "./command.ts";
 import { runProgram } from "./program.ts";
@@ -138,6 +139,7 @@ function setUp(options: { terminal?: boolean; library?: Partial<VmLibrary> } = {
       createVm,
       restoreVm: async () => vm as unknown as Vm,
       ensureTinyImage: async () => ({ kernelPath: "vmlinuz", initrdPath: "initrd" }),
+      explainEngine: () => explainEngine({ wanted: "jit" }),
       ...options.library,
     } as unknown as VmLibrary,
   };
@@ -175,7 +177,12 @@ describe("twinmetal", () => {
   it("says what the engine meets on this host, and takes a VM's options only with stats", async () => {
     const { run, text } = setUp();
     expect(await run("engine", "--json")).toBe(0);
-    expect(JSON.parse(text.out)[0]).toMatchObject({ engine: "jit", host: { node: process.versions.node } });
+    const told = JSON.parse(text.out);
+    expect(told).toMatchObject({ engine: "jit", type: 2, host: { node: process.versions.node } });
+    expect(Object.keys(told.rings)).toEqual(["hypervisor", "vmProcess", "guestKernel", "guestPrograms"]);
+    text.out = "";
+    expect(await run("engine")).toBe(0);
+    expect(text.out).toMatch(/^A VM gets the jit engine here: a hypervisor of type 2\.\n/);
     expect(await run("engine", "--tier", "interp")).toBe(2);
     expect(await run("engine", "statistics")).toBe(2);
   });

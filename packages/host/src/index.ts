@@ -8,6 +8,16 @@ export {
   type AgentProcess,
 } from "./agent/index.ts";
 export {
+  chooseEngine,
+  type EngineExplanation,
+  type EngineHost,
+  type EngineImprovement,
+  type EngineKind,
+  type EngineRings,
+  type ExplainOptions,
+  explainEngine,
+} from "./engine/engine-explanation.ts";
+export {
   ensureTinyImage,
   ImageError,
   type ImageErrorCode,
