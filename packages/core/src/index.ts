@@ -1,7 +1,11 @@
 /** What other packages may use of the machine. */
 
-export { checkFeatureChoice, featuresOfKind } from "./cpu/features.ts";
-export type { SegmentRegister, VcpuState } from "./cpu/state.ts";
+export { CPUID_LEAVES, type CpuidContext, cpuidLeaf } from "./cpu/cpuid.ts";
+export { CPUID_ROWS, type CpuidRow } from "./cpu/cpuid-table.ts";
+export { checkFeatureChoice, featureSet, featuresOfKind } from "./cpu/features.ts";
+export { KeptMsrs } from "./cpu/kept-msrs.ts";
+export { constantMsr, ignoresMsrWrite } from "./cpu/msr-table.ts";
+export type { DescriptorTable, SegmentRegister, VcpuState } from "./cpu/state.ts";
 export { Uart16550 } from "./devices/uart-16550.ts";
 export { CONSOLE_WINDOW_BYTES } from "./devices/virtio/console.ts";
 export {
@@ -12,6 +16,7 @@ export {
 } from "./devices/virtio/console-control.ts";
 export type { DirtyTracking, Engine, Vcpu, VcpuBus, VcpuExit } from "./engine/engine.ts";
 export { ACTIVITY_NAMES, JitEngine, type JitEngineOptions, type Tier } from "./engine/jit-engine.ts";
+export { resetState } from "./engine/vcpu-state-block.ts";
 export type { BootFile, FileReader } from "./firmware/boot-file.ts";
 export { type LinuxBootOptions, type LinuxBootPlan, planLinuxBoot } from "./firmware/linux-boot.ts";
 export { LinuxBootError, type LinuxBootErrorCode } from "./firmware/linux-boot-error.ts";
@@ -34,6 +39,7 @@ export {
 } from "./jit/translator.ts";
 export { type BootFiles, createBoard, SERIAL_CHANNEL } from "./machine/board.ts";
 export type { Board, BoardWiring } from "./machine/board-interface.ts";
+export { MEMORY_MAP } from "./machine/board-map.ts";
 export { type ByteSink, EventRecorder } from "./machine/event-recorder.ts";
 export { type ByteSource, EventReplay } from "./machine/event-replay.ts";
 export {
@@ -73,7 +79,7 @@ export {
   SpecError,
   type SpecErrorCode,
 } from "./machine/spec.ts";
-export { ramSegments } from "./memory/ram.ts";
+export { MAX_ROM_BYTES, PAGE_BYTES, Ram, ramSegments } from "./memory/ram.ts";
 export { MigrationError, type MigrationErrorCode, type MigrationObstacle } from "./migration/errors.ts";
 export type { CancelSignal, MigrationLink, MigrationTime, PageCompressor } from "./migration/link.ts";
 export { type Fate, type Hello, MIGRATION_ID_BYTES, type Release, type StateForm } from "./migration/messages.ts";

@@ -39,6 +39,13 @@ const LEAVES: ReadonlyMap<number, Leaf> = new Map(
   }),
 );
 
+/** Each leaf that says something, and each of its sub-leaves where it has some. */
+export const CPUID_LEAVES: readonly { readonly leaf: number; readonly subleaf: number | undefined }[] = [
+  ...LEAVES,
+].flatMap(([leaf, { hasSubleaves, rows }]) =>
+  [...rows.keys()].map((subleaf) => ({ leaf, subleaf: hasSubleaves ? subleaf : undefined })),
+);
+
 /** What a row adds to its register. */
 export function fieldValue(row: CpuidRow, c: CpuidContext): number {
   if (row.feature !== undefined) return c.features.has(row.feature) ? 1 : 0;

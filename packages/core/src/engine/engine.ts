@@ -56,12 +56,17 @@ export type VcpuExit =
   /** A hardware breakpoint, single step or guest-debug stop. */
   | { readonly reason: "debug"; readonly dr6: bigint }
   /** Triple fault. */
-  | { readonly reason: "shutdown" };
+  | { readonly reason: "shutdown" }
+  /** The engine cannot go on with this guest: a whole sentence or more, for people. */
+  | { readonly reason: "error"; readonly message: string };
 
 export interface Vcpu {
-  /** Retired instructions since the vCPU was created; set by `setState`. REP iterations, faults, HLT: docs/architecture.md, "Counting". */
+  /**
+   * Retired instructions since the vCPU was created; set by `setState`. REP iterations, faults, HLT: docs/architecture.md,
+   * "Counting". Where the engine's `unit` is a nanosecond: guest time that has passed, waiting included.
+   */
   readonly retired: number;
-  /** Runs at most `budget` (1 to 2^30) instructions. */
+  /** Runs at most `budget` (1 to 2^30) instructions, or about so many nanoseconds. */
   run(budget: number): VcpuExit;
   /** Whether the interrupt controller has something to deliver; `run` answers with "interrupt-window" as soon as it can. */
   requestInterrupt(pending: boolean): void;
@@ -73,6 +78,11 @@ export interface Vcpu {
   nmi(): void;
   /** Makes `run` return after the current instruction. Callable from VcpuBus callbacks. */
   kick(): void;
+  /**
+   * Of engines that count nanoseconds, between two runs: `retired` catches up with the host. With `isAnchor` the time since
+   * the last run is not the guest's: the machine stood still.
+   */
+  followTime?(isAnchor: boolean): void;
   getState(): VcpuState;
   setState(state: VcpuState): void;
   /** Architectural reset state (SDM vol. 3, table 9-1), or the state a direct boot starts from when given. */
@@ -93,6 +103,8 @@ export interface DirtyTracking {
 
 export interface Engine {
   readonly kind: "jit" | "kvm";
+  /** What `Vcpu.retired` counts. */
+  readonly unit: "instruction" | "nanosecond";
   readonly memory: GuestMemory;
   createVcpu(index: number, bus: VcpuBus): Vcpu;
   /** Exact replay of a recorded run is possible. */

@@ -153,6 +153,7 @@ class JitVcpu implements Vcpu {
 
 export class JitEngine implements Engine {
   readonly kind = "jit";
+  readonly unit = "instruction";
   readonly memory: Ram;
   readonly dirtyTracking: DirtyTracking;
   readonly #core: Core;

@@ -320,6 +320,7 @@ export function createFakeBoard(wiring: BoardWiring): Board {
 export function createFakeEngine(memory: Ram, program: FakeProgram): Engine {
   return {
     kind: "jit",
+    unit: "instruction",
     memory,
     createVcpu: (_index, bus) => new FakeVcpu(bus, memory, program),
     supportsReplay: () => true,

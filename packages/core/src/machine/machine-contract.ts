@@ -35,7 +35,7 @@ export type SliceResult =
   | { readonly kind: "replay-end" };
 
 export interface CrashReport {
-  readonly code: "triple-fault" | "device" | "replay" | "restore";
+  readonly code: "triple-fault" | "device" | "replay" | "restore" | "engine";
   readonly reason: string;
   readonly retired: number;
   readonly vcpu: VcpuState;
@@ -45,9 +45,9 @@ export interface CrashReport {
 
 export class MachineError extends Error {
   override readonly name = "MachineError";
-  readonly code: "state" | "channel" | "wall-clock";
+  readonly code: "state" | "channel" | "wall-clock" | "engine";
 
-  constructor(code: "state" | "channel" | "wall-clock", message: string) {
+  constructor(code: "state" | "channel" | "wall-clock" | "engine", message: string) {
     super(message);
     this.code = code;
   }

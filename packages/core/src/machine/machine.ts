@@ -35,7 +35,7 @@ import {
   type PowerRequest,
   ReplayError,
 } from "./events.ts";
-import { GuestClock, MAX_BUDGET } from "./guest-clock.ts";
+import { DEFAULT_PS_PER_INSTRUCTION, GuestClock, MAX_BUDGET } from "./guest-clock.ts";
 import {
   type CrashReport,
   MachineError,
@@ -82,6 +82,8 @@ export class Machine {
   readonly #options: MachineOptions;
   #pacer: WallPacer | undefined;
   readonly #sliceNs: number;
+  /** Time passes with the host's: the engine counts nanoseconds. */
+  readonly #followsHost: boolean;
   readonly #inputs = new Map<string, (bytes: Uint8Array) => void>();
   #waiting: MachineEvent[] = [];
   #state: MachineState = "created";
@@ -100,6 +102,13 @@ export class Machine {
     this.memory = memory;
     this.engine = engine;
     this.#sliceNs = options.sliceNs ?? DEFAULT_SLICE_NS;
+    this.#followsHost = engine.unit === "nanosecond";
+    if (this.#followsHost && spec.clock === "virtual") {
+      throw new MachineError(
+        "engine",
+        `The ${engine.kind} engine cannot run a machine with a virtual clock, which counts instructions. Use the jit engine.`,
+      );
+    }
     this.random = new MachineRandom(seedBytes(spec));
     this.clock = new GuestClock({
       epochSeconds: spec.epochSeconds,
@@ -167,9 +176,16 @@ export class Machine {
    */
   attachLog(log: EventLog): void {
     this.#require(["created", "paused"], "change its event log");
-    const { spec, wallNs } = this.#options;
+    const { spec, wallNs, engine } = this.#options;
+    if (log.mode !== "live" && !engine.supportsReplay()) {
+      throw new MachineError(
+        "engine",
+        `The ${engine.kind} engine can neither record nor replay: it does not count the guest's instructions. Use the jit engine; a saved state of this machine goes on there.`,
+      );
+    }
     this.#log = log;
     this.#pacer = undefined;
+    if (this.#followsHost) return;
     if (spec.clock !== "wall" || log.mode === "replay") return;
     if (!wallNs) {
       throw new MachineError("wall-clock", "A machine in wall mode needs the host's clock (wallNs).");
@@ -181,7 +197,7 @@ export class Machine {
   start(): void {
     this.#require(["created"], "start");
     this.#bootUp();
-    this.#pacer?.anchor(this.clock.nowNs());
+    this.#anchorTime();
     this.#state = "running";
   }
 
@@ -195,7 +211,7 @@ export class Machine {
   resume(stoodNs = 0): void {
     this.#require(["paused"], "resume");
     for (const device of this.board.devices) device.resume?.();
-    this.#pacer?.anchor(this.clock.nowNs() + stoodNs);
+    this.#anchorTime(stoodNs);
     this.#state = "running";
   }
 
@@ -233,14 +249,15 @@ export class Machine {
 
   /**
    * Runs the guest for a short while, at most until `untilRetired` instructions have retired in all. Preconditions: state
-   * is "running", "off" or "crashed". Throws ReplayError.
+   * is "running", "off" or "crashed". `isWanted`: the thread has something else to do, so the slice ends at its next
+   * round; asked only now and then. Throws ReplayError.
    */
-  runSlice(untilRetired: number = Number.POSITIVE_INFINITY): SliceResult {
+  runSlice(untilRetired: number = Number.POSITIVE_INFINITY, isWanted?: () => boolean): SliceResult {
     const ended = this.#ended();
     if (ended) return ended;
     this.#require(["running"], "run");
     try {
-      return this.#slice(untilRetired);
+      return this.#slice(untilRetired, isWanted);
     } catch (error) {
       if (error instanceof ReplayError) this.#stop("crashed", { code: "replay", reason: error.message });
       throw error;
@@ -289,7 +306,8 @@ export class Machine {
     this.#crash = { code: "restore", reason, retired: this.vcpu.retired, vcpu: this.vcpu.getState() };
   }
 
-  #slice(untilRetired: number): SliceResult {
+  #slice(untilRetired: number, isWanted?: () => boolean): SliceResult {
+    this.vcpu.followTime?.(false);
     this.#takeEvents();
     const sliceLength = Math.max(1, Math.floor((this.#sliceNs * 1000) / this.clock.psPerInstruction));
     const sliceEnd = Math.min(this.vcpu.retired + sliceLength, untilRetired);
@@ -303,6 +321,7 @@ export class Machine {
       if (limit <= 0 || (left <= slack && round > 0)) return RAN;
       const result = this.#stopped(this.#runner.run(limit, limit === left ? slack : 0));
       if (result) return result;
+      if (isWanted?.()) return RAN;
     }
     return RAN;
   }
@@ -332,6 +351,9 @@ export class Machine {
         return this.#power ? undefined : this.#halted();
       case "debug":
         return stop;
+      case "error":
+        this.#stop("crashed", { code: "engine", reason: stop.message });
+        return this.#ended();
       case "shutdown":
         this.#stop("crashed", {
           code: "triple-fault",
@@ -339,6 +361,15 @@ export class Machine {
         });
         return this.#ended();
     }
+  }
+
+  /** Time goes on from here: what has passed outside was not the guest's. */
+  #anchorTime(stoodNs = 0): void {
+    this.#pacer?.anchor(this.clock.nowNs() + stoodNs);
+    if (!this.#followsHost) return;
+    this.vcpu.followTime?.(true);
+    if (stoodNs > 0 || this.clock.psPerInstruction !== DEFAULT_PS_PER_INSTRUCTION)
+      this.clock.correct(Math.round(stoodNs), DEFAULT_PS_PER_INSTRUCTION);
   }
 
   /** HLT: time passes until something happens. */

@@ -15,7 +15,9 @@ export type VcpuStop =
   /** Halted, and nothing can be delivered. */
   | { readonly kind: "halted" }
   | { readonly kind: "shutdown" }
-  | { readonly kind: "debug"; readonly dr6: bigint };
+  | { readonly kind: "debug"; readonly dr6: bigint }
+  /** The engine gave up. */
+  | { readonly kind: "error"; readonly message: string };
 
 const RAN: VcpuStop = { kind: "ran" };
 const HALTED: VcpuStop = { kind: "halted" };
@@ -79,6 +81,8 @@ export class VcpuRunner {
           return SHUTDOWN;
         case "debug":
           return { kind: "debug", dr6: exit.dr6 };
+        case "error":
+          return { kind: "error", message: exit.message };
       }
     }
   }

@@ -1,5 +1,5 @@
 /** For tests: a kernel whose KVM answers what a test says. Memory that it maps is memory of its own. */
-import { CAP, KVM, KVM_API_VERSION, RUN } from "./abi.ts";
+import { CAP, CPUID_ENTRY, CPUID2, KVM, KVM_API_VERSION, MSRS, RUN } from "./abi.ts";
 import { ERRNO, type IoctlArgument, type LinuxCalls, LinuxError } from "./linux-calls.ts";
 
 export type IoctlAnswer = (argument: IoctlArgument) => number;
@@ -13,6 +13,8 @@ export class FakeCalls implements LinuxCalls {
   readonly requests: number[] = [];
   readonly open_ = new Set<number>();
   readonly run = new DataView(new ArrayBuffer(8192));
+  /** Every feature of CPUID, or none. */
+  supportsAll = true;
   openError: number | undefined;
   timers = 0;
   lastTimerNs = 0;
@@ -28,6 +30,9 @@ export class FakeCalls implements LinuxCalls {
     this.answers.set(KVM.GET_VCPU_MMAP_SIZE, () => this.run.byteLength);
     this.answers.set(KVM.GET_TSC_KHZ, () => 2_000_000);
     this.answers.set(KVM.CHECK_EXTENSION, (cap) => (this.capabilities.has(Number(cap)) ? 1 : 0));
+    this.answers.set(KVM.GET_SUPPORTED_CPUID, (list) => this.#supportedCpuid(list as Uint8Array));
+    for (const request of [KVM.GET_MSRS, KVM.SET_MSRS])
+      this.answers.set(request, (list) => viewOf(list as Uint8Array).getUint32(MSRS.nmsrs, true));
     this.answers.set(KVM.RUN, () => this.runs.shift()?.(this.run) ?? -ERRNO.EINTR);
   }
 
@@ -92,10 +97,27 @@ export class FakeCalls implements LinuxCalls {
     this.timers--;
   }
 
+  #supportedCpuid(list: Uint8Array): number {
+    const view = viewOf(list);
+    const leaves = [1, 7, 0xd, 0x80000001];
+    view.setUint32(CPUID2.nent, leaves.length, true);
+    for (const [i, leaf] of leaves.entries()) {
+      const at = CPUID2.entries + i * CPUID2.entryBytes;
+      view.setUint32(at + CPUID_ENTRY.function, leaf, true);
+      for (const register of ["eax", "ebx", "ecx", "edx"] as const)
+        view.setUint32(at + CPUID_ENTRY[register], this.supportsAll ? 0xffff_ffff : 0, true);
+    }
+    return 0;
+  }
+
   #open(): number {
     this.open_.add(this.#nextFd);
     return this.#nextFd++;
   }
+}
+
+function viewOf(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
 /** A step for `runs`: leaves with this reason and what `fill` puts beside it. */

@@ -5,7 +5,9 @@
  */
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { release } from "node:os";
+import { featureSet } from "@twinmetal/core";
 import { CAP, KVM, KVM_API_VERSION, NEEDED_CAPS } from "./abi.ts";
+import { cpuidContext, missingFeatures } from "./guest-cpuid.ts";
 import { isNoCalls, linuxCalls, type NoCalls } from "./koffi-calls.ts";
 import { type LinuxCalls, LinuxError } from "./linux-calls.ts";
 import { type SelfTestResult, selfTest } from "./self-test.ts";
@@ -23,6 +25,8 @@ export type KvmFindingCode =
   /** The kernel is older than what the engine needs. */
   | "too-old"
   | "missing-capability"
+  /** The CPU model has features that this KVM cannot give. */
+  | "missing-features"
   /** The self-test found something that this KVM cannot do. */
   | "self-test"
   /** Guest kernels are interpreted: the jit engine is quicker. */
@@ -45,6 +49,8 @@ export interface KvmFacts {
   readonly tscKhz: number;
   /** Guests can have a time-stamp counter of another frequency. */
   readonly canScaleTsc: boolean;
+  /** Features of the portable CPU model that a guest would not get here. */
+  readonly missingFeatures: readonly string[];
   readonly selfTest: SelfTestResult | undefined;
 }
 
@@ -88,16 +94,20 @@ export function probeKvm(options: ProbeOptions = {}): KvmProbe {
     missing = Object.keys(NEEDED_CAPS).filter(
       (name) => calls.ioctl(fd, KVM.CHECK_EXTENSION, CAP[name as keyof typeof CAP]) <= 0,
     );
+  } catch (error) {
+    if (!(error instanceof LinuxError)) throw error;
+    return unusable(deviceFailed(path, error));
   } finally {
     calls.close(fd);
   }
   if (facts.apiVersion !== KVM_API_VERSION) return unusable(wrongVersion(facts.apiVersion), facts);
   if (missing.length > 0) return unusable(missingCaps(missing, facts), facts);
-  if (options.hasSelfTest === false) return { isUsable: true, isWorthwhile: true, findings: [], facts };
-  return tested(calls, path, facts);
+  const findings = facts.missingFeatures.length > 0 ? [missingFromModel(path, facts)] : [];
+  if (options.hasSelfTest === false) return { isUsable: true, isWorthwhile: findings.length === 0, findings, facts };
+  return tested(calls, path, facts, findings);
 }
 
-function tested(calls: LinuxCalls, path: string, facts: KvmFacts): KvmProbe {
+function tested(calls: LinuxCalls, path: string, facts: KvmFacts, findings: KvmFinding[]): KvmProbe {
   let result: SelfTestResult;
   try {
     result = selfTest(calls, path);
@@ -106,7 +116,6 @@ function tested(calls: LinuxCalls, path: string, facts: KvmFacts): KvmProbe {
     return unusable(deviceFailed(path, error), facts);
   }
   const all = { ...facts, selfTest: result };
-  const findings: KvmFinding[] = [];
   if (result.failure) {
     const { step, detail } = result.failure;
     findings.push({
@@ -141,6 +150,7 @@ function factsOf(calls: LinuxCalls, fd: number): KvmFacts {
     module: MODULES.find((name) => existsSync(`/sys/module/${name}`)),
     tscKhz: tscKhz(calls, fd),
     canScaleTsc: calls.ioctl(fd, KVM.CHECK_EXTENSION, CAP.TSC_CONTROL) > 0,
+    missingFeatures: missingFeatures(calls, fd, cpuidContext(1e9, featureSet([]))),
     selfTest: undefined,
   };
 }
@@ -238,6 +248,14 @@ function missingCaps(missing: readonly string[], facts: KvmFacts): KvmFinding {
     code: "missing-capability",
     reason: `The kernel (${facts.hostKernel}) lacks what the kvm engine needs: ${missing.map((name) => `KVM_CAP_${name}`).join(", ")}.`,
     remedy: `Use Linux ${newest} or later, or the jit engine, which needs nothing.`,
+  };
+}
+
+function missingFromModel(path: string, facts: KvmFacts): KvmFinding {
+  return {
+    code: "missing-features",
+    reason: `${path} does not give a guest all that the CPU model portable-v1 has: ${facts.missingFeatures.join(", ")}.${aboutModule(facts)}`,
+    remedy: `${USE_JIT} A VM that is created without them (--cpu portable-v1,-NAME) may run.`,
   };
 }
 

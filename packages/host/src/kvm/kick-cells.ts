@@ -1,0 +1,119 @@
+/**
+ * How other threads reach a vCPU that is inside KVM_RUN, and what there is to close when its thread is gone: words in
+ * shared memory that the vCPU's thread fills in (VcpuCells), read by the thread that started it (VcpuKicker).
+ *
+ *   kick   KICKED becomes 1, immediate_exit is set, one signal is sent; while KICKED is 1 no other one is. The vCPU
+ *          leaves KVM_RUN, takes the signal away, clears both, and only then looks for what it was kicked for.
+ *   stop   STOPPED becomes 1, and a kick: the vCPU never enters the guest again, so its thread can be terminated.
+ *
+ * A thread inside KVM_RUN cannot be terminated, and a process that exits waits for it: therefore the hook on "exit".
+ */
+import { RUN } from "./abi.ts";
+import type { LinuxCalls } from "./linux-calls.ts";
+import { KICK_SIGNAL } from "./vm-handle.ts";
+
+const CELL = { THREAD: 0, KICKED: 1, STOPPED: 2, TIMER: 3, KVM_FD: 4, VM_FD: 5, VCPU_FD: 6, RUN_BYTES: 7 } as const;
+const RUN_ADDRESS_AT = 32;
+const CELLS_BYTES = 40;
+
+/** For `VcpuCells`, to be handed to the vCPU's thread. */
+export function createCells(): SharedArrayBuffer {
+  return new SharedArrayBuffer(CELLS_BYTES);
+}
+
+export interface VcpuResources {
+  readonly threadId: number;
+  readonly timer: number;
+  readonly kvmFd: number;
+  readonly vmFd: number;
+  readonly vcpuFd: number;
+  readonly runAddress: bigint;
+  readonly runBytes: number;
+}
+
+/** The vCPU's side. */
+export class VcpuCells {
+  readonly #cells: Int32Array;
+  readonly #address: BigUint64Array;
+
+  constructor(cells: SharedArrayBuffer = createCells()) {
+    this.#cells = new Int32Array(cells, 0, RUN_ADDRESS_AT / 4);
+    this.#address = new BigUint64Array(cells, RUN_ADDRESS_AT, 1);
+  }
+
+  /** From here on the vCPU can be kicked. */
+  announce(resources: VcpuResources): void {
+    const cells = this.#cells;
+    this.#address[0] = resources.runAddress;
+    cells[CELL.RUN_BYTES] = resources.runBytes;
+    cells[CELL.TIMER] = resources.timer + 1;
+    cells[CELL.KVM_FD] = resources.kvmFd;
+    cells[CELL.VM_FD] = resources.vmFd;
+    cells[CELL.VCPU_FD] = resources.vcpuFd;
+    Atomics.store(cells, CELL.THREAD, resources.threadId);
+  }
+
+  get isKicked(): boolean {
+    return Atomics.load(this.#cells, CELL.KICKED) !== 0;
+  }
+
+  /** Precondition: the signal has been taken, and immediate_exit cleared. */
+  clearKick(): boolean {
+    return Atomics.exchange(this.#cells, CELL.KICKED, 0) !== 0;
+  }
+
+  /** Before each entry: a stopped vCPU waits for its thread's end. */
+  waitWhileStopped(): void {
+    while (Atomics.load(this.#cells, CELL.STOPPED) !== 0) Atomics.wait(this.#cells, CELL.STOPPED, 1);
+  }
+}
+
+const running = new Set<VcpuKicker>();
+let hasHook = false;
+
+/** The other side: of the thread that has started the vCPU's one. */
+export class VcpuKicker {
+  readonly #calls: LinuxCalls;
+  readonly #cells: Int32Array;
+  readonly #address: BigUint64Array;
+  #run: DataView | undefined;
+
+  constructor(calls: LinuxCalls, cells: SharedArrayBuffer) {
+    this.#calls = calls;
+    this.#cells = new Int32Array(cells, 0, RUN_ADDRESS_AT / 4);
+    this.#address = new BigUint64Array(cells, RUN_ADDRESS_AT, 1);
+    running.add(this);
+    if (hasHook) return;
+    hasHook = true;
+    process.on("exit", () => {
+      for (const kicker of running) kicker.stop();
+    });
+  }
+
+  /** The vCPU leaves the guest soon. One that has no thread yet, or none any more, does not notice. */
+  kick(): void {
+    const thread = Atomics.load(this.#cells, CELL.THREAD);
+    if (thread === 0 || Atomics.exchange(this.#cells, CELL.KICKED, 1) !== 0) return;
+    this.#run ??= this.#calls.viewAt(this.#address[0]!, this.#cells[CELL.RUN_BYTES]!);
+    this.#run.setUint8(RUN.immediate_exit, 1);
+    this.#calls.signalThread(thread, KICK_SIGNAL);
+  }
+
+  /** Before the thread is terminated. */
+  stop(): void {
+    Atomics.store(this.#cells, CELL.STOPPED, 1);
+    // A kick that is on its way already may have been sent before STOPPED was set, and be taken as an ordinary one.
+    Atomics.store(this.#cells, CELL.KICKED, 0);
+    this.kick();
+  }
+
+  /** Closes what the vCPU's thread has opened. Precondition: it has ended. */
+  release(): void {
+    running.delete(this);
+    if (Atomics.exchange(this.#cells, CELL.THREAD, 0) === 0) return;
+    this.#run = undefined;
+    this.#calls.deleteTimer(this.#cells[CELL.TIMER]! - 1);
+    this.#calls.unmap(this.#address[0]!, this.#cells[CELL.RUN_BYTES]!);
+    for (const cell of [CELL.VCPU_FD, CELL.VM_FD, CELL.KVM_FD]) this.#calls.close(this.#cells[cell]!);
+  }
+}

@@ -1,0 +1,285 @@
+/**
+ * The kvm engine: guest code on the processor itself, in guest mode, through Linux's KVM. One vCPU, in the thread that
+ * creates the engine. RAM is one WebAssembly.Memory under KVM's memory slots, so that devices see what the guest writes,
+ * and RAM's addresses in host and guest agree modulo 2 MiB, so that the kernel can use large pages for both.
+ *
+ *   one page of scratch memory | up to 2 MiB unused | RAM, without the hole | ROM
+ *
+ * MSRs reach KVM only where they are the processor's own (DIRECT_MSRS); all others, local APIC and memory types among
+ * them, leave the guest and are answered as on the jit engine.
+ */
+import {
+  type Engine,
+  featureSet,
+  MAX_ROM_BYTES,
+  MEMORY_MAP,
+  PAGE_BYTES,
+  Ram,
+  ramSegments,
+  type Vcpu,
+  type VcpuBus,
+} from "@twinmetal/core";
+import * as A from "./abi.ts";
+import { cpuidContext, missingFeatures, setCpuid } from "./guest-cpuid.ts";
+import { HostTime } from "./host-time.ts";
+import { VcpuCells } from "./kick-cells.ts";
+import { isNoCalls, linuxCalls } from "./koffi-calls.ts";
+import { type KvmCounters, KvmVcpu } from "./kvm-vcpu.ts";
+import type { LinuxCalls } from "./linux-calls.ts";
+import { KVM_DEVICE } from "./probe.ts";
+import { DIRECT_MSRS } from "./vcpu-registers.ts";
+import { KICK_SIGNAL, VmHandle } from "./vm-handle.ts";
+
+export interface KvmEngineOptions {
+  readonly memoryBytes: number;
+  readonly tscFrequencyHz: number;
+  /** Read-only memory that ends at 4 GiB: whole pages, at most 16 MiB. Copied. */
+  readonly rom?: Uint8Array;
+  /** As in a machine's spec. */
+  readonly cpuFeatures?: readonly string[];
+  /** By which another thread reaches the vCPU: kick-cells.ts. */
+  readonly cells?: SharedArrayBuffer;
+  /** False: also where KVM does not support every feature of the CPU. For tests of what needs none of them. */
+  readonly isCpuChecked?: boolean;
+  readonly calls?: LinuxCalls;
+  readonly path?: string;
+  /** The host's monotonic clock. */
+  readonly hostNs?: () => number;
+}
+
+export type KvmErrorCode = "unavailable" | "cpu" | "tsc-frequency";
+
+/** Why this host's KVM cannot run a machine. */
+export class KvmError extends Error {
+  override readonly name = "KvmError";
+  readonly code: KvmErrorCode;
+
+  constructor(code: KvmErrorCode, message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+const WASM_PAGE = 65_536;
+const LARGE_PAGE = 2 ** 21;
+const SCRATCH = { tscOffset: 0, msrBitmaps: 64, dirtyBitmap: 4096 } as const;
+const MSR_RANGE_BITS = 64;
+const MIN_RUN_NS = 50_000;
+const ROM_SLOT = 2;
+const CODE_BYTES = 15;
+const TRANSLATE_BYTES = 24;
+/** _IOWR(KVMIO, 0x85, struct kvm_translation) */
+const KVM_TRANSLATE = 0xc018_ae85;
+
+export class KvmEngine implements Engine {
+  readonly kind = "kvm";
+  readonly unit = "nanosecond";
+  readonly memory: Ram;
+  readonly #options: KvmEngineOptions;
+  readonly #vm: VmHandle;
+  readonly #timer: number;
+  readonly #scratch: Uint8Array;
+  readonly #features: ReadonlySet<string>;
+  readonly #cells: VcpuCells;
+  /** Where RAM starts, for the kernel. */
+  readonly #ramAddress: bigint;
+  #vcpu: KvmVcpu | undefined;
+  #logsDirty = false;
+
+  /** Throws KvmError, LinuxError; RangeError where there is no memory. Nothing stays open then. */
+  constructor(options: KvmEngineOptions) {
+    const calls = options.calls ?? linuxCalls();
+    if (isNoCalls(calls)) throw new KvmError("unavailable", `There is no way to call KVM here (${calls.detail}).`);
+    const rom = options.rom ?? new Uint8Array();
+    if (rom.length % PAGE_BYTES !== 0 || rom.length > MAX_ROM_BYTES)
+      throw new RangeError(`a ROM of ${rom.length} bytes; possible are whole pages up to ${MAX_ROM_BYTES}`);
+    this.#options = options;
+    this.#features = featureSet(options.cpuFeatures ?? []);
+    const pages = Math.ceil((WASM_PAGE + LARGE_PAGE + options.memoryBytes + rom.length) / WASM_PAGE);
+    const { buffer } = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
+    this.#scratch = new Uint8Array(buffer, 0, WASM_PAGE);
+    const behindScratch = Number(calls.addressOf(this.#scratch) % BigInt(LARGE_PAGE)) + WASM_PAGE;
+    const byteOffset = WASM_PAGE + ((LARGE_PAGE - (behindScratch % LARGE_PAGE)) % LARGE_PAGE);
+    this.memory = new Ram({
+      buffer,
+      byteOffset,
+      segments: ramSegments(options.memoryBytes),
+      romBytes: rom.length,
+    });
+    this.memory.loadRom(rom);
+    this.#ramAddress = calls.addressOf(this.#scratch) + BigInt(byteOffset);
+    this.#vm = new VmHandle(calls, options.path ?? KVM_DEVICE);
+    const threadId = calls.threadId();
+    try {
+      this.#timer = calls.createTimer(threadId, KICK_SIGNAL);
+    } catch (error) {
+      this.#vm.close();
+      throw error;
+    }
+    try {
+      calls.blockSignal(KICK_SIGNAL, true);
+      this.#setUp(rom.length);
+    } catch (error) {
+      calls.deleteTimer(this.#timer);
+      this.#vm.close();
+      throw error;
+    }
+    this.#cells = new VcpuCells(options.cells);
+    this.#cells.announce({ ...this.#vm, threadId, timer: this.#timer });
+  }
+
+  createVcpu(index: number, bus: VcpuBus): Vcpu {
+    if (index !== 0 || this.#vcpu) throw new RangeError("this engine runs one vCPU");
+    this.#vcpu = new KvmVcpu({
+      vm: this.#vm,
+      cells: this.#cells,
+      timer: this.#timer,
+      time: new HostTime(this.#options.hostNs ?? (() => performance.now() * 1e6)),
+      bus,
+      features: this.#features,
+      tscFrequencyHz: this.#options.tscFrequencyHz,
+      scratch: this.#scratch.subarray(SCRATCH.tscOffset, SCRATCH.tscOffset + 8),
+      codeAt: (linear) => this.#codeAt(linear),
+      minRunNs: MIN_RUN_NS,
+    });
+    return this.#vcpu;
+  }
+
+  supportsReplay(): boolean {
+    return false;
+  }
+
+  stats(): Readonly<Record<string, number>> {
+    const counters: KvmCounters | undefined = this.#vcpu?.counters;
+    return { ...counters };
+  }
+
+  /** Adds what the guest has written since the last call to `memory.dirtyPages`; the first call begins the log. */
+  collectDirty(): void {
+    if (!this.#logsDirty) {
+      this.#logsDirty = true;
+      this.#setSlots(A.MEM_LOG_DIRTY_PAGES);
+      this.memory.dirtyPages.fill(1);
+      return;
+    }
+    let page = 0;
+    for (const [slot, { sizeBytes }] of this.memory.segments.entries()) {
+      const pages = sizeBytes / PAGE_BYTES;
+      mergeBitmap(this.#dirtyLog(slot, pages), this.memory.dirtyPages.subarray(page, page + pages));
+      page += pages;
+    }
+  }
+
+  /** Ends the log, which costs the guest a fault for each page that it writes. */
+  stopDirtyLog(): void {
+    if (!this.#logsDirty) return;
+    this.#logsDirty = false;
+    this.#setSlots(0);
+  }
+
+  /** Frees what the kernel holds. Only where no VcpuKicker does it: in tests, and in threads that go on. */
+  close(): void {
+    const { calls } = this.#vm;
+    calls.deleteTimer(this.#timer);
+    calls.takeSignal(KICK_SIGNAL);
+    calls.blockSignal(KICK_SIGNAL, false);
+    this.#vm.close();
+  }
+
+  #setUp(romBytes: number): void {
+    const { tscFrequencyHz } = this.#options;
+    const vm = this.#vm;
+    const context = cpuidContext(tscFrequencyHz, this.#features);
+    const missing = this.#options.isCpuChecked === false ? [] : missingFeatures(vm.calls, vm.kvmFd, context);
+    if (missing.length > 0)
+      throw new KvmError(
+        "cpu",
+        `This host's processor and KVM lack what the VM's CPU has: ${missing.join(", ")}. Create it without them (--cpu portable-v1,-NAME) where they can be left out, or use the jit engine.`,
+      );
+    setCpuid(vm, context);
+    this.#setTscFrequency(tscFrequencyHz);
+    vm.admitKicks();
+    vm.enable("X86_USER_SPACE_MSR", A.MSR_EXIT_REASONS);
+    this.#filterMsrs();
+    this.#setSlots(0);
+    if (romBytes === 0) return;
+    vm.setSlot({
+      slot: ROM_SLOT,
+      flags: A.MEM_READONLY,
+      guestAddress: MEMORY_MAP.highRamStart - romBytes,
+      sizeBytes: romBytes,
+      hostAddress: this.#ramAddress + BigInt(this.memory.sizeBytes),
+    });
+  }
+
+  #setSlots(flags: number): void {
+    let hostAddress = this.#ramAddress;
+    for (const [slot, { start, sizeBytes }] of this.memory.segments.entries()) {
+      this.#vm.setSlot({ slot, flags, guestAddress: start, sizeBytes, hostAddress });
+      hostAddress += BigInt(sizeBytes);
+    }
+  }
+
+  #setTscFrequency(frequencyHz: number): void {
+    const { calls, vcpuFd } = this.#vm;
+    const khz = frequencyHz / 1000;
+    if (this.#vm.extension(A.CAP.TSC_CONTROL) > 0 && calls.ioctl(vcpuFd, A.KVM.SET_TSC_KHZ, khz) >= 0) return;
+    const hostKhz = calls.ioctl(vcpuFd, A.KVM.GET_TSC_KHZ, 0);
+    if (Math.abs(hostKhz - khz) <= 500) return;
+    throw new KvmError(
+      "tsc-frequency",
+      `The VM's time-stamp counter runs at ${khz / 1000} MHz, this host's at ${hostKhz / 1000} MHz, and its processor cannot scale it. Create the VM on this host (it then gets this frequency), or run it on the jit engine.`,
+    );
+  }
+
+  #filterMsrs(): void {
+    const filter = new DataView(new ArrayBuffer(A.MSR_FILTER_BYTES));
+    filter.setUint32(A.MSR_FILTER.flags, A.MSR_FILTER_DEFAULT_DENY, true);
+    const bases = [...new Set(DIRECT_MSRS.map((index) => index - (index % MSR_RANGE_BITS)))];
+    for (const [i, base] of bases.entries()) {
+      const bitmap = this.#scratch.subarray(SCRATCH.msrBitmaps + 8 * i, SCRATCH.msrBitmaps + 8 * i + 8);
+      for (const index of DIRECT_MSRS)
+        if (index >= base && index < base + MSR_RANGE_BITS) bitmap[(index - base) >> 3]! |= 1 << ((index - base) & 7);
+      const at = A.MSR_FILTER.ranges + i * A.MSR_FILTER.rangeBytes;
+      filter.setUint32(at + A.MSR_RANGE.flags, A.MSR_FILTER_READ_WRITE, true);
+      filter.setUint32(at + A.MSR_RANGE.nmsrs, MSR_RANGE_BITS, true);
+      filter.setUint32(at + A.MSR_RANGE.base, base, true);
+      filter.setBigUint64(at + A.MSR_RANGE.bitmap, this.#vm.calls.addressOf(bitmap), true);
+    }
+    this.#vm.onVm("KVM_X86_SET_MSR_FILTER", A.KVM.X86_SET_MSR_FILTER, new Uint8Array(filter.buffer));
+  }
+
+  /** One bit for each page, in memory that does not move. */
+  #dirtyLog(slot: number, pages: number): Uint8Array {
+    const bytes = Math.ceil(pages / 64) * 8;
+    const { buffer } = new WebAssembly.Memory({
+      initial: Math.ceil(bytes / WASM_PAGE),
+      maximum: Math.ceil(bytes / WASM_PAGE),
+    });
+    const bitmap = new Uint8Array(buffer, 0, bytes);
+    const request = new DataView(new ArrayBuffer(A.DIRTY_LOG_BYTES));
+    request.setUint32(A.DIRTY_LOG.slot, slot, true);
+    request.setBigUint64(A.DIRTY_LOG.dirty_bitmap, this.#vm.calls.addressOf(bitmap), true);
+    this.#vm.onVm("KVM_GET_DIRTY_LOG", A.KVM.GET_DIRTY_LOG, new Uint8Array(request.buffer));
+    return bitmap;
+  }
+
+  #codeAt(linear: bigint): string {
+    const request = new DataView(new ArrayBuffer(TRANSLATE_BYTES));
+    request.setBigUint64(0, linear, true);
+    this.#vm.calls.ioctl(this.#vm.vcpuFd, KVM_TRANSLATE, new Uint8Array(request.buffer));
+    const isValid = request.getUint8(16) !== 0;
+    const gpa = Number(request.getBigUint64(8, true));
+    const bytes = new Uint8Array(Math.min(CODE_BYTES, PAGE_BYTES - (gpa % PAGE_BYTES)));
+    if (!isValid || !this.memory.read(gpa, bytes)) return "nothing that could be read";
+    return `the code ${[...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join(" ")}`;
+  }
+}
+
+/** Least significant bit first. */
+function mergeBitmap(bitmap: Uint8Array, pages: Uint8Array): void {
+  for (const [i, bits] of bitmap.entries()) {
+    if (bits === 0) continue;
+    for (let bit = 0; bit < 8; bit++) if ((bits >> bit) & 1) pages[i * 8 + bit] = 1;
+  }
+}

@@ -1,0 +1,240 @@
+import { describe, expect, it } from "vitest";
+import { EVENTS, EXIT, IO_DIRECTION_OUT, KVM, RUN } from "./abi.ts";
+import { exitWith, FakeCalls } from "./fake-calls.ts";
+import { createCells, VcpuKicker } from "./kick-cells.ts";
+import { KvmEngine } from "./kvm-engine.ts";
+import type { KvmVcpu } from "./kvm-vcpu.ts";
+import { ERRNO } from "./linux-calls.ts";
+import { type NotingBus, notingBus, realMode } from "./small-guest.ts";
+import { KICK_SIGNAL } from "./vm-handle.ts";
+
+interface Rig {
+  readonly calls: FakeCalls;
+  readonly bus: NotingBus;
+  readonly vcpu: KvmVcpu;
+  readonly engine: KvmEngine;
+  readonly cells: SharedArrayBuffer;
+}
+
+/** A vCPU on a KVM that does what `runs` says. */
+function rig(...runs: ((run: DataView) => number)[]): Rig {
+  const calls = new FakeCalls();
+  const bus = notingBus();
+  const cells = createCells();
+  let now = 0;
+  const hostNs = (): number => (now += 100);
+  const engine = new KvmEngine({ memoryBytes: 16 * 2 ** 20, tscFrequencyHz: 2e9, calls, cells, hostNs });
+  const vcpu = engine.createVcpu(0, bus) as KvmVcpu;
+  vcpu.setState(realMode(0x1000));
+  calls.runs.push(...runs);
+  return { calls, bus, vcpu, engine, cells };
+}
+
+const io = (direction: number, size: number, port: number, values: readonly number[]): ((run: DataView) => number) =>
+  exitWith(EXIT.IO, (run) => {
+    run.setUint8(RUN.io_direction, direction);
+    run.setUint8(RUN.io_size, size);
+    run.setUint16(RUN.io_port, port, true);
+    run.setUint32(RUN.io_count, values.length, true);
+    run.setBigUint64(RUN.io_data_offset, 4096n, true);
+    for (const [i, value] of values.entries()) run.setUint8(4096 + i * size, value);
+  });
+const mmio = (isWrite: boolean, gpa: bigint, length: number, data = 0n): ((run: DataView) => number) =>
+  exitWith(EXIT.MMIO, (run) => {
+    run.setBigUint64(RUN.mmio_phys_addr, gpa, true);
+    run.setBigUint64(RUN.mmio_data, data, true);
+    run.setUint32(RUN.mmio_len, length, true);
+    run.setUint8(RUN.mmio_is_write, isWrite ? 1 : 0);
+  });
+const interrupted = (): number => -ERRNO.EINTR;
+
+describe("exits", () => {
+  it("of a string instruction carry all its elements", () => {
+    const { bus, vcpu } = rig(io(IO_DIRECTION_OUT, 1, 0x3f8, [0x48, 0x69]), io(0, 2, 0x10, [0, 0, 0]));
+    expect(vcpu.run(1000)).toEqual({ reason: "budget" });
+    expect(bus.notes).toEqual(["out1 3f8 48", "out1 3f8 69", "in2 10", "in2 10", "in2 10"]);
+  });
+
+  it("to MMIO are split at natural addresses", () => {
+    const seen: bigint[] = [];
+    const { bus, vcpu } = rig(mmio(false, 0xfee0_0020n, 8), mmio(true, 0xfee0_0022n, 6, 0x665544332211n), (run) => {
+      seen.push(run.getBigUint64(RUN.mmio_data, true));
+      return -ERRNO.EINTR;
+    });
+    vcpu.run(1000);
+    expect(bus.notes).toEqual(["read4 fee00020", "read4 fee00024", "write2 fee00022 2211", "write4 fee00024 66554433"]);
+    expect(seen).toEqual([0x665544332211n]);
+  });
+
+  it("for MSRs are answered by the bus, the kept ones and the constants, or with an error", () => {
+    const errors: number[] = [];
+    const values: bigint[] = [];
+    const note = (run: DataView): void => {
+      errors.push(run.getUint8(RUN.msr_error));
+      values.push(run.getBigUint64(RUN.msr_data, true));
+    };
+    const msr = (reason: number, index: number, value = 0n): ((run: DataView) => number) =>
+      exitWith(reason, (run) => {
+        note(run);
+        run.setUint32(RUN.msr_index, index, true);
+        run.setBigUint64(RUN.msr_data, value, true);
+      });
+    const { vcpu } = rig(
+      msr(EXIT.X86_RDMSR, 0x1b),
+      msr(EXIT.X86_WRMSR, 0x48, 1n),
+      msr(EXIT.X86_RDMSR, 0x48),
+      msr(EXIT.X86_RDMSR, 0x1234),
+      msr(EXIT.X86_WRMSR, 0x1234),
+      (run) => {
+        note(run);
+        return -ERRNO.EINTR;
+      },
+    );
+    vcpu.run(1000);
+    expect(errors.slice(1)).toEqual([0, 0, 0, 1, 1]);
+    expect([values[1], values[3]]).toEqual([0xfee0_0900n, 1n]);
+  });
+
+  it("that change CR8 tell the local APIC", () => {
+    const { bus, vcpu } = rig(exitWith(EXIT.SET_TPR, (run) => run.setUint8(RUN.cr8, 5)));
+    vcpu.run(1000);
+    expect(bus.notes).toEqual(["msr ffff0008 5"]);
+  });
+
+  it("that no guest should cause become an error in words", () => {
+    const { vcpu } = rig(
+      exitWith(EXIT.FAIL_ENTRY, (run) => run.setBigUint64(RUN.hardware_entry_failure_reason, 0x80000021n, true)),
+    );
+    const exit = vcpu.run(1000);
+    expect(exit).toMatchObject({ reason: "error", message: expect.stringContaining("hardware reason 0x80000021") });
+    expect(vcpu.run(1000)).toEqual({ reason: "shutdown" });
+  });
+});
+
+describe("interrupts", () => {
+  it("go in when KVM says that the guest can take one, and end HLT", () => {
+    const { calls, vcpu } = rig(exitWith(EXIT.HLT));
+    expect(vcpu.run(1000)).toEqual({ reason: "halt" });
+    expect(vcpu.run(1000)).toEqual({ reason: "halt" });
+    vcpu.requestInterrupt(true);
+    expect(vcpu.run(1000)).toEqual({ reason: "interrupt-window" });
+    vcpu.interrupt(0x31);
+    expect(calls.requests.at(-1)).toBe(KVM.INTERRUPT);
+    vcpu.requestInterrupt(false);
+    expect(vcpu.run(1000)).toEqual({ reason: "budget" });
+  });
+
+  it("wait, and KVM is asked to say when it can", () => {
+    const asked: number[] = [];
+    const closed = exitWith(EXIT.SET_TPR, (run) => {
+      asked.push(run.getUint8(RUN.request_interrupt_window));
+      run.setUint8(RUN.ready_for_interrupt_injection, 0);
+    });
+    const { vcpu } = rig(closed, exitWith(EXIT.IRQ_WINDOW_OPEN));
+    vcpu.requestInterrupt(true);
+    expect(vcpu.run(1000)).toEqual({ reason: "interrupt-window" });
+    expect(asked).toEqual([1]);
+  });
+
+  it("that are on their way when a run ends get there first: they are part of no state", () => {
+    let inFlight = 1;
+    const { calls, vcpu } = rig(interrupted, () => {
+      inFlight = 0;
+      return -ERRNO.EINTR;
+    });
+    calls.answers.set(KVM.GET_VCPU_EVENTS, (events) => {
+      (events as Uint8Array)[EVENTS.interrupt_injected] = inFlight;
+      return 0;
+    });
+    expect(vcpu.run(1000)).toEqual({ reason: "budget" });
+    expect(inFlight).toBe(0);
+  });
+});
+
+describe("kicks", () => {
+  it("send one signal until the vCPU has come out for it", () => {
+    const { calls, vcpu, cells } = rig(interrupted, interrupted);
+    const kicker = new VcpuKicker(calls, cells);
+    kicker.kick();
+    kicker.kick();
+    expect(calls.signals).toEqual([{ threadId: 77, signal: KICK_SIGNAL }]);
+    expect(calls.run.getUint8(RUN.immediate_exit)).toBe(1);
+    expect(vcpu.run(1000)).toEqual({ reason: "kick" });
+    expect(calls.run.getUint8(RUN.immediate_exit)).toBe(0);
+    expect(vcpu.run(1000)).toEqual({ reason: "budget" });
+    kicker.kick();
+    expect(calls.signals).toHaveLength(2);
+    kicker.release();
+  });
+
+  it("of a device end the run after its access", () => {
+    const { vcpu, bus } = rig(io(IO_DIRECTION_OUT, 1, 0x10, [1]), io(IO_DIRECTION_OUT, 1, 0x11, [2]));
+    bus.writePort = () => vcpu.kick();
+    expect(vcpu.run(1000)).toEqual({ reason: "kick" });
+  });
+
+  it("that come while an access is completed are not lost", () => {
+    const { calls, vcpu, cells } = rig(io(IO_DIRECTION_OUT, 1, 0x10, [1]), interrupted, interrupted);
+    const kicker = new VcpuKicker(calls, cells);
+    vcpu.requestInterrupt(true);
+    vcpu.run(1000);
+    kicker.kick();
+    vcpu.requestInterrupt(false);
+    vcpu.getState();
+    expect(calls.run.getUint8(RUN.immediate_exit)).toBe(1);
+    expect(vcpu.run(1000)).toEqual({ reason: "kick" });
+    kicker.release();
+  });
+
+  it("and everything that is open are gone after a release", () => {
+    const { calls, cells } = rig();
+    const kicker = new VcpuKicker(calls, cells);
+    kicker.release();
+    kicker.kick();
+    expect([calls.open_.size, calls.mappings, calls.timers, calls.signals.length]).toEqual([0, 0, 0, 0]);
+  });
+});
+
+describe("state", () => {
+  it("is read after the last access has been completed by an entry that runs nothing", () => {
+    const immediate: number[] = [];
+    const { calls, vcpu } = rig(io(0, 1, 0x10, [0]), (run) => {
+      immediate.push(run.getUint8(RUN.immediate_exit));
+      return -ERRNO.EINTR;
+    });
+    vcpu.requestInterrupt(true);
+    expect(vcpu.run(1000)).toEqual({ reason: "interrupt-window" });
+    const before = calls.requests.length;
+    vcpu.getState();
+    expect(calls.requests.slice(before).indexOf(KVM.RUN)).toBe(0);
+    expect(immediate).toEqual([1]);
+    expect(calls.run.getUint8(RUN.immediate_exit)).toBe(0);
+  });
+
+  it("counts nanoseconds of the host, those of a pause left out", () => {
+    const { vcpu } = rig(interrupted);
+    const start = vcpu.retired;
+    vcpu.run(1000);
+    const after = vcpu.retired;
+    expect(after).toBeGreaterThan(start);
+    vcpu.followTime(true);
+    expect(vcpu.retired).toBe(after);
+    vcpu.followTime(false);
+    expect(vcpu.retired).toBeGreaterThan(after);
+  });
+});
+
+it("an engine that cannot be set up leaves nothing open", () => {
+  const calls = new FakeCalls();
+  calls.answers.set(KVM.SET_CPUID2, () => -ERRNO.EINVAL);
+  const create = (): KvmEngine => new KvmEngine({ memoryBytes: 16 * 2 ** 20, tscFrequencyHz: 2e9, calls });
+  expect(create).toThrow(/KVM_SET_CPUID2: EINVAL/);
+  expect([calls.open_.size, calls.mappings, calls.timers]).toEqual([0, 0, 0]);
+});
+
+it("an engine refuses a CPU that this host cannot give, by feature name", () => {
+  const calls = new FakeCalls();
+  calls.supportsAll = false;
+  const create = (): KvmEngine => new KvmEngine({ memoryBytes: 16 * 2 ** 20, tscFrequencyHz: 2e9, calls });
+  expect(create).toThrow(/lack what the VM's CPU has: sse3, .*bmi2/);
+});

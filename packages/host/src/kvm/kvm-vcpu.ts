@@ -1,0 +1,393 @@
+/**
+ * One vCPU that the processor itself runs: a synchronous KVM_RUN in the machine's thread. What leaves the guest is
+ * answered here, by the same devices as on the jit engine; `retired` is guest time in nanoseconds (host-time.ts).
+ *
+ * A run ends by a timer at the end of its budget, or by a kick (kick-cells.ts); both are one signal. KVM completes a port,
+ * MMIO or MSR access at the next entry only: before state is read it is entered once with immediate_exit.
+ *
+ * The local APIC and everything behind it are devices, so interrupts go in one at a time, by KVM_INTERRUPT when KVM
+ * says that the guest can take one. Left out: FERR# (CR0.NE = 0), which processors with virtualisation do not forward.
+ */
+import type { Vcpu, VcpuBus, VcpuExit, VcpuState } from "@twinmetal/core";
+import { constantMsr, ignoresMsrWrite, KeptMsrs, resetState } from "@twinmetal/core";
+import { EXIT, IO_DIRECTION_OUT, KVM, RUN } from "./abi.ts";
+import { GuestTsc } from "./guest-tsc.ts";
+import type { HostTime } from "./host-time.ts";
+import { describeError } from "./internal-error.ts";
+import type { VcpuCells } from "./kick-cells.ts";
+import { ERRNO, errnoName, type LinuxCalls, LinuxError } from "./linux-calls.ts";
+import { VcpuRegisters, writeMsrs } from "./vcpu-registers.ts";
+import { KICK_SIGNAL, type VmHandle } from "./vm-handle.ts";
+
+export interface KvmVcpuOptions {
+  readonly vm: VmHandle;
+  readonly cells: VcpuCells;
+  readonly timer: number;
+  readonly time: HostTime;
+  readonly bus: VcpuBus;
+  readonly features: ReadonlySet<string>;
+  readonly tscFrequencyHz: number;
+  /** Memory that does not move, 8 bytes. */
+  readonly scratch: Uint8Array;
+  /** The bytes at a linear address, as far as they are there: for messages. */
+  readonly codeAt: (linear: bigint) => string;
+  /** A shorter run is not worth the way in and out. */
+  readonly minRunNs: number;
+}
+
+export interface KvmCounters {
+  portExits: number;
+  mmioExits: number;
+  msrExits: number;
+  haltExits: number;
+  windowExits: number;
+  signalExits: number;
+  otherExits: number;
+  interruptsInjected: number;
+  kicks: number;
+}
+
+const BUDGET: VcpuExit = { reason: "budget" };
+const KICK: VcpuExit = { reason: "kick" };
+const HALT: VcpuExit = { reason: "halt" };
+const WINDOW: VcpuExit = { reason: "interrupt-window" };
+const SHUTDOWN: VcpuExit = { reason: "shutdown" };
+
+const RFLAGS_IF = 0x200n;
+const IA32_APIC_BASE = 0x1b;
+const IA32_TSC = 0x10;
+const IA32_TSC_ADJUST = 0x3b;
+/** The pseudo-MSR by which the board hears of writes to CR8. */
+const TASK_PRIORITY = 0xffff_0008;
+const TSC_CHECK_NS = 1e9;
+/** How often a kick is put off while an event is on its way to the guest, which one entry nearly always ends. */
+const MAX_FLUSHES = 100;
+
+export class KvmVcpu implements Vcpu {
+  readonly counters: KvmCounters = {
+    portExits: 0,
+    mmioExits: 0,
+    msrExits: 0,
+    haltExits: 0,
+    windowExits: 0,
+    signalExits: 0,
+    otherExits: 0,
+    interruptsInjected: 0,
+    kicks: 0,
+  };
+  readonly #options: KvmVcpuOptions;
+  readonly #vm: VmHandle;
+  readonly #calls: LinuxCalls;
+  readonly #run: DataView;
+  readonly #bus: VcpuBus;
+  readonly #cells: VcpuCells;
+  readonly #time: HostTime;
+  readonly #registers: VcpuRegisters;
+  readonly #tsc: GuestTsc;
+  readonly #keptMsrs = new KeptMsrs();
+  readonly #vector = new Uint8Array(4);
+  #isPending = false;
+  #isHalted = false;
+  #isShutdown = false;
+  #isKicked = false;
+  /** The last exit's instruction is not complete yet. */
+  #isIncomplete = false;
+  #isApicBaseStale = false;
+  #cr8 = 0;
+  #timerEndsNs = 0;
+
+  constructor(options: KvmVcpuOptions) {
+    const { vm } = options;
+    this.#options = options;
+    this.#vm = vm;
+    this.#calls = vm.calls;
+    this.#run = vm.run;
+    this.#bus = options.bus;
+    this.#cells = options.cells;
+    this.#time = options.time;
+    this.#registers = new VcpuRegisters(vm);
+    this.#tsc = new GuestTsc(vm, options.tscFrequencyHz, options.scratch);
+  }
+
+  get retired(): number {
+    return this.#time.count;
+  }
+
+  run(budget: number): VcpuExit {
+    if (this.#isShutdown) return SHUTDOWN;
+    if (this.#canInterrupt) return WINDOW;
+    this.#time.refresh();
+    if (this.#isHalted) return HALT;
+    this.#settle();
+    this.#setTimer(budget);
+    for (let flushes = 0; ; ) {
+      this.#run.setUint8(RUN.request_interrupt_window, this.#isPending ? 1 : 0);
+      const result = this.#enter();
+      this.#time.refresh();
+      if (result === -ERRNO.EINTR || result === -ERRNO.EAGAIN) {
+        const wasKicked = this.#takeKick();
+        if (flushes++ < MAX_FLUSHES && this.#registers.hasEventInFlight) {
+          this.#isKicked ||= wasKicked;
+          this.#setTimer(1);
+          continue;
+        }
+        if (!wasKicked && !this.#isKicked) return BUDGET;
+        this.#isKicked = false;
+        return KICK;
+      }
+      const exit = this.#left(result);
+      if (exit) return exit;
+      if (this.#canInterrupt) return WINDOW;
+      if (this.#isKicked) {
+        this.#isKicked = false;
+        return KICK;
+      }
+    }
+  }
+
+  requestInterrupt(pending: boolean): void {
+    this.#isPending = pending;
+  }
+
+  setTaskPriority(cr8: number): void {
+    this.#cr8 = cr8;
+    this.#run.setBigUint64(RUN.cr8, BigInt(cr8), true);
+  }
+
+  interrupt(vector: number): void {
+    this.#vector[0] = vector;
+    this.#vm.onVcpu("KVM_INTERRUPT", KVM.INTERRUPT, this.#vector);
+    this.#run.setUint8(RUN.ready_for_interrupt_injection, 0);
+    this.#isHalted = false;
+    this.counters.interruptsInjected++;
+  }
+
+  nmi(): void {
+    this.#vm.onVcpu("KVM_NMI", KVM.NMI, 0);
+    if (this.#isHalted && !this.#registers.isNmiMasked) this.#isHalted = false;
+    this.kick();
+  }
+
+  kick(): void {
+    this.#isKicked = true;
+  }
+
+  /** Time of the host has passed: `retired` follows it, or with `isAnchor` leaves it out. */
+  followTime(isAnchor: boolean): void {
+    if (!isAnchor) this.#time.refresh();
+    else {
+      this.#time.anchor();
+      this.#tsc.forget();
+    }
+  }
+
+  getState(): VcpuState {
+    this.#complete();
+    const state = this.#registers.read({ halted: this.#isHalted, retired: this.retired });
+    return { ...state, msrs: { ...state.msrs, ...this.#keptMsrs.save() } };
+  }
+
+  /** Throws RangeError or LinuxError where KVM finds the state impossible. */
+  setState(state: VcpuState): void {
+    this.#complete();
+    this.#registers.write(state, this.#bus.readMsr(IA32_APIC_BASE) ?? 0xfee0_0900n);
+    this.#keptMsrs.load(state.msrs);
+    this.#isShutdown = false;
+    this.#isHalted = state.halted && !(state.nmiPending && !state.nmiMasked);
+    this.#isKicked = false;
+    this.#isApicBaseStale = true;
+    this.setTaskPriority(Number(state.cr8));
+    const canTake = (state.rflags & RFLAGS_IF) !== 0n && state.interruptShadow === "none";
+    this.#run.setUint8(RUN.ready_for_interrupt_injection, canTake ? 1 : 0);
+    this.#time.anchor(state.retired);
+    this.#tsc.forget();
+  }
+
+  reset(): void {
+    this.setState(resetState(this.retired));
+  }
+
+  get #canInterrupt(): boolean {
+    return this.#isPending && this.#run.getUint8(RUN.ready_for_interrupt_injection) !== 0;
+  }
+
+  /** Before the first entry of a run: what the devices keep and KVM has to know. */
+  #settle(): void {
+    if (this.#isApicBaseStale) {
+      this.#isApicBaseStale = false;
+      const base = this.#bus.readMsr(IA32_APIC_BASE);
+      if (base !== undefined) writeMsrs(this.#vm, [[IA32_APIC_BASE, base]]);
+    }
+    if (!this.#tsc.isKnown || this.#time.sinceMeasuredNs > TSC_CHECK_NS)
+      this.#tsc.follow(this.#time, () => this.#bus.readTsc(this.retired));
+  }
+
+  #setTimer(budget: number): void {
+    const { count } = this.#time;
+    const endsNs = count + Math.max(budget, this.#options.minRunNs);
+    // One that is set already and ends a little earlier does as well: the run is then one of two.
+    if (this.#timerEndsNs > count && this.#timerEndsNs <= endsNs && endsNs - this.#timerEndsNs < budget / 8) return;
+    this.#timerEndsNs = endsNs;
+    this.#calls.setTimer(this.#options.timer, endsNs - count);
+  }
+
+  #enter(): number {
+    this.#cells.waitWhileStopped();
+    return this.#calls.ioctl(this.#vm.vcpuFd, KVM.RUN, 0);
+  }
+
+  /** After a signal: takes it away, and answers whether somebody has sent it on purpose. */
+  #takeKick(): boolean {
+    this.counters.signalExits++;
+    this.#isIncomplete = false;
+    this.#timerEndsNs = 0;
+    this.#calls.takeSignal(KICK_SIGNAL);
+    this.#run.setUint8(RUN.immediate_exit, 0);
+    const wasKicked = this.#cells.clearKick();
+    if (wasKicked) this.counters.kicks++;
+    return wasKicked;
+  }
+
+  /** Undefined: answered, and the guest can go on. */
+  #left(result: number): VcpuExit | undefined {
+    const run = this.#run;
+    if (result < 0) return this.#failed(`KVM_RUN answered ${errnoName(-result)}`);
+    const cr8 = run.getUint8(RUN.cr8);
+    if (cr8 !== this.#cr8) {
+      this.#cr8 = cr8;
+      this.#bus.writeMsr(TASK_PRIORITY, BigInt(cr8));
+    }
+    this.#isIncomplete = false;
+    switch (run.getUint32(RUN.exit_reason, true)) {
+      case EXIT.IO:
+        this.counters.portExits++;
+        this.#isIncomplete = true;
+        this.#port();
+        return undefined;
+      case EXIT.MMIO:
+        this.counters.mmioExits++;
+        this.#isIncomplete = true;
+        this.#mmio();
+        return undefined;
+      case EXIT.X86_RDMSR:
+        this.counters.msrExits++;
+        this.#isIncomplete = true;
+        this.#readMsr();
+        return undefined;
+      case EXIT.X86_WRMSR:
+        this.counters.msrExits++;
+        this.#isIncomplete = true;
+        this.#writeMsr();
+        return undefined;
+      case EXIT.HLT:
+        this.counters.haltExits++;
+        this.#isHalted = true;
+        return this.#canInterrupt ? WINDOW : HALT;
+      case EXIT.IRQ_WINDOW_OPEN:
+        this.counters.windowExits++;
+        return undefined;
+      case EXIT.SET_TPR:
+      case EXIT.INTR:
+        this.counters.otherExits++;
+        return undefined;
+      case EXIT.SHUTDOWN:
+        this.#isShutdown = true;
+        return SHUTDOWN;
+      case EXIT.DEBUG:
+        return { reason: "debug", dr6: run.getBigUint64(RUN.debug_dr6, true) };
+      default:
+        return this.#failed(describeError(run));
+    }
+  }
+
+  #failed(what: string): VcpuExit {
+    this.#isShutdown = true;
+    const { rip, cs } = this.#registers.read({ halted: false, retired: 0 });
+    const code = this.#options.codeAt(cs.base + rip);
+    return {
+      reason: "error",
+      message: `The processor could not go on with the guest: ${what}. At ${cs.selector.toString(16)}:${rip.toString(16)} there is ${code}.`,
+    };
+  }
+
+  /** GUEST-CONTROLLED: port, size and count, within the bounds that KVM keeps. */
+  #port(): void {
+    const run = this.#run;
+    const isOut = run.getUint8(RUN.io_direction) === IO_DIRECTION_OUT;
+    const size = run.getUint8(RUN.io_size);
+    const port = run.getUint16(RUN.io_port, true);
+    const count = run.getUint32(RUN.io_count, true);
+    let at = Number(run.getBigUint64(RUN.io_data_offset, true));
+    for (let i = 0; i < count; i++, at += size) {
+      if (size === 1) {
+        if (isOut) this.#bus.writePort(port, 1, run.getUint8(at));
+        else run.setUint8(at, this.#bus.readPort(port, 1));
+      } else if (size === 2) {
+        if (isOut) this.#bus.writePort(port, 2, run.getUint16(at, true));
+        else run.setUint16(at, this.#bus.readPort(port, 2), true);
+      } else if (isOut) this.#bus.writePort(port, 4, run.getUint32(at, true));
+      else run.setUint32(at, this.#bus.readPort(port, 4), true);
+    }
+  }
+
+  /** GUEST-CONTROLLED: the address. An access of another size than 1, 2 or 4 is made of those at natural addresses. */
+  #mmio(): void {
+    const run = this.#run;
+    const gpa = Number(run.getBigUint64(RUN.mmio_phys_addr, true));
+    const length = run.getUint32(RUN.mmio_len, true);
+    const isWrite = run.getUint8(RUN.mmio_is_write) !== 0;
+    for (let offset = 0; offset < length; ) {
+      const left = length - offset;
+      const beyond = (gpa + offset) % 4;
+      const isWhole = length === 4 || length === 2;
+      const size = isWhole ? length : left >= 4 && beyond === 0 ? 4 : left >= 2 && beyond % 2 === 0 ? 2 : 1;
+      const at = RUN.mmio_data + offset;
+      if (isWrite) {
+        const value = size === 4 ? run.getUint32(at, true) : size === 2 ? run.getUint16(at, true) : run.getUint8(at);
+        this.#bus.writeMmio(gpa + offset, size, value);
+      } else {
+        const value = this.#bus.readMmio(gpa + offset, size);
+        if (size === 4) run.setUint32(at, value, true);
+        else if (size === 2) run.setUint16(at, value, true);
+        else run.setUint8(at, value);
+      }
+      offset += size;
+    }
+  }
+
+  #readMsr(): void {
+    const run = this.#run;
+    const index = run.getUint32(RUN.msr_index, true);
+    const value = this.#bus.readMsr(index) ?? this.#keptMsrs.read(index) ?? constantMsr(index, this.#options.features);
+    run.setUint8(RUN.msr_error, value === undefined ? 1 : 0);
+    if (value !== undefined) run.setBigUint64(RUN.msr_data, value, true);
+  }
+
+  #writeMsr(): void {
+    const run = this.#run;
+    const index = run.getUint32(RUN.msr_index, true);
+    const value = run.getBigUint64(RUN.msr_data, true);
+    const isTaken =
+      this.#bus.writeMsr(index, value) || this.#keptMsrs.write(index, value) || ignoresMsrWrite(index, value);
+    run.setUint8(RUN.msr_error, isTaken ? 0 : 1);
+    if (!isTaken) return;
+    if (index === IA32_APIC_BASE) writeMsrs(this.#vm, [[IA32_APIC_BASE, value]]);
+    if (index !== IA32_TSC && index !== IA32_TSC_ADJUST) return;
+    // The counter is set at the next run's begin, which is now.
+    this.#tsc.forget();
+    this.kick();
+  }
+
+  /** Ends the instruction of the last exit. It may leave the guest again, for the next part of a wide access. */
+  #complete(): void {
+    while (this.#isIncomplete) {
+      this.#run.setUint8(RUN.immediate_exit, 1);
+      const result = this.#calls.ioctl(this.#vm.vcpuFd, KVM.RUN, 0);
+      if (result === -ERRNO.EINTR) this.#isIncomplete = false;
+      else if (result < 0) throw new LinuxError("KVM_RUN", -result);
+      else if (this.#left(result)) break;
+    }
+    // A kick that has come meanwhile has its signal pending still.
+    this.#run.setUint8(RUN.immediate_exit, this.#cells.isKicked ? 1 : 0);
+  }
+}
