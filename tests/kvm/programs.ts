@@ -20,4 +20,11 @@ export const PROGRAMS: readonly TestProgram[] = [
     limitSeconds: 60,
     form: "short",
   },
+  {
+    name: "engine",
+    file: "../../packages/host/src/kvm/kvm-engine.test.ts",
+    what: "the kvm engine with guests of a few instructions: exits, interrupts, state, dirty pages, time",
+    limitSeconds: 60,
+    form: "short",
+  },
 ];

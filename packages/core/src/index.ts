@@ -79,6 +79,7 @@ export {
   SpecError,
   type SpecErrorCode,
 } from "./machine/spec.ts";
+export type { MemorySegment } from "./memory/guest-memory.ts";
 export { MAX_ROM_BYTES, PAGE_BYTES, Ram, ramSegments } from "./memory/ram.ts";
 export { MigrationError, type MigrationErrorCode, type MigrationObstacle } from "./migration/errors.ts";
 export type { CancelSignal, MigrationLink, MigrationTime, PageCompressor } from "./migration/link.ts";

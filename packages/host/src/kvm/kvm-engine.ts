@@ -20,6 +20,7 @@ import {
   type VcpuBus,
 } from "@twinmetal/core";
 import * as A from "./abi.ts";
+import { DirtyLog } from "./dirty-log.ts";
 import { cpuidContext, missingFeatures, setCpuid } from "./guest-cpuid.ts";
 import { HostTime } from "./host-time.ts";
 import { VcpuCells } from "./kick-cells.ts";
@@ -62,7 +63,7 @@ export class KvmError extends Error {
 
 const WASM_PAGE = 65_536;
 const LARGE_PAGE = 2 ** 21;
-const SCRATCH = { tscOffset: 0, msrBitmaps: 64, dirtyBitmap: 4096 } as const;
+const SCRATCH = { tscOffset: 0, msrBitmaps: 64 } as const;
 const MSR_RANGE_BITS = 64;
 const MIN_RUN_NS = 50_000;
 const ROM_SLOT = 2;
@@ -75,6 +76,7 @@ export class KvmEngine implements Engine {
   readonly kind = "kvm";
   readonly unit = "nanosecond";
   readonly memory: Ram;
+  readonly dirtyTracking: DirtyLog;
   readonly #options: KvmEngineOptions;
   readonly #vm: VmHandle;
   readonly #timer: number;
@@ -84,7 +86,6 @@ export class KvmEngine implements Engine {
   /** Where RAM starts, for the kernel. */
   readonly #ramAddress: bigint;
   #vcpu: KvmVcpu | undefined;
-  #logsDirty = false;
 
   /** Throws KvmError, LinuxError; RangeError where there is no memory. Nothing stays open then. */
   constructor(options: KvmEngineOptions) {
@@ -105,10 +106,12 @@ export class KvmEngine implements Engine {
       byteOffset,
       segments: ramSegments(options.memoryBytes),
       romBytes: rom.length,
+      onWrite: (gpa, length) => this.dirtyTracking?.written(gpa, length),
     });
     this.memory.loadRom(rom);
     this.#ramAddress = calls.addressOf(this.#scratch) + BigInt(byteOffset);
     this.#vm = new VmHandle(calls, options.path ?? KVM_DEVICE);
+    this.dirtyTracking = new DirtyLog(this.#vm, this.memory.segments, (flags) => this.#setSlots(flags));
     const threadId = calls.threadId();
     try {
       this.#timer = calls.createTimer(threadId, KICK_SIGNAL);
@@ -152,29 +155,6 @@ export class KvmEngine implements Engine {
   stats(): Readonly<Record<string, number>> {
     const counters: KvmCounters | undefined = this.#vcpu?.counters;
     return { ...counters };
-  }
-
-  /** Adds what the guest has written since the last call to `memory.dirtyPages`; the first call begins the log. */
-  collectDirty(): void {
-    if (!this.#logsDirty) {
-      this.#logsDirty = true;
-      this.#setSlots(A.MEM_LOG_DIRTY_PAGES);
-      this.memory.dirtyPages.fill(1);
-      return;
-    }
-    let page = 0;
-    for (const [slot, { sizeBytes }] of this.memory.segments.entries()) {
-      const pages = sizeBytes / PAGE_BYTES;
-      mergeBitmap(this.#dirtyLog(slot, pages), this.memory.dirtyPages.subarray(page, page + pages));
-      page += pages;
-    }
-  }
-
-  /** Ends the log, which costs the guest a fault for each page that it writes. */
-  stopDirtyLog(): void {
-    if (!this.#logsDirty) return;
-    this.#logsDirty = false;
-    this.#setSlots(0);
   }
 
   /** Frees what the kernel holds. Only where no VcpuKicker does it: in tests, and in threads that go on. */
@@ -249,21 +229,6 @@ export class KvmEngine implements Engine {
     this.#vm.onVm("KVM_X86_SET_MSR_FILTER", A.KVM.X86_SET_MSR_FILTER, new Uint8Array(filter.buffer));
   }
 
-  /** One bit for each page, in memory that does not move. */
-  #dirtyLog(slot: number, pages: number): Uint8Array {
-    const bytes = Math.ceil(pages / 64) * 8;
-    const { buffer } = new WebAssembly.Memory({
-      initial: Math.ceil(bytes / WASM_PAGE),
-      maximum: Math.ceil(bytes / WASM_PAGE),
-    });
-    const bitmap = new Uint8Array(buffer, 0, bytes);
-    const request = new DataView(new ArrayBuffer(A.DIRTY_LOG_BYTES));
-    request.setUint32(A.DIRTY_LOG.slot, slot, true);
-    request.setBigUint64(A.DIRTY_LOG.dirty_bitmap, this.#vm.calls.addressOf(bitmap), true);
-    this.#vm.onVm("KVM_GET_DIRTY_LOG", A.KVM.GET_DIRTY_LOG, new Uint8Array(request.buffer));
-    return bitmap;
-  }
-
   #codeAt(linear: bigint): string {
     const request = new DataView(new ArrayBuffer(TRANSLATE_BYTES));
     request.setBigUint64(0, linear, true);
@@ -273,13 +238,5 @@ export class KvmEngine implements Engine {
     const bytes = new Uint8Array(Math.min(CODE_BYTES, PAGE_BYTES - (gpa % PAGE_BYTES)));
     if (!isValid || !this.memory.read(gpa, bytes)) return "nothing that could be read";
     return `the code ${[...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join(" ")}`;
-  }
-}
-
-/** Least significant bit first. */
-function mergeBitmap(bitmap: Uint8Array, pages: Uint8Array): void {
-  for (const [i, bits] of bitmap.entries()) {
-    if (bits === 0) continue;
-    for (let bit = 0; bit < 8; bit++) if ((bits >> bit) & 1) pages[i * 8 + bit] = 1;
   }
 }

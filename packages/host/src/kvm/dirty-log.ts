@@ -1,0 +1,89 @@
+/**
+ * Which pages of RAM are written, by the guest (KVM's log, one bit for each page, cleared by reading) and by devices, which
+ * the log knows nothing of. While it is on, the guest's first store to each page after a `take` costs a fault.
+ */
+import { type DirtyTracking, MEMORY_MAP, type MemorySegment, PAGE_BYTES } from "@twinmetal/core";
+import { DIRTY_LOG, DIRTY_LOG_BYTES, KVM, MEM_LOG_DIRTY_PAGES } from "./abi.ts";
+import type { VmHandle } from "./vm-handle.ts";
+
+const WASM_PAGE = 65_536;
+
+export class DirtyLog implements DirtyTracking {
+  readonly #vm: VmHandle;
+  readonly #segments: readonly MemorySegment[];
+  /** Sets the slots of all segments anew, with these flags. */
+  readonly #setSlots: (flags: number) => void;
+  /** One byte for each page, in the order of the segments; undefined while it is off. */
+  #byDevices: Uint8Array | undefined;
+  /** For the kernel's answers: memory that does not move. */
+  #bitmap: Uint8Array = new Uint8Array();
+
+  constructor(vm: VmHandle, segments: readonly MemorySegment[], setSlots: (flags: number) => void) {
+    this.#vm = vm;
+    this.#segments = segments;
+    this.#setSlots = setSlots;
+  }
+
+  start(): void {
+    const bytes = Math.max(...this.#segments.map(({ sizeBytes }) => bitmapBytes(sizeBytes)));
+    const pages = Math.ceil(bytes / WASM_PAGE);
+    this.#bitmap = new Uint8Array(new WebAssembly.Memory({ initial: pages, maximum: pages }).buffer);
+    const pageCount = this.#segments.reduce((sum, { sizeBytes }) => sum + sizeBytes / PAGE_BYTES, 0);
+    this.#byDevices = new Uint8Array(pageCount);
+    this.#setSlots(MEM_LOG_DIRTY_PAGES);
+  }
+
+  /** A device has written to RAM. */
+  written(gpa: number, length: number): void {
+    const pages = this.#byDevices;
+    if (!pages) return;
+    const at = gpa < MEMORY_MAP.highRamStart ? gpa : gpa - MEMORY_MAP.highRamStart + MEMORY_MAP.lowRamEnd;
+    pages.fill(1, Math.floor(at / PAGE_BYTES), Math.ceil((at + length) / PAGE_BYTES));
+  }
+
+  take(into: Uint8Array): number {
+    const pages = this.#byDevices;
+    if (!pages) return 0;
+    let first = 0;
+    for (const [slot, { sizeBytes }] of this.#segments.entries()) {
+      mergeBitmap(this.#read(slot, sizeBytes), pages.subarray(first, (first += sizeBytes / PAGE_BYTES)));
+    }
+    let count = 0;
+    for (const [page, isWritten] of pages.entries()) {
+      if (isWritten === 0) continue;
+      into[page] = 1;
+      count++;
+    }
+    pages.fill(0);
+    return count;
+  }
+
+  stop(): void {
+    if (!this.#byDevices) return;
+    this.#byDevices = undefined;
+    this.#bitmap = new Uint8Array();
+    this.#setSlots(0);
+  }
+
+  #read(slot: number, sizeBytes: number): Uint8Array {
+    const bitmap = this.#bitmap.subarray(0, bitmapBytes(sizeBytes));
+    const request = new DataView(new ArrayBuffer(DIRTY_LOG_BYTES));
+    request.setUint32(DIRTY_LOG.slot, slot, true);
+    request.setBigUint64(DIRTY_LOG.dirty_bitmap, this.#vm.calls.addressOf(bitmap), true);
+    this.#vm.onVm("KVM_GET_DIRTY_LOG", KVM.GET_DIRTY_LOG, new Uint8Array(request.buffer));
+    return bitmap;
+  }
+}
+
+/** In whole words of 64 bits, as the kernel writes it. */
+function bitmapBytes(sizeBytes: number): number {
+  return Math.ceil(sizeBytes / PAGE_BYTES / 64) * 8;
+}
+
+/** Least significant bit first. */
+function mergeBitmap(bitmap: Uint8Array, pages: Uint8Array): void {
+  for (const [i, bits] of bitmap.entries()) {
+    if (bits === 0) continue;
+    for (let bit = 0; bit < 8; bit++) if ((bits >> bit) & 1 && i * 8 + bit < pages.length) pages[i * 8 + bit] = 1;
+  }
+}
