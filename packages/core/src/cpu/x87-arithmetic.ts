@@ -5,7 +5,7 @@
  *
  * A denormal operand whose exception is unmasked ends the operation with DE alone; the result is then not meant.
  */
-import { type Builder, type Expr, i32, i64, select } from "../ir/builder.ts";
+import { type Builder, type Expr, i32, i64, op, select } from "../ir/builder.ts";
 import { type Routine, routine } from "../ir/routine.ts";
 import * as L from "./layout.ts";
 import {
@@ -25,6 +25,12 @@ export const BIAS = 16383;
 export const MAX_EXPONENT = 0x7fff;
 /** What the exponent of an overflowed or underflowed result is moved by when the exception is unmasked. */
 const WRAP = 0x6000;
+const TWO_TO_31 = 0x41e0000000000000n;
+
+interface Wide {
+  readonly high: Expr;
+  readonly low: Expr;
+}
 
 /** Ends a routine with a value. */
 export function give(b: Builder, significand: Expr | bigint, signExponent: Expr | number, flags: Expr | number): void {
@@ -288,28 +294,41 @@ export const multiplyValues: Routine = routine(
   },
 );
 
-/** Quotient of high * 2^64 by divisor, high < divisor; the remainder goes to RESULT[2]. */
-const divideSignificands: Routine = routine(
+/**
+ * Quotient of high * 2^64 + low by divisor, whose leading bit is set, for high < divisor; the remainder goes to RESULT[2].
+ * Two digits of 32 bits, each guessed from the divisor's upper half and at most two too large.
+ */
+export const divideSignificands: Routine = routine(
   "x87_divide_significands",
   ["i64", "i64", "i64"],
   "i64",
   (b, high, low, divisor) => {
-    const remainder = b.variable(high);
-    const quotient = b.variable(low);
-    const count = b.variable(i32(64));
-    b.loop((again) => {
-      const carried = b.keep(remainder.get().shrU(63));
-      remainder.set(remainder.get().shl(1).or(quotient.get().shrU(63)));
-      quotient.set(quotient.get().shl(1));
-      b.if(carried.nez().or(remainder.get().geU(divisor)), () => {
-        remainder.set(remainder.get().sub(divisor));
-        quotient.set(quotient.get().or(1));
+    const upper = b.keep(divisor.shrU(32));
+    const lower = b.keep(divisor.and(0xffffffffn));
+    const digit = (rest: Expr, next: Expr): { digit: Expr; rest: Expr } => {
+      const guess = b.variable(op("i64.div_u", rest, upper));
+      const left = b.variable(rest.sub(guess.get().mul(upper)));
+      const isTooLarge = (): Expr =>
+        guess
+          .get()
+          .shrU(32)
+          .nez()
+          .or(guess.get().mul(lower).gtU(left.get().shl(32).or(next)));
+      const correct = (): void => {
+        guess.set(guess.get().sub(1));
+        left.set(left.get().add(upper));
+      };
+      b.if(isTooLarge(), () => {
+        correct();
+        b.if(left.get().shrU(32).eqz().and(isTooLarge()), correct);
       });
-      count.set(count.get().sub(1));
-      b.br(again, count.get());
-    });
-    b.put(L.result(2), remainder.get());
-    b.return(quotient.get());
+      const found = b.keep(guess.get());
+      return { digit: found, rest: b.keep(rest.shl(32).or(next).sub(found.mul(divisor))) };
+    };
+    const first = digit(high, b.keep(low.shrU(32)));
+    const second = digit(first.rest, b.keep(low.and(0xffffffffn)));
+    b.put(L.result(2), second.rest);
+    b.return(first.digit.shl(32).or(second.digit));
   },
 );
 
@@ -354,32 +373,58 @@ export const divideValues: Routine = routine(
   },
 );
 
-/** Integer square root of high * 2^64 + low, high >= 2^62; RESULT[2]: 0 exact, else the fraction as rounding needs it. */
+/**
+ * Integer square root of high * 2^64 + low, high >= 2^62; RESULT[2]: 0 exact, else the fraction as rounding needs it.
+ * From the host's root of the upper half, which has 53 bits, one step of Newton's leaves an error of a few units.
+ */
 const rootOfSignificand: Routine = routine("x87_root_of_significand", ["i64", "i64"], "i64", (b, high, low) => {
-  const [h, l] = [b.variable(high), b.variable(low)];
-  const root = b.variable(i64(0));
-  const [restHigh, restLow] = [b.variable(i64(0)), b.variable(i64(0))];
-  const count = b.variable(i32(64));
-  b.loop((again) => {
-    restHigh.set(restHigh.get().shl(2).or(restLow.get().shrU(62)));
-    restLow.set(restLow.get().shl(2).or(h.get().shrU(62)));
-    h.set(h.get().shl(2).or(l.get().shrU(62)));
-    l.set(l.get().shl(2));
-    const trialHigh = b.keep(root.get().shrU(62));
-    const trialLow = b.keep(root.get().shl(2).or(1));
-    root.set(root.get().shl(1));
-    const fits = restHigh
+  const scale = op("f64.reinterpret_i64", TWO_TO_31);
+  const estimate = op("f64.mul", op("f64.sqrt", op("f64.convert_i64_u", high)), scale);
+  const root = b.variable(op("i64.trunc_sat_f64_s", estimate).shl(1));
+  const rest = (): Wide => {
+    const s = b.keep(root.get());
+    const squareLow = b.keep(s.mul(s));
+    const borrow = low.ltU(squareLow).u64();
+    return { high: b.keep(high.sub(b.call(multiplyHigh, s, s)).sub(borrow)), low: b.keep(low.sub(squareLow)) };
+  };
+  const before = rest();
+  // Below 2^77: without its low 14 bits it fits.
+  const error = before.high.shl(50).or(before.low.shrU(14));
+  root.set(root.get().add(op("i64.div_s", error, root.get().shrU(13))));
+  const after = rest();
+  const [restHigh, restLow] = [b.variable(after.high), b.variable(after.low)];
+  /** Adds 2 * root + 1 to the rest, or takes it off. */
+  const move = (sign: 1 | -1): void => {
+    const [twiceHigh, twiceLow] = [b.keep(root.get().shrU(63)), b.keep(root.get().shl(1).or(1))];
+    if (sign > 0) {
+      const sum = b.keep(restLow.get().add(twiceLow));
+      restHigh.set(restHigh.get().add(twiceHigh).add(sum.ltU(twiceLow).u64()));
+      restLow.set(sum);
+    } else {
+      const borrow = b.keep(restLow.get().ltU(twiceLow).u64());
+      restHigh.set(restHigh.get().sub(twiceHigh).sub(borrow));
+      restLow.set(restLow.get().sub(twiceLow));
+    }
+  };
+  b.while(
+    () => restHigh.get().ltS(0),
+    () => {
+      root.set(root.get().sub(1));
+      move(1);
+    },
+  );
+  // Up to twice the root belongs to it.
+  const isMore = (): Expr => {
+    const twiceHigh = b.keep(root.get().shrU(63).u64());
+    const isEqual = restHigh.get().eq(twiceHigh);
+    return restHigh
       .get()
-      .gtU(trialHigh)
-      .or(restHigh.get().eq(trialHigh).and(restLow.get().geU(trialLow)));
-    b.if(fits, () => {
-      const borrow = b.keep(restLow.get().ltU(trialLow).u64());
-      restLow.set(restLow.get().sub(trialLow));
-      restHigh.set(restHigh.get().sub(trialHigh).sub(borrow));
-      root.set(root.get().or(1));
-    });
-    count.set(count.get().sub(1));
-    b.br(again, count.get());
+      .gtU(twiceHigh)
+      .or(isEqual.and(restLow.get().gtU(root.get().shl(1))));
+  };
+  b.while(isMore, () => {
+    move(-1);
+    root.set(root.get().add(1));
   });
   const above = restHigh.get().nez().or(restLow.get().gtU(root.get()));
   const fraction = select(above, i64(INTEGER_BIT + 1n), i64(1));

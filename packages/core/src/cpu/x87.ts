@@ -32,13 +32,20 @@ export const FCW_DEFAULT = 0x37f;
 export const INDEFINITE_SIGN_EXPONENT = 0xffff;
 export const INDEFINITE_SIGNIFICAND: bigint = 0xc000000000000000n;
 
-/** Offset of ST(i) in the state block. */
+/** Offset of ST(i) from the first of the registers: what makes an address an x87 register's is in the instruction (jit/effects.ts). */
 export function stAt(b: Builder, index: Expr | number): Expr {
-  return b.keep(b.get(L.FTOP).add(index).and(7).shl(4).add(L.X87));
+  return b.keep(b.get(L.FTOP).add(index).and(7).shl(4));
 }
-export const significandAt = (b: Builder, at: Expr): Expr => b.load("i64.load", "cpu", at);
+export const significandAt = (b: Builder, at: Expr): Expr => b.load("i64.load", "cpu", at, L.X87);
 /** Sign and exponent: the upper 16 bits. */
-export const signExponentAt = (b: Builder, at: Expr): Expr => b.load("i32.load16_u", "cpu", at, 8);
+export const signExponentAt = (b: Builder, at: Expr): Expr => b.load("i32.load16_u", "cpu", at, L.X87 + 8);
+
+export function putSignificand(b: Builder, at: Expr, value: Expr): void {
+  b.store("i64.store", "cpu", at, value, L.X87);
+}
+export function putSignExponent(b: Builder, at: Expr, value: Expr): void {
+  b.store("i32.store16", "cpu", at, value, L.X87 + 8);
+}
 
 /** 1 if ST(i) is in use. */
 export function inUse(b: Builder, index: Expr | number): Expr {
@@ -48,9 +55,9 @@ export function inUse(b: Builder, index: Expr | number): Expr {
 /** Writes ST(i) and marks it in use. */
 export function putSt(b: Builder, index: Expr | number, significand: Expr, signExponent: Expr): void {
   const place = b.keep(b.get(L.FTOP).add(index).and(7));
-  const at = b.keep(place.shl(4).add(L.X87));
-  b.store("i64.store", "cpu", at, significand);
-  b.store("i32.store16", "cpu", at, signExponent, 8);
+  const at = b.keep(place.shl(4));
+  putSignificand(b, at, significand);
+  putSignExponent(b, at, signExponent);
   b.put(L.FTAG, b.get(L.FTAG).or(i32(1).shl(place)));
 }
 

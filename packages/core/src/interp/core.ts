@@ -18,6 +18,7 @@ import "../isa/records/index.ts";
 import { compileModule } from "../ir/compile.ts";
 import type { Routine } from "../ir/types.ts";
 import { walkCalls } from "../ir/walk.ts";
+import { TRANSLATED_ROUTINES } from "../isa/records/x87-form.ts";
 import {
   regionCarry,
   regionFlags,
@@ -100,7 +101,7 @@ export function library(handlers: HandlerSet): Record<string, Routine> {
     if ((all[routine.name] ??= routine) !== routine) throw new Error(`two routines are named ${routine.name}`);
   };
   const own = [regionRead, regionWrite, stackRead, stackWrite, runRegions, regionFlags, regionCarry];
-  for (const routine of [...own, leaveRegion, worldRest, knownTimeStamp]) add(routine);
+  for (const routine of [...own, leaveRegion, worldRest, knownTimeStamp, ...TRANSLATED_ROUTINES]) add(routine);
   for (const handler of handlers.table) {
     const body = handler.routine.body?.();
     if (body) walkCalls(body.statements, add);

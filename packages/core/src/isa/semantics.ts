@@ -25,6 +25,7 @@ import * as L from "../cpu/layout.ts";
 import { EXC_GP, EXC_UD, raise } from "../cpu/raise.ts";
 import { legacyStackAddress, movedPointer } from "../cpu/stack-frame.ts";
 import { tlbEntry } from "../cpu/tlb.ts";
+import type { Extended } from "../cpu/x87-quick.ts";
 import { type Builder, type Expr, i32, i64, loadOp, type Operand, select, storeOp } from "../ir/builder.ts";
 import { type Routine, routine } from "../ir/routine.ts";
 import { IrError, type ValueType } from "../ir/types.ts";
@@ -73,6 +74,33 @@ export interface Binding {
   readonly translation?: Translation;
 }
 
+/** ST(i) as a translated block knows them, while no exception is unmasked (jit/x87-block.ts). */
+export interface X87Stack {
+  /** `leave`: an exception is unmasked, and the interpreter runs the instruction. */
+  requireMasks(leave: () => void): void;
+  /** Comes before what follows, at the instruction's start. `leave`: the block's assumptions do not hold. */
+  begin(leave: () => void): void;
+  /** ST(i) is in use. Becomes the block's assumption unless it is known not to be so: false. */
+  has(index: number): boolean;
+  /** There is a place for a push, in the same sense. */
+  hasRoom(): boolean;
+  get(index: number): Extended;
+  put(index: number, value: Extended): void;
+  push(value: Extended): void;
+  pop(): void;
+  /** Flags that an instruction raised, C1 as it leaves it among them. */
+  raise(flags: Expr | number): void;
+  /** The same for an instruction that leaves C1 alone. */
+  raiseOnly(flags: Expr): void;
+  /** C0 to C3 are replaced. */
+  putCodes(codes: Expr): void;
+  putControl(value: Expr): void;
+  /** FIP of an instruction that is done. */
+  done(rip: Expr): void;
+  /** The state block gets everything, and is where the state is from here on. */
+  forget(): void;
+}
+
 /** How a translated instruction ends where that depends on the region around it. */
 export interface Translation {
   /** Goes on at a branch's target, behind the instruction, or at the instruction again. */
@@ -83,6 +111,7 @@ export interface Translation {
   shadow(): void;
   /** A call whose return address was pushed: `target`, or the branch's own. */
   call(target: Expr | undefined): void;
+  readonly x87: X87Stack;
   /**
    * Host address of RAM for all `bytes` of an access at a linear address. `leave` stands for an access that is left to
    * the interpreter. Nothing of the instruction has happened then.
@@ -150,6 +179,10 @@ export class Semantics {
   /** Part of a region: neither single steps nor breakpoints happen there. */
   get isTranslated(): boolean {
     return this.#binding.translation !== undefined;
+  }
+  /** The x87 registers of a translated block. */
+  get x87(): X87Stack | undefined {
+    return this.#binding.translation?.x87;
   }
   /** Width of operand `i` as one of the integer widths. */
   width(i: number): Width {

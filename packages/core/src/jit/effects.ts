@@ -12,7 +12,13 @@ export interface Effects {
   readonly writes: FieldSet;
   /** Calls the host, or changes state that a region relies on (modes, translations, pending events). */
   readonly isForbidden: boolean;
+  /** Reads or writes x87 state that regions know better while a block runs (jit/x87-block.ts): all but FCW. */
+  readonly touchesX87: boolean;
 }
+
+/** Whether x87 state that a block may know better is at this offset. */
+export const isX87State = (offset: number): boolean =>
+  offset >= L.X87 && offset < L.MXCSR.offset && offset !== L.FCW.offset;
 
 /** Places that translated code may change, besides the fields in locals: [from, to). */
 const FREE: readonly (readonly [number, number])[] = [
@@ -33,7 +39,7 @@ export function mayWrite(offset: number): boolean {
 }
 
 const known = new Map<Routine, Effects>();
-const NONE: Effects = { reads: 0n, writes: 0n, isForbidden: false };
+const NONE: Effects = { reads: 0n, writes: 0n, isForbidden: false, touchesX87: false };
 
 /** The constant part of an address: what a register number or an index is added to. */
 function constantPart(node: Node): number {
@@ -47,6 +53,7 @@ class EffectSum {
   reads: FieldSet = 0n;
   writes: FieldSet = 0n;
   isForbidden = false;
+  touchesX87 = false;
 
   add(s: Statement): void {
     if (s.kind === "load" || s.kind === "store") {
@@ -56,11 +63,13 @@ class EffectSum {
       this.reads |= of.reads;
       this.writes |= of.writes;
       this.isForbidden ||= of.isForbidden;
+      this.touchesX87 ||= of.touchesX87;
     } else if (s.kind === "callTable") this.isForbidden = true;
   }
   #access(address: Node, offset: number, isWrite: boolean): void {
     const at = constantPart(address) + offset;
     const isX87 = at >= L.X87 && at < L.MXCSR.offset;
+    this.touchesX87 ||= isX87State(at);
     // A register that is not known here could be any.
     if (address.kind !== "const" && !isX87) {
       this.reads |= ALL_FIELDS;
@@ -78,7 +87,7 @@ export function effectsOf(routine: Routine): Effects {
   const found = known.get(routine);
   if (found) return found;
   if (!routine.body) {
-    const host: Effects = { reads: ALL_FIELDS, writes: ALL_FIELDS, isForbidden: true };
+    const host: Effects = { reads: ALL_FIELDS, writes: ALL_FIELDS, isForbidden: true, touchesX87: true };
     known.set(routine, host);
     return host;
   }
@@ -86,7 +95,8 @@ export function effectsOf(routine: Routine): Effects {
   known.set(routine, NONE);
   const sum = new EffectSum();
   walk(routine.body().statements, (s) => sum.add(s));
-  const effects: Effects = { reads: sum.reads, writes: sum.writes, isForbidden: sum.isForbidden };
+  const { reads, writes, isForbidden, touchesX87 } = sum;
+  const effects: Effects = { reads, writes, isForbidden, touchesX87 };
   known.set(routine, effects);
   return effects;
 }

@@ -20,7 +20,7 @@ import type { Routine, Space } from "../ir/types.ts";
 import { effectiveAddress, effectiveOffset } from "../isa/semantics.ts";
 import { AddressOrigins } from "./address-origins.ts";
 import { DividingBuilder } from "./dividing-builder.ts";
-import { effectsOf, mayWrite } from "./effects.ts";
+import { effectsOf, isX87State, mayWrite } from "./effects.ts";
 import { laneOf, partOf, withLane, withPart } from "./register-parts.ts";
 import {
   type FieldSet,
@@ -75,6 +75,8 @@ export class RegionBuilder extends DividingBuilder {
   needed: FieldSet = 0n;
   defined: FieldSet = 0n;
   usesFpu = false;
+  /** Called in front of whatever reads or writes x87 state by its place: the state block must have it. */
+  beforeX87: () => void = () => {};
   #isOnState = false;
 
   /**
@@ -128,6 +130,7 @@ export class RegionBuilder extends DividingBuilder {
 
   override load(name: string, space: Space, address: Operand, offset = 0): Expr {
     const at = constantOf(address);
+    if (space === "cpu" && isX87State((at ?? 0) + offset)) this.beforeX87();
     if (space === "host")
       return at === MICRO_OP ? this.#microOpField(name, offset) : super.load(name, space, address, offset);
     if (at === undefined) {
@@ -195,6 +198,7 @@ export class RegionBuilder extends DividingBuilder {
       return;
     }
     const at = constantOf(address);
+    if (isX87State((at ?? 0) + offset)) this.beforeX87();
     if (this.#isOnState) {
       // There is no micro-op. Nothing of a block is behind the instruction.
       super.store(name, space, address, at === 0 && offset === L.CURRENT_UOP.offset ? i32(0) : value, offset);
@@ -237,6 +241,7 @@ export class RegionBuilder extends DividingBuilder {
     const effects = effectsOf(routine);
     if (!OWN.has(routine)) {
       if (effects.isForbidden) throw new Untranslatable(routine.name);
+      if (effects.touchesX87) this.beforeX87();
       const values = args.map((a) => (typeof a === "object" ? this.keep(a) : a));
       this.storeFields(effects.reads | effects.writes);
       const result = super.call(routine, ...values);
@@ -252,6 +257,14 @@ export class RegionBuilder extends DividingBuilder {
   }
   toState(field: Field, value: Expr): void {
     super.store(storeOp(field.type, field.bits), "cpu", 0, value, field.offset);
+  }
+
+  /** The same for x87 registers, at an address in the state block. */
+  fromX87(name: string, address: Expr, offset: number): Expr {
+    return super.load(name, "cpu", address, offset);
+  }
+  toX87(name: string, address: Expr, offset: number, value: Expr): void {
+    super.store(name, "cpu", address, value, offset);
   }
 
   /** General registers whose values the state block does not have yet, and how many accesses of memory came since. */

@@ -13,6 +13,7 @@ import { PageAccess } from "./page-access.ts";
 import { microOpAddress, RegionBuilder } from "./region-builder.ts";
 import { FLAGS_FIELD, typeOf } from "./registers.ts";
 import { Untranslatable } from "./untranslatable.ts";
+import { X87Block } from "./x87-block.ts";
 
 /** Anywhere in a region; as its last instruction; not at all. */
 export type Place = "inside" | "end" | "nowhere";
@@ -88,6 +89,7 @@ function builderFor(handler: Handler): RegionBuilder {
 function canBuild(handler: Handler): boolean {
   const b = builderFor(handler);
   const memory = new PageAccess(b, (type) => new Variable(b, { type, mutable: true, version: 0, index: -1 }));
+  const x87 = new X87Block(b);
   let leaves = false;
   const ignore = (): void => {};
   const binding: Binding = {
@@ -103,8 +105,14 @@ function canBuild(handler: Handler): boolean {
       jump: ignore,
       call: ignore,
       shadow: ignore,
+      x87,
       host: (address, bytes, isWrite, leave) => memory.host(address, bytes, isWrite, leave),
     },
   };
-  return builds(() => buildHandler(b, handler, microOpAddress(), binding)) && !leaves;
+  // As in a block that knows more than the state block has.
+  const build = (): void => {
+    x87.begin(ignore);
+    buildHandler(b, handler, microOpAddress(), binding);
+  };
+  return builds(build) && !leaves;
 }

@@ -24,6 +24,7 @@ import { jumpKey, LEFT_INTERPRET, LEFT_NEXT, LEFT_RETURN, runRegions } from "./r
 import { type BlockCode, putTogether } from "./structure.ts";
 import { endsEarly } from "./translatable.ts";
 import { leaveRegion, worldRest } from "./world.ts";
+import { X87Block } from "./x87-block.ts";
 
 /** A call in a region: what stands before and behind it is known when the whole region is. */
 interface CallSite {
@@ -57,6 +58,7 @@ class RegionTranslator {
   /** The instruction before, in the same block, may have been an STI. */
   #isShadowed = false;
   readonly #memory: PageAccess;
+  readonly #x87: X87Block;
   readonly #depth: Expr;
   /** #depth and this region's own frame. */
   readonly #depthInside: Variable;
@@ -70,6 +72,7 @@ class RegionTranslator {
     this.#status = this.#outer("i32");
     this.#depthInside = this.#outer("i32");
     this.#memory = new PageAccess(this.#b, (type) => this.#outer(type));
+    this.#x87 = new X87Block(this.#b);
     this.#depth = this.#b.parameter("i32");
     for (const block of this.#graph.order) {
       if (block.instructions.at(-1)?.flow === "call")
@@ -196,6 +199,7 @@ class RegionTranslator {
   }
   /** On a way out of the block. */
   #leave(): void {
+    this.#x87.writeHere();
     this.#b.flags.writeHere();
     this.#b.storePendingHere();
   }
@@ -237,6 +241,7 @@ class RegionTranslator {
     };
     this.#memory.startBlock(block.instructions);
     b.startBlock();
+    this.#x87.startBlock();
     const list = b.nested(() => {
       if (this.#checked.has(block.offset)) {
         const tooLong = this.#remaining.get().ltS(this.#path(block.offset));
@@ -272,6 +277,7 @@ class RegionTranslator {
     const next = instruction.offset + instruction.length;
     const translation: Translation = {
       host: (address, bytes, isWrite, leave) => this.#memory.host(address, bytes, isWrite, leave),
+      x87: this.#x87,
       goTo: (where) => {
         // A string instruction without REP ends blocks for the interpreter only.
         if (instruction.flow === "next") return;
@@ -307,6 +313,7 @@ class RegionTranslator {
     b.mayHaveEnded = false;
     // Once for all ways that control takes from here.
     if (instruction.flow !== "next") {
+      this.#x87.write();
       b.flags.write();
       b.storePending();
     }
@@ -327,6 +334,7 @@ class RegionTranslator {
   /** The last instruction of a region, on the state block. */
   #end(instruction: Instruction): void {
     const b = this.#b;
+    this.#x87.forget();
     b.flags.write();
     b.mayHaveEnded = false;
     b.storePending();

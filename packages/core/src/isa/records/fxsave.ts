@@ -6,7 +6,15 @@ import { checksAlignment } from "../../cpu/access.ts";
 import * as L from "../../cpu/layout.ts";
 import { MXCSR_MASK } from "../../cpu/mxcsr.ts";
 import { EXC_AC, EXC_GP, EXC_NM } from "../../cpu/raise.ts";
-import { putStatus, signExponentAt, significandAt, stAt, statusWord } from "../../cpu/x87.ts";
+import {
+  putSignExponent,
+  putSignificand,
+  putStatus,
+  signExponentAt,
+  significandAt,
+  stAt,
+  statusWord,
+} from "../../cpu/x87.ts";
 import { loadCertain, probeArea, storeCertain } from "../../cpu/x87-environment.ts";
 import { type Expr, i32, i64, select } from "../../ir/builder.ts";
 import { type Routine, routine } from "../../ir/routine.ts";
@@ -61,8 +69,8 @@ export const loadX87: Routine = routine("fxrstor_x87", ["i64", "i32", "i32"], un
     const from = b.keep(va.add(i.get().shl(4).u64()));
     const significand = loadCertain(b, "i64.load", 8, from.add(ST_AT), segment);
     const signExponent = loadCertain(b, "i32.load16_u", 2, from.add(ST_AT + 8), segment);
-    b.store("i64.store", "cpu", at, significand);
-    b.store("i32.store16", "cpu", at, signExponent, 8);
+    putSignificand(b, at, significand);
+    putSignExponent(b, at, signExponent);
     i.set(i.get().add(1));
     b.br(again, i.get().ltU(8));
   });

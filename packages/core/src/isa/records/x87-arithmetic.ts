@@ -23,7 +23,7 @@ import {
   significandAt,
   stAt,
 } from "../../cpu/x87.ts";
-import { addValues, decideNan, divideValues, multiplyValues, squareRoot } from "../../cpu/x87-arithmetic.ts";
+import { decideNan, squareRoot } from "../../cpu/x87-arithmetic.ts";
 import {
   fromDouble,
   fromInteger,
@@ -33,11 +33,12 @@ import {
   resultFlags,
   resultSignExponent,
 } from "../../cpu/x87-convert.ts";
+import { asOperand, operation, type Rounded, widen } from "../../cpu/x87-quick.ts";
 import { NO_QUOTIENT, remainder, roundToInteger, scale, unbiasedExponent } from "../../cpu/x87-remainder.ts";
 import { type Expr, i32, i64, select } from "../../ir/builder.ts";
 import { type Routine, routine } from "../../ir/routine.ts";
-import type { Semantics } from "../semantics.ts";
-import { defineX87 } from "./x87-form.ts";
+import type { Semantics, X87Stack } from "../semantics.ts";
+import { defineX87, stackIndex, TRANSLATED_ROUTINES } from "./x87-form.ts";
 
 /** Exceptions that come before there is a result: unmasked, nothing is written. */
 const BEFORE = FSW_IE | FSW_DE | FSW_ZE;
@@ -66,37 +67,22 @@ const operate: Routine = routine(
   "x87_operate",
   ["i32", "i32", "i64", "i32", "i32"],
   "i32",
-  (b, operation, index, given, signExponent, flags) => {
+  (b, number, index, given, signExponent, flags) => {
     b.if(inUse(b, 0).eqz().or(flags.and(FSW_SF).nez()), () =>
       b.return(b.call(writeResult, index, INDEFINITE_SIGNIFICAND, INDEFINITE_SIGN_EXPONENT, FSW_IE | FSW_SF)),
     );
     const at = stAt(b, 0);
-    const [top, topSign] = [significandAt(b, at), signExponentAt(b, at)];
     // A signalling NaN that a conversion made quiet is signalling again: of two NaNs the larger counts.
     const value = b.keep(select(flags.and(FSW_IE), given.xor(QUIET_BIT), given));
     const denormal = b.keep(flags.and(FSW_DE));
-    const write = (significand: Expr): void =>
-      b.return(b.call(writeResult, index, significand, resultSignExponent(b), resultFlags(b)));
-    const minus = (x: Expr): Expr => x.xor(0x8000);
-    const isNan = b.keep(signExponent.and(0x7fff).eq(0x7fff));
-    const topIsNan = b.keep(topSign.and(0x7fff).eq(0x7fff).and(top.shl(1).nez()));
-    const valueIsNan = b.keep(isNan.and(value.shl(1).nez()));
     b.switch(
-      operation,
-      [
-        () => write(b.call(addValues, top, topSign, value, signExponent, denormal)),
-        () => write(b.call(multiplyValues, top, topSign, value, signExponent, denormal)),
-        () => {},
-        () => {},
-        // The sign of a NaN is not the operation's to change.
-        () =>
-          write(
-            b.call(addValues, top, topSign, value, select(valueIsNan, signExponent, minus(signExponent)), denormal),
-          ),
-        () => write(b.call(addValues, value, signExponent, top, select(topIsNan, topSign, minus(topSign)), denormal)),
-        () => write(b.call(divideValues, top, topSign, value, signExponent, denormal)),
-        () => write(b.call(divideValues, value, signExponent, top, topSign, denormal)),
-      ],
+      number,
+      [0, 1, 2, 3, 4, 5, 6, 7].map((n) => () => {
+        if (n === 2 || n === 3) return;
+        const top = { significand: significandAt(b, at), signExponent: signExponentAt(b, at) };
+        const result = operation(b, n, top, { significand: value, signExponent }, denormal);
+        b.return(b.call(writeResult, index, result.significand, result.signExponent, result.flags));
+      }),
       () => {},
     );
     b.return(0);
@@ -107,27 +93,57 @@ const operateRegister: Routine = routine(
   "x87_operate_register",
   ["i32", "i32", "i32"],
   "i32",
-  (b, operation, source, target) => {
+  (b, number, source, target) => {
     const at = stAt(b, source);
     const missing = select(inUse(b, source), i32(0), i32(FSW_SF));
-    b.return(b.call(operate, operation, target, significandAt(b, at), signExponentAt(b, at), missing));
+    b.return(b.call(operate, number, target, significandAt(b, at), signExponentAt(b, at), missing));
   },
 );
 
 /** ST(0) = ST(0) op memory or ST(i). */
-function toTop(s: Semantics, operation: number, integer: boolean): void {
+function toTop(s: Semantics, number: number, integer: boolean): void {
   const b = s.b;
   const { kind, width } = s.operand(0);
   if (kind === "f") {
     s.commit();
-    b.call(operateRegister, operation, s.register(0), 0);
+    b.call(operateRegister, number, s.register(0), 0);
     return;
   }
   const value = s.read(0);
   const wide = integer && width === 16 ? value.extend16S().s64() : integer ? value.s64() : value.u64();
   const significand = b.call(integer ? fromInteger : width === 32 ? fromSingle : fromDouble, wide);
   s.commit();
-  b.call(operate, operation, 0, significand, resultSignExponent(b), resultFlags(b));
+  b.call(operate, number, 0, significand, resultSignExponent(b), resultFlags(b));
+}
+
+/** ST(0) = ST(0) op memory or ST(i) in a translated block. */
+function quickToTop(s: Semantics, x87: X87Stack, number: number, integer: boolean): boolean {
+  const b = s.b;
+  const { kind, width } = s.operand(0);
+  const source = kind === "f" ? stackIndex(s) : undefined;
+  if (!x87.has(0) || (source !== undefined && !x87.has(source))) return false;
+  const value = ((): Rounded => {
+    if (source !== undefined) return { ...x87.get(source), flags: i32(0) };
+    const given = s.read(0);
+    if (!integer) return asOperand(b, widen(b, width === 32 ? 32 : 64, given.u64()));
+    const significand = b.call(fromInteger, width === 16 ? given.extend16S().s64() : given.s64());
+    return { significand, signExponent: resultSignExponent(b), flags: i32(0) };
+  })();
+  s.commit();
+  const result = operation(b, number, x87.get(0), value, value.flags);
+  x87.put(0, result);
+  x87.raise(result.flags);
+  return true;
+}
+function quickToRegister(s: Semantics, x87: X87Stack, number: number, pops: boolean): boolean {
+  const index = stackIndex(s);
+  if (!x87.has(0) || !x87.has(index)) return false;
+  s.commit();
+  const result = operation(s.b, number, x87.get(0), x87.get(index), 0);
+  x87.put(index, result);
+  x87.raise(result.flags);
+  if (pops) x87.pop();
+  return true;
 }
 
 /** Mnemonic, ModRM's reg field, and that of the form whose target is ST(i), where subtraction and division are exchanged. */
@@ -140,8 +156,12 @@ const OPERATIONS: readonly (readonly [string, number, number])[] = [
   ["divr", 7, 6],
 ];
 for (const [name, reg, other] of OPERATIONS) {
-  defineX87(`f${name}`, [`D8 /${reg} | Md`, `DC /${reg} | Mq`, `D8 /${reg} | Ft`], (s) => toTop(s, reg, false));
-  defineX87(`fi${name}`, [`DA /${reg} | Md`, `DE /${reg} | Mw`], (s) => toTop(s, reg, true));
+  defineX87(`f${name}`, [`D8 /${reg} | Md`, `DC /${reg} | Mq`, `D8 /${reg} | Ft`], (s) => toTop(s, reg, false), {
+    quick: (s, x87) => quickToTop(s, x87, reg, false),
+  });
+  defineX87(`fi${name}`, [`DA /${reg} | Md`, `DE /${reg} | Mw`], (s) => toTop(s, reg, true), {
+    quick: (s, x87) => quickToTop(s, x87, reg, true),
+  });
   defineX87(
     `f${name}_to_register`,
     [`DC /${other} | Ft`],
@@ -149,12 +169,17 @@ for (const [name, reg, other] of OPERATIONS) {
       s.commit();
       s.b.call(operateRegister, other, s.register(0), s.register(0));
     },
-    `f${name}`,
+    { mnemonic: `f${name}`, quick: (s, x87) => quickToRegister(s, x87, other, false) },
   );
-  defineX87(`f${name}p`, [`DE /${other} | Ft`], (s) => {
-    s.commit();
-    s.b.if(s.b.call(operateRegister, other, s.register(0), s.register(0)), () => s.b.call(pop));
-  });
+  defineX87(
+    `f${name}p`,
+    [`DE /${other} | Ft`],
+    (s) => {
+      s.commit();
+      s.b.if(s.b.call(operateRegister, other, s.register(0), s.register(0)), () => s.b.call(pop));
+    },
+    { quick: (s, x87) => quickToRegister(s, x87, other, true) },
+  );
 }
 
 /** ST(0) = f(ST(0)). */
@@ -168,10 +193,25 @@ export function unary(name: string, modrm: string, compute: Routine): void {
     const value = b.call(compute, significandAt(b, at), signExponentAt(b, at));
     b.call(writeResult, 0, value, resultSignExponent(b), resultFlags(b));
   });
-  defineX87(name, [`D9 =${modrm}`], (s) => {
+  TRANSLATED_ROUTINES.add(compute);
+  const quick = (s: Semantics, x87: X87Stack): boolean => {
+    if (!x87.has(0)) return false;
+    const { significand, signExponent } = x87.get(0);
     s.commit();
-    s.b.call(apply);
-  });
+    const value = s.b.call(compute, significand, signExponent);
+    x87.put(0, { significand: value, signExponent: resultSignExponent(s.b).and(0xffff) });
+    x87.raise(resultFlags(s.b));
+    return true;
+  };
+  defineX87(
+    name,
+    [`D9 =${modrm}`],
+    (s) => {
+      s.commit();
+      s.b.call(apply);
+    },
+    { quick },
+  );
 }
 unary("fsqrt", "FA", squareRoot);
 unary("frndint", "FC", roundToInteger);

@@ -26,10 +26,11 @@ import {
   resultFlags,
   resultSignExponent,
 } from "../../cpu/x87-convert.ts";
+import { widen } from "../../cpu/x87-quick.ts";
 import { type Expr, i32, i64, select } from "../../ir/builder.ts";
 import { type Routine, routine } from "../../ir/routine.ts";
-import type { Semantics } from "../semantics.ts";
-import { defineX87 } from "./x87-form.ts";
+import type { Semantics, X87Stack } from "../semantics.ts";
+import { defineX87, stackIndex, TRANSLATED_ROUTINES } from "./x87-form.ts";
 
 const UNORDERED = FSW_C0 | FSW_C2 | FSW_C3;
 
@@ -46,6 +47,60 @@ const isDenormal: Routine = routine("x87_is_denormal", ["i64", "i32"], "i32", (b
 });
 
 /**
+ * Compares two values; `how`: flags of making the second, and QUIET. C0, C2, C3 as the result, and above them, shifted
+ * by RAISED, flags.
+ */
+const compareValues: Routine = routine(
+  "x87_compare_values",
+  ["i64", "i32", "i64", "i32", "i32"],
+  "i32",
+  (b, top, topSign, other, otherSign, how) => {
+    const give = (code: Expr | number, raised: Expr | number): void => {
+      const flags = typeof raised === "number" ? i32(raised) : raised;
+      b.return((typeof code === "number" ? i32(code) : code).or(flags.shl(RAISED)));
+    };
+    const topExponent = b.keep(topSign.and(0x7fff));
+    const otherExponent = b.keep(otherSign.and(0x7fff));
+    const negative = b.keep(topSign.shrU(15));
+    const byMagnitude = (a: Expr, c: Expr, denormal: Expr | number): void => {
+      b.if(a.eq(c).and(top.eq(other)), () => give(FSW_C3, denormal));
+      const smaller = a.ltU(c).or(a.eq(c).and(top.ltU(other)));
+      give(select(smaller.ne(negative), i32(FSW_C0), i32(0)), denormal);
+    };
+    const areNormal = top.and(other).ltS(0).and(topExponent.sub(1).ltU(0x7ffe)).and(otherExponent.sub(1).ltU(0x7ffe));
+    b.if(areNormal.and(how.and(~QUIET).eqz()), () => {
+      b.if(topSign.xor(otherSign).and(0x8000), () => give(select(negative, i32(FSW_C0), i32(0)), 0));
+      byMagnitude(topExponent, otherExponent, 0);
+    });
+    const worst = b.keep(b.call(nanClass, top, topSign).or(b.call(nanClass, other, otherSign)));
+    const invalid = worst
+      .shrU(1)
+      .or(worst.and(how.and(QUIET).eqz()))
+      .or(how.and(FSW_IE));
+    b.if(invalid, () => give(UNORDERED, FSW_IE));
+    const denormal = b.keep(
+      b
+        .call(isDenormal, top, topSign)
+        .or(b.call(isDenormal, other, otherSign))
+        .shl(1)
+        .or(how.and(FSW_DE)),
+    );
+    b.if(worst, () => give(UNORDERED, 0));
+    b.if(top.or(other).eqz(), () => give(FSW_C3, denormal));
+    b.if(negative.ne(otherSign.shrU(15)).or(top.eqz()).or(other.eqz()), () => {
+      const less = select(top.eqz(), otherSign.shrU(15).eqz(), negative);
+      give(select(less, i32(FSW_C0), i32(0)), denormal);
+    });
+    // Magnitudes by exponent, then significand; a denormal's exponent counts as 1.
+    const exponent = (x: Expr): Expr => b.keep(select(x.eqz(), i32(1), x));
+    byMagnitude(exponent(topExponent), exponent(otherExponent), denormal);
+  },
+);
+TRANSLATED_ROUTINES.add(compareValues);
+const RAISED = 16;
+const QUIET = 1 << 16;
+
+/**
  * Compares ST(0) with a value that raised `flags` when it was made: C0, C2, C3 of FSW as the result, flags signalled,
  * RESULT[2] the unmasked ones. `quiet`: a quiet NaN is not invalid.
  */
@@ -54,41 +109,16 @@ const compareTop: Routine = routine(
   ["i64", "i32", "i32", "i32"],
   "i32",
   (b, other, otherSign, flags, quiet) => {
-    const give = (code: Expr | number, raised: Expr | number): void => {
-      const kept = typeof code === "number" ? i32(code) : b.keep(code);
-      b.put(L.result(2), b.call(signal, raised).u64());
-      b.return(kept);
-    };
     b.if(inUse(b, 0).eqz().or(flags.and(FSW_SF).nez()), () => {
       putC1(b, 0);
-      give(UNORDERED, FSW_IE | FSW_SF);
+      b.put(L.result(2), b.call(signal, FSW_IE | FSW_SF).u64());
+      b.return(UNORDERED);
     });
     const at = stAt(b, 0);
-    const top = significandAt(b, at);
-    const topSign = signExponentAt(b, at);
-    const worst = b.keep(b.call(nanClass, top, topSign).or(b.call(nanClass, other, otherSign)));
-    const invalid = b.keep(worst.shrU(1).or(worst.and(quiet.eqz())).or(flags.and(FSW_IE)));
-    b.if(invalid, () => give(UNORDERED, FSW_IE));
-    const denormal = b.keep(
-      b
-        .call(isDenormal, top, topSign)
-        .or(b.call(isDenormal, other, otherSign))
-        .shl(1)
-        .or(flags.and(FSW_DE)),
-    );
-    b.if(worst, () => give(UNORDERED, 0));
-    b.if(top.or(other).eqz(), () => give(FSW_C3, denormal));
-    // Magnitudes by exponent, then significand; a denormal's exponent counts as 1.
-    const exponent = (x: Expr): Expr => b.keep(select(x.and(0x7fff).eqz(), i32(1), x.and(0x7fff)));
-    const [a, c] = [exponent(topSign), exponent(otherSign)];
-    const negative = b.keep(topSign.shrU(15));
-    b.if(negative.ne(otherSign.shrU(15)).or(top.eqz()).or(other.eqz()), () => {
-      const less = select(top.eqz(), otherSign.shrU(15).eqz(), negative);
-      give(select(less, i32(FSW_C0), i32(0)), denormal);
-    });
-    b.if(a.eq(c).and(top.eq(other)), () => give(FSW_C3, denormal));
-    const smaller = a.ltU(c).or(a.eq(c).and(top.ltU(other)));
-    give(select(smaller.ne(negative), i32(FSW_C0), i32(0)), denormal);
+    const how = flags.or(quiet.shl(16));
+    const answer = b.call(compareValues, significandAt(b, at), signExponentAt(b, at), other, otherSign, how);
+    b.put(L.result(2), b.call(signal, answer.shrU(RAISED)).u64());
+    b.return(answer.and(UNORDERED));
   },
 );
 
@@ -137,17 +167,57 @@ function compare(s: Semantics, quiet: boolean, pops: number): void {
   popIfDone(s, pops);
 }
 
-defineX87("fcom", ["D8 /2 | Md", "DC /2 | Mq", "D8 /2 | Ft", "DC /2 | Ft"], (s) => compare(s, false, 0));
-defineX87("fcomp", ["D8 /3 | Md", "DC /3 | Mq", "D8 /3 | Ft", "DC /3 | Ft", "DE /2 | Ft"], (s) => compare(s, false, 1));
-defineX87("fucom", ["DD /4 | Ft"], (s) => compare(s, true, 0));
-defineX87("fucomp", ["DD /5 | Ft"], (s) => compare(s, true, 1));
+/** The answer of `compareValues` in FSW, in a translated block. */
+function putAnswer(x87: X87Stack, answer: Expr, pops: number): void {
+  x87.raiseOnly(answer.shrU(RAISED));
+  x87.putCodes(answer.and(UNORDERED));
+  for (let i = 0; i < pops; i++) x87.pop();
+}
+function quickAnswer(s: Semantics, x87: X87Stack, index: number, quiet: boolean | number): Expr {
+  const [top, other] = [x87.get(0), x87.get(index)];
+  const operands = [top.significand, top.signExponent, other.significand, other.signExponent];
+  return s.b.call(compareValues, ...operands, quiet ? QUIET : 0);
+}
+const quickCompare =
+  (quiet: boolean, pops: number) =>
+  (s: Semantics, x87: X87Stack): boolean => {
+    const b = s.b;
+    const { kind, width } = s.operand(0);
+    const index = kind === "f" ? stackIndex(s) : undefined;
+    if (!x87.has(0) || (index !== undefined && !x87.has(index))) return false;
+    if (index !== undefined) {
+      s.commit();
+      putAnswer(x87, quickAnswer(s, x87, index, quiet), pops);
+      return true;
+    }
+    const other = widen(b, width === 32 ? 32 : 64, s.read(0).u64());
+    s.commit();
+    const { significand, signExponent } = x87.get(0);
+    const operands = [significand, signExponent, other.significand, other.signExponent];
+    putAnswer(x87, b.call(compareValues, ...operands, other.flags), pops);
+    return true;
+  };
+function defineCompare(name: string, forms: readonly string[], quiet: boolean, pops: number): void {
+  defineX87(name, forms, (s) => compare(s, quiet, pops), { quick: quickCompare(quiet, pops) });
+}
+defineCompare("fcom", ["D8 /2 | Md", "DC /2 | Mq", "D8 /2 | Ft", "DC /2 | Ft"], false, 0);
+defineCompare("fcomp", ["D8 /3 | Md", "DC /3 | Mq", "D8 /3 | Ft", "DC /3 | Ft", "DE /2 | Ft"], false, 1);
+defineCompare("fucom", ["DD /4 | Ft"], true, 0);
+defineCompare("fucomp", ["DD /5 | Ft"], true, 1);
 
 function compareTwoPops(name: string, form: string, quiet: number): void {
-  defineX87(name, [form], (s) => {
+  const quick = (s: Semantics, x87: X87Stack): boolean => {
+    if (!x87.has(0) || !x87.has(1)) return false;
+    s.commit();
+    putAnswer(x87, quickAnswer(s, x87, 1, quiet), 2);
+    return true;
+  };
+  const body = (s: Semantics): void => {
     s.commit();
     putCodes(s, s.b.call(compareRegister, 1, quiet));
     popIfDone(s, 2);
-  });
+  };
+  defineX87(name, [form], body, { quick });
 }
 compareTwoPops("fcompp", "DE =D9", 0);
 compareTwoPops("fucompp", "DA =E9", 1);
@@ -163,19 +233,45 @@ function compareInteger(s: Semantics, pops: number): void {
 defineX87("ficom", ["DE /2 | Mw", "DA /2 | Md"], (s) => compareInteger(s, 0));
 defineX87("ficomp", ["DE /3 | Mw", "DA /3 | Md"], (s) => compareInteger(s, 1));
 
-defineX87("ftst", ["D9 =E4"], (s) => {
-  s.commit();
-  putCodes(s, s.b.call(compareTop, 0n, 0, 0, 0));
-});
+defineX87(
+  "ftst",
+  ["D9 =E4"],
+  (s) => {
+    s.commit();
+    putCodes(s, s.b.call(compareTop, 0n, 0, 0, 0));
+  },
+  {
+    quick: (s, x87) => {
+      if (!x87.has(0)) return false;
+      s.commit();
+      const { significand, signExponent } = x87.get(0);
+      putAnswer(x87, s.b.call(compareValues, significand, signExponent, 0n, 0, 0), 0);
+      return true;
+    },
+  },
+);
 
 function compareToFlags(name: string, form: string, quiet: number, pops: number): void {
-  defineX87(name, [form], (s) => {
-    s.commit();
-    const codes = s.b.call(compareRegister, s.register(0), quiet);
+  const toFlags = (s: Semantics, codes: Expr): void => {
     const bit = (mask: number): Expr => codes.and(mask).nez();
     s.setFlags({ zf: bit(FSW_C3), pf: bit(FSW_C2), cf: bit(FSW_C0), of: 0, sf: 0, af: 0 });
+  };
+  const quick = (s: Semantics, x87: X87Stack): boolean => {
+    const index = stackIndex(s);
+    if (!x87.has(0) || !x87.has(index)) return false;
+    s.commit();
+    const answer = quickAnswer(s, x87, index, quiet);
+    toFlags(s, answer);
+    x87.raiseOnly(answer.shrU(RAISED));
+    for (let i = 0; i < pops; i++) x87.pop();
+    return true;
+  };
+  const body = (s: Semantics): void => {
+    s.commit();
+    toFlags(s, s.b.call(compareRegister, s.register(0), quiet));
     popIfDone(s, pops);
-  });
+  };
+  defineX87(name, [form], body, { quick });
 }
 compareToFlags("fcomi", "DB /6 | Ft", 0, 0);
 compareToFlags("fucomi", "DB /5 | Ft", 1, 0);

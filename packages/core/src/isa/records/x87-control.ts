@@ -13,6 +13,8 @@ import {
   pop,
   putC1,
   putControl,
+  putSignExponent,
+  putSignificand,
   signExponentAt,
   significandAt,
   stAt,
@@ -67,6 +69,17 @@ define({
   feature: "fpu",
   forms: ["D9 /5 | Mw"],
   semantics: (s) => {
+    const { x87 } = s;
+    if (x87) {
+      // What is to be masked is masked before and behind: nothing begins or ends to be pending.
+      const leave = (): void => s.leave(FAULT);
+      x87.requireMasks(leave);
+      const value = s.read(0);
+      s.b.if(value.not().and(FSW_EXCEPTIONS), leave, undefined, false);
+      s.commit();
+      x87.putControl(value);
+      return;
+    }
     checkPending(s);
     const value = s.read(0);
     s.commit();
@@ -134,8 +147,8 @@ const loadRegisters: Routine = routine("x87_load_registers", ["i64", "i32"], und
     const at = stAt(b, i.get());
     const from = b.keep(va.add(i.get().mul(10).u64()));
     const { significand, signExponent } = load80(b, from, segment);
-    b.store("i64.store", "cpu", at, significand);
-    b.store("i32.store16", "cpu", at, signExponent, 8);
+    putSignificand(b, at, significand);
+    putSignExponent(b, at, signExponent);
     i.set(i.get().add(1));
     b.br(again, i.get().ltU(8));
   });

@@ -16,6 +16,8 @@ import {
   pop,
   push,
   putC1,
+  putSignExponent,
+  putSignificand,
   putSt,
   signal,
   signExponentAt,
@@ -33,10 +35,11 @@ import {
   toSingle,
 } from "../../cpu/x87-convert.ts";
 import { fromDecimal, toDecimal } from "../../cpu/x87-decimal.ts";
+import { type Extended, narrowDouble, narrowSingle, type Rounded, roundedResult, widen } from "../../cpu/x87-quick.ts";
 import { type Builder, type Expr, i32, i64, select } from "../../ir/builder.ts";
 import { type Routine, routine } from "../../ir/routine.ts";
-import { FAULT, type Semantics } from "../semantics.ts";
-import { defineX87 } from "./x87-form.ts";
+import { FAULT, type Semantics, type X87Stack } from "../semantics.ts";
+import { defineX87, stackIndex, TRANSLATED_ROUTINES } from "./x87-form.ts";
 
 const FCW_RC = 0xc00;
 
@@ -53,7 +56,30 @@ function load80(s: Semantics): { significand: Expr; signExponent: Expr } {
   return { significand, signExponent: s.load(16, s.address(8), s.segment()) };
 }
 
-defineX87("fld", ["D9 /0 | Md", "DD /0 | Mq", "DB /5 | Mt", "D9 /0 | Ft"], (s) => {
+function quickLoad(s: Semantics, x87: X87Stack): boolean {
+  const { kind, width } = s.operand(0);
+  const source = kind === "f" ? stackIndex(s) : undefined;
+  if ((source !== undefined && !x87.has(source)) || !x87.hasRoom()) return false;
+  if (source !== undefined) {
+    const value = x87.get(source);
+    s.commit();
+    x87.push(value);
+    x87.raise(0);
+  } else if (width === 80) {
+    const value = load80(s);
+    s.commit();
+    x87.push(value);
+    x87.raise(0);
+  } else {
+    const value = widen(s.b, width === 32 ? 32 : 64, s.read(0).u64());
+    s.commit();
+    x87.push(value);
+    x87.raise(value.flags);
+  }
+  return true;
+}
+
+function load(s: Semantics): void {
   const b = s.b;
   const { kind, width } = s.operand(0);
   if (kind === "f") {
@@ -68,11 +94,23 @@ defineX87("fld", ["D9 /0 | Md", "DD /0 | Mq", "DB /5 | Mt", "D9 /0 | Ft"], (s) =
     s.commit();
     b.call(push, significand, signExponent, 0);
   } else pushConverted(s, width === 32 ? fromSingle : fromDouble, s.read(0).u64());
-});
+}
+defineX87("fld", ["D9 /0 | Md", "DD /0 | Mq", "DB /5 | Mt", "D9 /0 | Ft"], load, { quick: quickLoad });
 
-defineX87("fild", ["DF /0 | Mw", "DB /0 | Md", "DF /5 | Mq"], (s) => {
+/** An integer operand as an i64. */
+function readInteger(s: Semantics): Expr {
   const value = s.read(0);
-  pushConverted(s, fromInteger, s.operand(0).width === 16 ? value.extend16S().s64() : value.s64());
+  return s.operand(0).width === 16 ? value.extend16S().s64() : value.s64();
+}
+defineX87("fild", ["DF /0 | Mw", "DB /0 | Md", "DF /5 | Mq"], (s) => pushConverted(s, fromInteger, readInteger(s)), {
+  quick: (s, x87) => {
+    if (!x87.hasRoom()) return false;
+    const significand = s.b.call(fromInteger, readInteger(s));
+    s.commit();
+    x87.push({ significand, signExponent: resultSignExponent(s.b) });
+    x87.raise(0);
+    return true;
+  },
 });
 
 defineX87("fbld", ["DF /4 | Mt"], (s) => {
@@ -93,14 +131,30 @@ const CONSTANTS: readonly (readonly [string, string, number, bigint, number, num
   ["fldln2", "ED", 0x3ffe, 0xb17217f7d1cf79acn, -1, 0],
   ["fldz", "EE", 0, 0n, 0, 0],
 ];
-for (const [name, modrm, signExponent, significand, down, up] of CONSTANTS)
-  defineX87(name, [`D9 =${modrm}`], (s) => {
+for (const [name, modrm, signExponent, significand, down, up] of CONSTANTS) {
+  const value = (s: Semantics): Expr => {
+    if (!down && !up) return i64(significand);
     const mode = s.b.keep(s.get(L.FCW).shrU(10).and(3));
     const lower = select(mode.and(1), i64(significand + BigInt(down)), i64(significand));
-    const value = select(mode.eq(2), i64(significand + BigInt(up)), lower);
+    return select(mode.eq(2), i64(significand + BigInt(up)), lower);
+  };
+  const quick = (s: Semantics, x87: X87Stack): boolean => {
+    if (!x87.hasRoom()) return false;
     s.commit();
-    s.b.call(push, value, signExponent, 0);
-  });
+    x87.push({ significand: value(s), signExponent: i32(signExponent) });
+    x87.raise(0);
+    return true;
+  };
+  defineX87(
+    name,
+    [`D9 =${modrm}`],
+    (s) => {
+      s.commit();
+      s.b.call(push, value(s), signExponent, 0);
+    },
+    { quick },
+  );
+}
 
 /** Signals a store's flags with C1; 1 if the value is to be stored: no exception but PE is unmasked. */
 const settle: Routine = routine("x87_settle", ["i32"], "i32", (b, flags) => {
@@ -131,6 +185,15 @@ const storeInteger: Routine = routine("x87_store_integer", ["i32"], "i64", (b, b
   b.return(b.call(toInteger, significandAt(b, at), signExponentAt(b, at), bits));
 });
 
+/** As toInteger, towards zero. */
+const toTruncated: Routine = routine("x87_to_truncated", ["i64", "i32", "i32"], "i64", (b, significand, sign, bits) => {
+  const control = b.keep(b.get(L.FCW));
+  b.put(L.FCW, control.or(FCW_RC));
+  const value = b.call(toInteger, significand, sign, bits);
+  b.put(L.FCW, control);
+  b.return(value);
+});
+TRANSLATED_ROUTINES.add(toTruncated);
 /** FISTTP: rounds towards zero, whatever FCW.RC says. */
 const storeTruncated: Routine = routine("x87_store_truncated", ["i32"], "i64", (b, bits) => {
   const control = b.keep(b.get(L.FCW));
@@ -233,9 +296,41 @@ function store(s: Semantics, popping: boolean): void {
   else if (width === 80) store80(s, storeExtended);
   else storeMemory(s, popping, (b) => b.call(width === 32 ? storeSingle : storeDouble));
 }
-defineX87("fst", ["D9 /2 | Md", "DD /2 | Mq", "DD /2 | Ft"], (s) => store(s, false));
-defineX87("fstp", ["D9 /3 | Md", "DD /3 | Mq", "DB /7 | Mt", "DD /3 | Ft", "DF /2 | Ft", "DF /3 | Ft"], (s) =>
-  store(s, true),
+/** Stores to memory what `make` gives for ST(0), in a translated block. */
+function quickStoreMemory(s: Semantics, x87: X87Stack, popping: boolean, make: (value: Extended) => Rounded): boolean {
+  if (!x87.has(0)) return false;
+  const width = s.operand(0).width;
+  const value = make(x87.get(0));
+  const probe = s.probe(width, s.address(), s.segment());
+  s.store(probe, width === 64 ? value.significand : value.significand.lo32());
+  x87.raise(value.flags);
+  if (popping) x87.pop();
+  return true;
+}
+function quickStore(s: Semantics, x87: X87Stack, popping: boolean): boolean {
+  const { kind, width } = s.operand(0);
+  // The address of eight bytes and of two.
+  if (kind === "m" && width === 80) return false;
+  if (kind === "m")
+    return quickStoreMemory(s, x87, popping, ({ significand, signExponent }) =>
+      roundedResult(s.b, s.b.call(width === 32 ? narrowSingle : narrowDouble, significand, signExponent)),
+    );
+  const index = stackIndex(s);
+  if (!x87.has(0) || !x87.has(index)) return false;
+  s.commit();
+  if (index) x87.put(index, x87.get(0));
+  x87.raise(0);
+  if (popping) x87.pop();
+  return true;
+}
+defineX87("fst", ["D9 /2 | Md", "DD /2 | Mq", "DD /2 | Ft"], (s) => store(s, false), {
+  quick: (s, x87) => quickStore(s, x87, false),
+});
+defineX87(
+  "fstp",
+  ["D9 /3 | Md", "DD /3 | Mq", "DB /7 | Mt", "DD /3 | Ft", "DF /2 | Ft", "DF /3 | Ft"],
+  (s) => store(s, true),
+  { quick: (s, x87) => quickStore(s, x87, true) },
 );
 // FSTP without the check: an empty register is popped, not stored.
 defineX87("fstpnce", ["D9 /3 | Ft"], (s) => {
@@ -246,18 +341,32 @@ defineX87("fstpnce", ["D9 /3 | Ft"], (s) => {
   b.if(inUse(b, 0), () => putSt(b, s.register(0), significandAt(b, at), signExponentAt(b, at)));
   b.call(pop);
 });
-defineX87("fist", ["DF /2 | Mw", "DB /2 | Md"], (s) =>
-  storeMemory(s, false, (b) => b.call(storeInteger, s.operand(0).width)),
+/** ST(0) as an integer of `bits`, in a translated block. */
+const quickInteger =
+  (popping: boolean, convert: Routine) =>
+  (s: Semantics, x87: X87Stack): boolean =>
+    quickStoreMemory(s, x87, popping, ({ significand, signExponent }) => ({
+      significand: s.b.call(convert, significand, signExponent, s.operand(0).width),
+      signExponent,
+      flags: resultFlags(s.b),
+    }));
+defineX87(
+  "fist",
+  ["DF /2 | Mw", "DB /2 | Md"],
+  (s) => storeMemory(s, false, (b) => b.call(storeInteger, s.operand(0).width)),
+  { quick: quickInteger(false, toInteger) },
 );
-defineX87("fistp", ["DF /3 | Mw", "DB /3 | Md", "DF /7 | Mq"], (s) =>
-  storeMemory(s, true, (b) => b.call(storeInteger, s.operand(0).width)),
+defineX87(
+  "fistp",
+  ["DF /3 | Mw", "DB /3 | Md", "DF /7 | Mq"],
+  (s) => storeMemory(s, true, (b) => b.call(storeInteger, s.operand(0).width)),
+  { quick: quickInteger(true, toInteger) },
 );
 defineX87(
   "fisttp",
   ["DF /1 | Mw", "DB /1 | Md", "DD /1 | Mq"],
   (s) => storeMemory(s, true, (b) => b.call(storeTruncated, s.operand(0).width)),
-  "fisttp",
-  "sse3",
+  { feature: "sse3", quick: quickInteger(true, toTruncated) },
 );
 
 defineX87("fbstp", ["DF /6 | Mt"], (s) => store80(s, storeDecimal));
@@ -282,19 +391,43 @@ const exchange: Routine = routine("x87_exchange", ["i32"], undefined, (b, index)
   const [one, other] = [stAt(b, 0), stAt(b, index)];
   const [oneSignificand, oneExponent] = [significandAt(b, one), signExponentAt(b, one)];
   const [otherSignificand, otherExponent] = [significandAt(b, other), signExponentAt(b, other)];
-  b.store("i64.store", "cpu", one, otherSignificand);
-  b.store("i32.store16", "cpu", one, otherExponent, 8);
-  b.store("i64.store", "cpu", other, oneSignificand);
-  b.store("i32.store16", "cpu", other, oneExponent, 8);
+  putSignificand(b, one, otherSignificand);
+  putSignExponent(b, one, otherExponent);
+  putSignificand(b, other, oneSignificand);
+  putSignExponent(b, other, oneExponent);
 });
-defineX87("fxch", ["D9 /1 | Ft", "DD /1 | Ft", "DF /1 | Ft"], (s) => {
-  s.commit();
-  s.b.call(exchange, s.register(0));
-});
+defineX87(
+  "fxch",
+  ["D9 /1 | Ft", "DD /1 | Ft", "DF /1 | Ft"],
+  (s) => {
+    s.commit();
+    s.b.call(exchange, s.register(0));
+  },
+  {
+    quick: (s, x87) => {
+      const index = stackIndex(s);
+      if (!x87.has(0) || !x87.has(index)) return false;
+      const [top, other] = [x87.get(0), x87.get(index)];
+      s.commit();
+      x87.put(0, other);
+      x87.put(index, top);
+      x87.raise(0);
+      return true;
+    },
+  },
+);
 
 /** ST(0)'s sign and exponent changed. */
 function changeSign(name: string, modrm: string, change: (signExponent: Expr) => Expr): void {
-  defineX87(name, [`D9 =${modrm}`], (s) => {
+  const quick = (s: Semantics, x87: X87Stack): boolean => {
+    if (!x87.has(0)) return false;
+    const { significand, signExponent } = x87.get(0);
+    s.commit();
+    x87.put(0, { significand, signExponent: change(signExponent) });
+    x87.raise(0);
+    return true;
+  };
+  const body = (s: Semantics): void => {
     const b = s.b;
     s.commit();
     putC1(b, 0);
@@ -303,10 +436,11 @@ function changeSign(name: string, modrm: string, change: (signExponent: Expr) =>
       () => b.if(b.get(L.FCW).and(FSW_IE), () => b.call(fillIfEmpty, 0)),
       () => {
         const at = stAt(b, 0);
-        b.store("i32.store16", "cpu", at, change(signExponentAt(b, at)), 8);
+        putSignExponent(b, at, change(signExponentAt(b, at)));
       },
     );
-  });
+  };
+  defineX87(name, [`D9 =${modrm}`], body, { quick });
 }
 changeSign("fchs", "E0", (x) => x.xor(0x8000));
 changeSign("fabs", "E1", (x) => x.and(0x7fff));
@@ -322,8 +456,21 @@ const MOVES: readonly (readonly [string, string, number])[] = [
   ["fcmovnbe", "DB /2", 7],
   ["fcmovnu", "DB /3", 11],
 ];
-for (const [name, opcode, condition] of MOVES)
-  defineX87(name, [`${opcode} | Ft`], (s) => {
+for (const [name, opcode, condition] of MOVES) {
+  const quick = (s: Semantics, x87: X87Stack): boolean => {
+    const b = s.b;
+    const index = stackIndex(s);
+    if (!x87.has(0) || !x87.has(index)) return false;
+    const isMoved = b.keep(s.condition(condition));
+    const [top, other] = [x87.get(0), x87.get(index)];
+    s.commit();
+    x87.put(0, {
+      significand: select(isMoved, other.significand, top.significand),
+      signExponent: select(isMoved, other.signExponent, top.signExponent),
+    });
+    return true;
+  };
+  const body = (s: Semantics): void => {
     const b = s.b;
     s.commit();
     const missing = b.call(missingOperand, s.register(0));
@@ -336,4 +483,6 @@ for (const [name, opcode, condition] of MOVES)
           putSt(b, 0, significandAt(b, at), signExponentAt(b, at));
         }),
     );
-  });
+  };
+  defineX87(name, [`${opcode} | Ft`], body, { quick });
+}
