@@ -32,7 +32,8 @@ it("prints engine, type, reason, rings, cost, improvements and host, within 100 
 
 it("tells what KVM was found to be", () => {
   const selfTest = { failure: undefined, loopsPerSecond: 412_000_000, exitNs: 1234, tookMs: 9 };
-  const facts = { apiVersion: 12, hostKernel: "6.1", module: "kvm_amd", tscKhz: 1, canScaleTsc: true, selfTest };
+  const rates = { tscKhz: 1, canScaleTsc: true, selfTest };
+  const facts = { apiVersion: 12, hostKernel: "6.1", module: "kvm_amd", missingFeatures: [], ...rates };
   const text = engineText({ ...explanation, improvements: [], kvm: { ...explanation.kvm, facts } }, "off");
   expect(text).toContain("KVM:  Linux 6.1, module kvm_amd, 412.0 million loops a second in ring 0, 1.2 us for an exit");
   expect(text).not.toContain("faster");
