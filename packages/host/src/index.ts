@@ -37,6 +37,23 @@ export {
   probeKvm,
 } from "./kvm/probe.ts";
 export type { SelfTestFailure, SelfTestResult, SelfTestStep } from "./kvm/self-test.ts";
+export {
+  type Confined,
+  type ConfinePlan,
+  confineAndRestart,
+  type FileAccess,
+  type FileRule,
+  missingLayers,
+  type ResourceLimits,
+  SandboxError,
+  type SandboxErrorCode,
+  type SandboxFinding,
+  type SandboxLayer,
+  type SealOptions,
+  sandboxSupport,
+  seal,
+  takeConfined,
+} from "./sandbox/index.ts";
 export { createVm, DEFAULT_MEMORY_BYTES } from "./vm/create-vm.ts";
 export { replayVm } from "./vm/replay-vm.ts";
 export { restoreVm } from "./vm/restore-vm.ts";

@@ -34,7 +34,7 @@ const NS_PER_SECOND = 1_000_000_000;
 type Syscall = (...args: (number | bigint | Uint8Array | null)[]) => number;
 
 /** What is used of koffi's interface. */
-interface Koffi {
+export interface Koffi {
   load(path: null): { func(name: string, result: string, parameters: string[]): Syscall };
   errno(): number;
   address(bytes: Uint8Array): bigint;
@@ -60,11 +60,16 @@ export function isNoCalls(calls: LinuxCalls | NoCalls): calls is NoCalls {
 }
 
 function load(): LinuxCalls | NoCalls {
+  const koffi = loadKoffi();
+  return "detail" in koffi ? koffi : new KoffiCalls(koffi);
+}
+
+/** For files of this folder. Never throws. */
+export function loadKoffi(): Koffi | NoCalls {
   if (process.platform !== "linux") return { code: "not-linux", detail: process.platform };
   if (process.arch !== "x64") return { code: "not-x64", detail: process.arch };
   try {
-    const koffi = createRequire(import.meta.url)("koffi") as Koffi;
-    return new KoffiCalls(koffi);
+    return createRequire(import.meta.url)("koffi") as Koffi;
   } catch (error) {
     return { code: "no-koffi", detail: (error as Error).message.split("\n", 1)[0] ?? "" };
   }
