@@ -21,9 +21,14 @@ export function concludeOutcome(outcome: Outcome): { readonly status: number; re
     case "left":
       return { status: EXIT.OK, message: "" };
     case "guest":
-      return outcome.exit.kind === "off"
-        ? { status: EXIT.OK, message: "" }
-        : { status: EXIT.FAILED, message: crashMessage(outcome.exit) };
+      switch (outcome.exit.kind) {
+        case "off":
+          return { status: EXIT.OK, message: "" };
+        case "migrated":
+          return { status: EXIT.OK, message: `the VM was migrated: ${outcome.exit.reason}.` };
+        case "crashed":
+          return { status: EXIT.FAILED, message: crashMessage(outcome.exit) };
+      }
     case "output-gone":
       if (outcome.code === "EPIPE") return { status: signalStatus("SIGPIPE"), message: "" };
       throw new CommandError(`Standard output cannot be written (${outcome.code}); the VM was ended.`);

@@ -54,6 +54,9 @@ export {
   seal,
   takeConfined,
 } from "./sandbox/index.ts";
+export type { MigrationAddress, MigrationSecurity, TlsFiles } from "./migration/address.ts";
+export { type ReceiveVmOptions, receiveVm } from "./migration/incoming.ts";
+export type { MigrateVmOptions, MigrationChoice } from "./migration/outgoing.ts";
 export { createVm, DEFAULT_MEMORY_BYTES } from "./vm/create-vm.ts";
 export { replayVm } from "./vm/replay-vm.ts";
 export { restoreVm } from "./vm/restore-vm.ts";

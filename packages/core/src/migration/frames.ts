@@ -177,19 +177,30 @@ export class FramedLink {
     }
   }
 
-  async #take(count: number, deadlineMs: number, timeoutMs: number, cancel?: CancelSignal): Promise<Uint8Array> {
+  /** False: the other side has ended, and everything was read. */
+  async hasMore(timeoutMs: number, cancel?: CancelSignal): Promise<boolean> {
+    return this.#available > 0 || (await this.#fetch(this.#time.nowMs() + timeoutMs, timeoutMs, cancel));
+  }
+
+  async #fetch(deadlineMs: number, timeoutMs: number, cancel?: CancelSignal): Promise<boolean> {
     const late = (): Error =>
       new MigrationError("stalled", `The other side has said nothing for ${timeoutMs / 1000} s.`);
+    let chunk: Uint8Array | undefined;
+    try {
+      chunk = await within(this.#link.receive(), this.#time, deadlineMs - this.#time.nowMs(), late, cancel);
+    } catch (error) {
+      throw asLost(error);
+    }
+    if (chunk === undefined) return false;
+    this.#chunks.push(chunk);
+    this.#available += chunk.length;
+    return true;
+  }
+
+  async #take(count: number, deadlineMs: number, timeoutMs: number, cancel?: CancelSignal): Promise<Uint8Array> {
     while (this.#available < count) {
-      let chunk: Uint8Array | undefined;
-      try {
-        chunk = await within(this.#link.receive(), this.#time, deadlineMs - this.#time.nowMs(), late, cancel);
-      } catch (error) {
-        throw asLost(error);
-      }
-      if (chunk === undefined) throw new MigrationError("link-lost", "The other side has closed the link.");
-      this.#chunks.push(chunk);
-      this.#available += chunk.length;
+      if (await this.#fetch(deadlineMs, timeoutMs, cancel)) continue;
+      throw new MigrationError("link-lost", "The other side has closed the link.");
     }
     return this.#cut(count);
   }

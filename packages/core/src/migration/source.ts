@@ -40,7 +40,7 @@ import {
 import { PAGE_BYTES } from "./page-batch.ts";
 import { PageDigest } from "./page-digest.ts";
 import { PageSender } from "./page-sender.ts";
-import { cancelled, pause } from "./waiting.ts";
+import { cancelled, pause, within } from "./waiting.ts";
 
 /** What a stopped guest is, beside RAM. */
 export interface StoppedVm {
@@ -255,7 +255,7 @@ class Migration {
       // A short round says little about the link.
       pagesPerMs = Math.max(carried / Math.max(time.nowMs() - startMs, 0.1), pagesPerMs * MEMORY_OF_RATE);
       this.#marked.fill(0);
-      const dirtyPages = await vm.takeDirty(this.#marked);
+      const dirtyPages = await this.#done(vm.takeDirty(this.#marked), limits.stallMs);
       const { maxDowntimeMs, mayThrottle } = limits;
       const round = this.#round;
       const share = this.#share;
@@ -319,7 +319,7 @@ class Migration {
     const mostMs = Math.max(MIN_STOP_MS, limits.maxDowntimeMs * DOWNTIME_EXCESS);
     const leftMs = (): number => Math.min(limits.stallMs, this.#stopMs + mostMs - time.nowMs());
     this.#isStopped = true;
-    const { sections, isPaused } = await vm.stop(this.#marked);
+    const { sections, isPaused } = await this.#done(vm.stop(this.#marked), mostMs);
     const before = this.#sender!.pages;
     try {
       this.#roundSent = 0;
@@ -343,6 +343,16 @@ class Migration {
       if (error instanceof MigrationError && error.code === "stalled" && leftMs() < 1) throw this.#tooLong();
       throw error;
     }
+  }
+
+  /** What the machine is asked for, unless it does not answer. */
+  async #done<T>(promise: Promise<T>, timeoutMs: number): Promise<T> {
+    const late = (): Error =>
+      new MigrationError(
+        "bad-state",
+        `The VM's machine has not answered for ${timeoutMs / 1000} s. Is its output taken?`,
+      );
+    return await within(promise, this.#options.time, timeoutMs, late, this.#cancel);
   }
 
   #tooLong(): MigrationError {

@@ -122,6 +122,8 @@ class Receiver {
   async run(): Promise<Reception> {
     const { destination, greetMs, stallMs } = this.#options;
     const frames = this.#frames;
+    // Whoever only looks whether somebody listens says nothing.
+    if (!(await frames.hasMore(greetMs, this.#cancel))) return { kind: "answered" };
     await frames.receivePreamble(greetMs, this.#cancel);
     await frames.sendPreamble(stallMs);
     const first = await this.#receive([FRAME.HELLO, FRAME.QUERY], greetMs);

@@ -68,6 +68,7 @@ export class AgentClient {
   readonly #freeSlots: number[] = [];
   readonly #waiters: Waiter[] = [];
   #session = 0;
+  #slotCount = 0;
   #info: Promise<AgentInfo> | undefined;
 
   constructor(ports: AgentPorts, options: AgentClientOptions = {}) {
@@ -75,6 +76,11 @@ export class AgentClient {
     this.#createNonce = options.createNonce ?? (() => randomBytes(16).toString("hex"));
     this.#link = new AgentLink(ports.port(CONTROL_PORT));
     this.#link.onLost = (error) => this.#endSession(error);
+  }
+
+  /** A command of this side runs in the guest. */
+  get isBusy(): boolean {
+    return this.#info !== undefined && this.#freeSlots.length < this.#slotCount;
   }
 
   /** Waits for the agent, ends what an earlier host session had started, and tells what the guest is. */
@@ -118,6 +124,7 @@ export class AgentClient {
     this.#session++;
     this.#freeSlots.length = 0;
     const count = Math.min(AGENT_SLOTS, Math.max(1, Math.trunc(Number(slots)) || 0));
+    this.#slotCount = count;
     for (let slot = 0; slot < count; slot++) this.#returnSlot(slot, this.#session);
     return { protocolVersion: AGENT_PROTOCOL_VERSION, slots: count, kernelRelease: printable(kernelRelease) };
   }

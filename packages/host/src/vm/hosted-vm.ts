@@ -5,10 +5,25 @@
  *   created --start--> running <--pause, resume--> paused        restored VMs begin as paused
  *                         |                           |
  *                         +-----> off, crashed <------+          `exit` fires once; `close` from any state
+ *                                 migrated
  */
 import { randomBytes } from "node:crypto";
-import { CONSOLE_WINDOW_BYTES, decodePortReport, encodePortCommand, SERIAL_CHANNEL } from "@twinmetal/core";
+import {
+  CONSOLE_WINDOW_BYTES,
+  decodePortReport,
+  encodePortCommand,
+  type MachineSpec,
+  type MigrationObstacle,
+  type MigrationResult,
+  SERIAL_CHANNEL,
+} from "@twinmetal/core";
 import { AGENT_PORT_NAMES, AgentClient, AgentError, ConsolePorts } from "../agent/index.ts";
+import {
+  type MigrateVmOptions,
+  type MigrationChoice,
+  OutgoingMigration,
+  type OutgoingVm,
+} from "../migration/outgoing.ts";
 import { execInGuest } from "./guest-exec.ts";
 import { MachineWorker } from "./machine-worker.ts";
 import { VmSerialPort } from "./serial-port.ts";
@@ -29,6 +44,8 @@ export interface HostedVmOptions {
   readonly start: WorkerChoices;
   readonly initialState: "created" | "paused";
   readonly signal?: AbortSignal;
+  /** It comes from elsewhere, running. */
+  readonly isIncoming?: boolean;
 }
 
 type Listener<K extends keyof VmEvents> = (...args: VmEvents[K]) => void;
@@ -47,20 +64,26 @@ export class HostedVm implements Vm {
   #saving: Promise<void> = Promise.resolve();
   #closing: Promise<void> | undefined;
   readonly #needsFreshening: boolean;
+  readonly #isIncoming: boolean;
+  readonly #spec: MachineSpec;
+  #migration: OutgoingMigration | undefined;
   #freshening: Promise<void> | undefined;
 
   private constructor(options: HostedVmOptions, worker: MachineWorker) {
     this.name = options.name;
     this.#worker = worker;
     this.#state = options.initialState;
-    this.#needsFreshening = options.initialState === "paused" && options.start.spec.clock === "wall";
+    this.#isIncoming = options.isIncoming ?? false;
+    this.#spec = options.start.spec;
+    this.#needsFreshening = options.initialState === "paused" && !this.#isIncoming && this.#spec.clock === "wall";
     this.#ended = new Promise((resolve) => {
       this.#resolveEnded = resolve;
     });
-    this.serial = new VmSerialPort({
-      send: (bytes) => worker.sendSerial(bytes),
-      release: (cost) => worker.release(cost),
-    });
+    const backend = {
+      send: (bytes: Uint8Array) => worker.sendSerial(bytes),
+      release: (cost: number) => worker.release(cost),
+    };
+    this.serial = new VmSerialPort(backend, this.#isIncoming);
     this.#ports = new ConsolePorts({
       windowBytes: CONSOLE_WINDOW_BYTES,
       sendData: (port, bytes) => worker.sendInput(port, bytes),
@@ -96,8 +119,15 @@ export class HostedVm implements Vm {
     return () => void this.#listeners[event].delete(own);
   }
 
+  /** For the side of the migration that fills it. */
+  get worker(): MachineWorker {
+    return this.#worker;
+  }
+
   async start(): Promise<void> {
+    if (this.#isIncoming && this.#state === "running") return;
     this.#require(["created", "paused"], "start");
+    this.#requireDecided();
     await this.#worker.command("start", undefined);
   }
 
@@ -108,6 +138,7 @@ export class HostedVm implements Vm {
 
   async resume(): Promise<void> {
     this.#require(["running", "paused"], "resume");
+    this.#requireDecided();
     await this.#worker.command("resume", undefined);
   }
 
@@ -195,6 +226,38 @@ export class HostedVm implements Vm {
 
   async registers(): Promise<VmRegisters> {
     return await this.#worker.command("registers", undefined);
+  }
+
+  async migrate(target: string, options: MigrateVmOptions = {}): Promise<MigrationResult> {
+    this.#require(["running", "paused"], "migrate");
+    this.#requireDecided();
+    if (this.#migration) throw new VmError("bad-state", "The VM is being migrated already.");
+    const migration = new OutgoingMigration(this.#outgoing(), target, options);
+    this.#migration = migration;
+    try {
+      return await migration.run();
+    } finally {
+      if (migration.isUndecided && !this.#exit) this.#changeState("paused");
+      else this.#migration = undefined;
+    }
+  }
+
+  async canMigrate(target: string, options: MigrateVmOptions = {}): Promise<readonly MigrationObstacle[]> {
+    this.#require(["running", "paused"], "migrate");
+    return await new OutgoingMigration(this.#outgoing(), target, options).probe();
+  }
+
+  async decideMigration(choice: MigrationChoice): Promise<void> {
+    const migration = this.#migration;
+    if (!migration?.isUndecided) throw new VmError("bad-state", "No migration of this VM waits for a decision.");
+    this.#migration = undefined;
+    await migration.decide(choice);
+    if (choice === "run" && migration.wasRunning) this.#changeState("running");
+  }
+
+  #outgoing(): OutgoingVm {
+    const { agent, serial } = this;
+    return { name: this.name, spec: this.#spec, worker: this.#worker, serial, hasSession: agent.isBusy };
   }
 
   close(): Promise<void> {
@@ -316,6 +379,14 @@ export class HostedVm implements Vm {
 
   #emit<K extends keyof VmEvents>(event: K, ...args: VmEvents[K]): void {
     for (const listener of [...this.#listeners[event]]) listener(...args);
+  }
+
+  #requireDecided(): void {
+    if (!this.#migration?.isUndecided) return;
+    throw new VmError(
+      "bad-state",
+      "The VM may run at the target of its migration, so it does not go on here: decide the migration first.",
+    );
   }
 
   #require(states: readonly VmState[], what: string): void {

@@ -13,11 +13,13 @@ import {
   ReplayError,
   SERIAL_CHANNEL,
   type SliceResult,
+  type StoppedVm,
   saveMachine,
   toHex,
   Uart16550,
 } from "@twinmetal/core";
 import { formatCrashReport, privilegeLevel } from "./crash-report.ts";
+import { MachineMigration } from "./machine-migration.ts";
 import { OutputBatch } from "./output-batch.ts";
 import { saveStateFile } from "./state-files.ts";
 import type { VmExit } from "./vm.ts";
@@ -41,6 +43,10 @@ const MAX_PENDING_IN_SLICE = 16 * MAX_PENDING_OUTPUT;
 /** A longer sleep than a timer can be set to is as good as for ever. */
 const MAX_WAIT_MS = 2 ** 30;
 const RECORD_FLUSH_MS = 1000;
+/** A guest that is slowed down rests at least so long at a time, and at most. */
+const REST_MS = { min: 1, max: 100 } as const;
+/** What moves a machine on, which one that is handed over does not. */
+const MOVES: ReadonlySet<CommandName> = new Set(["start", "pause", "resume", "reset", "powerButton", "save"]);
 
 export interface MachineThreadOptions {
   readonly cells: Int32Array;
@@ -57,6 +63,8 @@ export class MachineThread {
   readonly #onEnd: MachineThreadOptions["onEnd"];
   readonly #batch = new OutputBatch();
   #machine: Machine | undefined;
+  #migration: MachineMigration | undefined;
+  #restMs = 0;
   #uart: Uart16550 | undefined;
   #recorder: { readonly log: EventRecorder; readonly close: () => void } | undefined;
   #isReplay = false;
@@ -92,6 +100,7 @@ export class MachineThread {
     isReplay = false,
   ): never {
     this.#machine = machine;
+    this.#migration = new MachineMigration(machine);
     this.#recorder = recorder;
     this.#isReplay = isReplay;
     this.#uart = machine.board.devices.find((device) => device instanceof Uart16550);
@@ -123,6 +132,8 @@ export class MachineThread {
     const endMs = performance.now();
     this.#busyMs += endMs - startMs;
     this.#slices++;
+    const { share } = this.#migration!;
+    if (share < 1) this.#rest(kick, (endMs - startMs) * (1 / share - 1));
     switch (result.kind) {
       case "ran":
       case "debug":
@@ -149,6 +160,15 @@ export class MachineThread {
       this.#recorder.log.flush();
       this.#recordFlushedMs = endMs;
     }
+  }
+
+  /** The guest is slowed down: after each slice its thread rests. */
+  #rest(kick: number, restMs: number): void {
+    this.#restMs = Math.min(this.#restMs + restMs, REST_MS.max);
+    if (this.#restMs < REST_MS.min) return;
+    const startMs = performance.now();
+    Atomics.wait(this.#cells, CELL.KICK, kick, this.#restMs);
+    this.#restMs = Math.max(0, this.#restMs - (performance.now() - startMs));
   }
 
   /** The guest waits. */
@@ -264,6 +284,10 @@ export class MachineThread {
 
   #carryOut(id: number, name: CommandName, args: unknown): unknown {
     const machine = this.#machine!;
+    const migration = this.#migration!;
+    if (migration.isStopped && MOVES.has(name)) {
+      throw new VmError("bad-state", "The VM is being handed over to another process, which decides how it goes on.");
+    }
     switch (name) {
       case "start":
         if (machine.state === "paused") machine.resume();
@@ -293,7 +317,58 @@ export class MachineThread {
         return this.#stats(machine);
       case "registers":
         return registersOf(machine);
+      case "describe":
+        return migration.describe(this.#recorder !== undefined);
+      case "track":
+        this.#requireGuest();
+        return migration.track((args as Commands["track"]["args"]).isOn);
+      case "takeDirty":
+        this.#requireGuest();
+        return migration.takeDirty((args as Commands["takeDirty"]["args"]).into);
+      case "throttle":
+        migration.share = (args as Commands["throttle"]["args"]).share;
+        return undefined;
+      case "handOver":
+        return this.#handOver(machine, migration, (args as Commands["handOver"]["args"]).into);
+      case "takeInput":
+        this.#requireGuest();
+        return joined(this.#serial);
+      case "goOn":
+        this.#requireGuest();
+        migration.goOn();
+        return undefined;
+      case "give":
+        this.#end({ kind: "migrated", reason: `it runs at ${(args as Commands["give"]["args"]).to} now` });
+        return undefined;
+      case "adopt":
+        return migration.adopt((args as Commands["adopt"]["args"]).sections);
+      case "goOnHere": {
+        const how = args as Commands["goOnHere"]["args"];
+        migration.goOnHere(how);
+        if (!how.isPaused) this.#send({ type: "state", state: "running" });
+        return undefined;
+      }
     }
+  }
+
+  #requireGuest(): void {
+    if (this.#exit) throw new VmError("guest-ended", `The guest has ended: ${this.#exit.reason}.`);
+  }
+
+  /** One slice more, which what waits outside enters the machine with; then it stands still, all output told. */
+  #handOver(machine: Machine, migration: MachineMigration, into: SharedArrayBuffer): StoppedVm {
+    if (machine.state === "running" && !migration.isStopped) {
+      this.#feed(machine);
+      try {
+        if (machine.runSlice().kind === "stopped") this.#stopped(machine);
+      } catch (error) {
+        this.#failed(machine, error);
+      }
+    }
+    this.#requireGuest();
+    const stopped = migration.stop(into);
+    this.#flush();
+    return stopped;
   }
 
   /** The plug is pulled between two slices; a recording ends here, with the state's hash. */
@@ -358,6 +433,16 @@ function registersOf(machine: Machine): VmRegisters {
     isHalted: halted,
     retired,
   };
+}
+
+function joined(parts: readonly Uint8Array[]): Uint8Array {
+  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    bytes.set(part, at);
+    at += part.length;
+  }
+  return bytes;
 }
 
 function badState(error: MachineError): VmError {

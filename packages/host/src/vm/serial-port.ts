@@ -12,6 +12,8 @@ const MAX_TEXT = 256 * 1024;
 const MAX_QUEUE_BYTES = 256 * 1024;
 const WINDOW_BYTES = 64 * 1024;
 const SHOWN_TAIL = 200;
+/** Of a guest that came in running: kept for the first who iterates. */
+const MAX_HELD_BYTES = 256 * 1024;
 
 export interface SerialBackend {
   send(bytes: Uint8Array): void;
@@ -43,10 +45,15 @@ export class VmSerialPort implements SerialPort {
   #offeredBytes = 0;
   #sentBytes = 0;
   #takenBytes = 0;
+  #isCorked = false;
+  #held: Uint8Array[] | undefined;
+  #heldBytes = 0;
   #ended: string | undefined;
 
-  constructor(backend: SerialBackend) {
+  /** `holdsOutput`: output from before the first iterator is not lost to it, up to a bound. */
+  constructor(backend: SerialBackend, holdsOutput = false) {
     this.#backend = backend;
+    if (holdsOutput) this.#held = [];
   }
 
   get output(): AsyncIterable<Uint8Array> {
@@ -109,6 +116,10 @@ export class VmSerialPort implements SerialPort {
     this.#text += this.#decoder.decode(bytes, { stream: true });
     if (this.#text.length > 2 * MAX_TEXT) this.#text = this.#text.slice(-MAX_TEXT);
     for (const iterator of this.#iterators) iterator.push(bytes);
+    if (this.#held && this.#heldBytes < MAX_HELD_BYTES) {
+      this.#held.push(bytes);
+      this.#heldBytes += bytes.length;
+    }
     this.#release();
     for (const listener of [...this.#listeners]) listener(bytes);
     this.#search();
@@ -119,6 +130,21 @@ export class VmSerialPort implements SerialPort {
     this.#takenBytes += bytes;
     this.#send();
     while (this.#writes[0] && this.#writes[0].endOffset <= this.#takenBytes) this.#writes.shift()!.settle();
+  }
+
+  /** What is typed stays here: the guest is on its way elsewhere. */
+  cork(): void {
+    this.#isCorked = true;
+  }
+
+  uncork(): void {
+    this.#isCorked = false;
+    this.#send();
+  }
+
+  /** What was typed and has not been sent to the machine. */
+  get unsent(): readonly Uint8Array[] {
+    return this.#unsent;
   }
 
   /** The guest has ended: nothing more comes or goes. */
@@ -133,7 +159,7 @@ export class VmSerialPort implements SerialPort {
   }
 
   #send(): void {
-    while (this.#unsent[0]) {
+    while (this.#unsent[0] && !this.#isCorked) {
       const room = WINDOW_BYTES - (this.#sentBytes - this.#takenBytes);
       if (room <= 0) return;
       const first = this.#unsent[0];
@@ -176,6 +202,8 @@ export class VmSerialPort implements SerialPort {
 
   #iterate(): AsyncIterator<Uint8Array> {
     const queue = new ByteQueue(() => this.#release());
+    for (const bytes of this.#held ?? []) queue.push(bytes);
+    this.#held = undefined;
     if (this.#ended === undefined) this.#iterators.add(queue);
     else queue.end();
     return {

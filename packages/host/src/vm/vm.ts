@@ -2,11 +2,12 @@
  * The VM object: what a library user holds. The machine runs in a worker thread of its own (vm-worker.ts); this side
  * stays responsive, whatever the guest does.
  */
-import type { Tier } from "@twinmetal/core";
+import type { MigrationObstacle, MigrationResult, Tier } from "@twinmetal/core";
 import type { AgentClient } from "../agent/index.ts";
+import type { MigrateVmOptions, MigrationChoice } from "../migration/outgoing.ts";
 import type { VmRegisters } from "./worker-protocol.ts";
 
-export type VmState = "created" | "running" | "paused" | "off" | "crashed";
+export type VmState = "created" | "running" | "paused" | "off" | "crashed" | "migrated";
 
 /**
  * Translated code is kept for later runs, which start faster: in `directory`, by default the user's cache directory. What
@@ -102,6 +103,8 @@ export interface VmEvents {
 
 export type VmExit =
   | { readonly kind: "off"; readonly reason: string }
+  /** It goes on elsewhere. */
+  | { readonly kind: "migrated"; readonly reason: string }
   | { readonly kind: "crashed"; readonly reason: string; readonly report: string; readonly code?: string };
 
 export interface SerialPort {
@@ -172,6 +175,16 @@ export interface Vm {
   stats(): Promise<Readonly<Record<string, number>>>;
   /** The processor's registers at the next boundary. */
   registers(): Promise<VmRegisters>;
+  /**
+   * Moves the running VM to another process, which waits at `target` ("unix:PATH" or "tcp:HOST:PORT") by `receiveVm`. This
+   * VM is "migrated" then. Rejects with MigrationError: the VM runs on here, but for the code "undecided"
+   * (docs/migration.md). `signal` cancels, until the last step.
+   */
+  migrate(target: string, options?: MigrateVmOptions): Promise<MigrationResult>;
+  /** What speaks against it, in words; nothing is started. Rejects where the target cannot be asked. */
+  canMigrate(target: string, options?: MigrateVmOptions): Promise<readonly MigrationObstacle[]>;
+  /** After "undecided": "run" here, if it does not run at the target and never will; or "discard" it here. */
+  decideMigration(choice: MigrationChoice): Promise<void>;
   /** Ends the worker and frees everything. Idempotent. */
   close(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;

@@ -7,7 +7,7 @@
  *                      other side subtracts once it has got rid of the bytes. A machine with too much pending waits.
  */
 import type { MessagePort } from "node:worker_threads";
-import type { MachineSpec, Tier } from "@twinmetal/core";
+import type { MachineSpec, StateForm, StoppedVm, Tier } from "@twinmetal/core";
 import type { BootFileLocation } from "./open-boot-file.ts";
 import type { TranslationSettings } from "./translation-settings.ts";
 import type { VmExit, VmProgress } from "./vm.ts";
@@ -72,6 +72,27 @@ export interface Commands {
   stateHash: { args: undefined; result: string };
   stats: { args: undefined; result: Readonly<Record<string, number>> };
   registers: { args: undefined; result: VmRegisters };
+  /** Live migration, in the order of machine-migration.ts. `into`: a byte for each page of RAM. */
+  describe: { args: undefined; result: MachineDescription };
+  track: { args: { isOn: boolean }; result: undefined };
+  takeDirty: { args: { into: SharedArrayBuffer }; result: number };
+  throttle: { args: { share: number }; result: undefined };
+  handOver: { args: { into: SharedArrayBuffer }; result: StoppedVm };
+  takeInput: { args: undefined; result: Uint8Array };
+  goOn: { args: undefined; result: undefined };
+  give: { args: { to: string }; result: undefined };
+  adopt: { args: { sections: Uint8Array }; result: undefined };
+  goOnHere: { args: { stoodUs: number; isPaused: boolean }; result: undefined };
+}
+
+/** A machine, for the side that moves its memory. */
+export interface MachineDescription {
+  readonly engine: string;
+  readonly forms: readonly StateForm[];
+  /** All of RAM. Undefined where it cannot be shared. */
+  readonly ram: Uint8Array<SharedArrayBuffer> | undefined;
+  readonly isTracking: boolean;
+  readonly isRecording: boolean;
 }
 
 export type CommandName = keyof Commands;

@@ -1,0 +1,130 @@
+/** Links that are made and links that are waited for, over Unix sockets, TCP and TLS. */
+import { chmod, lstat, unlink } from "node:fs/promises";
+import { connect as connectSocket, createServer, isIP, type Server, type Socket } from "node:net";
+import { connect as connectTls, createServer as createTlsServer } from "node:tls";
+import { MigrationError, type MigrationLink } from "@twinmetal/core";
+import { badOption, formatAddress, type MigrationAddress, type TlsMaterial } from "./address.ts";
+import { describe, SocketLink } from "./socket-link.ts";
+
+/** More at a time are turned away. */
+const MAX_CONNECTIONS = 8;
+const OLDEST_TLS = "TLSv1.3";
+
+/** Rejects with MigrationError "link-lost". */
+export async function connectLink(
+  address: MigrationAddress,
+  tls: TlsMaterial | undefined,
+  timeoutMs: number,
+): Promise<MigrationLink> {
+  const socket = openSocket(address, tls);
+  const ready = tls ? "secureConnect" : "connect";
+  try {
+    await new Promise<void>((resolve, reject) => {
+      const timer = setTimeout(() => reject(new Error(`no answer for ${timeoutMs / 1000} s`)), timeoutMs);
+      socket.once(ready, () => {
+        clearTimeout(timer);
+        resolve();
+      });
+      socket.once("error", (error) => {
+        clearTimeout(timer);
+        reject(error);
+      });
+    });
+  } catch (error) {
+    socket.on("error", () => {});
+    socket.destroy();
+    const why = describe(error as Error);
+    throw new MigrationError("link-lost", `${formatAddress(address)} cannot be reached: ${why}.`, { cause: error });
+  }
+  socket.setNoDelay?.(true);
+  return new SocketLink(socket);
+}
+
+function openSocket(address: MigrationAddress, tls: TlsMaterial | undefined): Socket {
+  try {
+    if (address.kind === "unix") return connectSocket(address.path);
+    const { host, port } = address;
+    if (!tls) return connectSocket(port, host);
+    return connectTls({ host, port, ...tls, minVersion: OLDEST_TLS, ...(isIP(host) === 0 && { servername: host }) });
+  } catch (error) {
+    throw badTls(error);
+  }
+}
+
+export interface LinkListener {
+  /** With the port that was chosen, where 0 was asked for. */
+  readonly address: MigrationAddress;
+  close(): Promise<void>;
+  /** Does not keep the process alive any more. */
+  unref(): void;
+}
+
+/** Rejects with MigrationError "bad-option" if nobody can listen there. */
+export async function listenForLinks(
+  address: MigrationAddress,
+  tls: TlsMaterial | undefined,
+  onLink: (link: MigrationLink) => void,
+): Promise<LinkListener> {
+  const server = makeServer(tls, onLink);
+  server.maxConnections = MAX_CONNECTIONS;
+  if (address.kind === "unix") await removeStaleSocket(address.path);
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", (error: NodeJS.ErrnoException) => {
+      const why = error.code === "EADDRINUSE" ? "it is in use" : error.message;
+      reject(badOption(`Nobody can listen at ${formatAddress(address)}: ${why}. Give another address.`, error));
+    });
+    const onListening = (): void => resolve();
+    if (address.kind === "unix") server.listen(address.path, onListening);
+    else server.listen(address.port, address.host, onListening);
+  });
+  server.on("error", () => {}); // A peer that could not be accepted; the next one may.
+  if (address.kind === "unix") await chmod(address.path, 0o600);
+  return {
+    address: withPort(address, server),
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+      }),
+    unref: () => void server.unref(),
+  };
+}
+
+function makeServer(tls: TlsMaterial | undefined, onLink: (link: MigrationLink) => void): Server {
+  const accept = (socket: Socket): void => {
+    socket.setNoDelay?.(true);
+    onLink(new SocketLink(socket));
+  };
+  if (!tls) return createServer(accept);
+  try {
+    const server = createTlsServer(
+      { ...tls, minVersion: OLDEST_TLS, requestCert: true, rejectUnauthorized: true },
+      accept,
+    );
+    return server.on("tlsClientError", (_error, socket) => socket.destroy());
+  } catch (error) {
+    throw badTls(error);
+  }
+}
+
+function badTls(error: unknown): MigrationError {
+  return badOption(`Key, certificate and authority do not make a TLS link: ${(error as Error).message}.`, error);
+}
+
+function withPort(address: MigrationAddress, server: Server): MigrationAddress {
+  const bound = server.address();
+  return address.kind === "tcp" && typeof bound === "object" && bound ? { ...address, port: bound.port } : address;
+}
+
+/** Never takes the place of another file, nor of a socket where somebody answers. */
+export async function removeStaleSocket(path: string): Promise<void> {
+  const code = await new Promise<string | undefined>((resolve) => {
+    const probe = connectSocket(path);
+    probe.on("connect", () => {
+      probe.destroy();
+      resolve(undefined);
+    });
+    probe.on("error", (error: NodeJS.ErrnoException) => resolve(error.code));
+  });
+  const isSocket = (await lstat(path).catch(() => undefined))?.isSocket() ?? false;
+  if (code === "ECONNREFUSED" && isSocket) await unlink(path).catch(() => {}); // Listening tells what stays in the way.
+}

@@ -1,0 +1,309 @@
+/**
+ * Waiting for a VM that comes from another process: listens, takes one VM, and goes on answering what has become of it
+ * for as long as it lives (docs/migration.md). What a peer sends is checked by core before anything of it is used.
+ */
+import {
+  checkSpec,
+  type Destination,
+  type Fate,
+  type HeldVm,
+  type Hello,
+  type IncomingVm,
+  type MachineSpec,
+  MigrationError,
+  type MigrationLink,
+  type MigrationObstacle,
+  type Reception,
+  type Release,
+  receiveVm as receive,
+  type Tier,
+} from "@twinmetal/core";
+import { findBootFiles } from "../vm/boot-files.ts";
+import { checkSlice, DEFAULT_SLICE_NS } from "../vm/create-vm.ts";
+import { HostedVm } from "../vm/hosted-vm.ts";
+import { cacheSettings } from "../vm/translation-settings.ts";
+import type { TranslationCacheChoice, Vm } from "../vm/vm.ts";
+import { type MigrationAddress, type MigrationSecurity, parseAddress, readSecurity } from "./address.ts";
+import { type LinkListener, listenForLinks } from "./connecting.ts";
+import { NODE_TIME, ZLIB_COMPRESSOR } from "./node-world.ts";
+import type { MigrationChoice } from "./outgoing.ts";
+import { libraryVersion } from "./version.ts";
+
+export interface ReceiveVmOptions extends MigrationSecurity {
+  /** As for a restore: what the VM was started from, which only a reset needs. */
+  readonly kernel?: string;
+  readonly initrd?: string;
+  /** Default: the name it comes with. */
+  readonly name?: string;
+  readonly sliceNs?: number;
+  readonly tier?: Tier;
+  readonly translationCache?: TranslationCacheChoice;
+  /** The most memory a VM may bring. */
+  readonly maxMemoryBytes?: number;
+  /** A source that is silent for so long is gone; default 10 s. */
+  readonly stallMs?: number;
+  /** Ends the waiting. */
+  readonly signal?: AbortSignal;
+  /** Somebody can connect; with the port that was chosen where 0 was asked for. */
+  readonly onListening?: (address: MigrationAddress) => void;
+  /** A migration came to nothing; the next may come. */
+  readonly onFailed?: (error: MigrationError) => void;
+  readonly onProgress?: (progress: { readonly round: number; readonly pages: number }) => void;
+  /**
+   * The whole VM is here, and its source was lost before it said which side goes on. It stays as it is until the source
+   * asks for it, or `decide` is called: "run" only if the VM does not run at the source and never will.
+   */
+  readonly onHeld?: (why: MigrationError, decide: (choice: MigrationChoice) => Promise<void>) => void;
+}
+
+const GREET_MS = 10_000;
+const STALL_MS = 10_000;
+/** Of attempts whose end is remembered. */
+const MAX_FATES = 1000;
+
+/** Resolves with a VM that runs (or is paused, if it was). Rejects with MigrationError, or the signal's reason. */
+export async function receiveVm(address: string, options: ReceiveVmOptions = {}): Promise<Vm> {
+  options.signal?.throwIfAborted();
+  checkSlice(options.sliceNs);
+  const parsed = parseAddress(address);
+  const tls = await readSecurity(parsed, options);
+  const waiting = new Incoming(options);
+  const listener = await listenForLinks(parsed, tls, (link) => void waiting.accept(link));
+  options.onListening?.(listener.address);
+  return await waiting.vm(listener);
+}
+
+interface Coming extends IncomingVm {
+  readonly vm: HostedVm;
+}
+
+class Incoming implements Destination {
+  readonly version = libraryVersion();
+  readonly engine = "jit";
+  readonly #options: ReceiveVmOptions;
+  readonly #fates = new Map<string, "held" | "running" | "returned">();
+  readonly #links = new Set<MigrationLink>();
+  #isBusy = false;
+  #held: (HeldVm & { readonly vm: Coming }) | undefined;
+  #arrived: HostedVm | undefined;
+  #resolve: (vm: HostedVm) => void = () => {};
+
+  constructor(options: ReceiveVmOptions) {
+    this.#options = options;
+  }
+
+  async vm(listener: LinkListener): Promise<Vm> {
+    const { signal } = this.#options;
+    let onAbort = (): void => {};
+    const aborted = new Promise<never>((_, reject) => {
+      onAbort = () => reject(signal?.reason);
+      signal?.addEventListener("abort", onAbort, { once: true });
+    });
+    try {
+      const arrived = new Promise<HostedVm>((resolve) => {
+        this.#resolve = resolve;
+      });
+      if (this.#arrived) this.#resolve(this.#arrived);
+      const vm = await Promise.race([arrived, aborted]);
+      listener.unref();
+      vm.on("exit", () => void listener.close());
+      return vm;
+    } catch (error) {
+      for (const link of this.#links) link.close();
+      await this.#held?.vm.discard();
+      await listener.close();
+      throw error;
+    } finally {
+      signal?.removeEventListener("abort", onAbort);
+    }
+  }
+
+  async accept(link: MigrationLink): Promise<void> {
+    const { stallMs = STALL_MS, onProgress, onFailed, onHeld } = this.#options;
+    this.#links.add(link);
+    let reception: Reception;
+    try {
+      const compressor = ZLIB_COMPRESSOR;
+      reception = await receive({
+        link,
+        destination: this,
+        time: NODE_TIME,
+        compressor,
+        stallMs,
+        greetMs: GREET_MS,
+        onProgress,
+      });
+    } catch (error) {
+      onFailed?.(error as MigrationError);
+      return;
+    } finally {
+      this.#links.delete(link);
+    }
+    if (reception.kind === "running") this.#arrive((reception.vm as Coming).vm);
+    if (reception.kind !== "held") return;
+    const held = { ...reception.held, vm: reception.held.vm as Coming };
+    this.#held = held;
+    onHeld?.(reception.why, (choice) => this.#decide(held, choice));
+  }
+
+  async prepare(hello: Hello): Promise<Coming | readonly MigrationObstacle[]> {
+    const obstacles = this.#obstacles(hello);
+    if (obstacles.length > 0) return obstacles;
+    this.#isBusy = true;
+    try {
+      return await this.#build(hello);
+    } catch (error) {
+      this.#isBusy = false;
+      const { code, message } = error as { code?: unknown; message: string };
+      if (typeof code !== "string" || code === "internal") throw error;
+      return [{ code: code === "memory-unavailable" ? "memory" : "spec", message }];
+    }
+  }
+
+  async fateOf(id: Uint8Array): Promise<Fate> {
+    const key = keyOf(id);
+    const fate = this.#fates.get(key) ?? "unknown";
+    const held = this.#held;
+    if (fate !== "held") return fate;
+    // Its source is there, and takes it back.
+    if (!held || keyOf(held.id) !== key) return "unknown";
+    this.onFate(id, "returned");
+    await this.#discard(held);
+    return "returned";
+  }
+
+  onFate(id: Uint8Array, fate: "held" | "running" | "returned"): void {
+    const [oldest] = this.#fates.keys();
+    if (this.#fates.size >= MAX_FATES && oldest !== undefined) this.#fates.delete(oldest);
+    this.#fates.set(keyOf(id), fate);
+  }
+
+  #obstacles({ spec }: Hello): readonly MigrationObstacle[] {
+    const { maxMemoryBytes } = this.#options;
+    if (this.#arrived) return [{ code: "busy", message: "Another VM has arrived there already." }];
+    if (this.#held) {
+      const message = "The target holds a VM whose source was lost at the last step; its operator has to decide first.";
+      return [{ code: "busy", message }];
+    }
+    if (this.#isBusy) return [{ code: "busy", message: "Another VM is arriving there." }];
+    const found: MigrationObstacle[] = [];
+    try {
+      checkSpec(spec);
+    } catch (error) {
+      const { code, message } = error as { code?: string; message: string };
+      const isFeature = code !== undefined && /cpu|feature/.test(code);
+      found.push({ code: isFeature ? "cpu-feature" : "spec", message });
+    }
+    if (maxMemoryBytes !== undefined && spec.memoryBytes > maxMemoryBytes) {
+      const [wanted, most] = [spec.memoryBytes, maxMemoryBytes].map((bytes) => Math.floor(bytes / 2 ** 20));
+      found.push({
+        code: "memory",
+        message: `The VM has ${wanted} MiB of memory; the target takes at most ${most} MiB.`,
+      });
+    }
+    return found;
+  }
+
+  async #build(hello: Hello): Promise<Coming | readonly MigrationObstacle[]> {
+    const vm = await this.#create(hello);
+    const { ram, forms } = await vm.worker.command("describe", undefined);
+    const obstacles = [...differences(hello, forms), ...(ram ? [] : [NO_SHARED_MEMORY])];
+    if (!ram || obstacles.length > 0) {
+      await vm.close();
+      this.#isBusy = false;
+      return obstacles;
+    }
+    return {
+      vm,
+      ram,
+      adopt: async (sections) => void (await vm.worker.command("adopt", { sections })),
+      run: async ({ input, stoodUs }: Release, isPaused) => {
+        if (input.length > 0) void vm.serial.write(input);
+        await vm.worker.command("goOnHere", { stoodUs, isPaused });
+      },
+      discard: async () => {
+        this.#isBusy = false;
+        await vm.close().catch(() => {}); // Its thread may have ended.
+      },
+    };
+  }
+
+  async #create({ spec, name }: Hello): Promise<HostedVm> {
+    const { signal, tier = "auto", translationCache, sliceNs = DEFAULT_SLICE_NS } = this.#options;
+    const files = await findBootFiles(spec, this.#options, { signal });
+    return await HostedVm.create({
+      name: this.#options.name ?? safeName(name),
+      initialState: "paused",
+      isIncoming: true,
+      signal,
+      start: {
+        spec,
+        files,
+        tier,
+        translationCache: cacheSettings(spec, translationCache),
+        sliceNs,
+        statePath: undefined,
+        advanceCalendarSeconds: 0,
+        recordPath: undefined,
+        replayPath: undefined,
+      },
+    });
+  }
+
+  #arrive(vm: HostedVm): void {
+    this.#arrived = vm;
+    this.#resolve(vm);
+  }
+
+  async #decide(held: HeldVm & { readonly vm: Coming }, choice: MigrationChoice): Promise<void> {
+    if (this.#held !== held) throw new MigrationError("bad-state", "The VM that was held here is decided already.");
+    if (choice === "discard") {
+      this.onFate(held.id, "returned");
+      await this.#discard(held);
+      return;
+    }
+    this.#held = undefined;
+    this.onFate(held.id, "running");
+    await held.vm.run({ input: new Uint8Array(0), stoodUs: 0 }, held.isPaused);
+    this.#arrive(held.vm.vm);
+  }
+
+  async #discard(held: HeldVm & { readonly vm: Coming }): Promise<void> {
+    this.#held = undefined;
+    await held.vm.discard();
+  }
+}
+
+const NO_SHARED_MEMORY: MigrationObstacle = {
+  code: "engine",
+  message: "The target's engine has no memory that a VM could be put into.",
+};
+
+/** What of the VM's state the machine here could not read. */
+function differences(
+  hello: { readonly spec: MachineSpec; readonly forms: Hello["forms"] },
+  own: Hello["forms"],
+): MigrationObstacle[] {
+  const found: MigrationObstacle[] = [];
+  const here = new Map(own.map((form) => [form.name, form]));
+  for (const { name, schema, version } of hello.forms) {
+    const mine = here.get(name);
+    here.delete(name);
+    if (!mine || mine.schema !== schema)
+      found.push({ code: "device", message: `The target has no ${name} of the kind ${schema}.` });
+    else if (mine.version !== version) {
+      const message = `The state of ${name} has version ${version}; the target reads version ${mine.version}.`;
+      found.push({ code: "version", message });
+    }
+  }
+  for (const name of here.keys())
+    found.push({ code: "device", message: `The target has ${name}, which the VM has not.` });
+  return found;
+}
+
+const keyOf = (id: Uint8Array): string => Buffer.from(id).toString("hex");
+
+/** A peer's name for its VM, if it can be one. */
+function safeName(name: string): string {
+  return /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/.test(name) ? name : "vm-incoming";
+}
