@@ -14,12 +14,16 @@ import { openSerialSink, type SerialSink, type SerialTarget } from "./serial-tar
 import { concludeOutcome, type Outcome, orTrouble } from "./session.ts";
 import { formatStatistics, readStatistics } from "./statistics.ts";
 import { CommandError } from "./usage-error.ts";
-import type { Vm, VmProgress } from "./vm-library.ts";
+import { type ControlServer, MigrationDesk, type Vm, type VmProgress } from "./vm-library.ts";
 
 const CLOSE_MS = 5000;
 
 export interface HostingPlan {
-  readonly create: (signal: AbortSignal, onProgress: (progress: VmProgress) => void) => Promise<Vm>;
+  readonly create: (
+    signal: AbortSignal,
+    onProgress: (progress: VmProgress) => void,
+    desk: MigrationDesk,
+  ) => Promise<Vm>;
   readonly command: readonly string[] | undefined;
   readonly serial: SerialTarget;
   /** One line on standard error for people at a terminal. */
@@ -30,6 +34,8 @@ export interface HostingPlan {
   readonly endsWithPanic: boolean;
   readonly timeoutMs: number | undefined;
   readonly savePath: string | undefined;
+  /** Where the VM can be asked to migrate, and decided about. */
+  readonly migrationSocket?: string;
   readonly wantsStatistics: boolean;
   /** Where they go; default: on standard error. */
   readonly onStatistics?: (counters: Readonly<Record<string, number>>) => void;
@@ -44,8 +50,15 @@ export async function hostVm(io: Io, plan: HostingPlan): Promise<number> {
   const say = (message: string): void => void io.stderr.write(`twinmetal: ${message}\n`);
   let vm: Vm | undefined;
   let sink: SerialSink | undefined;
+  let control: ControlServer | undefined;
+  const desk = new MigrationDesk();
+  desk.onUndecided = ({ message }) => say(message);
   try {
-    vm = await create(plan, ending, progress);
+    if (plan.migrationSocket !== undefined) {
+      control = await io.library.serveMigrationControl(plan.migrationSocket, desk);
+    }
+    vm = await create(plan, ending, progress, desk);
+    desk.vm = vm;
     if (vm === undefined) return concludeEnding(ending, say);
     sink = await openSerialSink(vm, plan.serial);
     if (io.stdin.isTTY && io.stderr.isTTY && plan.command === undefined) say(plan.greeting(vm));
@@ -59,6 +72,7 @@ export async function hostVm(io: Io, plan: HostingPlan): Promise<number> {
   } finally {
     progress.clear();
     if (vm !== undefined) await close(vm, sink);
+    await control?.close();
     ending.dispose();
   }
 }
@@ -76,10 +90,16 @@ async function checkSavePath(path: string): Promise<void> {
 }
 
 /** Undefined when the end came first; what is being made is then given up, and closed should it still appear. */
-async function create(plan: HostingPlan, ending: Ending, progress: ProgressLine): Promise<Vm | undefined> {
-  const creation = plan.create(ending.signal, (report) => {
+async function create(
+  plan: HostingPlan,
+  ending: Ending,
+  progress: ProgressLine,
+  desk: MigrationDesk,
+): Promise<Vm | undefined> {
+  const onProgress = (report: VmProgress): void => {
     if (ending.cause === undefined) progress.report(report);
-  });
+  };
+  const creation = plan.create(ending.signal, onProgress, desk);
   try {
     // Not a race: the library answers the signal once nothing half-written is left.
     const vm = await creation;

@@ -198,7 +198,17 @@ describe("twinmetal", () => {
 
   it.each([
     [["rnu"], 'there is no command "rnu". Did you mean run?'],
-    [["migrate"], "the command migrate is not in this version yet."],
+    [["clone"], "the command clone is not in this version yet."],
+    [["migrate"], "which VM?"],
+    [["migrate", "a.sock"], "where to?"],
+    [["migrate", "a.sock", "there"], '"there" is no address for a VM'],
+    [["migrate", "a.sock", "unix:b", "--cancel"], '"unix:b" is one word too many'],
+    [["migrate", "a.sock", "tcp:h:1", "--tls-key", "k"], "TLS needs all three"],
+    [["migrate", "a.sock", "unix:b", "--max-downtime", "soon"], '"soon" is not a time'],
+    [["run", "--incoming", "unix:b", "--seed", "00"], "--seed and --incoming exclude each other"],
+    [["run", "--incoming", "unix:b", "--", "ls"], "--incoming takes a VM as it comes"],
+    [["run", "--migration-socket", "s", "--", "ls"], "--migration-socket and a command exclude each other"],
+    [["run", "--insecure"], "TLS options and --insecure are for --incoming"],
     [["--memory", "1G"], "the command comes first"],
     [["run", "--memroy", "1G"], "Did you mean --memory?"],
     [["run", "ls"], "A command comes after --: twinmetal run -- ls"],

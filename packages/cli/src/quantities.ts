@@ -46,6 +46,14 @@ export function parseTimeout(text: string): number {
   return timeoutMs;
 }
 
+/** A short time: 50ms, or seconds with or without s. Returns milliseconds. */
+export function parseShortTime(text: string): number {
+  const [, digits, unit] = /^(\d+(?:\.\d+)?)(ms|s)?$/.exec(text) ?? [];
+  const timeMs = digits === undefined ? 0 : Number(digits) * (unit === "ms" ? 1 : 1000);
+  if (timeMs > 0) return timeMs;
+  throw new UsageError(`"${text}" is not a time. Give milliseconds or seconds: 50ms, 0.3s.`);
+}
+
 export function parseSeed(text: string): string {
   const digits = text.toLowerCase();
   if (!/^([0-9a-f]{2}){1,64}$/.test(digits)) {

@@ -21,17 +21,21 @@ export function concludeOutcome(outcome: Outcome): { readonly status: number; re
     case "left":
       return { status: EXIT.OK, message: "" };
     case "guest":
-      switch (outcome.exit.kind) {
-        case "off":
-          return { status: EXIT.OK, message: "" };
-        case "migrated":
-          return { status: EXIT.OK, message: `the VM was migrated: ${outcome.exit.reason}.` };
-        case "crashed":
-          return { status: EXIT.FAILED, message: crashMessage(outcome.exit) };
-      }
+      return concludeGuest(outcome.exit);
     case "output-gone":
       if (outcome.code === "EPIPE") return { status: signalStatus("SIGPIPE"), message: "" };
       throw new CommandError(`Standard output cannot be written (${outcome.code}); the VM was ended.`);
+  }
+}
+
+function concludeGuest(exit: VmExit): { readonly status: number; readonly message: string } {
+  switch (exit.kind) {
+    case "off":
+      return { status: EXIT.OK, message: "" };
+    case "migrated":
+      return { status: EXIT.OK, message: `the VM was migrated: ${exit.reason}.` };
+    case "crashed":
+      return { status: EXIT.FAILED, message: crashMessage(exit) };
   }
 }
 

@@ -1,6 +1,13 @@
 /** The library for Node: VMs, their guests' agents, and images. */
 
 export {
+  MigrationError,
+  type MigrationErrorCode,
+  type MigrationObstacle,
+  type MigrationProgress,
+  type MigrationResult,
+} from "@twinmetal/core";
+export {
   AgentClient,
   AgentError,
   type AgentErrorCode,
@@ -55,6 +62,15 @@ export {
   takeConfined,
 } from "./sandbox/index.ts";
 export type { MigrationAddress, MigrationSecurity, TlsFiles } from "./migration/address.ts";
+export { formatAddress } from "./migration/address.ts";
+export {
+  askMigrationControl,
+  type ControlOptions,
+  type ControlRequest,
+  type ControlServer,
+  MigrationDesk,
+  serveMigrationControl,
+} from "./migration/control.ts";
 export { type ReceiveVmOptions, receiveVm } from "./migration/incoming.ts";
 export type { MigrateVmOptions, MigrationChoice } from "./migration/outgoing.ts";
 export { createVm, DEFAULT_MEMORY_BYTES } from "./vm/create-vm.ts";

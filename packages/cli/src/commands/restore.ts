@@ -30,6 +30,11 @@ const OPTIONS = {
   name: option("name", "NAME", "A name for the VM, for messages."),
   record: option("record", "FILE", "Record everything from here on, for `twinmetal replay --state FILE`."),
   save: option("save", "FILE", "When you leave with Ctrl-], save the VM again; may be the same file."),
+  migrationSocket: option(
+    "migration-socket",
+    "PATH",
+    "A socket by which `twinmetal migrate` can move this VM elsewhere.",
+  ),
   stats: flag("stats", "Print the VM's counters at the end, on standard error."),
 };
 
@@ -69,6 +74,7 @@ export const RESTORE = defineCommand({
       endsWithPanic: true,
       timeoutMs: values.timeout,
       savePath: values.save,
+      migrationSocket: values.migrationSocket,
       wantsStatistics: values.stats === true,
     });
   },

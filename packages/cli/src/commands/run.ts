@@ -3,12 +3,14 @@ import { featuresOfKind, MEMORY_LIMITS } from "@twinmetal/core";
 import { defineCommand, type Io } from "../command.ts";
 import { parseCpu } from "../cpu-choice.ts";
 import { type HostingPlan, hostVm } from "../hosting.ts";
+import { LINK_OPTIONS, targetAddress } from "../migration-options.ts";
 import { choice, flag, type OptionValues, option, type ParsedLine } from "../options.ts";
 import { formatSize, parseEpoch, parseMemory, parseSeed, parseTimeout } from "../quantities.ts";
 import { parseSerialTarget, type SerialTarget } from "../serial-target.ts";
 import { TRANSLATION_CACHE, translationCache } from "../translation-cache.ts";
 import { UsageError } from "../usage-error.ts";
 import type { Vm, VmOptions, VmProgress } from "../vm-library.ts";
+import { incomingPlan } from "./incoming.ts";
 
 const IMAGES = ["tiny"];
 const DEFAULT_MEMORY_BYTES = 512 * 2 ** 20;
@@ -59,6 +61,18 @@ export const RUN_OPTIONS = {
   ),
   record: option("record", "FILE", "Record everything that enters the VM, for `twinmetal replay FILE`."),
   save: option("save", "FILE", "When you leave with Ctrl-], save the VM first, for `twinmetal restore FILE`."),
+  migrationSocket: option(
+    "migration-socket",
+    "PATH",
+    "A socket by which `twinmetal migrate` can move this VM elsewhere.",
+  ),
+  incoming: option(
+    "incoming",
+    "TARGET",
+    "Wait for a VM that `twinmetal migrate` moves here: unix:PATH, or tcp:HOST:PORT with TLS.",
+    targetAddress,
+  ),
+  ...LINK_OPTIONS,
   mirror: option("mirror", "URL", "The Debian mirror that the image's packages come from, on first use."),
   suite: option("suite", "NAME", "The Debian release of the image (default bookworm)."),
   stats: flag("stats", "Print the VM's counters at the end, on standard error."),
@@ -85,9 +99,11 @@ export const RUN = defineCommand({
     ["twinmetal run -m 1G -- sh -c 'free -m; nproc'", "one command in a fresh VM"],
     ["echo hello | twinmetal run -- sha256sum", "input, output and status are the command's"],
     ["twinmetal run --kernel bzImage --initrd root.cpio.gz --append 'panic=-1'", "your own kernel"],
+    ["twinmetal run --incoming unix:there.sock", "waits for a VM that is moved here"],
     ["twinmetal run --clock virtual --seed 00 --epoch 0 --record run.rec", "a run that can be replayed to the bit"],
   ],
-  execute: async (io, line) => await hostVm(io, runPlan(io, line)),
+  execute: async (io, line) =>
+    await hostVm(io, line.values.incoming === undefined ? runPlan(io, line) : incomingPlan(io, line)),
 });
 
 /** What a line of options means. Throws UsageError. */
@@ -109,6 +125,7 @@ export function runPlan(io: Io, { values, operands, rest }: ParsedLine<typeof RU
     endsWithPanic: !/\bpanic=/.test(values.append ?? ""),
     timeoutMs: values.timeout,
     savePath: values.save,
+    migrationSocket: values.migrationSocket,
     wantsStatistics: values.stats === true,
   };
 }
@@ -156,6 +173,13 @@ function checkTogether(values: RunValues, serial: SerialTarget, command: readonl
   if (values.save !== undefined && (command !== undefined || serial.kind !== "stdio")) {
     throw new UsageError("--save saves when you leave the console, so it needs the console on this terminal.");
   }
+  if (values.migrationSocket !== undefined && command !== undefined) {
+    throw new UsageError(
+      "--migration-socket and a command exclude each other: the command's input and output are here.",
+    );
+  }
+  const link = Object.keys(LINK_OPTIONS).find((key) => values[key as keyof RunValues] !== undefined);
+  if (link !== undefined) throw new UsageError("TLS options and --insecure are for --incoming.");
   if (values.kernel !== undefined && (values.mirror ?? values.suite) !== undefined) {
     throw new UsageError("--mirror and --suite are for images; with --kernel nothing is fetched.");
   }

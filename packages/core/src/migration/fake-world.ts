@@ -278,7 +278,7 @@ export class FakeSource implements SourceVm {
     this.#copies.change(1);
   }
 
-  async takeInput(): Promise<Uint8Array> {
+  takeInput(): Uint8Array {
     return this.#input;
   }
 

@@ -67,8 +67,8 @@ export interface SourceVm {
   stop(into: Uint8Array): Promise<StoppedVm>;
   /** Goes on as before `stop`. */
   goOn(): Promise<void>;
-  /** Input that has not reached the guest; none will any more, unless `goOn` follows. */
-  takeInput(): Promise<Uint8Array>;
+  /** After `stop`: input that has not reached the guest, and will not unless `goOn` follows. */
+  takeInput(): Uint8Array;
   /** The guest is elsewhere now: this machine ends. */
   give(): Promise<void>;
 }
@@ -206,7 +206,7 @@ class Migration {
       if (obstacles.length > 0) throw refused(obstacles);
       await this.#copy(frames);
       await this.#stop(frames);
-      input = await this.#options.vm.takeInput();
+      input = this.#options.vm.takeInput();
       if (this.#cancel.isCancelled) throw cancelled();
     } catch (error) {
       throw await this.#backOut(error);

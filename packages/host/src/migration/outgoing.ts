@@ -154,6 +154,7 @@ export class OutgoingMigration {
   #source({ engine, forms, ram }: MachineDescription): SourceVm {
     const { name, spec, worker, serial } = this.#vm;
     const pages = spec.memoryBytes / 4096;
+    let input: Uint8Array = new Uint8Array(0);
     const shared = new SharedArrayBuffer(pages);
     const view = new Uint8Array(shared);
     const marked = (into: Uint8Array): void => {
@@ -174,7 +175,9 @@ export class OutgoingMigration {
       },
       throttle: async (share) => void (await worker.command("throttle", { share })),
       stop: async (into) => {
+        serial.cork();
         const stopped = await worker.command("handOver", { into: shared });
+        input = stopped.input;
         this.#wasRunning = !stopped.isPaused;
         marked(into);
         return stopped;
@@ -183,11 +186,7 @@ export class OutgoingMigration {
         await worker.command("goOn", undefined);
         serial.uncork();
       },
-      takeInput: async () => {
-        serial.cork();
-        const taken = await worker.command("takeInput", undefined);
-        return new Uint8Array(Buffer.concat([taken, ...serial.unsent]).subarray(0, MAX_INPUT_BYTES));
-      },
+      takeInput: () => new Uint8Array(Buffer.concat([input, ...serial.unsent]).subarray(0, MAX_INPUT_BYTES)),
       give: async () => void (await worker.command("give", { to: this.#target })),
     };
   }

@@ -2,9 +2,9 @@
  * The machine's part of a live migration, in its own thread: which pages are written, the guest slowed down, stopped for
  * the hand-over, and going on here or ending. At the other end: taking a state over, and going on with it.
  *
- *   track --takeDirty, throttle--> handOver --takeInput--> give        it goes on elsewhere
+ *   track --takeDirty, throttle--> handOver --> give    it goes on elsewhere
  *                                     |
- *                                     +--> goOn                        it goes on here
+ *                                     +--> goOn      it goes on here
  *
  * Between handOver and goOn nothing else starts the machine.
  */

@@ -13,7 +13,6 @@ import {
   ReplayError,
   SERIAL_CHANNEL,
   type SliceResult,
-  type StoppedVm,
   saveMachine,
   toHex,
   Uart16550,
@@ -29,6 +28,7 @@ import {
   type CommandName,
   type Commands,
   type FromMachine,
+  type HandedOver,
   MAX_PENDING_OUTPUT,
   type OutputPart,
   type ToMachine,
@@ -330,9 +330,6 @@ export class MachineThread {
         return undefined;
       case "handOver":
         return this.#handOver(machine, migration, (args as Commands["handOver"]["args"]).into);
-      case "takeInput":
-        this.#requireGuest();
-        return joined(this.#serial);
       case "goOn":
         this.#requireGuest();
         migration.goOn();
@@ -356,7 +353,7 @@ export class MachineThread {
   }
 
   /** One slice more, which what waits outside enters the machine with; then it stands still, all output told. */
-  #handOver(machine: Machine, migration: MachineMigration, into: SharedArrayBuffer): StoppedVm {
+  #handOver(machine: Machine, migration: MachineMigration, into: SharedArrayBuffer): HandedOver {
     if (machine.state === "running" && !migration.isStopped) {
       this.#feed(machine);
       try {
@@ -368,7 +365,7 @@ export class MachineThread {
     this.#requireGuest();
     const stopped = migration.stop(into);
     this.#flush();
-    return stopped;
+    return { ...stopped, input: joined(this.#serial) };
   }
 
   /** The plug is pulled between two slices; a recording ends here, with the state's hash. */

@@ -77,12 +77,16 @@ export interface Commands {
   track: { args: { isOn: boolean }; result: undefined };
   takeDirty: { args: { into: SharedArrayBuffer }; result: number };
   throttle: { args: { share: number }; result: undefined };
-  handOver: { args: { into: SharedArrayBuffer }; result: StoppedVm };
-  takeInput: { args: undefined; result: Uint8Array };
+  handOver: { args: { into: SharedArrayBuffer }; result: HandedOver };
   goOn: { args: undefined; result: undefined };
   give: { args: { to: string }; result: undefined };
   adopt: { args: { sections: Uint8Array }; result: undefined };
   goOnHere: { args: { stoodUs: number; isPaused: boolean }; result: undefined };
+}
+
+export interface HandedOver extends StoppedVm {
+  /** Serial input that the guest has not taken. */
+  readonly input: Uint8Array;
 }
 
 /** A machine, for the side that moves its memory. */

@@ -1,0 +1,274 @@
+/**
+ * The control socket of a VM's process: whoever may use the socket's file asks the VM to migrate, cancels that, and
+ * decides what to do with a copy whose fate the other side did not tell. One request a connection, JSON in a line:
+ *
+ *   {"command": "migrate", "target": T, "options": {...}}     progress lines, then a result or an error
+ *   {"command": "check", "target": T, "options": {...}}       what speaks against it
+ *   {"command": "cancel"}  {"command": "decide", "choice": "run" | "discard"}  {"command": "status"}
+ *
+ * A connection that goes away cancels the migration that it has asked for.
+ */
+import { connect, createServer, type Socket } from "node:net";
+import {
+  MigrationError,
+  type MigrationErrorCode,
+  type MigrationObstacle,
+  type MigrationProgress,
+} from "@twinmetal/core";
+import type { Vm } from "../vm/vm.ts";
+import { badOption } from "./address.ts";
+import { removeStaleSocket } from "./connecting.ts";
+import type { MigrateVmOptions, MigrationChoice } from "./outgoing.ts";
+
+/** Options of a request; what cannot be said in JSON is not among them. */
+export type ControlOptions = Omit<MigrateVmOptions, "signal" | "onProgress">;
+
+export type ControlRequest =
+  | { readonly command: "migrate" | "check"; readonly target: string; readonly options: ControlOptions }
+  | { readonly command: "cancel" | "status" }
+  | { readonly command: "decide"; readonly choice: MigrationChoice };
+
+/** What a control socket is for. It changes: a VM comes, is held, goes. */
+export class MigrationDesk {
+  vm: Vm | undefined;
+  /** A copy that came in and whose source was lost (`ReceiveVmOptions.onHeld`). */
+  held: ((choice: MigrationChoice) => Promise<void>) | undefined;
+  /** Told what nobody else may hear. */
+  onUndecided: (error: MigrationError) => void = () => {};
+  #running: AbortController | undefined;
+
+  async answer(
+    request: ControlRequest,
+    signal: AbortSignal,
+    onProgress: (progress: MigrationProgress) => void,
+  ): Promise<unknown> {
+    switch (request.command) {
+      case "check":
+        return await this.#requireVm().canMigrate(request.target, { ...request.options, signal });
+      case "migrate":
+        return await this.#migrate(request.target, request.options, signal, onProgress);
+      case "cancel":
+        if (!this.#running) throw new MigrationError("bad-state", "No migration is under way.");
+        this.#running.abort();
+        return null;
+      case "decide":
+        return await this.#decide(request.choice);
+      case "status":
+        return { state: this.held ? "held" : (this.vm?.state ?? "waiting"), isMigrating: this.#running !== undefined };
+    }
+  }
+
+  async #migrate(
+    target: string,
+    options: ControlOptions,
+    signal: AbortSignal,
+    onProgress: (progress: MigrationProgress) => void,
+  ): Promise<unknown> {
+    const vm = this.#requireVm();
+    if (this.#running) throw new MigrationError("bad-state", "A migration is under way already.");
+    const abort = new AbortController();
+    this.#running = abort;
+    try {
+      return await vm.migrate(target, { ...options, signal: AbortSignal.any([signal, abort.signal]), onProgress });
+    } catch (error) {
+      if (error instanceof MigrationError && error.code === "undecided") this.onUndecided(error);
+      throw error;
+    } finally {
+      this.#running = undefined;
+    }
+  }
+
+  async #decide(choice: MigrationChoice): Promise<unknown> {
+    const { held } = this;
+    if (!held) return await this.#requireVm().decideMigration(choice);
+    this.held = undefined;
+    return await held(choice);
+  }
+
+  #requireVm(): Vm {
+    if (this.vm) return this.vm;
+    throw new MigrationError("bad-state", "There is no VM there yet.");
+  }
+}
+
+export interface ControlServer {
+  /** What is being answered is told first, for a moment. */
+  close(): Promise<void>;
+}
+
+const MAX_LINE_BYTES = 64 * 1024;
+const MAX_CONNECTIONS = 8;
+const CLOSE_MS = 1000;
+
+/** Rejects with MigrationError if nobody can listen there. Does not keep the process alive. */
+export async function serveMigrationControl(path: string, desk: MigrationDesk): Promise<ControlServer> {
+  await removeStaleSocket(path);
+  const answering = new Set<Promise<void>>();
+  const sockets = new Set<Socket>();
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
+    sockets.add(socket);
+    socket.on("close", () => sockets.delete(socket));
+    const answered = serve(socket, desk).catch(() => {}); // A client that is gone hears nothing.
+    answering.add(answered);
+    void answered.then(() => answering.delete(answered));
+  });
+  server.maxConnections = MAX_CONNECTIONS;
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", (error: NodeJS.ErrnoException) => {
+      const why = error.code === "EADDRINUSE" ? "it is there already, and in use" : error.message;
+      reject(badOption(`The socket ${path} cannot be opened for migrations: ${why}. Name another path.`, error));
+    });
+    server.listen(path, resolve);
+  });
+  server.on("error", () => {});
+  server.unref();
+  return {
+    close: async () => {
+      const closed = new Promise<void>((resolve) => void server.close(() => resolve()));
+      await Promise.race([Promise.all(answering), after(CLOSE_MS)]);
+      for (const socket of sockets) socket.destroySoon();
+      await Promise.race([closed, after(CLOSE_MS)]);
+    },
+  };
+}
+
+async function serve(socket: Socket, desk: MigrationDesk): Promise<void> {
+  const gone = new AbortController();
+  socket.on("error", () => gone.abort());
+  socket.on("close", () => gone.abort());
+  const tell = (line: unknown): void => void socket.write(`${JSON.stringify(line)}\n`);
+  try {
+    const request = parseRequest(await readLine(socket));
+    socket.on("data", () => {});
+    socket.on("end", () => gone.abort());
+    const result = await desk.answer(request, gone.signal, (progress) => tell({ progress }));
+    tell({ result: result ?? null });
+  } catch (error) {
+    const {
+      code = "peer-failed",
+      message,
+      obstacles,
+    } = error as { code?: string; message: string; obstacles?: unknown };
+    tell({ error: { code, message, obstacles } });
+  }
+  await new Promise<void>((resolve) => void socket.end(resolve));
+}
+
+async function readLine(socket: Socket): Promise<string> {
+  let text = "";
+  return await new Promise((resolve, reject) => {
+    const onData = (data: Buffer): void => {
+      text += data.toString("utf8");
+      const end = text.indexOf("\n");
+      if (end < 0 && text.length <= MAX_LINE_BYTES) return;
+      socket.off("data", onData);
+      if (end < 0) reject(badOption("The request is too long."));
+      else resolve(text.slice(0, end));
+    };
+    socket.on("data", onData);
+    socket.on("end", () => reject(badOption("The request is not whole.")));
+    socket.on("close", () => reject(badOption("The request is not whole.")));
+  });
+}
+
+/** Whoever may use the socket may do all this anyway; but a mistake shall be told as one. */
+function parseRequest(line: string): ControlRequest {
+  let request: Partial<Record<string, unknown>>;
+  try {
+    request = JSON.parse(line) as typeof request;
+  } catch {
+    throw badOption("The request is no JSON.");
+  }
+  if (typeof request !== "object" || request === null) throw badOption("The request is no object.");
+  const { command, target, options = {}, choice } = request;
+  if (command === "cancel" || command === "status") return { command };
+  if (command === "decide" && (choice === "run" || choice === "discard")) return { command, choice };
+  if ((command === "migrate" || command === "check") && typeof target === "string" && isOptions(options)) {
+    return { command, target, options };
+  }
+  throw badOption("The request asks for nothing that is known here.");
+}
+
+const OPTION_TYPES: Readonly<Record<keyof ControlOptions, readonly string[]>> = {
+  tls: ["object"],
+  insecure: ["boolean"],
+  maxDowntimeMs: ["number"],
+  bytesPerSecond: ["number"],
+  compression: ["string"],
+  mayThrottle: ["boolean"],
+  stallMs: ["number"],
+  decideMs: ["number"],
+};
+
+function isOptions(options: unknown): options is ControlOptions {
+  if (typeof options !== "object" || options === null) return false;
+  return Object.entries(options).every(([key, value]) => {
+    if (key === "tls") return isTls(value);
+    if (key === "compression" && !["auto", "always", "never"].includes(value as string)) return false;
+    return OPTION_TYPES[key as keyof ControlOptions]?.includes(typeof value) ?? false;
+  });
+}
+
+function isTls(value: unknown): boolean {
+  const files = value as Record<string, unknown> | null;
+  return (
+    typeof files === "object" &&
+    files !== null &&
+    ["key", "certificate", "authority"].every((name) => typeof files[name] === "string")
+  );
+}
+
+/** Asks the process of a VM. Rejects with MigrationError: the VM's own, or "link-lost" where nobody answers. */
+export async function askMigrationControl(
+  path: string,
+  request: ControlRequest,
+  options: { readonly signal?: AbortSignal; readonly onProgress?: (progress: MigrationProgress) => void } = {},
+): Promise<unknown> {
+  const { signal, onProgress } = options;
+  signal?.throwIfAborted();
+  const socket = connect(path);
+  const onAbort = (): void => void socket.end();
+  signal?.addEventListener("abort", onAbort, { once: true });
+  try {
+    socket.write(`${JSON.stringify(request)}\n`);
+    let text = "";
+    for await (const data of socket.setEncoding("utf8")) {
+      text += data as string;
+      for (let end = text.indexOf("\n"); end >= 0; end = text.indexOf("\n")) {
+        const line = JSON.parse(text.slice(0, end)) as ControlLine;
+        text = text.slice(end + 1);
+        if (line.progress) onProgress?.(line.progress);
+        else if (line.error)
+          throw new MigrationError(line.error.code, line.error.message, { obstacles: line.error.obstacles ?? [] });
+        else return line.result;
+      }
+    }
+  } catch (error) {
+    if (error instanceof MigrationError) throw error;
+    const { code = "", message } = error as NodeJS.ErrnoException;
+    const why = code === "ENOENT" || code === "ECONNREFUSED" ? `no VM listens there (${code})` : message;
+    throw new MigrationError(
+      "link-lost",
+      `${path} cannot be asked: ${why}. Give what --migration-socket of the running VM says.`,
+      { cause: error },
+    );
+  } finally {
+    signal?.removeEventListener("abort", onAbort);
+    socket.destroy();
+  }
+  throw new MigrationError("link-lost", `The VM's process at ${path} ended before it had answered.`);
+}
+
+interface ControlLine {
+  readonly progress?: MigrationProgress;
+  readonly result?: unknown;
+  readonly error?: {
+    readonly code: MigrationErrorCode;
+    readonly message: string;
+    readonly obstacles?: readonly MigrationObstacle[];
+  };
+}
+
+function after(timeMs: number): Promise<void> {
+  return new Promise((resolve) => void setTimeout(resolve, timeMs).unref());
+}
