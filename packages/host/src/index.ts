@@ -44,6 +44,18 @@ export {
   probeKvm,
 } from "./kvm/probe.ts";
 export type { SelfTestFailure, SelfTestResult, SelfTestStep } from "./kvm/self-test.ts";
+export type { MigrationAddress, MigrationSecurity, TlsFiles } from "./migration/address.ts";
+export { formatAddress } from "./migration/address.ts";
+export {
+  askMigrationControl,
+  type ControlOptions,
+  type ControlRequest,
+  type ControlServer,
+  MigrationDesk,
+  serveMigrationControl,
+} from "./migration/control.ts";
+export { type ReceiveVmOptions, receiveVm } from "./migration/incoming.ts";
+export type { MigrateVmOptions, MigrationChoice } from "./migration/outgoing.ts";
 export {
   type Confined,
   type ConfinePlan,
@@ -61,18 +73,6 @@ export {
   seal,
   takeConfined,
 } from "./sandbox/index.ts";
-export type { MigrationAddress, MigrationSecurity, TlsFiles } from "./migration/address.ts";
-export { formatAddress } from "./migration/address.ts";
-export {
-  askMigrationControl,
-  type ControlOptions,
-  type ControlRequest,
-  type ControlServer,
-  MigrationDesk,
-  serveMigrationControl,
-} from "./migration/control.ts";
-export { type ReceiveVmOptions, receiveVm } from "./migration/incoming.ts";
-export type { MigrateVmOptions, MigrationChoice } from "./migration/outgoing.ts";
 export { createVm, DEFAULT_MEMORY_BYTES } from "./vm/create-vm.ts";
 export { replayVm } from "./vm/replay-vm.ts";
 export { restoreVm } from "./vm/restore-vm.ts";
