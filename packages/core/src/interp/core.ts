@@ -25,8 +25,10 @@ import {
   regionRead,
   regionWrite,
   runRegions,
+  stackRange,
   stackRead,
   stackWrite,
+  writableRange,
 } from "../jit/routines.ts";
 import { leaveRegion, worldRest } from "../jit/world.ts";
 import { MEMORY_MAP } from "../machine/board-map.ts";
@@ -100,7 +102,17 @@ export function library(handlers: HandlerSet): Record<string, Routine> {
     if (!routine.body) return;
     if ((all[routine.name] ??= routine) !== routine) throw new Error(`two routines are named ${routine.name}`);
   };
-  const own = [regionRead, regionWrite, stackRead, stackWrite, runRegions, regionFlags, regionCarry];
+  const own = [
+    regionRead,
+    regionWrite,
+    writableRange,
+    stackRead,
+    stackWrite,
+    stackRange,
+    runRegions,
+    regionFlags,
+    regionCarry,
+  ];
   for (const routine of [...own, leaveRegion, worldRest, knownTimeStamp, ...TRANSLATED_ROUTINES]) add(routine);
   for (const handler of handlers.table) {
     const body = handler.routine.body?.();

@@ -157,12 +157,11 @@ export class FunctionEmitter {
     this.hints.push({ offset: out.length, likely: true });
     out.bytes([0x04, TYPE_CODE.i32]);
     this.#labels.push(undefined);
-    this.node(s.address);
-    out.bytes([0xa7, 0x20]);
+    out.byte(0x20);
     out.u32(entry);
     this.#memory("i32.load", "host", layout.addend);
-    // i32.add, else
-    out.bytes([0x6a, 0x05]);
+    // else
+    out.byte(0x05);
     this.node(s.address);
     out.byte(0x41);
     out.s32(bytes);
@@ -174,10 +173,16 @@ export class FunctionEmitter {
     this.#labels.push(undefined);
     this.list(s.failed);
     this.#labels.pop();
+    // What is added to the address comes from both ways: V8 knows of a sum that its upper half is empty.
     out.bytes([0x0b, 0x20]);
     out.u32(entry);
+    this.node(s.address);
+    // i32.wrap_i64, i32.sub, end
+    out.bytes([0xa7, 0x6b, 0x0b]);
     this.#labels.pop();
-    out.byte(0x0b);
+    this.node(s.address);
+    // i32.wrap_i64, i32.add
+    out.bytes([0xa7, 0x6a]);
     this.#locals.giveBack("i32", entry);
     this.#setLocal(s.local);
   }

@@ -10,7 +10,7 @@ import { IrError, type Local, type Node, type Statement, type ValueType } from "
 
 const NOWHERE = -1;
 /** How often code for an access reads the address. */
-const ACCESS_USES = 4;
+const ACCESS_USES = 5;
 
 /** Places of one type: free ones, and how many there are, of those that a list and the lists in it have. */
 interface Pool {

@@ -36,6 +36,13 @@ export class DividingBuilder extends Builder {
     };
     return super.access(layout, table, address, { ...how, failed });
   }
+  /** What `build` emits, to be put where control seldom comes to and does not come out of. */
+  onAnotherWay(build: () => void): Statement[] {
+    this.#branches++;
+    const list = this.nested(build);
+    this.#branches--;
+    return list;
+  }
   /** How flags are kept depends on the way that control took. */
   override if(condition: Expr, then: () => void, otherwise?: () => void, likely?: boolean): void {
     if (condition.constant !== undefined) {

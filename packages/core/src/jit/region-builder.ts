@@ -16,7 +16,7 @@ import {
   type Variable,
 } from "../ir/builder.ts";
 import { OPS } from "../ir/ops.ts";
-import type { Routine, Space } from "../ir/types.ts";
+import type { Local, Routine, Space, Statement } from "../ir/types.ts";
 import { effectiveAddress, effectiveOffset } from "../isa/semantics.ts";
 import { AddressOrigins } from "./address-origins.ts";
 import { DividingBuilder } from "./dividing-builder.ts";
@@ -32,7 +32,17 @@ import {
   offsetOf,
   typeOf,
 } from "./registers.ts";
-import { regionCarry, regionFlags, regionRead, regionWrite, runRegions, stackRead, stackWrite } from "./routines.ts";
+import {
+  regionCarry,
+  regionFlags,
+  regionRead,
+  regionWrite,
+  runRegions,
+  stackRange,
+  stackRead,
+  stackWrite,
+  writableRange,
+} from "./routines.ts";
 import { Untranslatable } from "./untranslatable.ts";
 import { leaveRegion, worldRest } from "./world.ts";
 
@@ -46,7 +56,7 @@ export const microOpAddress = (): Expr => i32(MICRO_OP);
 
 /** Routines of the core that region code calls by itself: they leave registers and flags alone. */
 const OWN: ReadonlySet<Routine> = new Set([
-  ...[regionRead, regionWrite, stackRead, stackWrite, runRegions, regionFlags, regionCarry],
+  ...[regionRead, regionWrite, writableRange, stackRead, stackWrite, stackRange, runRegions, regionFlags, regionCarry],
   ...[leaveRegion, worldRest],
 ]);
 
@@ -93,9 +103,7 @@ export class RegionBuilder extends DividingBuilder {
   }
 
   /** Where addresses come from. */
-  readonly origins: AddressOrigins = new AddressOrigins((local) =>
-    this.state.registers.findIndex((register) => register.local === local),
-  );
+  readonly origins: AddressOrigins;
   override keep(value: Expr): Expr {
     const kept = super.keep(value);
     this.origins.note(kept, value);
@@ -109,6 +117,19 @@ export class RegionBuilder extends DividingBuilder {
     super();
     this.through = through;
     this.#isUnbased = isUnbased;
+    const fieldOf = (local: Local): number => this.state.registers.findIndex((register) => register.local === local);
+    this.origins = new AddressOrigins(fieldOf, isUnbased);
+  }
+  /** A linear address, cut to 32 bits under MODE_FLAT. */
+  wrapped(address: Expr): Expr {
+    return this.#isUnbased ? address.and(0xffffffffn) : address;
+  }
+  /** Told of loads and stores at host addresses that are locals. */
+  onHostAccess: (statement: Statement & { kind: "load" | "store" }, address: Local) => void = () => {};
+  override emit(statement: Statement): void {
+    super.emit(statement);
+    if ((statement.kind === "load" || statement.kind === "store") && statement.space === "host")
+      if (statement.address.kind === "local") this.onHostAccess(statement, statement.address.local);
   }
 
   noteRead(offset: number): void {
@@ -222,6 +243,8 @@ export class RegionBuilder extends DividingBuilder {
       const kept = this.keep(value);
       if (name !== `${typeOf(field)}.store`) this.noteRead(at);
       register.set(field < 16 ? withPart(register, name, at & 7, kept) : withLane(register, name, at & 15, kept));
+      if (name === "i64.store" && field < 16 && !this.isConditional)
+        this.origins.noteRegister(field, register.local.version, kept);
       this.noteWrite(at);
       if ((this.through & fieldBit(field)) === 0n) return;
       if (this.isConditional) this.#storeGeneral(field);
@@ -271,6 +294,7 @@ export class RegionBuilder extends DividingBuilder {
   readonly #pending = new Map<number, number>();
 
   startBlock(): void {
+    this.origins.startBlock();
     this.#pending.clear();
     this.needed = 0n;
     this.defined = 0n;

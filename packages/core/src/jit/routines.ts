@@ -69,12 +69,21 @@ export const regionWrite: Routine = routine("region_write", ["i64", "i32"], "i32
   b.return(select(covered.and(granuleMask(b.keep(host.and(0xfff)), bytes)).eqz(), host, i32(0)));
 });
 
+/** For a read, and stores behind it: 0 as well unless the TLB lets them through. */
+export const writableRange: Routine = routine("writable_range", ["i64", "i32"], "i32", (b, va, bytes) => {
+  const host = b.call(regionRead, va, bytes);
+  const entry = tlbEntry(b.get(L.TLB_CURRENT), va);
+  const isWritable = b.load("i64.load", "host", entry, L.TLB_WRITE).eq(va.shrU(12));
+  b.return(select(isWritable, host, i32(0)));
+});
+
 /** Through RSP: the page is remembered if it can be stored to. */
-function stackAccess(name: string, otherwise: Routine): Routine {
+function stackAccess(name: string, otherwise: Routine | undefined): Routine {
   return routine(name, ["i64", "i32"], "i32", (b, va, bytes) => {
     const entry = b.keep(tlbEntry(b.get(L.TLB_CURRENT), va));
     const last = va.add(bytes.sub(1).u64()).shrU(12);
-    b.if(last.ne(b.load("i64.load", "host", entry, L.TLB_WRITE)), () => b.return(b.call(otherwise, va, bytes)));
+    const missed = (): void => b.return(otherwise ? b.call(otherwise, va, bytes) : 0);
+    b.if(last.ne(b.load("i64.load", "host", entry, L.TLB_WRITE)), missed);
     b.put(L.STACK_PAGE, va.and(-4096));
     relyOnPage(b, va);
     b.put(L.STACK_ADDEND, b.load("i32.load", "host", entry, L.TLB_ADDEND));
@@ -84,6 +93,8 @@ function stackAccess(name: string, otherwise: Routine): Routine {
 }
 export const stackRead: Routine = stackAccess("stack_read", regionRead);
 export const stackWrite: Routine = stackAccess("stack_write", regionWrite);
+/** For several accesses, of which nothing is done yet: looks at the TLB only. */
+export const stackRange: Routine = stackAccess("stack_range", undefined);
 
 /** Whether the pages beside a block's that its region lies in are where they were: 1, and the region is entered, or 0. */
 export const pagesHold: Routine = routine("pages_hold", ["i32", "i64"], "i32", (b, block, linear) => {

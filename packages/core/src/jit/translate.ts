@@ -239,7 +239,7 @@ class RegionTranslator {
       this.#kinds.set(to, [...(this.#kinds.get(to) ?? []), b.flags.kind]);
       b.emit({ kind: "block", label: { kind: "block" }, body, isIsolated: true });
     };
-    this.#memory.startBlock(block.instructions);
+    this.#memory.startBlock();
     b.startBlock();
     this.#x87.startBlock();
     const list = b.nested(() => {
@@ -255,6 +255,7 @@ class RegionTranslator {
       }
       if (block.instructions.at(-1)?.flow === "next") goTo(block.end);
     });
+    this.#memory.endBlock();
     const declared = b.nested(() => {
       for (const variable of this.#memory.declared) this.#declare(variable);
     });
