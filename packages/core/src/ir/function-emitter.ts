@@ -238,6 +238,7 @@ export class FunctionEmitter {
         out.byte(0x0b);
         return;
       case "block":
+        if (s.body.length === 0) return;
         if (s.isIsolated) {
           this.#isolated(s.body);
           return;
