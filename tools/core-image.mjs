@@ -29,7 +29,7 @@ if (!readFileSync(image, "utf8").startsWith(made)) {
   const pieces = [];
   for (let at = 0; at < shared.length; at += PIECE_BYTES)
     pieces.push(Buffer.from(shared.subarray(at, at + PIECE_BYTES)).toString("base64"));
-  const text = `export const IMAGE = ${JSON.stringify(pieces, undefined, " ")};\nexport const LIMITS_AT = ${different[0]};\nexport const BUILD = "${build}";\n`;
+  const text = `export const image = () => ${JSON.stringify(pieces, undefined, " ")};\nexport const LIMITS_AT = ${different[0]};\nexport const BUILD = "${build}";\n`;
   const temporary = `${image}.${process.pid}`;
   writeFileSync(temporary, made + text);
   renameSync(temporary, image);

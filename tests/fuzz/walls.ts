@@ -9,7 +9,7 @@ const PATTERN = 0x5a;
 /** The state block's last field ends before. */
 const STATE_BLOCK_END: number = L.ACTIVITY.offset + 8;
 /** Blocks of one batch stay far below. */
-const ARENA_WATCHED = 0x100_0000;
+const ARENA_WATCHED = L.ARENA_BYTES / 2;
 const NEVER = 0xffff_ffff_ffff_ffffn;
 
 type Span = readonly [from: number, to: number];

@@ -30,6 +30,7 @@ export function engineTables(counters: Counters): string {
     ["regions translated", `${get("regionsTranslated")}`, `of ${get("regionInstructions")} instructions`],
     ["  refused", `${get("regionsRefused")}`],
     ["  their modules", `${get("regionModules")}`, `${get("regionBytes")} bytes`],
+    ["  of these dropped again", `${get("regionModulesDropped")}`],
     ["  known again in memory", `${get("regionsReused")}`],
     ["  out of the translation cache", `${get("regionsKept")}`, `${get("regionsKeptUsed")} of them used`],
     ["waiting to be translated", `${get("regionsQueued")}`, `at most ${get("regionsQueuedMost")}`],

@@ -13,7 +13,8 @@ import { constantMsr, ignoresMsrWrite } from "../cpu/msr-table.ts";
 import type { VcpuState } from "../cpu/state.ts";
 import { type Core, createCore, handlerSet } from "../interp/core.ts";
 import { limitHandlers } from "../isa/handlers.ts";
-import { RegionTier, type TierBounds } from "../jit/tier.ts";
+import type { TierBounds } from "../jit/region-modules.ts";
+import { RegionTier } from "../jit/tier.ts";
 import { LocalTranslator, type Translator } from "../jit/translator.ts";
 import { MEMORY_MAP } from "../machine/board-map.ts";
 import { MAX_ROM_BYTES, PAGE_BYTES, Ram, ramSegments } from "../memory/ram.ts";
@@ -31,6 +32,8 @@ export interface JitEngineOptions {
   readonly translator?: Translator;
   /** How many modules of translations there are at a time, and of how many bytes. */
   readonly translationBounds?: TierBounds;
+  /** Told when modules were dropped, which may be much to collect. */
+  readonly onDropped?: () => void;
   readonly memoryBytes: number;
   readonly tscFrequencyHz: number;
   /** Read-only memory that ends at 4 GiB: whole pages, at most 16 MiB. Copied. */
@@ -249,6 +252,7 @@ export class JitEngine implements Engine {
       this.#tier = new RegionTier(core, {
         ...(options.translationBounds && { bounds: options.translationBounds }),
         cpuFeatures: options.cpuFeatures ?? [],
+        onDropped: options.onDropped,
         ...(tier === "jit"
           ? { heat: 0, isImmediate: true, translator: new LocalTranslator() }
           : { heat: HEAT, translator: options.translator ?? new LocalTranslator() }),

@@ -2,7 +2,7 @@
  * The core module's bytes as the build left them. To make them takes as long as booting a small guest: building and
  * emitting some three thousand routines. They depend on nothing but the sources.
  */
-import { BUILD, IMAGE, LIMITS_AT } from "./prebuilt-image.ts";
+import { BUILD, image, LIMITS_AT } from "./prebuilt-image.ts";
 
 /** Flags of an imported memory's limits: a maximum, and shared or not. */
 export const LIMITS_SHARED = 3;
@@ -33,14 +33,14 @@ function fromBase64(pieces: readonly string[]): Uint8Array<ArrayBuffer> {
 
 /** Undefined where nothing was built. */
 export function prebuiltModule(sharedMemory: boolean): Uint8Array<ArrayBuffer> | undefined {
-  if (IMAGE.length === 0) return undefined;
-  const bytes = fromBase64(IMAGE);
+  if (BUILD === "") return undefined;
+  const bytes = fromBase64(image());
   bytes[LIMITS_AT] = sharedMemory ? LIMITS_SHARED : LIMITS_OWN;
   return bytes;
 }
 
 /** The core module for shared memory, and a name that no other has. Undefined where nothing was built. */
 export function coreImage(): { readonly name: string; readonly bytes: () => Uint8Array<ArrayBuffer> } | undefined {
-  if (IMAGE.length === 0) return undefined;
+  if (BUILD === "") return undefined;
   return { name: BUILD.slice(0, 32), bytes: () => prebuiltModule(true) as Uint8Array<ArrayBuffer> };
 }

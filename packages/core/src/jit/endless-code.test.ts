@@ -26,7 +26,20 @@ const GUEST = [
 ];
 const CODE = [...GUEST, 0x72, 0x100 - (GUEST.length + 2 - 4), 0xf4]; // jb to 4; hlt
 
-it("modules of endless fresh code are bounded, collected, and right", async () => {
+function run(bounds: typeof BOUNDS, translator: Translator): Readonly<Record<string, number>> {
+  const m = bareMachine({}, { tier: "auto", translator, translationBounds: bounds });
+  m.load(CODE);
+  const plain = bareMachine({}, { tier: "interp" });
+  plain.load(CODE);
+  while (plain.vcpu.run(1 << 20).reason === "budget");
+  while (m.vcpu.run(2000).reason === "budget");
+  expect(m.state()).toEqual(plain.state());
+  expect(m.state().gpr[0]).toBe(BigInt((12_000 * ROUNDS * (ROUNDS - 1)) / 2));
+  expect(m.vcpu.retired).toBe(plain.vcpu.retired);
+  return m.engine.stats();
+}
+
+it("modules of endless fresh code that are not used any more are dropped and collected, and the guest computes what it does", async () => {
   const modules: WeakRef<WebAssembly.Module>[] = [];
   const local = new LocalTranslator();
   const translator: Translator = {
@@ -37,19 +50,10 @@ it("modules of endless fresh code are bounded, collected, and right", async () =
       return answer;
     },
   };
-  const m = bareMachine({}, { tier: "auto", translator, translationBounds: BOUNDS });
-  m.load(CODE);
-  const plain = bareMachine({}, { tier: "interp" });
-  plain.load(CODE);
-  while (plain.vcpu.run(1 << 20).reason === "budget");
-  while (m.vcpu.run(2000).reason === "budget");
-
-  expect(m.state()).toEqual(plain.state());
-  expect(m.state().gpr[0]).toBe(BigInt((12_000 * ROUNDS * (ROUNDS - 1)) / 2));
-  expect(m.vcpu.retired).toBe(plain.vcpu.retired);
-  const { regionModules = 0, regionResets = 0 } = m.engine.stats();
+  const { regionModules = 0, regionModulesDropped = 0, regionResets } = run(BOUNDS, translator);
   expect(regionModules).toBeGreaterThan(ROUNDS / 2);
-  expect(regionResets).toBeGreaterThanOrEqual(Math.floor(regionModules / (BOUNDS.modules + 3)));
+  expect(regionModulesDropped).toBeGreaterThan(regionModules - BOUNDS.modules / 2);
+  expect(regionResets).toBe(0);
 
   setFlagsFromString("--expose-gc");
   const collect = runInNewContext("gc") as () => void;
@@ -59,5 +63,11 @@ it("modules of endless fresh code are bounded, collected, and right", async () =
     collect();
   }
   expect(modules.length).toBe(regionModules);
-  expect(modules.filter((module) => module.deref()).length).toBeLessThanOrEqual(BOUNDS.modules + 3);
+  expect(modules.filter((module) => module.deref()).length).toBeLessThanOrEqual(BOUNDS.modules / 2 + 3);
+});
+
+it("at the bound all translations go and come again", () => {
+  const { regionModules = 0, regionResets = 0 } = run({ modules: 20, bytes: 1 }, new LocalTranslator());
+  expect(regionModules).toBeGreaterThan(ROUNDS / 2);
+  expect(regionResets).toBe(regionModules);
 });

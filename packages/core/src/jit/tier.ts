@@ -3,22 +3,18 @@
  * is entered in the core's table and in the blocks. A translation stays when its block is dropped: the same code
  * elsewhere, or later, gets it again.
  *
- * Bounds: past DEFAULT_BOUNDS everything is dropped, blocks too, and starts again.
+ * Bounds: where modules are many, those that no block got a function of for a while are dropped (jit/region-modules.ts);
+ * past DEFAULT_BOUNDS everything is, blocks too, and starts again.
  */
 import * as L from "../cpu/layout.ts";
 import { type Core, NEVER_HOT } from "../interp/core.ts";
 import { CodeAround } from "./code-around.ts";
 import { type CodeWindow, PAGE_BYTES } from "./region.ts";
+import { RegionModules, type TierBounds } from "./region-modules.ts";
 import { readOrigins } from "./saved-regions.ts";
 import { type Pages, pieces, type Translation, Translations } from "./translations.ts";
 import type { KeptTranslations, TranslatedBatch, Translator } from "./translator.ts";
 import { type WarmEntry, writeWarm } from "./warm-code.ts";
-
-/** Of the modules that are there at a time. */
-export interface TierBounds {
-  readonly modules: number;
-  readonly bytes: number;
-}
 
 export interface TierOptions {
   readonly bounds?: TierBounds;
@@ -28,6 +24,8 @@ export interface TierOptions {
   readonly isImmediate?: boolean;
   readonly cpuFeatures: readonly string[];
   readonly translator: Translator;
+  /** Told when modules were dropped, which may be much to collect. */
+  readonly onDropped?: (() => void) | undefined;
 }
 
 /** How often a block runs until it is looked at again while its translation is on its way. */
@@ -70,7 +68,7 @@ export class RegionTier {
   readonly #options: TierOptions;
   readonly #bytes: Uint8Array;
   readonly #code: CodeAround;
-  readonly #first: number;
+  readonly #modules: RegionModules;
   readonly #translations: Translations;
   #queue: Request[] = [];
   /** Host addresses of blocks that are part of a region, and were not asked for again. */
@@ -85,10 +83,6 @@ export class RegionTier {
   #epoch = 0;
   #warmKept = 0;
   #nextBatch = 1;
-  #next: number;
-  readonly #bounds: TierBounds;
-  #modules = 0;
-  #moduleBytes = 0;
   readonly counters = {
     regionsTranslated: 0,
     regionsRefused: 0,
@@ -96,6 +90,7 @@ export class RegionTier {
     regionInstructions: 0,
     regionBytes: 0,
     regionModules: 0,
+    regionModulesDropped: 0,
     regionResets: 0,
     /** The most that ever waited. */
     regionsQueuedMost: 0,
@@ -110,12 +105,10 @@ export class RegionTier {
     this.#core = core;
     this.#regions = core.regions;
     this.#options = options;
-    this.#bounds = options.bounds ?? DEFAULT_BOUNDS;
     this.#bytes = new Uint8Array(core.memory.buffer);
     this.#code = new CodeAround(core);
     this.#translations = new Translations(this.#bytes);
-    this.#first = core.handlers.table.length;
-    this.#next = this.#first;
+    this.#modules = new RegionModules(core.regions.table, core.handlers.table.length, options.bounds ?? DEFAULT_BOUNDS);
     this.#expectsKept = options.translator.takeKept !== undefined;
     core.decoder.heat = options.heat;
     core.decoder.onHot = (block) => this.#onHot(block);
@@ -140,7 +133,8 @@ export class RegionTier {
     if (this.#expectsKept) this.#takeKept();
     if (this.#inFlight.size > 0)
       for (let batch = translator.take(); batch; batch = translator.take()) this.#receive(batch);
-    if (this.#modules > this.#bounds.modules || this.#moduleBytes > this.#bounds.bytes) this.#reset();
+    if (this.#modules.isCrowded) this.#dropOld();
+    if (this.#modules.isOverBounds) this.#reset();
     if (this.#queue.length > this.counters.regionsQueuedMost) this.counters.regionsQueuedMost = this.#queue.length;
     while (this.#queue.length > 0 && this.#inFlight.size < MAX_IN_FLIGHT) this.#send();
   }
@@ -163,16 +157,16 @@ export class RegionTier {
     const { counters } = this;
     counters.regionBytesKept += moduleBytes;
     counters.regionsKept += origins.length;
-    this.#modules++;
-    this.#moduleBytes += moduleBytes;
+    const home = this.#modules.add(moduleBytes, true);
     for (const [i, origin] of origins.entries()) {
       let index = 0;
       const enter = (): number => {
         counters.regionsKeptUsed++;
-        return this.#enter(instance.exports[String(i)] as () => number);
+        return this.#modules.enter(home, instance.exports[String(i)] as () => number);
       };
       this.#translations.add({
         ...origin,
+        home,
         get index() {
           index ||= enter();
           return index;
@@ -191,15 +185,24 @@ export class RegionTier {
     return count;
   }
 
+  /** Blocks find their translations again, and those that none finds until the next time are old. */
+  #dropOld(): void {
+    const old = this.#modules.dropOld();
+    this.#core.decoder.flush();
+    if (old.size === 0) return;
+    this.#translations.drop((translation) => old.has(translation.home));
+    this.#asked.clear();
+    this.counters.regionModulesDropped += old.size;
+    this.#options.onDropped?.();
+  }
+
   #reset(): void {
     this.#core.decoder.flush();
-    this.#translations.clear();
+    this.#translations.drop(() => true);
     this.#asked.clear();
-    for (let i = this.#first; i < this.#next; i++) this.#regions.table.set(i, null);
-    this.#next = this.#first;
-    this.#modules = 0;
-    this.#moduleBytes = 0;
+    this.#modules.dropAll();
     this.counters.regionResets++;
+    this.#options.onDropped?.();
   }
 
   /**
@@ -329,9 +332,8 @@ export class RegionTier {
     const { counters } = this;
     counters.translatorMs += batch.busyMs ?? 0;
     const instance = batch.module && new WebAssembly.Instance(batch.module, this.#regions.imports);
-    if (batch.module) {
-      this.#modules++;
-      this.#moduleBytes += batch.moduleBytes;
+    const home = batch.module && this.#modules.add(batch.moduleBytes);
+    if (home) {
       counters.regionModules++;
       counters.regionBytes += batch.moduleBytes;
     }
@@ -343,7 +345,7 @@ export class RegionTier {
         if (isAlive) this.#core.view.setInt32(request.block + L.BLOCK_HEAT, COVERED_HEAT * this.#options.heat, true);
         continue;
       }
-      if (!region || !instance || !window) {
+      if (!region || !instance || !home || !window) {
         counters.regionsRefused++;
         if (isAlive) this.#core.view.setInt32(request.block + L.BLOCK_HEAT, NEVER_HOT, true);
         continue;
@@ -351,7 +353,8 @@ export class RegionTier {
       counters.regionsTranslated++;
       counters.regionInstructions += region.instructionCount;
       const translation: Translation = {
-        index: this.#enter(instance.exports[region.name] as () => number),
+        index: this.#modules.enter(home, instance.exports[region.name] as () => number),
+        home,
         mode: request.mode,
         entry: window.entry,
         ranges: region.ranges,
@@ -368,14 +371,6 @@ export class RegionTier {
     }
   }
 
-  #enter(run: () => number): number {
-    const { table } = this.#regions;
-    const index = this.#next++;
-    if (index >= table.length) table.grow(Math.max(256, table.length));
-    table.set(index, run);
-    return index;
-  }
-
   /** The pages' mapping is looked at when the block is entered (jit/routines.ts, pagesHold). */
   #install(block: number, translation: Translation, pages: Pages): boolean {
     const { view, decoder } = this.#core;
@@ -387,6 +382,7 @@ export class RegionTier {
       if (piece.page === 2) view.setUint32(block + L.BLOCK_PAGE_AFTER, page, true);
     }
     view.setInt32(block + L.BLOCK_HEAT, ~translation.index, true);
+    this.#modules.use(translation.home);
     return true;
   }
 }

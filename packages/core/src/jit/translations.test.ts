@@ -8,7 +8,8 @@ function made(code: readonly number[], at: number, index: number) {
   memory.set(code, PAGE_BYTES + at);
   const entry = PAGE_BYTES + at;
   const ranges = [[entry, entry + code.length]] as const;
-  return { memory, translation: { index, mode: 9, entry, ranges, code: [Uint8Array.from(code)], isReady: true } };
+  const home = { bytes: 0, isKept: false, places: [index], used: 0 };
+  return { memory, translation: { index, home, mode: 9, entry, ranges, code: [Uint8Array.from(code)], isReady: true } };
 }
 
 it.each([
@@ -27,4 +28,17 @@ it.each([
   expect(translations.find(PAGE_BYTES + at, 8, () => pages)).toBeUndefined();
   memory[PAGE_BYTES + at + code.length - 1] = 0xc2;
   expect(translations.find(PAGE_BYTES + at, 9, () => pages)).toBeUndefined();
+});
+
+it("what is dropped is found no more, what is like it still is", () => {
+  const { memory, translation } = made([0xc3], 100, 7);
+  const translations = new Translations(memory);
+  translations.add(translation);
+  translations.add({ ...translation, index: 8 });
+  const found = (): number | undefined =>
+    translations.find(PAGE_BYTES + 100, 9, () => [0, PAGE_BYTES, 0])?.translation.index;
+  translations.drop(({ index }) => index === 7);
+  expect([found(), translations.count]).toEqual([8, 1]);
+  translations.drop(() => true);
+  expect([found(), translations.count]).toEqual([undefined, 0]);
 });

@@ -3,6 +3,7 @@
  * are the same code, wherever the page lies. A key finds candidates, a comparison of all their bytes decides.
  */
 import { PAGE_BYTES } from "./region.ts";
+import type { RegionModule } from "./region-modules.ts";
 
 /** Host addresses of the page before an entry's, the entry's own, and the page behind; 0: not known. */
 export type Pages = readonly [number, number, number];
@@ -10,6 +11,7 @@ export type Pages = readonly [number, number, number];
 export interface Translation {
   /** Its function's place in the core's table. */
   readonly index: number;
+  readonly home: RegionModule;
   /** MODE_* of the code. */
   readonly mode: number;
   /** Offset of the entry in its window (jit/region.ts). */
@@ -45,9 +47,13 @@ export class Translations {
     this.#memory = memory;
   }
 
-  clear(): void {
-    this.#byKey.clear();
-    this.count = 0;
+  drop(isDropped: (translation: Translation) => boolean): void {
+    for (const [key, list] of this.#byKey) {
+      const left = list.filter((translation) => !isDropped(translation));
+      this.count -= list.length - left.length;
+      if (left.length === 0) this.#byKey.delete(key);
+      else if (left.length < list.length) this.#byKey.set(key, left);
+    }
   }
 
   add(translation: Translation): void {

@@ -50,7 +50,7 @@ export function startTranslationThread(
     execArgv: [],
     // A batch is made of many small objects that die with it: more room is no quicker, and stays in memory. With a limit on
     // old objects, which is far from what a batch needs, V8 collects them at 50 MiB instead of at 90.
-    resourceLimits: { maxYoungGenerationSizeMb: 12, maxOldGenerationSizeMb: 128 },
+    resourceLimits: { maxYoungGenerationSizeMb: 6, maxOldGenerationSizeMb: 128 },
     name: "twinmetal translation",
   });
   worker.unref();

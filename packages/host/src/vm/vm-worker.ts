@@ -17,6 +17,7 @@ import {
   recordingHeader,
   restoreMachine,
 } from "@twinmetal/core";
+import { collectGarbage } from "./collect-garbage.ts";
 import { MachineThread } from "./machine-thread.ts";
 import { OpenBootFile } from "./open-boot-file.ts";
 import { PortTranslator } from "./port-translator.ts";
@@ -48,7 +49,14 @@ function createEngine(): JitEngine {
   try {
     if (start.core) provideCoreModule(start.core);
     const translator = start.translator && { translator: new PortTranslator(start.translator, start.kept) };
-    return new JitEngine({ memoryBytes, tscFrequencyHz, cpuFeatures, tier: start.tier, ...translator });
+    return new JitEngine({
+      memoryBytes,
+      tscFrequencyHz,
+      cpuFeatures,
+      tier: start.tier,
+      onDropped: collectGarbage,
+      ...translator,
+    });
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
     throw new VmError(
