@@ -88,8 +88,9 @@ export class VcpuRegisters {
       fxsave: this.#fxsave(),
       msrs: { [String(EFER)]: word(sregs, A.SREGS.efer), ...readMsrs(vm, KVM_MSRS) },
       halted: outside.halted,
+      // AMD's processors have one shadow for both, which KVM tells as both.
       interruptShadow:
-        (shadow & A.SHADOW_INT_MOV_SS) !== 0 ? "mov-ss" : (shadow & A.SHADOW_INT_STI) !== 0 ? "sti" : "none",
+        (shadow & A.SHADOW_INT_STI) !== 0 ? "sti" : (shadow & A.SHADOW_INT_MOV_SS) !== 0 ? "mov-ss" : "none",
       nmiPending: events.getUint8(A.EVENTS.nmi_pending) !== 0 || events.getUint8(A.EVENTS.nmi_injected) !== 0,
       nmiMasked: events.getUint8(A.EVENTS.nmi_masked) !== 0 && events.getUint8(A.EVENTS.nmi_injected) === 0,
       retired: outside.retired,
