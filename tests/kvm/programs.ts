@@ -27,4 +27,11 @@ export const PROGRAMS: readonly TestProgram[] = [
     limitSeconds: 60,
     form: "short",
   },
+  {
+    name: "linux",
+    file: "guest/linux.ts",
+    what: "Linux on the kvm engine: boot, commands, save and restore across engines, no descriptor left behind",
+    limitSeconds: 900,
+    form: "long",
+  },
 ];

@@ -20,6 +20,7 @@ const OPTIONS = {
     "The guest's serial console: stdio (default), null, file=PATH or socket=PATH.",
     parseSerialTarget,
   ),
+  engine: choice("engine", ["auto", "jit", "kvm"], "What executes the guest from here on; see `twinmetal engine`."),
   tier: choice(
     "tier",
     ["auto", "interp", "jit"],
@@ -56,7 +57,7 @@ export const RESTORE = defineCommand({
       throw new UsageError("which file? Give the one that a VM was saved to: twinmetal restore FILE.");
     if (extra !== undefined || rest !== undefined)
       throw new UsageError(`"${extra ?? "--"}" is one word too many: restore takes one FILE.`);
-    const { kernel, initrd, name, record, tier } = values;
+    const { kernel, initrd, name, record, engine, tier } = values;
     const cache = translationCache(values.translationCache, io.env);
     const serial = values.serial ?? { kind: "stdio" };
     if (values.save !== undefined && serial.kind !== "stdio") {
@@ -64,7 +65,17 @@ export const RESTORE = defineCommand({
     }
     return await hostVm(io, {
       create: (signal, onProgress) =>
-        io.library.restoreVm(path, { kernel, initrd, name, tier, translationCache: cache, record, signal, onProgress }),
+        io.library.restoreVm(path, {
+          kernel,
+          initrd,
+          name,
+          engine,
+          tier,
+          translationCache: cache,
+          record,
+          signal,
+          onProgress,
+        }),
       command: undefined,
       serial,
       greeting: (vm) =>

@@ -163,8 +163,6 @@ function chooseSerial(given: SerialTarget | undefined, command: readonly string[
 }
 
 function checkTogether(values: RunValues, serial: SerialTarget, command: readonly string[] | undefined): void {
-  if (values.engine === "kvm")
-    throw new UsageError("--engine: kvm is not in this version yet; leave it out, or give jit.");
   if (command !== undefined && values.kernel !== undefined && values.initrd === undefined) {
     throw new UsageError(
       "a command needs Twinmetal's agent in the guest: run it in an image, or give --initrd with the agent in it.",
@@ -212,7 +210,7 @@ async function create(
   signal: AbortSignal,
   onProgress: (progress: VmProgress) => void,
 ): Promise<Vm> {
-  const { kernel, initrd, memory, cpu, tier, name, clock, seed, epoch, record, mirror, suite } = values;
+  const { kernel, initrd, memory, cpu, engine, tier, name, clock, seed, epoch, record, mirror, suite } = values;
   let boot: Pick<VmOptions, "kernel" | "initrd"> = { kernel, initrd };
   if (image !== undefined) {
     const made = await io.library.ensureTinyImage({
@@ -231,6 +229,7 @@ async function create(
     append,
     memoryBytes,
     cpuFeatures: cpu,
+    engine,
     tier,
     translationCache: translationCache(values.translationCache, io.env),
     name,
@@ -249,7 +248,7 @@ function waitingFor(pid: number): string {
 
 function greeting(vm: Vm, values: RunValues): string {
   const leaving = values.save === undefined ? "leaves and ends it" : `saves it to ${values.save} and leaves`;
-  return `VM ${vm.name}, ${formatSize(values.memory ?? DEFAULT_MEMORY_BYTES)}, engine jit. Ctrl-] ${leaving}.`;
+  return `VM ${vm.name}, ${formatSize(values.memory ?? DEFAULT_MEMORY_BYTES)}, engine ${vm.engine}. Ctrl-] ${leaving}.`;
 }
 
 function parseName(text: string): string {

@@ -64,7 +64,7 @@ export interface ExplainOptions {
 }
 
 /** Whether VMs of this version can run on KVM at all. */
-const HAS_KVM_ENGINE = false;
+const HAS_KVM_ENGINE = true;
 
 /** Never throws. */
 export function explainEngine(options: ExplainOptions = {}): EngineExplanation {

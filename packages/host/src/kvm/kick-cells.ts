@@ -9,6 +9,7 @@
  * A thread inside KVM_RUN cannot be terminated, and a process that exits waits for it: therefore the hook on "exit".
  */
 import { RUN } from "./abi.ts";
+import { isNoCalls, linuxCalls } from "./koffi-calls.ts";
 import type { LinuxCalls } from "./linux-calls.ts";
 import { KICK_SIGNAL } from "./vm-handle.ts";
 
@@ -66,6 +67,12 @@ export class VcpuCells {
   waitWhileStopped(): void {
     while (Atomics.load(this.#cells, CELL.STOPPED) !== 0) Atomics.wait(this.#cells, CELL.STOPPED, 1);
   }
+}
+
+/** Undefined where KVM cannot be called: the vCPU's thread then finds that out, too. */
+export function createKicker(cells: SharedArrayBuffer): VcpuKicker | undefined {
+  const calls = linuxCalls();
+  return isNoCalls(calls) ? undefined : new VcpuKicker(calls, cells);
 }
 
 const running = new Set<VcpuKicker>();

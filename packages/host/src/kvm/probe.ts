@@ -9,7 +9,7 @@ import { featureSet } from "@twinmetal/core";
 import { CAP, KVM, KVM_API_VERSION, NEEDED_CAPS } from "./abi.ts";
 import { cpuidContext, missingFeatures } from "./guest-cpuid.ts";
 import { isNoCalls, linuxCalls, type NoCalls } from "./koffi-calls.ts";
-import { type LinuxCalls, LinuxError } from "./linux-calls.ts";
+import { ERRNO, type LinuxCalls, LinuxError } from "./linux-calls.ts";
 import { type SelfTestResult, selfTest } from "./self-test.ts";
 
 export type KvmFindingCode =
@@ -49,7 +49,7 @@ export interface KvmFacts {
   readonly tscKhz: number;
   /** Guests can have a time-stamp counter of another frequency. */
   readonly canScaleTsc: boolean;
-  /** Features of the portable CPU model that a guest would not get here. */
+  /** Features of the guest's CPU that it would not get here. */
   readonly missingFeatures: readonly string[];
   readonly selfTest: SelfTestResult | undefined;
 }
@@ -68,6 +68,10 @@ export interface ProbeOptions {
   readonly calls?: LinuxCalls;
   /** Default: true. Without it `isWorthwhile` is not known to be false. */
   readonly hasSelfTest?: boolean;
+  /** No self-test where there are findings already. */
+  readonly isBrief?: boolean;
+  /** As in a machine's spec: what the guest has to get. Default: the portable model. */
+  readonly cpuFeatures?: readonly string[];
 }
 
 export const KVM_DEVICE = "/dev/kvm";
@@ -79,6 +83,9 @@ const MODULES = ["kvm_intel", "kvm_amd", "kvm_pvm"] as const;
 /** Never throws. */
 export function probeKvm(options: ProbeOptions = {}): KvmProbe {
   const path = options.path ?? KVM_DEVICE;
+  // Where there is nothing to open, koffi need not be loaded.
+  if (!options.calls && process.platform === "linux" && !existsSync(path))
+    return unusable(cannotOpen(path, new LinuxError(`open ${path}`, ERRNO.ENOENT)));
   const calls = options.calls ?? linuxCalls();
   if (isNoCalls(calls)) return unusable(NO_CALLS[calls.code](calls.detail));
   let fd: number;
@@ -90,7 +97,7 @@ export function probeKvm(options: ProbeOptions = {}): KvmProbe {
   let facts: KvmFacts;
   let missing: readonly string[];
   try {
-    facts = factsOf(calls, fd);
+    facts = factsOf(calls, fd, options.cpuFeatures ?? []);
     missing = Object.keys(NEEDED_CAPS).filter(
       (name) => calls.ioctl(fd, KVM.CHECK_EXTENSION, CAP[name as keyof typeof CAP]) <= 0,
     );
@@ -103,7 +110,8 @@ export function probeKvm(options: ProbeOptions = {}): KvmProbe {
   if (facts.apiVersion !== KVM_API_VERSION) return unusable(wrongVersion(facts.apiVersion), facts);
   if (missing.length > 0) return unusable(missingCaps(missing, facts), facts);
   const findings = facts.missingFeatures.length > 0 ? [missingFromModel(path, facts)] : [];
-  if (options.hasSelfTest === false) return { isUsable: true, isWorthwhile: findings.length === 0, findings, facts };
+  const isEnough = options.hasSelfTest === false || (options.isBrief === true && findings.length > 0);
+  if (isEnough) return { isUsable: true, isWorthwhile: findings.length === 0, findings, facts };
   return tested(calls, path, facts, findings);
 }
 
@@ -143,14 +151,14 @@ const STEPS: Readonly<Record<string, string>> = {
   loop: "a kick out of a loop",
 };
 
-function factsOf(calls: LinuxCalls, fd: number): KvmFacts {
+function factsOf(calls: LinuxCalls, fd: number, cpuFeatures: readonly string[]): KvmFacts {
   return {
     apiVersion: calls.ioctl(fd, KVM.GET_API_VERSION, 0),
     hostKernel: release(),
     module: MODULES.find((name) => existsSync(`/sys/module/${name}`)),
     tscKhz: tscKhz(calls, fd),
     canScaleTsc: calls.ioctl(fd, KVM.CHECK_EXTENSION, CAP.TSC_CONTROL) > 0,
-    missingFeatures: missingFeatures(calls, fd, cpuidContext(1e9, featureSet([]))),
+    missingFeatures: missingFeatures(calls, fd, cpuidContext(1e9, featureSet(cpuFeatures))),
     selfTest: undefined,
   };
 }
@@ -254,7 +262,7 @@ function missingCaps(missing: readonly string[], facts: KvmFacts): KvmFinding {
 function missingFromModel(path: string, facts: KvmFacts): KvmFinding {
   return {
     code: "missing-features",
-    reason: `${path} does not give a guest all that the CPU model portable-v1 has: ${facts.missingFeatures.join(", ")}.${aboutModule(facts)}`,
+    reason: `${path} does not give a guest all that its CPU has to have: ${facts.missingFeatures.join(", ")}.${aboutModule(facts)}`,
     remedy: `${USE_JIT} A VM that is created without them (--cpu portable-v1,-NAME) may run.`,
   };
 }

@@ -6,6 +6,7 @@ import { randomBytes } from "node:crypto";
 import { checkSpec, type DeviceSpec, type MachineSpec, machineSpec } from "@twinmetal/core";
 import { AGENT_PORT_NAMES } from "../agent/index.ts";
 import { checkBootFiles, examineBootFile, type KnownBootFiles, resolveBootPaths } from "./boot-files.ts";
+import { engineFor } from "./engine-choice.ts";
 import { HostedVm } from "./hosted-vm.ts";
 import { cacheSettings } from "./translation-settings.ts";
 import type { Vm, VmOptions } from "./vm.ts";
@@ -13,6 +14,8 @@ import { asVmError, VmError } from "./vm-error.ts";
 
 export const DEFAULT_MEMORY_BYTES: number = 512 * 2 ** 20;
 export const DEFAULT_SLICE_NS = 200_000;
+/** On kvm a slice ends by a signal, and whoever wants something kicks. */
+const DEFAULT_KVM_SLICE_NS = 5_000_000;
 const SEED_BYTES = 32;
 const CONSOLE_ARGUMENTS = "console=ttyS0";
 
@@ -25,7 +28,14 @@ export async function createVm(options: VmOptions = {}): Promise<Vm> {
   const kernel = await examineBootFile(paths.kernel, "kernel", signal);
   const initrd = paths.initrd === undefined ? undefined : await examineBootFile(paths.initrd, "initrd", signal);
   const files: KnownBootFiles = { kernel, ...(initrd ? { initrd } : {}) };
-  const spec = specOf(options, files);
+  const { engine, tscFrequencyHz } = engineFor({
+    wish: options.engine,
+    clock: options.clock ?? "wall",
+    cpuFeatures: options.cpuFeatures ?? [],
+    isRecorded: options.record !== undefined,
+    hasTier: options.tier !== undefined && options.tier !== "auto",
+  });
+  const spec = specOf(options, files, tscFrequencyHz);
   checkBootFiles(spec, files);
   return await HostedVm.create({
     name: options.name ?? `vm-${randomBytes(4).toString("hex")}`,
@@ -34,9 +44,10 @@ export async function createVm(options: VmOptions = {}): Promise<Vm> {
     start: {
       spec,
       files,
+      engine,
       tier: options.tier ?? "auto",
       translationCache: cacheSettings(spec, options.translationCache),
-      sliceNs: options.sliceNs ?? DEFAULT_SLICE_NS,
+      sliceNs: options.sliceNs ?? defaultSliceNs(engine),
       statePath: undefined,
       advanceCalendarSeconds: 0,
       recordPath: options.record,
@@ -57,13 +68,18 @@ export function standardDevices(): readonly DeviceSpec[] {
   ];
 }
 
-function specOf(options: VmOptions, files: KnownBootFiles): MachineSpec {
+export function defaultSliceNs(engine: "jit" | "kvm"): number {
+  return engine === "kvm" ? DEFAULT_KVM_SLICE_NS : DEFAULT_SLICE_NS;
+}
+
+function specOf(options: VmOptions, files: KnownBootFiles, tscFrequencyHz: number | undefined): MachineSpec {
   const { append } = options;
   const commandLine = append ? `${CONSOLE_ARGUMENTS} ${append}` : CONSOLE_ARGUMENTS;
   try {
     const spec = machineSpec({
       memoryBytes: options.memoryBytes ?? DEFAULT_MEMORY_BYTES,
       cpuFeatures: [...(options.cpuFeatures ?? [])].sort(),
+      ...(tscFrequencyHz === undefined ? {} : { tscFrequencyHz }),
       clock: options.clock ?? "wall",
       seed: options.seed ?? randomBytes(SEED_BYTES).toString("hex"),
       epochSeconds: options.epochSeconds ?? Math.floor(Date.now() / 1000),

@@ -52,6 +52,7 @@ type Listener<K extends keyof VmEvents> = (...args: VmEvents[K]) => void;
 
 export class HostedVm implements Vm {
   readonly name: string;
+  readonly engine: "jit" | "kvm";
   readonly serial: VmSerialPort;
   readonly agent: AgentClient;
   readonly #worker: MachineWorker;
@@ -71,6 +72,7 @@ export class HostedVm implements Vm {
 
   private constructor(options: HostedVmOptions, worker: MachineWorker) {
     this.name = options.name;
+    this.engine = options.start.engine;
     this.#worker = worker;
     this.#state = options.initialState;
     this.#isIncoming = options.isIncoming ?? false;

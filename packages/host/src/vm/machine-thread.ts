@@ -124,7 +124,7 @@ export class MachineThread {
     const startMs = performance.now();
     let result: SliceResult;
     try {
-      result = machine.runSlice();
+      result = machine.runSlice(Number.POSITIVE_INFINITY, () => Atomics.load(this.#cells, CELL.KICK) !== kick);
     } catch (error) {
       this.#failed(machine, error);
       return;

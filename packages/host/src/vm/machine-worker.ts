@@ -3,6 +3,7 @@
  * keeps the process alive only while the machine runs or a command waits for its answer.
  */
 import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
+import { createCells, createKicker, type VcpuKicker } from "../kvm/kick-cells.ts";
 import { ActivitySampler } from "./activity-sampler.ts";
 import { KeptCode } from "./kept-code.ts";
 import { type KeptAnswer, startTranslationThread, type TranslationThread } from "./port-translator.ts";
@@ -41,6 +42,7 @@ interface Pending {
 export class MachineWorker {
   readonly #worker: Worker;
   readonly #translation: TranslationThread | undefined;
+  readonly #kicker: VcpuKicker | undefined;
   readonly #port: MessagePort;
   readonly #cells: Int32Array;
   readonly #events: MachineEvents;
@@ -60,14 +62,24 @@ export class MachineWorker {
     this.#port = port1;
     this.#events = events;
     hintBranches();
-    const cache = start.translationCache;
+    const cache = start.engine === "jit" ? start.translationCache : undefined;
     const keptCode = cache && new KeptCode(cache);
     const core = keptCode?.core();
     const kept = new MessageChannel();
-    const hasTranslation = start.tier === "auto";
+    const hasTranslation = start.engine === "jit" && start.tier === "auto";
+    const vcpuCells = start.engine === "kvm" ? createCells() : undefined;
+    if (vcpuCells) this.#kicker = createKicker(vcpuCells);
     if (hasTranslation) this.#translation = startTranslationThread(cache, startKeeper);
     const translator = this.#translation?.port;
-    const workerData: WorkerStart = { ...start, cells, port: port2, translator, kept: cache && kept.port2, core };
+    const workerData: WorkerStart = {
+      ...start,
+      cells,
+      vcpuCells,
+      port: port2,
+      translator,
+      kept: cache && kept.port2,
+      core,
+    };
     this.#worker = new Worker(workerUrl("vm-worker"), {
       workerData,
       transferList: [port2, ...(translator ? [translator] : []), ...(cache ? [kept.port2] : [])],
@@ -87,6 +99,7 @@ export class MachineWorker {
     this.#exited = new Promise((resolve) => {
       this.#worker.on("exit", () => {
         this.#isGone = true;
+        this.#kicker?.release();
         this.#port.close();
         this.#lost("its thread ended");
         void Promise.resolve(this.#translation?.end()).then(resolve);
@@ -159,6 +172,7 @@ export class MachineWorker {
 
   /** Whatever the machine does, its thread is gone when this resolves. */
   async terminate(): Promise<void> {
+    this.#kicker?.stop();
     if (!this.#isGone) await this.#worker.terminate();
     await this.#exited;
   }
@@ -172,6 +186,7 @@ export class MachineWorker {
   #kick(): void {
     Atomics.add(this.#cells, CELL.KICK, 1);
     Atomics.notify(this.#cells, CELL.KICK);
+    this.#kicker?.kick();
   }
 
   #hold(): void {

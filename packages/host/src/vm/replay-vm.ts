@@ -32,6 +32,7 @@ export async function replayVm(path: string, options: ReplayOptions = {}): Promi
     {
       spec,
       files,
+      engine: "jit",
       tier: options.tier ?? "auto",
       translationCache: cacheSettings(spec, options.translationCache),
       sliceNs: options.sliceNs ?? DEFAULT_SLICE_NS,

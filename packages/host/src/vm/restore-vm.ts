@@ -3,7 +3,8 @@ import { randomBytes } from "node:crypto";
 import { statSync } from "node:fs";
 import { type MachineSpec, readSpec, StateFile } from "@twinmetal/core";
 import { findBootFiles } from "./boot-files.ts";
-import { checkSlice, DEFAULT_SLICE_NS } from "./create-vm.ts";
+import { checkSlice, defaultSliceNs } from "./create-vm.ts";
+import { engineFor } from "./engine-choice.ts";
 import { HostedVm } from "./hosted-vm.ts";
 import { FileSource } from "./state-files.ts";
 import { cacheSettings } from "./translation-settings.ts";
@@ -22,6 +23,14 @@ export async function restoreVm(path: string, options: RestoreOptions = {}): Pro
   checkSlice(options.sliceNs);
   const spec = readStateSpec(path);
   const files = await findBootFiles(spec, options, { signal, onProgress });
+  const { engine } = engineFor({
+    wish: options.engine,
+    clock: spec.clock,
+    cpuFeatures: spec.cpuFeatures,
+    isRecorded: options.record !== undefined,
+    hasTier: options.tier !== undefined && options.tier !== "auto",
+    tscFrequencyHz: spec.tscFrequencyHz,
+  });
   return await HostedVm.create({
     name: options.name ?? `vm-${randomBytes(4).toString("hex")}`,
     initialState: "paused",
@@ -29,9 +38,10 @@ export async function restoreVm(path: string, options: RestoreOptions = {}): Pro
     start: {
       spec,
       files,
+      engine,
       tier: options.tier ?? "auto",
       translationCache: cacheSettings(spec, options.translationCache),
-      sliceNs: options.sliceNs ?? DEFAULT_SLICE_NS,
+      sliceNs: options.sliceNs ?? defaultSliceNs(engine),
       statePath: path,
       advanceCalendarSeconds: spec.clock === "wall" ? secondsSince(path) : 0,
       recordPath: options.record,

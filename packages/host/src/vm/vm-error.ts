@@ -32,6 +32,8 @@ export type VmErrorCode =
   | "disk-full"
   /** An option has a value that makes no sense. */
   | "bad-option"
+  /** The kvm engine was asked for and cannot run this VM here. */
+  | "kvm-unavailable"
   /** The host could not give the memory. */
   | "memory-unavailable"
   /** The VM is in a state in which this cannot be done. */

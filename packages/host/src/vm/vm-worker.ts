@@ -17,6 +17,8 @@ import {
   recordingHeader,
   restoreMachine,
 } from "@twinmetal/core";
+import { KvmEngine, KvmError } from "../kvm/kvm-engine.ts";
+import { LinuxError } from "../kvm/linux-calls.ts";
 import { collectGarbage } from "./collect-garbage.ts";
 import { MachineThread } from "./machine-thread.ts";
 import { OpenBootFile } from "./open-boot-file.ts";
@@ -28,7 +30,7 @@ import type { FromMachine, WorkerStart } from "./worker-protocol.ts";
 const start = workerData as WorkerStart;
 const send = (message: FromMachine, transfer?: ArrayBuffer[]): void => parentPort!.postMessage(message, transfer);
 
-let engine: JitEngine | undefined;
+let engine: JitEngine | KvmEngine | undefined;
 
 function createMachine(thread: MachineThread): Machine {
   const { spec } = start;
@@ -44,9 +46,11 @@ function createMachine(thread: MachineThread): Machine {
   });
 }
 
-function createEngine(): JitEngine {
+function createEngine(): JitEngine | KvmEngine {
   const { memoryBytes, tscFrequencyHz, cpuFeatures } = start.spec;
   try {
+    if (start.engine === "kvm")
+      return new KvmEngine({ memoryBytes, tscFrequencyHz, cpuFeatures, cells: start.vcpuCells });
     if (start.core) provideCoreModule(start.core);
     const translator = start.translator && { translator: new PortTranslator(start.translator, start.kept) };
     return new JitEngine({
@@ -58,6 +62,11 @@ function createEngine(): JitEngine {
       ...translator,
     });
   } catch (error) {
+    if (error instanceof KvmError || error instanceof LinuxError) {
+      throw new VmError("kvm-unavailable", `The VM cannot run on the kvm engine here. ${error.message}`, {
+        cause: error,
+      });
+    }
     if (!(error instanceof RangeError)) throw error;
     throw new VmError(
       "memory-unavailable",
@@ -117,7 +126,12 @@ function attach(machine: Machine, log: EventLog): void {
 }
 
 const cells = new Int32Array(start.cells);
-const thread = new MachineThread({ cells, port: start.port, send, onEnd: () => engine?.keepWarm() });
+const thread = new MachineThread({
+  cells,
+  port: start.port,
+  send,
+  onEnd: () => engine instanceof JitEngine && engine.keepWarm(),
+});
 let prepared: ReturnType<typeof prepare> | undefined;
 try {
   prepared = prepare(thread);

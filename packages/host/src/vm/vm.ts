@@ -5,6 +5,7 @@
 import type { MigrationObstacle, MigrationResult, Tier } from "@twinmetal/core";
 import type { AgentClient } from "../agent/index.ts";
 import type { MigrateVmOptions, MigrationChoice } from "../migration/outgoing.ts";
+import type { EngineWish } from "./engine-choice.ts";
 import type { VmRegisters } from "./worker-protocol.ts";
 
 export type VmState = "created" | "running" | "paused" | "off" | "crashed" | "migrated";
@@ -37,9 +38,14 @@ export interface VmOptions {
   readonly epochSeconds?: number;
   /** Records everything that enters, to this file, for `replayVm`. */
   readonly record?: string;
-  /** Guest time between two looks at the outside, in nanoseconds; default 200000. With a virtual clock the guest cannot tell. */
+  /** Guest time between two looks at the outside, in nanoseconds; default 200000, on kvm 5000000. With a virtual clock the guest cannot tell. */
   readonly sliceNs?: number;
-  /** What runs guest code: "auto" (default) interprets, and translates what is hot; "interp" and "jit" do one of the two always. */
+  /**
+   * "auto" (default): kvm, the processor itself, where this host's works and is quicker and nothing asked for counts
+   * instructions; else jit. "kvm" is refused where it is not to be had, with the reason.
+   */
+  readonly engine?: EngineWish;
+  /** How the jit engine runs guest code: "auto" (default) interprets, and translates what is hot; "interp" and "jit" do one of the two always. */
   readonly tier?: Tier;
   readonly translationCache?: TranslationCacheChoice;
   /** Ends the creation; the finished VM no longer listens to it. */
@@ -66,7 +72,9 @@ export interface RestoreOptions {
   /** Records from the restored state on. */
   readonly record?: string;
   readonly sliceNs?: number;
-  /** What runs guest code: "auto" (default) interprets, and translates what is hot; "interp" and "jit" do one of the two always. */
+  /** As for a new VM. A state of one engine goes on in the other. */
+  readonly engine?: EngineWish;
+  /** How the jit engine runs guest code: "auto" (default) interprets, and translates what is hot; "interp" and "jit" do one of the two always. */
   readonly tier?: Tier;
   readonly translationCache?: TranslationCacheChoice;
   readonly signal?: AbortSignal;
@@ -146,6 +154,8 @@ export interface ExecResult {
 
 export interface Vm {
   readonly name: string;
+  /** What executes it. */
+  readonly engine: "jit" | "kvm";
   readonly state: VmState;
   readonly serial: SerialPort;
   /** The guest's agent, for what has no method here: processes as streams, window size, host name. */

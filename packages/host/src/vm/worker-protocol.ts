@@ -36,6 +36,9 @@ export const PART_COST = 64;
 export interface WorkerStart {
   readonly cells: SharedArrayBuffer;
   readonly port: MessagePort;
+  readonly engine: "jit" | "kvm";
+  /** By which the vCPU of the kvm engine is kicked (kvm/kick-cells.ts). */
+  readonly vcpuCells: SharedArrayBuffer | undefined;
   readonly tier: Tier;
   /** To the thread that translates; undefined unless `tier` is "auto". */
   readonly translator: MessagePort | undefined;
@@ -58,7 +61,7 @@ export interface WorkerStart {
 }
 
 /** What is decided where the thread is started. */
-export type WorkerChoices = Omit<WorkerStart, "cells" | "port" | "translator" | "kept" | "core">;
+export type WorkerChoices = Omit<WorkerStart, "cells" | "vcpuCells" | "port" | "translator" | "kept" | "core">;
 
 /** Commands and what they answer. */
 export interface Commands {
