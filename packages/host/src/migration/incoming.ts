@@ -19,7 +19,8 @@ import {
   type Tier,
 } from "@twinmetal/core";
 import { findBootFiles } from "../vm/boot-files.ts";
-import { checkSlice, DEFAULT_SLICE_NS } from "../vm/create-vm.ts";
+import { checkSlice, defaultSliceNs } from "../vm/create-vm.ts";
+import { type EngineWish, engineFor } from "../vm/engine-choice.ts";
 import { HostedVm } from "../vm/hosted-vm.ts";
 import { cacheSettings } from "../vm/translation-settings.ts";
 import type { TranslationCacheChoice, Vm } from "../vm/vm.ts";
@@ -37,6 +38,8 @@ export interface ReceiveVmOptions extends MigrationSecurity {
   readonly name?: string;
   readonly sliceNs?: number;
   readonly tier?: Tier;
+  /** As for a new VM. A VM of one engine goes on in the other. */
+  readonly engine?: EngineWish;
   readonly translationCache?: TranslationCacheChoice;
   /** The most memory a VM may bring. */
   readonly maxMemoryBytes?: number;
@@ -79,7 +82,8 @@ interface Coming extends IncomingVm {
 
 class Incoming implements Destination {
   readonly version = libraryVersion();
-  readonly engine = "jit";
+  /** Of the VM that came last. */
+  engine: "jit" | "kvm" = "jit";
   readonly #options: ReceiveVmOptions;
   readonly #fates = new Map<string, "held" | "running" | "returned">();
   readonly #links = new Set<MigrationLink>();
@@ -156,7 +160,7 @@ class Incoming implements Destination {
       this.#isBusy = false;
       const { code, message } = error as { code?: unknown; message: string };
       if (typeof code !== "string" || code === "internal") throw error;
-      return [{ code: code === "memory-unavailable" ? "memory" : "spec", message }];
+      return [{ code: OBSTACLES[code] ?? "spec", message }];
     }
   }
 
@@ -229,8 +233,17 @@ class Incoming implements Destination {
   }
 
   async #create({ spec, name }: Hello): Promise<HostedVm> {
-    const { signal, tier = "auto", translationCache, sliceNs = DEFAULT_SLICE_NS } = this.#options;
+    const { signal, tier = "auto", translationCache } = this.#options;
     const files = await findBootFiles(spec, this.#options, { signal });
+    const { engine } = engineFor({
+      wish: this.#options.engine,
+      clock: spec.clock,
+      cpuFeatures: spec.cpuFeatures,
+      isRecorded: false,
+      hasTier: tier !== "auto",
+      tscFrequencyHz: spec.tscFrequencyHz,
+    });
+    this.engine = engine;
     return await HostedVm.create({
       name: this.#options.name ?? safeName(name),
       initialState: "paused",
@@ -239,9 +252,10 @@ class Incoming implements Destination {
       start: {
         spec,
         files,
+        engine,
         tier,
         translationCache: cacheSettings(spec, translationCache),
-        sliceNs,
+        sliceNs: this.#options.sliceNs ?? defaultSliceNs(engine),
         statePath: undefined,
         advanceCalendarSeconds: 0,
         recordPath: undefined,
@@ -273,6 +287,12 @@ class Incoming implements Destination {
     await held.vm.discard();
   }
 }
+
+/** What a VM cannot be made for here. */
+const OBSTACLES: Readonly<Record<string, MigrationObstacle["code"]>> = {
+  "memory-unavailable": "memory",
+  "kvm-unavailable": "engine",
+};
 
 const NO_SHARED_MEMORY: MigrationObstacle = {
   code: "engine",
