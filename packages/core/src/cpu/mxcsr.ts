@@ -6,10 +6,11 @@
  * clear. Then an operation whose operands are not denormal and whose result is finite and above the smallest normal
  * number changes no flag, and WebAssembly's operator gives x86's bits. Everything else is computed in cpu/softfloat*.ts.
  */
-import { type Builder, type Expr, type Field, i32, select } from "../ir/builder.ts";
+import { type Builder, type Expr, type Field, i32, i64, select } from "../ir/builder.ts";
 import { type Routine, routine } from "../ir/routine.ts";
 import * as L from "./layout.ts";
 import { EXC_UD, EXC_XM, raise } from "./raise.ts";
+import type { FloatFormat } from "./softfloat.ts";
 
 export const MXCSR_IE = 1;
 export const MXCSR_DE = 2;
@@ -47,6 +48,22 @@ export function isQuick(b: Builder): Expr {
     .and(CONTROL_AND_PE)
     .eq(MXCSR_RESET | MXCSR_PE);
 }
+
+/** i32: the conditions hold but for FTZ and DAZ, which are about denormal numbers alone. */
+export const isQuickBesidesDenormals = (mxcsr: Expr): Expr => mxcsr.and(NO_FLUSHING).eq(MXCSR_RESET | MXCSR_PE);
+const NO_FLUSHING = CONTROL_AND_PE & ~(MXCSR_FTZ | MXCSR_DAZ);
+
+/**
+ * A scalar result may have set a flag other than PE unless `distance` from the format's smallest number above the
+ * smallest normal one is below this limit: that many numbers are finite, or none where the quick path does not hold.
+ */
+export function resultLimit(f: FloatFormat, mxcsr: Expr): Expr {
+  const most = 2n * (f.infinity - f.minNormal - 1n);
+  const [yes, no] = f.bits === 64 ? [i64(most), i64(0)] : [i32(most), i32(0)];
+  return select(isQuickBesidesDenormals(mxcsr), yes, no);
+}
+/** Of bits, as an unsigned number; the sign is left out. */
+export const distance = (f: FloatFormat, bits: Expr): Expr => bits.shl(1).sub(2n * (f.minNormal + 1n));
 
 /** Adds to FLOAT_FLAGS. */
 export function noteFlags(b: Builder, flags: Expr | number): void {

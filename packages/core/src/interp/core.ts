@@ -9,6 +9,7 @@ import { ALL_FEATURES, featureWord } from "../cpu/features.ts";
 import { readFlags, writeArithmeticFlags } from "../cpu/flags.ts";
 import * as L from "../cpu/layout.ts";
 import { updateEvents, updateMode } from "../cpu/mode.ts";
+import { REGION_FLOAT_ROUTINES } from "../cpu/region-float.ts";
 import { knownTimeStamp } from "../cpu/time-stamp.ts";
 import { flushTlbAll, protectPage } from "../cpu/tlb.ts";
 import type { CodeSize } from "../isa/decoder.ts";
@@ -113,7 +114,8 @@ export function library(handlers: HandlerSet): Record<string, Routine> {
     regionFlags,
     regionCarry,
   ];
-  for (const routine of [...own, leaveRegion, worldRest, knownTimeStamp, ...TRANSLATED_ROUTINES]) add(routine);
+  const floats = [...TRANSLATED_ROUTINES, ...REGION_FLOAT_ROUTINES];
+  for (const routine of [...own, leaveRegion, worldRest, knownTimeStamp, ...floats]) add(routine);
   for (const handler of handlers.table) {
     const body = handler.routine.body?.();
     if (body) walkCalls(body.statements, add);

@@ -23,6 +23,7 @@ import type { Width } from "../cpu/flags.ts";
 import * as flags from "../cpu/flags.ts";
 import * as L from "../cpu/layout.ts";
 import { EXC_GP, EXC_UD, raise } from "../cpu/raise.ts";
+import type { FloatFormat } from "../cpu/softfloat.ts";
 import { legacyStackAddress, movedPointer } from "../cpu/stack-frame.ts";
 import { tlbEntry } from "../cpu/tlb.ts";
 import type { Extended } from "../cpu/x87-quick.ts";
@@ -101,6 +102,17 @@ export interface X87Stack {
   forget(): void;
 }
 
+/** What a translated region knows of MXCSR and of XMM registers (jit/region-floats.ts). */
+export interface FloatKnowledge {
+  /** See `resultLimit` in cpu/mxcsr.ts. */
+  limit(f: FloatFormat): Expr;
+  /** MXCSR may have changed. */
+  reload(): void;
+  /** The low lane of the register at a place in the state block is known not to be a denormal number. */
+  isPlain(place: number, f: FloatFormat): boolean;
+  notePlain(place: number, f: FloatFormat): void;
+}
+
 /** How a translated instruction ends where that depends on the region around it. */
 export interface Translation {
   /** Goes on at a branch's target, behind the instruction, or at the instruction again. */
@@ -112,6 +124,7 @@ export interface Translation {
   /** A call whose return address was pushed: `target`, or the branch's own. */
   call(target: Expr | undefined): void;
   readonly x87: X87Stack;
+  readonly floats: FloatKnowledge;
   /**
    * Host address of RAM for all `bytes` of an access at a linear address. `leave` stands for an access that is left to
    * the interpreter. Nothing of the instruction has happened then.
@@ -183,6 +196,10 @@ export class Semantics {
   /** The x87 registers of a translated block. */
   get x87(): X87Stack | undefined {
     return this.#binding.translation?.x87;
+  }
+  /** What a translated region knows of floating point. */
+  get floats(): FloatKnowledge | undefined {
+    return this.#binding.translation?.floats;
   }
   /** Width of operand `i` as one of the integer widths. */
   width(i: number): Width {
@@ -389,6 +406,17 @@ export class Semantics {
       default:
         return this.b.load(loadOp(Semantics.type(width), width), "cpu", this.register(i));
     }
+  }
+  /** Reads operand `i` as a WebAssembly number of a format, bits and all. */
+  readFloat(i: number, f: FloatFormat): Expr {
+    const load = `${f.name}.load`;
+    if (!this.isMemory(i)) return this.b.load(load, "cpu", this.register(i));
+    return this.b.load(load, "host", this.readHost(this.address(), f.bits / 8, this.segment()));
+  }
+  /** Writes the low lane of XMM operand `i`. */
+  writeFloat(i: number, value: Expr): void {
+    this.commit();
+    this.b.store(`${value.type}.store`, "cpu", this.register(i), value);
   }
   /** Reads operand `i`, which `write` will then store to: a memory operand is probed for both. */
   readModify(i: number): Expr {

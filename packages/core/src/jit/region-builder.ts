@@ -87,6 +87,11 @@ export class RegionBuilder extends DividingBuilder {
   usesFpu = false;
   /** Called in front of whatever reads or writes x87 state by its place: the state block must have it. */
   beforeX87: () => void = () => {};
+  /** XMM registers as whole values: read, and written; `whole` undefined: in part. */
+  onVectorRead: (field: number, whole: Expr) => void = () => {};
+  onVectorWrite: (field: number, whole: Expr | undefined) => void = () => {};
+  /** Behind each write of MXCSR in line. */
+  onMxcsr: () => void = () => {};
   #isOnState = false;
 
   /**
@@ -193,11 +198,10 @@ export class RegionBuilder extends DividingBuilder {
     if (field === FLAGS_FIELD) return at === L.FLAG_AUX.offset ? this.flags.readAux() : this.flags.readResult();
     if (field !== undefined) {
       this.noteRead(at);
-      return this.keep(
-        field < 16
-          ? partOf(this.register(field).get(), name, at & 7)
-          : laneOf(this.register(field).get(), name, at & 15),
-      );
+      if (field < 16) return this.keep(partOf(this.register(field).get(), name, at & 7));
+      const value = this.keep(laneOf(this.register(field).get(), name, at & 15));
+      if (name === "v128.load") this.onVectorRead(field, value);
+      return value;
     }
     if (at >= L.ZERO && at < L.BLOCK_RIP.offset) return constant(type, 0);
     if (this.#isUnbased && UNBASED_AT.has(at)) return constant(type, 0);
@@ -245,14 +249,17 @@ export class RegionBuilder extends DividingBuilder {
       register.set(field < 16 ? withPart(register, name, at & 7, kept) : withLane(register, name, at & 15, kept));
       if (name === "i64.store" && field < 16 && !this.isConditional)
         this.origins.noteRegister(field, register.local.version, kept);
+      if (field >= 16) this.onVectorWrite(field, name === "v128.store" ? kept : undefined);
       this.noteWrite(at);
       if ((this.through & fieldBit(field)) === 0n) return;
       if (this.isConditional) this.#storeGeneral(field);
       else this.#pending.set(field, 0);
     } else if (at === L.RIP.offset) this.state.rip.set(value);
     else if (at === L.CURRENT_UOP.offset || at === L.EXC_VECTOR.offset || at === L.EXC_ERROR.offset) this.keep(value);
-    else if (mayWrite(at)) super.store(name, "cpu", 0, value, at);
-    else throw new Untranslatable(`a write to the state at ${at}`);
+    else if (mayWrite(at)) {
+      super.store(name, "cpu", 0, value, at);
+      if (at === L.MXCSR.offset) this.onMxcsr();
+    } else throw new Untranslatable(`a write to the state at ${at}`);
   }
 
   override call(routine: Routine, ...args: Operand[]): Expr {
@@ -350,6 +357,7 @@ export class RegionBuilder extends DividingBuilder {
       } else {
         const type = typeOf(field);
         this.register(field).set(super.load(`${type}.load`, "cpu", 0, offsetOf(field)));
+        if (type === "v128") this.onVectorWrite(field, undefined);
       }
     }
   }

@@ -56,6 +56,10 @@ export function laneOf(whole: Expr, load: string, at: number): Expr {
       return whole;
     case "i64.load":
       return opWith("i64x2.extract_lane", lane(at, 8), whole);
+    case "f64.load":
+      return opWith("f64x2.extract_lane", lane(at, 8), whole);
+    case "f32.load":
+      return opWith("f32x4.extract_lane", lane(at, 4), whole);
     case "i32.load":
       return opWith("i32x4.extract_lane", lane(at, 4), whole);
     case "i32.load16_u":
@@ -77,6 +81,10 @@ export function withLane(register: Variable, store: string, at: number, value: E
       return value;
     case "i64.store":
       return opWith("i64x2.replace_lane", lane(at, 8), whole, value);
+    case "f64.store":
+      return opWith("f64x2.replace_lane", lane(at, 8), whole, value);
+    case "f32.store":
+      return opWith("f32x4.replace_lane", lane(at, 4), whole, value);
     case "i32.store":
       return opWith("i32x4.replace_lane", lane(at, 4), whole, value);
     case "i32.store16":

@@ -4,6 +4,7 @@
  * left to the interpreter.
  */
 import * as L from "../cpu/layout.ts";
+import { F32, F64 } from "../cpu/softfloat.ts";
 import { i32, i64, Variable } from "../ir/builder.ts";
 import { buildHandler, type Handler } from "../isa/handlers.ts";
 import { registerPlace } from "../isa/operand.ts";
@@ -11,6 +12,7 @@ import { type Binding, LEAVE, NEXT } from "../isa/semantics.ts";
 import { RegionFlags } from "./lazy-flags.ts";
 import { PageAccess } from "./page-access.ts";
 import { microOpAddress, RegionBuilder } from "./region-builder.ts";
+import { RegionFloats } from "./region-floats.ts";
 import { FLAGS_FIELD, typeOf } from "./registers.ts";
 import { Untranslatable } from "./untranslatable.ts";
 import { X87Block } from "./x87-block.ts";
@@ -90,6 +92,9 @@ function canBuild(handler: Handler): boolean {
   const b = builderFor(handler);
   const memory = new PageAccess(b, (type) => new Variable(b, { type, mutable: true, version: 0, index: -1 }));
   const x87 = new X87Block(b);
+  const newVariable = (type: "i32" | "i64"): Variable =>
+    new Variable(b, { type, mutable: true, version: 0, index: -1 });
+  const floats = new RegionFloats(b, [F32, F64], newVariable);
   let leaves = false;
   const ignore = (): void => {};
   const binding: Binding = {
@@ -106,6 +111,7 @@ function canBuild(handler: Handler): boolean {
       call: ignore,
       shadow: ignore,
       x87,
+      floats,
       host: (address, bytes, isWrite, leave) => memory.host(address, bytes, isWrite, leave),
     },
   };

@@ -7,6 +7,7 @@
  * longest way to the next look; so it ends exactly, in the interpreter.
  */
 import * as L from "../cpu/layout.ts";
+import { F32, F64 } from "../cpu/softfloat.ts";
 import { Expr, i32, i64, select, Variable, v128 } from "../ir/builder.ts";
 import type { Label, Routine, RoutineBody, Statement, ValueType } from "../ir/types.ts";
 import { buildHandler } from "../isa/handlers.ts";
@@ -19,6 +20,7 @@ import { type BlockFields, liveFields } from "./liveness.ts";
 import { PageAccess } from "./page-access.ts";
 import type { Block, Region } from "./region.ts";
 import { microOpAddress, RegionBuilder, UNBASED } from "./region-builder.ts";
+import { RegionFloats } from "./region-floats.ts";
 import { ALL_FIELDS, type FieldSet, FLAGS_FIELD, fieldBit, fieldsOf, GENERAL_FIELDS, typeOf } from "./registers.ts";
 import { jumpKey, LEFT_INTERPRET, LEFT_NEXT, LEFT_RETURN, runRegions } from "./routines.ts";
 import { type BlockCode, putTogether } from "./structure.ts";
@@ -59,6 +61,7 @@ class RegionTranslator {
   #isShadowed = false;
   readonly #memory: PageAccess;
   readonly #x87: X87Block;
+  readonly #floats: RegionFloats;
   readonly #depth: Expr;
   /** #depth and this region's own frame. */
   readonly #depthInside: Variable;
@@ -73,6 +76,7 @@ class RegionTranslator {
     this.#depthInside = this.#outer("i32");
     this.#memory = new PageAccess(this.#b, (type) => this.#outer(type));
     this.#x87 = new X87Block(this.#b);
+    this.#floats = new RegionFloats(this.#b, [F32, F64], (type) => this.#outer(type));
     this.#depth = this.#b.parameter("i32");
     for (const block of this.#graph.order) {
       if (block.instructions.at(-1)?.flow === "call")
@@ -147,6 +151,7 @@ class RegionTranslator {
     if (b.usesFpu) b.if(b.fromState(L.FPU_BLOCKED), () => b.return(LEFT_INTERPRET), undefined, false);
     for (const field of fieldsOf(used & ~fieldBit(FLAGS_FIELD))) this.#declare(b.register(field));
     b.loadFields(needed);
+    for (const { variable, value } of this.#floats.used) this.#declare(variable, value());
     const { stack } = this.#memory;
     if (!stack.isUsed) return;
     this.#declare(stack.page, b.fromState(L.STACK_PAGE));
@@ -157,7 +162,12 @@ class RegionTranslator {
     const b = this.#b;
     b.flags.begin(call.kind);
     call.before.push(...b.nested(() => b.storeFields(written)));
-    call.behind.push(...b.nested(() => b.loadFields(needed)));
+    call.behind.push(
+      ...b.nested(() => {
+        b.loadFields(needed);
+        this.#floats.reload();
+      }),
+    );
   }
   #fillEnd(end: Pick<CallSite, "before" | "kind">, written: FieldSet): void {
     const b = this.#b;
@@ -242,6 +252,7 @@ class RegionTranslator {
     this.#memory.startBlock();
     b.startBlock();
     this.#x87.startBlock();
+    this.#floats.startBlock();
     const list = b.nested(() => {
       if (this.#checked.has(block.offset)) {
         const tooLong = this.#remaining.get().ltS(this.#path(block.offset));
@@ -279,6 +290,7 @@ class RegionTranslator {
     const translation: Translation = {
       host: (address, bytes, isWrite, leave) => this.#memory.host(address, bytes, isWrite, leave),
       x87: this.#x87,
+      floats: this.#floats,
       goTo: (where) => {
         // A string instruction without REP ends blocks for the interpreter only.
         if (instruction.flow === "next") return;

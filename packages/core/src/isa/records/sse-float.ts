@@ -4,15 +4,18 @@
  * (cpu/mxcsr.ts); everything else goes through cpu/softfloat*.ts.
  */
 
-import { FLOAT_FLAGS, floatStatus, isQuick } from "../../cpu/mxcsr.ts";
+import * as L from "../../cpu/layout.ts";
+import { distance, FLOAT_FLAGS, floatStatus, isQuick } from "../../cpu/mxcsr.ts";
+import { regionArithmetic, regionRoot } from "../../cpu/region-float.ts";
 import { F32, F64, type FloatFormat, isDenormal, isNan } from "../../cpu/softfloat.ts";
 import { approximateReciprocal, approximateRoot } from "../../cpu/softfloat-approximate.ts";
 import { type FloatOperation, softArithmetic, softSquareRoot } from "../../cpu/softfloat-arithmetic.ts";
 import { asFloat, bitsOf, softExtreme } from "../../cpu/softfloat-compare.ts";
 import { denormalLanes, doubtfulResults, magnitudes, nanLanes, onLanes } from "../../cpu/softfloat-vector.ts";
 import { type Expr, op, select } from "../../ir/builder.ts";
+import type { Routine } from "../../ir/routine.ts";
 import { define, type Feature } from "../record.ts";
-import type { Semantics } from "../semantics.ts";
+import { FAULT, type Semantics } from "../semantics.ts";
 import { readVector } from "./sse-form.ts";
 
 export interface FloatForm {
@@ -60,8 +63,65 @@ function isSafeResult(f: FloatFormat, magnitude: Expr): Expr {
   return magnitude.sub(f.minNormal + 1n).ltU(f.infinity - f.minNormal - 1n);
 }
 
+/** Of an operand that is not known to be anything else. */
+function isNotDenormal(f: FloatFormat, value: Expr): Expr {
+  return bitsOf(f, value)
+    .shl(1)
+    .sub(2)
+    .geU(2n * f.minNormal - 2n);
+}
+
+/**
+ * In a region: `compute` on the operands is right where no operand is denormal and the result is below the region's
+ * limit. Else `otherwise` gives the bits, or says that the interpreter has to.
+ */
+export function translatedScalar(
+  s: Semantics,
+  f: FloatFormat,
+  operands: readonly { readonly value: Expr; readonly at: number }[],
+  compute: () => Expr,
+  otherwise: Routine,
+): void {
+  const { b, floats } = s;
+  if (!floats) return;
+  const places = operands.map(({ at }) => (s.isMemory(at) ? undefined : Number(s.register(at).constant)));
+  const unknown = operands.filter((_, i) => {
+    const place = places[i];
+    return place === undefined || (places.indexOf(place) === i && !floats.isPlain(place, f));
+  });
+  const quick = b.keep(compute());
+  const result = b.variable(quick);
+  b.block((done) => {
+    const proven = unknown.reduceRight(
+      (then, { value }) =>
+        () =>
+          b.if(isNotDenormal(f, value), then, undefined, true),
+      () => b.br(done),
+    );
+    b.if(distance(f, bitsOf(f, quick)).ltU(floats.limit(f)), proven, undefined, true);
+    const bits = b.call(otherwise, ...operands.map(({ value }) => toSoft(bitsOf(f, value))));
+    b.if(b.get(L.result(2)).lo32(), () => s.leave(FAULT), undefined, false);
+    result.set(asFloat(f, bits));
+    floats.reload();
+  });
+  s.writeFloat(0, result.get());
+  for (const place of places) if (place !== undefined) floats.notePlain(place, f);
+  floats.notePlain(Number(s.register(0).constant), f);
+}
+
 function scalarArithmetic(s: Semantics, f: FloatFormat, operation: FloatOperation): void {
   const { b } = s;
+  if (s.floats) {
+    const value = s.readFloat(1, f);
+    const target = s.readFloat(0, f);
+    const operands = [
+      { value: target, at: 0 },
+      { value, at: 1 },
+    ];
+    const compute = (): Expr => op(`${f.name}.${operation}`, target, value);
+    translatedScalar(s, f, operands, compute, regionArithmetic[operation][f.name]);
+    return;
+  }
   const source = s.read(1);
   const target = s.read(0);
   const isExactZero = operation === "add" || operation === "sub";
@@ -150,6 +210,11 @@ for (const form of FLOAT_FORMS) {
     forms: [`${form.prefix} 0F 51 /r | V${size},W${size}`],
     semantics: (s) => {
       const { b } = s;
+      if (s.floats && form.isScalar) {
+        const value = s.readFloat(1, f);
+        translatedScalar(s, f, [{ value, at: 1 }], () => op(`${f.name}.sqrt`, value), regionRoot[f.name]);
+        return;
+      }
       const source = readSource(s, form);
       quicklyOr(
         s,
