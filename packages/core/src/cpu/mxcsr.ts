@@ -6,7 +6,7 @@
  * clear. Then an operation whose operands are not denormal and whose result is finite and above the smallest normal
  * number changes no flag, and WebAssembly's operator gives x86's bits. Everything else is computed in cpu/softfloat*.ts.
  */
-import { type Builder, type Expr, type Field, i32, i64, select } from "../ir/builder.ts";
+import { type Builder, type Expr, type Field, i32, i64, op, select } from "../ir/builder.ts";
 import { type Routine, routine } from "../ir/routine.ts";
 import * as L from "./layout.ts";
 import { EXC_UD, EXC_XM, raise } from "./raise.ts";
@@ -64,6 +64,19 @@ export function resultLimit(f: FloatFormat, mxcsr: Expr): Expr {
 }
 /** Of bits, as an unsigned number; the sign is left out. */
 export const distance = (f: FloatFormat, bits: Expr): Expr => bits.shl(1).sub(2n * (f.minNormal + 1n));
+
+/**
+ * The same for vectors, whose lanes compare as signed numbers: a lane is doubtful if CEILING less twice its bits is above the
+ * limit. Such differences are odd, so that none is as low as the limit where the quick path does not hold.
+ */
+export function vectorLimit(f: FloatFormat, mxcsr: Expr): Expr {
+  const least = 1n << BigInt(f.bits - 1);
+  const most = (2n * (f.infinity - f.minNormal - 2n) + 1n) ^ least;
+  const [yes, no] = f.bits === 64 ? [i64(most), i64(least)] : [i32(most), i32(least)];
+  return op(f.bits === 64 ? "i64x2.splat" : "i32x4.splat", select(isQuickBesidesDenormals(mxcsr), yes, no));
+}
+export const vectorCeiling = (f: FloatFormat): bigint =>
+  BigInt.asUintN(f.bits, (2n * f.infinity - 1n) ^ (1n << BigInt(f.bits - 1)));
 
 /** Adds to FLOAT_FLAGS. */
 export function noteFlags(b: Builder, flags: Expr | number): void {

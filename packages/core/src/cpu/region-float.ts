@@ -1,5 +1,5 @@
 /**
- * Scalar SSE arithmetic for regions, where the quick way in line is not proven right (cpu/mxcsr.ts): PE is not set yet, a
+ * SSE arithmetic for regions, where the quick way in line is not proven right (cpu/mxcsr.ts): PE is not set yet, a
  * result is zero, tiny, infinite or a NaN, exceptions are unmasked, rounding is another. Values travel as bits.
  * RESULT[2] is 1 if the interpreter has to do the instruction: an operand or the result is denormal, or an exception is
  * unmasked. Then nothing has changed. Else MXCSR has the flags.
@@ -14,6 +14,7 @@ import { distance, FLOAT_FLAGS, isQuickBesidesDenormals, MXCSR_PE } from "./mxcs
 import { F32, F64, type FloatFormat, isDenormal, isZero } from "./softfloat.ts";
 import { type FloatOperation, softArithmetic, softSquareRoot } from "./softfloat-arithmetic.ts";
 import { asFloat, bitsOf } from "./softfloat-compare.ts";
+import { extractLane, laneCount, replaceLane } from "./softfloat-vector.ts";
 
 type Name = FloatFormat["name"];
 
@@ -87,6 +88,24 @@ function makeArithmetic(f: FloatFormat, operation: FloatOperation): Routine {
   });
 }
 
+/** All lanes. Flags of lanes that went before one that is left to the interpreter are taken back. */
+function makePacked(f: FloatFormat, operation: FloatOperation): Routine {
+  const lane = regionArithmetic[operation][f.name];
+  return routine(`${lane.name}x${laneCount(f)}`, ["v128", "v128"], "v128", (b, x, y) => {
+    const before = b.get(L.MXCSR);
+    let result = x;
+    for (let i = 0; i < laneCount(f); i++) {
+      const value = b.call(lane, extractLane(f, x, i), extractLane(f, y, i));
+      b.if(b.get(L.result(2)).lo32(), () => {
+        b.put(L.MXCSR, before);
+        b.return(x);
+      });
+      result = b.keep(replaceLane(f, result, i, value));
+    }
+    b.return(result);
+  });
+}
+
 function makeRoot(f: FloatFormat): Routine {
   return routine(`region_sqrt_${f.name}`, ["i64"], "i64", (b, x) => {
     leaveIfDenormal(b, f, x);
@@ -122,8 +141,16 @@ export const regionArithmetic: Readonly<Record<FloatOperation, Readonly<Record<N
   mul: formats((f) => makeArithmetic(f, "mul")),
   div: formats((f) => makeArithmetic(f, "div")),
 };
+export const regionPacked: Readonly<Record<FloatOperation, Readonly<Record<Name, Routine>>>> = {
+  add: formats((f) => makePacked(f, "add")),
+  sub: formats((f) => makePacked(f, "sub")),
+  mul: formats((f) => makePacked(f, "mul")),
+  div: formats((f) => makePacked(f, "div")),
+};
 export const regionRoot: Readonly<Record<Name, Routine>> = formats(makeRoot);
 export const REGION_FLOAT_ROUTINES: readonly Routine[] = [
-  ...Object.values(regionArithmetic).flatMap((byFormat) => Object.values(byFormat)),
+  ...[regionArithmetic, regionPacked]
+    .flatMap((all) => Object.values(all))
+    .flatMap((byFormat) => Object.values(byFormat)),
   ...Object.values(regionRoot),
 ];

@@ -102,15 +102,21 @@ export interface X87Stack {
   forget(): void;
 }
 
+export type Lanes = "low" | "all";
+
 /** What a translated region knows of MXCSR and of XMM registers (jit/region-floats.ts). */
 export interface FloatKnowledge {
   /** See `resultLimit` in cpu/mxcsr.ts. */
   limit(f: FloatFormat): Expr;
+  /** See `vectorLimit` there. */
+  vectorLimit(f: FloatFormat): Expr;
+  /** A constant that is made where the region is entered. */
+  constant(bits: bigint): Expr;
   /** MXCSR may have changed. */
   reload(): void;
-  /** The low lane of the register at a place in the state block is known not to be a denormal number. */
-  isPlain(place: number, f: FloatFormat): boolean;
-  notePlain(place: number, f: FloatFormat): void;
+  /** The low lane of the register at a place in the state block, or each lane, is known not to be a denormal number. */
+  isPlain(place: number, f: FloatFormat, lanes: Lanes): boolean;
+  notePlain(place: number, f: FloatFormat, lanes: Lanes): void;
 }
 
 /** How a translated instruction ends where that depends on the region around it. */

@@ -1,44 +1,58 @@
 /**
  * What a region knows of SSE's floating point: whether MXCSR lets the host's operators stand for the guest's
  * (cpu/mxcsr.ts), as a limit that results are compared with, and of the running block which XMM registers have no denormal
- * number in their low lane, because it was looked at or is a result.
+ * number in their low lane, or in any, because it was looked at or is a result.
  */
 import * as L from "../cpu/layout.ts";
-import { resultLimit } from "../cpu/mxcsr.ts";
-import type { FloatFormat } from "../cpu/softfloat.ts";
-import type { Expr, Variable } from "../ir/builder.ts";
-import type { Local } from "../ir/types.ts";
-import type { FloatKnowledge } from "../isa/semantics.ts";
+import { resultLimit, vectorLimit } from "../cpu/mxcsr.ts";
+import { F32, F64, type FloatFormat } from "../cpu/softfloat.ts";
+import { type Expr, type Variable, v128 } from "../ir/builder.ts";
+import type { Local, ValueType } from "../ir/types.ts";
+import type { FloatKnowledge, Lanes } from "../isa/semantics.ts";
 import type { RegionBuilder } from "./region-builder.ts";
 import { FLAGS_FIELD, fieldAt } from "./registers.ts";
 
-type Name = FloatFormat["name"];
+interface Limit {
+  readonly variable: Variable;
+  readonly value: (mxcsr: Expr) => Expr;
+  isUsed: boolean;
+}
+/** Format, and lanes: "f64 all". */
+type Plain = `${FloatFormat["name"]} ${Lanes}`;
 
 export class RegionFloats implements FloatKnowledge {
   readonly #b: RegionBuilder;
-  readonly #limits: Readonly<Record<Name, { readonly variable: Variable; isUsed: boolean; readonly f: FloatFormat }>>;
-  /** By XMM register: what its low lane holds that is no denormal. */
-  readonly #plain = new Map<number, Name>();
+  readonly #newVariable: (type: ValueType) => Variable;
+  readonly #limits: ReadonlyMap<string, Limit>;
+  readonly #constants = new Map<bigint, Variable>();
+  /** By XMM register: what it holds that is no denormal. */
+  readonly #plain = new Map<number, Plain>();
   /** Values of whole registers, of which the same holds. */
-  #copies = new WeakMap<Local, Name>();
+  #copies = new WeakMap<Local, Plain>();
 
-  constructor(b: RegionBuilder, formats: readonly FloatFormat[], newVariable: (type: "i32" | "i64") => Variable) {
+  constructor(b: RegionBuilder, newVariable: (type: ValueType) => Variable) {
     this.#b = b;
-    this.#limits = Object.fromEntries(
-      formats.map((f) => [f.name, { variable: newVariable(f.bits === 64 ? "i64" : "i32"), isUsed: false, f }]),
-    ) as Record<Name, { variable: Variable; isUsed: boolean; f: FloatFormat }>;
+    this.#newVariable = newVariable;
+    const limits = [F32, F64].flatMap((f): [string, Limit][] => {
+      const scalar = newVariable(f.bits === 64 ? "i64" : "i32");
+      return [
+        [f.name, { variable: scalar, value: (mxcsr) => resultLimit(f, mxcsr), isUsed: false }],
+        [`${f.name} all`, { variable: newVariable("v128"), value: (mxcsr) => vectorLimit(f, mxcsr), isUsed: false }],
+      ];
+    });
+    this.#limits = new Map(limits);
     b.onVectorRead = (field, whole) => {
-      const name = this.#plain.get(field);
-      if (name && whole.node.kind === "local") this.#copies.set(whole.node.local, name);
+      const plain = this.#plain.get(field);
+      if (plain && whole.node.kind === "local") this.#copies.set(whole.node.local, plain);
     };
     b.onVectorWrite = (field, whole) => {
-      const name = whole?.node.kind === "local" ? this.#copies.get(whole.node.local) : undefined;
-      if (name && !b.isConditional) this.#plain.set(field, name);
+      const plain = whole?.node.kind === "local" ? this.#copies.get(whole.node.local) : undefined;
+      if (plain && !b.isConditional) this.#plain.set(field, plain);
       else this.#plain.delete(field);
     };
     // Blocks that are built later may come before, or behind.
     b.onMxcsr = () => {
-      for (const limit of Object.values(this.#limits)) limit.isUsed = true;
+      for (const limit of limits) limit[1].isUsed = true;
       this.reload();
     };
   }
@@ -47,26 +61,44 @@ export class RegionFloats implements FloatKnowledge {
     this.#plain.clear();
     this.#copies = new WeakMap();
   }
-  /** The limits that the region uses, as MXCSR is now: where it is entered. */
-  get used(): readonly { readonly variable: Variable; readonly value: () => Expr }[] {
-    return Object.values(this.#limits)
+  /** First values of what the region uses: MXCSR's, and constants. */
+  get first(): readonly { readonly variable: Variable; readonly value: Expr }[] {
+    const constants = [...this.#constants].map(([bits, variable]) => ({ variable, value: v128(bits) }));
+    return [...constants, ...this.#now()];
+  }
+  #now(): { readonly variable: Variable; readonly value: Expr }[] {
+    return [...this.#limits.values()]
       .filter(({ isUsed }) => isUsed)
-      .map(({ variable, f }) => ({ variable, value: () => resultLimit(f, this.#b.fromState(L.MXCSR)) }));
+      .map(({ variable, value }) => ({ variable, value: value(this.#b.fromState(L.MXCSR)) }));
   }
   /** MXCSR may have changed. */
   reload(): void {
-    for (const { variable, value } of this.used) variable.set(value());
+    for (const { variable, value } of this.#now()) variable.set(value);
   }
 
+  #limit(name: string): Expr {
+    const limit = this.#limits.get(name);
+    if (!limit) throw new Error(`no limit ${name}`);
+    limit.isUsed = true;
+    return limit.variable.get();
+  }
   limit(f: FloatFormat): Expr {
-    const known = this.#limits[f.name];
-    known.isUsed = true;
-    return known.variable.get();
+    return this.#limit(f.name);
   }
-  isPlain(place: number, f: FloatFormat): boolean {
-    return this.#plain.get(fieldAt(place) ?? FLAGS_FIELD) === f.name;
+  vectorLimit(f: FloatFormat): Expr {
+    return this.#limit(`${f.name} all`);
   }
-  notePlain(place: number, f: FloatFormat): void {
-    if (!this.#b.isConditional) this.#plain.set(fieldAt(place) ?? FLAGS_FIELD, f.name);
+  constant(bits: bigint): Expr {
+    const known = this.#constants.get(bits) ?? this.#newVariable("v128");
+    this.#constants.set(bits, known);
+    return known.get();
+  }
+  isPlain(place: number, f: FloatFormat, lanes: Lanes): boolean {
+    const plain = this.#plain.get(fieldAt(place) ?? FLAGS_FIELD);
+    return plain === `${f.name} all` || plain === `${f.name} ${lanes}`;
+  }
+  notePlain(place: number, f: FloatFormat, lanes: Lanes): void {
+    if (this.#b.isConditional || this.isPlain(place, f, lanes)) return;
+    this.#plain.set(fieldAt(place) ?? FLAGS_FIELD, `${f.name} ${lanes}`);
   }
 }

@@ -4,7 +4,6 @@
  * left to the interpreter.
  */
 import * as L from "../cpu/layout.ts";
-import { F32, F64 } from "../cpu/softfloat.ts";
 import { i32, i64, Variable } from "../ir/builder.ts";
 import { buildHandler, type Handler } from "../isa/handlers.ts";
 import { registerPlace } from "../isa/operand.ts";
@@ -92,9 +91,7 @@ function canBuild(handler: Handler): boolean {
   const b = builderFor(handler);
   const memory = new PageAccess(b, (type) => new Variable(b, { type, mutable: true, version: 0, index: -1 }));
   const x87 = new X87Block(b);
-  const newVariable = (type: "i32" | "i64"): Variable =>
-    new Variable(b, { type, mutable: true, version: 0, index: -1 });
-  const floats = new RegionFloats(b, [F32, F64], newVariable);
+  const floats = new RegionFloats(b, (type) => new Variable(b, { type, mutable: true, version: 0, index: -1 }));
   let leaves = false;
   const ignore = (): void => {};
   const binding: Binding = {

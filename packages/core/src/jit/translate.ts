@@ -7,7 +7,6 @@
  * longest way to the next look; so it ends exactly, in the interpreter.
  */
 import * as L from "../cpu/layout.ts";
-import { F32, F64 } from "../cpu/softfloat.ts";
 import { Expr, i32, i64, select, Variable, v128 } from "../ir/builder.ts";
 import type { Label, Routine, RoutineBody, Statement, ValueType } from "../ir/types.ts";
 import { buildHandler } from "../isa/handlers.ts";
@@ -76,7 +75,7 @@ class RegionTranslator {
     this.#depthInside = this.#outer("i32");
     this.#memory = new PageAccess(this.#b, (type) => this.#outer(type));
     this.#x87 = new X87Block(this.#b);
-    this.#floats = new RegionFloats(this.#b, [F32, F64], (type) => this.#outer(type));
+    this.#floats = new RegionFloats(this.#b, (type) => this.#outer(type));
     this.#depth = this.#b.parameter("i32");
     for (const block of this.#graph.order) {
       if (block.instructions.at(-1)?.flow === "call")
@@ -151,7 +150,7 @@ class RegionTranslator {
     if (b.usesFpu) b.if(b.fromState(L.FPU_BLOCKED), () => b.return(LEFT_INTERPRET), undefined, false);
     for (const field of fieldsOf(used & ~fieldBit(FLAGS_FIELD))) this.#declare(b.register(field));
     b.loadFields(needed);
-    for (const { variable, value } of this.#floats.used) this.#declare(variable, value());
+    for (const { variable, value } of this.#floats.first) this.#declare(variable, value);
     const { stack } = this.#memory;
     if (!stack.isUsed) return;
     this.#declare(stack.page, b.fromState(L.STACK_PAGE));

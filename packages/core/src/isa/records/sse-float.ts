@@ -5,8 +5,8 @@
  */
 
 import * as L from "../../cpu/layout.ts";
-import { distance, FLOAT_FLAGS, floatStatus, isQuick } from "../../cpu/mxcsr.ts";
-import { regionArithmetic, regionRoot } from "../../cpu/region-float.ts";
+import { distance, FLOAT_FLAGS, floatStatus, isQuick, vectorCeiling } from "../../cpu/mxcsr.ts";
+import { regionArithmetic, regionPacked, regionRoot } from "../../cpu/region-float.ts";
 import { F32, F64, type FloatFormat, isDenormal, isNan } from "../../cpu/softfloat.ts";
 import { approximateReciprocal, approximateRoot } from "../../cpu/softfloat-approximate.ts";
 import { type FloatOperation, softArithmetic, softSquareRoot } from "../../cpu/softfloat-arithmetic.ts";
@@ -15,7 +15,7 @@ import { denormalLanes, doubtfulResults, magnitudes, nanLanes, onLanes } from ".
 import { type Expr, op, select } from "../../ir/builder.ts";
 import type { Routine } from "../../ir/routine.ts";
 import { define, type Feature } from "../record.ts";
-import { FAULT, type Semantics } from "../semantics.ts";
+import { FAULT, type FloatKnowledge, type Semantics } from "../semantics.ts";
 import { readVector } from "./sse-form.ts";
 
 export interface FloatForm {
@@ -87,7 +87,7 @@ export function translatedScalar(
   const places = operands.map(({ at }) => (s.isMemory(at) ? undefined : Number(s.register(at).constant)));
   const unknown = operands.filter((_, i) => {
     const place = places[i];
-    return place === undefined || (places.indexOf(place) === i && !floats.isPlain(place, f));
+    return place === undefined || (places.indexOf(place) === i && !floats.isPlain(place, f, "low"));
   });
   const quick = b.keep(compute());
   const result = b.variable(quick);
@@ -105,8 +105,60 @@ export function translatedScalar(
     floats.reload();
   });
   s.writeFloat(0, result.get());
-  for (const place of places) if (place !== undefined) floats.notePlain(place, f);
-  floats.notePlain(Number(s.register(0).constant), f);
+  for (const place of places) if (place !== undefined) floats.notePlain(place, f, "low");
+  floats.notePlain(Number(s.register(0).constant), f, "low");
+}
+
+/** The same for all lanes: `target` op `source`, which are operands 0 and 1. */
+function translatedPacked(
+  s: Semantics,
+  f: FloatFormat,
+  operation: FloatOperation,
+  floats: FloatKnowledge,
+  target: Expr,
+  source: Expr,
+): void {
+  const { b } = s;
+  const [shape, lanes] = f.bits === 64 ? ["f64x2", "i64x2"] : ["f32x4", "i32x4"];
+  const constant = (lane: bigint): Expr => {
+    let all = 0n;
+    for (let i = 0; i < 128; i += f.bits) all |= BigInt.asUintN(f.bits, lane) << BigInt(i);
+    return floats.constant(all);
+  };
+  const twice = (v: Expr): Expr => op(`${lanes}.shl`, v, 1);
+  const signBit = 1n << BigInt(f.bits - 1);
+  /** Ones where a lane is denormal. */
+  const denormal = (v: Expr): Expr =>
+    op(
+      `${lanes}.gt_s`,
+      constant((2n * f.minNormal - 2n) ^ signBit),
+      op(`${lanes}.add`, twice(v), constant(-2n ^ signBit)),
+    );
+  const places = [0, 1].map((i) => (s.isMemory(i) ? undefined : Number(s.register(i).constant)));
+  const unknown = [target, source].filter((_, i) => {
+    const place = places[i];
+    return place === undefined || (places.indexOf(place) === i && !floats.isPlain(place, f, "all"));
+  });
+  const quick = b.keep(op(`${shape}.${operation}`, target, source));
+  const difference = op(`${lanes}.sub`, constant(vectorCeiling(f)), twice(quick));
+  const doubtful = unknown.reduce(
+    (sum, v) => op("v128.or", sum, denormal(v)),
+    op(`${lanes}.gt_s`, difference, floats.vectorLimit(f)),
+  );
+  const result = b.variable(quick);
+  b.if(
+    op("v128.any_true", doubtful),
+    () => {
+      const value = b.call(regionPacked[operation][f.name], target, source);
+      b.if(b.get(L.result(2)).lo32(), () => s.leave(FAULT), undefined, false);
+      result.set(value);
+      floats.reload();
+    },
+    undefined,
+    false,
+  );
+  s.write(0, result.get());
+  for (const place of places) if (place !== undefined) floats.notePlain(place, f, "all");
 }
 
 function scalarArithmetic(s: Semantics, f: FloatFormat, operation: FloatOperation): void {
@@ -194,7 +246,8 @@ for (const [operation, opcode] of [
         else {
           const source = readVector(s, 1);
           const target = s.read(0);
-          packedArithmetic(s, format, operation, target, source, () => s.b.call(lanes, target, source));
+          if (s.floats) translatedPacked(s, format, operation, s.floats, target, source);
+          else packedArithmetic(s, format, operation, target, source, () => s.b.call(lanes, target, source));
         }
       },
     });

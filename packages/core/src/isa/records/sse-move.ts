@@ -2,6 +2,8 @@
  * SSE and SSE2 data movement (SDM vol. 2): MOVxPS/PD, MOVSS, MOVSD, MOVDQA/U, MOVD, MOVQ, half moves, sign masks,
  * unpack and shuffle of floating-point lanes.
  */
+
+import { F32, F64, type FloatFormat } from "../../cpu/softfloat.ts";
 import { type Expr, op, opWith, select, v128 } from "../../ir/builder.ts";
 import { define } from "../record.ts";
 import type { Semantics } from "../semantics.ts";
@@ -30,17 +32,27 @@ for (const [name, prefix, load, store, isAligned] of [
 }
 
 /** Scalar moves: a load clears the rest of the register, a move between registers keeps it. */
-function moveScalar(s: Semantics): void {
-  if (s.isMemory(1)) writeXmm(s, zeroExtended(s.read(1)));
-  else s.write(0, s.read(1));
+function moveScalar(s: Semantics, f: FloatFormat): void {
+  const value = s.readFloat(1, f);
+  if (s.isMemory(1)) writeXmm(s, extendedFloat(f, value));
+  else if (s.isMemory(0)) s.write(0, value);
+  else s.writeFloat(0, value);
 }
+/** A vector of a number, and zeros above. */
+const extendedFloat = (f: FloatFormat, value: Expr): Expr =>
+  opWith(f.bits === 64 ? "f64x2.replace_lane" : "f32x4.replace_lane", 0, v128(0n), value);
 
-define({ name: "movss", feature: "sse", forms: ["F3 0F 10 /r | Vd,Wd", "F3 0F 11 /r | Wd,Vd"], semantics: moveScalar });
+define({
+  name: "movss",
+  feature: "sse",
+  forms: ["F3 0F 10 /r | Vd,Wd", "F3 0F 11 /r | Wd,Vd"],
+  semantics: (s) => moveScalar(s, F32),
+});
 define({
   name: "movsd",
   feature: "sse2",
   forms: ["F2 0F 10 /r | Vq,Wq", "F2 0F 11 /r | Wq,Vq"],
-  semantics: moveScalar,
+  semantics: (s) => moveScalar(s, F64),
 });
 
 define({
@@ -59,8 +71,9 @@ define({
   feature: "sse2",
   forms: ["F3 0F 7E /r | Vq,Wq", "66 0F D6 /r | Wq,Vq"],
   semantics: (s) => {
-    if (s.isMemory(0)) s.write(0, s.read(1));
-    else writeXmm(s, zeroExtended(s.read(1)));
+    const value = s.readFloat(1, F64);
+    if (s.isMemory(0)) s.write(0, value);
+    else writeXmm(s, extendedFloat(F64, value));
   },
 });
 
