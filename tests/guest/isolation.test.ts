@@ -1,4 +1,4 @@
-// Nothing but this code runs the guest: the system calls of a run show one program, no /dev/kvm, and no native library
+// On the jit engine nothing but this code runs the guest: the system calls of a run show one program, no /dev/kvm, and no native library
 // beside those that Node itself needs to start.
 
 import { execFile } from "node:child_process";
@@ -26,14 +26,14 @@ async function trace(directory: string, args: readonly string[]): Promise<{ stdo
 const libraries = (calls: readonly string[]): string[] =>
   calls.flatMap((line) => /openat\([^"]*"([^"]+\.(?:so(?:\.\d+)*|node))"/.exec(line)?.[1] ?? []).sort();
 
-it("runs a guest with Node alone", { timeout: TIMEOUT_MS }, async ({ skip }) => {
+it("runs a guest on the jit engine with Node alone", { timeout: TIMEOUT_MS }, async ({ skip }) => {
   if (!existsSync("/usr/bin/strace")) skip("strace is not installed");
   const guest = await tinyGuest();
   if ("missing" in guest) skip(guest.missing);
   const directory = await mkdtemp(join(tmpdir(), "twinmetal-isolation-"));
   try {
     const empty = await trace(directory, ["-e", "0"]);
-    const { stdout, calls } = await trace(directory, [PROGRAM, "run", "-m", "128M", "--", "uname", "-m"]);
+    const { stdout, calls } = await trace(directory, [PROGRAM, "run", "--engine", "jit", "-m", "128M", "--", "uname", "-m"]);
     expect(stdout).toBe("x86_64\n");
     expect(calls.filter((line) => line.includes("execve("))).toHaveLength(1);
     expect(calls.filter((line) => line.includes("/dev/kvm"))).toEqual([]);
