@@ -2,7 +2,9 @@
 // the main thread, from a thread that was there before the lock-down, and from one that came after. Prints one line of
 // JSON. Run by lock-down.test.ts.
 //
-//   node attempts.mjs HOST_DIST SECRET_FILE READABLE_FILE sandbox|control
+//   node attempts.mjs HOST_DIST SECRET_FILE READABLE_FILE sandbox|control|kvm|kvm-control
+//
+// kvm, kvm-control: tries KVM instead, by its probe, which runs a guest of a few instructions.
 
 import { spawnSync } from "node:child_process";
 import { closeSync, openSync, readFileSync, writeFileSync } from "node:fs";
@@ -29,6 +31,8 @@ function reach(action) {
     return error.code ?? String(error);
   }
 }
+
+const say = (report) => new Promise((resolve) => process.stdout.write(`${JSON.stringify(report)}\n`, resolve));
 
 /** With arguments that make each of them fail otherwise, or do nothing, where it is allowed. */
 function attempts() {
@@ -81,16 +85,30 @@ if (!isMainThread) {
       worker.postMessage("go");
     });
   const { confineAndRestart, seal, takeConfined } = await host("sandbox/index.js");
-  const plan = { files: [{ path: readable, access: "read" }] };
-  const confined = mode === "sandbox" ? (takeConfined() ?? confineAndRestart(plan)) : undefined;
+  const isSandboxed = mode === "sandbox" || mode === "kvm";
+  const triesKvm = mode.startsWith("kvm");
+  const plan = {
+    files: [
+      { path: readable, access: "read" },
+      { path: "/dev/kvm", access: "write" },
+    ],
+    ...(triesKvm && { staysRoot: "It opens /dev/kvm afterwards." }),
+  };
+  const confined = isSandboxed ? (takeConfined() ?? confineAndRestart(plan)) : undefined;
   const early = startThread();
   await new Promise((resolve) => early.once("online", resolve));
-  const findings = mode === "sandbox" ? seal({ hasKvm: false }, confined) : [];
+  const findings = isSandboxed ? seal({ hasKvm: triesKvm }, confined) : [];
+  if (triesKvm) {
+    const { probeKvm } = await host("kvm/probe.js");
+    const { isUsable, facts, findings: found } = probeKvm();
+    const codes = found.map(({ code }) => code);
+    const hasRun = facts?.selfTest?.loopsPerSecond > 0;
+    await say({ findings, isUsable, apiVersion: facts?.apiVersion, hasRun, failure: facts?.selfTest?.failure, codes });
+    process.exit(0);
+  }
   const main = attempts();
   const before = await fromThread(early);
   const after = await fromThread(startThread());
-  await new Promise((resolve) =>
-    process.stdout.write(`${JSON.stringify({ findings, main, before, after })}\n`, resolve),
-  );
+  await say({ findings, main, before, after });
   process.exit(0);
 }

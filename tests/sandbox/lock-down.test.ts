@@ -3,7 +3,7 @@
  * guest would. Each attempt is made without the sandbox as well, so that its failure proves something.
  */
 import { spawnSync } from "node:child_process";
-import { cpSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { OTHER_USER, type ReadableBuild, readableBuild, whyNoSandbox } from "./unprivileged.ts";
@@ -59,7 +59,7 @@ const isRoot = process.getuid?.() === 0;
 const users = isRoot ? [0, OTHER_USER] : [process.getuid?.() ?? OTHER_USER];
 let build: ReadableBuild;
 
-function run(user: number, mode: "sandbox" | "control"): Report {
+function run<T = Report>(user: number, mode: "sandbox" | "control" | "kvm" | "kvm-control"): T {
   const own = build.directoryOf(user);
   const [secret, readable] = [join(own, "secret"), join(own, "readable")];
   for (const path of [secret, readable]) {
@@ -72,7 +72,7 @@ function run(user: number, mode: "sandbox" | "control"): Report {
     { encoding: "utf8", cwd: own, timeout: 50_000, ...(isRoot && { uid: user, gid: user }) },
   );
   if (status !== 0) throw new Error(`status ${status}: ${stderr}`);
-  return JSON.parse(stdout) as Report;
+  return JSON.parse(stdout) as T;
 }
 
 beforeAll(() => {
@@ -101,6 +101,14 @@ describe.skipIf(whyNoSandbox() !== undefined)("the sandbox, from inside", () => 
         expect([name, control.main[name]]).not.toEqual([name, expect.stringMatching(/EPERM|EACCES/)]);
     }
     expect(findings.some(({ layer, state }) => layer === "resources" && state === "off")).toBe(true);
+  });
+
+  it.runIf(isRoot && existsSync("/dev/kvm"))("lets KVM run a guest, as without it", () => {
+    const { findings, ...sandboxed } = run<Readonly<Record<string, unknown>>>(0, "kvm");
+    const { findings: none, ...control } = run<Readonly<Record<string, unknown>>>(0, "kvm-control");
+    expect(findings).toContainEqual(expect.objectContaining({ layer: "system-calls", state: "on" }));
+    expect(none).toEqual([]);
+    expect(sandboxed).toEqual(control);
   });
 
   it.runIf(isRoot)("makes of root a user of its own, another one each time", () => {

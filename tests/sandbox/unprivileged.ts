@@ -19,7 +19,7 @@ export interface ReadableBuild {
   remove(): void;
 }
 
-export function readableBuild(): ReadableBuild {
+export function readableBuild({ hasKoffi = true } = {}): ReadableBuild {
   const root = mkdtempSync(join(tmpdir(), "twinmetal-sandbox-"));
   chmodSync(root, 0o755);
   for (const name of ["core", "host", "cli"]) {
@@ -28,7 +28,7 @@ export function readableBuild(): ReadableBuild {
       if (existsSync(from)) cpSync(from, join(root, "node_modules/@twinmetal", name, part), { recursive: true });
     }
   }
-  for (const name of ["koffi", "@koromix"]) {
+  for (const name of hasKoffi ? ["koffi", "@koromix"] : []) {
     const from = join(repository, "node_modules", name);
     if (existsSync(from)) cpSync(from, join(root, "node_modules", name), { recursive: true });
   }

@@ -10,6 +10,7 @@ import { runConsole } from "./console-session.ts";
 import { Ending } from "./ending.ts";
 import { watchForPanic } from "./panic-watch.ts";
 import { ProgressLine } from "./progress-line.ts";
+import { inSandbox, type SandboxPlan } from "./sandbox.ts";
 import { openSerialSink, type SerialSink, type SerialTarget } from "./serial-target.ts";
 import { concludeOutcome, type Outcome, orTrouble } from "./session.ts";
 import { formatStatistics, readStatistics } from "./statistics.ts";
@@ -36,13 +37,16 @@ export interface HostingPlan {
   readonly savePath: string | undefined;
   /** Where the VM can be asked to migrate, and decided about. */
   readonly migrationSocket?: string;
+  /** Undefined: the process stays as it is. */
+  readonly sandbox?: SandboxPlan | undefined;
   readonly wantsStatistics: boolean;
   /** Where they go; default: on standard error. */
   readonly onStatistics?: (counters: Readonly<Record<string, number>>) => void;
 }
 
 /** Rejects with what the library throws, and with CommandError. */
-export async function hostVm(io: Io, plan: HostingPlan): Promise<number> {
+export async function hostVm(io: Io, given: HostingPlan): Promise<number> {
+  const { plan, seal } = inSandbox(io, given);
   const startMs = performance.now();
   if (plan.savePath !== undefined) await checkSavePath(plan.savePath);
   const ending = new Ending(io, plan.timeoutMs);
@@ -61,6 +65,7 @@ export async function hostVm(io: Io, plan: HostingPlan): Promise<number> {
     desk.vm = vm;
     if (vm === undefined) return concludeEnding(ending, say);
     sink = await openSerialSink(vm, plan.serial);
+    seal(vm, say);
     if (io.stdin.isTTY && io.stderr.isTTY && plan.command === undefined) say(plan.greeting(vm));
     const outcome = await connect(io, vm, plan, ending, progress, sink);
     if (outcome?.kind === "left") await leave(io, vm, plan, progress, say);

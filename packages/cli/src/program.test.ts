@@ -140,6 +140,9 @@ function setUp(options: { terminal?: boolean; library?: Partial<VmLibrary> } = {
       restoreVm: async () => vm as unknown as Vm,
       ensureTinyImage: async () => ({ kernelPath: "vmlinuz", initrdPath: "initrd" }),
       explainEngine: () => explainEngine({ wanted: "jit" }),
+      sandboxSupport: () => [{ layer: "files", state: "on", detail: "Landlock is there." }],
+      engineFor: () => ({ engine: "jit", tscFrequencyHz: undefined }),
+      takeConfined: () => undefined,
       ...options.library,
     } as unknown as VmLibrary,
   };

@@ -2,16 +2,21 @@
 import * as host from "@twinmetal/host";
 
 export type {
+  ConfinePlan,
   ControlOptions,
   ControlRequest,
   ControlServer,
   EngineExplanation,
+  EngineQuestion,
   ExecResult,
+  FileRule,
   MigrationObstacle,
   MigrationProgress,
   MigrationResult,
   MigrationSecurity,
   ReplayResult,
+  SandboxFinding,
+  TinyImage,
   Vm,
   VmExit,
   VmOptions,
@@ -25,10 +30,15 @@ export type VmLibrary = Pick<
   | "replayVm"
   | "ensureTinyImage"
   | "explainEngine"
+  | "engineFor"
   | "receiveVm"
   | "formatAddress"
   | "serveMigrationControl"
   | "askMigrationControl"
+  | "confineAndRestart"
+  | "takeConfined"
+  | "seal"
+  | "sandboxSupport"
 >;
 
 export { MigrationDesk } from "@twinmetal/host";

@@ -74,10 +74,11 @@ export {
   takeConfined,
 } from "./sandbox/index.ts";
 export { createVm, DEFAULT_MEMORY_BYTES } from "./vm/create-vm.ts";
-export type { EngineWish } from "./vm/engine-choice.ts";
+export { type EngineQuestion, type EngineWish, engineFor } from "./vm/engine-choice.ts";
 export { replayVm } from "./vm/replay-vm.ts";
 export { restoreVm } from "./vm/restore-vm.ts";
 export { yieldCompilerThreads } from "./vm/thread-priority.ts";
+export { translationDirectory } from "./vm/translation-store.ts";
 export type {
   ExecOptions,
   ExecResult,

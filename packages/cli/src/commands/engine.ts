@@ -7,6 +7,7 @@ import { engineTables } from "../engine-tables.ts";
 import { engineText } from "../engine-text.ts";
 import { hostVm } from "../hosting.ts";
 import { flag, type ParsedLine } from "../options.ts";
+import { sandboxText } from "../sandbox.ts";
 import { translationCache } from "../translation-cache.ts";
 import { UsageError } from "../usage-error.ts";
 import { RUN_OPTIONS, runPlan } from "./run.ts";
@@ -46,9 +47,10 @@ export const ENGINE = defineCommand({
     const explanation = io.library.explainEngine();
     const cache = translationCache(undefined, io.env);
     const cacheIn = cache === "off" ? "off" : (cache.directory ?? "in the user's cache directory");
+    const sandbox = io.library.sandboxSupport();
     const text = json
-      ? JSON.stringify({ ...explanation, translationCache: cacheIn })
-      : engineText(explanation, cacheIn);
+      ? JSON.stringify({ ...explanation, translationCache: cacheIn, sandbox })
+      : `${engineText(explanation, cacheIn)}\n${sandboxText(sandbox)}`;
     io.stdout.write(`${text}\n`);
     return 0;
   },

@@ -1,11 +1,13 @@
 /** `twinmetal restore FILE`: a saved VM goes on, on this terminal. */
-import { defineCommand } from "../command.ts";
+import { defineCommand, type Io } from "../command.ts";
 import { hostVm } from "../hosting.ts";
 import { choice, flag, option } from "../options.ts";
 import { parseTimeout } from "../quantities.ts";
+import { SANDBOX, sandboxPlan, vmConfinement } from "../sandbox.ts";
 import { parseSerialTarget } from "../serial-target.ts";
 import { TRANSLATION_CACHE, translationCache } from "../translation-cache.ts";
 import { UsageError } from "../usage-error.ts";
+import type { EngineQuestion } from "../vm-library.ts";
 
 const OPTIONS = {
   kernel: option(
@@ -36,6 +38,7 @@ const OPTIONS = {
     "PATH",
     "A socket by which `twinmetal migrate` can move this VM elsewhere.",
   ),
+  sandbox: SANDBOX,
   stats: flag("stats", "Print the VM's counters at the end, on standard error."),
 };
 
@@ -63,6 +66,13 @@ export const RESTORE = defineCommand({
     if (values.save !== undefined && serial.kind !== "stdio") {
       throw new UsageError("--save saves when you leave the console, so it needs the console on this terminal.");
     }
+    const question: EngineQuestion = {
+      wish: engine,
+      clock: "wall",
+      cpuFeatures: [],
+      isRecorded: record !== undefined,
+      hasTier: tier !== undefined && tier !== "auto",
+    };
     return await hostVm(io, {
       create: (signal, onProgress) =>
         io.library.restoreVm(path, {
@@ -86,7 +96,24 @@ export const RESTORE = defineCommand({
       timeoutMs: values.timeout,
       savePath: values.save,
       migrationSocket: values.migrationSocket,
+      sandbox: sandboxPlan(values, question, async (signal) => {
+        const image = kernel === undefined ? await knownImage(io, signal) : undefined;
+        return vmConfinement(
+          { read: [path, kernel, initrd, image], cache, record, save: values.save, serial, engine },
+          undefined,
+        );
+      }),
       wantsStatistics: values.stats === true,
     });
   },
 });
+
+/** Where a reboot finds its kernel again, if it was the image's. */
+async function knownImage(io: Io, signal: AbortSignal): Promise<string | undefined> {
+  try {
+    return (await io.library.ensureTinyImage({ signal })).directory;
+  } catch {
+    signal.throwIfAborted();
+    return undefined;
+  }
+}

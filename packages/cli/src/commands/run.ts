@@ -6,10 +6,11 @@ import { type HostingPlan, hostVm } from "../hosting.ts";
 import { LINK_OPTIONS, targetAddress } from "../migration-options.ts";
 import { choice, flag, type OptionValues, option, type ParsedLine } from "../options.ts";
 import { formatSize, parseEpoch, parseMemory, parseSeed, parseTimeout } from "../quantities.ts";
+import { checkSandbox, SANDBOX, sandboxPlan, vmConfinement } from "../sandbox.ts";
 import { parseSerialTarget, type SerialTarget } from "../serial-target.ts";
 import { TRANSLATION_CACHE, translationCache } from "../translation-cache.ts";
 import { UsageError } from "../usage-error.ts";
-import type { Vm, VmOptions, VmProgress } from "../vm-library.ts";
+import type { ConfinePlan, EngineQuestion, TinyImage, Vm, VmOptions, VmProgress } from "../vm-library.ts";
 import { incomingPlan } from "./incoming.ts";
 
 const IMAGES = ["tiny"];
@@ -75,6 +76,7 @@ export const RUN_OPTIONS = {
   ...LINK_OPTIONS,
   mirror: option("mirror", "URL", "The Debian mirror that the image's packages come from, on first use."),
   suite: option("suite", "NAME", "The Debian release of the image (default bookworm)."),
+  sandbox: SANDBOX,
   stats: flag("stats", "Print the VM's counters at the end, on standard error."),
 };
 
@@ -102,8 +104,10 @@ export const RUN = defineCommand({
     ["twinmetal run --incoming unix:there.sock", "waits for a VM that is moved here"],
     ["twinmetal run --clock virtual --seed 00 --epoch 0 --record run.rec", "a run that can be replayed to the bit"],
   ],
-  execute: async (io, line) =>
-    await hostVm(io, line.values.incoming === undefined ? runPlan(io, line) : incomingPlan(io, line)),
+  execute: async (io, line) => {
+    checkSandbox(line.values);
+    return await hostVm(io, line.values.incoming === undefined ? runPlan(io, line) : incomingPlan(io, line));
+  },
 });
 
 /** What a line of options means. Throws UsageError. */
@@ -126,6 +130,9 @@ export function runPlan(io: Io, { values, operands, rest }: ParsedLine<typeof RU
     timeoutMs: values.timeout,
     savePath: values.save,
     migrationSocket: values.migrationSocket,
+    sandbox: sandboxPlan(values, engineQuestion(values), (signal, onProgress) =>
+      confinePlan(io, values, image, serial, signal, onProgress),
+    ),
     wantsStatistics: values.stats === true,
   };
 }
@@ -210,17 +217,10 @@ async function create(
   signal: AbortSignal,
   onProgress: (progress: VmProgress) => void,
 ): Promise<Vm> {
-  const { kernel, initrd, memory, cpu, engine, tier, name, clock, seed, epoch, record, mirror, suite } = values;
+  const { kernel, initrd, memory, cpu, engine, tier, name, clock, seed, epoch, record } = values;
   let boot: Pick<VmOptions, "kernel" | "initrd"> = { kernel, initrd };
   if (image !== undefined) {
-    const made = await io.library.ensureTinyImage({
-      mirror,
-      suite,
-      signal,
-      onProgress: ({ phase, done, total, waitingForPid }) =>
-        onProgress({ phase: waitingForPid === undefined ? phase : waitingFor(waitingForPid), done, total }),
-      onWarning: (message) => void io.stderr.write(`twinmetal: ${message}\n`),
-    });
+    const made = await ensureImage(io, values, signal, onProgress);
     boot = { kernel: made.kernelPath, initrd: made.initrdPath };
   }
   const memoryBytes = memory ?? DEFAULT_MEMORY_BYTES;
@@ -240,6 +240,47 @@ async function create(
     signal,
     onProgress,
   });
+}
+
+async function ensureImage(
+  io: Io,
+  { mirror, suite }: RunValues,
+  signal: AbortSignal,
+  onProgress: (progress: VmProgress) => void,
+): Promise<TinyImage> {
+  return await io.library.ensureTinyImage({
+    mirror,
+    suite,
+    signal,
+    onProgress: ({ phase, done, total, waitingForPid }) =>
+      onProgress({ phase: waitingForPid === undefined ? phase : waitingFor(waitingForPid), done, total }),
+    onWarning: (message) => void io.stderr.write(`twinmetal: ${message}\n`),
+  });
+}
+
+function engineQuestion({ engine, clock, cpu, record, tier }: RunValues): EngineQuestion {
+  return {
+    wish: engine,
+    clock: clock ?? "wall",
+    cpuFeatures: cpu ?? [],
+    isRecorded: record !== undefined,
+    hasTier: tier !== undefined && tier !== "auto",
+  };
+}
+
+/** What the VM's process opens: the image is made before, for that takes the network and other programs. */
+async function confinePlan(
+  io: Io,
+  values: RunValues,
+  image: string | undefined,
+  serial: SerialTarget,
+  signal: AbortSignal,
+  onProgress: (progress: VmProgress) => void,
+): Promise<ConfinePlan> {
+  const { kernel, initrd, record, save, engine, memory = DEFAULT_MEMORY_BYTES } = values;
+  const made = image === undefined ? undefined : await ensureImage(io, values, signal, onProgress);
+  const cache = translationCache(values.translationCache, io.env);
+  return vmConfinement({ read: [kernel, initrd, made?.directory], cache, record, save, serial, engine }, memory);
 }
 
 function waitingFor(pid: number): string {

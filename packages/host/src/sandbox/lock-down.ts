@@ -43,7 +43,8 @@ export interface SealOptions extends Pick<FilterOptions, "hasKvm" | "sockets"> {
 
 /** Handed to the program that is executed, and taken from its environment by `takeConfined`. */
 const VARIABLE = "TWINMETAL_CONFINED";
-const F_SETFD = 2;
+const F = { SETFD: 2, GETFL: 3, SETFL: 4 } as const;
+const O_NONBLOCK = 0o4000;
 const SECCOMP_SET_MODE_FILTER = 1;
 const SECCOMP_FILTER_FLAG_TSYNC = 1;
 
@@ -74,8 +75,7 @@ export function confineAndRestart(plan: ConfinePlan): Confined {
   if ("detail" in calls) return { findings: [noCalls(calls.detail)], ownUser: undefined, isRestarted: false };
   const confined = confine(calls, plan);
   const environment = { ...process.env, UV_USE_IO_URING: "0", [VARIABLE]: JSON.stringify(confined) };
-  // Node has marked all that was open when it started for closing.
-  for (const stream of [0, 1, 2]) calls.call(ALLOWED_CALLS.fcntl, stream, F_SETFD, 0);
+  for (const stream of [0, 1, 2]) handOver(calls, stream);
   const args = [process.execPath, ...process.execArgv, ...process.argv.slice(1)];
   const result = calls.execute(
     process.execPath,
@@ -90,6 +90,13 @@ export function confineAndRestart(plan: ConfinePlan): Confined {
       finding.layer === "files" && finding.state === "on" ? partly("files", `${finding.detail} ${why}.`) : finding,
     ),
   };
+}
+
+/** As Node got it: it has marked the stream for closing, and a pipe as one that does not wait, for all who have it open. */
+function handOver(calls: ProcessCalls, stream: number): void {
+  calls.call(ALLOWED_CALLS.fcntl, stream, F.SETFD, 0);
+  const flags = calls.call(ALLOWED_CALLS.fcntl, stream, F.GETFL, 0);
+  if (flags > 0) calls.call(ALLOWED_CALLS.fcntl, stream, F.SETFL, flags & ~O_NONBLOCK);
 }
 
 /** In the program that was executed: what `confine` left. Undefined: this process was not confined. */

@@ -7,12 +7,16 @@ import { workerUrl } from "./worker-url.ts";
 
 export function startKeeper(settings: TranslationSettings): void {
   const args = [fileURLToPath(workerUrl("native-keeper")), "keep", JSON.stringify(settings), nativeTag()];
-  const child = spawn(process.execPath, [...process.execArgv, ...args], {
-    detached: true,
-    stdio: "ignore",
-    cwd: settings.directory,
-  });
-  // Without it the next start is slower.
-  child.on("error", () => {});
-  child.unref();
+  try {
+    const child = spawn(process.execPath, [...process.execArgv, ...args], {
+      detached: true,
+      stdio: "ignore",
+      cwd: settings.directory,
+    });
+    // Without it the next start is slower.
+    child.on("error", () => {});
+    child.unref();
+  } catch {
+    // A process that was locked down starts no other.
+  }
 }

@@ -1,0 +1,184 @@
+/**
+ * `--sandbox`: the process of a VM gives up what it does not need, before the guest starts, and says what the host could not
+ * take from it. The library does it in two steps with a new start of Node in between (`confineAndRestart`, `seal`), so
+ * the commands' own way to the VM is gone twice: before the first step it ends in nothing but the plan.
+ */
+import { closeSync, constants, openSync } from "node:fs";
+import { dirname, resolve } from "node:path";
+import { KVM_DEVICE, missingLayers, SandboxError, translationDirectory } from "@twinmetal/host";
+import type { Io } from "./command.ts";
+import type { HostingPlan } from "./hosting.ts";
+import { choice } from "./options.ts";
+import type { SerialTarget } from "./serial-target.ts";
+import { UsageError } from "./usage-error.ts";
+import type { ConfinePlan, EngineQuestion, FileRule, SandboxFinding, Vm, VmOptions, VmProgress } from "./vm-library.ts";
+
+export const SANDBOX = choice(
+  "sandbox",
+  ["auto", "on", "strict", "off"],
+  "Lock the VM's process down (Linux): no rights, no other files, few system calls. auto (default): with the kvm engine. on: what this host can, the rest is said. strict: all of it, or no VM. See docs/security.md.",
+);
+export type SandboxChoice = "auto" | "on" | "strict" | "off";
+
+export interface SandboxPlan {
+  /** auto: where the VM gets the kvm engine, which this question tells. */
+  readonly wish: "auto" | "on" | "strict";
+  readonly question: EngineQuestion;
+  /** It opens what nobody knows before, so `auto` leaves it as it is. */
+  readonly migrates: boolean;
+  /** What is opened by its path from the start of Node on: the VM's boot files, states and consoles. */
+  readonly confine: (signal: AbortSignal, onProgress: (progress: VmProgress) => void) => Promise<ConfinePlan>;
+}
+
+/** What a command was given that matters here. */
+export interface SandboxValues {
+  readonly sandbox?: SandboxChoice | undefined;
+  readonly migrationSocket?: string | undefined;
+  readonly incoming?: unknown;
+}
+
+/** Throws UsageError. */
+export function checkSandbox(values: SandboxValues): void {
+  const { sandbox, incoming } = values;
+  if ((sandbox !== "on" && sandbox !== "strict") || !migrates(values)) return;
+  const other = incoming === undefined ? "migration-socket" : "incoming";
+  throw new UsageError(
+    `--sandbox ${sandbox} and --${other} exclude each other in this version: a VM that migrates opens connections and keys that are not known before.`,
+  );
+}
+
+const migrates = ({ migrationSocket, incoming }: SandboxValues): boolean =>
+  migrationSocket !== undefined || incoming !== undefined;
+
+/** Undefined: no sandbox. Throws UsageError. */
+export function sandboxPlan(
+  values: SandboxValues,
+  question: EngineQuestion,
+  confine: SandboxPlan["confine"],
+): SandboxPlan | undefined {
+  checkSandbox(values);
+  const { sandbox: wish = "auto" } = values;
+  return wish === "off" ? undefined : { wish, question, migrates: migrates(values), confine };
+}
+
+export interface SandboxedPlan {
+  /** Confines the process before the VM is made. */
+  readonly plan: HostingPlan;
+  /** The second step, with everything open and before the guest starts. */
+  readonly seal: (vm: Vm, say: (message: string) => void) => void;
+}
+
+export function inSandbox(io: Io, plan: HostingPlan): SandboxedPlan {
+  const { sandbox } = plan;
+  if (!sandbox) return { plan, seal: () => {} };
+  const { wish } = sandbox;
+  const refuse = (findings: readonly SandboxFinding[]): void => {
+    if (wish === "strict" && missingLayers(findings).length > 0) throw new SandboxError(findings);
+  };
+  let confined: ReturnType<Io["library"]["takeConfined"]>;
+  return {
+    plan: {
+      ...plan,
+      create: async (signal, onProgress, desk) => {
+        confined = io.library.takeConfined();
+        if (!confined && (wish !== "auto" || (!sandbox.migrates && getsKvm(io, sandbox.question)))) {
+          refuse(io.library.sandboxSupport());
+          const files = await sandbox.confine(signal, onProgress);
+          signal.throwIfAborted();
+          confined = io.library.confineAndRestart(files);
+        }
+        if (confined) refuse(confined.findings);
+        return await plan.create(signal, onProgress, desk);
+      },
+    },
+    seal: (vm, say) => {
+      const hasKvm = vm.engine === "kvm";
+      if (!confined) {
+        if (hasKvm) say("sandbox: off, since a VM that migrates opens connections and keys that are not known before.");
+        return;
+      }
+      // Node opens a terminal by its path once more when it is first asked for.
+      void io.stdin;
+      const findings = io.library.seal({ hasKvm }, confined);
+      refuse(findings);
+      for (const { layer, state, detail } of missingLayers(findings)) say(`sandbox: ${layer}: ${state}: ${detail}`);
+    },
+  };
+}
+
+/** Where it cannot, who makes the VM says why. */
+function getsKvm(io: Io, question: EngineQuestion): boolean {
+  try {
+    return io.library.engineFor(question).engine === "kvm";
+  } catch {
+    return false;
+  }
+}
+
+/** Node's heap, translated code and its compilation, beside the guest's memory; docs/jit.md has what was measured. */
+const MEMORY_BESIDE_GUEST_BYTES = 3 * 2 ** 30;
+const MAX_TASKS = 256;
+
+export interface UsedFiles {
+  readonly read: readonly (string | undefined)[];
+  /** Read only: what a VM whose guest broke out leaves there would run in the next one's process. */
+  readonly cache: VmOptions["translationCache"];
+  readonly record: string | undefined;
+  readonly save: string | undefined;
+  readonly serial: SerialTarget;
+  readonly engine: EngineQuestion["wish"];
+}
+
+/** `memoryBytes`: the guest's; undefined where it is not known yet, and then it has no bound. */
+export function vmConfinement(used: UsedFiles, memoryBytes: number | undefined): ConfinePlan {
+  const { save } = used;
+  return {
+    files: fileRules(used),
+    resources: {
+      tasks: MAX_TASKS,
+      ...(memoryBytes !== undefined && { memoryBytes: memoryBytes + MEMORY_BESIDE_GUEST_BYTES }),
+    },
+    ...(save !== undefined && {
+      staysRoot: `The process stays root, though without its rights, since ${save} is written at the end. Start it as an ordinary user, or without --save.`,
+    }),
+  };
+}
+
+/** Files that are written have to be there for a rule of their own: an empty one is made. */
+function fileRules(used: UsedFiles): readonly FileRule[] {
+  const { serial, cache } = used;
+  const kept = cache === "off" ? undefined : (cache?.directory ?? translationDirectory());
+  const written = [used.record, serial.kind === "file" ? serial.path : undefined];
+  return [
+    ...[...used.read, kept].flatMap((path) => rule(path, "read")),
+    ...written.flatMap((path) => {
+      if (path !== undefined) makeEmpty(path);
+      return rule(path, "write");
+    }),
+    ...rule(used.engine === "jit" ? undefined : KVM_DEVICE, "write"),
+    ...rule(used.save === undefined ? undefined : dirname(resolve(used.save)), "create"),
+    ...rule(serial.kind === "socket" ? dirname(resolve(serial.path)) : undefined, "socket"),
+  ];
+}
+
+function rule(path: string | undefined, access: FileRule["access"]): FileRule[] {
+  return path === undefined ? [] : [{ path: resolve(path), access }];
+}
+
+/** What cannot be made is told by who opens it. A pipe that nobody reads is not waited for. */
+function makeEmpty(path: string): void {
+  try {
+    const { O_WRONLY, O_CREAT, O_NONBLOCK } = constants;
+    closeSync(openSync(path, O_WRONLY | O_CREAT | O_NONBLOCK, 0o600));
+  } catch {
+    // As said.
+  }
+}
+
+/** Lines for `twinmetal engine`. */
+export function sandboxText(findings: readonly SandboxFinding[]): string {
+  const lines = findings.map(
+    ({ layer, state, detail }) => `  ${`${layer}:`.padEnd(19)} ${state === "on" ? "" : `${state}. `}${detail}`,
+  );
+  return ["Sandbox (--sandbox on):", ...lines].join("\n");
+}
