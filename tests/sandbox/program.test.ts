@@ -47,7 +47,7 @@ beforeAll(async () => {
 }, TIMEOUT_MS);
 afterAll(() => build.remove());
 
-describe.skipIf(whyNoSandbox() !== undefined)("twinmetal run --sandbox", () => {
+describe.skipIf(whyNoSandbox() !== undefined)("twinmetal run --sandbox", { timeout: TIMEOUT_MS }, () => {
   it.for(users)("strict: runs Linux and a command for user %i", { timeout: 2 * TIMEOUT_MS }, (user, { skip }) => {
     if ("missing" in guest) return skip(guest.missing);
     const files = { kernel: join(build.root, "vmlinuz"), initrd: join(build.root, "initrd") };
