@@ -21,10 +21,38 @@ export const PROGRAMS: readonly TestProgram[] = [
     form: "short",
   },
   {
-    name: "engine",
+    name: "probe",
+    file: "../../packages/host/src/kvm/probe.test.ts",
+    what: "KVM is found usable, and quick enough",
+    limitSeconds: 60,
+    form: "short",
+  },
+  {
+    name: "exits",
     file: "../../packages/host/src/kvm/kvm-engine.test.ts",
     what: "the kvm engine with guests of a few instructions: exits, interrupts, state, dirty pages, time",
-    limitSeconds: 60,
+    limitSeconds: 90,
+    form: "short",
+  },
+  {
+    name: "engine",
+    file: "guest/engine.ts",
+    what: "the contract of engines on KVM, and runs that are handed from one engine to the other",
+    limitSeconds: 120,
+    form: "short",
+  },
+  {
+    name: "machine",
+    file: "guest/machine.ts",
+    what: "a machine with all its devices on KVM: boot, input, pause, reset, save, restore into either engine",
+    limitSeconds: 180,
+    form: "short",
+  },
+  {
+    name: "kicks",
+    file: "guest/kicks.ts",
+    what: "1000 kicks of a vCPU that spins",
+    limitSeconds: 120,
     form: "short",
   },
   {
@@ -35,3 +63,6 @@ export const PROGRAMS: readonly TestProgram[] = [
     form: "long",
   },
 ];
+
+/** Threads that programs start, by the name of their file in the guest. */
+export const THREADS: Readonly<Record<string, string>> = { "spinning-vcpu": "guest/spinning-vcpu.ts" };

@@ -14,7 +14,7 @@ import { build, type Plugin } from "vite";
 import type { TinyImage } from "../../packages/host/src/index.ts";
 import { FileTree } from "./file-tree.ts";
 import { INIT_SCRIPT } from "./guest/init-script.ts";
-import type { TestProgram } from "./programs.ts";
+import { type TestProgram, THREADS } from "./programs.ts";
 
 const repository = fileURLToPath(new URL("../..", import.meta.url));
 const PROJECT = "twinmetal";
@@ -45,6 +45,7 @@ export async function buildProjectLayer(programs: readonly TestProgram[], tiny: 
   const entries = {
     "run-programs": "guest/run-programs.ts",
     "run-tests": "guest/run-tests.ts",
+    ...THREADS,
     ...entriesOf(programs),
   };
   for (const [path, code] of await bundle(entries)) tree.file(`${TESTS}/${path}`, code);

@@ -1,7 +1,7 @@
 /**
  * What every engine keeps of engine.ts, as checks that any test runner can run on any engine:
  *
- *   it.each(engineContract(create))("$name", ({ run }) => run());
+ *   for (const { name, run } of engineContract(create)) it(name, run);
  *
  * The guest is contract-guest.ts. Counts of instructions are not compared: engines on hardware have none that is exact.
  * The checks throw plain errors.
@@ -9,6 +9,7 @@
 import type { VcpuState } from "../cpu/state.ts";
 import { entryState32 } from "../firmware/linux-entry.ts";
 import {
+  BUDGET,
   CODE,
   ContractGuest,
   checkWith,
@@ -41,7 +42,7 @@ function runChecks(create: EngineFactory): EngineCheck[] {
       guest.load([0x90, HLT]);
       requireEqual(guest.runToHalt(), CODE + 2, "RIP");
       requireEqual(guest.state().halted, true, "halted");
-      requireEqual(guest.vcpu.run(1000).reason, "halt", "a second run");
+      requireEqual(guest.vcpu.run(BUDGET).reason, "halt", "a second run");
     }),
     check("port accesses of 1, 2 and 4 bytes reach the bus", checkPorts),
     check("string port accesses reach it one by one, and memory in order", checkStringPorts),
@@ -54,8 +55,8 @@ function runChecks(create: EngineFactory): EngineCheck[] {
     check("a kick before a run ends the run", (guest) => {
       guest.load([0xeb, 0xfe]);
       guest.vcpu.kick();
-      requireEqual(guest.vcpu.run(100_000_000).reason, "kick", "exit");
-      requireEqual(guest.vcpu.run(1000).reason, "budget", "the next run's");
+      requireEqual(guest.vcpu.run(BUDGET).reason, "kick", "exit");
+      requireEqual(guest.vcpu.run(BUDGET).reason, "budget", "the next run's");
     }),
     check("an interrupt waits for IF and for STI's shadow", checkInterruptWindow),
     check("an interrupt ends HLT, and its handler returns behind it", checkInterruptEndsHalt),
@@ -74,11 +75,16 @@ function runChecks(create: EngineFactory): EngineCheck[] {
       });
       guest.load([0x0f, 0x0b]);
       requireEqual(guest.run().reason, "shutdown", "exit");
-      requireEqual(guest.vcpu.run(1000).reason, "shutdown", "the next run's");
+      requireEqual(guest.vcpu.run(BUDGET).reason, "shutdown", "the next run's");
     }),
     check("code that the host rewrites is run as it is now", checkRewrittenCode),
-    check("code that the guest rewrites is run as it is now", (guest) => {
-      // mov byte [rip+2], 90h: the first byte of what follows; ud2 becomes nop; or 0bh, then hlt
+    check("code that the guest rewrites is run as it is now, behind a jump", (guest) => {
+      // mov byte [rip+2], 90h; jmp to the next: seto [rax-12] becomes two nops
+      guest.load([0xc6, 0x05, 0x02, 0x00, 0x00, 0x00, 0x90, 0xeb, 0x00, 0x0f, 0x90, HLT]);
+      requireEqual(guest.runToHalt(), CODE + 12, "RIP");
+    }),
+    check("code that the guest rewrites is run as it is now, even the next instruction", (guest) => {
+      // mov byte [rip], 90h: the same
       guest.load([0xc6, 0x05, 0x00, 0x00, 0x00, 0x00, 0x90, 0x0f, 0x90, HLT]);
       requireEqual(guest.runToHalt(), CODE + 10, "RIP");
     }),
@@ -231,11 +237,11 @@ function checkMmioStrings(guest: ContractGuest): void {
 function checkBudget(guest: ContractGuest): void {
   guest.load([0xff, 0xc0, 0xeb, 0xfc]); // inc eax; jmp
   const before = guest.vcpu.retired;
-  requireEqual(guest.vcpu.run(1_000_000).reason, "budget", "exit");
+  requireEqual(guest.vcpu.run(BUDGET).reason, "budget", "exit");
   const rounds = guest.gpr("rax");
   if (rounds === 0n) throw new Error("nothing ran in the budget");
   if (!(guest.vcpu.retired > before)) throw new Error("the count of instructions stood still");
-  requireEqual(guest.vcpu.run(1_000_000).reason, "budget", "the next run's exit");
+  requireEqual(guest.vcpu.run(BUDGET).reason, "budget", "the next run's exit");
   if (guest.gpr("rax") <= rounds) throw new Error("the second run did not go on");
 }
 
@@ -251,7 +257,7 @@ function checkStateBehindExit(guest: ContractGuest): void {
   // A state that is put back goes on with the next instruction, and the access is not done again.
   guest.change(() => {});
   guest.answer = () => 0;
-  requireEqual(guest.vcpu.run(1_000_000).reason, "budget", "exit of the rest");
+  requireEqual(guest.vcpu.run(BUDGET).reason, "budget", "exit of the rest");
   const told = guest.accesses.map(({ kind, at, value }) => [kind, at, value]);
   requireEqual(
     told,
@@ -277,7 +283,7 @@ function checkInterruptWindow(guest: ContractGuest): void {
   const { vcpu } = guest;
   guest.load([0x90, 0xeb, 0xfd]); // nop; jmp
   vcpu.requestInterrupt(true);
-  requireEqual(vcpu.run(100_000).reason, "budget", "exit with IF clear");
+  requireEqual(vcpu.run(BUDGET).reason, "budget", "exit with IF clear");
   guest.load([0xfb, 0xff, 0xc0, 0xff, 0xc0, HLT], { rax: 0 }); // sti; inc eax; inc eax; hlt
   requireEqual(guest.run().reason, "interrupt-window", "exit behind STI");
   requireEqual(
@@ -323,7 +329,7 @@ function checkNmi(guest: ContractGuest): void {
   requireEqual([guest.gpr("rbx"), guest.state().nmiMasked], [1n, true], "handlers entered, and NMIs masked");
   requireEqual(guest.run().reason, "kick", "exit out of the second handler");
   requireEqual(guest.gpr("rbx"), 2n, "handlers entered");
-  requireEqual(vcpu.run(100_000).reason, "budget", "exit afterwards");
+  requireEqual(vcpu.run(BUDGET).reason, "budget", "exit afterwards");
   requireEqual(
     [guest.gpr("rbx"), guest.state().nmiMasked],
     [2n, false],

@@ -119,7 +119,8 @@ export function entryState(rip: number): VcpuState {
     ds: loaded(DATA),
     fs: loaded(DATA),
     gs: loaded(DATA),
-    ldtr: { selector: 0, base: 0n, limit: 0xffff, attributes: UNUSABLE | 0x82 },
+    // As by LLDT with a null selector: where the present bit is the only one (SVM), an unusable segment keeps no other.
+    ldtr: { selector: 0, base: 0n, limit: 0xffff, attributes: UNUSABLE | 0x02 },
     tr: loaded(TASK),
     gdtr: { base: BigInt(BOOT_LAYOUT.gdt), limit: GDT_BYTES - 1 },
     idtr: { base: 0n, limit: 0 },

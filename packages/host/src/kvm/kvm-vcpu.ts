@@ -184,7 +184,8 @@ export class KvmVcpu implements Vcpu {
   getState(): VcpuState {
     this.#complete();
     const state = this.#registers.read({ halted: this.#isHalted, retired: this.retired });
-    return { ...state, msrs: { ...state.msrs, ...this.#keptMsrs.save() } };
+    // KVM learns of a priority that the local APIC was given at the next entry only.
+    return { ...state, cr8: BigInt(this.#cr8), msrs: { ...state.msrs, ...this.#keptMsrs.save() } };
   }
 
   /** Throws RangeError or LinuxError where KVM finds the state impossible. */
