@@ -44,7 +44,10 @@ describe("a report of the nested guest", () => {
     const { what, test } = DEVIATIONS.find((deviation) => deviation.test !== undefined)!;
     const [name, title] = test!.split(/: (.*)/) as [string, string];
     const run = (result: "passed" | "failed") =>
-      reportOf([{ kind: "program", name }, { kind: "test", name: title, result, ms: 1 }, exited("ended with status 1")], [name]);
+      reportOf(
+        [{ kind: "program", name }, { kind: "test", name: title, result, ms: 1 }, exited("ended with status 1")],
+        [name],
+      );
     expect(run("failed").printed).toContain(`ok 1 - ${test} # SKIP deviates: ${what}`);
     expect(run("failed").last).toBe("0 passed, 0 failed, 1 skipped in 1 s");
     expect(run("passed").report.isGood).toBe(false);

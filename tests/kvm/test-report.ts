@@ -78,6 +78,7 @@ export class TestReport {
       this.#program = name;
       this.fail("has not been run");
     }
+    if (this.#count === 0) this.fail("no test has run");
     this.#print(`1..${this.#count}`);
     const skipped = this.#skipped > 0 ? `, ${this.#skipped} skipped` : "";
     this.#print(`${this.#passed} passed, ${this.#failed} failed${skipped} in ${(ms / 1000).toFixed(0)} s`);

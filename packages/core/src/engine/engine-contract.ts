@@ -32,6 +32,7 @@ export function engineContract(create: EngineFactory): EngineCheck[] {
 }
 
 const HLT = 0xf4;
+const MAX_ATTEMPTS = 100;
 const VECTOR = { DE: 0, NMI: 2, UD: 6, GP: 13, PF: 14, EXTERNAL: 0x40 } as const;
 const handlerEnd = (vector: number): number => HANDLERS + vector * 16 + 1;
 
@@ -236,17 +237,21 @@ function checkMmioStrings(guest: ContractGuest): void {
 
 function checkBudget(guest: ContractGuest): void {
   guest.load([0xff, 0xc0, 0xeb, 0xfc]); // inc eax; jmp
-  const before = guest.vcpu.retired;
-  requireEqual(guest.vcpu.run(BUDGET).reason, "budget", "exit");
-  const rounds = guest.gpr("rax");
-  if (rounds === 0n) throw new Error("nothing ran in the budget");
-  if (!(guest.vcpu.retired > before)) throw new Error("the count of instructions stood still");
-  requireEqual(guest.vcpu.run(BUDGET).reason, "budget", "the next run's exit");
-  if (guest.gpr("rax") <= rounds) throw new Error("the second run did not go on");
+  const { retired } = guest.vcpu;
+  let rounds = 0n;
+  for (const run of ["first", "second", "third"]) {
+    // A host that is busy elsewhere may let a budget of time pass without a single instruction.
+    for (let attempt = 0; guest.gpr("rax") <= rounds; attempt++) {
+      requireEqual(guest.vcpu.run(BUDGET).reason, "budget", `exit of the ${run} run`);
+      if (attempt > MAX_ATTEMPTS) throw new Error(`nothing ran in the budget of the ${run} run`);
+    }
+    rounds = guest.gpr("rax");
+  }
+  if (!(guest.vcpu.retired > retired)) throw new Error("the count of instructions stood still");
 }
 
 function checkStateBehindExit(guest: ContractGuest): void {
-  guest.load([0xe5, 0x10, 0xe7, 0x11, 0xeb, 0xfe], { rax: 1 }); // in eax, 10h; out 11h, eax; jmp $
+  guest.load([0xe5, 0x10, 0xe7, 0x11, HLT], { rax: 1 }); // in eax, 10h; out 11h, eax; hlt
   guest.answer = () => {
     guest.vcpu.kick();
     return 0x1234_5678;
@@ -257,7 +262,7 @@ function checkStateBehindExit(guest: ContractGuest): void {
   // A state that is put back goes on with the next instruction, and the access is not done again.
   guest.change(() => {});
   guest.answer = () => 0;
-  requireEqual(guest.vcpu.run(BUDGET).reason, "budget", "exit of the rest");
+  guest.runToHalt();
   const told = guest.accesses.map(({ kind, at, value }) => [kind, at, value]);
   requireEqual(
     told,
