@@ -45,7 +45,7 @@ export const PROGRAMS: readonly TestProgram[] = [
     name: "machine",
     file: "guest/machine.ts",
     what: "a machine with all its devices on KVM: boot, input, pause, reset, save, restore into either engine",
-    limitSeconds: 180,
+    limitSeconds: 300,
     form: "short",
   },
   {

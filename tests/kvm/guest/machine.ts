@@ -6,7 +6,7 @@ import { guestContract } from "../../../packages/core/src/machine/guest-contract
 import { onJit, onKvm, TSC_FREQUENCY_HZ, wallNs } from "./engines.ts";
 
 const common = { wallNs, tscFrequencyHz: TSC_FREQUENCY_HZ };
-const LIMIT_MS = 90_000;
+const LIMIT_MS = 120_000;
 
 function runAll(checks: readonly EngineCheck[]): void {
   for (const { name, run } of checks) it(name, run, LIMIT_MS);
