@@ -1,0 +1,158 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { connect } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { MigrationError, type MigrationProgress } from "@twinmetal/core";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { Vm } from "../vm/vm.ts";
+import { askMigrationControl, type ControlServer, MigrationDesk, serveMigrationControl } from "./control.ts";
+import type { MigrateVmOptions } from "./outgoing.ts";
+
+const PROGRESS: MigrationProgress = {
+  phase: "copy",
+  round: 1,
+  sentBytes: 10,
+  sentPages: 1,
+  leftPages: 2,
+  roundPages: 3,
+  share: 1,
+};
+
+let directory = "";
+let path = "";
+let desk: MigrationDesk;
+let server: ControlServer;
+
+beforeEach(async () => {
+  directory = mkdtempSync(join(tmpdir(), "twinmetal-control-"));
+  path = join(directory, "s");
+  desk = new MigrationDesk();
+  server = await serveMigrationControl(path, desk);
+});
+afterEach(async () => {
+  await server.close();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+/** A VM of which only these are there. */
+function vmWith(methods: Partial<Vm>): void {
+  desk.vm = { state: "running", ...methods } as Vm;
+}
+
+async function failure(promise: Promise<unknown>): Promise<MigrationError> {
+  try {
+    await promise;
+  } catch (error) {
+    if (error instanceof MigrationError) return error;
+    throw error;
+  }
+  throw new Error("nothing was refused");
+}
+
+/** Until it is cancelled. */
+const endless = (_target: string, options?: MigrateVmOptions): Promise<never> =>
+  new Promise((_resolve, reject) => {
+    options?.signal?.addEventListener("abort", () => reject(new MigrationError("cancelled", "it was cancelled")));
+    options?.onProgress?.(PROGRESS);
+  });
+
+describe("the control socket", () => {
+  it("hands on what is asked, progress, and the result", async () => {
+    const asked: unknown[] = [];
+    const result = {
+      downtimeMs: 1,
+      totalMs: 2,
+      rounds: 1,
+      sentBytes: 3,
+      sentPages: 4,
+      zeroPages: 5,
+      stoppedPages: 6,
+      leastShare: 1,
+    };
+    vmWith({
+      migrate: async (target, { signal: _signal, onProgress, ...options } = {}) => {
+        asked.push([target, options]);
+        onProgress?.(PROGRESS);
+        return result;
+      },
+    });
+    const told: MigrationProgress[] = [];
+    const options = { maxDowntimeMs: 50, tls: { key: "k", certificate: "c", authority: "a" } };
+    const request = { command: "migrate", target: "unix:/t", options } as const;
+    expect(await askMigrationControl(path, request, { onProgress: (progress) => told.push(progress) })).toEqual(result);
+    expect([asked, told]).toEqual([[["unix:/t", options]], [PROGRESS]]);
+  });
+
+  it("tells errors with their code and what speaks against it", async () => {
+    const obstacles = [{ code: "memory", message: "none left" }] as const;
+    vmWith({
+      migrate: async () => {
+        throw new MigrationError("refused", "no", { obstacles });
+      },
+    });
+    expect(
+      await failure(askMigrationControl(path, { command: "migrate", target: "unix:/t", options: {} })),
+    ).toMatchObject({ code: "refused", message: "no", obstacles });
+    desk.vm = undefined;
+    expect(
+      await failure(askMigrationControl(path, { command: "check", target: "unix:/t", options: {} })),
+    ).toMatchObject({ code: "bad-state" });
+    expect(await failure(askMigrationControl(join(directory, "other"), { command: "status" }))).toMatchObject({
+      code: "link-lost",
+      message: expect.stringMatching(/no VM listens/),
+    });
+  });
+
+  it("cancels when asked, and when who has asked goes away", async () => {
+    vmWith({ migrate: endless });
+    const first = failure(askMigrationControl(path, { command: "migrate", target: "unix:/t", options: {} }));
+    await expect
+      .poll(() => askMigrationControl(path, { command: "status" }))
+      .toEqual({ state: "running", isMigrating: true });
+    expect(
+      await failure(askMigrationControl(path, { command: "migrate", target: "unix:/t", options: {} })),
+    ).toMatchObject({ code: "bad-state" });
+    await askMigrationControl(path, { command: "cancel" });
+    expect((await first).code).toBe("cancelled");
+    const abort = new AbortController();
+    const onProgress = (): void => abort.abort();
+    const second = failure(
+      askMigrationControl(
+        path,
+        { command: "migrate", target: "unix:/t", options: {} },
+        { signal: abort.signal, onProgress },
+      ),
+    );
+    expect((await second).code).toBe("cancelled");
+    expect(await failure(askMigrationControl(path, { command: "cancel" }))).toMatchObject({ code: "bad-state" });
+  });
+
+  it("decides about a held copy first, and once", async () => {
+    const decided: string[] = [];
+    desk.held = async (choice) => void decided.push(choice);
+    expect(await askMigrationControl(path, { command: "status" })).toMatchObject({ state: "held" });
+    await askMigrationControl(path, { command: "decide", choice: "run" });
+    vmWith({ decideMigration: async (choice) => void decided.push(`vm ${choice}`) });
+    await askMigrationControl(path, { command: "decide", choice: "discard" });
+    expect(decided).toEqual(["run", "vm discard"]);
+  });
+
+  it.each([
+    "",
+    "{}",
+    "7",
+    "null",
+    "nonsense",
+    '{"command":"decide","choice":"both"}',
+    '{"command":"migrate","target":7}',
+    '{"command":"migrate","target":"t","options":{"stallMs":"1"}}',
+    '{"command":"migrate","target":"t","options":{"more":1}}',
+    "x".repeat(70_000),
+  ])("refuses %.40s", async (line) => {
+    const socket = connect(path);
+    socket.write(`${line}\n`);
+    let answer = "";
+    for await (const data of socket) answer += String(data);
+    expect(JSON.parse(answer)).toMatchObject({ error: { code: "bad-option" } });
+  });
+});

@@ -1,0 +1,208 @@
+// A running VM moves between processes: a guest that checks its own memory, Linux at work, TLS, and what breaks.
+
+import { execFileSync } from "node:child_process";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { tinyGuest } from "../tiny-guest.ts";
+import { dirtyingKernel, memoryBytesOf } from "./dirtying-guest.ts";
+import { Peer } from "./peers.ts";
+import { soak } from "./soak.ts";
+
+const GUEST = { pages: 2048, delay: 20_000 };
+const tiny = await tinyGuest();
+let directory = "";
+let kernel = "";
+const peers: Peer[] = [];
+// Several processes with a VM each, on a host that may be busy.
+vi.setConfig({ testTimeout: 180_000 });
+
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), "twinmetal-mig-"));
+  kernel = join(directory, "dirtying");
+  await writeFile(kernel, dirtyingKernel(GUEST));
+});
+afterAll(async () => {
+  await Promise.all(peers.map((peer) => peer.end()));
+  await rm(directory, { recursive: true, force: true });
+});
+
+function peer(): Peer {
+  const made = new Peer();
+  peers.push(made);
+  return made;
+}
+
+const start = async (): Promise<Peer> => {
+  const source = peer();
+  await source.ask("start", { kernel, memoryBytes: memoryBytesOf(GUEST) });
+  await source.until((text) => text.includes(".."));
+  return source;
+};
+
+describe("between two processes", () => {
+  it("a guest goes on with its memory, its clock and what was typed", async () => {
+    const [source, target] = [await start(), peer()];
+    const address = `unix:${join(directory, "a")}`;
+    await target.ask("listen", { address, kernel });
+    expect(await source.ask("check", { target: address })).toEqual([]);
+    await source.ask("type", { text: "g" });
+    const migrated = source.migrate(address);
+    await source.ask("type", { text: "abc" }).catch(() => {});
+    expect(await migrated).toMatchObject({ result: { leastShare: expect.any(Number) } });
+    expect((await source.status()).state).toBe("migrated");
+    await target.ask("type", { text: "g" });
+    const output = await target.until((text) => /[0-9a-f]{16}\n.*\.\./s.test(text));
+    expect(output).not.toContain("X");
+    const typed = (await source.status()).output + output;
+    expect(typed.replace(/[^abc\n]|[0-9a-f]{16}/g, "")).toMatch(/a.*b.*c/s);
+  });
+
+  it("is refused, in words, by a target that cannot take the VM", async () => {
+    const [source, target] = [await start(), peer()];
+    const address = `unix:${join(directory, "b")}`;
+    await target.ask("listen", { address, kernel, maxMemoryBytes: 1 });
+    const obstacles = await source.ask<{ code: string }[]>("check", { target: address });
+    expect(obstacles.map(({ code }) => code)).toEqual(["memory"]);
+    expect(await source.migrate(address)).toMatchObject({
+      code: "refused",
+      message: expect.stringMatching(/at most 0 MiB/),
+    });
+    expect(await source.migrate("unix:/nowhere")).toMatchObject({
+      code: "link-lost",
+      message: expect.stringMatching(/nobody listens/),
+    });
+    expect(await source.migrate("tcp:127.0.0.1:9")).toMatchObject({
+      code: "bad-option",
+      message: expect.stringMatching(/TLS/),
+    });
+    expect((await source.status()).state).toBe("running");
+  });
+
+  it("ten times, disturbed from a seed: exactly one copy runs, its memory whole", async () => {
+    const { outcomes } = await soak(directory, GUEST, 10, 20_241_127);
+    const sum = Object.values(outcomes).reduce((total, count) => total + count, 0);
+    expect(sum).toBeGreaterThanOrEqual(10);
+    expect(outcomes["migrated"]).toBeGreaterThanOrEqual(2);
+  });
+});
+
+describe.skipIf(!hasOpenssl())("TLS", () => {
+  const openssl = (...args: string[]): void => void execFileSync("openssl", args, { cwd: directory, stdio: "pipe" });
+  const certificate = (name: string, authority: string): { key: string; certificate: string; authority: string } => {
+    openssl(
+      "req",
+      "-newkey",
+      "ec",
+      "-pkeyopt",
+      "ec_paramgen_curve:P-256",
+      "-nodes",
+      "-keyout",
+      `${name}.key`,
+      "-out",
+      `${name}.csr`,
+      "-subj",
+      `/CN=${name}`,
+      "-addext",
+      "subjectAltName=DNS:localhost,IP:127.0.0.1",
+    );
+    openssl(
+      "x509",
+      "-req",
+      "-in",
+      `${name}.csr`,
+      "-CA",
+      `${authority}.pem`,
+      "-CAkey",
+      `${authority}.key`,
+      "-CAcreateserial",
+      "-copy_extensions",
+      "copy",
+      "-out",
+      `${name}.pem`,
+      "-days",
+      "2",
+    );
+    const at = (file: string): string => join(directory, file);
+    return { key: at(`${name}.key`), certificate: at(`${name}.pem`), authority: at(`${authority}.pem`) };
+  };
+  const authority = (name: string): void =>
+    openssl(
+      "req",
+      "-x509",
+      "-newkey",
+      "ec",
+      "-pkeyopt",
+      "ec_paramgen_curve:P-256",
+      "-nodes",
+      "-keyout",
+      `${name}.key`,
+      "-out",
+      `${name}.pem`,
+      "-subj",
+      `/CN=${name}`,
+      "-days",
+      "2",
+    );
+
+  it("takes a VM from a peer of the same authority, and from no other", async () => {
+    for (const name of ["ours", "theirs"]) authority(name);
+    const [here, there, stranger] = [
+      certificate("here", "ours"),
+      certificate("there", "ours"),
+      certificate("stranger", "theirs"),
+    ];
+    const [source, target] = [await start(), peer()];
+    const port = 20_000 + (process.pid % 20_000);
+    const address = `tcp:127.0.0.1:${port}`;
+    await target.ask("listen", { address, kernel, tls: there });
+    const wrong = await source.migrate(address, { tls: { ...stranger, authority: here.authority }, stallMs: 5000 });
+    expect(wrong.code).toBe("link-lost");
+    const distrusting = await source.migrate(address, { tls: stranger });
+    expect(distrusting).toMatchObject({ code: "link-lost", message: expect.stringMatching(/certificates/) });
+    expect(await source.migrate(address, { insecure: true, stallMs: 5000 })).toMatchObject({ code: "link-lost" });
+    expect((await source.status()).state).toBe("running");
+    const { result, message } = await source.migrate(address, { tls: here });
+    expect(message).toBeUndefined();
+    expect(result!.sentBytes).toBeGreaterThan(0);
+    await target.until((text) => text.includes(".."));
+    expect((await target.status()).output).not.toContain("X");
+  });
+});
+
+describe.skipIf("missing" in tiny)("Linux at work", () => {
+  it("goes on where it was: its work comes out right, and its clock follows", async () => {
+    const [source, target] = [peer(), peer()];
+    const address = `unix:${join(directory, "linux")}`;
+    await source.ask("start", { memoryBytes: 128 * 2 ** 20, append: "quiet" });
+    await source.until((text) => /# /.test(text), 120_000);
+    const work =
+      "i=0; while [ $i -lt 40 ]; do i=$((i+1)); seq 1 3000 | sha256sum >> /tmp/sums; read up rest < /proc/uptime; echo t=$up; done; sort -u /tmp/sums | wc -l; wc -l < /tmp/sums; echo done=$i\n";
+    await source.ask("type", { text: work });
+    await source.until((text) => /t=\d/.test(text));
+    await target.ask("listen", { address });
+    const { result, message } = await source.migrate(address, { maxDowntimeMs: 300 });
+    expect(message).toBeUndefined();
+    const after = await target.until((text) => text.includes("done=40"), 120_000);
+    const before = (await source.status()).output;
+    expect(after).toMatch(/^1\r?$\n^40\r?$\n^done=40/m);
+    const times = [...(before + after).matchAll(/t=(\d+\.\d+)/g)].map(([, seconds]) => Number(seconds));
+    expect(times.length).toBe(40);
+    expect(times).toEqual([...times].sort((a, b) => a - b));
+    const last = before.match(/t=(\d+\.\d+)(?!.*t=\d+\.)/s)!;
+    const first = after.match(/t=(\d+\.\d+)/)!;
+    const gapMs = (Number(first[1]) - Number(last[1])) * 1000;
+    expect(gapMs).toBeGreaterThanOrEqual(Math.min(result!.downtimeMs * 0.3, 10));
+  });
+});
+
+/** Makes the certificates; without it the test is skipped. */
+function hasOpenssl(): boolean {
+  try {
+    execFileSync("openssl", ["version"], { stdio: "pipe" });
+    return true;
+  } catch {
+    return false;
+  }
+}
