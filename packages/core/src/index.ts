@@ -60,6 +60,7 @@ export {
 export {
   machineForms,
   readSpec,
+  rehearseSections,
   restoreMachine,
   restoreSections,
   saveMachine,

@@ -13,7 +13,7 @@ const report = (change: Partial<RoundReport>): RoundReport => ({
 });
 
 it("stops when what is left is carried in the time that is allowed", () => {
-  expect(nextStep(report({ dirtyPages: 2000 }))).toEqual({ kind: "stop" });
+  expect(nextStep(report({ dirtyPages: 1700 }))).toEqual({ kind: "stop" });
   expect(nextStep(report({ dirtyPages: 2200 }))).toEqual({ kind: "round", share: 1 });
   expect(nextStep(report({ dirtyPages: 2200, maxDowntimeMs: 60 }))).toEqual({ kind: "stop" });
   expect(nextStep(report({ dirtyPages: 3, pagesPerMs: 0, maxDowntimeMs: 1 }))).toEqual({ kind: "stop" });

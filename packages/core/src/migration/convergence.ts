@@ -6,7 +6,7 @@
 /** The guest's share of its time, step by step. */
 export const SHARES: readonly number[] = [1, 0.8, 0.6, 0.4, 0.25, 0.15, 0.08, 0.04, 0.02, 0.01];
 /** What the last step takes beside pages: the devices' state, a few messages. */
-const FIXED_MS = 8;
+const FIXED_MS = 15;
 /** So few pages are worth no other round. */
 const FEW_PAGES = 4;
 /** A round that leaves more than this of what it carried makes no headway. */

@@ -368,7 +368,8 @@ class Migration {
   async #backOut(error: unknown): Promise<unknown> {
     const frames = this.#frames;
     const { vm } = this.#options;
-    if (frames) {
+    const isLost = error instanceof MigrationError && error.code === "link-lost";
+    if (frames && !isLost) {
       const reason = error instanceof MigrationError ? error : new MigrationError("peer-failed", messageOf(error));
       const type = reason.code === "cancelled" ? FRAME.CANCEL : FRAME.FAILED;
       // Not waited for: the guest stands still.
@@ -386,9 +387,10 @@ class Migration {
         cause: other,
       });
     }
+    const reason = frames && isLost ? await lastWords(frames, error) : error;
     // A target that holds the guest, and has not heard, gives it up when it is asked.
     if (this.#mayBeHeld) await this.#ask(this.#options.id);
-    return error;
+    return reason;
   }
 
   async #release(frames: FramedLink, input: Uint8Array): Promise<MigrationResult> {
@@ -501,6 +503,18 @@ async function receiveNothingElse(frames: FramedLink, timeoutMs: number): Promis
   if (frame.type === FRAME.RUNNING) return;
   if (frame.type === FRAME.FAILED) throw new ReturnedError(decodeFailure(frame.payload, false).message);
   throw new MigrationError("bad-peer", "The other side cancelled what it had agreed to.");
+}
+
+/** What the peer may have said before the link ended; else `error`. Closes the link. */
+async function lastWords(frames: FramedLink, error: MigrationError): Promise<MigrationError> {
+  try {
+    const { type, payload } = await frames.receive([FRAME.ROUND_ACK], REASON_MS);
+    return type === FRAME.ROUND_ACK ? error : decodeFailure(payload, type === FRAME.CANCEL);
+  } catch {
+    return error;
+  } finally {
+    frames.close();
+  }
 }
 
 function refused(obstacles: readonly MigrationObstacle[]): MigrationError {

@@ -51,7 +51,7 @@ export interface OutgoingVm {
   readonly hasSession: boolean;
 }
 
-const MIN_DOWNTIME_MS = 10;
+const MIN_DOWNTIME_MS = 20;
 const MIN_BYTES_PER_SECOND = 64 * 1024;
 /** What is handed over of typed input; the rest would not fit the guest's serial port for minutes either. */
 const MAX_INPUT_BYTES = 512 * 1024;

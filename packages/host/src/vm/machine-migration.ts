@@ -8,7 +8,14 @@
  *
  * Between handOver and goOn nothing else starts the machine.
  */
-import { type Machine, machineForms, restoreSections, type StoppedVm, saveSections } from "@twinmetal/core";
+import {
+  type Machine,
+  machineForms,
+  rehearseSections,
+  restoreSections,
+  type StoppedVm,
+  saveSections,
+} from "@twinmetal/core";
 import { VmError } from "./vm-error.ts";
 import type { MachineDescription } from "./worker-protocol.ts";
 
@@ -31,6 +38,7 @@ export class MachineMigration {
 
   describe(isRecording: boolean): MachineDescription {
     const machine = this.#machine;
+    rehearseSections(machine);
     return {
       engine: machine.engine.kind,
       forms: machineForms(machine),
