@@ -4,7 +4,7 @@ import { execFileSync } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { tinyGuest } from "../tiny-guest.ts";
 import { dirtyingKernel, memoryBytesOf } from "./dirtying-guest.ts";
 import { Peer } from "./peers.ts";
@@ -23,10 +23,11 @@ beforeAll(async () => {
   kernel = join(directory, "dirtying");
   await writeFile(kernel, dirtyingKernel(GUEST));
 });
-afterAll(async () => {
-  await Promise.all(peers.map((peer) => peer.end()));
-  await rm(directory, { recursive: true, force: true });
+// Their guests spin.
+afterEach(async () => {
+  await Promise.all(peers.splice(0).map((peer) => peer.end()));
 });
+afterAll(() => rm(directory, { recursive: true, force: true }));
 
 function peer(): Peer {
   const made = new Peer();
