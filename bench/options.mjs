@@ -13,7 +13,7 @@ is kept in bench/results/. Takes under 20 minutes.
                      (default: in the user's cache directory, built the first time, about a minute)
   --only NAME,..     only these sections
   --rounds N         how often the sides take turns (default 3; --quick 2, --v86 2)
-  --reps N           how often a section runs in one VM: the first is cold, the others are warm (default 3; --quick 2)
+  --reps N           how often a section runs in one VM: the first is cold, the others are warm (default 3; 2 with --quick or --v86)
   --side NAME,..     only these of native, tcg, v86, twinmetal, twinmetal-cached (that one only boots)
   --no-floors        only measure: a missed floor is no failure
   --json             the result as JSON on standard output instead of tables
@@ -66,7 +66,7 @@ export function parseOptions(argv) {
     guest: values.guest,
     only: values.only?.split(","),
     rounds: count(values.rounds, "--rounds") ?? (values.quick || values.v86 ? 2 : 3),
-    reps: count(values.reps, "--reps") ?? (values.quick ? 2 : 3),
+    reps: count(values.reps, "--reps") ?? (values.quick || values.v86 ? 2 : 3),
     sides,
     extra: argv.slice(end + 1),
     floors: !values["no-floors"],

@@ -8,8 +8,10 @@ describe("parseOptions", () => {
   });
 
   it("takes the 32-bit guest with v86", () => {
-    const { bits, sides } = parseOptions(["--v86"]);
+    const { bits, sides, rounds, reps } = parseOptions(["--v86"]);
     expect(bits).toBe(32);
+    // v86 takes three minutes for two of each section.
+    expect([rounds, reps]).toEqual([2, 2]);
     expect(sides).toContain("v86");
   });
 

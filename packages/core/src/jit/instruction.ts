@@ -38,13 +38,17 @@ function flowOf(handler: Handler): Flow {
   return handler.shape.rep ? "repeat" : "next";
 }
 
-/** Decodes at `offset` of `bytes`; undefined where no instruction ends before `end` or none can be decoded. */
+/**
+ * Decodes at `offset` of `bytes`; undefined where no instruction ends before `end` or none can be decoded. `isFlat`: under
+ * MODE_FLAT.
+ */
 export function decodeInstruction(
   handlers: HandlerSet,
   bytes: Uint8Array,
   offset: number,
   end: number,
   size: CodeSize,
+  isFlat = false,
 ): Instruction | undefined {
   const { decoder } = handlers;
   if (decoder.decode(bytes, offset, end, size, true) !== "ok" || !decoder.form) return undefined;
@@ -57,10 +61,12 @@ export function decodeInstruction(
   const isThroughCode = size !== 64 && microOp.getUint8(L.UOP_SEGMENT) === L.CS;
   const isCutOff = size !== 64 && isRelative && decoder.osz === 0;
   const flow = isThroughCode || isCutOff ? "leave" : flowOf(handler);
+  // A handler that depends on the mode: in flat code alone (jit/translatable.ts).
+  const isLegacyEnd = flow === "end" && !handler.shape.mode64 && !isFlat;
   return {
     offset,
     length: decoder.length,
-    flow,
+    flow: isLegacyEnd ? "leave" : flow,
     target: isRelative ? microOp.getInt32(L.UOP_IMMEDIATE, true) : undefined,
     handler,
     microOp,

@@ -57,6 +57,7 @@ function decodeReachable(handlers: HandlerSet, window: CodeWindow): Map<number, 
   const begin = window.hasBefore ? 0 : PAGE_BYTES;
   const end = window.hasAfter ? WINDOW_BYTES : 2 * PAGE_BYTES;
   const size = codeSize(window.mode);
+  const isFlat = (window.mode & L.MODE_FLAT) !== 0;
   const found = new Map<number, Instruction>();
   const reached = window.reached && new Set(window.reached);
   const isTaken = (offset: number): boolean => !reached || reached.has(offset);
@@ -65,7 +66,7 @@ function decodeReachable(handlers: HandlerSet, window: CodeWindow): Map<number, 
     let at = pending[i] ?? 0;
     let limit = MAX_INSTRUCTIONS;
     while (!found.has(at) && at >= begin && at < end && found.size < limit) {
-      const instruction = decodeInstruction(handlers, window.bytes, at, end, size);
+      const instruction = decodeInstruction(handlers, window.bytes, at, end, size, isFlat);
       if (!instruction) break;
       found.set(at, instruction);
       const { flow, target } = instruction;

@@ -35,11 +35,15 @@ export function placeOf(handler: Handler): Place {
 }
 
 /**
- * Only what ends blocks, too: else a row of such instructions would be a row of regions. Outside 64-bit mode, what may
- * switch tasks can fault in the new one.
+ * Those whose handlers outside 64-bit mode end regions of flat 32-bit code, as none of them switches tasks, with whose
+ * faults a region could not deal; IRET does, under NT, and is left to the interpreter then.
  */
+const LEGACY_ENDS: ReadonlySet<string> = new Set(["popf", "mov_sreg", "pop_sreg", "sysenter", "sysexit", "iret"]);
+
+/** Only what ends blocks, too: else a row of such instructions would be a row of regions. */
 function canEnd(handler: Handler): boolean {
-  if (!handler.record.ends || !handler.shape.mode64) return false;
+  if (!handler.record.ends) return false;
+  if (!handler.shape.mode64 && !LEGACY_ENDS.has(handler.record.name)) return false;
   const b = builderFor(handler);
   let leaves = false;
   const binding: Binding = {

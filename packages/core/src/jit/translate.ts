@@ -6,6 +6,7 @@
  * start. The budget is taken off block by block and looked at on entry, at loop headers and behind calls, for the
  * longest way to the next look; so it ends exactly, in the interpreter.
  */
+import { RF_NT } from "../cpu/flags.ts";
 import * as L from "../cpu/layout.ts";
 import { Expr, i32, i64, select, Variable, v128 } from "../ir/builder.ts";
 import type { Label, Routine, RoutineBody, Statement, ValueType } from "../ir/types.ts";
@@ -359,12 +360,17 @@ class RegionTranslator {
     b.microOp = instruction.microOp;
     b.onState(() =>
       b.block((done) => {
+        const interpret = (): void => {
+          b.put(L.RIP, this.#address(instruction.offset));
+          b.put(L.REMAINING, this.#remaining.get().add(1));
+          b.return(LEFT_INTERPRET);
+        };
+        const { record, shape } = instruction.handler;
+        if (record.name === "iret" && !shape.mode64)
+          b.if(b.get(L.SYSTEM_FLAGS).and(RF_NT), interpret, undefined, false);
         const leave = (code: number): void => {
-          if (code === FAULT) {
-            b.put(L.RIP, this.#address(instruction.offset));
-            b.put(L.REMAINING, this.#remaining.get().add(1));
-            b.return(LEFT_INTERPRET);
-          } else {
+          if (code === FAULT) interpret();
+          else {
             if (code === NEXT) b.put(L.RIP, this.#address(instruction.offset + instruction.length));
             b.br(done);
           }

@@ -21,6 +21,7 @@ export const leaveRegion: Routine = routine("leave_region", ["i32", "i64"], "i32
   b.if(b.get(L.ATTENTION), () => b.return(LEFT_DISPATCH), undefined, false);
   b.if(jumpKey(b).eq(key).and(b.call(worldRest).eq(rest)), () => b.return(LEFT_NEXT));
   // Regions run in flat code, and where the TLB is used.
-  const isPlain = b.get(L.MODE).and(L.MODE_64).and(b.get(L.TLB_CURRENT).ne(L.TLB_NONE));
+  const isFlat = b.get(L.MODE).and(L.MODE_64 | L.MODE_FLAT);
+  const isPlain = isFlat.nez().and(b.get(L.TLB_CURRENT).ne(L.TLB_NONE));
   b.return(select(isPlain, i32(LEFT_ANEW), i32(LEFT_DISPATCH)));
 });
