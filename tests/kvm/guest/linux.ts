@@ -6,9 +6,11 @@ import { afterEach, describe, expect, it } from "vitest";
 
 const MINUTE_MS = 60_000;
 const vms: Vm[] = [];
+/** See deviations.ts. */
+const cpuFeatures = ["-xsave", "-xsaveopt"];
 
 async function started(options: Parameters<typeof createVm>[0] = {}): Promise<Vm> {
-  const vm = await createVm({ engine: "kvm", memoryBytes: 256 * 2 ** 20, append: "quiet", ...options });
+  const vm = await createVm({ engine: "kvm", memoryBytes: 256 * 2 ** 20, cpuFeatures, append: "quiet", ...options });
   vms.push(vm);
   await vm.start();
   return vm;

@@ -211,6 +211,12 @@ describe("state", () => {
     expect(calls.run.getUint8(RUN.immediate_exit)).toBe(0);
   });
 
+  it("has a CR8 that the board has set before KVM has heard of it", () => {
+    const { vcpu } = rig();
+    vcpu.setTaskPriority(5);
+    expect(vcpu.getState().cr8).toBe(5n);
+  });
+
   it("counts nanoseconds of the host, those of a pause left out", () => {
     const { vcpu } = rig(interrupted);
     const start = vcpu.retired;

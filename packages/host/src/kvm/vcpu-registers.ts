@@ -55,6 +55,9 @@ export class VcpuRegisters {
   readonly #events = area(A.VCPU_EVENTS_BYTES);
   readonly #debug = area(A.DEBUGREGS_BYTES);
 
+  /** As it was written, until the guest runs. */
+  #shadow: VcpuState["interruptShadow"] = "none";
+
   constructor(vm: VmHandle) {
     this.#vm = vm;
   }
@@ -70,7 +73,6 @@ export class VcpuRegisters {
     this.#get("KVM_GET_XSAVE", A.KVM.GET_XSAVE, this.#xsave);
     const word = (view: DataView, at: number): bigint => view.getBigUint64(at, true);
     const hasPdptes = (word(sregs, A.SREGS.flags) & A.SREGS2_FLAGS_PDPTRS_VALID) !== 0n;
-    const shadow = events.getUint8(A.EVENTS.interrupt_shadow);
     return {
       gpr: Array.from({ length: 16 }, (_, i) => word(regs, GPR_OFFSETS[i] ?? A.REGS_R8 + (i - 8) * 8)),
       rip: word(regs, A.REGS_RIP),
@@ -88,9 +90,7 @@ export class VcpuRegisters {
       fxsave: this.#fxsave(),
       msrs: { [String(EFER)]: word(sregs, A.SREGS.efer), ...readMsrs(vm, KVM_MSRS) },
       halted: outside.halted,
-      // AMD's processors have one shadow for both, which KVM tells as both.
-      interruptShadow:
-        (shadow & A.SHADOW_INT_STI) !== 0 ? "sti" : (shadow & A.SHADOW_INT_MOV_SS) !== 0 ? "mov-ss" : "none",
+      interruptShadow: this.#shadowOf(events.getUint8(A.EVENTS.interrupt_shadow)),
       nmiPending: events.getUint8(A.EVENTS.nmi_pending) !== 0 || events.getUint8(A.EVENTS.nmi_injected) !== 0,
       nmiMasked: events.getUint8(A.EVENTS.nmi_masked) !== 0 && events.getUint8(A.EVENTS.nmi_injected) === 0,
       retired: outside.retired,
@@ -124,12 +124,18 @@ export class VcpuRegisters {
     this.#set("KVM_SET_DEBUGREGS", A.KVM.SET_DEBUGREGS, debug);
     const events = clear(this.#events);
     const { interruptShadow } = state;
+    this.#shadow = interruptShadow;
     const shadow = { none: 0, sti: A.SHADOW_INT_STI, "mov-ss": A.SHADOW_INT_MOV_SS }[interruptShadow];
     events.setUint8(A.EVENTS.interrupt_shadow, shadow);
     events.setUint8(A.EVENTS.nmi_pending, state.nmiPending ? 1 : 0);
     events.setUint8(A.EVENTS.nmi_masked, state.nmiMasked ? 1 : 0);
     events.setUint32(A.EVENTS.flags, A.EVENTS_VALID_NMI_PENDING | A.EVENTS_VALID_SHADOW, true);
     this.#set("KVM_SET_VCPU_EVENTS", A.KVM.SET_VCPU_EVENTS, events);
+  }
+
+  /** The guest runs: what it leaves behind is not what was written. */
+  entered(): void {
+    this.#shadow = "none";
   }
 
   /** An exception or interrupt is on its way: delivered by KVM's next entry, and part of no saved state. */
@@ -146,6 +152,13 @@ export class VcpuRegisters {
   get isNmiMasked(): boolean {
     const events = this.#get("KVM_GET_VCPU_EVENTS", A.KVM.GET_VCPU_EVENTS, this.#events);
     return events.getUint8(A.EVENTS.nmi_masked) !== 0;
+  }
+
+  /** AMD's processors have one shadow for both, which KVM tells as both. */
+  #shadowOf(bits: number): VcpuState["interruptShadow"] {
+    if (bits === 0) return "none";
+    if (this.#shadow !== "none") return this.#shadow;
+    return (bits & A.SHADOW_INT_STI) !== 0 ? "sti" : "mov-ss";
   }
 
   #writeSregs(state: VcpuState, apicBase: bigint): void {
