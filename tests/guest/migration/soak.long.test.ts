@@ -12,7 +12,7 @@ const SEED = Number(process.env["TWINMETAL_SEED"] ?? 1);
 /** A power of two. */
 const MIB = Number(process.env["TWINMETAL_MIGRATION_MIB"] ?? 256);
 /** At 200 MB/s, measured: see docs/migration.md. */
-const GUEST = { pages: MIB * 256, delay: 2500 };
+const GUEST = { pages: MIB * 256, delay: 20_000 };
 
 it(`${COUNT} migrations: exactly one copy runs each time, and no byte is lost`, {
   timeout: 6 * 3_600_000,
