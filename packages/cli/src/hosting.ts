@@ -29,6 +29,8 @@ export interface HostingPlan {
   readonly serial: SerialTarget;
   /** One line on standard error for people at a terminal. */
   readonly greeting: (vm: Vm) => string;
+  /** Another one, where the VM runs slower than it could. Asked before the process is locked down. */
+  readonly notice?: (vm: Vm) => string | undefined;
   readonly hasAgent: boolean;
   readonly endsWithInput: boolean;
   /** A kernel that panicked ends the run, where nobody sits at the console. */
@@ -65,8 +67,11 @@ export async function hostVm(io: Io, given: HostingPlan): Promise<number> {
     desk.vm = vm;
     if (vm === undefined) return concludeEnding(ending, say);
     sink = await openSerialSink(vm, plan.serial);
+    const isTerminal = io.stdin.isTTY && io.stderr.isTTY;
+    const notice = isTerminal ? plan.notice?.(vm) : undefined;
     seal(vm, say);
-    if (io.stdin.isTTY && io.stderr.isTTY && plan.command === undefined) say(plan.greeting(vm));
+    if (isTerminal && plan.command === undefined) say(plan.greeting(vm));
+    if (notice !== undefined) say(notice);
     const outcome = await connect(io, vm, plan, ending, progress, sink);
     if (outcome?.kind === "left") await leave(io, vm, plan, progress, say);
     if (plan.wantsStatistics) await printStatistics(io, vm, startMs, plan.onStatistics);

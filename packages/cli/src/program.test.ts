@@ -190,6 +190,19 @@ describe("twinmetal", () => {
     expect(await run("engine", "statistics")).toBe(2);
   });
 
+  it("says at the start of a VM on a terminal that it runs slower than it could, and why", async () => {
+    const told = explainEngine({ wanted: "jit" });
+    for (const notice of ["It runs slowly. There is no /dev/kvm.", undefined]) {
+      const { io, text, vm } = setUp({ terminal: true, library: { explainEngine: () => ({ ...told, notice }) } });
+      Object.assign(io.stderr, { isTTY: true });
+      vm.exec = async () => ({ exitCode: 0, stdout: new Uint8Array(), stderr: new Uint8Array() });
+      await runProgram(io, ["run", "--", "true"]);
+      const line = "twinmetal: It runs slowly. There is no /dev/kvm. What helps: twinmetal engine.\n";
+      expect(text.err.includes(line)).toBe(notice !== undefined);
+      expect(text.err.split("It runs slowly").length).toBe(notice === undefined ? 1 : 2);
+    }
+  });
+
   it("prints the package's version", async () => {
     const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8"));
     for (const args of [["version"], ["--version"]]) {

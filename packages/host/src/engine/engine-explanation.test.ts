@@ -6,8 +6,7 @@ import { type KvmProbe, probeKvm } from "../kvm/probe.ts";
 import { type EngineHost, engineHost, explainEngine } from "./engine-explanation.ts";
 
 const host: EngineHost = { node: "20.1.0", v8: "11", cpus: 2, branchHints: true, sharedMemory: true };
-const explain = (probe: KvmProbe, wanted?: "auto" | "jit" | "kvm") =>
-  explainEngine({ probe, host, wanted, hasKvmEngine: true });
+const explain = (probe: KvmProbe, wanted?: "auto" | "jit" | "kvm") => explainEngine({ probe, host, wanted });
 
 const port = (number: number): ((run: DataView) => number) =>
   exitWith(EXIT.IO, (run) => run.setUint16(RUN.io_port, number, true));
@@ -115,12 +114,6 @@ it("says when another Node would be quicker, but not at each start", () => {
   const told = explainEngine({ probe: otherSystem, host: { ...host, branchHints: false } });
   expect(told.improvements).toMatchObject([{ code: "node-version", reason: expect.stringContaining("20.1.0") }]);
   expect(told.notice).toBeUndefined();
-});
-
-it("says that this version has no kvm engine, whatever KVM there is", () => {
-  const told = explainEngine({ probe: working(QUICK), host, hasKvmEngine: false });
-  expect(told).toMatchObject({ engine: "jit", improvements: [], notice: undefined });
-  expect(told.why).toMatch(/not in this version yet\. It would work here\.$/);
 });
 
 it("speaks in whole sentences", () => {

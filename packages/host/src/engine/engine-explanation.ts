@@ -59,24 +59,18 @@ export interface ExplainOptions {
   /** Default: asked now, which takes up to about 50 ms. */
   readonly probe?: KvmProbe;
   readonly host?: EngineHost;
-  /** For tests of what comes. Default: as it is in this version. */
-  readonly hasKvmEngine?: boolean;
 }
-
-/** Whether VMs of this version can run on KVM at all. */
-const HAS_KVM_ENGINE = true;
 
 /** Never throws. */
 export function explainEngine(options: ExplainOptions = {}): EngineExplanation {
-  const { wanted = "auto", probe = probeKvm(), host = engineHost(), hasKvmEngine = HAS_KVM_ENGINE } = options;
-  const engine = hasKvmEngine ? chooseEngine(wanted, probe) : "jit";
-  const ofKvm = hasKvmEngine ? kvmImprovements(wanted, probe) : [];
-  const improvements = engine === "kvm" ? [] : [...ofKvm, ...nodeImprovements(host)];
+  const { wanted = "auto", probe = probeKvm(), host = engineHost() } = options;
+  const engine = chooseEngine(wanted, probe);
+  const improvements = engine === "kvm" ? [] : [...kvmImprovements(wanted, probe), ...nodeImprovements(host)];
   const about = engine === "kvm" ? ON_KVM : ON_JIT;
   return {
     engine,
     ...about,
-    why: hasKvmEngine ? whyOf(engine, wanted, probe) : whyWithoutKvm(probe),
+    why: whyOf(engine, wanted, probe),
     cost: engine === "kvm" ? kvmCost(probe) : about.cost,
     improvements,
     notice: noticeOf(improvements),
@@ -128,11 +122,6 @@ function whyOf(engine: EngineKind, wanted: "auto" | EngineKind, probe: KvmProbe)
     return reasons === "" ? "/dev/kvm works, and passes the self-test." : `It was asked for, although: ${reasons}`;
   if (wanted === "jit") return "It was asked for.";
   return reasons;
-}
-
-function whyWithoutKvm({ isWorthwhile, findings }: KvmProbe): string {
-  const here = isWorthwhile ? "It would work here." : findings.map(({ reason }) => reason).join(" ");
-  return `The kvm engine is not in this version yet. ${here}`;
 }
 
 const NATIVE = "Guest code at the processor's own speed (engine kvm): programs about 12 times as fast.";
