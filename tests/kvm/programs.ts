@@ -62,6 +62,13 @@ export const PROGRAMS: readonly TestProgram[] = [
     limitSeconds: 900,
     form: "long",
   },
+  {
+    name: "sandbox",
+    file: "guest/sandbox.ts",
+    what: "a guest on the kvm engine in a process that is locked down",
+    limitSeconds: 460,
+    form: "long",
+  },
 ];
 
 /** Threads that programs start, by the name of their file in the guest. */
