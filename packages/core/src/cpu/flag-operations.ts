@@ -4,11 +4,11 @@
  * Values are of the operation's width, without bits above it; 64-bit ones are i64, the others i32. Counts of shifts are
  * i32, masked, not zero.
  */
-import { type Builder, type Expr, i32, i64, select } from "../ir/builder.ts";
+import { type Builder, type Expr, i32, i64, op, select } from "../ir/builder.ts";
 
 export type Width = 8 | 16 | 32 | 64;
 
-/** "carries": an operation whose carry-out vector is kept. The order numbers them. */
+/** "carries": an operation whose carry-out vector is kept; "float": UCOMISD and its like, operands as bits. The order numbers them. */
 export const FLAG_OPERATIONS = [
   "add",
   "sub",
@@ -22,6 +22,7 @@ export const FLAG_OPERATIONS = [
   "sar",
   "mul",
   "imul",
+  "float",
 ] as const;
 export type FlagOperation = (typeof FLAG_OPERATIONS)[number];
 export const FLAG_WIDTHS: readonly Width[] = [8, 16, 32, 64];
@@ -87,10 +88,26 @@ function productLost(b: Builder, w: Width, isSigned: boolean, a: Expr, c: Expr):
   return product.ne(low);
 }
 
+/** i32: a relation of the operands of "float", by WebAssembly's name for it. */
+export function relationOf(w: Width, o: FlagOperands, relation: "lt" | "gt" | "le" | "ge"): Expr {
+  const [x, y] = [need(o.a), need(o.c)];
+  if (w === 64) return op(`f64.${relation}`, op("f64.reinterpret_i64", x), op("f64.reinterpret_i64", y));
+  return op(`f32.${relation}`, op("f32.reinterpret_i32", x), op("f32.reinterpret_i32", y));
+}
+/** PF of "float". ZF and CF are set as well. */
+export const isUnordered = (w: Width, o: FlagOperands): Expr =>
+  relationOf(w, o, "le")
+    .or(relationOf(w, o, "ge"))
+    .eqz();
+
 export function resultOf(b: Builder, operation: FlagOperation, w: Width, o: FlagOperands): Expr {
   if (o.result) return o.result;
   const [x, y] = [need(o.a), need(o.c)];
   switch (operation) {
+    case "float": {
+      const differs = b.keep(relationOf(w, o, "lt").or(relationOf(w, o, "gt")));
+      return b.keep(w === 64 ? differs.u64().shl(8) : differs.shl(8));
+    }
     case "cmp":
       return b.keep(maskTo(w, x.sub(y)));
     case "shl":
@@ -116,6 +133,8 @@ export function carryOf(b: Builder, operation: FlagOperation, w: Width, o: FlagO
       return firstOf(b, operation, w, o).ltU(need(o.c));
     case "logic":
       return i32(0);
+    case "float":
+      return relationOf(w, o, "ge").eqz();
     case "inc":
     case "dec":
       return need(o.c);
@@ -160,6 +179,7 @@ export function overflowOf(b: Builder, operation: FlagOperation, w: Width, o: Fl
       return select(need(o.c).eq(1), top(w, need(o.a)), i32(0));
     case "sar":
     case "logic":
+    case "float":
       return i32(0);
     default:
       return carryOf(b, operation, w, o);
@@ -189,6 +209,11 @@ export function auxOf(b: Builder, operation: FlagOperation, w: Width, o: FlagOpe
   switch (operation) {
     case "logic":
       return i32(0);
+    case "float": {
+      // PF is of the result's low byte and of bits 8 to 15 here.
+      const ordered = select(isUnordered(w, o), i32(0), i32(0x100));
+      return select(carryOf(b, operation, w, o), i32(0xc0000000), i32(0)).or(ordered);
+    }
     case "add":
     case "sub":
     case "cmp": {
@@ -224,6 +249,7 @@ export function wordsOf(operation: FlagOperation, o: FlagOperands): readonly [Ex
     case "sar":
     case "mul":
     case "imul":
+    case "float":
       return [need(o.a).u64(), second];
     default:
       return [need(o.result).u64(), second];
@@ -236,6 +262,7 @@ export function operandsOf(b: Builder, operation: FlagOperation, w: Width, x: Ex
     case "cmp":
     case "mul":
     case "imul":
+    case "float":
       return { a: narrow(x), c: narrow(y) };
     case "shl":
     case "shr":

@@ -10,7 +10,7 @@
 import { type Builder, type Expr, op } from "../ir/builder.ts";
 import { type Routine, routine } from "../ir/routine.ts";
 import * as L from "./layout.ts";
-import { distance, FLOAT_FLAGS, isQuickBesidesDenormals, MXCSR_PE } from "./mxcsr.ts";
+import { distance, FLOAT_FLAGS, isQuickBesidesDenormals, MXCSR_IE, MXCSR_IM, MXCSR_PE } from "./mxcsr.ts";
 import { F32, F64, type FloatFormat, isDenormal, isZero } from "./softfloat.ts";
 import { type FloatOperation, softArithmetic, softSquareRoot } from "./softfloat-arithmetic.ts";
 import { asFloat, bitsOf } from "./softfloat-compare.ts";
@@ -131,6 +131,14 @@ function exactly(b: Builder, f: FloatFormat, compute: () => Expr): void {
   give(b, value, flags);
 }
 
+/** An invalid comparison: 1 if its exception is unmasked, and the interpreter has to do the instruction; else IE is set. */
+export const regionInvalid: Routine = routine("region_invalid", [], "i32", (b) => {
+  const mxcsr = b.get(L.MXCSR);
+  b.if(mxcsr.and(MXCSR_IM).eqz(), () => b.return(1));
+  b.put(L.MXCSR, mxcsr.or(MXCSR_IE));
+  b.return(0);
+});
+
 const formats = (make: (f: FloatFormat) => Routine): Readonly<Record<Name, Routine>> => ({
   f32: make(F32),
   f64: make(F64),
@@ -153,4 +161,5 @@ export const REGION_FLOAT_ROUTINES: readonly Routine[] = [
     .flatMap((all) => Object.values(all))
     .flatMap((byFormat) => Object.values(byFormat)),
   ...Object.values(regionRoot),
+  regionInvalid,
 ];

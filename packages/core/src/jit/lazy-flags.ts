@@ -12,8 +12,10 @@ import {
   FLAG_WIDTHS,
   type FlagOperands,
   type FlagOperation,
+  isUnordered,
   operandsOf,
   overflowOf,
+  relationOf,
   resultOf,
   type Width,
   wordsOf,
@@ -280,6 +282,7 @@ export class RegionFlags implements LazyFlags {
     const result = this.#result(state);
     if (name === "zf") return result.eqz();
     if (name === "sf") return result.ltS(0);
+    if (kind.operation === "float") return isUnordered(kind.width, this.#operands(state));
     return result.lo32().and(0xff).popcnt().and(1).xor(1);
   }
 
@@ -290,6 +293,7 @@ export class RegionFlags implements LazyFlags {
     const not = (positive: Expr): Expr => (cc & 1 ? positive.eqz() : positive);
     const { operation, width } = kind;
     const what = cc >> 1;
+    if (operation === "float") return this.#floatCondition(state, width, cc);
     if (what === 2) return cc & 1 ? this.#result(state).nez() : this.#result(state).eqz();
     if (operation === "logic") {
       if (what <= 1) return i32(cc & 1);
@@ -318,6 +322,29 @@ export class RegionFlags implements LazyFlags {
     if (what === 1) return not(this.#carry(state));
     if (what === 4) return not(this.#result(state).ltS(0));
     return undefined;
+  }
+  /** After a comparison of numbers: OF and SF are 0. */
+  #floatCondition(state: FlagState, width: Width, cc: number): Expr {
+    const operands = this.#operands(state);
+    const of = (relation: "lt" | "gt" | "ge"): Expr => relationOf(width, operands, relation);
+    const isNegated = (cc & 1) !== 0;
+    switch (cc >> 1) {
+      case 1:
+        return isNegated ? of("ge") : of("ge").eqz();
+      case 2:
+      case 7: {
+        const differs = of("lt").or(of("gt"));
+        return isNegated ? differs : differs.eqz();
+      }
+      case 3:
+        return isNegated ? of("gt") : of("gt").eqz();
+      case 5: {
+        const unordered = isUnordered(width, operands);
+        return isNegated ? unordered.eqz() : unordered;
+      }
+      default:
+        return i32(isNegated ? 1 : 0);
+    }
   }
   /** What a subtraction compared, kept. */
   #compared(state: FlagState, operation: "sub" | "cmp" | "dec", width: Width): readonly [Expr, Expr] {

@@ -32,9 +32,9 @@ function program(random: Random, changesControl: boolean): number[] {
     const source = (): number[] => at(reg, 16 * random.below(8) + (random.below(4) ? 0 : 128));
     const prefix = random.pick(PREFIXES);
     const kind = random.below(16);
-    if (kind < 9) code.push(...prefix, 0x0f, random.pick(OPCODES), ...(random.below(2) ? source() : [other]));
-    else if (kind < 11) code.push(...random.pick(PREFIXES), 0x0f, 0x10, ...source());
-    else if (kind < 12)
+    if (kind < 8) code.push(...prefix, 0x0f, random.pick(OPCODES), ...(random.below(2) ? source() : [other]));
+    else if (kind < 10) code.push(...random.pick(PREFIXES), 0x0f, 0x10, ...source());
+    else if (kind < 11)
       code.push(
         ...random.pick([
           [0xf2, 0x0f, 0x10],
@@ -43,13 +43,17 @@ function program(random: Random, changesControl: boolean): number[] {
         ]),
         other,
       );
-    else if (kind < 13) code.push(...random.pick(PREFIXES), 0x0f, 0x11, ...at(reg, 320 + 16 * random.below(11)));
+    else if (kind < 12) code.push(...random.pick(PREFIXES), 0x0f, 0x11, ...at(reg, 320 + 16 * random.below(11)));
     else if (kind < 14)
       code.push(
         ...random.pick([[0x66], []]),
         0x0f,
         random.pick([0x2e, 0x2f]),
         ...(random.below(2) ? source() : [other]),
+        // SETcc to memory; Jcc over a NOP; INC AL, which keeps CF; LAHF
+        ...[0x0f, 0x90 | random.below(16), ...at(0, 320 + random.below(190))],
+        ...[0x70 | random.below(16), 1, 0x90],
+        ...(random.below(3) ? [] : [0xfe, 0xc0]),
         0x9f,
       );
     else if (kind < 15 && changesControl) code.push(0x0f, 0xae, ...at(2, MXCSR_AT + 4 * random.below(CONTROLS.length)));
@@ -65,7 +69,7 @@ describe("SSE arithmetic in regions", () => {
   ] as const)
     it(name, () => {
       let inRegions = 0;
-      for (let seed = 1; seed <= 50; seed++) {
+      for (let seed = 1; seed <= 25; seed++) {
         const random = new Random(seed);
         const data = dataOf(random, numbers);
         const code = program(random, changesControl);
@@ -75,6 +79,6 @@ describe("SSE arithmetic in regions", () => {
         expect({ seed, ...found, inRegions: 0 }).toEqual({ seed, ...expected, inRegions: 0 });
         inRegions += found.inRegions;
       }
-      expect(inRegions).toBeGreaterThan(50 * 20);
+      expect(inRegions).toBeGreaterThan(25 * 20);
     });
 });

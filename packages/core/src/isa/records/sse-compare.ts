@@ -4,13 +4,14 @@
  */
 import { putFlags } from "../../cpu/flags.ts";
 import { FLOAT_FLAGS, floatStatus } from "../../cpu/mxcsr.ts";
-import { F32, F64, type FloatFormat } from "../../cpu/softfloat.ts";
-import { asFloat, orderedRelation, softCompare, UNORDERED } from "../../cpu/softfloat-compare.ts";
+import { regionInvalid } from "../../cpu/region-float.ts";
+import { F32, F64, type FloatFormat, isDenormal, isSignaling } from "../../cpu/softfloat.ts";
+import { asFloat, bitsOf, orderedRelation, softCompare, UNORDERED } from "../../cpu/softfloat-compare.ts";
 import { extractLane, laneCount, replaceLane } from "../../cpu/softfloat-vector.ts";
 import { type Builder, type Expr, i32, i64, op, select, v128 } from "../../ir/builder.ts";
 import { type Routine, routine } from "../../ir/routine.ts";
 import { define } from "../record.ts";
-import type { Semantics } from "../semantics.ts";
+import { FAULT, type FloatKnowledge, type Semantics } from "../semantics.ts";
 import { exactly, FLOAT_FORMS, isSpecial, quicklyOr, readSource, specialLanes, toSoft } from "./sse-float.ts";
 
 /** Four bits for each predicate EQ LT LE UNORD NEQ NLT NLE ORD from the low end: for which relations it holds. */
@@ -88,6 +89,39 @@ function putOrderedFlags(s: Semantics, isLess: Expr, isEqual: Expr): void {
   putFlags(s.b, select(isEqual, i64(0), i64(0x100)), select(isLess, i32(0xc0000100), i32(0x100)));
 }
 
+/** In a region: denormal operands are the interpreter's. */
+function translatedCompare(s: Semantics, f: FloatFormat, findsQuietInvalid: boolean, floats: FloatKnowledge): void {
+  const { b } = s;
+  const y = s.readFloat(1, f);
+  const x = s.readFloat(0, f);
+  const leave = (): void => s.leave(FAULT);
+  const operands = [x, y].map((value) => b.keep(bitsOf(f, value)));
+  for (const [i, bits] of operands.entries()) {
+    const place = s.isMemory(i) ? undefined : Number(s.register(i).constant);
+    if (place !== undefined && floats.isPlain(place, f, "low")) continue;
+    b.if(isDenormal(f, bits), leave, undefined, false);
+    if (place !== undefined) floats.notePlain(place, f, "low");
+  }
+  const isNan = op(`${f.name}.ne`, x, x).or(op(`${f.name}.ne`, y, y));
+  b.if(
+    isNan,
+    () => {
+      const invalid = (): void => b.if(b.call(regionInvalid), leave);
+      if (findsQuietInvalid) invalid();
+      else
+        b.if(
+          operands.map((bits) => isSignaling(f, bits)).reduce((any, one) => any.or(one)),
+          invalid,
+        );
+    },
+    undefined,
+    false,
+  );
+  s.commit();
+  const [a, c] = operands as [Expr, Expr];
+  b.lazyFlags?.set("float", f.bits, { a, c });
+}
+
 for (const [mnemonic, opcode, findsQuietInvalid] of [
   ["ucomi", "2E", 0],
   ["comi", "2F", 1],
@@ -102,6 +136,10 @@ for (const [mnemonic, opcode, findsQuietInvalid] of [
       forms: [`${prefix} 0F ${opcode} /r | V${size},W${size}`],
       semantics: (s) => {
         const { b } = s;
+        if (s.floats) {
+          translatedCompare(s, f, findsQuietInvalid === 1, s.floats);
+          return;
+        }
         const y = s.read(1);
         const x = s.read(0);
         const floats = (operator: string): Expr => op(`${f.name}.${operator}`, asFloat(f, x), asFloat(f, y));
