@@ -31,8 +31,12 @@ function program(random: Random, changesControl: boolean): number[] {
     const other = 0xc0 | (reg << 3) | random.below(4);
     const source = (): number[] => at(reg, 16 * random.below(8) + (random.below(4) ? 0 : 128));
     const prefix = random.pick(PREFIXES);
-    const kind = random.below(16);
-    if (kind < 8) code.push(...prefix, 0x0f, random.pick(OPCODES), ...(random.below(2) ? source() : [other]));
+    const kind = random.below(17);
+    const operand = (): number[] => (random.below(2) ? source() : [other]);
+    if (kind < 1) code.push(...prefix, 0x0f, 0xc2, ...operand(), random.below(8));
+    // CVTSI2SD, CVTSI2SS
+    else if (kind < 2) code.push(random.pick([0xf2, 0xf3]), 0x0f, 0x2a, ...at(reg, 128 + 4 * random.below(16)));
+    else if (kind < 8) code.push(...prefix, 0x0f, random.pick(OPCODES), ...operand());
     else if (kind < 10) code.push(...random.pick(PREFIXES), 0x0f, 0x10, ...source());
     else if (kind < 11)
       code.push(
@@ -49,7 +53,7 @@ function program(random: Random, changesControl: boolean): number[] {
         ...random.pick([[0x66], []]),
         0x0f,
         random.pick([0x2e, 0x2f]),
-        ...(random.below(2) ? source() : [other]),
+        ...operand(),
         // SETcc to memory; Jcc over a NOP; INC AL, which keeps CF; LAHF
         ...[0x0f, 0x90 | random.below(16), ...at(0, 320 + random.below(190))],
         ...[0x70 | random.below(16), 1, 0x90],

@@ -4,15 +4,23 @@
  */
 import { putFlags } from "../../cpu/flags.ts";
 import { FLOAT_FLAGS, floatStatus } from "../../cpu/mxcsr.ts";
-import { regionInvalid } from "../../cpu/region-float.ts";
-import { F32, F64, type FloatFormat, isDenormal, isSignaling } from "../../cpu/softfloat.ts";
+import { F32, F64, type FloatFormat } from "../../cpu/softfloat.ts";
 import { asFloat, bitsOf, orderedRelation, softCompare, UNORDERED } from "../../cpu/softfloat-compare.ts";
 import { extractLane, laneCount, replaceLane } from "../../cpu/softfloat-vector.ts";
-import { type Builder, type Expr, i32, i64, op, select, v128 } from "../../ir/builder.ts";
+import { type Builder, type Expr, i32, i64, op, opWith, select, v128 } from "../../ir/builder.ts";
 import { type Routine, routine } from "../../ir/routine.ts";
 import { define } from "../record.ts";
-import { FAULT, type FloatKnowledge, type Semantics } from "../semantics.ts";
-import { exactly, FLOAT_FORMS, isSpecial, quicklyOr, readSource, specialLanes, toSoft } from "./sse-float.ts";
+import type { FloatKnowledge, Semantics } from "../semantics.ts";
+import {
+  comparedOperands,
+  exactly,
+  FLOAT_FORMS,
+  isSpecial,
+  quicklyOr,
+  readSource,
+  specialLanes,
+  toSoft,
+} from "./sse-float.ts";
 
 /** Four bits for each predicate EQ LT LE UNORD NEQ NLT NLE ORD from the low end: for which relations it holds. */
 const HOLDS_FOR = 0x7cde8321;
@@ -54,6 +62,10 @@ for (const form of FLOAT_FORMS) {
     forms: [`${form.prefix} 0F C2 /r | V${size},W${size},Ib`],
     semantics: (s) => {
       const { b } = s;
+      if (s.floats && form.isScalar) {
+        translatedPredicate(s, f, s.floats);
+        return;
+      }
       const source = readSource(s, form);
       const target = s.read(0);
       const predicate = b.keep(s.immediate(8).and(7));
@@ -89,37 +101,29 @@ function putOrderedFlags(s: Semantics, isLess: Expr, isEqual: Expr): void {
   putFlags(s.b, select(isEqual, i64(0), i64(0x100)), select(isLess, i32(0xc0000100), i32(0x100)));
 }
 
-/** In a region: denormal operands are the interpreter's. */
+/** In a region: the flags are made of the operands when somebody asks. */
 function translatedCompare(s: Semantics, f: FloatFormat, findsQuietInvalid: boolean, floats: FloatKnowledge): void {
-  const { b } = s;
-  const y = s.readFloat(1, f);
-  const x = s.readFloat(0, f);
-  const leave = (): void => s.leave(FAULT);
-  const operands = [x, y].map((value) => b.keep(bitsOf(f, value)));
-  for (const [i, bits] of operands.entries()) {
-    const place = s.isMemory(i) ? undefined : Number(s.register(i).constant);
-    if (place !== undefined && floats.isPlain(place, f, "low")) continue;
-    b.if(isDenormal(f, bits), leave, undefined, false);
-    if (place !== undefined) floats.notePlain(place, f, "low");
-  }
-  const isNan = op(`${f.name}.ne`, x, x).or(op(`${f.name}.ne`, y, y));
-  b.if(
-    isNan,
-    () => {
-      const invalid = (): void => b.if(b.call(regionInvalid), leave);
-      if (findsQuietInvalid) invalid();
-      else
-        b.if(
-          operands.map((bits) => isSignaling(f, bits)).reduce((any, one) => any.or(one)),
-          invalid,
-        );
-    },
-    undefined,
-    false,
-  );
+  const [x, y] = comparedOperands(s, f, floats, findsQuietInvalid);
   s.commit();
-  const [a, c] = operands as [Expr, Expr];
-  b.lazyFlags?.set("float", f.bits, { a, c });
+  s.b.lazyFlags?.set("float", f.bits, { a: s.b.keep(bitsOf(f, x)), c: s.b.keep(bitsOf(f, y)) });
+}
+
+/** CMPccSS and CMPccSD in a region, where the predicate is known. */
+function translatedPredicate(s: Semantics, f: FloatFormat, floats: FloatKnowledge): void {
+  const predicate = Number(s.immediate(8).constant ?? 0) & 7;
+  const [x, y] = comparedOperands(s, f, floats, ((predicate + 1) & 2) !== 0);
+  const shape = f.bits === 64 ? "f64x2" : "f32x4";
+  const vector = (value: Expr): Expr => opWith(`${shape}.replace_lane`, 0, v128(0n), value);
+  const compare = (operator: string, a: Expr, c: Expr): Expr => op(`${shape}.${operator}`, vector(a), vector(c));
+  const positive = [
+    (): Expr => compare("eq", x, y),
+    (): Expr => compare("lt", x, y),
+    (): Expr => compare("le", x, y),
+    (): Expr => op("v128.or", compare("ne", x, x), compare("ne", y, y)),
+  ][predicate & 3]?.();
+  if (!positive) return;
+  const mask = predicate & 4 ? op("v128.not", positive) : positive;
+  s.writeFloat(0, opWith(`${shape}.extract_lane`, 0, mask));
 }
 
 for (const [mnemonic, opcode, findsQuietInvalid] of [

@@ -27,16 +27,18 @@ for (const [name, prefix, f, size] of [
       const { b } = s;
       const source = s.read(1);
       const from = `convert_i${s.width(1)}_s`;
-      const convert = (): Expr => bitsOf(f, op(`${f.name}.${from}`, source));
+      const convert = (): Expr => op(`${f.name}.${from}`, source);
       if (f === F64 && s.width(1) === 32) {
-        s.write(0, convert());
+        s.writeFloat(0, convert());
+        const place = s.register(0).constant;
+        if (place !== undefined) s.floats?.notePlain(Number(place), f, "low");
         return;
       }
       quicklyOr(
         s,
         (done) => {
           b.if(isQuick(b), () => {
-            s.write(0, convert());
+            s.writeFloat(0, convert());
             done();
           });
         },

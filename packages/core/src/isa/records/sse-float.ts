@@ -6,8 +6,8 @@
 
 import * as L from "../../cpu/layout.ts";
 import { distance, FLOAT_FLAGS, floatStatus, isQuick, vectorCeiling } from "../../cpu/mxcsr.ts";
-import { regionArithmetic, regionPacked, regionRoot } from "../../cpu/region-float.ts";
-import { F32, F64, type FloatFormat, isDenormal, isNan } from "../../cpu/softfloat.ts";
+import { regionArithmetic, regionInvalid, regionPacked, regionRoot } from "../../cpu/region-float.ts";
+import { F32, F64, type FloatFormat, isDenormal, isNan, isSignaling } from "../../cpu/softfloat.ts";
 import { approximateReciprocal, approximateRoot } from "../../cpu/softfloat-approximate.ts";
 import { type FloatOperation, softArithmetic, softSquareRoot } from "../../cpu/softfloat-arithmetic.ts";
 import { asFloat, bitsOf, softExtreme } from "../../cpu/softfloat-compare.ts";
@@ -109,7 +109,42 @@ export function translatedScalar(
   floats.notePlain(Number(s.register(0).constant), f, "low");
 }
 
-/** The same for all lanes: `target` op `source`, which are operands 0 and 1. */
+/**
+ * Operands 0 and 1 of a comparison in a region, behind what it does about NaNs: IE, if a quiet one is invalid or it is
+ * signalling. Denormal ones and an unmasked IE are the interpreter's.
+ */
+export function comparedOperands(
+  s: Semantics,
+  f: FloatFormat,
+  floats: FloatKnowledge,
+  findsQuietInvalid: boolean,
+): readonly [Expr, Expr] {
+  const { b } = s;
+  const y = s.readFloat(1, f);
+  const x = s.readFloat(0, f);
+  const leave = (): void => s.leave(FAULT);
+  for (const [i, value] of [x, y].entries()) {
+    const place = s.isMemory(i) ? undefined : Number(s.register(i).constant);
+    if (place !== undefined && floats.isPlain(place, f, "low")) continue;
+    b.if(isNotDenormal(f, value).eqz(), leave, undefined, false);
+    if (place !== undefined) floats.notePlain(place, f, "low");
+  }
+  const isUnordered = op(`${f.name}.ne`, x, x).or(op(`${f.name}.ne`, y, y));
+  b.if(
+    isUnordered,
+    () => {
+      const invalid = (): void => b.if(b.call(regionInvalid), leave);
+      const isSignalling = (value: Expr): Expr => isSignaling(f, b.keep(bitsOf(f, value)));
+      if (findsQuietInvalid) invalid();
+      else b.if(isSignalling(x).or(isSignalling(y)), invalid);
+    },
+    undefined,
+    false,
+  );
+  return [x, y];
+}
+
+/** `translatedScalar` for all lanes: `target` op `source`, which are operands 0 and 1. */
 function translatedPacked(
   s: Semantics,
   f: FloatFormat,
@@ -314,6 +349,12 @@ for (const [operation, opcode] of [
       forms: [`${form.prefix} 0F ${opcode} /r | V${size},W${size}`],
       semantics: (s) => {
         const { b } = s;
+        if (s.floats && form.isScalar) {
+          const [x, y] = comparedOperands(s, f, s.floats, true);
+          s.writeFloat(0, select(op(`${f.name}.${operation === "min" ? "lt" : "gt"}`, x, y), x, y));
+          s.floats.notePlain(Number(s.register(0).constant), f, "low");
+          return;
+        }
         const source = readSource(s, form);
         const target = s.read(0);
         const special = form.isScalar
