@@ -40,12 +40,12 @@ describe("Linux on the kvm engine", () => {
     expect(await text(vm, "uname", "-s")).toBe("Linux");
     process.stdout.write(`first command after ${Math.round(performance.now() - startMs)} ms\n`);
     expect(await text(vm, "sh", "-c", "seq 100000 | sha256sum")).toMatch(/^[0-9a-f]{64}/);
+    const hostMs = performance.now();
     const before = Number(await text(vm, "date", "+%s"));
     await text(vm, "sleep", "2");
     const passed = Number(await text(vm, "date", "+%s")) - before;
     expect(passed).toBeGreaterThanOrEqual(2);
-    expect(passed).toBeLessThan(30);
-    process.stdout.write(`${await text(vm, "sh", "-c", "dmesg | grep -i -E 'tsc|clock|apic|bug|warn' | head -30")}\n`);
+    expect(passed).toBeLessThanOrEqual((performance.now() - hostMs) / 1000 + 2);
     process.stdout.write(`${JSON.stringify(await vm.stats())}\n`);
     await vm.stop();
     expect((await vm.wait()).kind).toBe("off");
