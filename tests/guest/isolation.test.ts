@@ -33,7 +33,17 @@ it("runs a guest on the jit engine with Node alone", { timeout: TIMEOUT_MS }, as
   const directory = await mkdtemp(join(tmpdir(), "twinmetal-isolation-"));
   try {
     const empty = await trace(directory, ["-e", "0"]);
-    const { stdout, calls } = await trace(directory, [PROGRAM, "run", "--engine", "jit", "-m", "128M", "--", "uname", "-m"]);
+    const { stdout, calls } = await trace(directory, [
+      PROGRAM,
+      "run",
+      "--engine",
+      "jit",
+      "-m",
+      "128M",
+      "--",
+      "uname",
+      "-m",
+    ]);
     expect(stdout).toBe("x86_64\n");
     expect(calls.filter((line) => line.includes("execve("))).toHaveLength(1);
     expect(calls.filter((line) => line.includes("/dev/kvm"))).toEqual([]);
