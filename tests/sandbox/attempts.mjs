@@ -100,10 +100,15 @@ if (!isMainThread) {
   const findings = isSandboxed ? seal({ hasKvm: triesKvm }, confined) : [];
   if (triesKvm) {
     const { probeKvm } = await host("kvm/probe.js");
-    const { isUsable, facts, findings: found } = probeKvm();
-    const codes = found.map(({ code }) => code);
-    const hasRun = facts?.selfTest?.loopsPerSecond > 0;
-    await say({ findings, isUsable, apiVersion: facts?.apiVersion, hasRun, failure: facts?.selfTest?.failure, codes });
+    const { isUsable, facts } = probeKvm();
+    const { apiVersion, selfTest } = facts ?? {};
+    await say({
+      findings,
+      isUsable,
+      apiVersion,
+      hasRun: selfTest?.loopsPerSecond > 0,
+      failedAt: selfTest?.failure?.step,
+    });
     process.exit(0);
   }
   const main = attempts();
