@@ -12,8 +12,8 @@ import { bareKernel } from "../guest/bare-kernel.ts";
 
 const MINUTES = Number(process.env["TWINMETAL_ENDLESS_MINUTES"] ?? 6);
 const MIB = 2 ** 20;
-/** What is reached (docs/jit.md, "Measured"); the floor of docs/specification.md is 250 MiB and is missed. */
-const MOST_BYTES = 360 * MIB;
+/** The floor of docs/specification.md is 250 MiB above the guest's RAM, of which some 8 MiB are touched. */
+const MOST_BYTES = 258 * MIB;
 const MOST_GROWTH_BYTES = 32 * MIB;
 
 const le32 = (value: number): number[] => [value & 255, (value >> 8) & 255, (value >> 16) & 255, (value >> 24) & 255];
@@ -61,9 +61,9 @@ test("endless fresh code", { timeout: (MINUTES + 2) * 60_000 }, async () => {
     const [before, after] = [Math.max(...samples.slice(0, half)), Math.max(...samples.slice(half))];
     const mib = (bytes: number): number => Math.round(bytes / MIB);
     console.log(
-      `${counter("regionModules")} modules, ${counter("regionResets")} resets, at most ${mib(before)} then ${mib(after)} MiB`,
+      `${counter("regionModules")} modules, ${counter("regionModulesDropped")} dropped, at most ${mib(before)} then ${mib(after)} MiB`,
     );
-    expect(counter("regionResets")).toBeGreaterThan(2);
+    expect(counter("regionModulesDropped")).toBeGreaterThan(1000);
     expect(after - before).toBeLessThan(MOST_GROWTH_BYTES);
     expect(Math.max(before, after)).toBeLessThan(MOST_BYTES);
   } finally {

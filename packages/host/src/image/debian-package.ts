@@ -1,7 +1,7 @@
 /** What is known of a Debian package, and how a metapackage's real kernel is found (deb-control(5), deb822(5)). */
 
 import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
+import { open } from "node:fs/promises";
 import { ImageError } from "./image-error.ts";
 
 /** One file of the archive, as its signed index describes it. */
@@ -36,6 +36,7 @@ export type FetchPackages = (
 ) => Promise<FetchedPackage[]>;
 
 const MAX_PACKAGE_BYTES = 512 * 1024 * 1024;
+const HASH_PIECE_BYTES = 256 * 1024;
 
 /** Reads a paragraph of a Packages index. Throws when a field that is needed is missing or odd. */
 export function readPackageRecord(fields: ReadonlyMap<string, string>, origin: string): PackageRecord {
@@ -80,9 +81,19 @@ export async function resolvePackage(
 
 export async function hashFile(path: string, signal?: AbortSignal): Promise<string> {
   const hash = createHash("sha256");
-  for await (const chunk of createReadStream(path, { highWaterMark: 1024 * 1024, signal }))
-    hash.update(chunk as Buffer);
-  return hash.digest("hex");
+  // One buffer: those that a stream makes stay in memory until V8 has another reason to collect.
+  const piece = new Uint8Array(HASH_PIECE_BYTES);
+  const file = await open(path);
+  try {
+    for (;;) {
+      signal?.throwIfAborted();
+      const { bytesRead } = await file.read(piece, 0, piece.length);
+      if (bytesRead === 0) return hash.digest("hex");
+      hash.update(piece.subarray(0, bytesRead));
+    }
+  } finally {
+    await file.close();
+  }
 }
 
 export function hashMismatch(name: string, origin: string): ImageError {
