@@ -41,6 +41,13 @@ export const RIP: Field = f(0x090, "i64");
  */
 export const FLAG_RESULT: Field = f(0x098, "i64");
 export const FLAG_AUX: Field = f(0x0a0, "i32");
+/**
+ * While regions run, flags are what a region kept of them instead (jit/lazy-flags.ts): FLAG_KIND says what FLAG_X and
+ * FLAG_Y are. 0: FLAG_RESULT and FLAG_AUX.
+ */
+export const FLAG_KIND: Field = f(0xb30, "i32");
+export const FLAG_X: Field = f(0xb38, "i64");
+export const FLAG_Y: Field = f(0xb40, "i64");
 /** RFLAGS without the six arithmetic flags: bit 1 and TF IF DF IOPL NT RF VM AC VIF VIP ID. */
 export const SYSTEM_FLAGS: Field = f(0x0a4, "i32");
 

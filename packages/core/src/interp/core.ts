@@ -29,6 +29,7 @@ import {
   stackRange,
   stackRead,
   stackWrite,
+  unparkFlags,
   writableRange,
 } from "../jit/routines.ts";
 import { leaveRegion, worldRest } from "../jit/world.ts";
@@ -113,6 +114,7 @@ export function library(handlers: HandlerSet): Record<string, Routine> {
     runRegions,
     regionFlags,
     regionCarry,
+    unparkFlags,
   ];
   const floats = [...TRANSLATED_ROUTINES, ...REGION_FLOAT_ROUTINES];
   for (const routine of [...own, leaveRegion, worldRest, knownTimeStamp, ...floats]) add(routine);

@@ -22,7 +22,7 @@ import { type Routine, routine } from "../ir/routine.ts";
 import { buildHandler, type HandlerSet } from "../isa/handlers.ts";
 import { BRANCH, FAULT, LEAVE, NEXT } from "../isa/semantics.ts";
 import { MAX_STRAIGHT } from "../jit/region.ts";
-import { LEFT_DISPATCH, LEFT_INTERPRET, pagesHold, runRegions } from "../jit/routines.ts";
+import { LEFT_DISPATCH, LEFT_INTERPRET, pagesHold, parkFlags, runRegions, unparkFlags } from "../jit/routines.ts";
 
 /** Host address of the byte at a linear code address, through the TLB's execute tag. 0 = a fault is pending. */
 export const fetchAddress: Routine = routine("fetch_address", ["i64"], "i32", (b, linear) => {
@@ -355,9 +355,11 @@ export function makeRun(handlers: HandlerSet): Routine {
                     const before = b.get(L.REMAINING);
                     b.put(L.ACTIVITY, L.ACTIVITY_REGIONS);
                     const isOut = b.variable(i32(0));
+                    parkFlags(b);
                     const left = b.variable(b.callTable(heat.not(), b.keep(i32(0))));
                     const isOver = left.get().eq(LEFT_INTERPRET).or(left.get().eq(LEFT_DISPATCH));
                     b.if(isOver.eqz(), () => left.set(b.call(runRegions, 0)));
+                    b.call(unparkFlags);
                     const isShort = b.get(L.REMAINING).ltS(SHORT_OF_BUDGET).and(b.get(L.REMAINING).ne(budget));
                     b.if(left.get().eq(LEFT_INTERPRET), () => {
                       interpretAt.set(b.get(L.RIP));

@@ -14,7 +14,9 @@ import { walkCalls } from "./walk.ts";
 import { WasmWriter } from "./wasm-writer.ts";
 
 /** What two bytes of LEB128 can say. */
-const MAX_LINKED_IMPORTS = 1 << 14;
+const MAX_LINKED_IMPORTS = 1 << 13;
+/** The name of a routine that stands for the calling function itself, where functions are compiled alone. */
+export const ITSELF = "itself";
 
 export interface ModuleSpec {
   /** Where the vCPU's state block starts in memory. */
@@ -23,6 +25,13 @@ export interface ModuleSpec {
   readonly exports: Readonly<Record<string, Routine>>;
   /** Function table for `callTable`, in order. All have the type of the first. It is exported as `table`, and may grow. */
   readonly table: readonly Routine[];
+}
+
+/** A function's index in the two bytes that a call has for it. */
+function putIndex(code: Uint8Array, offset: number, index: number): void {
+  if (index >= 1 << 14) throw new IrError("too many functions");
+  code[offset] = (index & 0x7f) | 0x80;
+  code[offset + 1] = index >> 7;
 }
 
 class ModuleEmitter implements CodePlaces {
@@ -34,6 +43,8 @@ class ModuleEmitter implements CodePlaces {
   readonly #importsByName = new Map<string, number>();
   readonly #types: string[] = [];
   readonly #bodies: CompiledFunction[] = [];
+  /** Functions' indices are known when all imports are. */
+  readonly #ownCalls: { readonly code: Uint8Array; readonly offset: number; readonly function: number }[] = [];
   readonly #isAlone: boolean;
 
   /** `isAlone`: for one function at a time, whose calls get their places when it is linked. */
@@ -45,11 +56,9 @@ class ModuleEmitter implements CodePlaces {
   /** Takes a function that was compiled alone. What it calls is imported, by name. */
   link(name: string, compiled: CompiledFunction): void {
     const code = compiled.code.slice();
-    for (const { offset, routine } of compiled.calls) {
-      const index = this.#importIndex(routine);
-      code[offset] = (index & 0x7f) | 0x80;
-      code[offset + 1] = index >> 7;
-    }
+    for (const { offset, routine } of compiled.calls)
+      if (routine.name === ITSELF) this.#ownCalls.push({ code, offset, function: this.#functions.length });
+      else putIndex(code, offset, this.#importIndex(routine));
     this.#bodies.push({ ...compiled, code });
     // Its code is there already: what exports go by is a routine.
     const linked: Routine = { name: `region_${name}`, params: ["i32"], result: "i32", body: undefined };
@@ -106,6 +115,7 @@ class ModuleEmitter implements CodePlaces {
 
   emit(): Uint8Array<ArrayBuffer> {
     const { spec } = this;
+    for (const call of this.#ownCalls) putIndex(call.code, call.offset, this.#imports.length + call.function);
     const all = [...this.#imports, ...this.#functions];
     for (const r of all) this.typeIndex(r);
     const out = new WasmWriter();

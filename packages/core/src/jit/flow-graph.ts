@@ -22,13 +22,13 @@ export class FlowGraph {
     do {
       this.order = this.#reversePostorder();
       this.#position.clear();
-      for (const [i, block] of this.order.entries()) this.#position.set(block.offset, i);
+      for (const [i, block] of this.order.entries()) this.#position.set(block.id, i);
       this.#findDominators();
     } while (this.#cutIrreducible());
     for (const block of this.order)
-      for (const to of this.successors(block)) if (this.isBackEdge(block.offset, to)) this.#headers.add(to);
+      for (const to of this.successors(block)) if (this.isBackEdge(block.id, to)) this.#headers.add(to);
     for (const block of this.order.slice(1)) {
-      const parent = this.#dominator.get(block.offset) ?? 0;
+      const parent = this.#dominator.get(block.id) ?? 0;
       const list = this.#children.get(parent) ?? [];
       this.#children.set(parent, list);
       list.push(block);
@@ -37,16 +37,15 @@ export class FlowGraph {
 
   /** Where control goes from a block without leaving the region. */
   successors(block: Block): number[] {
-    return block.successors.filter((to) => !this.#cut.has(edgeKey(block.offset, to)));
+    return block.successors.filter((to) => !this.#cut.has(edgeKey(block.id, to)));
   }
 
   /** Cuts edges that go back to a block that does not dominate where they come from. True if there were any. */
   #cutIrreducible(): boolean {
     const before = this.#cut.size;
-    for (const { offset, successors } of this.order)
+    for (const { id, successors } of this.order)
       for (const to of successors)
-        if (this.position(to) <= this.position(offset) && !this.dominates(to, offset))
-          this.#cut.add(edgeKey(offset, to));
+        if (this.position(to) <= this.position(id) && !this.dominates(to, id)) this.#cut.add(edgeKey(id, to));
     return this.#cut.size > before;
   }
 
@@ -55,8 +54,8 @@ export class FlowGraph {
     this.#dominator.clear();
     const predecessors = new Map<number, number[]>();
     for (const block of this.order)
-      for (const to of this.successors(block)) predecessors.set(to, [...(predecessors.get(to) ?? []), block.offset]);
-    const entry = this.order[0]?.offset ?? 0;
+      for (const to of this.successors(block)) predecessors.set(to, [...(predecessors.get(to) ?? []), block.id]);
+    const entry = this.order[0]?.id ?? 0;
     this.#dominator.set(entry, entry);
     const meet = (a: number, b: number): number => {
       let [x, y] = [a, b];
@@ -70,10 +69,10 @@ export class FlowGraph {
       changed = false;
       for (const block of this.order.slice(1)) {
         let found: number | undefined;
-        for (const from of predecessors.get(block.offset) ?? [])
+        for (const from of predecessors.get(block.id) ?? [])
           if (this.#dominator.has(from)) found = found === undefined ? from : meet(found, from);
-        if (found !== undefined && this.#dominator.get(block.offset) !== found) {
-          this.#dominator.set(block.offset, found);
+        if (found !== undefined && this.#dominator.get(block.id) !== found) {
+          this.#dominator.set(block.id, found);
           changed = true;
         }
       }
@@ -128,12 +127,11 @@ export class FlowGraph {
     for (const block of [...this.order].reverse()) {
       let most = 0;
       for (const to of this.successors(block))
-        if (!isChecked(to) && this.position(to) > this.position(block.offset))
-          most = Math.max(most, longest.get(to) ?? 0);
-      longest.set(block.offset, block.count + most);
+        if (!isChecked(to) && this.position(to) > this.position(block.id)) most = Math.max(most, longest.get(to) ?? 0);
+      longest.set(block.id, block.count + most);
     }
     return longest;
   }
 }
 
-const edgeKey = (from: number, to: number): number => from * 65536 + to;
+const edgeKey = (from: number, to: number): number => from * 2 ** 24 + to;

@@ -208,6 +208,25 @@ export class RegionFlags implements LazyFlags {
     b.toState(L.FLAG_RESULT, result);
     b.toState(L.FLAG_AUX, aux);
   }
+  /** To the state block, as they are: for another region, or whoever wants them behind all of them. */
+  park(): void {
+    const b = this.#b;
+    const { x, y, kind } = this.locals;
+    b.noteRead(L.FLAG_RESULT.offset);
+    this.write();
+    b.toState(L.FLAG_KIND, kind.get());
+    b.toState(L.FLAG_X, x.get());
+    b.toState(L.FLAG_Y, y.get());
+  }
+  unpark(): void {
+    const b = this.#b;
+    b.noteWrite(L.FLAG_RESULT.offset);
+    const { x, y, kind } = this.locals;
+    kind.set(b.fromState(L.FLAG_KIND));
+    x.set(b.fromState(L.FLAG_X));
+    y.set(b.fromState(L.FLAG_Y));
+    this.begin(undefined);
+  }
   fromState(): void {
     const b = this.#b;
     b.noteWrite(L.FLAG_RESULT.offset);

@@ -9,19 +9,19 @@ export interface BlockFields {
   readonly defined: FieldSet;
 }
 
-/** By block offset. */
+/** By block id. */
 export function liveFields(graph: FlowGraph, fields: ReadonlyMap<number, BlockFields>): ReadonlyMap<number, FieldSet> {
   const live = new Map<number, FieldSet>();
   const backwards = [...graph.order].reverse();
   for (let changed = true; changed; ) {
     changed = false;
     for (const block of backwards) {
-      const own = fields.get(block.offset) ?? { needed: 0n, defined: 0n };
+      const own = fields.get(block.id) ?? { needed: 0n, defined: 0n };
       let behind = 0n;
       for (const to of graph.successors(block)) behind |= live.get(to) ?? 0n;
       const now = own.needed | (behind & ~own.defined);
-      if (now === (live.get(block.offset) ?? 0n)) continue;
-      live.set(block.offset, now);
+      if (now === (live.get(block.id) ?? 0n)) continue;
+      live.set(block.id, now);
       changed = true;
     }
   }

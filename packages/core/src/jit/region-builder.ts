@@ -33,6 +33,7 @@ import {
   typeOf,
 } from "./registers.ts";
 import {
+  ITSELF,
   regionCarry,
   regionFlags,
   regionRead,
@@ -41,6 +42,7 @@ import {
   stackRange,
   stackRead,
   stackWrite,
+  unparkFlags,
   writableRange,
 } from "./routines.ts";
 import { Untranslatable } from "./untranslatable.ts";
@@ -57,6 +59,7 @@ export const microOpAddress = (): Expr => i32(MICRO_OP);
 /** Routines of the core that region code calls by itself: they leave registers and flags alone. */
 const OWN: ReadonlySet<Routine> = new Set([
   ...[regionRead, regionWrite, writableRange, stackRead, stackWrite, stackRange, runRegions, regionFlags, regionCarry],
+  ...[unparkFlags, ITSELF],
   ...[leaveRegion, worldRest],
 ]);
 
@@ -333,27 +336,29 @@ export class RegionBuilder extends DividingBuilder {
     }
   }
 
-  /** From locals to the state block. */
-  storeFields(fields: FieldSet): void {
+  /** From locals to the state block; `parks` flags as other regions take them, or makes them for all others. */
+  storeFields(fields: FieldSet, parks = false): void {
     this.used |= fields;
     this.storePending(fields);
     for (const field of fieldsOf(fields & ~this.through)) {
       if (field === FLAGS_FIELD) {
-        this.flags.toState();
+        if (parks) this.flags.park();
+        else this.flags.toState();
       } else {
         const type = typeOf(field);
         super.store(`${type}.store`, "cpu", 0, this.register(field).get(), offsetOf(field));
       }
     }
   }
-  /** From the state block to locals. */
-  loadFields(fields: FieldSet): void {
+  /** From the state block to locals; flags as another region left them, or as routines leave them. */
+  loadFields(fields: FieldSet, areParked = false): void {
     this.used |= fields;
     this.written |= fields & ~this.through;
     if (!this.isConditional) this.defined |= fields;
     for (const field of fieldsOf(fields)) {
       if (field === FLAGS_FIELD) {
-        this.flags.fromState();
+        if (areParked) this.flags.unpark();
+        else this.flags.fromState();
       } else {
         const type = typeOf(field);
         this.register(field).set(super.load(`${type}.load`, "cpu", 0, offsetOf(field)));

@@ -1,7 +1,16 @@
 import { expect, test } from "vitest";
 import * as L from "../cpu/layout.ts";
 import { handlerSet } from "../interp/core.ts";
-import { type CodeWindow, findRegion, MAX_STRAIGHT, PAGE_BYTES, type Region, WINDOW_BYTES } from "./region.ts";
+import {
+  type Block,
+  type CodeWindow,
+  findRegion,
+  isOutermost,
+  MAX_STRAIGHT,
+  PAGE_BYTES,
+  type Region,
+  WINDOW_BYTES,
+} from "./region.ts";
 
 const AT = PAGE_BYTES;
 /** 0: test eax, eax; 2: jz 7; 4: inc eax; 6: ret; 7: dec eax; 9: call 14; 14: ret. */
@@ -23,7 +32,8 @@ function regionOf(code: readonly number[], reached?: readonly number[]): Region 
 
 function blocksOf(reached?: readonly number[]): number[] {
   const region = regionOf(CODE, reached);
-  return [...(region?.blocks.keys() ?? [])].map((offset) => offset - AT).sort((a, b) => a - b);
+  const outermost = [...(region?.blocks.values() ?? [])].filter(isOutermost);
+  return outermost.map(({ offset }) => offset - AT).sort((a, b) => a - b);
 }
 
 test("a region follows every direct branch where nothing is known of what ran", () => {
@@ -47,4 +57,20 @@ test("a loop of a long straight line is one region, and a longer line is cut off
   expect(loop?.blocks.get(AT)?.successors).toEqual([AT]);
   expect(loop?.instructionCount).toBe(1001);
   expect(regionOf(line(4000))?.instructionCount).toBe(MAX_STRAIGHT);
+});
+
+test("a small function is part of the region once for each call, a long one is not", () => {
+  // 0: call 16; 5: call 16; 10: ret; 16: inc eax; 18: ret
+  const small = [0xe8, 11, 0, 0, 0, 0xe8, 6, 0, 0, 0, 0xc3, 0, 0, 0, 0, 0, 0xff, 0xc0, 0xc3];
+  const region = regionOf(small);
+  const at = (offset: number): Block[] => [...(region?.blocks.values() ?? [])].filter((b) => b.offset === AT + offset);
+  expect(at(16)).toHaveLength(2);
+  expect(at(16).map(({ successors }) => successors)).toEqual([[AT + 5], [AT + 10]]);
+  expect(at(0)[0]?.callsInside).toBe(true);
+  expect(region?.ranges).toEqual([
+    [AT, AT + 11],
+    [AT + 16, AT + 19],
+  ]);
+  const long = [...small.slice(0, 16), ...Array<number>(50).fill(0x90), 0xc3];
+  expect([...(regionOf(long)?.blocks.keys() ?? [])]).toEqual([AT, AT + 5, AT + 10]);
 });

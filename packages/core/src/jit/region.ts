@@ -1,7 +1,8 @@
 /**
  * A region: the code that one WebAssembly function will stand for. It grows from its entry along direct branches, through
- * the entry's page and the two pages beside it, as far as their bytes are known and where control has been before. Calls
- * go to other regions and come back; indirect jumps and returns leave.
+ * the entry's page and the two pages beside it, as far as their bytes are known and where control has been before. Small
+ * functions are part of the region at each of their calls (a _context_); other calls go to other regions and come back.
+ * Indirect jumps and returns leave.
  */
 import * as L from "../cpu/layout.ts";
 import type { CodeSize } from "../isa/decoder.ts";
@@ -14,6 +15,10 @@ export const WINDOW_BYTES: number = 3 * PAGE_BYTES;
 const MAX_INSTRUCTIONS = 300;
 /** With straight-line code to its end: a loop whose body is longer than all else still is one. */
 export const MAX_STRAIGHT = 1500;
+/** Of a function that is part of another's region; of all of them in one region; how deep they are in one another. */
+const MAX_FUNCTION = 32;
+const MAX_INSIDE = 160;
+const MAX_INSIDE_DEPTH = 3;
 
 /** The code around an entry, as it was when the region was asked for. Offsets count from the page before the entry's. */
 export interface CodeWindow {
@@ -29,19 +34,30 @@ export interface CodeWindow {
 }
 
 export interface Block {
+  /** Its own in the region: the offset, and the context. */
+  readonly id: number;
   readonly offset: number;
   readonly instructions: readonly Instruction[];
   /** Offset behind the last instruction that belongs to it. */
   readonly end: number;
-  /** Blocks of the region that control can go to. */
+  /** Ids of blocks of the region that control can go to. */
   readonly successors: readonly number[];
   /** Instructions that count, when all of them run. */
   readonly count: number;
+  /** It ends with a call whose function is part of the region. */
+  readonly callsInside: boolean;
+  /** Where a return goes, from a function that is part of the region. */
+  readonly returnsTo: number | undefined;
 }
+
+/** Id of the block at an offset, outside of the functions that are part of the region: the same number. */
+const CONTEXT_SHIFT = 14;
+export const isOutermost = ({ id, offset }: Block): boolean => id === offset;
 
 export interface Region {
   readonly entry: number;
   readonly mode: number;
+  /** By id. */
   readonly blocks: ReadonlyMap<number, Block>;
   /** Offsets [from, to) of the bytes that it was made from, in order, without overlap. */
   readonly ranges: readonly (readonly [number, number])[];
@@ -52,8 +68,14 @@ export function codeSize(mode: number): CodeSize {
   return mode & L.MODE_64 ? 64 : mode & L.MODE_32 ? 32 : 16;
 }
 
-/** Everything that can be reached, up to the limit, nearest first. */
-function decodeReachable(handlers: HandlerSet, window: CodeWindow): Map<number, Instruction> {
+/** Everything that can be reached from `entry`, up to the limits, nearest first. */
+function decodeReachable(
+  handlers: HandlerSet,
+  window: CodeWindow,
+  entry: number,
+  most = MAX_INSTRUCTIONS,
+  straight = MAX_STRAIGHT,
+): Map<number, Instruction> {
   const begin = window.hasBefore ? 0 : PAGE_BYTES;
   const end = window.hasAfter ? WINDOW_BYTES : 2 * PAGE_BYTES;
   const size = codeSize(window.mode);
@@ -61,10 +83,10 @@ function decodeReachable(handlers: HandlerSet, window: CodeWindow): Map<number, 
   const found = new Map<number, Instruction>();
   const reached = window.reached && new Set(window.reached);
   const isTaken = (offset: number): boolean => !reached || reached.has(offset);
-  const pending = [window.entry];
+  const pending = [entry];
   for (let i = 0; i < pending.length; i++) {
     let at = pending[i] ?? 0;
-    let limit = MAX_INSTRUCTIONS;
+    let limit = most;
     while (!found.has(at) && at >= begin && at < end && found.size < limit) {
       const instruction = decodeInstruction(handlers, window.bytes, at, end, size, isFlat);
       if (!instruction) break;
@@ -81,7 +103,7 @@ function decodeReachable(handlers: HandlerSet, window: CodeWindow): Map<number, 
       if (flow === "call" && !isTaken(next)) break;
       if (flow === "jump" || flow === "return" || flow === "indirect") break;
       if (flow === "end" || flow === "leave") break;
-      limit = flow === "next" ? MAX_STRAIGHT : MAX_INSTRUCTIONS;
+      limit = flow === "next" ? straight : most;
       at = next;
     }
   }
@@ -106,39 +128,102 @@ function successorsOf(last: Instruction, found: ReadonlyMap<number, Instruction>
 
 /** Undefined if nothing at the entry can be translated. */
 export function findRegion(handlers: HandlerSet, window: CodeWindow): Region | undefined {
-  const found = decodeReachable(handlers, window);
+  const found = decodeReachable(handlers, window, window.entry);
   const first = found.get(window.entry);
   if (!first || first.flow === "leave") return undefined;
-  const leaders = new Set([window.entry]);
-  for (const instruction of found.values()) {
-    const { flow, offset, target } = instruction;
+  const blocks = new RegionBlocks(handlers, window);
+  blocks.add(found, window.entry, 0, [], undefined);
+  const { all, instructionCount } = blocks;
+  return { entry: window.entry, mode: window.mode, blocks: all, ranges: rangesOf(all.values()), instructionCount };
+}
+
+/** Puts instructions together to blocks, in one context after another. */
+class RegionBlocks {
+  readonly #handlers: HandlerSet;
+  readonly #window: CodeWindow;
+  readonly #functions = new Map<number, ReadonlyMap<number, Instruction> | undefined>();
+  readonly all = new Map<number, Block>();
+  instructionCount = 0;
+  #contexts = 1;
+  #inside = 0;
+
+  constructor(handlers: HandlerSet, window: CodeWindow) {
+    this.#handlers = handlers;
+    this.#window = window;
+  }
+
+  /** `around`: entries of the functions that this one is in. `returnsTo`: id of the block behind its call. */
+  add(
+    found: ReadonlyMap<number, Instruction>,
+    entry: number,
+    context: number,
+    around: readonly number[],
+    returnsTo: number | undefined,
+  ): void {
+    const leaders = leadersOf(found, entry);
+    const idOf = (offset: number): number => (context << CONTEXT_SHIFT) + offset;
+    const pending = [entry];
+    for (let i = 0; i < pending.length; i++) {
+      const offset = pending[i] ?? 0;
+      const id = idOf(offset);
+      if (this.all.has(id)) continue;
+      const instructions: Instruction[] = [];
+      let at = offset;
+      for (let next = found.get(at); next; next = leaders.has(at) ? undefined : found.get(at)) {
+        instructions.push(next);
+        at += next.length;
+        if (next.flow !== "next") break;
+      }
+      const last = instructions.at(-1);
+      if (!last) continue;
+      const inContext = successorsOf(last, found);
+      const behind = inContext.includes(at) ? idOf(at) : undefined;
+      const count = instructions.length - (last.flow === "leave" ? 1 : 0);
+      const block = { id, offset, instructions, end: at, count, callsInside: false, returnsTo: undefined };
+      this.instructionCount += count;
+      pending.push(...inContext);
+      const inside = last.flow === "call" && behind !== undefined ? this.#functionAt(last.target, around) : undefined;
+      if (inside && last.target !== undefined) {
+        const callee = this.#contexts++;
+        const successors = [(callee << CONTEXT_SHIFT) + last.target];
+        this.all.set(id, { ...block, callsInside: true, successors });
+        this.add(inside, last.target, callee, [...around, last.target], behind);
+      } else if (last.flow === "return" && returnsTo !== undefined)
+        this.all.set(id, { ...block, returnsTo, successors: [returnsTo] });
+      else this.all.set(id, { ...block, successors: inContext.map(idOf) });
+    }
+  }
+
+  /** The function at `target` if it is to be part of the region. */
+  #functionAt(target: number | undefined, around: readonly number[]): ReadonlyMap<number, Instruction> | undefined {
+    const { reached } = this.#window;
+    if (target === undefined || target < 0 || target >= WINDOW_BYTES || around.length >= MAX_INSIDE_DEPTH)
+      return undefined;
+    if (reached && !reached.includes(target)) return undefined;
+    if (!this.#functions.has(target)) {
+      const found = decodeReachable(this.#handlers, this.#window, target, MAX_FUNCTION, MAX_FUNCTION);
+      const flows = [...found.values()].map(({ flow }) => flow);
+      const returns = flows.includes("return");
+      const isWhole = found.size < MAX_FUNCTION && !flows.some((flow) => flow === "end" || flow === "indirect");
+      this.#functions.set(target, returns && isWhole ? found : undefined);
+    }
+    const found = this.#functions.get(target);
+    if (!found || this.#inside + found.size > MAX_INSIDE) return undefined;
+    this.#inside += found.size;
+    return found;
+  }
+}
+
+/** Where blocks start. */
+function leadersOf(found: ReadonlyMap<number, Instruction>, entry: number): Set<number> {
+  const leaders = new Set([entry]);
+  for (const { flow, offset, length, target } of found.values()) {
     if (flow === "next") continue;
-    leaders.add(offset + instruction.length);
+    leaders.add(offset + length);
     if (target !== undefined && flow !== "call") leaders.add(target);
     if (flow === "repeat") leaders.add(offset);
   }
-  const blocks = new Map<number, Block>();
-  const pending = [window.entry];
-  let instructionCount = 0;
-  for (let i = 0; i < pending.length; i++) {
-    const offset = pending[i] ?? 0;
-    if (blocks.has(offset)) continue;
-    const instructions: Instruction[] = [];
-    let at = offset;
-    for (let next = found.get(at); next; next = leaders.has(at) ? undefined : found.get(at)) {
-      instructions.push(next);
-      at += next.length;
-      if (next.flow !== "next") break;
-    }
-    const last = instructions.at(-1);
-    if (!last) continue;
-    const successors = successorsOf(last, found);
-    const count = instructions.length - (last.flow === "leave" ? 1 : 0);
-    blocks.set(offset, { offset, instructions, end: at, successors, count });
-    instructionCount += count;
-    pending.push(...successors);
-  }
-  return { entry: window.entry, mode: window.mode, blocks, ranges: rangesOf(blocks.values()), instructionCount };
+  return leaders;
 }
 
 function rangesOf(blocks: Iterable<Block>): [number, number][] {

@@ -22,7 +22,8 @@ import { PF_I, PF_U, PF_W, XLATE_RAM } from "../cpu/page-fault.ts";
 import { translate } from "../cpu/paging.ts";
 import { fillTlb, noteStore, relyOnPage, tlbEntry } from "../cpu/tlb.ts";
 import { type Builder, type Expr, i32, select } from "../ir/builder.ts";
-import { type Routine, routine } from "../ir/routine.ts";
+import { ITSELF as ITSELF_NAME } from "../ir/compile.ts";
+import { hostRoutine, type Routine, routine } from "../ir/routine.ts";
 import { FRAME_UNIT_BYTES } from "./frame.ts";
 
 /** What a region answers. RIP and all state are exact in each case. */
@@ -42,6 +43,9 @@ export const LEFT_ANEW = 4;
  * of hosts' threads have. Deeper ones return to the dispatcher first.
  */
 export const MAX_DEPTH: number = (768 << 10) / FRAME_UNIT_BYTES;
+
+/** The region that calls it. It has to look at the depth. */
+export const ITSELF: Routine = hostRoutine(ITSELF_NAME, ["i32"], "i32");
 
 /** For an access inside one page of RAM; from a routine that answers 0 for anything else. */
 function ramOnly(b: Builder, va: Expr, bytes: Expr, tag: number, access: Expr): Expr {
@@ -221,6 +225,17 @@ export const regionFlags: Routine = routine("region_flags", ["i32", "i64", "i64"
       b.put(L.FLAG_AUX, y.lo32());
     },
   );
+});
+
+/** From what the interpreter has of the flags to what regions have. */
+export function parkFlags(b: Builder): void {
+  b.put(L.FLAG_KIND, 0);
+  b.put(L.FLAG_X, b.get(L.FLAG_RESULT));
+  b.put(L.FLAG_Y, b.get(L.FLAG_AUX).u64());
+}
+/** And back. Does no harm twice. */
+export const unparkFlags: Routine = routine("unpark_flags", [], undefined, (b) => {
+  b.call(regionFlags, b.get(L.FLAG_KIND), b.get(L.FLAG_X), b.get(L.FLAG_Y));
 });
 
 /** CF from what a region kept. */

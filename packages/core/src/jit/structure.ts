@@ -20,7 +20,7 @@ export function putTogether(graph: FlowGraph, code: ReadonlyMap<number, BlockCod
     labels.set(offset, found);
     return found;
   };
-  const blocks = new Map<number, Block>(graph.order.map((block) => [block.offset, block]));
+  const blocks = new Map<number, Block>(graph.order.map((block) => [block.id, block]));
 
   // An instruction can go to one block in several ways.
   const arrivals = new Map<number, number>();
@@ -48,21 +48,21 @@ export function putTogether(graph: FlowGraph, code: ReadonlyMap<number, BlockCod
   const within = (block: Block, merges: readonly Block[]): Statement[] => {
     const [last, ...others] = merges;
     if (!last) {
-      const own = code.get(block.offset);
-      for (const edge of own?.edges ?? []) edge.body.push(...goTo(block.offset, edge.to));
+      const own = code.get(block.id);
+      for (const edge of own?.edges ?? []) edge.body.push(...goTo(block.id, edge.to));
       return own?.statements ?? [];
     }
     const label: Label = { kind: "block" };
-    labelsOf(last.offset).behind = label;
+    labelsOf(last.id).behind = label;
     return [{ kind: "block", label, body: within(block, others) }, isolated(tree(last))];
   };
   const tree = (block: Block): Statement[] => {
-    const merges = graph.dominated(block.offset).filter((b) => isMerge(b.offset));
+    const merges = graph.dominated(block.id).filter((b) => isMerge(b.id));
     // The last one in order stands outermost.
     merges.reverse();
-    if (!graph.isHeader(block.offset)) return within(block, merges);
+    if (!graph.isHeader(block.id)) return within(block, merges);
     const label: Label = { kind: "loop" };
-    labelsOf(block.offset).loop = label;
+    labelsOf(block.id).loop = label;
     return [{ kind: "block", label, body: within(block, merges) }];
   };
   const [entry] = graph.order;

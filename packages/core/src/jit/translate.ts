@@ -22,7 +22,16 @@ import type { Block, Region } from "./region.ts";
 import { microOpAddress, RegionBuilder, UNBASED } from "./region-builder.ts";
 import { RegionFloats } from "./region-floats.ts";
 import { ALL_FIELDS, type FieldSet, FLAGS_FIELD, fieldBit, fieldsOf, GENERAL_FIELDS, typeOf } from "./registers.ts";
-import { jumpKey, LEFT_INTERPRET, LEFT_NEXT, LEFT_RETURN, runRegions } from "./routines.ts";
+import {
+  ITSELF,
+  jumpKey,
+  LEFT_INTERPRET,
+  LEFT_NEXT,
+  LEFT_RETURN,
+  MAX_DEPTH,
+  runRegions,
+  unparkFlags,
+} from "./routines.ts";
 import { type BlockCode, putTogether } from "./structure.ts";
 import { endsEarly } from "./translatable.ts";
 import { leaveRegion, worldRest } from "./world.ts";
@@ -33,7 +42,7 @@ interface CallSite {
   readonly before: Statement[];
   readonly behind: Statement[];
   readonly kind: FlagKind;
-  /** Offset of the instruction behind. */
+  /** Id of the block behind. */
   readonly next: number;
 }
 
@@ -63,6 +72,9 @@ class RegionTranslator {
   readonly #x87: X87Block;
   readonly #floats: RegionFloats;
   readonly #depth: Expr;
+  #callsItself = false;
+  /** As runRegions does, where the region is called without it. */
+  readonly #deepCheck: Statement[] = [];
   /** #depth and this region's own frame. */
   readonly #depthInside: Variable;
 
@@ -79,9 +91,8 @@ class RegionTranslator {
     this.#floats = new RegionFloats(this.#b, (type) => this.#outer(type));
     this.#depth = this.#b.parameter("i32");
     for (const block of this.#graph.order) {
-      if (block.instructions.at(-1)?.flow === "call")
-        for (const to of this.#graph.successors(block)) this.#checked.add(to);
-      if (this.#graph.isHeader(block.offset)) this.#checked.add(block.offset);
+      if (callsOutside(block)) for (const to of this.#graph.successors(block)) this.#checked.add(to);
+      if (this.#graph.isHeader(block.id)) this.#checked.add(block.id);
     }
     this.#paths = this.#graph.longestPaths((offset) => this.#checked.has(offset));
   }
@@ -96,7 +107,7 @@ class RegionTranslator {
   translate(): RoutineBody {
     const b = this.#b;
     const opening = b.nested(() => this.#opening());
-    const code = new Map(this.#graph.order.map((block) => [block.offset, this.#block(block)]));
+    const code = new Map(this.#graph.order.map((block) => [block.id, this.#block(block)]));
     const { used, written } = b;
     const live = liveFields(this.#graph, this.#fields);
     // What the region itself does not store is stored wherever the region is left: they have to be there always.
@@ -107,6 +118,8 @@ class RegionTranslator {
     const loads = b.nested(() => this.#loads(used, neededAt(this.#region.entry)));
     const ending = b.nested(() => this.#ending(written));
     const interruption = b.nested(() => this.#interruption());
+    if (this.#callsItself)
+      this.#deepCheck.push(...b.nested(() => b.plainIf(this.#depth.gtU(MAX_DEPTH), () => b.return(LEFT_NEXT))));
     const body = putTogether(this.#graph, code);
     // A constant of its own; not 0, which would be left out.
     const units = new Expr({ kind: "const", type: "i32", value: 1 });
@@ -132,6 +145,7 @@ class RegionTranslator {
       y: this.#outer("i64"),
     };
     b.flags = new RegionFlags(b, locals);
+    b.emit({ kind: "block", label: { kind: "block" }, body: this.#deepCheck });
     const remaining = b.fromState(L.REMAINING);
     b.if(remaining.ltS(this.#path(this.#region.entry)), () => b.return(LEFT_INTERPRET), undefined, false);
     const segments = segmentsOf(this.#region);
@@ -150,7 +164,7 @@ class RegionTranslator {
     const b = this.#b;
     if (b.usesFpu) b.if(b.fromState(L.FPU_BLOCKED), () => b.return(LEFT_INTERPRET), undefined, false);
     for (const field of fieldsOf(used & ~fieldBit(FLAGS_FIELD))) this.#declare(b.register(field));
-    b.loadFields(needed);
+    b.loadFields(needed, true);
     for (const { variable, value } of this.#floats.first) this.#declare(variable, value);
     const { stack } = this.#memory;
     if (!stack.isUsed) return;
@@ -161,10 +175,10 @@ class RegionTranslator {
   #fillCall(call: CallSite, needed: FieldSet, written: FieldSet): void {
     const b = this.#b;
     b.flags.begin(call.kind);
-    call.before.push(...b.nested(() => b.storeFields(written)));
+    call.before.push(...b.nested(() => b.storeFields(written, true)));
     call.behind.push(
       ...b.nested(() => {
-        b.loadFields(needed);
+        b.loadFields(needed, true);
         this.#floats.reload();
       }),
     );
@@ -172,7 +186,7 @@ class RegionTranslator {
   #fillEnd(end: Pick<CallSite, "before" | "kind">, written: FieldSet): void {
     const b = this.#b;
     b.flags.begin(end.kind);
-    end.before.push(...b.nested(() => b.storeFields(written)));
+    end.before.push(...b.nested(() => b.storeFields(written, true)));
   }
   /** Behind `interrupted`: RIP and budget of #place. */
   #interruption(): void {
@@ -194,7 +208,7 @@ class RegionTranslator {
     b.toState(L.REMAINING, this.#remaining.get());
     b.toState(L.RIP, b.state.rip.get());
     b.flags.begin(undefined);
-    b.storeFields(written);
+    b.storeFields(written, true);
     b.return(this.#status.get());
   }
 
@@ -213,11 +227,15 @@ class RegionTranslator {
     this.#b.flags.writeHere();
     this.#b.storePendingHere();
   }
-  #leaveAt(offset: number, left: number): void {
+  /** At what `rip` is by now. */
+  #leaveWith(left: number): void {
     this.#leave();
-    this.#b.state.rip.set(this.#address(offset));
     this.#status.set(i32(left));
     this.#b.br(this.#left);
+  }
+  #leaveAt(offset: number, left: number): void {
+    this.#b.state.rip.set(this.#address(offset));
+    this.#leaveWith(left);
   }
   #interpret(offset: number, notRun: number): void {
     this.#leave();
@@ -227,9 +245,8 @@ class RegionTranslator {
 
   /** How flags are kept where a block starts. Back edges have not been looked at yet, so a header cannot tell. */
   #kindAt(block: Block): FlagKind {
-    if (this.#graph.isHeader(block.offset)) return undefined;
-    if (block.offset === this.#region.entry) return "aux";
-    const kinds = this.#kinds.get(block.offset) ?? [];
+    if (this.#graph.isHeader(block.id) || block.id === this.#region.entry) return undefined;
+    const kinds = this.#kinds.get(block.id) ?? [];
     return kinds.length ? kinds.reduce(sameKind) : undefined;
   }
 
@@ -238,9 +255,10 @@ class RegionTranslator {
     const code: BlockCode = { statements: [], edges: [] };
     b.flags.begin(this.#kindAt(block));
     const successors = this.#graph.successors(block);
-    const goTo = (to: number): void => {
-      if (!successors.includes(to)) {
-        this.#leaveAt(to, LEFT_NEXT);
+    const goTo = (offset: number): void => {
+      const to = successors.find((id) => this.#region.blocks.get(id)?.offset === offset);
+      if (to === undefined) {
+        this.#leaveAt(offset, LEFT_NEXT);
         return;
       }
       const body: Statement[] = [];
@@ -254,15 +272,15 @@ class RegionTranslator {
     this.#x87.startBlock();
     this.#floats.startBlock();
     const list = b.nested(() => {
-      if (this.#checked.has(block.offset)) {
-        const tooLong = this.#remaining.get().ltS(this.#path(block.offset));
+      if (this.#checked.has(block.id)) {
+        const tooLong = this.#remaining.get().ltS(this.#path(block.id));
         b.if(tooLong, () => this.#interpret(block.offset, 0), undefined, false);
       }
       if (block.count) this.#remaining.set(this.#remaining.get().sub(block.count));
       for (const [i, instruction] of block.instructions.entries()) {
         if (instruction.flow === "leave") this.#interpret(instruction.offset, 0);
         else if (instruction.flow === "end") this.#end(instruction);
-        else this.#instruction(instruction, block.count - i, goTo, block.instructions[i + 1]);
+        else this.#instruction(instruction, block, i, goTo);
       }
       if (block.instructions.at(-1)?.flow === "next") goTo(block.end);
     });
@@ -272,18 +290,14 @@ class RegionTranslator {
     });
     code.statements.push(...declared, ...list);
     // Behind a call registers are loaded anew.
-    const isCall = block.instructions.at(-1)?.flow === "call";
-    this.#fields.set(block.offset, { needed: b.needed, defined: isCall ? ALL_FIELDS : b.defined });
+    this.#fields.set(block.id, { needed: b.needed, defined: callsOutside(block) ? ALL_FIELDS : b.defined });
     return code;
   }
 
-  #instruction(
-    instruction: Instruction,
-    notRun: number,
-    goTo: (offset: number) => void,
-    follower: Instruction | undefined,
-  ): void {
+  #instruction(instruction: Instruction, block: Block, index: number, goTo: (offset: number) => void): void {
     const b = this.#b;
+    const notRun = block.count - index;
+    const follower = block.instructions[index + 1];
     b.microOp = instruction.microOp;
     b.state.remaining = () => this.#remaining.get().add(notRun - 1);
     const next = instruction.offset + instruction.length;
@@ -297,11 +311,15 @@ class RegionTranslator {
         goTo(where === "next" ? next : where === "again" ? instruction.offset : (instruction.target ?? next));
       },
       jump: (isReturn) => {
-        this.#leave();
-        this.#status.set(i32(isReturn ? LEFT_RETURN : LEFT_NEXT));
-        b.br(this.#left);
+        const inside = isReturn && block.returnsTo !== undefined && this.#region.blocks.get(block.returnsTo);
+        if (inside) b.plainIf(b.state.rip.get().ne(this.#address(inside.offset)), () => this.#leaveWith(LEFT_NEXT));
+        if (inside) goTo(inside.offset);
+        else this.#leaveWith(isReturn ? LEFT_RETURN : LEFT_NEXT);
       },
-      call: (target) => this.#call(target ?? this.#address(instruction.target ?? 0), next, goTo),
+      call: (target) => {
+        if (block.callsInside) goTo(instruction.target ?? 0);
+        else this.#call(target ?? this.#address(instruction.target ?? 0), instruction, block, goTo);
+      },
       shadow: () => {
         startsShadow = true;
         b.toState(L.SHADOW, i32(1));
@@ -355,6 +373,7 @@ class RegionTranslator {
     this.#ends.push(end);
     b.toState(L.REMAINING, this.#remaining.get());
     b.emit({ kind: "block", label: { kind: "block" }, body: end.before });
+    b.call(unparkFlags);
     const key = b.keep(jumpKey(b));
     const rest = b.call(worldRest);
     b.microOp = instruction.microOp;
@@ -381,28 +400,43 @@ class RegionTranslator {
     b.return(b.call(leaveRegion, key, rest));
   }
 
-  #call(target: Expr, next: number, goTo: (offset: number) => void): void {
+  #call(target: Expr, instruction: Instruction, block: Block, goTo: (offset: number) => void): void {
     const b = this.#b;
-    const call: CallSite = { before: [], behind: [], kind: b.flags.kind, next };
+    const next = instruction.offset + instruction.length;
+    const [behind = next] = this.#graph.successors(block);
+    const call: CallSite = { before: [], behind: [], kind: b.flags.kind, next: behind };
     this.#calls.push(call);
     b.storePending();
     b.toState(L.RIP, target);
     b.toState(L.REMAINING, this.#remaining.get());
     b.emit({ kind: "block", label: { kind: "block" }, body: call.before });
-    const left = b.call(runRegions, this.#depthInside.get());
+    const left = this.#run(instruction.target === this.#region.entry);
     const isElsewhere = b.fromState(L.RIP).ne(this.#address(next));
     b.if(left.or(isElsewhere), () => b.return(select(left, left, i32(LEFT_NEXT))), undefined, false);
     this.#remaining.set(b.fromState(L.REMAINING));
     b.emit({ kind: "block", label: { kind: "block" }, body: call.behind });
-    b.flags.begin("aux");
+    b.flags.begin(undefined);
     goTo(next);
+  }
+  /** Runs what is at RIP, until its return: LEFT_*. */
+  #run(isItself: boolean): Expr {
+    const b = this.#b;
+    const depth = this.#depthInside.get();
+    if (!isItself) return b.call(runRegions, depth);
+    this.#callsItself = true;
+    const left = b.variable(b.call(ITSELF, depth));
+    b.plainIf(left.get().eq(LEFT_NEXT), () => left.set(b.call(runRegions, this.#depthInside.get())));
+    return b.keep(left.get());
   }
 }
 
+/** Its last instruction calls another region. */
+const callsOutside = ({ instructions, callsInside }: Block): boolean =>
+  instructions.at(-1)?.flow === "call" && !callsInside;
+
 /** Loops without calls: control stays for long, so registers are stored behind them only. */
 function isLoopOfItsOwn(graph: FlowGraph): boolean {
-  const hasCall = graph.order.some(({ instructions }) => instructions.at(-1)?.flow === "call");
-  return !hasCall && graph.order.some(({ offset }) => graph.isHeader(offset));
+  return !graph.order.some(callsOutside) && graph.order.some(({ id }) => graph.isHeader(id));
 }
 
 /**

@@ -6,7 +6,7 @@ import { featureSet } from "../cpu/features.ts";
 import { handlerSet } from "../interp/core.ts";
 import type { CompiledFunction } from "../ir/function-emitter.ts";
 import { type HandlerSet, limitHandlers } from "../isa/handlers.ts";
-import { type CodeWindow, findRegion, PAGE_BYTES } from "./region.ts";
+import { type CodeWindow, findRegion, isOutermost, PAGE_BYTES } from "./region.ts";
 import { regionFunction, regionModule } from "./region-module.ts";
 import type { SavedRegion } from "./saved-regions.ts";
 
@@ -91,7 +91,7 @@ export function translateRegions(
     if (covered.has(base + window.entry)) return "covered";
     const region = findRegion(handlers, window);
     if (!region) return undefined;
-    const blocks = [...region.blocks.keys()];
+    const blocks = [...region.blocks.values()].filter(isOutermost).map(({ offset }) => offset);
     const { mode, ranges } = region;
     const code = ranges.map(([from, to]) => window.bytes.slice(from, to));
     const compiled = regionFunction(region);

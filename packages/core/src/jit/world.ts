@@ -7,7 +7,7 @@
 import * as L from "../cpu/layout.ts";
 import { i32, select } from "../ir/builder.ts";
 import { type Routine, routine } from "../ir/routine.ts";
-import { jumpKey, LEFT_ANEW, LEFT_DISPATCH, LEFT_NEXT } from "./routines.ts";
+import { jumpKey, LEFT_ANEW, LEFT_DISPATCH, LEFT_NEXT, parkFlags } from "./routines.ts";
 
 /** What JUMP_CACHE does not go by, as one number. */
 export const worldRest: Routine = routine("world_rest", [], "i64", (b) => {
@@ -18,6 +18,7 @@ export const worldRest: Routine = routine("world_rest", [], "i64", (b) => {
 
 /** How a region is left behind its last instruction: LEFT_*. `key` and `rest` are of before. */
 export const leaveRegion: Routine = routine("leave_region", ["i32", "i64"], "i32", (b, key, rest) => {
+  parkFlags(b);
   b.if(b.get(L.ATTENTION), () => b.return(LEFT_DISPATCH), undefined, false);
   b.if(jumpKey(b).eq(key).and(b.call(worldRest).eq(rest)), () => b.return(LEFT_NEXT));
   // Regions run in flat code, and where the TLB is used.
