@@ -5,6 +5,7 @@
 import * as L from "../cpu/layout.ts";
 import type { Core } from "../interp/core.ts";
 import { type CodeWindow, PAGE_BYTES, WINDOW_BYTES } from "./region.ts";
+import { SeenTargets } from "./seen-targets.ts";
 import type { Pages } from "./translations.ts";
 
 /** How often a block has to have run for the region of another one to include it. */
@@ -14,8 +15,11 @@ export class CodeAround {
   readonly #core: Core;
   readonly #bytes: Uint8Array;
 
+  readonly seen: SeenTargets;
+
   constructor(core: Core) {
     this.#core = core;
+    this.seen = new SeenTargets(core.view);
     this.#bytes = new Uint8Array(core.memory.buffer);
   }
 
@@ -49,6 +53,7 @@ export class CodeAround {
       hasAfter: pages[2] !== 0,
       mode,
       ...(heat === undefined ? {} : { reached: this.reached(pages, mode, heat) }),
+      seen: this.seen.pairs(pages),
     };
   }
 

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import * as L from "../cpu/layout.ts";
 import { handlerSet } from "../interp/core.ts";
+import { DISPATCH } from "./indirect.ts";
 import {
   type Block,
   type CodeWindow,
@@ -16,7 +17,7 @@ const AT = PAGE_BYTES;
 /** 0: test eax, eax; 2: jz 7; 4: inc eax; 6: ret; 7: dec eax; 9: call 14; 14: ret. */
 const CODE = [0x85, 0xc0, 0x74, 0x03, 0xff, 0xc0, 0xc3, 0xff, 0xc8, 0xe8, 0, 0, 0, 0, 0xc3];
 
-function regionOf(code: readonly number[], reached?: readonly number[]): Region | undefined {
+function regionOf(code: readonly number[], reached?: readonly number[], seen?: readonly number[]): Region | undefined {
   const bytes = new Uint8Array(WINDOW_BYTES);
   bytes.set(code, AT);
   const window: CodeWindow = {
@@ -26,6 +27,7 @@ function regionOf(code: readonly number[], reached?: readonly number[]): Region 
     hasAfter: false,
     mode: L.MODE_64 | L.MODE_PROTECTED,
     ...(reached && { reached: Uint16Array.from(reached, (offset) => AT + offset) }),
+    ...(seen && { seen: Uint16Array.from(seen, (offset) => AT + offset) }),
   };
   return findRegion(handlerSet(), window);
 }
@@ -73,4 +75,23 @@ test("a small function is part of the region once for each call, a long one is n
   ]);
   const long = [...small.slice(0, 16), ...Array<number>(50).fill(0x90), 0xc3];
   expect([...(regionOf(long)?.blocks.keys() ?? [])]).toEqual([AT, AT + 5, AT + 10]);
+});
+
+test("what was seen behind an indirect jump is part of the region, behind one dispatch", () => {
+  // 0: inc eax; jmp rax; 4: inc ecx; jmp rax; 8: inc edx; ret; 11: ret
+  const code = [0xff, 0xc0, 0xff, 0xe0, 0xff, 0xc1, 0xff, 0xe0, 0xff, 0xc2, 0xc3, 0xc3];
+  const region = regionOf(code, [0, 4, 8, 11], [0, 4, 4, 8, 8, 11]);
+  expect(region?.blocks.get(AT)?.successors).toEqual([DISPATCH]);
+  expect(region?.blocks.get(AT + 4)?.successors).toEqual([DISPATCH]);
+  expect(region?.blocks.get(DISPATCH)?.successors).toEqual([AT + 4, AT + 8]);
+  expect(regionOf(code)?.blocks.size).toBe(1);
+});
+
+test("small functions that an indirect call was seen to call are part of the region", () => {
+  // 0: call rax; 2: ret; 3: inc eax; ret; 6: inc ecx; ret
+  const code = [0xff, 0xd0, 0xc3, 0xff, 0xc0, 0xc3, 0xff, 0xc1, 0xc3];
+  const region = regionOf(code, undefined, [0, 3, 0, 6]);
+  const [behind, ...inside] = region?.blocks.get(AT)?.successors ?? [];
+  expect(behind).toBe(AT + 2);
+  expect(inside.map((id) => region?.blocks.get(id)?.offset)).toEqual([AT + 3, AT + 6]);
 });

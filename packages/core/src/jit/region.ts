@@ -7,6 +7,7 @@
 import * as L from "../cpu/layout.ts";
 import type { CodeSize } from "../isa/decoder.ts";
 import type { HandlerSet } from "../isa/handlers.ts";
+import { DISPATCH, isIndirect, targetsOf } from "./indirect.ts";
 import { decodeInstruction, type Instruction } from "./instruction.ts";
 
 export const PAGE_BYTES = 4096;
@@ -19,6 +20,8 @@ export const MAX_STRAIGHT = 1500;
 const MAX_FUNCTION = 32;
 const MAX_INSIDE = 160;
 const MAX_INSIDE_DEPTH = 3;
+/** Of one indirect call. */
+const MAX_SEEN_FUNCTIONS = 8;
 
 /** The code around an entry, as it was when the region was asked for. Offsets count from the page before the entry's. */
 export interface CodeWindow {
@@ -31,6 +34,8 @@ export interface CodeWindow {
   readonly mode: number;
   /** Offsets that control has come to more than now and then. Without them every way counts. */
   readonly reached?: Uint16Array;
+  /** Pairs of offsets: where a block starts, and what was seen to run behind it. */
+  readonly seen?: Uint16Array;
 }
 
 export interface Block {
@@ -52,7 +57,7 @@ export interface Block {
 
 /** Id of the block at an offset, outside of the functions that are part of the region: the same number. */
 const CONTEXT_SHIFT = 14;
-export const isOutermost = ({ id, offset }: Block): boolean => id === offset;
+export const isOutermost = ({ id, offset }: Block): boolean => id === offset && id !== DISPATCH;
 
 export interface Region {
   readonly entry: number;
@@ -75,6 +80,7 @@ function decodeReachable(
   entry: number,
   most = MAX_INSTRUCTIONS,
   straight = MAX_STRAIGHT,
+  more: (found: ReadonlyMap<number, Instruction>) => readonly number[] = () => [],
 ): Map<number, Instruction> {
   const begin = window.hasBefore ? 0 : PAGE_BYTES;
   const end = window.hasAfter ? WINDOW_BYTES : 2 * PAGE_BYTES;
@@ -106,6 +112,7 @@ function decodeReachable(
       limit = flow === "next" ? straight : most;
       at = next;
     }
+    if (i === pending.length - 1 && found.size < most) pending.push(...more(found).filter((to) => !found.has(to)));
   }
   return found;
 }
@@ -128,39 +135,53 @@ function successorsOf(last: Instruction, found: ReadonlyMap<number, Instruction>
 
 /** Undefined if nothing at the entry can be translated. */
 export function findRegion(handlers: HandlerSet, window: CodeWindow): Region | undefined {
-  const found = decodeReachable(handlers, window, window.entry);
+  const { seen = new Uint16Array() } = window;
+  const jumpTargets = (soFar: ReadonlyMap<number, Instruction>): number[] =>
+    [...targetsOf(soFar, seen)].flatMap(([{ flow }, targets]) => (flow === "indirect" ? [...targets] : []));
+  const found = decodeReachable(handlers, window, window.entry, MAX_INSTRUCTIONS, MAX_STRAIGHT, jumpTargets);
   const first = found.get(window.entry);
   if (!first || first.flow === "leave") return undefined;
-  const blocks = new RegionBlocks(handlers, window);
-  blocks.add(found, window.entry, 0, [], undefined);
+  const blocks = new RegionBlocks(handlers, window, targetsOf(found, seen));
+  const dispatched = new Set(jumpTargets(found).filter((offset) => found.has(offset)));
+  blocks.add(found, window.entry, 0, [], undefined, dispatched);
   const { all, instructionCount } = blocks;
-  return { entry: window.entry, mode: window.mode, blocks: all, ranges: rangesOf(all.values()), instructionCount };
+  return {
+    entry: window.entry,
+    mode: window.mode,
+    blocks: all,
+    ranges: rangesOf([...all.values()].filter(({ end }) => end !== DISPATCH)),
+    instructionCount,
+  };
 }
 
 /** Puts instructions together to blocks, in one context after another. */
 class RegionBlocks {
   readonly #handlers: HandlerSet;
   readonly #window: CodeWindow;
+  /** What indirect calls were seen to call. */
+  readonly #seen: ReadonlyMap<Instruction, ReadonlySet<number>>;
   readonly #functions = new Map<number, ReadonlyMap<number, Instruction> | undefined>();
   readonly all = new Map<number, Block>();
   instructionCount = 0;
   #contexts = 1;
   #inside = 0;
 
-  constructor(handlers: HandlerSet, window: CodeWindow) {
+  constructor(handlers: HandlerSet, window: CodeWindow, seen: ReadonlyMap<Instruction, ReadonlySet<number>>) {
     this.#handlers = handlers;
     this.#window = window;
+    this.#seen = seen;
   }
 
-  /** `around`: entries of the functions that this one is in. `returnsTo`: id of the block behind its call. */
+  /** `dispatched`: what indirect jumps lead to. `around`: entries of the functions that this one is in. `returnsTo`: id of the block behind its call. */
   add(
     found: ReadonlyMap<number, Instruction>,
     entry: number,
     context: number,
     around: readonly number[],
     returnsTo: number | undefined,
+    dispatched: ReadonlySet<number> = new Set(),
   ): void {
-    const leaders = leadersOf(found, entry);
+    const leaders = leadersOf(found, entry, dispatched);
     const idOf = (offset: number): number => (context << CONTEXT_SHIFT) + offset;
     const pending = [entry];
     for (let i = 0; i < pending.length; i++) {
@@ -182,6 +203,11 @@ class RegionBlocks {
       const block = { id, offset, instructions, end: at, count, callsInside: false, returnsTo: undefined };
       this.instructionCount += count;
       pending.push(...inContext);
+      if (last.flow === "indirect" && dispatched.size > 0) {
+        this.all.set(id, { ...block, successors: [DISPATCH] });
+        pending.push(...dispatched);
+        continue;
+      }
       const inside = last.flow === "call" && behind !== undefined ? this.#functionAt(last.target, around) : undefined;
       if (inside && last.target !== undefined) {
         const callee = this.#contexts++;
@@ -190,8 +216,25 @@ class RegionBlocks {
         this.add(inside, last.target, callee, [...around, last.target], behind);
       } else if (last.flow === "return" && returnsTo !== undefined)
         this.all.set(id, { ...block, returnsTo, successors: [returnsTo] });
+      else if (isIndirect(last) && behind !== undefined)
+        this.all.set(id, { ...block, successors: [behind, ...this.#seenFunctions(last, around, behind)] });
       else this.all.set(id, { ...block, successors: inContext.map(idOf) });
     }
+    if (dispatched.size === 0) return;
+    const nothing = { instructions: [], end: DISPATCH, count: 0, callsInside: false, returnsTo: undefined };
+    const successors = [...dispatched].filter((offset) => this.all.has(offset));
+    this.all.set(DISPATCH, { ...nothing, id: DISPATCH, offset: DISPATCH, successors });
+  }
+
+  /** Ids of where the functions start that an indirect call was seen to call, and that are to be part of the region. */
+  #seenFunctions(last: Instruction, around: readonly number[], behind: number): number[] {
+    return [...(this.#seen.get(last) ?? [])].slice(0, MAX_SEEN_FUNCTIONS).flatMap((target) => {
+      const found = this.#functionAt(target, around);
+      if (!found) return [];
+      const callee = this.#contexts++;
+      this.add(found, target, callee, [...around, target], behind);
+      return [(callee << CONTEXT_SHIFT) + target];
+    });
   }
 
   /** The function at `target` if it is to be part of the region. */
@@ -215,8 +258,12 @@ class RegionBlocks {
 }
 
 /** Where blocks start. */
-function leadersOf(found: ReadonlyMap<number, Instruction>, entry: number): Set<number> {
-  const leaders = new Set([entry]);
+function leadersOf(
+  found: ReadonlyMap<number, Instruction>,
+  entry: number,
+  dispatched: ReadonlySet<number>,
+): Set<number> {
+  const leaders = new Set([entry, ...dispatched]);
   for (const { flow, offset, length, target } of found.values()) {
     if (flow === "next") continue;
     leaders.add(offset + length);

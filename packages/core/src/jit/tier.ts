@@ -124,6 +124,7 @@ export class RegionTier {
       this.#queue = [];
       this.#covered.clear();
       this.#awaited.clear();
+      this.#code.seen.forget();
     };
   }
 
@@ -252,8 +253,10 @@ export class RegionTier {
   #onHot(block: number): void {
     const { view } = this.#core;
     view.setInt32(block + L.BLOCK_HEAT, RETRY, true);
-    if (this.#reuse(block)) return;
     const host = view.getUint32(block + L.BLOCK_HOST, true);
+    const pages = this.#code.pagesOf(host);
+    this.#code.seen.look(pages);
+    if (this.#reuse(block)) return;
     if (this.#awaited.delete(host)) {
       view.setInt32(block + L.BLOCK_HEAT, this.#options.heat, true);
       return;
@@ -265,7 +268,7 @@ export class RegionTier {
     }
     const mode = view.getInt32(block + L.BLOCK_MODE, true);
     const isUser = view.getInt32(L.CPU_BASE + L.CPL.offset, true) === 3;
-    this.#queue.push({ block, host, mode, pages: this.#code.pagesOf(host), epoch: this.#epoch, isUser });
+    this.#queue.push({ block, host, mode, pages, epoch: this.#epoch, isUser });
     // Of a guest that changes its code faster than it is translated.
     if (this.#queue.length > MAX_QUEUE) this.#queue = this.#queue.filter((r) => this.#isAlive(r)).slice(-MAX_QUEUE / 2);
     if (!this.#options.isImmediate) return;

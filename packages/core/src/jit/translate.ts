@@ -14,6 +14,7 @@ import { buildHandler } from "../isa/handlers.ts";
 import { type Binding, FAULT, NEXT, type Translation } from "../isa/semantics.ts";
 import { FlowGraph } from "./flow-graph.ts";
 import { frameUnits } from "./frame.ts";
+import { DISPATCH, dispatch } from "./indirect.ts";
 import type { Instruction } from "./instruction.ts";
 import { type FlagKind, RegionFlags, sameKind } from "./lazy-flags.ts";
 import { type BlockFields, liveFields } from "./liveness.ts";
@@ -274,7 +275,9 @@ class RegionTranslator {
     const list = b.nested(() => {
       if (this.#checked.has(block.id)) {
         const tooLong = this.#remaining.get().ltS(this.#path(block.id));
-        b.if(tooLong, () => this.#interpret(block.offset, 0), undefined, false);
+        const leave = (): void =>
+          block.id === DISPATCH ? this.#leaveWith(LEFT_INTERPRET) : this.#interpret(block.offset, 0);
+        b.if(tooLong, leave, undefined, false);
       }
       if (block.count) this.#remaining.set(this.#remaining.get().sub(block.count));
       for (const [i, instruction] of block.instructions.entries()) {
@@ -283,6 +286,10 @@ class RegionTranslator {
         else this.#instruction(instruction, block, i, goTo);
       }
       if (block.instructions.at(-1)?.flow === "next") goTo(block.end);
+      if (block.id === DISPATCH) {
+        const offset = b.keep(b.state.rip.get().sub(b.state.ripBase));
+        dispatch(b, offset, block.successors, goTo, () => this.#leaveWith(LEFT_NEXT));
+      }
     });
     this.#memory.endBlock();
     const declared = b.nested(() => {
@@ -290,7 +297,7 @@ class RegionTranslator {
     });
     code.statements.push(...declared, ...list);
     // Behind a call registers are loaded anew.
-    this.#fields.set(block.id, { needed: b.needed, defined: callsOutside(block) ? ALL_FIELDS : b.defined });
+    this.#fields.set(block.id, { needed: b.needed, defined: alwaysCallsOutside(block) ? ALL_FIELDS : b.defined });
     return code;
   }
 
@@ -314,11 +321,16 @@ class RegionTranslator {
         const inside = isReturn && block.returnsTo !== undefined && this.#region.blocks.get(block.returnsTo);
         if (inside) b.plainIf(b.state.rip.get().ne(this.#address(inside.offset)), () => this.#leaveWith(LEFT_NEXT));
         if (inside) goTo(inside.offset);
+        else if (instruction.flow === "indirect" && block.successors.includes(DISPATCH)) goTo(DISPATCH);
         else this.#leaveWith(isReturn ? LEFT_RETURN : LEFT_NEXT);
       },
       call: (target) => {
         if (block.callsInside) goTo(instruction.target ?? 0);
-        else this.#call(target ?? this.#address(instruction.target ?? 0), instruction, block, goTo);
+        else if (target && block.successors.length > 1) {
+          const inside = block.successors.slice(1).map((id) => this.#region.blocks.get(id)?.offset ?? 0);
+          const call = (): void => this.#call(target, instruction, block, goTo);
+          dispatch(b, b.keep(target.sub(b.state.ripBase)), inside, goTo, call);
+        } else this.#call(target ?? this.#address(instruction.target ?? 0), instruction, block, goTo);
       },
       shadow: () => {
         startsShadow = true;
@@ -403,7 +415,7 @@ class RegionTranslator {
   #call(target: Expr, instruction: Instruction, block: Block, goTo: (offset: number) => void): void {
     const b = this.#b;
     const next = instruction.offset + instruction.length;
-    const [behind = next] = this.#graph.successors(block);
+    const behind = block.successors.find((id) => this.#region.blocks.get(id)?.offset === next) ?? next;
     const call: CallSite = { before: [], behind: [], kind: b.flags.kind, next: behind };
     this.#calls.push(call);
     b.storePending();
@@ -433,6 +445,9 @@ class RegionTranslator {
 /** Its last instruction calls another region. */
 const callsOutside = ({ instructions, callsInside }: Block): boolean =>
   instructions.at(-1)?.flow === "call" && !callsInside;
+
+/** And not, where it is an indirect one, a function of the region. */
+const alwaysCallsOutside = (block: Block): boolean => callsOutside(block) && block.successors.length <= 1;
 
 /** Loops without calls: control stays for long, so registers are stored behind them only. */
 function isLoopOfItsOwn(graph: FlowGraph): boolean {
