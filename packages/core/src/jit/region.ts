@@ -18,7 +18,7 @@ const MAX_INSTRUCTIONS = 300;
 export const MAX_STRAIGHT = 1500;
 /** Of a function that is part of another's region; of all of them in one region; how deep they are in one another. */
 const MAX_FUNCTION = 32;
-const MAX_INSIDE = 160;
+const MAX_INSIDE = 100;
 const MAX_INSIDE_DEPTH = 3;
 /** Of one indirect call. */
 const MAX_SEEN_FUNCTIONS = 8;
