@@ -95,3 +95,9 @@ test("small functions that an indirect call was seen to call are part of the reg
   expect(behind).toBe(AT + 2);
   expect(inside.map((id) => region?.blocks.get(id)?.offset)).toEqual([AT + 3, AT + 6]);
 });
+
+test("a target that cannot be decoded is not looked at again and again", () => {
+  // jmp rax; 2: half an instruction at the end of what is known
+  const code = [0xff, 0xe0, ...Array<number>(PAGE_BYTES - 3).fill(0x90), 0x0f];
+  expect(regionOf(code, undefined, [0, PAGE_BYTES - 1])?.blocks.get(AT)?.successors).toEqual([]);
+});

@@ -112,7 +112,9 @@ function decodeReachable(
       limit = flow === "next" ? straight : most;
       at = next;
     }
-    if (i === pending.length - 1 && found.size < most) pending.push(...more(found).filter((to) => !found.has(to)));
+    // Each once: there may be nothing to decode.
+    if (i === pending.length - 1 && found.size < most)
+      pending.push(...more(found).filter((to) => !pending.includes(to)));
   }
   return found;
 }
