@@ -11,6 +11,12 @@ import type { Pages } from "./translations.ts";
 /** How often a block has to have run for the region of another one to include it. */
 const REACHED = 48;
 
+/**
+ * Whether regions take what was seen behind indirect jumps and calls. Not yet: with it programs of the performance guest
+ * died of SIGSEGV after a minute of other programs, which no test of a single region shows.
+ */
+const FOLLOWS_INDIRECT: boolean = false;
+
 export class CodeAround {
   readonly #core: Core;
   readonly #bytes: Uint8Array;
@@ -41,6 +47,11 @@ export class CodeAround {
     return (Number(va & 0xffffffffn) + view.getInt32(entry + L.TLB_ADDEND, true)) >>> 0;
   }
 
+  /** Notes what ran behind blocks in `pages`, the middle one that of the block that ran last. */
+  look(pages: Pages): void {
+    if (FOLLOWS_INDIRECT) this.seen.look(pages);
+  }
+
   /** The code in `pages` for a region from the block at `host` on; `heat`: of blocks that have not run, or all may be reached. */
   window(host: number, mode: number, pages: Pages, heat: number | undefined): CodeWindow {
     const bytes = new Uint8Array(WINDOW_BYTES);
@@ -52,7 +63,12 @@ export class CodeAround {
       hasBefore: pages[0] !== 0,
       hasAfter: pages[2] !== 0,
       mode,
-      ...(heat === undefined ? {} : { reached: this.reached(pages, mode, heat), seen: this.seen.pairs(pages) }),
+      ...(heat === undefined
+        ? {}
+        : {
+            reached: this.reached(pages, mode, heat),
+            seen: FOLLOWS_INDIRECT ? this.seen.pairs(pages) : new Uint16Array(),
+          }),
     };
   }
 

@@ -255,7 +255,7 @@ export class RegionTier {
     view.setInt32(block + L.BLOCK_HEAT, RETRY, true);
     const host = view.getUint32(block + L.BLOCK_HOST, true);
     const pages = this.#code.pagesOf(host);
-    this.#code.seen.look(pages);
+    this.#code.look(pages);
     if (this.#reuse(block)) return;
     if (this.#awaited.delete(host)) {
       view.setInt32(block + L.BLOCK_HEAT, this.#options.heat, true);
