@@ -321,7 +321,7 @@ class RegionTranslator {
         const inside = isReturn && block.returnsTo !== undefined && this.#region.blocks.get(block.returnsTo);
         if (inside) b.plainIf(b.state.rip.get().ne(this.#address(inside.offset)), () => this.#leaveWith(LEFT_NEXT));
         if (inside) goTo(inside.offset);
-        else if (instruction.flow === "indirect" && block.successors.includes(DISPATCH)) goTo(DISPATCH);
+        else if (instruction.flow === "indirect" && this.#graph.successors(block).includes(DISPATCH)) goTo(DISPATCH);
         else this.#leaveWith(isReturn ? LEFT_RETURN : LEFT_NEXT);
       },
       call: (target) => {
