@@ -12,8 +12,8 @@ import type { Pages } from "./translations.ts";
 const REACHED = 48;
 
 /**
- * Whether regions take what was seen behind indirect jumps and calls. Not yet: with it programs of the performance guest
- * died of SIGSEGV after a minute of other programs, which no test of a single region shows.
+ * Whether regions take what was seen behind indirect jumps and calls. Not yet: programs of the performance guest died of it,
+ * where a cut edge led to the dispatch; that is mended, and the whole benchmark has not been run with it since.
  */
 const FOLLOWS_INDIRECT: boolean = false;
 
