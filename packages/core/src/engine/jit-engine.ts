@@ -28,7 +28,10 @@ export type Tier = "auto" | "interp" | "jit";
 export interface JitEngineOptions {
   /** Default: auto where a translator is given, else interp. */
   readonly tier?: Tier;
-  /** Where hot code is translated: a thread of its own, best of all. Default: here, between two slices. */
+  /**
+   * Where hot code is translated: a thread of its own, best of all. Default: here, between two slices. Tier jit, which
+   * waits for the answer, takes a LocalTranslator only.
+   */
   readonly translator?: Translator;
   /** How many modules of translations there are at a time, and of how many bytes. */
   readonly translationBounds?: TierBounds;
@@ -248,14 +251,16 @@ export class JitEngine implements Engine {
     );
     const block = new StateBlock(core.view);
     const tier = options.tier ?? (options.translator ? "auto" : "interp");
+    const { translator } = options;
+    const local = translator instanceof LocalTranslator ? translator : new LocalTranslator();
     if (tier !== "interp" && core.regions)
       this.#tier = new RegionTier(core, {
         ...(options.translationBounds && { bounds: options.translationBounds }),
         cpuFeatures: options.cpuFeatures ?? [],
         onDropped: options.onDropped,
         ...(tier === "jit"
-          ? { heat: 0, isImmediate: true, translator: new LocalTranslator() }
-          : { heat: HEAT, translator: options.translator ?? new LocalTranslator() }),
+          ? { heat: 0, isImmediate: true, translator: local }
+          : { heat: HEAT, translator: translator ?? local }),
       });
     this.#core = core;
     this.#block = block;

@@ -11,12 +11,6 @@ import type { Pages } from "./translations.ts";
 /** How often a block has to have run for the region of another one to include it. */
 const REACHED = 48;
 
-/**
- * Whether regions take what was seen behind indirect jumps and calls. Not yet: programs of the performance guest died of it,
- * where a cut edge led to the dispatch; that is mended, and the whole benchmark has not been run with it since.
- */
-const FOLLOWS_INDIRECT: boolean = false;
-
 export class CodeAround {
   readonly #core: Core;
   readonly #bytes: Uint8Array;
@@ -49,7 +43,7 @@ export class CodeAround {
 
   /** Notes what ran behind blocks in `pages`, the middle one that of the block that ran last. */
   look(pages: Pages): void {
-    if (FOLLOWS_INDIRECT) this.seen.look(pages);
+    this.seen.look(pages);
   }
 
   /** The code in `pages` for a region from the block at `host` on; `heat`: of blocks that have not run, or all may be reached. */
@@ -65,10 +59,7 @@ export class CodeAround {
       mode,
       ...(heat === undefined
         ? {}
-        : {
-            reached: this.reached(pages, mode, heat),
-            seen: FOLLOWS_INDIRECT ? this.seen.pairs(pages) : new Uint16Array(),
-          }),
+        : { reached: this.reached(pages, mode, heat), seen: this.seen.pairs(pages) }),
     };
   }
 
