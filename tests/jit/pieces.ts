@@ -34,6 +34,7 @@ const RSI = 6;
 const RDI = 7;
 const NOT_CARRY = 3;
 const NOT_ZERO = 5;
+const SIGN = 8;
 const GREATER = 15;
 const FREE = [RAX, RCX, RDX, RBX, RDI] as const;
 const REPEATS = [1, 2, 3, 5, 9, 17] as const;
@@ -230,6 +231,69 @@ const switchTable: Piece = (c) => {
     if (random.oneIn(2)) code.jump(end);
   }
   code.place(end);
+};
+
+/**
+ * A loop of handlers, each of which ends by a jump of its own to one of all (threaded code), by a jump to the first jump, or
+ * by a way into another handler; RSI counts.
+ */
+const handlers: Piece = (c) => {
+  const { code, random } = c;
+  if (c.depth > 1) return straight(c);
+  const register = freeRegister(c);
+  const count = 4;
+  const all = Array.from({ length: count }, () => code.label());
+  const middles = Array.from({ length: count }, () => code.label());
+  const [table, end, first] = [code.label(), code.label(), code.label()];
+  const scale = (code.mode === 64 ? 3 : 2) << 6;
+  // and register, 3; jmp [table + register * word], or by way of the register
+  const next = (): void => {
+    code.emit(0x83, 0xe0 | register, count - 1);
+    if (random.oneIn(2)) code.addressOf(table, 0xff, 0x24, scale | (register << 3) | 5);
+    else {
+      code.addressOf(table, 0x8b, (register << 3) | 4, scale | (register << 3) | 5);
+      code.emit(0xff, 0xe0 | register);
+    }
+  };
+  code.emit(0x50 | RSI);
+  moveImmediate(c, RSI, 3 + random.below(30));
+  if (random.oneIn(2)) code.jumpIf(random.below(16), random.pick(middles));
+  code.place(first);
+  next();
+  code.place(table);
+  for (const label of all) {
+    code.addressOf(label);
+    if (code.mode === 64) code.u32(0);
+  }
+  for (const [i, label] of all.entries()) {
+    code.place(label);
+    straight(inside(c), 3);
+    code.emit(0xff, 0xc8 | RSI);
+    code.jumpIf(SIGN, end);
+    code.place(middles[i]!);
+    straight(inside(c), 3);
+    // add register, n
+    if (random.oneIn(2)) code.emit(0x83, 0xc0 | register, random.below(4));
+    switch (random.below(5)) {
+      case 0:
+        code.jump(first);
+        break;
+      case 1:
+        code.jumpIf(random.below(16), random.pick(all));
+        next();
+        break;
+      case 2:
+        code.emit(0xff, 0xc8 | RSI);
+        code.jumpIf(SIGN, end);
+        code.jumpIf(random.below(16), random.pick(middles));
+        next();
+        break;
+      default:
+        next();
+    }
+  }
+  code.place(end);
+  code.emit(0x58 | RSI);
 };
 
 const STRING_OPCODES = [0xa4, 0xa5, 0xaa, 0xab, 0xac, 0xad, 0xae, 0xaf, 0xa6, 0xa7] as const;
@@ -431,6 +495,12 @@ const remap: Piece = (c) => {
   if (environment.ring === 3) return straight(c);
   const register = freeRegister(c);
   const [a, b] = [random.below(8), random.below(8)].map((page) => G.DATA + page * 4096) as [number, number];
+  // What is in both before and behind: mov register, [page + n]; mov [rbp + m], register
+  const copy = (page: number): void => {
+    code.absolute([0x8b], register, page + 4 * random.below(1000));
+    code.emit(0x89, 0x45 | (register << 3), 4 * random.below(16));
+  };
+  for (const page of [a, b]) copy(page);
   code.absolute([0x8b], register, entryAddress(environment.kind, a));
   code.absolute([0x87], register, entryAddress(environment.kind, b));
   code.absolute([0x89], register, entryAddress(environment.kind, a));
@@ -439,6 +509,7 @@ const remap: Piece = (c) => {
     code.emit(0x0f, 0x01, 0xbd);
     code.u32(page - G.DATA);
   }
+  for (const page of [a, b]) copy(page);
   straight(c, 3);
 };
 
@@ -458,7 +529,7 @@ const overPageEnd: Piece = (c) => {
 };
 
 const PIECES = {
-  ...{ farFlags, branch, loop, countedLoop, irreducible, call, switchTable, strings, stack, subWord },
+  ...{ farFlags, branch, loop, countedLoop, irreducible, call, switchTable, handlers, strings, stack, subWord },
   ...{ selfModifying, device, trap, remap, overPageEnd, system },
 } as const satisfies Record<string, Piece>;
 export type PieceName = keyof typeof PIECES;

@@ -5,6 +5,7 @@ import { createCore } from "../../packages/core/src/interp/core.ts";
 import { createEvaluatorCore } from "../../packages/core/src/interp/evaluator-cpu.ts";
 import { Random } from "../cpu/random.ts";
 import { engineSubject } from "./engine-subject.ts";
+import { SeenTranslator } from "./seen-targets.ts";
 import type { Subject } from "./subject.ts";
 import { switchingSubject } from "./switching-subject.ts";
 
@@ -24,6 +25,7 @@ export const ENGINES: Readonly<Record<string, Partial<JitEngineOptions>>> = {
   evaluator: { createCore: createEvaluatorCore },
   jit: { tier: "jit" },
   auto: { tier: "auto" },
+  "jit with targets seen": { tier: "jit", translator: new SeenTranslator() },
   mixed: { tier: "jit", createCore: coreOfAnyHeat },
 };
 
@@ -45,6 +47,7 @@ export interface ComparedTier {
 
 export const COMPARED: readonly ComparedTier[] = [
   { subject: engineSubject(tier("jit")), boundaries: { ci: 3000, long: 50_000 } },
+  { subject: engineSubject(tier("jit with targets seen")), boundaries: { ci: 1000, long: 50_000 } },
   {
     subject: engineSubject({ ...tier("jit"), name: "jit in short slices", slice: short }),
     boundaries: { ci: 600, long: 5000 },

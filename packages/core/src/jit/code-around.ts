@@ -57,9 +57,7 @@ export class CodeAround {
       hasBefore: pages[0] !== 0,
       hasAfter: pages[2] !== 0,
       mode,
-      ...(heat === undefined
-        ? {}
-        : { reached: this.reached(pages, mode, heat), seen: this.seen.pairs(pages) }),
+      ...(heat === undefined ? {} : { reached: this.reached(pages, mode, heat), seen: this.seen.pairs(pages) }),
     };
   }
 

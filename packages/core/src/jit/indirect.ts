@@ -22,10 +22,16 @@ export function targetsOf(
   pairs: Uint16Array,
 ): ReadonlyMap<Instruction, ReadonlySet<number>> {
   const all = new Map<Instruction, Set<number>>();
+  // A block's pairs follow each other: its end is looked for once.
+  let start = -1;
+  let last: Instruction | undefined;
   for (let i = 0; i < pairs.length; i += 2) {
     const [from = 0, to = 0] = [pairs[i], pairs[i + 1]];
-    let last = found.get(from);
-    while (last?.flow === "next") last = found.get(last.offset + last.length);
+    if (from !== start) {
+      last = found.get(from);
+      while (last?.flow === "next") last = found.get(last.offset + last.length);
+      start = from;
+    }
     if (!last || !isIndirect(last) || (to > from && to <= last.offset)) continue;
     const targets = all.get(last) ?? new Set<number>();
     all.set(last, targets);

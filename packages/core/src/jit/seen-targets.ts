@@ -55,12 +55,13 @@ export class SeenTargets {
   pairs(pages: Pages): Uint16Array {
     const found: number[] = [];
     for (const [i, page] of pages.entries())
-      for (const [offset, targets] of this.#pages.get(page) ?? [])
+      for (const [offset, targets] of this.#pages.get(page) ?? []) {
+        if (found.length >= 2 * MAX_PAIRS) break;
         for (const target of targets) {
           const place = pages.indexOf(target - (target % PAGE_BYTES));
-          if (place >= 0 && found.length < 2 * MAX_PAIRS)
-            found.push(i * PAGE_BYTES + offset, place * PAGE_BYTES + (target % PAGE_BYTES));
+          if (place >= 0) found.push(i * PAGE_BYTES + offset, place * PAGE_BYTES + (target % PAGE_BYTES));
         }
+      }
     return Uint16Array.from(found);
   }
 }
