@@ -79,7 +79,9 @@ class KoffiCalls implements LinuxCalls {
   readonly #koffi: Koffi;
   /** All arguments are numbers or addresses. */
   readonly #words: Syscall;
-  /** ioctl with memory as its argument. */
+  /** ioctl with a number as its argument: KVM_RUN's, so with as few arguments as can be. */
+  readonly #ioctlWord: Syscall;
+  /** With memory. */
   readonly #ioctlMemory: Syscall;
   readonly #open: Syscall;
   readonly #mask: Syscall;
@@ -101,6 +103,7 @@ class KoffiCalls implements LinuxCalls {
     // x86-64 only in AL, which says how many vector registers are in use: none.
     const call = (...parameters: string[]): Syscall => libc.func("syscall", "long", ["long", ...parameters]);
     this.#words = call("long", "long", "long", "long");
+    this.#ioctlWord = call("long", "long", "long");
     this.#ioctlMemory = call("long", "long", "void *");
     this.#open = call("void *", "long", "long");
     this.#mask = call("long", "void *", "void *", "long");
@@ -127,7 +130,7 @@ class KoffiCalls implements LinuxCalls {
     const result =
       typeof argument === "object"
         ? this.#ioctlMemory(SYS.ioctl, fd, request, argument)
-        : this.#words(SYS.ioctl, fd, request, argument, 0);
+        : this.#ioctlWord(SYS.ioctl, fd, request, argument);
     return this.#result(result);
   }
 

@@ -94,6 +94,8 @@ export class KvmVcpu implements Vcpu {
   #isHalted = false;
   #isShutdown = false;
   #isKicked = false;
+  /** The guest has run since the time was looked at. */
+  #isTimeStale = false;
   /** The last exit's instruction is not complete yet. */
   #isIncomplete = false;
   #isApicBaseStale = false;
@@ -116,21 +118,29 @@ export class KvmVcpu implements Vcpu {
   }
 
   get retired(): number {
+    if (this.#isTimeStale) this.#refreshTime();
     return this.#time.count;
   }
 
   run(budget: number): VcpuExit {
     if (this.#isShutdown) return SHUTDOWN;
     if (this.#canInterrupt) return WINDOW;
-    this.#time.refresh();
+    this.#refreshTime();
     if (this.#isHalted) return HALT;
     this.#settle();
     this.#registers.entered();
     this.#setTimer(budget);
+    const exit = this.#runToExit();
+    this.#refreshTime();
+    return exit;
+  }
+
+  #runToExit(): VcpuExit {
     for (let flushes = 0; ; ) {
       this.#run.setUint8(RUN.request_interrupt_window, this.#isPending ? 1 : 0);
       const result = this.#enter();
-      this.#time.refresh();
+      // Most exits are answered without the time, and to ask for it costs as much as to answer them.
+      this.#isTimeStale = true;
       if (result === -ERRNO.EINTR || result === -ERRNO.EAGAIN) {
         const wasKicked = this.#takeKick();
         if (flushes++ < MAX_FLUSHES && this.#registers.hasEventInFlight) {
@@ -180,7 +190,7 @@ export class KvmVcpu implements Vcpu {
 
   /** Time of the host has passed: `retired` follows it, or with `isAnchor` leaves it out. */
   followTime(isAnchor: boolean): void {
-    if (!isAnchor) this.#time.refresh();
+    if (!isAnchor) this.#refreshTime();
     else {
       this.#time.anchor();
       this.#tsc.forget();
@@ -229,8 +239,13 @@ export class KvmVcpu implements Vcpu {
       this.#tsc.follow(this.#time, () => this.#bus.readTsc(this.retired));
   }
 
+  #refreshTime(): void {
+    this.#isTimeStale = false;
+    this.#time.refresh();
+  }
+
   #setTimer(budget: number): void {
-    const { count } = this.#time;
+    const count = this.retired;
     const endsNs = count + Math.max(budget, this.#minRunNs);
     // One that is set already and ends a little earlier does as well: the run is then one of two.
     if (this.#timerEndsNs > count && this.#timerEndsNs <= endsNs && endsNs - this.#timerEndsNs < budget / 8) return;
@@ -336,7 +351,8 @@ export class KvmVcpu implements Vcpu {
     const size = run.getUint8(RUN.io_size);
     const port = run.getUint16(RUN.io_port, true);
     const count = run.getUint32(RUN.io_count, true);
-    let at = Number(run.getBigUint64(RUN.io_data_offset, true));
+    // Within the mapping: its upper half is 0.
+    let at = run.getUint32(RUN.io_data_offset, true);
     for (let i = 0; i < count; i++, at += size) {
       if (size === 1) {
         if (isOut) this.#bus.writePort(port, 1, run.getUint8(at));
@@ -352,7 +368,7 @@ export class KvmVcpu implements Vcpu {
   /** GUEST-CONTROLLED: the address. An access of another size than 1, 2 or 4 is made of those at natural addresses. */
   #mmio(): void {
     const run = this.#run;
-    const gpa = Number(run.getBigUint64(RUN.mmio_phys_addr, true));
+    const gpa = run.getUint32(RUN.mmio_phys_addr, true) + 2 ** 32 * run.getUint32(RUN.mmio_phys_addr + 4, true);
     const length = run.getUint32(RUN.mmio_len, true);
     const isWrite = run.getUint8(RUN.mmio_is_write) !== 0;
     for (let offset = 0; offset < length; ) {
