@@ -21,7 +21,8 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { ImageError } from "../../packages/host/src/index.ts";
 import { ensureBaseLayer } from "./base-layer.ts";
-import { CPU_MODEL, hasQemu, QEMU, runOuterMachine } from "./outer-machine.ts";
+import { deviationsOf } from "./deviations.ts";
+import { CPU_MODEL, hasQemu, QEMU, qemuVersion, runOuterMachine } from "./outer-machine.ts";
 import { PROGRAMS, type TestProgram } from "./programs.ts";
 import { buildProjectLayer, MissingPart } from "./project-layer.ts";
 import { TestReport } from "./test-report.ts";
@@ -99,7 +100,8 @@ async function run(options: Options, interrupted: AbortSignal): Promise<number> 
     return 0;
   }
   const start = performance.now();
-  const report = new TestReport(options.programs, (line) => process.stdout.write(`${line}\n`));
+  const print = (line: string): boolean => process.stdout.write(`${line}\n`);
+  const report = new TestReport(options.programs, print, deviationsOf(qemuVersion()));
   removeAbandoned();
   const directory = mkdtempSync(join(tmpdir(), `${PREFIX}${process.pid}-`));
   const remove = (): void => rmSync(directory, { recursive: true, force: true });

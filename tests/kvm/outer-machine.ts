@@ -7,6 +7,7 @@
 
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { createInterface } from "node:readline";
+import type { QemuVersion } from "./deviations.ts";
 
 export interface OuterMachine {
   readonly kernelPath: string;
@@ -25,6 +26,12 @@ export const CPU_MODEL = "EPYC,+svm,+npt";
 
 export function hasQemu(): boolean {
   return spawnSync(QEMU, ["--version"], { stdio: "ignore" }).status === 0;
+}
+
+export function qemuVersion(): QemuVersion | undefined {
+  const { stdout } = spawnSync(QEMU, ["--version"], { encoding: "utf8" });
+  const [, major, minor] = /version (\d+)\.(\d+)/.exec(stdout ?? "") ?? [];
+  return major === undefined ? undefined : [Number(major), Number(minor)];
 }
 
 /** Calls back with each line of the report; resolves when QEMU has ended, with what it complained of. */

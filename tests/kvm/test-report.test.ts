@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { DEVIATIONS } from "./deviations.ts";
+import { DEVIATIONS, deviationsOf } from "./deviations.ts";
 import { type ReportLine, readLine, writeLine } from "./guest/report.ts";
 import type { TestProgram } from "./programs.ts";
 import { TestReport } from "./test-report.ts";
@@ -77,5 +77,20 @@ describe("a report of the nested guest", () => {
     expect(readLine('{"kind": 3}')).toBeUndefined();
     expect(readLine("{half")).toBeUndefined();
     expect(writeLine({ ...failed, note: "x".repeat(10_000) } as ReportLine).length).toBeLessThan(5000);
+  });
+});
+
+describe("deviations of QEMU", () => {
+  const fixed = DEVIATIONS.find(({ fixedIn }) => fixedIn?.[0] === 8);
+
+  it.each<[[number, number] | undefined, boolean]>([
+    [undefined, true],
+    [[7, 2], true],
+    [[8, 1], true],
+    [[8, 2], false],
+    [[9, 0], false],
+  ])("in version %s", (version, isThere) => {
+    expect(fixed).toBeDefined();
+    expect(deviationsOf(version).includes(fixed!)).toBe(isThere);
   });
 });

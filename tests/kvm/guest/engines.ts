@@ -3,6 +3,7 @@ import { JitEngine } from "@twinmetal/core";
 import type { EngineFactory } from "../../../packages/core/src/engine/contract-guest.ts";
 import { KvmEngine } from "../../../packages/host/src/kvm/kvm-engine.ts";
 import { probeKvm } from "../../../packages/host/src/kvm/probe.ts";
+import { LONG_MODE_TABLES, longMode, longModeTables, notingBus } from "../../../packages/host/src/kvm/small-guest.ts";
 
 const { facts, findings } = probeKvm({ hasSelfTest: false });
 if (facts === undefined) throw new Error(findings[0]?.reason);
@@ -11,6 +12,25 @@ if (facts === undefined) throw new Error(findings[0]?.reason);
 export const TSC_FREQUENCY_HZ: number = Math.round(facts.tscKhz / 1000) * 1e6;
 
 export const wallNs = (): number => performance.now() * 1e6;
+
+/**
+ * What Linux has to be without: XSAVE, where the outer machine's XSETBV does not reach KVM (deviations.ts). The guest sets
+ * CR4.OSXSAVE and an XCR0 of 3, and halts.
+ */
+export function unusableFeatures(): readonly string[] {
+  const engine = new KvmEngine({ memoryBytes: 16 * 2 ** 20, tscFrequencyHz: TSC_FREQUENCY_HZ, isCpuChecked: false });
+  try {
+    const vcpu = engine.createVcpu(0, notingBus());
+    const setsXcr0 = "0f20e0 0d00000400 0f22e0 31c9 31d2 b803000000 0f01d1 f4";
+    engine.memory.write(0x1000, Buffer.from(setsXcr0.replaceAll(" ", ""), "hex"));
+    engine.memory.write(LONG_MODE_TABLES, longModeTables());
+    vcpu.setState(longMode(0x1000));
+    vcpu.run(1e9);
+    return vcpu.getState().xcr0 === 3n ? [] : ["-xsave", "-xsaveopt"];
+  } finally {
+    engine.close();
+  }
+}
 
 export const onKvm: EngineFactory = (options) => {
   const engine = new KvmEngine({ tscFrequencyHz: TSC_FREQUENCY_HZ, isCpuChecked: false, ...options });

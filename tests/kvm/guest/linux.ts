@@ -3,11 +3,11 @@ import { spawnSync } from "node:child_process";
 import { readdirSync } from "node:fs";
 import { createVm, restoreVm, type Vm, VmError } from "@twinmetal/host";
 import { afterEach, describe, expect, it } from "vitest";
+import { unusableFeatures } from "./engines.ts";
 
 const MINUTE_MS = 60_000;
 const vms: Vm[] = [];
-/** See deviations.ts. */
-const cpuFeatures = ["-xsave", "-xsaveopt"];
+const cpuFeatures = unusableFeatures();
 
 async function started(options: Parameters<typeof createVm>[0] = {}): Promise<Vm> {
   const vm = await createVm({ engine: "kvm", memoryBytes: 256 * 2 ** 20, cpuFeatures, append: "quiet", ...options });

@@ -90,6 +90,14 @@ describe.skipIf(!isUsable)(`small guests${why}`, () => {
     expect(new TextDecoder().decode(name)).toBe("TwinmetalVM\0");
   });
 
+  it("have the XCR0 that they set", () => {
+    // mov %cr4,%rax ; or $0x40000,%eax ; mov %rax,%cr4 ; xor %ecx,%ecx ; xor %edx,%edx ; mov $3,%eax ; xsetbv ; hlt
+    const g = guest("0f20e0 0d00000400 0f22e0 31c9 31d2 b803000000 0f01d1 f4");
+    g.vcpu.setState(longMode(0x1000));
+    expect(run(g)).toEqual({ reason: "halt" });
+    expect(g.vcpu.getState().xcr0).toBe(3n);
+  });
+
   it("cannot write to their ROM", () => {
     // mov $0xfffff000,%eax ; mov (%rax),%ecx ; mov %ecx,(%rax) ; hlt
     const rom = new Uint8Array(4096).fill(0xc3);
