@@ -14,6 +14,16 @@ export {
   type PortCommand,
   type PortReport,
 } from "./devices/virtio/console-control.ts";
+export {
+  type Breakpoint,
+  checkDebugRequest,
+  type DebugRequest,
+  type DebugStop,
+  debugControl,
+  debugStopOf,
+  MAX_HARDWARE_BREAKPOINTS,
+  MAX_SOFTWARE_BREAKPOINTS,
+} from "./engine/debugging.ts";
 export type { DirtyTracking, Engine, Vcpu, VcpuBus, VcpuExit } from "./engine/engine.ts";
 export { ACTIVITY_NAMES, JitEngine, type JitEngineOptions, type Tier } from "./engine/jit-engine.ts";
 export { resetState } from "./engine/vcpu-state-block.ts";
@@ -80,7 +90,7 @@ export {
   SpecError,
   type SpecErrorCode,
 } from "./machine/spec.ts";
-export type { MemorySegment } from "./memory/guest-memory.ts";
+export type { GuestMemory, MemorySegment } from "./memory/guest-memory.ts";
 export { MAX_ROM_BYTES, PAGE_BYTES, Ram, ramSegments } from "./memory/ram.ts";
 export { MigrationError, type MigrationErrorCode, type MigrationObstacle } from "./migration/errors.ts";
 export type { CancelSignal, MigrationLink, MigrationTime, PageCompressor } from "./migration/link.ts";

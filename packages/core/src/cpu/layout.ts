@@ -144,6 +144,13 @@ export const XCR0: Field = f(0x248, "i64");
 export const dr = (index: number): Field => f(0x250 + index * 8, "i64");
 export const DR6: Field = dr(4);
 export const DR7: Field = dr(5);
+/**
+ * The breakpoints in force, as in DR0-DR3 and DR7: the guest's, or, while DEBUGGED is 1, those of a debugger outside it,
+ * which end the run (EXIT_DEBUG) and raise nothing.
+ */
+export const DEBUGGED: Field = f(0xba8, "i32");
+export const breakpoint = (index: number): Field => f(0xb80 + index * 8, "i64");
+export const BREAKPOINT_CONTROL: Field = f(0xba0, "i64");
 
 export const EFER: Field = f(0x2a0, "i64");
 export const STAR: Field = f(0x2a8, "i64");
@@ -387,6 +394,7 @@ export const EXIT_HALT = 2;
 export const EXIT_INTERRUPT = 3;
 export const EXIT_KICK = 4;
 export const EXIT_SHUTDOWN = 5;
+export const EXIT_DEBUG = 6;
 
 export interface MemoryMap {
   /** Absolute addresses: list heads (i32), code granules (i64) and PAGE_UNWRITTEN of each RAM and ROM page; RAM itself. */

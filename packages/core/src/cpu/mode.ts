@@ -25,7 +25,9 @@ export const updateTlbSet: Routine = routine("update_tlb_set", [], undefined, (b
     const smap = user.eqz().and(b.get(L.CR4).lo32().and(CR4_SMAP).nez());
     b.if(smap, () => b.put(L.TLB_CURRENT, L.TLB_SUPERVISOR_AC));
   });
-  b.if(b.get(L.DR7).lo32().and(DR7_ENABLED), () => b.if(b.call(watchesData), () => b.put(L.TLB_CURRENT, L.TLB_NONE)));
+  b.if(b.get(L.BREAKPOINT_CONTROL).lo32().and(DR7_ENABLED), () =>
+    b.if(b.call(watchesData), () => b.put(L.TLB_CURRENT, L.TLB_NONE)),
+  );
 });
 
 /** After a change of a segment register, CPL, CR0.PE or PG, EFER, VM, AC, DR7. */
@@ -62,7 +64,9 @@ export const updateEvents: Routine = routine("update_events", [], undefined, (b)
     .or(b.get(L.STEP_ARMED))
     .or(b.get(L.WATCH_HITS));
   const trap = b.variable(stepping);
-  b.if(b.get(L.DR7).lo32().and(DR7_ENABLED), () => trap.set(trap.get().or(b.call(codeBreakpoints, 0, 0).lo32())));
+  b.if(b.get(L.BREAKPOINT_CONTROL).lo32().and(DR7_ENABLED), () =>
+    trap.set(trap.get().or(b.call(codeBreakpoints, 0, 0).lo32())),
+  );
   const kept = b.get(L.ATTENTION).and(L.ATTENTION_CODE | L.ATTENTION_KICK);
   const shadow = select(b.get(L.SHADOW), i32(L.ATTENTION_CODE), i32(0));
   b.put(

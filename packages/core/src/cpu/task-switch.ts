@@ -9,6 +9,7 @@ import { type Routine, routine } from "../ir/routine.ts";
 import { commitStore } from "./access.ts";
 import { CR0_PG, CR0_TS } from "./control-bits.ts";
 import { updateFpuBlocked, writeControl } from "./control-registers.ts";
+import { followDebugRegisters } from "./debug.ts";
 import * as D from "./descriptors.ts";
 import { RF_NT, RF_VM, readFlags, writeArithmeticFlags } from "./flags.ts";
 import { IMAGE_FLAGS } from "./flags-image.ts";
@@ -277,6 +278,7 @@ export const switchTask: Routine = routine(
     b.call(loadTaskRegisters, tss, is32);
     b.if(nests, () => b.put(L.SYSTEM_FLAGS, b.get(L.SYSTEM_FLAGS).or(RF_NT)));
     b.put(L.DR7, b.get(L.DR7).and(~DR7_LOCAL));
+    b.call(followDebugRegisters);
     const rpl = b.load("i32.load", "cpu", i32(L.CS * 4), NEW_SELECTORS).and(3);
     b.put(L.CPL, select(b.get(L.SYSTEM_FLAGS).and(RF_VM), i32(3), rpl));
     b.put(L.STEP_ARMED, 0);

@@ -1,4 +1,5 @@
 import { describe, it } from "vitest";
+import { debugContract } from "./debug-contract.ts";
 import { type EngineCheck, type EngineFactory, engineContract } from "./engine-contract.ts";
 import { JitEngine, type JitEngineOptions } from "./jit-engine.ts";
 import { handOverContract } from "./state-contract.ts";
@@ -17,5 +18,9 @@ function runAll(checks: readonly EngineCheck[]): void {
 describe("contract of the jit engine, interpreting", () => runAll(engineContract(interpreter)));
 
 describe("contract of the jit engine, translating everything", () => runAll(engineContract(translator)));
+
+describe("debugging on the jit engine, interpreting", () => runAll(debugContract(interpreter)));
+
+describe("debugging on the jit engine, translating everything", () => runAll(debugContract(translator)));
 
 describe("from interpreter to translator", () => runAll(handOverContract(interpreter, translator)));

@@ -7,6 +7,7 @@
 import type { AccessSize } from "../bus/io.ts";
 import type { VcpuState } from "../cpu/state.ts";
 import type { GuestMemory } from "../memory/guest-memory.ts";
+import type { DebugRequest, DebugStop } from "./debugging.ts";
 
 /** Guest time as a line: `ns` and `ps` (below 1000) at `retired` instructions, and the counter that is made of it. */
 export interface TscLine {
@@ -53,8 +54,8 @@ export type VcpuExit =
   | { readonly reason: "interrupt-window" }
   /** `kick` or a device asked the vCPU to come back after the current instruction. */
   | { readonly reason: "kick" }
-  /** A hardware breakpoint, single step or guest-debug stop. */
-  | { readonly reason: "debug"; readonly dr6: bigint }
+  /** What `debug` has asked for. */
+  | { readonly reason: "debug"; readonly stop: DebugStop }
   /** Triple fault. */
   | { readonly reason: "shutdown" }
   /** The engine cannot go on with this guest: a whole sentence or more, for people. */
@@ -87,6 +88,11 @@ export interface Vcpu {
   setState(state: VcpuState): void;
   /** Architectural reset state (SDM vol. 3, table 9-1), or the state a direct boot starts from when given. */
   reset(): void;
+  /**
+   * What runs stop for from here on, for a debugger outside the guest; undefined: nothing. Throws RangeError for what
+   * cannot be (debugging.ts).
+   */
+  debug(request: DebugRequest | undefined): void;
   /** The last branch targets, oldest first, where the engine keeps them: for crash reports. */
   recentBranches?(): readonly bigint[];
 }

@@ -18,8 +18,10 @@ import { RegionTier } from "../jit/tier.ts";
 import { LocalTranslator, type Translator } from "../jit/translator.ts";
 import { MEMORY_MAP } from "../machine/board-map.ts";
 import { MAX_ROM_BYTES, PAGE_BYTES, Ram, ramSegments } from "../memory/ram.ts";
+import type { DebugRequest } from "./debugging.ts";
 import { TlbDirtyTracking } from "./dirty-pages.ts";
 import type { DirtyTracking, Engine, Vcpu, VcpuBus, VcpuExit } from "./engine.ts";
+import { JitDebugger } from "./jit-debugger.ts";
 import { resetState, StateBlock } from "./vcpu-state-block.ts";
 
 /** interp: the interpreter alone. jit: every block is translated before it first runs, for tests. */
@@ -58,6 +60,8 @@ const EXITS: Readonly<Record<number, VcpuExit>> = {
   [L.EXIT_INTERRUPT]: { reason: "interrupt-window" },
   [L.EXIT_KICK]: { reason: "kick" },
   [L.EXIT_SHUTDOWN]: { reason: "shutdown" },
+  // What has stopped it, jit-debugger.ts finds out.
+  [L.EXIT_DEBUG]: { reason: "debug", stop: { kind: "step" } },
 };
 const MAX_BUDGET = 2 ** 30;
 /** To translate an instruction takes as long as to interpret it some thousand times. */
@@ -71,6 +75,8 @@ class JitVcpu implements Vcpu {
   readonly #keptMsrs: KeptMsrs;
   readonly #tier: RegionTier | undefined;
   #shutdown = false;
+  #debugger: JitDebugger | undefined;
+  #isInterruptRequested = false;
 
   constructor(core: Core, block: StateBlock, keptMsrs: KeptMsrs, tier: RegionTier | undefined) {
     this.#tier = tier;
@@ -85,6 +91,10 @@ class JitVcpu implements Vcpu {
 
   run(budget: number): VcpuExit {
     if (budget < 1 || budget > MAX_BUDGET) throw new RangeError(`budget ${budget}`);
+    return this.#debugger ? this.#debugger.run(budget, (part) => this.#run(part)) : this.#run(budget);
+  }
+
+  #run(budget: number): VcpuExit {
     if (this.#shutdown) return { reason: "shutdown" };
     const block = this.#block;
     if (block.get(L.HALTED)) {
@@ -112,7 +122,8 @@ class JitVcpu implements Vcpu {
   }
 
   requestInterrupt(pending: boolean): void {
-    this.#block.put(L.INTR_PENDING, pending ? 1 : 0);
+    this.#isInterruptRequested = pending;
+    this.#block.put(L.INTR_PENDING, pending && !this.#debugger?.isStepping ? 1 : 0);
     this.#core.exports.update_events();
   }
 
@@ -133,6 +144,13 @@ class JitVcpu implements Vcpu {
     this.#block.put(L.ATTENTION, this.#block.get(L.ATTENTION) | L.ATTENTION_KICK);
   }
 
+  debug(request: DebugRequest | undefined): void {
+    const next = request && new JitDebugger(this.#block, this.#core.exports, request);
+    if (!next) this.#debugger?.end();
+    this.#debugger = next;
+    this.requestInterrupt(this.#isInterruptRequested);
+  }
+
   getState(): VcpuState {
     const state = this.#block.save(this.#core.exports);
     return { ...state, msrs: { ...state.msrs, ...this.#keptMsrs.save() } };
@@ -141,6 +159,7 @@ class JitVcpu implements Vcpu {
   setState(state: VcpuState): void {
     this.#shutdown = false;
     this.#block.load(state, this.#core.exports);
+    this.#debugger?.forget();
     this.#keptMsrs.load(state.msrs);
   }
 

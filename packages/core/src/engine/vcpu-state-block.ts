@@ -139,6 +139,7 @@ export class StateBlock {
     this.put(L.IDTR_LIMIT, state.idtr.limit);
     for (let i = 0; i < 4; i++) this.put64(L.pdpte(i), state.pdptes[i] ?? 0n);
     for (let i = 0; i < 6; i++) this.put64(L.dr(i), state.dr[i] ?? 0n);
+    this.followDebugRegisters();
     for (const [index, field] of STATE_MSRS)
       if (!isSegmentBase(index)) this.put64(field, state.msrs[String(index >>> 0)] ?? 0n);
     this.put64(L.EFER, state.msrs[String(MSR_EFER >>> 0)] ?? 0n);
@@ -163,6 +164,13 @@ export class StateBlock {
     exports.update_mode();
     exports.update_fpu_blocked();
     exports.update_events();
+  }
+
+  /** cpu/debug.ts: the same, from outside a run. */
+  followDebugRegisters(): void {
+    if (this.get(L.DEBUGGED)) return;
+    for (let i = 0; i < 4; i++) this.put64(L.breakpoint(i), this.get64(L.dr(i)));
+    this.put64(L.BREAKPOINT_CONTROL, this.get64(L.DR7));
   }
 
   #fxsave(): Uint8Array {

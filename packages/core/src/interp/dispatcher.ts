@@ -105,6 +105,8 @@ export const checkInstructionEnd: Routine = routine("check_instruction_end", ["i
 });
 
 const DR6_BS = 0x4000;
+/** Of WATCH_HITS: the breakpoints'. */
+const WATCHED = 15;
 
 /**
  * What to do between two blocks when ATTENTION is set: 0 = go on, 1 = go on with a single instruction, else leave with
@@ -113,7 +115,7 @@ const DR6_BS = 0x4000;
 export const attend: Routine = routine("attend", [], "i32", (b) => {
   // The instruction after STI or MOV SS, when nothing else is to be looked at: by far the most frequent.
   const traps = b.get(L.SYSTEM_FLAGS).and(RF_TF | RF_RF);
-  const watched = b.get(L.DR7).lo32().and(DR7_ENABLED).or(b.get(L.WATCH_HITS)).or(b.get(L.STEP_ARMED));
+  const watched = b.get(L.BREAKPOINT_CONTROL).lo32().and(DR7_ENABLED).or(b.get(L.WATCH_HITS)).or(b.get(L.STEP_ARMED));
   const others = b.get(L.ATTENTION).and(~L.ATTENTION_CODE).or(traps).or(watched);
   b.if(b.get(L.SHADOW).nez().and(others.eqz()), () => {
     b.put(L.SHADOW, 0);
@@ -138,12 +140,20 @@ export const attend: Routine = routine("attend", [], "i32", (b) => {
     const single = b.variable(i32(0));
     // Single step: a trap after an instruction that began with TF set. MOV SS and POP SS hold it back.
     const hits = b.get(L.WATCH_HITS);
+    b.if(b.get(L.DEBUGGED), () => {
+      const isAt = b.call(codeBreakpoints, codeAddress(b), -1).nez();
+      b.if(isAt.or(hits.and(WATCHED).nez()), () => {
+        b.put(L.SHADOW, shadow);
+        b.if(shadow, () => b.put(L.ATTENTION, b.get(L.ATTENTION).or(L.ATTENTION_CODE)));
+        b.return(L.EXIT_DEBUG + 1);
+      });
+    });
     const armed = b.get(L.STEP_ARMED);
     b.if(armed.or(hits).nez().and(shadow.ne(2)), () => {
       b.put(L.STEP_ARMED, 0);
       b.put(L.WATCH_HITS, 0);
       // A breakpoint on the next instruction is part of the same exception.
-      const isHeldBack = b.get(L.SYSTEM_FLAGS).and(RF_RF);
+      const isHeldBack = b.get(L.SYSTEM_FLAGS).and(RF_RF).or(b.get(L.DEBUGGED));
       const next = select(isHeldBack, i64(0), b.call(codeBreakpoints, codeAddress(b), -1));
       const step = select(armed, i64(DR6_BS), i64(0));
       b.put(L.DR6, b.get(L.DR6).and(-16).or(hits.u64()).or(step).or(next));
@@ -202,6 +212,7 @@ export const attend: Routine = routine("attend", [], "i32", (b) => {
 
 /** An enabled instruction breakpoint (DR7, SDM vol. 3, 17.2.4) at RIP: #DB is pending. RF suppresses it for one instruction. */
 const codeBreakpoint: Routine = routine("code_breakpoint", [], "i32", (b) => {
+  b.if(b.get(L.DEBUGGED), () => b.return(0));
   const hits = b.call(codeBreakpoints, codeAddress(b), -1);
   b.if(hits.eqz(), () => b.return(0));
   const flags = b.get(L.SYSTEM_FLAGS);

@@ -108,6 +108,10 @@ export class FakeVcpu implements Vcpu {
     this.#kicked = true;
   }
 
+  debug(): void {
+    throw new RangeError("this engine is for tests and cannot be debugged");
+  }
+
   getState(): VcpuState {
     return copyOf(this.#state);
   }

@@ -1,5 +1,6 @@
 /** What a host gives to a machine (machine.ts) and hears from it. */
 import type { VcpuState } from "../cpu/state.ts";
+import type { DebugStop } from "../engine/debugging.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { Ram } from "../memory/ram.ts";
 import type { Board, BoardWiring } from "./board-interface.ts";
@@ -29,7 +30,7 @@ export type SliceResult =
   | { readonly kind: "idle"; readonly waitNs: number | undefined }
   /** Halted in virtual mode with no timer armed: only an event goes on. */
   | { readonly kind: "blocked" }
-  | { readonly kind: "debug"; readonly dr6: bigint }
+  | { readonly kind: "debug"; readonly stop: DebugStop }
   | { readonly kind: "stopped"; readonly state: "off" | "crashed" }
   /** A replay has reached the end of its recording, in the recorded state. The machine is paused. */
   | { readonly kind: "replay-end" };

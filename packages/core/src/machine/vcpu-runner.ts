@@ -5,6 +5,7 @@
  *   - an interrupt is delivered only if an instruction may still run after it, so that no slice ends between the two
  *     and events of one count never fall on both sides of a delivery.
  */
+import type { DebugStop } from "../engine/debugging.ts";
 import type { Vcpu } from "../engine/engine.ts";
 import type { Board } from "./board-interface.ts";
 import type { GuestClock } from "./guest-clock.ts";
@@ -15,7 +16,7 @@ export type VcpuStop =
   /** Halted, and nothing can be delivered. */
   | { readonly kind: "halted" }
   | { readonly kind: "shutdown" }
-  | { readonly kind: "debug"; readonly dr6: bigint }
+  | { readonly kind: "debug"; readonly stop: DebugStop }
   /** The engine gave up. */
   | { readonly kind: "error"; readonly message: string };
 
@@ -80,7 +81,7 @@ export class VcpuRunner {
         case "shutdown":
           return SHUTDOWN;
         case "debug":
-          return { kind: "debug", dr6: exit.dr6 };
+          return { kind: "debug", stop: exit.stop };
         case "error":
           return { kind: "error", message: exit.message };
       }

@@ -45,7 +45,7 @@ function stride(s: Semantics, bytes: number): Expr {
 /** Whether a trap may have to come after each element: single step or an enabled breakpoint. */
 function watched(b: Builder, isTranslated = false): Expr {
   if (isTranslated) return i32(0);
-  return b.get(L.SYSTEM_FLAGS).and(RF_TF).or(b.get(L.DR7).lo32().and(DR7_ENABLED));
+  return b.get(L.SYSTEM_FLAGS).and(RF_TF).or(b.get(L.BREAKPOINT_CONTROL).lo32().and(DR7_ENABLED));
 }
 
 /**

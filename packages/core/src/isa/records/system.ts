@@ -6,6 +6,7 @@
 
 import { CR4_UMIP } from "../../cpu/control-bits.ts";
 import { writeControl } from "../../cpu/control-registers.ts";
+import { followDebugRegisters } from "../../cpu/debug.ts";
 import {
   descriptorAttributes,
   descriptorBase,
@@ -290,6 +291,7 @@ define({
     );
     s.commit();
     s.b.store("i64.store", "cpu", number.shl(3), fixed, L.dr(0).offset);
+    s.b.call(followDebugRegisters);
     s.b.call(updateMode);
     s.b.call(updateEvents);
     s.fallThrough();
