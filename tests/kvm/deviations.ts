@@ -20,6 +20,42 @@ export const DEVIATIONS: readonly Deviation[] = [
     what: "a store of guest mode into the very next instruction is not seen, as if a jump were needed in between",
     test: "engine: contract of the kvm engine > code that the guest rewrites is run as it is now, even the next instruction",
   },
+  {
+    what: "VMRUN loads DR7 without effect: no breakpoint of the debug registers hits in guest mode",
+    test: "engine: debugging on the kvm engine > a hardware breakpoint stops in front of its instruction, each time",
+  },
+  {
+    what: "VMRUN loads DR7 without effect: no breakpoint of the debug registers hits in guest mode",
+    test: "engine: debugging on the kvm engine > watchpoints stop behind the access",
+  },
+  {
+    what: "VMRUN loads DR7 without effect: no breakpoint of the debug registers hits in guest mode",
+    test: "engine: debugging on the kvm engine > breakpoints and watchpoints on the same way stop one after the other",
+  },
+  {
+    what: "VMRUN loads DR7 without effect: no breakpoint of the debug registers hits in guest mode",
+    test: "engine: debugging on the kvm engine > the guest's debug registers read as it has left them",
+  },
+  {
+    what: "VMRUN loads DR7 without effect: no breakpoint of the debug registers hits in guest mode",
+    test: "engine: debugging on the kvm engine > accesses to devices go on as without",
+  },
+  {
+    what: "VMRUN loads DR7 without effect",
+    test: "exits: small guests > stop in front of a breakpoint in the debug registers, and go on",
+  },
+  {
+    what: "INT3 in guest mode is no interceptable #BP",
+    test: "engine: debugging on the kvm engine > a software breakpoint does, too",
+  },
+  {
+    what: "INT3 in guest mode is no interceptable #BP",
+    test: "engine: debugging on the kvm engine > one of many software breakpoints does, too",
+  },
+  {
+    what: "INT3 in guest mode is no interceptable #BP",
+    test: "engine: debugging on the kvm engine > memory shows no software breakpoint between runs",
+  },
   { what: "no next RIP on exits (nrip_save): KVM decodes the instruction that exited by itself" },
   {
     what: "XSETBV in guest mode does not leave it, whatever the intercept says (QEMU before 8.2 does not look at it): KVM never learns the guest's XCR0, and puts back the reset value of 1 at the next entry. Linux in there then cannot restore SSE's registers when it returns from a signal (XRSTOR ends in #GP: rt_sigreturn, bad frame)",

@@ -22,6 +22,8 @@ export const MEMORY_REGION_BYTES = 32;
 export const DIRTY_LOG_BYTES = 16;
 export const DEVICE_ATTR_BYTES = 24;
 export const ENABLE_CAP_BYTES = 104;
+export const TRANSLATION_BYTES = 24;
+export const GUEST_DEBUG_BYTES = 72;
 
 export const KVM = {
   GET_API_VERSION: io(0x00),
@@ -39,12 +41,14 @@ export const KVM = {
   SET_REGS: iow(0x82, REGS_BYTES),
   GET_SREGS: ior(0x83, SREGS_BYTES),
   SET_SREGS: iow(0x84, SREGS_BYTES),
+  TRANSLATE: iowr(0x85, TRANSLATION_BYTES),
   INTERRUPT: iow(0x86, 4),
   GET_MSRS: iowr(0x88, 8),
   SET_MSRS: iow(0x89, 8),
   SET_SIGNAL_MASK: iow(0x8b, 4),
   SET_CPUID2: iow(0x90, 8),
   NMI: io(0x9a),
+  SET_GUEST_DEBUG: iow(0x9b, GUEST_DEBUG_BYTES),
   GET_VCPU_EVENTS: ior(0x9f, VCPU_EVENTS_BYTES),
   SET_VCPU_EVENTS: iow(0xa0, VCPU_EVENTS_BYTES),
   GET_DEBUGREGS: ior(0xa1, DEBUGREGS_BYTES),
@@ -139,6 +143,8 @@ export const RUN = {
   msr_reason: 40,
   msr_index: 44,
   msr_data: 48,
+  debug_exception: 32,
+  debug_pc: 40,
   debug_dr6: 48,
 } as const;
 export const IO_DIRECTION_OUT = 1;
@@ -208,6 +214,21 @@ export const EVENTS_VALID_NMI_PENDING = 1;
 export const EVENTS_VALID_SHADOW = 4;
 export const SHADOW_INT_MOV_SS = 1;
 export const SHADOW_INT_STI = 2;
+
+/** struct kvm_guest_debug: DR0 to DR7 from `debugreg`; and the bits of `control`. */
+export const GUEST_DEBUG = {
+  control: 0,
+  debugreg: 8,
+  ENABLE: 1,
+  SINGLESTEP: 2,
+  USE_SW_BP: 0x1_0000,
+  USE_HW_BP: 0x2_0000,
+  INJECT_DB: 0x4_0000,
+  INJECT_BP: 0x8_0000,
+} as const;
+
+/** struct kvm_translation */
+export const TRANSLATION = { linear_address: 0, physical_address: 8, valid: 16 } as const;
 
 /** struct kvm_debugregs */
 export const DEBUGREGS = { db: 0, dr6: 32, dr7: 40 } as const;

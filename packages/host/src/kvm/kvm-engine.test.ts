@@ -107,6 +107,20 @@ describe.skipIf(!isUsable)(`small guests${why}`, () => {
     expect(g.bus.notes).toEqual(["write4 fffff000 c3c3c3c3"]);
   });
 
+  it("stop in front of a breakpoint in the debug registers, and go on", () => {
+    // inc %eax ; inc %ecx ; dec %ebx ; jnz 0x1000 ; hlt
+    const g = guest("ffc0 ffc1 ffcb 75f8 f4");
+    const start = longMode(0x1000);
+    g.vcpu.setState({ ...start, gpr: start.gpr.map((value, i) => (i === 3 ? 2n : i === 4 ? value : 0n)) });
+    g.vcpu.debug({ hardware: [{ on: "instruction", address: 0x1002n }] });
+    for (const round of [1n, 2n]) {
+      expect(run(g)).toEqual({ reason: "debug", stop: { kind: "breakpoint", address: 0x1002n } });
+      expect(g.vcpu.getState().gpr.slice(0, 2)).toEqual([round, round - 1n]);
+    }
+    expect(run(g)).toEqual({ reason: "halt" });
+    expect(g.vcpu.getState().gpr.slice(0, 2)).toEqual([2n, 2n]);
+  });
+
   it("shut down by a triple fault", () => {
     // ud2, without an IDT
     const g = guest("0f0b");

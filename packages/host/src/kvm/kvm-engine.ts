@@ -21,6 +21,7 @@ import {
 } from "@twinmetal/core";
 import * as A from "./abi.ts";
 import { DirtyLog } from "./dirty-log.ts";
+import { translate } from "./guest-address.ts";
 import { cpuidContext, missingFeatures, setCpuid } from "./guest-cpuid.ts";
 import { HostTime } from "./host-time.ts";
 import { VcpuCells } from "./kick-cells.ts";
@@ -68,9 +69,6 @@ const MSR_RANGE_BITS = 64;
 const MIN_RUN_NS = 50_000;
 const ROM_SLOT = 2;
 const CODE_BYTES = 15;
-const TRANSLATE_BYTES = 24;
-/** _IOWR(KVMIO, 0x85, struct kvm_translation) */
-const KVM_TRANSLATE = 0xc018_ae85;
 
 export class KvmEngine implements Engine {
   readonly kind = "kvm";
@@ -139,6 +137,7 @@ export class KvmEngine implements Engine {
       timer: this.#timer,
       time: new HostTime(this.#options.hostNs ?? (() => performance.now() * 1e6)),
       bus,
+      memory: this.memory,
       features: this.#features,
       tscFrequencyHz: this.#options.tscFrequencyHz,
       scratch: this.#scratch.subarray(SCRATCH.tscOffset, SCRATCH.tscOffset + 8),
@@ -230,13 +229,10 @@ export class KvmEngine implements Engine {
   }
 
   #codeAt(linear: bigint): string {
-    const request = new DataView(new ArrayBuffer(TRANSLATE_BYTES));
-    request.setBigUint64(0, linear, true);
-    this.#vm.calls.ioctl(this.#vm.vcpuFd, KVM_TRANSLATE, new Uint8Array(request.buffer));
-    const isValid = request.getUint8(16) !== 0;
-    const gpa = Number(request.getBigUint64(8, true));
+    const gpa = translate(this.#vm, linear);
+    if (gpa === undefined) return "nothing that could be read";
     const bytes = new Uint8Array(Math.min(CODE_BYTES, PAGE_BYTES - (gpa % PAGE_BYTES)));
-    if (!isValid || !this.memory.read(gpa, bytes)) return "nothing that could be read";
+    if (!this.memory.read(gpa, bytes)) return "nothing that could be read";
     return `the code ${[...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join(" ")}`;
   }
 }

@@ -8,13 +8,14 @@
  * The local APIC and everything behind it are devices, so interrupts go in one at a time, by KVM_INTERRUPT when KVM
  * says that the guest can take one. Left out: FERR# (CR0.NE = 0), which processors with virtualisation do not forward.
  */
-import type { Vcpu, VcpuBus, VcpuExit, VcpuState } from "@twinmetal/core";
+import type { DebugRequest, GuestMemory, Vcpu, VcpuBus, VcpuExit, VcpuState } from "@twinmetal/core";
 import { constantMsr, ignoresMsrWrite, KeptMsrs, resetState } from "@twinmetal/core";
 import { EXIT, IO_DIRECTION_OUT, KVM, RUN } from "./abi.ts";
 import { GuestTsc } from "./guest-tsc.ts";
 import type { HostTime } from "./host-time.ts";
 import { describeError } from "./internal-error.ts";
 import type { VcpuCells } from "./kick-cells.ts";
+import { KvmDebugger } from "./kvm-debugger.ts";
 import { ERRNO, errnoName, type LinuxCalls, LinuxError } from "./linux-calls.ts";
 import { VcpuRegisters, writeMsrs } from "./vcpu-registers.ts";
 import { KICK_SIGNAL, type VmHandle } from "./vm-handle.ts";
@@ -25,6 +26,7 @@ export interface KvmVcpuOptions {
   readonly timer: number;
   readonly time: HostTime;
   readonly bus: VcpuBus;
+  readonly memory: GuestMemory;
   readonly features: ReadonlySet<string>;
   readonly tscFrequencyHz: number;
   /** Memory that does not move, 8 bytes. */
@@ -47,6 +49,8 @@ export interface KvmCounters {
   windowExits: number;
   signalExits: number;
   otherExits: number;
+  /** Of those for MMIO and MSRs: for the local APIC. */
+  localApicExits: number;
   interruptsInjected: number;
   kicks: number;
 }
@@ -56,8 +60,16 @@ const KICK: VcpuExit = { reason: "kick" };
 const HALT: VcpuExit = { reason: "halt" };
 const WINDOW: VcpuExit = { reason: "interrupt-window" };
 const SHUTDOWN: VcpuExit = { reason: "shutdown" };
+/** What has stopped it, kvm-debugger.ts finds out. */
+const DEBUG: VcpuExit = { reason: "debug", stop: { kind: "step" } };
 
 const RFLAGS_IF = 0x200n;
+/** Where guests leave it; for the counter only. */
+const LOCAL_APIC_START = 0xfee0_0000;
+const LOCAL_APIC_END = 0xfee0_1000;
+const IA32_TSC_DEADLINE = 0x6e0;
+const X2APIC_FIRST = 0x800;
+const X2APIC_LAST = 0x8ff;
 const IA32_APIC_BASE = 0x1b;
 const IA32_TSC = 0x10;
 const IA32_TSC_ADJUST = 0x3b;
@@ -76,6 +88,7 @@ export class KvmVcpu implements Vcpu {
     windowExits: 0,
     signalExits: 0,
     otherExits: 0,
+    localApicExits: 0,
     interruptsInjected: 0,
     kicks: 0,
   };
@@ -102,6 +115,7 @@ export class KvmVcpu implements Vcpu {
   #cr8 = 0;
   #timerEndsNs = 0;
   readonly #minRunNs: number;
+  #debugger: KvmDebugger | undefined;
 
   constructor(options: KvmVcpuOptions) {
     const { vm } = options;
@@ -123,6 +137,37 @@ export class KvmVcpu implements Vcpu {
   }
 
   run(budget: number): VcpuExit {
+    return this.#debugger ? this.#runDebugged(this.#debugger, budget) : this.#runOn(budget);
+  }
+
+  /** From here on the guest is stopped for what is asked. Throws RangeError. */
+  debug(request: DebugRequest | undefined): void {
+    const next = request && new KvmDebugger(this.#vm, this.#options.memory, request);
+    this.#complete();
+    if (!next) this.#debugger?.off();
+    this.#debugger = next;
+  }
+
+  #runDebugged(debug: KvmDebugger, budget: number): VcpuExit {
+    for (;;) {
+      if (this.#isShutdown) return SHUTDOWN;
+      this.#complete();
+      if (!this.#isHalted) {
+        const stop = debug.begin(this.#registers.hasEventInFlight);
+        if (stop) return { reason: "debug", stop };
+      }
+      try {
+        const exit = this.#runOn(budget);
+        if (exit.reason !== "debug") return exit;
+        const stop = debug.stopped(this.#run);
+        if (stop) return { reason: "debug", stop };
+      } finally {
+        debug.end();
+      }
+    }
+  }
+
+  #runOn(budget: number): VcpuExit {
     if (this.#isShutdown) return SHUTDOWN;
     if (this.#canInterrupt) return WINDOW;
     this.#refreshTime();
@@ -137,7 +182,8 @@ export class KvmVcpu implements Vcpu {
 
   #runToExit(): VcpuExit {
     for (let flushes = 0; ; ) {
-      this.#run.setUint8(RUN.request_interrupt_window, this.#isPending ? 1 : 0);
+      const isWanted = this.#isPending && !this.#debugger?.isStepping;
+      this.#run.setUint8(RUN.request_interrupt_window, isWanted ? 1 : 0);
       const result = this.#enter();
       // Most exits are answered without the time, and to ask for it costs as much as to answer them.
       this.#isTimeStale = true;
@@ -154,6 +200,13 @@ export class KvmVcpu implements Vcpu {
       }
       const exit = this.#left(result);
       if (exit) return exit;
+      // An instruction that is stepped over ends in this run.
+      if (this.#isIncomplete && this.#debugger?.isSingle) {
+        if (!this.#isStore) continue;
+        this.#complete();
+        this.#debugger.stepped();
+        return DEBUG;
+      }
       if (this.#canInterrupt) return WINDOW;
       if (this.#isKicked) {
         this.#isKicked = false;
@@ -207,6 +260,7 @@ export class KvmVcpu implements Vcpu {
   /** Throws RangeError or LinuxError where KVM finds the state impossible. */
   setState(state: VcpuState): void {
     this.#complete();
+    this.#debugger?.forget();
     this.#registers.write(state, this.#bus.readMsr(IA32_APIC_BASE) ?? 0xfee0_0900n);
     this.#keptMsrs.load(state.msrs);
     this.#isShutdown = false;
@@ -224,7 +278,16 @@ export class KvmVcpu implements Vcpu {
     this.setState(resetState(this.retired));
   }
 
+  /** The last exit was a store to MMIO or to a port. */
+  get #isStore(): boolean {
+    const run = this.#run;
+    const reason = run.getUint32(RUN.exit_reason, true);
+    if (reason === EXIT.MMIO) return run.getUint8(RUN.mmio_is_write) !== 0;
+    return reason === EXIT.IO && run.getUint8(RUN.io_direction) === IO_DIRECTION_OUT;
+  }
+
   get #canInterrupt(): boolean {
+    if (this.#debugger?.isStepping) return false;
     return this.#isPending && this.#run.getUint8(RUN.ready_for_interrupt_injection) !== 0;
   }
 
@@ -328,7 +391,7 @@ export class KvmVcpu implements Vcpu {
         this.#isShutdown = true;
         return SHUTDOWN;
       case EXIT.DEBUG:
-        return { reason: "debug", dr6: run.getBigUint64(RUN.debug_dr6, true) };
+        return DEBUG;
       default:
         return this.#failed(describeError(run));
     }
@@ -371,6 +434,7 @@ export class KvmVcpu implements Vcpu {
     const gpa = run.getUint32(RUN.mmio_phys_addr, true) + 2 ** 32 * run.getUint32(RUN.mmio_phys_addr + 4, true);
     const length = run.getUint32(RUN.mmio_len, true);
     const isWrite = run.getUint8(RUN.mmio_is_write) !== 0;
+    if (gpa >= LOCAL_APIC_START && gpa < LOCAL_APIC_END) this.counters.localApicExits++;
     for (let offset = 0; offset < length; ) {
       const left = length - offset;
       const beyond = (gpa + offset) % 4;
@@ -393,6 +457,7 @@ export class KvmVcpu implements Vcpu {
   #readMsr(): void {
     const run = this.#run;
     const index = run.getUint32(RUN.msr_index, true);
+    this.#countMsr(index);
     const value = this.#bus.readMsr(index) ?? this.#keptMsrs.read(index) ?? constantMsr(index, this.#options.features);
     run.setUint8(RUN.msr_error, value === undefined ? 1 : 0);
     if (value !== undefined) run.setBigUint64(RUN.msr_data, value, true);
@@ -401,6 +466,7 @@ export class KvmVcpu implements Vcpu {
   #writeMsr(): void {
     const run = this.#run;
     const index = run.getUint32(RUN.msr_index, true);
+    this.#countMsr(index);
     const value = run.getBigUint64(RUN.msr_data, true);
     const isTaken =
       this.#bus.writeMsr(index, value) || this.#keptMsrs.write(index, value) || ignoresMsrWrite(index, value);
@@ -411,6 +477,11 @@ export class KvmVcpu implements Vcpu {
     // The counter is set at the next run's begin, which is now.
     this.#tsc.forget();
     this.kick();
+  }
+
+  #countMsr(index: number): void {
+    const isLocalApic = index === IA32_TSC_DEADLINE || (index >= X2APIC_FIRST && index <= X2APIC_LAST);
+    if (isLocalApic) this.counters.localApicExits++;
   }
 
   /** Ends the instruction of the last exit. It may leave the guest again, for the next part of a wide access. */
