@@ -56,6 +56,13 @@ export const PROGRAMS: readonly TestProgram[] = [
     form: "short",
   },
   {
+    name: "switch",
+    file: "guest/switch.ts",
+    what: "a running VM changes its engine, is recorded after it, and moves from either engine to the other",
+    limitSeconds: 1500,
+    form: "long",
+  },
+  {
     name: "linux",
     file: "guest/linux.ts",
     what: "Linux on the kvm engine: boot, commands, save and restore across engines, no descriptor left behind",

@@ -217,6 +217,8 @@ describe("twinmetal", () => {
     [["clone"], "the command clone is not in this version yet."],
     [["migrate"], "which VM?"],
     [["migrate", "a.sock"], "where to?"],
+    [["migrate", "a.sock", "kvm", "--bandwidth", "50M"], "Nothing goes over a link to kvm"],
+    [["migrate", "a.sock", "--record", "f"], "--record and --state need each other"],
     [["migrate", "a.sock", "there"], '"there" is no address for a VM'],
     [["migrate", "a.sock", "unix:b", "--cancel"], '"unix:b" is one word too many'],
     [["migrate", "a.sock", "tcp:h:1", "--tls-key", "k"], "TLS needs all three"],

@@ -8,6 +8,7 @@ export type {
   ControlServer,
   EngineExplanation,
   EngineQuestion,
+  EngineSwitchResult,
   ExecResult,
   FileRule,
   MigrationObstacle,

@@ -25,7 +25,13 @@ export {
   MAX_SOFTWARE_BREAKPOINTS,
 } from "./engine/debugging.ts";
 export type { DirtyTracking, Engine, Vcpu, VcpuBus, VcpuExit } from "./engine/engine.ts";
-export { ACTIVITY_NAMES, JitEngine, type JitEngineOptions, type Tier } from "./engine/jit-engine.ts";
+export {
+  ACTIVITY_NAMES,
+  JitEngine,
+  type JitEngineOptions,
+  type Tier,
+  tableBytesBelowRam,
+} from "./engine/jit-engine.ts";
 export { resetState } from "./engine/vcpu-state-block.ts";
 export type { BootFile, FileReader } from "./firmware/boot-file.ts";
 export { type LinuxBootOptions, type LinuxBootPlan, planLinuxBoot } from "./firmware/linux-boot.ts";
@@ -91,7 +97,7 @@ export {
   type SpecErrorCode,
 } from "./machine/spec.ts";
 export type { GuestMemory, MemorySegment } from "./memory/guest-memory.ts";
-export { MAX_ROM_BYTES, PAGE_BYTES, Ram, ramSegments } from "./memory/ram.ts";
+export { MAX_ROM_BYTES, PAGE_BYTES, Ram, type RamHolder, ramSegments } from "./memory/ram.ts";
 export { MigrationError, type MigrationErrorCode, type MigrationObstacle } from "./migration/errors.ts";
 export type { CancelSignal, MigrationLink, MigrationTime, PageCompressor } from "./migration/link.ts";
 export { type Fate, type Hello, MIGRATION_ID_BYTES, type Release, type StateForm } from "./migration/messages.ts";

@@ -75,6 +75,7 @@ export {
 } from "./sandbox/index.ts";
 export { createVm, DEFAULT_MEMORY_BYTES } from "./vm/create-vm.ts";
 export { type EngineQuestion, type EngineWish, engineFor } from "./vm/engine-choice.ts";
+export type { EngineSwitchOptions, EngineSwitchResult } from "./vm/engine-switch.ts";
 export { replayVm } from "./vm/replay-vm.ts";
 export { restoreVm } from "./vm/restore-vm.ts";
 export { yieldCompilerThreads } from "./vm/thread-priority.ts";

@@ -1,4 +1,5 @@
 /** `twinmetal migrate SOCKET TARGET`: a running VM moves to another process, which waits for it with `run --incoming`. */
+import { resolve } from "node:path";
 import { defineCommand, type Io } from "../command.ts";
 import { LINK_OPTIONS, linkSecurity, targetAddress } from "../migration-options.ts";
 import { choice, flag, type OptionValues, option } from "../options.ts";
@@ -8,6 +9,7 @@ import { UsageError } from "../usage-error.ts";
 import type {
   ControlOptions,
   ControlRequest,
+  EngineSwitchResult,
   MigrationObstacle,
   MigrationProgress,
   MigrationResult,
@@ -40,6 +42,12 @@ const OPTIONS = {
     "After a migration whose last step broke off: what to do with the copy of the VM behind SOCKET. See docs/migration.md.",
   ),
   status: flag("status", "Tell what the VM behind SOCKET is doing."),
+  record: option(
+    "record",
+    "FILE",
+    "Record the VM from here on, for `twinmetal replay --state STATE FILE`; on the jit engine. Needs --state.",
+  ),
+  state: option("state", "STATE", "With --record: where the state goes that the recording begins from."),
   ...LINK_OPTIONS,
   json: flag("json", "Progress and result as JSON, a line each."),
 };
@@ -48,10 +56,12 @@ type Values = OptionValues<typeof OPTIONS>;
 export const MIGRATE = defineCommand({
   name: "migrate",
   summary: "move a running VM to another process or host",
-  usage: "SOCKET TARGET [options] | SOCKET --cancel | SOCKET --decide run|discard | SOCKET --status",
+  usage:
+    "SOCKET TARGET [options] | SOCKET jit|kvm | SOCKET --cancel | SOCKET --decide run|discard | SOCKET --status | SOCKET --record FILE --state STATE",
   text: [
     "SOCKET is what the VM was started with: twinmetal run --migration-socket SOCKET. TARGET is where another process waits: twinmetal run --incoming TARGET, with unix:PATH on the same host or tcp:HOST:PORT.",
     "The guest runs on while its memory goes over, and stands still for the last step only. Whatever breaks, at most one copy runs; Ctrl-C cancels, and the VM runs on where it was.",
+    "With jit or kvm as the target the VM goes on in that engine, in its own process: memory, console and agent stay where they are. --check tells what speaks against it.",
     "Status: 0 done, 125 it failed (the reason is on standard error), 2 bad usage.",
   ],
   options: OPTIONS,
@@ -59,6 +69,7 @@ export const MIGRATE = defineCommand({
     ["twinmetal run --migration-socket vm.sock", "a VM that can be moved"],
     ["twinmetal run --incoming unix:there.sock", "in another terminal: waits for it"],
     ["twinmetal migrate vm.sock unix:there.sock", "in a third one: moves it"],
+    ["twinmetal migrate vm.sock jit", "the VM goes on in the other engine, where it can be recorded"],
     ["twinmetal migrate vm.sock tcp:10.0.0.2:4444 --tls-key k.pem --tls-cert c.pem --tls-ca ca.pem", "to another host"],
   ],
   execute: async (io, { values, operands: [socket, target, extra], rest }) => {
@@ -70,16 +81,26 @@ export const MIGRATE = defineCommand({
 });
 
 function requestOf(values: Values, target: string | undefined): ControlRequest {
-  const { cancel, decide, status, check } = values;
-  const asked = [cancel, decide, status].filter((value) => value !== undefined).length;
-  if (asked > 1) throw new UsageError("--cancel, --decide and --status exclude each other.");
+  const { cancel, decide, status, check, record, state } = values;
+  const asked = [cancel, decide, status, record].filter((value) => value !== undefined).length;
+  if (asked > 1) throw new UsageError("--cancel, --decide, --status and --record exclude each other.");
+  if ((record === undefined) !== (state === undefined)) throw new UsageError("--record and --state need each other.");
   if (asked === 1) {
     if (target !== undefined) throw new UsageError(`"${target}" is one word too many: nothing is moved there.`);
+    if (record !== undefined && state !== undefined)
+      return { command: "record", path: resolve(record), state: resolve(state) };
     if (decide) return { command: "decide", choice: decide };
     return { command: cancel ? "cancel" : "status" };
   }
-  if (target === undefined) throw new UsageError("where to? Give unix:PATH, or tcp:HOST:PORT.");
+  if (target === undefined) throw new UsageError("where to? Give unix:PATH, tcp:HOST:PORT, or an engine.");
+  if (target === "jit" || target === "kvm") return engineRequest(values, target);
   return { command: check ? "check" : "migrate", target: targetAddress(target), options: controlOptions(values) };
+}
+
+function engineRequest(values: Values, engine: "jit" | "kvm"): ControlRequest {
+  const options = Object.keys(controlOptions(values)).length;
+  if (options > 0) throw new UsageError(`Nothing goes over a link to ${engine}: leave its options out.`);
+  return values.check ? { command: "check", target: engine, options: {} } : { command: "switch", engine };
 }
 
 function controlOptions(values: Values): ControlOptions {
@@ -135,9 +156,13 @@ function conclude(request: ControlRequest, result: unknown): string {
       const { downtimeMs, totalMs, rounds, sentBytes } = result as MigrationResult;
       return `migrated in ${(totalMs / 1000).toFixed(1)} s, ${rounds} round${rounds === 1 ? "" : "s"}, ${formatSize(sentBytes)}; the guest stood still for ${Math.round(downtimeMs)} ms\n`;
     }
+    case "switch": {
+      const { to, totalMs, pausedMs, movedBytes } = result as EngineSwitchResult;
+      return `on ${to} after ${(totalMs / 1000).toFixed(1)} s; the guest stood still for ${Math.round(pausedMs)} ms, ${formatSize(movedBytes)} went over\n`;
+    }
     case "status": {
-      const { state, isMigrating } = result as { state: string; isMigrating: boolean };
-      return `${state}${isMigrating ? ", migrating" : ""}\n`;
+      const { state, engine, isMigrating } = result as { state: string; engine?: string; isMigrating: boolean };
+      return `${state}${engine === undefined ? "" : ` on ${engine}`}${isMigrating ? ", migrating" : ""}\n`;
     }
     default:
       return "";

@@ -408,13 +408,18 @@ export interface MemoryMap {
   readonly wasmPages: number;
 }
 
-/** `ramBytes`: a multiple of 4096, at most 3 GiB. `romBytes`: a multiple of 4096, at most 16 MiB. */
-export function memoryMap(ramBytes: number, romBytes = 0): MemoryMap {
+/**
+ * `ramBytes`: a multiple of 4096, at most 3 GiB. `romBytes`: a multiple of 4096, at most 16 MiB. `ramAt`: where RAM lies
+ * in a memory that somebody else has made, whole pages; behind the tables.
+ */
+export function memoryMap(ramBytes: number, romBytes = 0, ramAt?: number): MemoryMap {
   const pages = (ramBytes + romBytes) / 4096;
   const pageLists = PAGE_TABLES;
   const pageGranules = pageLists + pages * 4 + (pages % 2) * 4;
   const pageUnwritten = pageGranules + pages * 8;
-  const ram = Math.ceil((pageUnwritten + pages) / 0x200000) * 0x200000;
+  const ram = ramAt ?? Math.ceil((pageUnwritten + pages) / 0x200000) * 0x200000;
+  if (ram < pageUnwritten + pages || ram % 4096 !== 0)
+    throw new RangeError(`no room for the tables below RAM at ${ram}`);
   return {
     pageLists,
     pageGranules,

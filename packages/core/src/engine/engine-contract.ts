@@ -33,6 +33,8 @@ export function engineContract(create: EngineFactory): EngineCheck[] {
 
 const HLT = 0xf4;
 const MAX_ATTEMPTS = 100;
+/** "TwinmetalVM": unknown to guests, so they assume nothing. */
+const NO_HYPERVISOR = "6e697754 6174656d 4d566c";
 const VECTOR = { DE: 0, NMI: 2, UD: 6, GP: 13, PF: 14, EXTERNAL: 0x40 } as const;
 const handlerEnd = (vector: number): number => HANDLERS + vector * 16 + 1;
 
@@ -59,6 +61,20 @@ function runChecks(create: EngineFactory): EngineCheck[] {
       requireEqual(guest.vcpu.run(BUDGET).reason, "kick", "exit");
       requireEqual(guest.vcpu.run(BUDGET).reason, "budget", "the next run's");
     }),
+    check(
+      "CPUID offers no paravirtual interface, so no clock of one engine's: KVM's signature and its clock's MSR",
+      (guest) => {
+        guest.load([0xb8, 0, 0, 0, 0x40, 0x0f, 0xa2, HLT]); // mov $0x40000000,%eax; cpuid; hlt
+        guest.runToHalt();
+        const { gpr } = guest.state();
+        requireEqual(gpr[GPR.rax], 0x4000_0000n, "the highest leaf");
+        requireEqual(
+          [GPR.rbx, GPR.rcx, GPR.rdx].map((register) => gpr[register]!.toString(16)).join(" "),
+          NO_HYPERVISOR,
+          "the signature",
+        );
+      },
+    ),
     check("an interrupt waits for IF and for STI's shadow", checkInterruptWindow),
     check("an interrupt ends HLT, and its handler returns behind it", checkInterruptEndsHalt),
     check("an interrupt that is taken back is not delivered", (guest) => {

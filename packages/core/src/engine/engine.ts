@@ -7,6 +7,7 @@
 import type { AccessSize } from "../bus/io.ts";
 import type { VcpuState } from "../cpu/state.ts";
 import type { GuestMemory } from "../memory/guest-memory.ts";
+import type { RamHolder } from "../memory/ram.ts";
 import type { DebugRequest, DebugStop } from "./debugging.ts";
 
 /** Guest time as a line: `ns` and `ps` (below 1000) at `retired` instructions, and the counter that is made of it. */
@@ -117,6 +118,8 @@ export interface Engine {
   supportsReplay(): boolean;
   /** Undefined where the engine cannot tell: such a machine is not migrated while it runs. */
   readonly dirtyTracking?: DirtyTracking;
+  /** For another engine of this process that goes on with the guest; undefined where threads cannot share it. */
+  readonly holder?: RamHolder | undefined;
   /** Counters for `--stats`, by name. */
   stats(): Readonly<Record<string, number>>;
 }

@@ -17,7 +17,7 @@ import type { TierBounds } from "../jit/region-modules.ts";
 import { RegionTier } from "../jit/tier.ts";
 import { LocalTranslator, type Translator } from "../jit/translator.ts";
 import { MEMORY_MAP } from "../machine/board-map.ts";
-import { MAX_ROM_BYTES, PAGE_BYTES, Ram, ramSegments } from "../memory/ram.ts";
+import { MAX_ROM_BYTES, PAGE_BYTES, Ram, type RamHolder, ramSegments } from "../memory/ram.ts";
 import type { DebugRequest } from "./debugging.ts";
 import { TlbDirtyTracking } from "./dirty-pages.ts";
 import type { DirtyTracking, Engine, Vcpu, VcpuBus, VcpuExit } from "./engine.ts";
@@ -47,6 +47,8 @@ export interface JitEngineOptions {
   readonly sharedMemory?: boolean;
   /** As in a machine's spec: cpu/features.ts. Default: those of the portable model. */
   readonly cpuFeatures?: readonly string[];
+  /** RAM of an engine that no vCPU runs on any more when this one's first runs; not another jit engine's. Default: a new one. */
+  readonly holder?: RamHolder;
   /** What runs the guest: the interpreter's core module, or a stand-in of the same interface (interp/evaluator-cpu.ts). */
   readonly createCore?: typeof createCore;
 }
@@ -267,6 +269,7 @@ export class JitEngine implements Engine {
       options.sharedMemory ?? typeof SharedArrayBuffer !== "undefined",
       limitHandlers(handlerSet(), features),
       checkRom(options.rom),
+      options.holder,
     );
     const block = new StateBlock(core.view);
     const tier = options.tier ?? (options.translator ? "auto" : "interp");
@@ -301,6 +304,12 @@ export class JitEngine implements Engine {
       },
     });
     if (options.rom) this.memory.loadRom(options.rom);
+  }
+
+  /** For an engine that goes on with this one's guest. Undefined where memory is not shared. */
+  get holder(): RamHolder | undefined {
+    const { memory, map } = this.#core;
+    return memory.buffer instanceof ArrayBuffer ? undefined : { memory, ramOffset: map.ram };
   }
 
   /** At the machine's end, for later ones: where the translator keeps translations. */
@@ -351,6 +360,11 @@ export class JitEngine implements Engine {
     if (!this.#bus) throw new Error("no vCPU yet");
     return this.#bus;
   }
+}
+
+/** Of a memory in which a jit engine can take a guest over: what RAM lies behind. */
+export function tableBytesBelowRam(ramBytes: number, romBytes = 0): number {
+  return L.memoryMap(ramBytes, romBytes).ram;
 }
 
 function checkRom(rom: Uint8Array | undefined): number {

@@ -34,6 +34,7 @@ import {
 } from "../jit/routines.ts";
 import { leaveRegion, worldRest } from "../jit/world.ts";
 import { MEMORY_MAP } from "../machine/board-map.ts";
+import type { RamHolder } from "../memory/ram.ts";
 import { makeRun } from "./dispatcher.ts";
 import { prebuiltModule } from "./prebuilt.ts";
 
@@ -422,17 +423,23 @@ export function provideCoreModule(module: WebAssembly.Module): void {
   modules.set(table, new Map([...(modules.get(table) ?? []), [true, module]]));
 }
 
-/** Makes a machine's memory and core. `shared` needs cross-origin isolation in browsers; `handlers`: of other records or fewer features. */
+/**
+ * Makes a machine's memory and core. `shared` needs cross-origin isolation in browsers; `handlers`: of other records or
+ * fewer features; `holder`: RAM is there already, and whatever else lies in that memory is nobody's any more.
+ */
 export function createCore(
   ramBytes: number,
   host: CoreHost,
   shared: boolean,
   handlers: HandlerSet = handlerSet(),
   romBytes = 0,
+  holder?: RamHolder,
 ): Core {
-  const map = L.memoryMap(ramBytes, romBytes);
-  const memory = new WebAssembly.Memory({ initial: map.wasmPages, maximum: map.wasmPages, shared });
+  const map = L.memoryMap(ramBytes, romBytes, holder?.ramOffset);
+  const memory = holder?.memory ?? new WebAssembly.Memory({ initial: map.wasmPages, maximum: map.wasmPages, shared });
   const view = new DataView(memory.buffer);
+  const hasBeenUsed = view.getUint32(L.CPU_BASE + L.RAM_HOST.offset, true) !== 0;
+  if (hasBeenUsed) new Uint8Array(memory.buffer, 0, map.ram).fill(0);
   const decoder = new BlockDecoder(handlers, memory.buffer, map);
   const instance = new WebAssembly.Instance(coreModule(shared, handlers), {
     env: { memory, ...hostImports(decoder, host, view) },

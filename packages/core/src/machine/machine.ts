@@ -242,6 +242,16 @@ export class Machine {
     this.#offer({ kind: "epoch", advanceSeconds: Math.max(0, Math.floor(seconds)) });
   }
 
+  /** What was asked for and has not entered: no part of a saved state, so whoever takes the machine over takes it, too. */
+  get waitingEvents(): readonly MachineEvent[] {
+    return this.#waiting;
+  }
+
+  /** `waitingEvents` of the machine that this one goes on from. */
+  offerEvents(events: readonly MachineEvent[]): void {
+    for (const event of events) this.#offer(event);
+  }
+
   /** Ends a running slice after the current instruction. The guest does not notice. Only from the vCPU's thread. */
   kick(): void {
     this.vcpu.kick();

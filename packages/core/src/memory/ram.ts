@@ -29,6 +29,13 @@ export interface RamOptions {
   readonly dirtyPages?: Uint8Array;
 }
 
+/** The memory that RAM lies in, for another engine of the process that takes the VM over. What is below RAM is the engine's. */
+export interface RamHolder {
+  /** Shared. */
+  readonly memory: WebAssembly.Memory;
+  readonly ramOffset: number;
+}
+
 export interface RamRegion {
   readonly start: Gpa;
   /** The segment's bytes themselves. Whoever writes here answers for dirty pages and stale code: see `Ram.written`. */

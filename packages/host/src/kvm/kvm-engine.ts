@@ -3,7 +3,7 @@
  * creates the engine. RAM is one WebAssembly.Memory under KVM's memory slots, so that devices see what the guest writes,
  * and RAM's addresses in host and guest agree modulo 2 MiB, so that the kernel can use large pages for both.
  *
- *   one page of scratch memory | up to 2 MiB unused | RAM, without the hole | ROM
+ *   room for a jit engine that takes the guest over | up to 2 MiB unused | RAM, without the hole | ROM
  *
  * MSRs reach KVM only where they are the processor's own (DIRECT_MSRS); all others, local APIC and memory types among
  * them, leave the guest and are answered as on the jit engine.
@@ -15,7 +15,9 @@ import {
   MEMORY_MAP,
   PAGE_BYTES,
   Ram,
+  type RamHolder,
   ramSegments,
+  tableBytesBelowRam,
   type Vcpu,
   type VcpuBus,
 } from "@twinmetal/core";
@@ -41,6 +43,8 @@ export interface KvmEngineOptions {
   readonly cpuFeatures?: readonly string[];
   /** By which another thread reaches the vCPU: kick-cells.ts. */
   readonly cells?: SharedArrayBuffer;
+  /** RAM of an engine that no vCPU runs on any more when this one's first runs. Default: a new one. */
+  readonly holder?: RamHolder;
   /** False: also where KVM does not support every feature of the CPU. For tests of what needs none of them. */
   readonly isCpuChecked?: boolean;
   readonly calls?: LinuxCalls;
@@ -75,6 +79,7 @@ export class KvmEngine implements Engine {
   readonly unit = "nanosecond";
   readonly memory: Ram;
   readonly dirtyTracking: DirtyLog;
+  readonly holder: RamHolder;
   readonly #options: KvmEngineOptions;
   readonly #vm: VmHandle;
   readonly #timer: number;
@@ -94,20 +99,19 @@ export class KvmEngine implements Engine {
       throw new RangeError(`a ROM of ${rom.length} bytes; possible are whole pages up to ${MAX_ROM_BYTES}`);
     this.#options = options;
     this.#features = featureSet(options.cpuFeatures ?? []);
-    const pages = Math.ceil((WASM_PAGE + LARGE_PAGE + options.memoryBytes + rom.length) / WASM_PAGE);
-    const { buffer } = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
-    this.#scratch = new Uint8Array(buffer, 0, WASM_PAGE);
-    const behindScratch = Number(calls.addressOf(this.#scratch) % BigInt(LARGE_PAGE)) + WASM_PAGE;
-    const byteOffset = WASM_PAGE + ((LARGE_PAGE - (behindScratch % LARGE_PAGE)) % LARGE_PAGE);
+    this.holder = options.holder ?? newHolder(calls, options.memoryBytes, rom.length);
+    const { memory, ramOffset } = this.holder;
+    const buffer = memory.buffer as SharedArrayBuffer;
+    this.#scratch = new Uint8Array(new WebAssembly.Memory({ initial: 1, maximum: 1 }).buffer);
     this.memory = new Ram({
       buffer,
-      byteOffset,
+      byteOffset: ramOffset,
       segments: ramSegments(options.memoryBytes),
       romBytes: rom.length,
       onWrite: (gpa, length) => this.dirtyTracking?.written(gpa, length),
     });
     this.memory.loadRom(rom);
-    this.#ramAddress = calls.addressOf(this.#scratch) + BigInt(byteOffset);
+    this.#ramAddress = calls.addressOf(new Uint8Array(buffer, ramOffset, 1));
     this.#vm = new VmHandle(calls, options.path ?? KVM_DEVICE);
     this.dirtyTracking = new DirtyLog(this.#vm, this.memory.segments, (flags) => this.#setSlots(flags));
     const threadId = calls.threadId();
@@ -235,4 +239,14 @@ export class KvmEngine implements Engine {
     if (!this.memory.read(gpa, bytes)) return "nothing that could be read";
     return `the code ${[...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join(" ")}`;
   }
+}
+
+/** Untouched memory takes addresses and no more. */
+function newHolder(calls: LinuxCalls, memoryBytes: number, romBytes: number): RamHolder {
+  const room = tableBytesBelowRam(memoryBytes, romBytes);
+  const pages = Math.ceil((room + LARGE_PAGE + memoryBytes + romBytes) / WASM_PAGE);
+  const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
+  const address = calls.addressOf(new Uint8Array(memory.buffer as SharedArrayBuffer, 0, 1));
+  const beyond = Number((address + BigInt(room)) % BigInt(LARGE_PAGE));
+  return { memory, ramOffset: room + ((LARGE_PAGE - beyond) % LARGE_PAGE) };
 }

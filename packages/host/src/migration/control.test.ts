@@ -83,6 +83,27 @@ describe("the control socket", () => {
     expect([asked, told]).toEqual([[["unix:/t", options]], [PROGRESS]]);
   });
 
+  it("lets the VM change its engine, and be recorded", async () => {
+    const asked: unknown[] = [];
+    const result = { from: "jit", to: "kvm", pausedMs: 1, totalMs: 2, movedPages: 0, movedBytes: 3 } as const;
+    const obstacles = [{ code: "clock", message: "It counts." }] as const;
+    vmWith({
+      switchEngine: async (engine) => {
+        asked.push(engine);
+        return result;
+      },
+      canMigrate: async (target) => {
+        asked.push(target);
+        return obstacles;
+      },
+      record: async (file, { state }) => void asked.push([file, state]),
+    });
+    expect(await askMigrationControl(path, { command: "switch", engine: "kvm" })).toEqual(result);
+    expect(await askMigrationControl(path, { command: "check", target: "kvm", options: {} })).toEqual(obstacles);
+    await askMigrationControl(path, { command: "record", path: "/r", state: "/s" });
+    expect(asked).toEqual(["kvm", "kvm", ["/r", "/s"]]);
+  });
+
   it("tells errors with their code and what speaks against it", async () => {
     const obstacles = [{ code: "memory", message: "none left" }] as const;
     vmWith({
@@ -145,6 +166,8 @@ describe("the control socket", () => {
     "nonsense",
     '{"command":"decide","choice":"both"}',
     '{"command":"migrate","target":7}',
+    '{"command":"switch","engine":"bochs"}',
+    '{"command":"record","path":"/r"}',
     '{"command":"migrate","target":"t","options":{"stallMs":"1"}}',
     '{"command":"migrate","target":"t","options":{"more":1}}',
     "x".repeat(70_000),

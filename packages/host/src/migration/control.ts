@@ -3,7 +3,9 @@
  * decides what to do with a copy whose fate the other side did not tell. One request a connection, JSON in a line:
  *
  *   {"command": "migrate", "target": T, "options": {...}}     progress lines, then a result or an error
- *   {"command": "check", "target": T, "options": {...}}       what speaks against it
+ *   {"command": "check", "target": T, "options": {...}}       what speaks against it; T may be an engine
+ *   {"command": "switch", "engine": "jit" | "kvm"}            the VM goes on in that engine
+ *   {"command": "record", "path": P, "state": S}              it is recorded from here on
  *   {"command": "cancel"}  {"command": "decide", "choice": "run" | "discard"}  {"command": "status"}
  *
  * A connection that goes away cancels the migration that it has asked for.
@@ -25,6 +27,8 @@ export type ControlOptions = Omit<MigrateVmOptions, "signal" | "onProgress">;
 
 export type ControlRequest =
   | { readonly command: "migrate" | "check"; readonly target: string; readonly options: ControlOptions }
+  | { readonly command: "switch"; readonly engine: "jit" | "kvm" }
+  | { readonly command: "record"; readonly path: string; readonly state: string }
   | { readonly command: "cancel" | "status" }
   | { readonly command: "decide"; readonly choice: MigrationChoice };
 
@@ -47,6 +51,10 @@ export class MigrationDesk {
         return await this.#requireVm().canMigrate(request.target, { ...request.options, signal });
       case "migrate":
         return await this.#migrate(request.target, request.options, signal, onProgress);
+      case "switch":
+        return await this.#requireVm().switchEngine(request.engine, { signal });
+      case "record":
+        return await this.#requireVm().record(request.path, { state: request.state });
       case "cancel":
         if (!this.#running) throw new MigrationError("bad-state", "No migration is under way.");
         this.#running.abort();
@@ -54,7 +62,11 @@ export class MigrationDesk {
       case "decide":
         return await this.#decide(request.choice);
       case "status":
-        return { state: this.held ? "held" : (this.vm?.state ?? "waiting"), isMigrating: this.#running !== undefined };
+        return {
+          state: this.held ? "held" : (this.vm?.state ?? "waiting"),
+          engine: this.vm?.engine,
+          isMigrating: this.#running !== undefined,
+        };
     }
   }
 
@@ -180,9 +192,11 @@ function parseRequest(line: string): ControlRequest {
     throw badOption("The request is no JSON.");
   }
   if (typeof request !== "object" || request === null) throw badOption("The request is no object.");
-  const { command, target, options = {}, choice } = request;
+  const { command, target, options = {}, choice, engine, path, state } = request;
   if (command === "cancel" || command === "status") return { command };
   if (command === "decide" && (choice === "run" || choice === "discard")) return { command, choice };
+  if (command === "switch" && (engine === "jit" || engine === "kvm")) return { command, engine };
+  if (command === "record" && typeof path === "string" && typeof state === "string") return { command, path, state };
   if ((command === "migrate" || command === "check") && typeof target === "string" && isOptions(options)) {
     return { command, target, options };
   }

@@ -9,7 +9,6 @@ import {
   type HeldVm,
   type Hello,
   type IncomingVm,
-  type MachineSpec,
   MigrationError,
   type MigrationLink,
   type MigrationObstacle,
@@ -19,13 +18,14 @@ import {
   type Tier,
 } from "@twinmetal/core";
 import { findBootFiles } from "../vm/boot-files.ts";
-import { checkSlice, defaultSliceNs } from "../vm/create-vm.ts";
 import { type EngineWish, engineFor } from "../vm/engine-choice.ts";
 import { HostedVm } from "../vm/hosted-vm.ts";
+import { checkSlice, defaultSliceNs } from "../vm/slice-time.ts";
 import { cacheSettings } from "../vm/translation-settings.ts";
 import type { TranslationCacheChoice, Vm } from "../vm/vm.ts";
 import { type MigrationAddress, type MigrationSecurity, parseAddress, readSecurity } from "./address.ts";
 import { type LinkListener, listenForLinks } from "./connecting.ts";
+import { formDifferences } from "./form-differences.ts";
 import { NODE_TIME, ZLIB_COMPRESSOR } from "./node-world.ts";
 import type { MigrationChoice } from "./outgoing.ts";
 import { libraryVersion } from "./version.ts";
@@ -211,7 +211,7 @@ class Incoming implements Destination {
   async #build(hello: Hello): Promise<Coming | readonly MigrationObstacle[]> {
     const vm = await this.#create(hello);
     const { ram, forms } = await vm.worker.command("describe", undefined);
-    const obstacles = [...differences(hello, forms), ...(ram ? [] : [NO_SHARED_MEMORY])];
+    const obstacles = [...formDifferences(hello.forms, forms), ...(ram ? [] : [NO_SHARED_MEMORY])];
     if (!ram || obstacles.length > 0) {
       await vm.close();
       this.#isBusy = false;
@@ -298,28 +298,6 @@ const NO_SHARED_MEMORY: MigrationObstacle = {
   code: "engine",
   message: "The target's engine has no memory that a VM could be put into.",
 };
-
-/** What of the VM's state the machine here could not read. */
-function differences(
-  hello: { readonly spec: MachineSpec; readonly forms: Hello["forms"] },
-  own: Hello["forms"],
-): MigrationObstacle[] {
-  const found: MigrationObstacle[] = [];
-  const here = new Map(own.map((form) => [form.name, form]));
-  for (const { name, schema, version } of hello.forms) {
-    const mine = here.get(name);
-    here.delete(name);
-    if (!mine || mine.schema !== schema)
-      found.push({ code: "device", message: `The target has no ${name} of the kind ${schema}.` });
-    else if (mine.version !== version) {
-      const message = `The state of ${name} has version ${version}; the target reads version ${mine.version}.`;
-      found.push({ code: "version", message });
-    }
-  }
-  for (const name of here.keys())
-    found.push({ code: "device", message: `The target has ${name}, which the VM has not.` });
-  return found;
-}
 
 const keyOf = (id: Uint8Array): string => Buffer.from(id).toString("hex");
 

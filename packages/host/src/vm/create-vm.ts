@@ -8,14 +8,12 @@ import { AGENT_PORT_NAMES } from "../agent/index.ts";
 import { checkBootFiles, examineBootFile, type KnownBootFiles, resolveBootPaths } from "./boot-files.ts";
 import { engineFor } from "./engine-choice.ts";
 import { HostedVm } from "./hosted-vm.ts";
+import { checkSlice, defaultSliceNs } from "./slice-time.ts";
 import { cacheSettings } from "./translation-settings.ts";
 import type { Vm, VmOptions } from "./vm.ts";
 import { asVmError, VmError } from "./vm-error.ts";
 
 export const DEFAULT_MEMORY_BYTES: number = 512 * 2 ** 20;
-export const DEFAULT_SLICE_NS = 200_000;
-/** On kvm a slice ends by a signal, and whoever wants something kicks. */
-const DEFAULT_KVM_SLICE_NS = 5_000_000;
 const SEED_BYTES = 32;
 const CONSOLE_ARGUMENTS = "console=ttyS0";
 
@@ -68,10 +66,6 @@ export function standardDevices(): readonly DeviceSpec[] {
   ];
 }
 
-export function defaultSliceNs(engine: "jit" | "kvm"): number {
-  return engine === "kvm" ? DEFAULT_KVM_SLICE_NS : DEFAULT_SLICE_NS;
-}
-
 function specOf(options: VmOptions, files: KnownBootFiles, tscFrequencyHz: number | undefined): MachineSpec {
   const { append } = options;
   const commandLine = append ? `${CONSOLE_ARGUMENTS} ${append}` : CONSOLE_ARGUMENTS;
@@ -105,9 +99,4 @@ function checkOptions({ name, sliceNs }: VmOptions): void {
     );
   }
   checkSlice(sliceNs);
-}
-
-export function checkSlice(sliceNs: number | undefined): void {
-  if (sliceNs === undefined || (Number.isSafeInteger(sliceNs) && sliceNs >= 1000 && sliceNs <= 1e9)) return;
-  throw new VmError("bad-option", `A slice cannot last ${sliceNs} ns. Give 1000 to 1000000000.`);
 }

@@ -59,7 +59,8 @@ function countsInstructions({ clock, isRecorded, hasTier }: EngineQuestion): str
   return hasTier ? "A tier (interp, jit) is a part of the jit engine." : undefined;
 }
 
-function wrongFrequency(tscFrequencyHz: number | undefined, facts: KvmFacts): string | undefined {
+/** Why a VM with this frequency cannot run on this host's KVM. */
+export function wrongFrequency(tscFrequencyHz: number | undefined, facts: KvmFacts): string | undefined {
   if (tscFrequencyHz === undefined || facts.canScaleTsc) return undefined;
   const hostHz = facts.tscKhz * 1000;
   if (Math.abs(hostHz - tscFrequencyHz) <= SAME_FREQUENCY_HZ) return undefined;

@@ -13,6 +13,7 @@ import {
   decodePortReport,
   encodePortCommand,
   type MachineSpec,
+  MigrationError,
   type MigrationObstacle,
   type MigrationResult,
   SERIAL_CHANNEL,
@@ -24,12 +25,20 @@ import {
   OutgoingMigration,
   type OutgoingVm,
 } from "../migration/outgoing.ts";
+import { EngineSwitch, type EngineSwitchOptions, type EngineSwitchResult } from "./engine-switch.ts";
 import { execInGuest } from "./guest-exec.ts";
-import { MachineWorker } from "./machine-worker.ts";
+import { type MachineEvents, MachineWorker } from "./machine-worker.ts";
 import { VmSerialPort } from "./serial-port.ts";
 import type { ExecOptions, ExecResult, Vm, VmEvents, VmExit, VmProgress, VmState } from "./vm.ts";
 import { VmError } from "./vm-error.ts";
-import { type OutputPart, PART_COST, type VmRegisters, type WorkerChoices } from "./worker-protocol.ts";
+import {
+  type CommandName,
+  type Commands,
+  type OutputPart,
+  PART_COST,
+  type VmRegisters,
+  type WorkerChoices,
+} from "./worker-protocol.ts";
 
 const CONTROL_SUFFIX = ".ctl";
 const DEFAULT_STOP_TIMEOUT_MS = 10_000;
@@ -52,10 +61,14 @@ type Listener<K extends keyof VmEvents> = (...args: VmEvents[K]) => void;
 
 export class HostedVm implements Vm {
   readonly name: string;
-  readonly engine: "jit" | "kvm";
   readonly serial: VmSerialPort;
   readonly agent: AgentClient;
-  readonly #worker: MachineWorker;
+  #worker: MachineWorker;
+  #start: WorkerChoices;
+  #switching: Promise<unknown> | undefined;
+  /** The guest stands still between two engines: commands and what is typed wait. */
+  #between: Promise<unknown> | undefined;
+  #heldInputs: OutputPart[] | undefined;
   readonly #ports: ConsolePorts;
   readonly #listeners: { readonly [K in keyof VmEvents]: Set<Listener<K>> } = { state: new Set(), exit: new Set() };
   readonly #ended: Promise<VmExit>;
@@ -72,7 +85,7 @@ export class HostedVm implements Vm {
 
   private constructor(options: HostedVmOptions, worker: MachineWorker) {
     this.name = options.name;
-    this.engine = options.start.engine;
+    this.#start = options.start;
     this.#worker = worker;
     this.#state = options.initialState;
     this.#isIncoming = options.isIncoming ?? false;
@@ -82,14 +95,14 @@ export class HostedVm implements Vm {
       this.#resolveEnded = resolve;
     });
     const backend = {
-      send: (bytes: Uint8Array) => worker.sendSerial(bytes),
-      release: (cost: number) => worker.release(cost),
+      send: (bytes: Uint8Array) => this.#worker.sendSerial(bytes),
+      release: (cost: number) => this.#worker.release(cost),
     };
     this.serial = new VmSerialPort(backend, this.#isIncoming);
     this.#ports = new ConsolePorts({
       windowBytes: CONSOLE_WINDOW_BYTES,
-      sendData: (port, bytes) => worker.sendInput(port, bytes),
-      sendCommand: (port, kind) => worker.sendInput(port + CONTROL_SUFFIX, encodePortCommand({ kind })),
+      sendData: (port, bytes) => this.#sendInput(port, bytes),
+      sendCommand: (port, kind) => this.#sendInput(port + CONTROL_SUFFIX, encodePortCommand({ kind })),
     });
     this.agent = new AgentClient(this.#ports);
   }
@@ -98,17 +111,26 @@ export class HostedVm implements Vm {
     const vms: HostedVm[] = [];
     const worker = await MachineWorker.start(
       options.start,
-      {
-        onOutput: (parts) => vms[0]!.#output(parts),
-        onSerialTaken: (bytes) => vms[0]!.serial.taken(bytes),
-        onState: (state) => vms[0]!.#changeState(state),
-        onExit: (exit) => vms[0]!.#onExit(exit),
-      },
+      HostedVm.#events(() => vms[0]!),
       options.signal,
     );
     const vm = new HostedVm(options, worker);
     vms.push(vm);
     return vm;
+  }
+
+  get engine(): "jit" | "kvm" {
+    return this.#start.engine;
+  }
+
+  /** What a machine of this VM tells. */
+  static #events(vm: () => HostedVm): MachineEvents {
+    return {
+      onOutput: (parts) => vm().#output(parts),
+      onSerialTaken: (bytes) => vm().serial.taken(bytes),
+      onState: (state) => vm().#changeState(state),
+      onExit: (exit) => vm().#onExit(exit),
+    };
   }
 
   get state(): VmState {
@@ -130,23 +152,23 @@ export class HostedVm implements Vm {
     if (this.#isIncoming && this.#state === "running") return;
     this.#require(["created", "paused"], "start");
     this.#requireDecided();
-    await this.#worker.command("start", undefined);
+    await this.#command("start", undefined);
   }
 
   async pause(): Promise<void> {
     this.#require(["running", "paused"], "pause");
-    await this.#worker.command("pause", undefined);
+    await this.#command("pause", undefined);
   }
 
   async resume(): Promise<void> {
     this.#require(["running", "paused"], "resume");
     this.#requireDecided();
-    await this.#worker.command("resume", undefined);
+    await this.#command("resume", undefined);
   }
 
   async reset(): Promise<void> {
     this.#require(["running", "paused"], "reset");
-    await this.#worker.command("reset", undefined);
+    await this.#command("reset", undefined);
   }
 
   async stop(options: { timeoutMs?: number; force?: boolean; signal?: AbortSignal } = {}): Promise<void> {
@@ -156,7 +178,7 @@ export class HostedVm implements Vm {
     if (this.#state === "created") return await this.kill();
     if (this.#state === "paused") await this.resume();
     for (const deadlineMs = performance.now() + timeoutMs; ; ) {
-      await this.#worker.command("powerButton", undefined);
+      await this.#command("powerButton", undefined);
       const leftMs = Math.max(0, deadlineMs - performance.now());
       if (await endedWithin(this.#ended, Math.min(leftMs, PRESS_AGAIN_MS), signal)) return;
       if (leftMs <= PRESS_AGAIN_MS) break;
@@ -219,21 +241,23 @@ export class HostedVm implements Vm {
   }
 
   async stateHash(): Promise<string> {
-    return await this.#worker.command("stateHash", undefined);
+    return await this.#command("stateHash", undefined);
   }
 
   async stats(): Promise<Readonly<Record<string, number>>> {
+    await this.#between;
     return await this.#worker.stats();
   }
 
   async registers(): Promise<VmRegisters> {
-    return await this.#worker.command("registers", undefined);
+    return await this.#command("registers", undefined);
   }
 
   async migrate(target: string, options: MigrateVmOptions = {}): Promise<MigrationResult> {
     this.#require(["running", "paused"], "migrate");
     this.#requireDecided();
     if (this.#migration) throw new VmError("bad-state", "The VM is being migrated already.");
+    if (this.#switching) throw new VmError("bad-state", "The VM is changing its engine; migrate it afterwards.");
     const migration = new OutgoingMigration(this.#outgoing(), target, options);
     this.#migration = migration;
     try {
@@ -246,7 +270,105 @@ export class HostedVm implements Vm {
 
   async canMigrate(target: string, options: MigrateVmOptions = {}): Promise<readonly MigrationObstacle[]> {
     this.#require(["running", "paused"], "migrate");
+    if (isEngineKind(target)) return await this.#canSwitch(target, options.signal);
     return await new OutgoingMigration(this.#outgoing(), target, options).probe();
+  }
+
+  async switchEngine(engine: "jit" | "kvm", options: EngineSwitchOptions = {}): Promise<EngineSwitchResult> {
+    this.#require(["running", "paused"], "change its engine");
+    options.signal?.throwIfAborted();
+    const change = this.#engineSwitch(engine);
+    return await this.#exclusively(async () => {
+      const obstacles = await change.prepare(options.signal);
+      if (obstacles.length === 0) return await this.#carryOut(change, engine, options);
+      const list = obstacles.map(({ message }) => message).join(" ");
+      throw new MigrationError("refused", `The VM cannot go on in the ${engine} engine: ${list}`, { obstacles });
+    });
+  }
+
+  /** Another machine of any engine, whatever speaks against it: for tests on hosts with one engine. */
+  async renewMachine(engine: "jit" | "kvm", options: EngineSwitchOptions = {}): Promise<EngineSwitchResult> {
+    const change = this.#engineSwitch(engine);
+    return await this.#exclusively(async () => {
+      await change.build();
+      return await this.#carryOut(change, engine, options);
+    });
+  }
+
+  async record(path: string, options: { readonly state: string }): Promise<void> {
+    this.#require(["running", "paused"], "be recorded");
+    await this.#command("record", { path, statePath: options.state });
+  }
+
+  async #canSwitch(engine: "jit" | "kvm", signal: AbortSignal | undefined): Promise<readonly MigrationObstacle[]> {
+    const change = this.#engineSwitch(engine);
+    try {
+      return await change.prepare(signal);
+    } finally {
+      await change.discard();
+    }
+  }
+
+  #engineSwitch(engine: "jit" | "kvm"): EngineSwitch {
+    return new EngineSwitch({ start: this.#start, worker: this.#worker, events: HostedVm.#events(() => this) }, engine);
+  }
+
+  async #exclusively<T>(action: () => Promise<T>): Promise<T> {
+    this.#requireDecided();
+    if (this.#migration) throw new VmError("bad-state", "The VM is being migrated, so its engine cannot be changed.");
+    if (this.#switching) throw new VmError("bad-state", "The VM is changing its engine already.");
+    const done = action();
+    this.#switching = done.catch(() => {});
+    try {
+      return await done;
+    } finally {
+      this.#switching = undefined;
+    }
+  }
+
+  async #carryOut(
+    change: EngineSwitch,
+    engine: "jit" | "kvm",
+    { isVerified, signal }: EngineSwitchOptions,
+  ): Promise<EngineSwitchResult> {
+    const before = this.#worker;
+    this.serial.cork();
+    this.#heldInputs = [];
+    try {
+      signal?.throwIfAborted();
+      if (this.#closing) throw new VmError("closed", "The VM was closed.");
+      const carriedOut = change.carryOut(isVerified);
+      this.#between = carriedOut.catch(() => {});
+      const { worker, result } = await carriedOut;
+      this.#worker = worker;
+      this.#start = { ...this.#start, engine };
+      void before.leave();
+      return result;
+    } catch (error) {
+      await change.discard();
+      if (change.isLost) this.#onExit({ kind: "crashed", reason: messageOf(error), report: `${messageOf(error)}\n` });
+      throw error;
+    } finally {
+      this.#between = undefined;
+      const held = this.#heldInputs;
+      this.#heldInputs = undefined;
+      for (const { channel, bytes } of held) this.#sendInput(channel, bytes);
+      this.serial.uncork();
+    }
+  }
+
+  #sendInput(channel: string, bytes: Uint8Array): void {
+    if (this.#heldInputs) this.#heldInputs.push({ channel, bytes });
+    else this.#worker.sendInput(channel, bytes);
+  }
+
+  async #command<K extends CommandName>(
+    name: K,
+    args: Commands[K]["args"],
+    onProgress?: (progress: VmProgress) => void,
+  ): Promise<Commands[K]["result"]> {
+    await this.#between;
+    return await this.#worker.command(name, args, onProgress);
   }
 
   async decideMigration(choice: MigrationChoice): Promise<void> {
@@ -275,12 +397,15 @@ export class HostedVm implements Vm {
     this.#worker.abortSave(true);
     if (!this.#exit) await this.#kill("closed by the host");
     await this.#worker.terminate();
+    await this.#switching;
+    await this.#worker.terminate();
   }
 
   /** At once, but a machine that still answers may end its recording. */
   async #kill(reason: string): Promise<void> {
     if (this.#exit) return;
     this.#worker.abortSave(true);
+    await this.#between;
     const asked = this.#worker.command("powerOff", { reason }).catch(() => {}); // Ended by itself in the meantime.
     if (await endedWithin(this.#ended, KILL_GRACE_MS)) {
       await asked;
@@ -295,7 +420,7 @@ export class HostedVm implements Vm {
     this.#worker.abortSave(false);
     signal?.addEventListener("abort", onAbort, { once: true });
     try {
-      await this.#worker.command("save", { path }, onProgress);
+      await this.#command("save", { path }, onProgress);
     } catch (error) {
       signal?.throwIfAborted();
       throw error;
@@ -420,4 +545,12 @@ async function endedWithin(
     clearTimeout(timer);
     signal?.removeEventListener("abort", onAbort);
   }
+}
+
+function isEngineKind(target: string): target is "jit" | "kvm" {
+  return target === "jit" || target === "kvm";
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }

@@ -6,10 +6,12 @@
  *                                     |
  *                                     +--> goOn      it goes on here
  *
- * Between handOver and goOn nothing else starts the machine.
+ * Between handOver and goOn nothing else starts the machine. A change of engines within the process stands still without
+ * tracking pages.
  */
 import {
   type Machine,
+  type MachineEvent,
   machineForms,
   rehearseSections,
   restoreSections,
@@ -17,11 +19,11 @@ import {
   saveSections,
 } from "@twinmetal/core";
 import { VmError } from "./vm-error.ts";
-import type { MachineDescription } from "./worker-protocol.ts";
+import { type MachineDescription, monotonicUs } from "./worker-protocol.ts";
 
 export class MachineMigration {
   readonly #machine: Machine;
-  #stoppedMs: number | undefined;
+  #stoppedUs: number | undefined;
   #isPaused = false;
   #isTracking = false;
   /** The guest's share of its time, above 0 to 1. */
@@ -33,7 +35,12 @@ export class MachineMigration {
 
   /** The machine stands still for the hand-over. */
   get isStopped(): boolean {
-    return this.#stoppedMs !== undefined;
+    return this.#stoppedUs !== undefined;
+  }
+
+  /** In microseconds of the host's monotonic clock. Precondition: `isStopped`. */
+  get stoppedUs(): number {
+    return this.#stoppedUs!;
   }
 
   describe(isRecording: boolean): MachineDescription {
@@ -43,6 +50,7 @@ export class MachineMigration {
       engine: machine.engine.kind,
       forms: machineForms(machine),
       ram: sharedRam(machine.memory),
+      holder: machine.engine.holder,
       isTracking: machine.engine.dirtyTracking !== undefined,
       isRecording,
     };
@@ -60,32 +68,34 @@ export class MachineMigration {
     return this.#tracking().take(new Uint8Array(into));
   }
 
-  /** Precondition: what waits to enter the machine has entered. */
-  stop(into: SharedArrayBuffer): StoppedVm {
+  /** Precondition: what waits to enter the machine has entered. `into`: the pages that are left, for a migration. */
+  stop(into: SharedArrayBuffer | undefined): StoppedVm {
     const machine = this.#machine;
-    if (this.isStopped || !this.#isTracking) throw new VmError("bad-state", "This VM is not on its way anywhere.");
+    if (this.isStopped || this.#isTracking !== (into !== undefined))
+      throw new VmError("bad-state", "This VM is not on its way anywhere.");
     const isPaused = machine.state !== "running";
     if (!isPaused) machine.pause();
     this.#isPaused = isPaused;
-    this.#stoppedMs = performance.now();
+    this.#stoppedUs = monotonicUs();
     const sections = saveSections(machine);
     // What saving settles may write, too.
-    this.takeDirty(into);
+    if (into) this.takeDirty(into);
     return { sections, isPaused };
   }
 
   /** True: the machine runs again. Its clock catches up. */
   goOn(): boolean {
-    const stoppedMs = this.#stoppedMs;
-    if (stoppedMs === undefined) return this.#machine.state === "running";
-    this.#stoppedMs = undefined;
+    const stoppedUs = this.#stoppedUs;
+    if (stoppedUs === undefined) return this.#machine.state === "running";
+    this.#stoppedUs = undefined;
     if (this.#isPaused) return false;
-    this.#machine.resume(Math.round((performance.now() - stoppedMs) * 1e6));
+    this.#machine.resume((monotonicUs() - stoppedUs) * 1000);
     return true;
   }
 
-  adopt(sections: Uint8Array): void {
+  adopt(sections: Uint8Array, waiting: readonly MachineEvent[] = []): void {
     restoreSections(this.#machine, sections);
+    this.#machine.offerEvents(waiting);
   }
 
   goOnHere({ stoodUs, isPaused }: { readonly stoodUs: number; readonly isPaused: boolean }): void {

@@ -20,7 +20,7 @@ import {
 import { formatCrashReport, privilegeLevel } from "./crash-report.ts";
 import { MachineMigration } from "./machine-migration.ts";
 import { OutputBatch } from "./output-batch.ts";
-import { saveStateFile } from "./state-files.ts";
+import { saveStateFile, startRecording } from "./state-files.ts";
 import type { VmExit } from "./vm.ts";
 import { plainError, VmError } from "./vm-error.ts";
 import {
@@ -31,6 +31,7 @@ import {
   type HandedOver,
   MAX_PENDING_OUTPUT,
   type OutputPart,
+  type StoodStill,
   type ToMachine,
   type VmRegisters,
 } from "./worker-protocol.ts";
@@ -46,7 +47,7 @@ const RECORD_FLUSH_MS = 1000;
 /** A guest that is slowed down rests at least so long at a time, and at most. */
 const REST_MS = { min: 1, max: 100 } as const;
 /** What moves a machine on, which one that is handed over does not. */
-const MOVES: ReadonlySet<CommandName> = new Set(["start", "pause", "resume", "reset", "powerButton", "save"]);
+const MOVES: ReadonlySet<CommandName> = new Set(["start", "pause", "resume", "reset", "powerButton", "save", "record"]);
 
 export interface MachineThreadOptions {
   readonly cells: Int32Array;
@@ -255,6 +256,14 @@ export class MachineThread {
     this.#send({ type: "exit", exit });
   }
 
+  /** Another machine goes on with the guest: nobody is told an end. */
+  #leave(): void {
+    this.#exit = { kind: "migrated", reason: "another engine runs it now" };
+    this.#serial = [];
+    this.#inputs = [];
+    this.#onEnd?.();
+  }
+
   #finishRecording(): void {
     const recorder = this.#recorder;
     if (!recorder) return;
@@ -311,6 +320,10 @@ export class MachineThread {
         return this.#powerOff((args as Commands["powerOff"]["args"]).reason);
       case "save":
         return this.#whilePaused(() => this.#save(id, (args as Commands["save"]["args"]).path));
+      case "record": {
+        const { path, statePath } = args as Commands["record"]["args"];
+        return this.#whilePaused(() => this.#record(id, path, statePath));
+      }
       case "stateHash":
         return this.#whilePaused(() => toHex(machine.stateHash()));
       case "stats":
@@ -337,8 +350,19 @@ export class MachineThread {
       case "give":
         this.#end({ kind: "migrated", reason: `it runs at ${(args as Commands["give"]["args"]).to} now` });
         return undefined;
-      case "adopt":
-        return migration.adopt((args as Commands["adopt"]["args"]).sections);
+      case "standStill": {
+        const stopped = this.#handOver(machine, migration, undefined);
+        const { stoppedUs: sinceUs } = migration;
+        return { ...stopped, sinceUs, inputs: this.#inputs, waiting: machine.waitingEvents } satisfies StoodStill;
+      }
+      case "leave":
+        if (!migration.isStopped) throw new VmError("bad-state", "The machine runs, so it cannot be left.");
+        this.#leave();
+        return undefined;
+      case "adopt": {
+        const { sections, waiting } = args as Commands["adopt"]["args"];
+        return migration.adopt(sections, waiting);
+      }
       case "goOnHere": {
         const how = args as Commands["goOnHere"]["args"];
         migration.goOnHere(how);
@@ -353,7 +377,7 @@ export class MachineThread {
   }
 
   /** One slice more, which what waits outside enters the machine with; then it stands still, all output told. */
-  #handOver(machine: Machine, migration: MachineMigration, into: SharedArrayBuffer): HandedOver {
+  #handOver(machine: Machine, migration: MachineMigration, into: SharedArrayBuffer | undefined): HandedOver {
     if (machine.state === "running" && !migration.isStopped) {
       this.#feed(machine);
       try {
@@ -383,6 +407,21 @@ export class MachineThread {
     const onProgress = (done: number, total: number): void =>
       this.#send({ type: "progress", id, progress: { phase: "save", done, total } });
     saveStateFile(path, { checkpoint, onProgress }, (sink) => saveMachine(machine, sink));
+  }
+
+  /** From the present state on, which is saved for whoever replays it. */
+  #record(id: number, path: string, statePath: string): void {
+    const machine = this.#machine!;
+    if (this.#recorder || this.#isReplay)
+      throw new VmError("bad-state", "The VM is being recorded or replayed already.");
+    if (!machine.engine.supportsReplay()) {
+      throw new VmError(
+        "bad-state",
+        "A recording is by instructions, which the kvm engine does not count. Change to the jit engine first.",
+      );
+    }
+    this.#save(id, statePath);
+    this.#recorder = startRecording(machine, path, machine.stateHash());
   }
 
   /** Guest time stands still meanwhile, so that nothing of it is seen inside. */

@@ -55,8 +55,8 @@ export class MachineWorker {
   #hasEnded = false;
   #isGone = false;
 
-  private constructor(start: WorkerChoices, events: MachineEvents) {
-    const cells = new SharedArrayBuffer(CELL.sizeBytes);
+  private constructor(start: WorkerChoices, events: MachineEvents, before?: MachineWorker) {
+    const cells = before?.cells ?? new SharedArrayBuffer(CELL.sizeBytes);
     const { port1, port2 } = new MessageChannel();
     this.#cells = new Int32Array(cells);
     this.#port = port1;
@@ -107,10 +107,18 @@ export class MachineWorker {
     });
   }
 
-  /** Resolves when the machine is built; rejects with what it could not be built for. */
-  static async start(start: WorkerChoices, events: MachineEvents, signal?: AbortSignal): Promise<MachineWorker> {
+  /**
+   * Resolves when the machine is built; rejects with what it could not be built for. `before`: whose guest it will go on
+   * with, and what that has written and nobody has taken yet counts for this one.
+   */
+  static async start(
+    start: WorkerChoices,
+    events: MachineEvents,
+    signal?: AbortSignal,
+    before?: MachineWorker,
+  ): Promise<MachineWorker> {
     signal?.throwIfAborted();
-    const worker = new MachineWorker(start, events);
+    const worker = new MachineWorker(start, events, before);
     const ready = new Promise<void>((resolve, reject) => {
       worker.#ready = { resolve, reject };
     });
@@ -127,6 +135,16 @@ export class MachineWorker {
     worker.#ready = undefined;
     worker.#hold();
     return worker;
+  }
+
+  /** By which both threads are reached. */
+  get cells(): SharedArrayBuffer {
+    return this.#cells.buffer as SharedArrayBuffer;
+  }
+
+  /** The thread has ended, with its machine. */
+  get isGone(): boolean {
+    return this.#isGone;
   }
 
   async command<K extends CommandName>(
@@ -175,6 +193,22 @@ export class MachineWorker {
     this.#kicker?.stop();
     if (!this.#isGone) await this.#worker.terminate();
     await this.#exited;
+  }
+
+  /** Another one goes on with the guest, so nobody hears of this one's end. Resolves when its thread is gone. */
+  async leave(): Promise<void> {
+    await this.command("leave", undefined).catch(() => {}); // It may have ended by itself.
+    this.discard();
+    await this.terminate();
+  }
+
+  /** Its end is nobody's business: a machine that was built for nothing. */
+  discard(): void {
+    this.#hasEnded = true;
+    this.#isRunning = false;
+    this.#sampler?.stop();
+    this.#hold();
+    void this.#translation?.end();
   }
 
   #post(message: ToMachine): void {

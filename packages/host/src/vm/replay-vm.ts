@@ -1,8 +1,8 @@
 /** `replayVm`: runs a recording again, as fast as it goes, and compares the final state with the recorded one. */
 import { EventReplay, type MachineSpec, recordedSpec, SERIAL_CHANNEL } from "@twinmetal/core";
 import { findBootFiles } from "./boot-files.ts";
-import { checkSlice, DEFAULT_SLICE_NS } from "./create-vm.ts";
 import { MachineWorker } from "./machine-worker.ts";
+import { checkSlice, defaultSliceNs } from "./slice-time.ts";
 import { FileSource, FileStream } from "./state-files.ts";
 import { cacheSettings } from "./translation-settings.ts";
 import type { ReplayOptions, ReplayResult, VmExit } from "./vm.ts";
@@ -35,7 +35,7 @@ export async function replayVm(path: string, options: ReplayOptions = {}): Promi
       engine: "jit",
       tier: options.tier ?? "auto",
       translationCache: cacheSettings(spec, options.translationCache),
-      sliceNs: options.sliceNs ?? DEFAULT_SLICE_NS,
+      sliceNs: options.sliceNs ?? defaultSliceNs("jit"),
       statePath: options.state,
       advanceCalendarSeconds: 0,
       recordPath: undefined,

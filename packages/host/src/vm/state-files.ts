@@ -15,7 +15,15 @@ import {
   writeSync,
 } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import type { ByteSink, ByteSource, StateSink, StateSource } from "@twinmetal/core";
+import {
+  type ByteSink,
+  type ByteSource,
+  EventRecorder,
+  type Machine,
+  recordingHeader,
+  type StateSink,
+  type StateSource,
+} from "@twinmetal/core";
 import { openForReading, readFully } from "./file-reading.ts";
 import { VmError, type VmFileRole } from "./vm-error.ts";
 
@@ -188,4 +196,21 @@ function describeWriteError(error: unknown, path: string): unknown {
     return new VmError("not-writable", `${path} cannot be written (${code}). Give another path.`, { cause: error });
   }
   return error;
+}
+
+/** From the machine's present state on, which has this hash; null: from power-on. Precondition: it does not run. */
+export function startRecording(
+  machine: Machine,
+  path: string,
+  startHash: Uint8Array | null,
+): { readonly log: EventRecorder; readonly close: () => void } {
+  const file = new RecordingFile(path);
+  try {
+    const log = new EventRecorder(file, recordingHeader(machine.spec, startHash), machine.vcpu.retired);
+    machine.attachLog(log);
+    return { log, close: () => file.close() };
+  } catch (error) {
+    file.close();
+    throw error;
+  }
 }

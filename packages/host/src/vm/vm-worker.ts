@@ -8,13 +8,10 @@ import {
   type BoardWiring,
   checkRecording,
   createBoard,
-  type EventLog,
-  EventRecorder,
   EventReplay,
   JitEngine,
   Machine,
   provideCoreModule,
-  recordingHeader,
   restoreMachine,
 } from "@twinmetal/core";
 import { KvmEngine, KvmError } from "../kvm/kvm-engine.ts";
@@ -23,7 +20,7 @@ import { collectGarbage } from "./collect-garbage.ts";
 import { MachineThread } from "./machine-thread.ts";
 import { OpenBootFile } from "./open-boot-file.ts";
 import { PortTranslator } from "./port-translator.ts";
-import { FileSource, FileStream, RecordingFile } from "./state-files.ts";
+import { FileSource, FileStream, startRecording } from "./state-files.ts";
 import { plainError, VmError } from "./vm-error.ts";
 import type { FromMachine, WorkerStart } from "./worker-protocol.ts";
 
@@ -50,7 +47,7 @@ function createEngine(): JitEngine | KvmEngine {
   const { memoryBytes, tscFrequencyHz, cpuFeatures } = start.spec;
   try {
     if (start.engine === "kvm")
-      return new KvmEngine({ memoryBytes, tscFrequencyHz, cpuFeatures, cells: start.vcpuCells });
+      return new KvmEngine({ memoryBytes, tscFrequencyHz, cpuFeatures, cells: start.vcpuCells, holder: start.holder });
     if (start.core) provideCoreModule(start.core);
     const translator = start.translator && { translator: new PortTranslator(start.translator, start.kept) };
     return new JitEngine({
@@ -59,6 +56,7 @@ function createEngine(): JitEngine | KvmEngine {
       cpuFeatures,
       tier: start.tier,
       onDropped: collectGarbage,
+      holder: start.holder,
       ...translator,
     });
   } catch (error) {
@@ -109,20 +107,13 @@ function prepare(thread: MachineThread): [Machine, Parameters<MachineThread["run
   if (start.replayPath !== undefined) {
     const replay = new EventReplay(new FileStream(new FileSource(start.replayPath, "recording")));
     checkRecording(replay.header, start.spec, startHash);
-    attach(machine, replay);
+    machine.attachLog(replay);
   } else if (start.recordPath !== undefined) {
-    const file = new RecordingFile(start.recordPath);
-    const log = new EventRecorder(file, recordingHeader(start.spec, startHash), machine.vcpu.retired);
-    recorder = { log, close: () => file.close() };
-    attach(machine, log);
+    recorder = startRecording(machine, start.recordPath, startHash);
   }
   const { advanceCalendarSeconds } = start;
   if (advanceCalendarSeconds > 0 && start.replayPath === undefined) machine.advanceCalendar(advanceCalendarSeconds);
   return [machine, recorder];
-}
-
-function attach(machine: Machine, log: EventLog): void {
-  machine.attachLog(log);
 }
 
 const cells = new Int32Array(start.cells);

@@ -6,6 +6,7 @@ import type { MigrationObstacle, MigrationResult, Tier } from "@twinmetal/core";
 import type { AgentClient } from "../agent/index.ts";
 import type { MigrateVmOptions, MigrationChoice } from "../migration/outgoing.ts";
 import type { EngineWish } from "./engine-choice.ts";
+import type { EngineSwitchOptions, EngineSwitchResult } from "./engine-switch.ts";
 import type { VmRegisters } from "./worker-protocol.ts";
 
 export type VmState = "created" | "running" | "paused" | "off" | "crashed" | "migrated";
@@ -172,6 +173,11 @@ export interface Vm {
   kill(): Promise<void>;
   /** Writes the whole machine to a file; it goes on afterwards as it was. */
   save(path: string, options?: { signal?: AbortSignal; onProgress?: (p: VmProgress) => void }): Promise<void>;
+  /**
+   * Records everything that enters from here on to the file `path`, and writes the state that `replayVm` begins from to
+   * `state`. On the jit engine; the machine is paused for it.
+   */
+  record(path: string, options: { readonly state: string }): Promise<void>;
   /** Runs a command in the guest through its agent. */
   exec(command: readonly string[], options?: ExecOptions): Promise<ExecResult>;
   /** Writes a file in the guest: all of it or nothing. */
@@ -191,8 +197,16 @@ export interface Vm {
    * (docs/migration.md). `signal` cancels, until the last step.
    */
   migrate(target: string, options?: MigrateVmOptions): Promise<MigrationResult>;
-  /** What speaks against it, in words; nothing is started. Rejects where the target cannot be asked. */
+  /**
+   * What speaks against it, in words; nothing is started. Rejects where the target cannot be asked. A target "jit" or "kvm"
+   * is that engine, in this process.
+   */
   canMigrate(target: string, options?: MigrateVmOptions): Promise<readonly MigrationObstacle[]>;
+  /**
+   * The guest goes on in the other engine; this VM, its console and its agent stay what they are, and its memory is not
+   * copied. Rejects with MigrationError "refused" and the obstacles, or with what else failed: the guest goes on where it was.
+   */
+  switchEngine(engine: "jit" | "kvm", options?: EngineSwitchOptions): Promise<EngineSwitchResult>;
   /** After "undecided": "run" here, if it does not run at the target and never will; or "discard" it here. */
   decideMigration(choice: MigrationChoice): Promise<void>;
   /** Ends the worker and frees everything. Idempotent. */

@@ -7,7 +7,7 @@
  *                      other side subtracts once it has got rid of the bytes. A machine with too much pending waits.
  */
 import type { MessagePort } from "node:worker_threads";
-import type { MachineSpec, StateForm, StoppedVm, Tier } from "@twinmetal/core";
+import type { MachineEvent, MachineSpec, RamHolder, StateForm, StoppedVm, Tier } from "@twinmetal/core";
 import type { BootFileLocation } from "./open-boot-file.ts";
 import type { TranslationSettings } from "./translation-settings.ts";
 import type { VmExit, VmProgress } from "./vm.ts";
@@ -49,6 +49,8 @@ export interface WorkerStart {
   /** The core module, as an earlier run has left it. */
   readonly core: WebAssembly.Module | undefined;
   readonly spec: MachineSpec;
+  /** RAM of the machine that this one takes over, which runs on for now; undefined: new. */
+  readonly holder?: RamHolder | undefined;
   /** Undefined after a restore whose files are not to be found: the machine runs, and cannot be reset. */
   readonly files: { readonly kernel: BootFileLocation; readonly initrd?: BootFileLocation } | undefined;
   readonly sliceNs: number | undefined;
@@ -72,6 +74,7 @@ export interface Commands {
   powerButton: { args: undefined; result: undefined };
   powerOff: { args: { reason: string }; result: undefined };
   save: { args: { path: string }; result: undefined };
+  record: { args: { path: string; statePath: string }; result: undefined };
   stateHash: { args: undefined; result: string };
   stats: { args: undefined; result: Readonly<Record<string, number>> };
   registers: { args: undefined; result: VmRegisters };
@@ -83,13 +86,24 @@ export interface Commands {
   handOver: { args: { into: SharedArrayBuffer }; result: HandedOver };
   goOn: { args: undefined; result: undefined };
   give: { args: { to: string }; result: undefined };
-  adopt: { args: { sections: Uint8Array }; result: undefined };
+  adopt: { args: { sections: Uint8Array; waiting?: readonly MachineEvent[] }; result: undefined };
   goOnHere: { args: { stoodUs: number; isPaused: boolean }; result: undefined };
+  /** For another engine in this process (engine-switch.ts): stands still as for `handOver`, then `goOn` or `leave`. */
+  standStill: { args: undefined; result: StoodStill };
+  leave: { args: undefined; result: undefined };
 }
 
 export interface HandedOver extends StoppedVm {
   /** Serial input that the guest has not taken. */
   readonly input: Uint8Array;
+}
+
+export interface StoodStill extends HandedOver {
+  /** Since when, in microseconds of the host's monotonic clock. */
+  readonly sinceUs: number;
+  /** What has not entered the machine: from outside, and within it. */
+  readonly inputs: readonly OutputPart[];
+  readonly waiting: readonly MachineEvent[];
 }
 
 /** A machine, for the side that moves its memory. */
@@ -98,9 +112,13 @@ export interface MachineDescription {
   readonly forms: readonly StateForm[];
   /** All of RAM. Undefined where it cannot be shared. */
   readonly ram: Uint8Array<SharedArrayBuffer> | undefined;
+  readonly holder: RamHolder | undefined;
   readonly isTracking: boolean;
   readonly isRecording: boolean;
 }
+
+/** The host's monotonic clock, the same in all threads of the process. */
+export const monotonicUs = (): number => Number(process.hrtime.bigint() / 1000n);
 
 export type CommandName = keyof Commands;
 
