@@ -413,6 +413,8 @@ export class Machine {
       }
       return;
     }
+    // Off by now, if the slice before ended between the guest's wish and this: nothing enters any more.
+    if (this.#state !== "running") return;
     const { retired } = this.vcpu;
     const correction = this.#pacer?.correction(this.clock.nowNs(), retired, this.clock.psPerInstruction);
     if (correction) this.#enter({ kind: "clock", ...correction });
