@@ -302,6 +302,27 @@ describe("record and replay", () => {
     });
   }
 
+  test("a run whose last slice was cut short behind the guest's power-off replays to its end", () => {
+    const program: FakeProgram = {
+      code: [
+        { op: "add", n: 1 },
+        { op: "out", port: FAKE_PORT.POWER, value: 0 },
+        { op: "add", n: 1 },
+      ],
+      handlers: {},
+    };
+    const tape = new Tape();
+    const it = rig({ clock: "wall", program, log: new EventRecorder(tape, HEADER, 0) });
+    it.machine.start();
+    expect(it.machine.runSlice(undefined, () => true).kind).toBe("ran");
+    it.host.wallNs += 1e9;
+    expect(it.machine.runSlice()).toEqual({ kind: "stopped", state: "off" });
+    it.machine.finishLog();
+    const again = rig({ clock: "wall", program, log: replayOf(tape) });
+    again.machine.start();
+    expect(again.machine.runSlice()).toEqual({ kind: "stopped", state: "off" });
+  });
+
   test("recording changes nothing", () => {
     const plain = rig({ sliceNs: 100 });
     const recorded = rig({ sliceNs: 100, log: new EventRecorder(new Tape(), HEADER, 0, 500) });
