@@ -432,6 +432,7 @@ const trap: Piece = (c) => {
 const CODE64 = 0x08;
 const DATA_SELECTOR = 0x10;
 const GS_BASE = 0xc000_0101;
+const SYSENTER_ESP = 0x175;
 
 /** What changes modes, events and mappings, behind and in front of straight code; also inside of functions. */
 const system: Piece = (c) => {
@@ -441,8 +442,23 @@ const system: Piece = (c) => {
     straight(c, 2);
     code.emit(0xfb);
     const followers = [[0x90], [0x8b, 0x45, 4], [0x01, 0x55, 8], [0xfb], [0xfa, 0xfb], [0xeb, 0], []];
-    code.emit(...random.pick(followers));
+    // Where blocks start anyway: jnz to what is next; jnz behind another sti.
+    code.emit(...random.pick([...followers, [0x75, 0], [0x75, 1, 0xfb], [0x75, 1, 0xfb, 0xeb, 0]]));
   };
+  if (
+    c.spare.length === 0 &&
+    (environment.kind === "legacy" || environment.kind === "pae") &&
+    environment.ring === 0 &&
+    random.oneIn(2)
+  ) {
+    if (random.oneIn(2)) {
+      code.emit(0x0f, 0x20, 0xc0, 0x0c, 8, 0x0f, 0x22, 0xc0, 0x89, 0x45, 0, 0x0f, 0x06); // CR0.TS; a store; clts
+      return straight(c, 1);
+    }
+    moveImmediate(c, RCX, SYSENTER_ESP);
+    code.emit(0x31, 0xd2, 0x0f, 0x30, 0x0f, 0x32); // xor edx, edx; wrmsr; rdmsr
+    return straight(c, 1);
+  }
   if (c.spare.length > 0 || environment.kind !== "long" || random.oneIn(3)) return interruptFlag();
   const setFlag = [0x9c, 0x80, 0x4c, 0x24, 1, 2, 0x9d]; // pushf; or byte [rsp+1], IF; popf
   if (environment.ring === 3) {

@@ -38,7 +38,19 @@ export function placeOf(handler: Handler): Place {
  * Those whose handlers outside 64-bit mode end regions of flat 32-bit code, as none of them switches tasks, with whose
  * faults a region could not deal; IRET does, under NT, and is left to the interpreter then.
  */
-const LEGACY_ENDS: ReadonlySet<string> = new Set(["popf", "mov_sreg", "pop_sreg", "sysenter", "sysexit", "iret"]);
+const LEGACY_ENDS: ReadonlySet<string> = new Set([
+  "popf",
+  "mov_sreg",
+  "pop_sreg",
+  "sysenter",
+  "sysexit",
+  "iret",
+  "invlpg",
+  "mov_to_cr",
+  "clts",
+  "rdmsr",
+  "wrmsr",
+]);
 
 /** Only what ends blocks, too: else a row of such instructions would be a row of regions. */
 function canEnd(handler: Handler): boolean {

@@ -67,8 +67,10 @@ class RegionTranslator {
   readonly #remaining: Variable;
   readonly #place: Variable;
   readonly #status: Variable;
-  /** The instruction before, in the same block, may have been an STI. */
+  /** The instruction before may have been an STI. */
   #isShadowed = false;
+  /** Ids of blocks that an STI may stand before. */
+  readonly #shadowed = new Set<number>();
   readonly #memory: PageAccess;
   readonly #x87: X87Block;
   readonly #floats: RegionFloats;
@@ -94,6 +96,8 @@ class RegionTranslator {
     for (const block of this.#graph.order) {
       if (callsOutside(block)) for (const to of this.#graph.successors(block)) this.#checked.add(to);
       if (this.#graph.isHeader(block.id)) this.#checked.add(block.id);
+      const isSti = block.instructions.at(-1)?.handler.record.name === "sti";
+      if (isSti) for (const to of this.#graph.successors(block)) if (this.#endsShadow(to)) this.#shadowed.add(to);
     }
     this.#paths = this.#graph.longestPaths((offset) => this.#checked.has(offset));
   }
@@ -268,6 +272,7 @@ class RegionTranslator {
       this.#kinds.set(to, [...(this.#kinds.get(to) ?? []), b.flags.kind]);
       b.emit({ kind: "block", label: { kind: "block" }, body, isIsolated: true });
     };
+    this.#isShadowed = this.#shadowed.has(block.id);
     this.#memory.startBlock();
     b.startBlock();
     this.#x87.startBlock();
@@ -304,10 +309,17 @@ class RegionTranslator {
   #instruction(instruction: Instruction, block: Block, index: number, goTo: (offset: number) => void): void {
     const b = this.#b;
     const notRun = block.count - index;
-    const follower = block.instructions[index + 1];
     b.microOp = instruction.microOp;
     b.state.remaining = () => this.#remaining.get().add(notRun - 1);
     const next = instruction.offset + instruction.length;
+    const isShadowed = this.#isShadowed;
+    // Not before: where the instruction is left in front of, the state has to say that there is a shadow.
+    const endShadow = (): void => {
+      if (!isShadowed) return;
+      b.toState(L.SHADOW, i32(0));
+      b.toState(L.ATTENTION, i32(0));
+    };
+    let startsShadow = false;
     const translation: Translation = {
       host: (address, bytes, isWrite, leave) => this.#memory.host(address, bytes, isWrite, leave),
       x87: this.#x87,
@@ -315,9 +327,11 @@ class RegionTranslator {
       goTo: (where) => {
         // A string instruction without REP ends blocks for the interpreter only.
         if (instruction.flow === "next") return;
+        endShadow();
         goTo(where === "next" ? next : where === "again" ? instruction.offset : (instruction.target ?? next));
       },
       jump: (isReturn) => {
+        endShadow();
         const inside = isReturn && block.returnsTo !== undefined && this.#region.blocks.get(block.returnsTo);
         if (inside) b.plainIf(b.state.rip.get().ne(this.#address(inside.offset)), () => this.#leaveWith(LEFT_NEXT));
         if (inside) goTo(inside.offset);
@@ -325,6 +339,7 @@ class RegionTranslator {
         else this.#leaveWith(isReturn ? LEFT_RETURN : LEFT_NEXT);
       },
       call: (target) => {
+        endShadow();
         if (block.callsInside) goTo(instruction.target ?? 0);
         else if (target && block.successors.length > 1) {
           const inside = block.successors.slice(1).map((id) => this.#region.blocks.get(id)?.offset ?? 0);
@@ -338,8 +353,6 @@ class RegionTranslator {
         b.toState(L.ATTENTION, i32(L.ATTENTION_CODE));
       },
     };
-    const endsShadow = this.#isShadowed;
-    let startsShadow = false;
     const build = (end: Label | undefined): void => {
       const binding: Binding = {
         leave: (code) => {
@@ -363,15 +376,16 @@ class RegionTranslator {
     b.mayHaveEnded = endsEarly(instruction.handler);
     if (b.mayHaveEnded) b.block(build);
     else build(undefined);
-    if (endsShadow) {
-      b.toState(L.SHADOW, i32(0));
-      b.toState(L.ATTENTION, i32(0));
-    }
-    // Where the next instruction is left in front of, the state says that there is a shadow. One that is not straight on
-    // would have to take it away on each of its ways.
-    this.#isShadowed = startsShadow && follower?.flow === "next";
-    if (startsShadow && !this.#isShadowed)
+    if (instruction.flow === "next") endShadow();
+    const follower = block.instructions[index + 1];
+    const behind = block.successors.find((id) => this.#shadowed.has(id));
+    this.#isShadowed = startsShadow && follower !== undefined && endsShadow(follower);
+    if (startsShadow && !this.#isShadowed && (follower || behind === undefined))
       b.if(b.fromState(L.ATTENTION), () => this.#interpret(next, notRun - 1), undefined, false);
+  }
+  #endsShadow(id: number): boolean {
+    const first = this.#region.blocks.get(id)?.instructions[0];
+    return first !== undefined && endsShadow(first);
   }
 
   /** The last instruction of a region, on the state block. */
@@ -409,6 +423,10 @@ class RegionTranslator {
         buildHandler(b, instruction.handler, microOpAddress(), { leave, inlineAccess: false, addressing: "any" });
       }),
     );
+    if (this.#isShadowed) {
+      b.toState(L.SHADOW, i32(0));
+      b.toState(L.ATTENTION, b.fromState(L.ATTENTION).and(~L.ATTENTION_CODE));
+    }
     b.return(b.call(leaveRegion, key, rest));
   }
 
@@ -441,6 +459,13 @@ class RegionTranslator {
     return b.keep(left.get());
   }
 }
+
+/** Instructions that end regions, and that STI may stand before in one: they neither store nor start a shadow of their own. */
+const ENDS_SHADOW: ReadonlySet<string> = new Set(["sysexit", "sysret", "iret"]);
+
+/** Whether a region can go on through the instruction when it stands behind an STI. */
+const endsShadow = ({ flow, handler }: Instruction): boolean =>
+  flow !== "leave" && flow !== "repeat" && (flow !== "end" || ENDS_SHADOW.has(handler.record.name));
 
 /** Its last instruction calls another region. */
 const callsOutside = ({ instructions, callsInside }: Block): boolean =>
