@@ -192,15 +192,20 @@ describe("twinmetal", () => {
 
   it("says at the start of a VM on a terminal that it runs slower than it could, and why", async () => {
     const told = explainEngine({ wanted: "jit" });
-    for (const notice of ["It runs slowly. There is no /dev/kvm.", undefined]) {
-      const { io, text, vm } = setUp({ terminal: true, library: { explainEngine: () => ({ ...told, notice }) } });
-      Object.assign(io.stderr, { isTTY: true });
-      vm.exec = async () => ({ exitCode: 0, stdout: new Uint8Array(), stderr: new Uint8Array() });
-      await runProgram(io, ["run", "--", "true"]);
-      const line = "twinmetal: It runs slowly. There is no /dev/kvm. What helps: twinmetal engine.\n";
-      expect(text.err.includes(line)).toBe(notice !== undefined);
-      expect(text.err.split("It runs slowly").length).toBe(notice === undefined ? 1 : 2);
-    }
+    for (const command of [
+      ["run", "--", "true"],
+      ["restore", "saved"],
+    ])
+      for (const notice of ["It runs slowly. There is no /dev/kvm.", undefined]) {
+        const { io, text, vm } = setUp({ terminal: true, library: { explainEngine: () => ({ ...told, notice }) } });
+        Object.assign(io.stderr, { isTTY: true });
+        vm.exec = async () => ({ exitCode: 0, stdout: new Uint8Array(), stderr: new Uint8Array() });
+        vm.script = (it) => it.end(OFF);
+        await runProgram(io, command);
+        const line = "twinmetal: It runs slowly. There is no /dev/kvm. What helps: twinmetal engine.\n";
+        expect(text.err.includes(line)).toBe(notice !== undefined);
+        expect(text.err.split("It runs slowly").length).toBe(notice === undefined ? 1 : 2);
+      }
   });
 
   it("prints the package's version", async () => {
@@ -222,6 +227,8 @@ describe("twinmetal", () => {
     [["migrate", "a.sock", "there"], '"there" is no address for a VM'],
     [["migrate", "a.sock", "unix:b", "--cancel"], '"unix:b" is one word too many'],
     [["migrate", "a.sock", "tcp:h:1", "--tls-key", "k"], "TLS needs all three"],
+    [["migrate", "a.sock", "tcp:h:1", "--tls-peers", "there"], "TLS needs all three"],
+    [["migrate", "a.sock", "tcp:h:1", "--tls-peers", "a,,b"], "is no list of names"],
     [["migrate", "a.sock", "unix:b", "--max-downtime", "soon"], '"soon" is not a time'],
     [["run", "--incoming", "unix:b", "--seed", "00"], "--seed and --incoming exclude each other"],
     [["run", "--incoming", "unix:b", "--", "ls"], "--incoming takes a VM as it comes"],

@@ -91,7 +91,11 @@ describe("between two processes", () => {
 
 describe.skipIf(!hasOpenssl())("TLS", () => {
   const openssl = (...args: string[]): void => void execFileSync("openssl", args, { cwd: directory, stdio: "pipe" });
-  const certificate = (name: string, authority: string): { key: string; certificate: string; authority: string } => {
+  const certificate = (
+    name: string,
+    authority: string,
+    names = "DNS:localhost,IP:127.0.0.1",
+  ): { key: string; certificate: string; authority: string } => {
     openssl(
       "req",
       "-newkey",
@@ -106,7 +110,7 @@ describe.skipIf(!hasOpenssl())("TLS", () => {
       "-subj",
       `/CN=${name}`,
       "-addext",
-      "subjectAltName=DNS:localhost,IP:127.0.0.1",
+      `subjectAltName=${names}`,
     );
     openssl(
       "x509",
@@ -157,12 +161,17 @@ describe.skipIf(!hasOpenssl())("TLS", () => {
     const [source, target] = [await start(), peer()];
     const port = 20_000 + (process.pid % 20_000);
     const address = `tcp:127.0.0.1:${port}`;
-    await target.ask("listen", { address, kernel, tls: there });
+    const unnamed = certificate("unnamed", "ours", "DNS:unnamed.example");
+    await target.ask("listen", { address, kernel, tls: { ...there, peers: ["localhost"] } });
+    const unknown = await source.migrate(address, { tls: unnamed, stallMs: 5000 });
+    expect(unknown.code).toBe("link-lost");
     const wrong = await source.migrate(address, { tls: { ...stranger, authority: here.authority }, stallMs: 5000 });
     expect(wrong.code).toBe("link-lost");
     const distrusting = await source.migrate(address, { tls: stranger });
     expect(distrusting).toMatchObject({ code: "link-lost", message: expect.stringMatching(/certificates/) });
     expect(await source.migrate(address, { insecure: true, stallMs: 5000 })).toMatchObject({ code: "link-lost" });
+    const elsewhere = await source.migrate(address, { tls: { ...here, peers: ["elsewhere.example"] } });
+    expect(elsewhere).toMatchObject({ code: "link-lost", message: expect.stringMatching(/not among those accepted/) });
     expect((await source.status()).state).toBe("running");
     const { result, message } = await source.migrate(address, { tls: here });
     expect(message).toBeUndefined();

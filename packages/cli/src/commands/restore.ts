@@ -1,5 +1,6 @@
 /** `twinmetal restore FILE`: a saved VM goes on, on this terminal. */
 import { defineCommand, type Io } from "../command.ts";
+import { engineNotice } from "../engine-notice.ts";
 import { hostVm } from "../hosting.ts";
 import { choice, flag, option } from "../options.ts";
 import { parseTimeout } from "../quantities.ts";
@@ -90,6 +91,7 @@ export const RESTORE = defineCommand({
       serial,
       greeting: (vm) =>
         `VM ${vm.name}, restored from ${path}. Ctrl-] ${values.save ? `saves it to ${values.save} and leaves` : "leaves and ends it"}.`,
+      notice: (vm) => engineNotice(io, vm, values),
       hasAgent: kernel === undefined,
       endsWithInput: false,
       endsWithPanic: true,

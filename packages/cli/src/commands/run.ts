@@ -2,6 +2,7 @@
 import { featuresOfKind, MEMORY_LIMITS } from "@twinmetal/core";
 import { defineCommand, type Io } from "../command.ts";
 import { parseCpu } from "../cpu-choice.ts";
+import { engineNotice } from "../engine-notice.ts";
 import { type HostingPlan, hostVm } from "../hosting.ts";
 import { LINK_OPTIONS, targetAddress } from "../migration-options.ts";
 import { choice, flag, type OptionValues, option, type ParsedLine } from "../options.ts";
@@ -124,7 +125,7 @@ export function runPlan(io: Io, { values, operands, rest }: ParsedLine<typeof RU
     command,
     serial,
     greeting: (vm) => greeting(vm, values),
-    notice: (vm) => notice(io, vm, values),
+    notice: (vm) => engineNotice(io, vm, values),
     hasAgent: image !== undefined,
     endsWithInput,
     endsWithPanic: !/\bpanic=/.test(values.append ?? ""),
@@ -291,13 +292,6 @@ function waitingFor(pid: number): string {
 function greeting(vm: Vm, values: RunValues): string {
   const leaving = values.save === undefined ? "leaves and ends it" : `saves it to ${values.save} and leaves`;
   return `VM ${vm.name}, ${formatSize(values.memory ?? DEFAULT_MEMORY_BYTES)}, engine ${vm.engine}. Ctrl-] ${leaving}.`;
-}
-
-/** What counts instructions is the jit engine's, whatever this host has. */
-function notice(io: Io, vm: Vm, { engine, clock, record, tier }: RunValues): string | undefined {
-  if (vm.engine === "kvm" || clock === "virtual" || record !== undefined || tier !== undefined) return undefined;
-  const text = io.library.explainEngine({ wanted: engine }).notice;
-  return text && `${text} What helps: twinmetal engine.`;
 }
 
 function parseName(text: string): string {

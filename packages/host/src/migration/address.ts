@@ -16,6 +16,8 @@ export interface TlsFiles {
   readonly certificate: string;
   /** Of the authority that has signed both sides' certificates. */
   readonly authority: string;
+  /** Names of peers, as their certificates have them (DNS names or IP addresses): only these get in. Default: all of the authority. */
+  readonly peers?: readonly string[];
 }
 
 export interface MigrationSecurity {
@@ -28,6 +30,7 @@ export interface TlsMaterial {
   readonly key: Buffer;
   readonly cert: Buffer;
   readonly ca: Buffer;
+  readonly peers: readonly string[] | undefined;
 }
 
 /** Linux's sockaddr_un holds 108 bytes with the closing zero. */
@@ -68,7 +71,8 @@ export async function readSecurity(
   }
   if (tls) {
     const [key, cert, ca] = await Promise.all([tls.key, tls.certificate, tls.authority].map(readPem));
-    return { key: key!, cert: cert!, ca: ca! };
+    if (tls.peers?.length === 0) throw badOption("No peer is accepted: name one, or leave the list out.");
+    return { key: key!, cert: cert!, ca: ca!, peers: tls.peers };
   }
   if (insecure) return undefined;
   throw badOption(

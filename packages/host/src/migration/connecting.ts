@@ -1,13 +1,21 @@
 /** Links that are made and links that are waited for, over Unix sockets, TCP and TLS. */
 import { chmod, lstat, unlink } from "node:fs/promises";
 import { connect as connectSocket, createServer, isIP, type Server, type Socket } from "node:net";
-import { connect as connectTls, createServer as createTlsServer } from "node:tls";
+import {
+  checkServerIdentity,
+  connect as connectTls,
+  createServer as createTlsServer,
+  type PeerCertificate,
+  type TLSSocket,
+} from "node:tls";
 import { MigrationError, type MigrationLink } from "@twinmetal/core";
 import { badOption, formatAddress, type MigrationAddress, type TlsMaterial } from "./address.ts";
 import { describe, SocketLink } from "./socket-link.ts";
 
 /** More at a time are turned away. */
 const MAX_CONNECTIONS = 8;
+/** Of a certificate's names in a message. */
+const MAX_NAME = 200;
 const OLDEST_TLS = "TLSv1.3";
 
 /** Rejects with MigrationError "link-lost". */
@@ -45,7 +53,17 @@ function openSocket(address: MigrationAddress, tls: TlsMaterial | undefined): So
     if (address.kind === "unix") return connectSocket(address.path);
     const { host, port } = address;
     if (!tls) return connectSocket(port, host);
-    return connectTls({ host, port, ...tls, minVersion: OLDEST_TLS, ...(isIP(host) === 0 && { servername: host }) });
+    const { peers, ...material } = tls;
+    return connectTls({
+      host,
+      port,
+      ...material,
+      minVersion: OLDEST_TLS,
+      ...(isIP(host) === 0 && { servername: host }),
+      checkServerIdentity: (name, certificate) =>
+        checkServerIdentity(name, certificate) ??
+        (isAccepted(certificate, peers) ? undefined : notAccepted(certificate)),
+    });
   } catch (error) {
     throw badTls(error);
   }
@@ -64,8 +82,10 @@ export async function listenForLinks(
   address: MigrationAddress,
   tls: TlsMaterial | undefined,
   onLink: (link: MigrationLink) => void,
+  /** A peer of the authority that is none of those accepted. */
+  onRefused: (error: MigrationError) => void = () => {},
 ): Promise<LinkListener> {
-  const server = makeServer(tls, onLink);
+  const server = makeServer(tls, onLink, onRefused);
   server.maxConnections = MAX_CONNECTIONS;
   if (address.kind === "unix") await removeStaleSocket(address.path);
   await new Promise<void>((resolve, reject) => {
@@ -89,21 +109,46 @@ export async function listenForLinks(
   };
 }
 
-function makeServer(tls: TlsMaterial | undefined, onLink: (link: MigrationLink) => void): Server {
+function makeServer(
+  tls: TlsMaterial | undefined,
+  onLink: (link: MigrationLink) => void,
+  onRefused: (error: MigrationError) => void,
+): Server {
   const accept = (socket: Socket): void => {
     socket.setNoDelay?.(true);
     onLink(new SocketLink(socket));
   };
   if (!tls) return createServer(accept);
+  const { peers, ...material } = tls;
+  const acceptKnown = (socket: TLSSocket): void => {
+    const certificate = socket.getPeerCertificate();
+    if (isAccepted(certificate, peers)) accept(socket);
+    else {
+      socket.destroy();
+      onRefused(notAccepted(certificate));
+    }
+  };
   try {
     const server = createTlsServer(
-      { ...tls, minVersion: OLDEST_TLS, requestCert: true, rejectUnauthorized: true },
-      accept,
+      { ...material, minVersion: OLDEST_TLS, requestCert: true, rejectUnauthorized: true },
+      acceptKnown,
     );
     return server.on("tlsClientError", (_error, socket) => socket.destroy());
   } catch (error) {
     throw badTls(error);
   }
+}
+
+function isAccepted(certificate: PeerCertificate, peers: readonly string[] | undefined): boolean {
+  return peers === undefined || peers.some((name) => checkServerIdentity(name, certificate) === undefined);
+}
+
+function notAccepted({ subjectaltname, subject }: PeerCertificate): MigrationError {
+  const names = (subjectaltname ?? subject?.CN ?? "no name").slice(0, MAX_NAME);
+  return new MigrationError(
+    "bad-peer",
+    `A peer with the certificate of ${JSON.stringify(names)} is not among those accepted.`,
+  );
 }
 
 function badTls(error: unknown): MigrationError {

@@ -228,8 +228,13 @@ function isTls(value: unknown): boolean {
   return (
     typeof files === "object" &&
     files !== null &&
-    ["key", "certificate", "authority"].every((name) => typeof files[name] === "string")
+    ["key", "certificate", "authority"].every((name) => typeof files[name] === "string") &&
+    (files["peers"] === undefined || isNames(files["peers"]))
   );
+}
+
+function isNames(value: unknown): boolean {
+  return Array.isArray(value) && value.every((name) => typeof name === "string");
 }
 
 /** Asks the process of a VM. Rejects with MigrationError: the VM's own, or "link-lost" where nobody answers. */

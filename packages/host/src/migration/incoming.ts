@@ -71,7 +71,8 @@ export async function receiveVm(address: string, options: ReceiveVmOptions = {})
   const parsed = parseAddress(address);
   const tls = await readSecurity(parsed, options);
   const waiting = new Incoming(options);
-  const listener = await listenForLinks(parsed, tls, (link) => void waiting.accept(link));
+  const onRefused = (error: MigrationError): void => options.onFailed?.(error);
+  const listener = await listenForLinks(parsed, tls, (link) => void waiting.accept(link), onRefused);
   options.onListening?.(listener.address);
   return await waiting.vm(listener);
 }
