@@ -139,6 +139,9 @@ export const RUN = {
   internal_suberror: 32,
   internal_ndata: 36,
   internal_data: 40,
+  /** With INTERNAL_FLAG_CODE in the first word. */
+  internal_code_size: 48,
+  internal_code: 49,
   msr_error: 32,
   msr_reason: 40,
   msr_index: 44,
@@ -149,6 +152,7 @@ export const RUN = {
 } as const;
 export const IO_DIRECTION_OUT = 1;
 export const INTERNAL_NDATA_MAX = 16;
+export const INTERNAL_FLAG_CODE = 1n;
 
 /** struct kvm_regs, each a u64, in its order. */
 export const REGS = ["rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rsp", "rbp"] as const;

@@ -64,12 +64,20 @@ function load(): LinuxCalls | NoCalls {
   return "detail" in koffi ? koffi : new KoffiCalls(koffi);
 }
 
+/** What `loadKoffi` looks at; for tests. */
+export interface KoffiPlace {
+  readonly platform: string;
+  readonly arch: string;
+  readonly require: (name: string) => unknown;
+}
+
 /** For files of this folder. Never throws. */
-export function loadKoffi(): Koffi | NoCalls {
-  if (process.platform !== "linux") return { code: "not-linux", detail: process.platform };
-  if (process.arch !== "x64") return { code: "not-x64", detail: process.arch };
+export function loadKoffi(place: Partial<KoffiPlace> = {}): Koffi | NoCalls {
+  const { platform = process.platform, arch = process.arch, require = createRequire(import.meta.url) } = place;
+  if (platform !== "linux") return { code: "not-linux", detail: platform };
+  if (arch !== "x64") return { code: "not-x64", detail: arch };
   try {
-    return createRequire(import.meta.url)("koffi") as Koffi;
+    return require("koffi") as Koffi;
   } catch (error) {
     return { code: "no-koffi", detail: (error as Error).message.split("\n", 1)[0] ?? "" };
   }

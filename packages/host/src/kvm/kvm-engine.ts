@@ -27,7 +27,7 @@ import { translate } from "./guest-address.ts";
 import { cpuidContext, missingFeatures, setCpuid } from "./guest-cpuid.ts";
 import { HostTime } from "./host-time.ts";
 import { VcpuCells } from "./kick-cells.ts";
-import { isNoCalls, linuxCalls } from "./koffi-calls.ts";
+import { isNoCalls, linuxCalls, type NoCalls } from "./koffi-calls.ts";
 import { type KvmCounters, KvmVcpu } from "./kvm-vcpu.ts";
 import type { LinuxCalls } from "./linux-calls.ts";
 import { KVM_DEVICE } from "./probe.ts";
@@ -47,7 +47,7 @@ export interface KvmEngineOptions {
   readonly holder?: RamHolder;
   /** False: also where KVM does not support every feature of the CPU. For tests of what needs none of them. */
   readonly isCpuChecked?: boolean;
-  readonly calls?: LinuxCalls;
+  readonly calls?: LinuxCalls | NoCalls;
   readonly path?: string;
   /** The host's monotonic clock. */
   readonly hostNs?: () => number;

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { EVENTS, EXIT, IO_DIRECTION_OUT, KVM, RUN } from "./abi.ts";
+import { EVENTS, EXIT, IO_DIRECTION_OUT, KVM, RUN, TRANSLATION } from "./abi.ts";
 import { exitWith, FakeCalls } from "./fake-calls.ts";
 import { createCells, VcpuKicker } from "./kick-cells.ts";
 import { KvmEngine } from "./kvm-engine.ts";
@@ -101,13 +101,65 @@ describe("exits", () => {
     expect(bus.notes).toEqual(["msr ffff0008 5"]);
   });
 
-  it("that no guest should cause become an error in words", () => {
-    const { vcpu } = rig(
-      exitWith(EXIT.FAIL_ENTRY, (run) => run.setBigUint64(RUN.hardware_entry_failure_reason, 0x80000021n, true)),
+  const failEntry = (why: bigint): ((run: DataView) => number) =>
+    exitWith(EXIT.FAIL_ENTRY, (run) => run.setBigUint64(RUN.hardware_entry_failure_reason, why, true));
+  const internalError = (suberror: number, data: readonly bigint[]): ((run: DataView) => number) =>
+    exitWith(EXIT.INTERNAL_ERROR, (run) => {
+      run.setUint32(RUN.internal_suberror, suberror, true);
+      run.setUint32(RUN.internal_ndata, data.length, true);
+      for (const [i, word] of data.entries()) run.setBigUint64(RUN.internal_data + 8 * i, word, true);
+    });
+
+  it.each<[string, (run: DataView) => number, RegExp]>([
+    ["VT-x refuses the state", failEntry(0x8000_0021n), /hardware reason 0x80000021: the guest's state is not one/],
+    ["VT-x refuses an MSR", failEntry(0x8000_0022n), /an MSR could not be loaded/],
+    ["AMD-V refuses the state", failEntry(0xffff_ffff_ffff_ffffn), /the guest's state is not one/],
+    ["the entry fails otherwise", failEntry(7n), /FAIL_ENTRY, hardware reason 0x7\)/],
+    [
+      "an instruction cannot be emulated",
+      internalError(1, [1n, 0x0000_0fc7_c00f_0203n, 0n, 0n]),
+      /suberror 1: an instruction had to be emulated, and KVM cannot; it begins 02 0f c0\)/,
+    ],
+    ["it cannot, and the code is not told", internalError(1, [0n]), /suberror 1: .*; data 0x0\)/],
+    [
+      "an event cannot be delivered",
+      internalError(3, [0x8000_030en, 48n]),
+      /a fault came up .*; data 0x8000030e 0x30\)/,
+    ],
+    ["KVM does not know the exit", internalError(4, [99n]), /for a reason that KVM does not know; data 0x63\)/],
+    ["the kind is new", internalError(77, []), /suberror 77: of an unknown kind\)/],
+    [
+      "more is said than there is room",
+      internalError(
+        2,
+        Array.from({ length: 40 }, () => 1n),
+      ),
+      /( 0x1){16}\)/,
+    ],
+    ["the reason is new", exitWith(99), /KVM left the guest with reason 99, which is not handled/],
+    ["the host is out of memory", () => -ERRNO.ENOMEM, /KVM_RUN answered ENOMEM \(the host has no memory left/],
+    ["guest memory is gone", () => -ERRNO.EFAULT, /KVM_RUN answered EFAULT \(guest memory cannot be reached/],
+    ["KVM is broken", () => -ERRNO.EIO, /KVM_RUN answered EIO \(KVM has found a mistake of its own/],
+    ["the error is new", () => -200, /KVM_RUN answered error 200\./],
+  ])("that no guest should cause become an error in words, with the code at RIP: %s", (_what, exit, words) => {
+    const { calls, vcpu, engine } = rig(exit);
+    calls.answers.set(KVM.TRANSLATE, (request) => {
+      new DataView((request as Uint8Array).buffer).setUint8(TRANSLATION.valid, 1);
+      return 0;
+    });
+    engine.memory.write(0, Uint8Array.of(0x0f, 0x0b));
+    const left = vcpu.run(1000);
+    expect(left).toMatchObject({ reason: "error", message: expect.stringMatching(words) });
+    expect((left as { message: string }).message).toMatch(
+      /^The processor could not go on .* there is the code 0f 0b .*\.$/,
     );
-    const exit = vcpu.run(1000);
-    expect(exit).toMatchObject({ reason: "error", message: expect.stringContaining("hardware reason 0x80000021") });
+    expect(vcpu.getState().gpr).toHaveLength(16);
     expect(vcpu.run(1000)).toEqual({ reason: "shutdown" });
+  });
+
+  it("that no guest should cause name no code where there is none", () => {
+    const { vcpu } = rig(failEntry(0x8000_0021n));
+    expect(vcpu.run(1000)).toMatchObject({ message: expect.stringMatching(/there is nothing that could be read\.$/) });
   });
 });
 
@@ -236,6 +288,24 @@ it("an engine that cannot be set up leaves nothing open", () => {
   const create = (): KvmEngine => new KvmEngine({ memoryBytes: 16 * 2 ** 20, tscFrequencyHz: 2e9, calls });
   expect(create).toThrow(/KVM_SET_CPUID2: EINVAL/);
   expect([calls.open_.size, calls.mappings, calls.timers]).toEqual([0, 0, 0]);
+});
+
+it.each([
+  ["for a VM", KVM.CREATE_VM, "KVM_CREATE_VM"],
+  ["for a vCPU", KVM.CREATE_VCPU, "KVM_CREATE_VCPU"],
+  ["for a memory slot", KVM.SET_USER_MEMORY_REGION, "KVM_SET_USER_MEMORY_REGION"],
+] as const)("a host without memory %s is told so, and nothing stays open", (_what, request, name) => {
+  const calls = new FakeCalls();
+  calls.answers.set(request, () => -ERRNO.ENOMEM);
+  const create = (): KvmEngine => new KvmEngine({ memoryBytes: 16 * 2 ** 20, tscFrequencyHz: 2e9, calls });
+  expect(create).toThrow(`${name}: ENOMEM (the host has no memory left for it)`);
+  expect([calls.open_.size, calls.mappings, calls.timers]).toEqual([0, 0, 0]);
+});
+
+it("an engine without koffi says that there is no way to call KVM", () => {
+  const calls = { code: "no-koffi", detail: "Cannot find module 'koffi'" } as const;
+  const create = (): KvmEngine => new KvmEngine({ memoryBytes: 16 * 2 ** 20, tscFrequencyHz: 2e9, calls });
+  expect(create).toThrow("There is no way to call KVM here (Cannot find module 'koffi').");
 });
 
 it("an engine refuses a CPU that this host cannot give, by feature name", () => {

@@ -13,10 +13,10 @@ import { constantMsr, ignoresMsrWrite, KeptMsrs, resetState } from "@twinmetal/c
 import { EXIT, IO_DIRECTION_OUT, KVM, RUN } from "./abi.ts";
 import { GuestTsc } from "./guest-tsc.ts";
 import type { HostTime } from "./host-time.ts";
-import { describeError } from "./internal-error.ts";
+import { describeError, describeRunFailure } from "./internal-error.ts";
 import type { VcpuCells } from "./kick-cells.ts";
 import { KvmDebugger } from "./kvm-debugger.ts";
-import { ERRNO, errnoName, type LinuxCalls, LinuxError } from "./linux-calls.ts";
+import { ERRNO, type LinuxCalls, LinuxError } from "./linux-calls.ts";
 import { VcpuRegisters, writeMsrs } from "./vcpu-registers.ts";
 import { KICK_SIGNAL, type VmHandle } from "./vm-handle.ts";
 
@@ -348,7 +348,7 @@ export class KvmVcpu implements Vcpu {
   /** Undefined: answered, and the guest can go on. */
   #left(result: number): VcpuExit | undefined {
     const run = this.#run;
-    if (result < 0) return this.#failed(`KVM_RUN answered ${errnoName(-result)}`);
+    if (result < 0) return this.#failed(describeRunFailure(-result));
     const cr8 = run.getUint8(RUN.cr8);
     if (cr8 !== this.#cr8) {
       this.#cr8 = cr8;

@@ -41,6 +41,7 @@ export const ERRNO = {
   EPERM: 1,
   ENOENT: 2,
   EINTR: 4,
+  EIO: 5,
   ENXIO: 6,
   E2BIG: 7,
   EAGAIN: 11,
@@ -56,6 +57,13 @@ export const ERRNO = {
   ENOSYS: 38,
 } as const;
 
+const WORDS: Readonly<Record<number, string>> = {
+  [ERRNO.ENOMEM]: "the host has no memory left for it",
+  [ERRNO.EMFILE]: "the process has too many files open",
+  [ERRNO.EPERM]: "not permitted",
+  [ERRNO.EACCES]: "no permission",
+};
+
 export function errnoName(errno: number): string {
   return Object.entries(ERRNO).find(([, value]) => value === errno)?.[0] ?? `error ${errno}`;
 }
@@ -67,7 +75,8 @@ export class LinuxError extends Error {
   readonly code: string;
 
   constructor(what: string, errno: number) {
-    super(`${what}: ${errnoName(errno)}`);
+    const words = WORDS[errno];
+    super(`${what}: ${errnoName(errno)}${words === undefined ? "" : ` (${words})`}`);
     this.errno = errno;
     this.code = errnoName(errno);
   }

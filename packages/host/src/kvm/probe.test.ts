@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { CAP, EXIT, KVM, RUN } from "./abi.ts";
 import { exitWith, FakeCalls } from "./fake-calls.ts";
-import { isNoCalls, linuxCalls } from "./koffi-calls.ts";
+import { isNoCalls, linuxCalls, loadKoffi } from "./koffi-calls.ts";
 import { ERRNO } from "./linux-calls.ts";
 import { KVM_DEVICE, type KvmProbe, probeKvm } from "./probe.ts";
 
@@ -18,6 +18,10 @@ function passing(rounds: bigint): FakeCalls {
     return 0;
   });
   return calls;
+}
+
+function absent(): never {
+  throw new Error("Cannot find module 'koffi'\nRequire stack:\n- /somewhere");
 }
 
 const codes = ({ findings }: KvmProbe): string[] => findings.map(({ code }) => code);
@@ -72,6 +76,32 @@ describe("no KVM", () => {
     expect(codes(probe)).toEqual([code]);
     expect(probe).toMatchObject({ isUsable: false, isWorthwhile: false, facts: undefined });
     expect(probe.findings[0]?.remedy).toMatch(/^[A-Z].*\.$/);
+  });
+
+  it.each([
+    ["not-linux", { platform: "darwin" }, /this is darwin/],
+    ["not-x64", { platform: "linux", arch: "arm64" }, /this is arm64/],
+    [
+      "no-koffi",
+      { platform: "linux", arch: "x64", require: () => absent() },
+      /does not load: Cannot find module 'koffi'\./,
+    ],
+  ] as const)("%s: says so, and what to do", (code, place, reason) => {
+    const calls = loadKoffi(place);
+    if (!("detail" in calls)) throw new Error("koffi has loaded");
+    const probe = probeKvm({ calls });
+    expect(probe).toMatchObject({ isUsable: false, facts: undefined, findings: [{ code }] });
+    expect(probe.findings[0]?.reason).toMatch(reason);
+    expect(probe.findings[0]?.remedy).toMatch(/jit engine.*\.$/);
+  });
+
+  it("of this interface's version is too old", () => {
+    const calls = new FakeCalls();
+    calls.answers.set(KVM.GET_API_VERSION, () => 11);
+    const probe = probeKvm({ calls });
+    expect(codes(probe)).toEqual(["too-old"]);
+    expect(probe.findings[0]?.reason).toContain("interface version 11; 12 is needed");
+    expect(calls.open_.size).toBe(0);
   });
 
   it("when the kernel is too old, names what it lacks and the version that has it", () => {

@@ -65,7 +65,7 @@ export interface KvmProbe {
 
 export interface ProbeOptions {
   readonly path?: string;
-  readonly calls?: LinuxCalls;
+  readonly calls?: LinuxCalls | NoCalls;
   /** Default: true. Without it `isWorthwhile` is not known to be false. */
   readonly hasSelfTest?: boolean;
   /** No self-test where there are findings already. */
