@@ -63,6 +63,13 @@ export const PROGRAMS: readonly TestProgram[] = [
     form: "long",
   },
   {
+    name: "control-group",
+    file: "guest/control-group.ts",
+    what: "the control group of a VM's process on the kernel's own hierarchy: memory, tasks and processor time are bound",
+    limitSeconds: 120,
+    form: "long",
+  },
+  {
     name: "linux",
     file: "guest/linux.ts",
     what: "Linux on the kvm engine: boot, commands, save and restore across engines, no descriptor left behind",
