@@ -7,8 +7,14 @@
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
 
-const source = (name: string): string => fileURLToPath(new URL(`packages/${name}/src/index.ts`, import.meta.url));
-const alias = Object.fromEntries(["core", "host", "cli"].map((name) => [`@twinmetal/${name}`, source(name)]));
+const source = (path: string): string => fileURLToPath(new URL(`packages/${path}`, import.meta.url));
+/** The longer names first: a name stands for all that begin with it. */
+const alias = {
+  "@twinmetal/core/engine": source("core/src/engine/index.ts"),
+  "@twinmetal/core/translation": source("core/src/jit/index.ts"),
+  "@twinmetal/core/large-bytes": source("core/src/memory/large-bytes.ts"),
+  ...Object.fromEntries(["core", "host", "cli"].map((name) => [`@twinmetal/${name}`, source(`${name}/src/index.ts`)])),
+};
 const LONG = "**/*.long.test.ts";
 const NEVER = ["**/node_modules/**", "**/dist/**"];
 

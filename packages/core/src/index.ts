@@ -1,9 +1,14 @@
-/** What other packages may use of the machine. */
+/**
+ * What other packages may use of the machine. Nothing here needs the instruction records, which are megabytes once they
+ * are loaded: what does is in `@twinmetal/core/engine` and `@twinmetal/core/translation`, for the threads that run and translate.
+ */
 
+export { ACTIVITY_NAMES } from "./cpu/activity.ts";
 export { CPUID_LEAVES, type CpuidContext, cpuidLeaf } from "./cpu/cpuid.ts";
 export { CPUID_ROWS, type CpuidRow } from "./cpu/cpuid-table.ts";
 export { checkFeatureChoice, featureSet, featuresOfKind } from "./cpu/features.ts";
 export { KeptMsrs } from "./cpu/kept-msrs.ts";
+export { tableBytesBelowRam } from "./cpu/layout.ts";
 export { constantMsr, ignoresMsrWrite } from "./cpu/msr-table.ts";
 export type { DescriptorTable, SegmentRegister, VcpuState } from "./cpu/state.ts";
 export { Uart16550 } from "./devices/uart-16550.ts";
@@ -25,34 +30,16 @@ export {
   MAX_SOFTWARE_BREAKPOINTS,
 } from "./engine/debugging.ts";
 export type { DirtyTracking, Engine, Vcpu, VcpuBus, VcpuExit } from "./engine/engine.ts";
-export {
-  ACTIVITY_NAMES,
-  JitEngine,
-  type JitEngineOptions,
-  type Tier,
-  tableBytesBelowRam,
-} from "./engine/jit-engine.ts";
+export type { JitEngine, JitEngineOptions, Tier } from "./engine/jit-engine.ts";
 export { resetState } from "./engine/vcpu-state-block.ts";
 export type { BootFile, FileReader } from "./firmware/boot-file.ts";
 export { type LinuxBootOptions, type LinuxBootPlan, planLinuxBoot } from "./firmware/linux-boot.ts";
 export { LinuxBootError, type LinuxBootErrorCode } from "./firmware/linux-boot-error.ts";
-export { provideCoreModule } from "./interp/core.ts";
 export { coreImage } from "./interp/prebuilt.ts";
 export { type LinkedRegions, readLinked, writeLinked } from "./jit/linked-regions.ts";
-export {
-  type BlobStore,
-  type PoolName,
-  poolNames,
-  TranslationCache,
-  type TranslationCacheOptions,
-} from "./jit/translation-cache.ts";
-export {
-  type KeptTranslations,
-  type TranslatedBatch,
-  type TranslationBatch,
-  type Translator,
-  translateBatch,
-} from "./jit/translator.ts";
+export { type BlobStore, type PoolName, poolNames, type TranslationCacheOptions } from "./jit/pool-names.ts";
+export type { TranslationCache } from "./jit/translation-cache.ts";
+export type { KeptTranslations, TranslatedBatch, TranslationBatch, Translator } from "./jit/translator.ts";
 export { type BootFiles, createBoard, SERIAL_CHANNEL } from "./machine/board.ts";
 export type { Board, BoardWiring } from "./machine/board-interface.ts";
 export { MEMORY_MAP } from "./machine/board-map.ts";

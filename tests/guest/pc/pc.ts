@@ -2,7 +2,8 @@
 // compute get the virtual clock, so that a run is the same every time; those that wait on timers by polling get the host's.
 
 import type { SegmentRegister, VcpuState } from "../../../packages/core/src/cpu/state.ts";
-import { createBoard, JitEngine, Machine, machineSpec, SERIAL_CHANNEL } from "../../../packages/core/src/index.ts";
+import { JitEngine } from "../../../packages/core/src/engine/jit-engine.ts";
+import { createBoard, Machine, machineSpec, SERIAL_CHANNEL } from "../../../packages/core/src/index.ts";
 import type { Board, BoardWiring } from "../../../packages/core/src/machine/board-interface.ts";
 import type { ClockMode, FileReference } from "../../../packages/core/src/machine/spec.ts";
 import { sha256, toHex } from "../../../packages/core/src/state/sha256.ts";

@@ -1,5 +1,5 @@
 /** For the tests of the nested guest: both engines as the contracts of core want them. */
-import { JitEngine } from "@twinmetal/core";
+import { JitEngine } from "@twinmetal/core/engine";
 import type { EngineFactory } from "../../../packages/core/src/engine/contract-guest.ts";
 import { KvmEngine } from "../../../packages/host/src/kvm/kvm-engine.ts";
 import { probeKvm } from "../../../packages/host/src/kvm/probe.ts";

@@ -430,3 +430,8 @@ export function memoryMap(ramBytes: number, romBytes = 0, ramAt?: number): Memor
     wasmPages: Math.ceil((ram + ramBytes + romBytes) / 65536),
   };
 }
+
+/** Of a memory in which a jit engine can take a guest over: what RAM lies behind. */
+export function tableBytesBelowRam(ramBytes: number, romBytes = 0): number {
+  return memoryMap(ramBytes, romBytes).ram;
+}

@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
+import { ACTIVITY_NAMES } from "../cpu/activity.ts";
 import { bareMachine, CODE } from "../interp/bare-machine.ts";
-import { ACTIVITY_NAMES } from "./jit-engine.ts";
 
 const counter = (m: ReturnType<typeof bareMachine>, name: string): number => m.engine.stats()[name] ?? Number.NaN;
 

@@ -53,9 +53,6 @@ export interface JitEngineOptions {
   readonly createCore?: typeof createCore;
 }
 
-/** What the numbers in `JitEngine.activity` mean. */
-export const ACTIVITY_NAMES = ["machine", "interpreter", "regions", "devices", "decoding", "translation"] as const;
-
 const EXITS: Readonly<Record<number, VcpuExit>> = {
   [L.EXIT_BUDGET]: { reason: "budget" },
   [L.EXIT_HALT]: { reason: "halt" },
@@ -329,7 +326,7 @@ export class JitEngine implements Engine {
     return true;
   }
 
-  /** One word, what the vCPU's thread does now (ACTIVITY_NAMES), for another thread to read; undefined where memory is not shared. */
+  /** One word, what the vCPU's thread does now (cpu/activity.ts), for another thread to read; undefined where memory is not shared. */
   get activity(): Int32Array<SharedArrayBuffer> | undefined {
     const { buffer } = this.#core.memory;
     if (buffer instanceof ArrayBuffer) return undefined;
@@ -360,11 +357,6 @@ export class JitEngine implements Engine {
     if (!this.#bus) throw new Error("no vCPU yet");
     return this.#bus;
   }
-}
-
-/** Of a memory in which a jit engine can take a guest over: what RAM lies behind. */
-export function tableBytesBelowRam(ramBytes: number, romBytes = 0): number {
-  return L.memoryMap(ramBytes, romBytes).ram;
 }
 
 function checkRom(rom: Uint8Array | undefined): number {

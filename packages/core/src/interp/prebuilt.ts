@@ -2,6 +2,7 @@
  * The core module's bytes as the build left them. To make them takes as long as booting a small guest: building and
  * emitting some three thousand routines. They depend on nothing but the sources.
  */
+import { largeModuleBytes } from "../memory/large-bytes.ts";
 import { BUILD, image, LIMITS_AT } from "./prebuilt-image.ts";
 
 /** Flags of an imported memory's limits: a maximum, and shared or not. */
@@ -17,7 +18,7 @@ function fromBase64(pieces: readonly string[]): Uint8Array<ArrayBuffer> {
   const last = pieces.at(-1) ?? "";
   const padding = last.endsWith("==") ? 2 : last.endsWith("=") ? 1 : 0;
   const digits = pieces.reduce((sum, piece) => sum + piece.length, 0);
-  const bytes = new Uint8Array((digits / 4) * 3);
+  const bytes = largeModuleBytes((digits / 4) * 3);
   let to = 0;
   for (const piece of pieces) {
     const digit = (at: number): number => values[piece.charCodeAt(at)] ?? 0;

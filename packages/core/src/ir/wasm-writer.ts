@@ -1,15 +1,21 @@
 /** Bytes of a WebAssembly module: LEB128 numbers, names, sections (core specification, section 5). */
+import { largeBytes, largeModuleBytes } from "../memory/large-bytes.ts";
+
+/** How much a writer grows at most for one byte more. */
+const MAX_STEP_BYTES = 1 << 17;
+
 export class WasmWriter {
   #bytes: Uint8Array<ArrayBuffer>;
   length = 0;
 
   constructor(room = 1024) {
-    this.#bytes = new Uint8Array(room);
+    this.#bytes = largeBytes(room);
   }
 
   #room(count: number): void {
     if (this.length + count <= this.#bytes.length) return;
-    const grown = new Uint8Array(Math.max(this.#bytes.length * 2, this.length + count));
+    const step = Math.min(this.#bytes.length, MAX_STEP_BYTES);
+    const grown = largeBytes(Math.max(this.#bytes.length + step, this.length + count));
     grown.set(this.#bytes.subarray(0, this.length));
     this.#bytes = grown;
   }
@@ -80,10 +86,12 @@ export class WasmWriter {
     this.u32(body.length);
     this.append(body);
   }
-  view(): Uint8Array {
+  view(): Uint8Array<ArrayBuffer> {
     return this.#bytes.subarray(0, this.length);
   }
   take(): Uint8Array<ArrayBuffer> {
-    return this.#bytes.slice(0, this.length);
+    const taken = largeModuleBytes(this.length);
+    taken.set(this.view());
+    return taken;
   }
 }

@@ -8,6 +8,7 @@
  *
  * As everything that is kept, it is taken from nobody but oneself (jit/translation-cache.ts).
  */
+import { largeBytes } from "../memory/large-bytes.ts";
 
 export interface LinkedRegions {
   readonly source: string;
@@ -18,7 +19,7 @@ export interface LinkedRegions {
 
 export function writeLinked({ source, index, wire, native }: LinkedRegions): Uint8Array<ArrayBuffer> {
   const name = Uint8Array.from(source, (c) => c.charCodeAt(0));
-  const out = new Uint8Array(12 + name.length + index.length + wire.length + native.length);
+  const out = largeBytes(12 + name.length + index.length + wire.length + native.length);
   const view = new DataView(out.buffer);
   let at = 0;
   for (const part of [name, index, wire]) {

@@ -91,7 +91,7 @@ export class RegionWriter {
     }
     word(out, this.count);
     out.append(this.#body);
-    return out.take();
+    return out.view();
   }
 }
 

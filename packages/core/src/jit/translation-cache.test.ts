@@ -1,9 +1,10 @@
 import { expect, test } from "vitest";
 import { bareMachine } from "../interp/bare-machine.ts";
 import { readLinked, writeLinked } from "./linked-regions.ts";
+import { type BlobStore, poolNames } from "./pool-names.ts";
 import { PAGE_BYTES } from "./region.ts";
 import { readOrigins, readRegions, type SavedRegion, writeOrigins, writeRegions } from "./saved-regions.ts";
-import { type BlobStore, poolNames, TranslationCache } from "./translation-cache.ts";
+import { TranslationCache } from "./translation-cache.ts";
 import { type KeptTranslations, type TranslatedBatch, translateBatch } from "./translator.ts";
 import { readWarm, writeWarm } from "./warm-code.ts";
 
@@ -190,7 +191,7 @@ test("translations wait in memory for a piece that is full, and only the one tha
   const [region] = readRegions(bytes);
   store.files.clear();
   const cache = new TranslationCache(store, OPTIONS);
-  const code = new Uint8Array(400 << 10);
+  const code = new Uint8Array(200 << 10);
   const keep = (mode: number): void =>
     cache.keep({ ...(region as SavedRegion), mode, compiled: { code, hints: [], calls: [] } }, true);
   const modes = (): number[] => [...store.files.values()].flatMap(readRegions).map(({ mode }) => mode);

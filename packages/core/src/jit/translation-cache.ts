@@ -3,14 +3,13 @@
  * guest, other code for guests of the same kernel. Between runs many pieces become one (`condense`), and the host may keep
  * beside each piece a linked module with its own compiler's code (jit/linked-regions.ts). A later run, of any initrd,
  * gets all that is there before its guest has come far, and knows its code again by content (jit/translations.ts).
- *
- * Names begin with a key over all that a translation depends on beside the code: this program's build, the CPU's
- * features, the format. Whether a piece is whole and one's own is for the store to know: what it gives is run.
+ * Whether a piece is whole and one's own is for the store to know: what it gives is run.
  */
 
 import { BUILD } from "../interp/prebuilt-image.ts";
 import { linkFunctions } from "../ir/compile.ts";
-import { sha256, toHex } from "../state/sha256.ts";
+import type { BlobStore, PoolName, TranslationCacheOptions } from "./pool-names.ts";
+import { poolNames } from "./pool-names.ts";
 import { type CodeWindow, PAGE_BYTES } from "./region.ts";
 import {
   type RegionOrigin,
@@ -23,30 +22,10 @@ import {
 import { type KeptTranslations, translateRegions } from "./translator.ts";
 import { readWarm } from "./warm-code.ts";
 
-/** Named bytes. Nothing here throws: what cannot be had is not there, what cannot be kept is lost. */
-export interface BlobStore {
-  /** Names that begin so, those used last first. */
-  list(prefix: string): readonly string[];
-  read(name: string): Uint8Array | undefined;
-  /** Under a name of its own that begins so. Whole or not at all. Undefined: it could not be kept. */
-  add(prefix: string, bytes: Uint8Array): string | undefined;
-  remove(name: string): void;
-}
-
-export interface TranslationCacheOptions {
-  /** Names the kernel: a digest of it. */
-  readonly kernel: string;
-  readonly cpuFeatures: readonly string[];
-  readonly sharedMemory: boolean;
-}
-
-export type PoolName = "kernel" | "user";
-
-const FORMAT = 2;
 /** Of one pool's pieces, in memory and in the store. */
 const MAX_POOL_BYTES = 16 << 20;
 /** A run's pieces are not larger: they wait in memory until they are full. */
-const FULL_PIECE_BYTES = 1 << 20;
+const FULL_PIECE_BYTES = 1 << 19;
 /** What a piece is larger than its regions are taken for. */
 const SLACK_BYTES = 4 << 20;
 /** Of one pool's functions, when pieces are put together: the host's code is twice as much. */
@@ -251,14 +230,4 @@ export class TranslationCache {
   link(pool: PoolName, piece: string): LinkedPiece | undefined {
     return this.#pools[pool].link(piece);
   }
-}
-
-/** What names of anything that is made from a pool's pieces begin with. */
-export function poolNames({ kernel, cpuFeatures }: TranslationCacheOptions): Readonly<Record<PoolName, string>> {
-  const key = digest([FORMAT, BUILD, ...cpuFeatures].join());
-  return { kernel: `${key}-${digest(kernel)}`, user: `${key}-user` };
-}
-
-function digest(text: string): string {
-  return toHex(sha256(Uint8Array.from(text, (c) => c.charCodeAt(0) & 0xff))).slice(0, 24);
 }

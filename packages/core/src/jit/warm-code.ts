@@ -5,6 +5,7 @@
  *   windows, pages, { mode, entry, page before, page, page behind (-1: not known), offsets reached (-1: not known) },
  *   pages of 4096 bytes, offsets reached as u16
  */
+import { largeBytes } from "../memory/large-bytes.ts";
 import { type CodeWindow, PAGE_BYTES, WINDOW_BYTES } from "./region.ts";
 import type { Pages } from "./translations.ts";
 
@@ -26,7 +27,7 @@ export function writeWarm(memory: Uint8Array, entries: readonly WarmEntry[]): Ui
   const head = HEAD_BYTES + entries.length * WORDS * 4;
   const reachedCount = entries.reduce((sum, { reached }) => sum + (reached?.length ?? 0), 0);
   let at = head + places.size * PAGE_BYTES;
-  const out = new Uint8Array(at + 2 * reachedCount);
+  const out = largeBytes(at + 2 * reachedCount);
   const view = new DataView(out.buffer);
   view.setInt32(0, entries.length, true);
   view.setInt32(4, places.size, true);

@@ -86,7 +86,7 @@ export class MachineWorker {
       execArgv: [],
       // What the machine's thread makes lives either for a slice or for long: more room is no quicker, and stays in memory.
       // Of old objects it has 25 MiB; how far V8 lets them grow between collections is a share of the limit.
-      resourceLimits: { maxYoungGenerationSizeMb: 12, maxOldGenerationSizeMb: 256 },
+      resourceLimits: { maxYoungGenerationSizeMb: 6, maxOldGenerationSizeMb: 256 },
       name: "twinmetal machine",
     });
     // While the threads load their code.

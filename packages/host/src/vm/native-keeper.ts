@@ -11,15 +11,8 @@ import { spawnSync } from "node:child_process";
 import { closeSync, openSync, readFileSync, rmSync, statSync, writeSync } from "node:fs";
 import { constants, setPriority } from "node:os";
 import { join } from "node:path";
-import {
-  type BlobStore,
-  coreImage,
-  type LinkedRegions,
-  poolNames,
-  readLinked,
-  TranslationCache,
-  writeLinked,
-} from "@twinmetal/core";
+import { type BlobStore, coreImage, type LinkedRegions, poolNames, readLinked, writeLinked } from "@twinmetal/core";
+import { TranslationCache } from "@twinmetal/core/translation";
 import { corePrefix, regionsPrefix } from "./kept-code.ts";
 import { compileAndSerialize, deserialize, nativeTag } from "./native-code.ts";
 import type { TranslationSettings } from "./translation-settings.ts";

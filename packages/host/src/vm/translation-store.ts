@@ -25,10 +25,12 @@ import {
   statSync,
   utimesSync,
   writeFileSync,
+  writeSync,
 } from "node:fs";
 import { homedir } from "node:os";
 import { dirname, isAbsolute, join } from "node:path";
 import type { BlobStore } from "@twinmetal/core";
+import { largeBytes } from "@twinmetal/core/large-bytes";
 
 const KEY_BYTES = 32;
 const MAC_BYTES = 32;
@@ -117,13 +119,23 @@ function makeKey(directory: string): Buffer | undefined {
 }
 
 function readWhole(file: number, length: number): Buffer {
-  const bytes = Buffer.alloc(length);
+  const { buffer } = largeBytes(length);
+  const bytes = Buffer.from(buffer);
   for (let at = 0; at < length; ) {
     const got = readSync(file, bytes, at, length - at, at);
     if (got === 0) throw new Error("the file is shorter than it was");
     at += got;
   }
   return bytes;
+}
+
+function writeNew(path: string, parts: readonly Uint8Array[]): void {
+  const file = openSync(path, "wx", 0o600);
+  try {
+    for (const part of parts) for (let at = 0; at < part.length; ) at += writeSync(file, part, at);
+  } finally {
+    closeSync(file);
+  }
 }
 
 /** Used now. Where that cannot be told, it goes when its time has come. */
@@ -186,7 +198,7 @@ class FileStore implements BlobStore {
     const temporary = `${path}.tmp-${process.pid}-${randomBytes(4).toString("hex")}`;
     if (bytes.length + MAC_BYTES > Math.min(MAX_FILE_BYTES, this.#limits.maxBytes)) return undefined;
     try {
-      writeFileSync(temporary, Buffer.concat([this.#mac(name, bytes), bytes]), { mode: 0o600, flag: "wx" });
+      writeNew(temporary, [this.#mac(name, bytes), bytes]);
       renameSync(temporary, path);
       this.#trim(name);
       return name;

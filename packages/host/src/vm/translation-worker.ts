@@ -4,7 +4,8 @@
  * when the machine has ended, and now and then before.
  */
 import { parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
-import { type TranslationBatch, TranslationCache, translateBatch } from "@twinmetal/core";
+import type { TranslationBatch } from "@twinmetal/core";
+import { TranslationCache, translateBatch } from "@twinmetal/core/translation";
 import type {
   FromTranslation,
   KeptAnswer,
@@ -21,19 +22,36 @@ const FIRST_SAVE_MS = 20_000;
 /** For fewer translations, in fewer pieces, it is not worth while to compile them. */
 const FEW = 16;
 const FEW_PIECES = 4;
+/**
+ * V8's optimising compiler takes nearly a KiB of memory for each byte of a function, and several threads of it run at a time. Larger
+ * functions than this are handed over one by one, each when the last one has had time to be compiled; others overtake them.
+ */
+const LARGE_BYTES = 24_000;
+const COMPILING_MS_PER_BYTE = 0.025;
 
 yieldThisThread();
 const { port, cache: settings } = workerData as TranslationThreadStart;
 let cache: TranslationCache | undefined;
 let hasCore = false;
+/** When the large functions that were handed over are compiled, by our guess. */
+let compiledMs = 0;
 let known: ReadonlySet<string> = new Set();
 
 if (settings) parentPort!.on("message", receive);
 port.on("message", (batch: TranslationBatch | WarmMessage) => {
   if ("warm" in batch) return void cache?.keepWarm(batch.warm);
   const startMs = performance.now();
-  const answer = translateBatch(batch, (region, isUser) => cache?.keep(region, isUser));
-  port.postMessage({ ...answer, busyMs: performance.now() - startMs });
+  let largest = 0;
+  const answer = translateBatch(batch, (region, isUser) => {
+    largest = Math.max(largest, region.compiled.code.length);
+    cache?.keep(region, isUser);
+  });
+  const endMs = performance.now();
+  const busyMs = endMs - startMs;
+  if (largest < LARGE_BYTES) return void port.postMessage({ ...answer, busyMs });
+  const delayMs = Math.max(0, compiledMs - endMs);
+  compiledMs = endMs + delayMs + largest * COMPILING_MS_PER_BYTE;
+  setTimeout(() => port.postMessage({ ...answer, busyMs }), delayMs);
 });
 
 function receive(message: ToTranslation): void {

@@ -9,11 +9,10 @@ import {
   checkRecording,
   createBoard,
   EventReplay,
-  JitEngine,
   Machine,
-  provideCoreModule,
   restoreMachine,
 } from "@twinmetal/core";
+import { JitEngine, provideCoreModule } from "@twinmetal/core/engine";
 import { KvmEngine, KvmError } from "../kvm/kvm-engine.ts";
 import { LinuxError } from "../kvm/linux-calls.ts";
 import { collectGarbage } from "./collect-garbage.ts";
