@@ -77,6 +77,13 @@ export const PROGRAMS: readonly TestProgram[] = [
     form: "long",
   },
   {
+    name: "exit-costs",
+    file: "guest/exit-costs.ts",
+    what: "what interrupts and notifications cost with the local APIC in this process and in the kernel; how many there are",
+    limitSeconds: 400,
+    form: "long",
+  },
+  {
     name: "sandbox",
     file: "guest/sandbox.ts",
     what: "a guest on the kvm engine in a process that is locked down",

@@ -90,8 +90,8 @@ export interface Vcpu {
   /** Architectural reset state (SDM vol. 3, table 9-1), or the state a direct boot starts from when given. */
   reset(): void;
   /**
-   * What runs stop for from here on, for a debugger outside the guest; undefined: nothing. Throws RangeError for what
-   * cannot be (debugging.ts).
+   * What runs stop for from here on, for a debugger outside the guest; undefined: nothing. Called between two runs. Throws
+   * RangeError for what cannot be (debugging.ts).
    */
   debug(request: DebugRequest | undefined): void;
   /** The last branch targets, oldest first, where the engine keeps them: for crash reports. */
