@@ -14,6 +14,12 @@ export interface Deviation {
 
 export type QemuVersion = readonly [major: number, minor: number];
 
+/** The outer machine then has one. */
+export const SEVERAL_PROCESSORS: Deviation = {
+  what: "one processor that translates code while another one patches it may run the old code for good; V8, which then frees that code, ends Node by a failed check or SIGSEGV",
+  fixedIn: [8, 1],
+};
+
 export const DEVIATIONS: readonly Deviation[] = [
   { what: "the model lacks PCID, INVPCID, RDSEED, XSAVEC and XSAVES, so that KVM cannot offer them either" },
   {
@@ -62,10 +68,7 @@ export const DEVIATIONS: readonly Deviation[] = [
     test: "exits: small guests > have the XCR0 that they set",
     fixedIn: [8, 2],
   },
-  {
-    what: "several processors: one that translates code while another one patches it may run the old code for good; V8, which frees such code, then ends Node by a failed check or SIGSEGV",
-    fixedIn: [8, 1],
-  },
+  SEVERAL_PROCESSORS,
   { what: "time: an exit costs 50 to 200 us, and two virtual processors of the outer machine may wait for each other" },
 ];
 

@@ -21,7 +21,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { ImageError } from "../../packages/host/src/index.ts";
 import { ensureBaseLayer } from "./base-layer.ts";
-import { deviationsOf } from "./deviations.ts";
+import { deviationsOf, SEVERAL_PROCESSORS } from "./deviations.ts";
 import { CPU_MODEL, hasQemu, QEMU, qemuVersion, runOuterMachine } from "./outer-machine.ts";
 import { PROGRAMS, type TestProgram } from "./programs.ts";
 import { buildProjectLayer, MissingPart } from "./project-layer.ts";
@@ -157,7 +157,7 @@ async function attempt(
     ].join(" "),
     memoryMib: options.memoryMib,
     cpu: options.cpu,
-    cpus: 2,
+    cpus: deviationsOf(qemuVersion()).includes(SEVERAL_PROCESSORS) ? 1 : 2,
   };
   try {
     const end = await runOuterMachine(

@@ -6,8 +6,10 @@
  *   - "vitest" is guest/vitest.ts, the same runner and the same expectations without the rest of Vitest.
  */
 
-import { existsSync, realpathSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, realpathSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build, type Plugin } from "vite";
@@ -40,6 +42,7 @@ export async function buildProjectLayer(programs: readonly TestProgram[], tiny: 
   for (const name of ["package.json"]) tree.copy(`${PROJECT}/${name}`, join(repository, name));
   for (const name of ["bin", "lib"]) tree.copyTree(`${PROJECT}/${name}`, join(repository, name));
   addKoffi(tree);
+  addReferenceVmm(tree);
   tree.copyTree(`${IMAGES}/${relative(dirname(tiny.directory), tiny.directory)}`, tiny.directory);
   tree.file("init", INIT_SCRIPT, 0o755);
   const entries = {
@@ -62,6 +65,22 @@ function addKoffi(tree: FileTree): void {
   tree.copyTree(`${PROJECT}/node_modules/koffi`, root, (path) => /\.(c?js|json)$/.test(path));
   const native = join(dirname(root), "@koromix", "koffi-linux-x64");
   if (existsSync(native)) tree.copyTree(`${PROJECT}/node_modules/@koromix/koffi-linux-x64`, native);
+}
+
+/** The VMM in C that the engine is compared with; a host without a compiler leaves that comparison out. */
+function addReferenceVmm(tree: FileTree): void {
+  const directory = mkdtempSync(join(tmpdir(), "twinmetal-reference-"));
+  const program = join(directory, "vmm");
+  const source = fileURLToPath(new URL("reference/vmm.c", import.meta.url));
+  try {
+    const { error, status, stderr } = spawnSync("gcc", ["-O2", "-static", "-s", "-o", program, source], {
+      encoding: "utf8",
+    });
+    if (error === undefined && status !== 0) throw new Error(`vmm.c: ${stderr}`);
+    if (status === 0) tree.copy(`${PROJECT}/reference/vmm`, program, 0o755);
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
 }
 
 function findKoffi(): string | undefined {

@@ -8,7 +8,8 @@ import { isNoCalls, linuxCalls } from "../../../packages/host/src/kvm/koffi-call
 const ROUNDS = 1000;
 /** Under TCG both threads may have to wait for their processor, and QEMU's for the host's. */
 const KICK_LIMIT_MS = 50;
-const MISSED_AFTER_MS = 2000;
+/** One that is lost never arrives; one that is late has waited for a processor, QEMU perhaps for the host. */
+const MISSED_AFTER_MS = 20_000;
 const START_LIMIT_MS = 30_000;
 
 it(`reach it ${ROUNDS} times, 9 in 10 within ${KICK_LIMIT_MS} ms`, { timeout: 120_000 }, async () => {

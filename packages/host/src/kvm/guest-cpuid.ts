@@ -34,6 +34,11 @@ export function cpuidContext(tscFrequencyHz: number, features: ReadonlySet<strin
 }
 
 export function setCpuid(vm: VmHandle, context: CpuidContext): void {
+  vm.onVcpu("KVM_SET_CPUID2", KVM.SET_CPUID2, cpuidTable(context));
+}
+
+/** struct kvm_cpuid2, with its entries. */
+export function cpuidTable(context: CpuidContext): Uint8Array {
   const view = new DataView(new ArrayBuffer(CPUID2.entries + CPUID_LEAVES.length * CPUID2.entryBytes));
   view.setUint32(CPUID2.nent, CPUID_LEAVES.length, true);
   for (const [i, { leaf, subleaf }] of CPUID_LEAVES.entries()) {
@@ -47,7 +52,7 @@ export function setCpuid(vm: VmHandle, context: CpuidContext): void {
     view.setUint32(at + CPUID_ENTRY.ecx, ecx, true);
     view.setUint32(at + CPUID_ENTRY.edx, edx, true);
   }
-  vm.onVcpu("KVM_SET_CPUID2", KVM.SET_CPUID2, new Uint8Array(view.buffer));
+  return new Uint8Array(view.buffer);
 }
 
 /** What the CPU has and this host's KVM has not, by name. Empty: the guest gets all it is promised. */

@@ -196,11 +196,14 @@ describe.skipIf(!isUsable)(`state${why}`, () => {
     const g = guest("0f31 f4");
     const hz = Math.round(facts!.tscKhz / 1000) * 1e6;
     g.bus.readTsc = (retired) => 10n ** 15n + BigInt(Math.round((retired * hz) / 1e9));
-    g.vcpu.setState({ ...longMode(0x1000), retired: 5_000_000_000 });
-    expect(run(g)).toEqual({ reason: "halt" });
-    const { gpr, retired } = g.vcpu.getState();
-    const tsc = (gpr[2]! << 32n) | gpr[0]!;
-    const apartNs = Math.abs(Number(g.bus.readTsc(retired) - tsc) / (hz / 1e9));
-    expect(apartNs).toBeLessThan(20_000_000);
+    // The thread may have to wait between the guest's look at the counter and its own at the clock: not each time.
+    const apartNs = Array.from({ length: 5 }, () => {
+      g.vcpu.setState({ ...longMode(0x1000), retired: 5_000_000_000 });
+      expect(run(g)).toEqual({ reason: "halt" });
+      const { gpr, retired } = g.vcpu.getState();
+      const tsc = (gpr[2]! << 32n) | gpr[0]!;
+      return Math.abs(Number(g.bus.readTsc(retired) - tsc) / (hz / 1e9));
+    });
+    expect(Math.min(...apartNs)).toBeLessThan(20_000_000);
   });
 });
