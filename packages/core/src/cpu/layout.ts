@@ -340,7 +340,7 @@ export const BLOCK_SET_BITS = 16;
 export const BLOCK_WAYS = 4;
 export const BLOCK_HASH_BYTES: number = (16 * BLOCK_WAYS) << BLOCK_SET_BITS;
 export const ARENA: number = BLOCK_HASH + BLOCK_HASH_BYTES;
-export const ARENA_BYTES = 0x1000000;
+export const ARENA_BYTES = 0xc00000;
 export const PAGE_TABLES: number = ARENA + ARENA_BYTES;
 
 /** A block: header, then its micro-ops. */

@@ -13,7 +13,9 @@ type ResizableConstructor = new (byteLength: number, options: { readonly maxByte
 /** Zeros, in a buffer that could be resized (ECMA-262, 25.1.4.1). */
 export function largeBytes(length: number): Uint8Array<ArrayBuffer> {
   if (length < FEW_BYTES) return new Uint8Array(length);
-  return new Uint8Array(new (ArrayBuffer as ResizableConstructor)(length, { maxByteLength: length }));
+  const buffer = new (ArrayBuffer as ResizableConstructor)(length, { maxByteLength: length });
+  // With a length: without one the view's would be the buffer's at each access.
+  return new Uint8Array(buffer, 0, length);
 }
 
 /** For what becomes a module, which is not to be in a buffer that could be resized. Cannot be transferred. */

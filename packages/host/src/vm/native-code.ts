@@ -9,6 +9,7 @@
  * a VM's process takes it.
  */
 import { cachedDataVersionTag, setFlagsFromString } from "node:v8";
+import { largeBytes } from "@twinmetal/core/large-bytes";
 import { hintBranches } from "./v8-flags.ts";
 
 interface Natives {
@@ -44,8 +45,9 @@ export function deserialize(native: Uint8Array, wire: Uint8Array): WebAssembly.M
   const tag = nativeTag();
   const natives = bind();
   if (!natives || nativeTag() !== tag) return undefined;
-  const own = native.buffer.slice(native.byteOffset, native.byteOffset + native.byteLength) as ArrayBuffer;
-  const made: unknown = natives.deserialize(own, wire);
+  const own = largeBytes(native.length);
+  own.set(native);
+  const made: unknown = natives.deserialize(own.buffer, wire);
   return made instanceof WebAssembly.Module ? made : undefined;
 }
 
