@@ -88,17 +88,16 @@ export { MAX_ROM_BYTES, PAGE_BYTES, Ram, type RamHolder, ramSegments } from "./m
 export { MigrationError, type MigrationErrorCode, type MigrationObstacle } from "./migration/errors.ts";
 export type { CancelSignal, MigrationLink, MigrationTime, PageCompressor } from "./migration/link.ts";
 export { type Fate, type Hello, MIGRATION_ID_BYTES, type Release, type StateForm } from "./migration/messages.ts";
+export { migrateVm, probeTarget } from "./migration/source.ts";
 export {
   DEFAULT_MIGRATION_LIMITS,
   type MigrateOptions,
   type MigrationLimits,
   type MigrationProgress,
   type MigrationResult,
-  migrateVm,
-  probeTarget,
   type SourceVm,
   type StoppedVm,
-} from "./migration/source.ts";
+} from "./migration/source-contract.ts";
 export { type Destination, type HeldVm, type IncomingVm, type Reception, receiveVm } from "./migration/target.ts";
 export { StateError, type StateErrorCode } from "./state/errors.ts";
 export { StateFile, type StateSink, type StateSource } from "./state/file.ts";

@@ -13,10 +13,17 @@ const report = (change: Partial<RoundReport>): RoundReport => ({
 });
 
 it("stops when what is left is carried in the time that is allowed", () => {
-  expect(nextStep(report({ dirtyPages: 1700 }))).toEqual({ kind: "stop" });
-  expect(nextStep(report({ dirtyPages: 2200 }))).toEqual({ kind: "round", share: 1 });
-  expect(nextStep(report({ dirtyPages: 2200, maxDowntimeMs: 60 }))).toEqual({ kind: "stop" });
+  expect(nextStep(report({ pages: 2000, dirtyPages: 1700 }))).toEqual({ kind: "stop" });
+  expect(nextStep(report({ pages: 2000, dirtyPages: 2200 }))).toEqual({ kind: "round", share: 1 });
+  expect(nextStep(report({ pages: 2000, dirtyPages: 2200, maxDowntimeMs: 60 }))).toEqual({ kind: "stop" });
   expect(nextStep(report({ dirtyPages: 3, pagesPerMs: 0, maxDowntimeMs: 1 }))).toEqual({ kind: "stop" });
+});
+
+it("goes on while rounds get shorter, although it could stop: the guest stands still for less", () => {
+  expect(nextStep(report({ dirtyPages: 1700 }))).toEqual({ kind: "round", share: 1 });
+  expect(nextStep(report({ pages: 1700, dirtyPages: 400, share: 0.8 }))).toEqual({ kind: "round", share: 0.8 });
+  expect(nextStep(report({ pages: 400, dirtyPages: 60 }))).toEqual({ kind: "stop" });
+  expect(nextStep(report({ dirtyPages: 1700, round: 100 }))).toEqual({ kind: "stop" });
 });
 
 it("slows the guest only while its pages do not get fewer, step by step", () => {

@@ -9,6 +9,9 @@ export const SHARES: readonly number[] = [1, 0.8, 0.6, 0.4, 0.25, 0.15, 0.08, 0.
 const FIXED_MS = 15;
 /** So few pages are worth no other round. */
 const FEW_PAGES = 4;
+/** While rounds make headway, another one is cheaper for the guest than to stand still for more than so many. */
+const SMALL_STOP_PAGES = 64;
+const MAX_SHRINKING_ROUNDS = 30;
 /** A round that leaves more than this of what it carried makes no headway. */
 const HEADWAY = 0.7;
 /** Rounds without the guest slowed down, before it is. */
@@ -38,7 +41,10 @@ export type NextStep =
 export function nextStep(report: RoundReport): NextStep {
   const { round, pages, dirtyPages, pagesPerMs, share, maxDowntimeMs, mayThrottle } = report;
   if (dirtyPages <= FEW_PAGES) return { kind: "stop" };
-  if (dirtyPages / Math.max(pagesPerMs, 0.001) + FIXED_MS <= maxDowntimeMs) return { kind: "stop" };
+  if (dirtyPages / Math.max(pagesPerMs, 0.001) + FIXED_MS <= maxDowntimeMs) {
+    const isShrinking = dirtyPages > SMALL_STOP_PAGES && dirtyPages < pages * HEADWAY && round < MAX_SHRINKING_ROUNDS;
+    return isShrinking ? { kind: "round", share } : { kind: "stop" };
+  }
   if (round >= MAX_ROUNDS) return { kind: "give-up" };
   if (round <= FREE_ROUNDS || dirtyPages < pages * HEADWAY) return { kind: "round", share };
   const slower = SHARES.find((candidate) => candidate < share);

@@ -5,7 +5,7 @@ import type { MigrationObstacle } from "./errors.ts";
 import type { MigrationLink, MigrationTime, PageCompressor } from "./link.ts";
 import type { Fate, Hello } from "./messages.ts";
 import { PAGE_BYTES } from "./page-batch.ts";
-import type { SourceVm, StoppedVm } from "./source.ts";
+import type { SourceVm, StoppedVm } from "./source-contract.ts";
 import type { Destination, IncomingVm } from "./target.ts";
 
 export class FakeTime implements MigrationTime {

@@ -11,13 +11,8 @@ import {
   Wire,
 } from "./fake-world.ts";
 import type { CancelSignal, MigrationLink } from "./link.ts";
-import {
-  DEFAULT_MIGRATION_LIMITS,
-  type MigrateOptions,
-  type MigrationProgress,
-  migrateVm,
-  probeTarget,
-} from "./source.ts";
+import { migrateVm, probeTarget } from "./source.ts";
+import { DEFAULT_MIGRATION_LIMITS, type MigrateOptions, type MigrationProgress } from "./source-contract.ts";
 import { receiveVm } from "./target.ts";
 
 const ID = Uint8Array.from({ length: 16 }, (_, i) => i);

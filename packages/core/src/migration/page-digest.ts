@@ -5,6 +5,8 @@
 import { crc32c } from "../state/crc32c.ts";
 import { type PageEntry, ZERO_PAGE_CRC } from "./page-batch.ts";
 
+const IS_LITTLE_ENDIAN = new Uint8Array(Uint32Array.of(1).buffer)[0] === 1;
+
 export class PageDigest {
   readonly #crcs: Uint32Array;
 
@@ -17,8 +19,9 @@ export class PageDigest {
     for (const { page, crc } of entries) this.#crcs[page] = crc;
   }
 
-  /** Independent of the host's byte order. */
+  /** Independent of the host's byte order. The guest stands still for it. */
   get value(): number {
+    if (IS_LITTLE_ENDIAN) return crc32c(new Uint8Array(this.#crcs.buffer));
     const bytes = new Uint8Array(this.#crcs.length * 4);
     const view = new DataView(bytes.buffer);
     for (const [page, crc] of this.#crcs.entries()) view.setUint32(page * 4, crc, true);

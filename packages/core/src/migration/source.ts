@@ -11,17 +11,10 @@
  *
  * RELEASE is the point: before it was sent the target never runs the guest, after it this side never does on its own.
  */
-import type { MachineSpec } from "../machine/spec.ts";
 import { nextStep } from "./convergence.ts";
 import { MigrationError, type MigrationObstacle } from "./errors.ts";
 import { FRAME, FramedLink, MAX_PAYLOAD_BYTES } from "./frames.ts";
-import {
-  type CancelSignal,
-  type MigrationLink,
-  type MigrationTime,
-  NEVER_CANCELLED,
-  type PageCompressor,
-} from "./link.ts";
+import { type CancelSignal, NEVER_CANCELLED } from "./link.ts";
 import {
   decodeAnswer,
   decodeFailure,
@@ -35,114 +28,28 @@ import {
   encodeRound,
   type Fate,
   type Hello,
-  type StateForm,
 } from "./messages.ts";
 import { PAGE_BYTES } from "./page-batch.ts";
 import { PageDigest } from "./page-digest.ts";
 import { PageSender } from "./page-sender.ts";
+import type { MigrateOptions, MigrationProgress, MigrationResult } from "./source-contract.ts";
+import {
+  lastWords,
+  messageOf,
+  notConverging,
+  REASON_MS,
+  ReturnedError,
+  receiveNothingElse,
+  refused,
+  undecided,
+} from "./source-endings.ts";
 import { cancelled, pause, within } from "./waiting.ts";
-
-/** What a stopped guest is, beside RAM. */
-export interface StoppedVm {
-  /** From `saveSections`. */
-  readonly sections: Uint8Array;
-  /** The guest did not run before either. */
-  readonly isPaused: boolean;
-}
-
-/** The VM that goes. Each method resolves when it is done, and rejects if the VM has ended. */
-export interface SourceVm {
-  readonly name: string;
-  readonly spec: MachineSpec;
-  readonly engine: string;
-  readonly forms: readonly StateForm[];
-  /** All of RAM, as it is: it changes while the guest runs. */
-  readonly ram: Uint8Array;
-  track(isOn: boolean): Promise<void>;
-  /** Marks the pages written since the last call with 1; how many. */
-  takeDirty(into: Uint8Array): Promise<number>;
-  /** The share of its time that the guest gets, above 0 to 1. */
-  throttle(share: number): Promise<void>;
-  /** Stops the guest between two instructions and marks the pages that are left. Nothing but the methods below moves it on. */
-  stop(into: Uint8Array): Promise<StoppedVm>;
-  /** Goes on as before `stop`. */
-  goOn(): Promise<void>;
-  /** After `stop`: input that has not reached the guest, and will not unless `goOn` follows. */
-  takeInput(): Uint8Array;
-  /** The guest is elsewhere now: this machine ends. */
-  give(): Promise<void>;
-}
-
-export interface MigrationLimits {
-  /** How long the guest may stand still. */
-  readonly maxDowntimeMs: number;
-  readonly bytesPerSecond?: number;
-  readonly compression: "auto" | "always" | "never";
-  /** The guest may be slowed down when it writes faster than the link carries. */
-  readonly mayThrottle: boolean;
-  /** A side that is silent for so long is gone. */
-  readonly stallMs: number;
-  /** For the target to build its machine. */
-  readonly prepareMs: number;
-  /** How long the source asks what has become of the guest, when the link broke at the last step. */
-  readonly decideMs: number;
-}
-
-export const DEFAULT_MIGRATION_LIMITS: MigrationLimits = {
-  maxDowntimeMs: 100,
-  compression: "auto",
-  mayThrottle: true,
-  stallMs: 10_000,
-  prepareMs: 120_000,
-  decideMs: 10_000,
-};
-
-export interface MigrationProgress {
-  readonly phase: "connect" | "copy" | "stop" | "release" | "done";
-  readonly round: number;
-  readonly sentBytes: number;
-  readonly sentPages: number;
-  /** Of this round. */
-  readonly leftPages: number;
-  readonly roundPages: number;
-  readonly share: number;
-}
-
-export interface MigrationResult {
-  /** From the guest's stop to the message that it runs at the target. */
-  readonly downtimeMs: number;
-  readonly totalMs: number;
-  readonly rounds: number;
-  readonly sentBytes: number;
-  readonly sentPages: number;
-  readonly zeroPages: number;
-  /** Of them, while the guest stood still. */
-  readonly stoppedPages: number;
-  /** The least share of its time that the guest was slowed down to. */
-  readonly leastShare: number;
-}
-
-export interface MigrateOptions {
-  readonly vm: SourceVm;
-  readonly version: string;
-  /** Random, `MIGRATION_ID_BYTES`. */
-  readonly id: Uint8Array;
-  /** Makes a link to the target: for the migration, and again for the question what has become of it. */
-  readonly connect: () => Promise<MigrationLink>;
-  readonly time: MigrationTime;
-  readonly compressor: PageCompressor;
-  readonly limits: MigrationLimits;
-  readonly cancel?: CancelSignal;
-  readonly onProgress?: (progress: MigrationProgress) => void;
-}
 
 /** A stop that takes longer than this many times what was asked for is given up. */
 const DOWNTIME_EXCESS = 4;
 const MIN_STOP_MS = 2000;
 const RETRY_MS = 100;
 const MEMORY_OF_RATE = 0.8;
-/** For the reason that a peer may have sent before the link ended. */
-const REASON_MS = 500;
 
 /**
  * Resolves when the guest runs at the target. Rejects with MigrationError: the guest goes on here as it was, unless the
@@ -487,56 +394,4 @@ class Migration {
       share: this.#share,
     });
   }
-}
-
-class ReturnedError extends Error {
-  readonly reason: string;
-  constructor(reason: string) {
-    super(reason);
-    this.reason = reason;
-  }
-}
-
-/** RUNNING, or FAILED, by which the target says that it will never run the guest. */
-async function receiveNothingElse(frames: FramedLink, timeoutMs: number): Promise<void> {
-  const frame = await frames.receive([FRAME.RUNNING], timeoutMs);
-  if (frame.type === FRAME.RUNNING) return;
-  if (frame.type === FRAME.FAILED) throw new ReturnedError(decodeFailure(frame.payload, false).message);
-  throw new MigrationError("bad-peer", "The other side cancelled what it had agreed to.");
-}
-
-/** What the peer may have said before the link ended; else `error`. Closes the link. */
-async function lastWords(frames: FramedLink, error: MigrationError): Promise<MigrationError> {
-  try {
-    const { type, payload } = await frames.receive([FRAME.ROUND_ACK], REASON_MS);
-    return type === FRAME.ROUND_ACK ? error : decodeFailure(payload, type === FRAME.CANCEL);
-  } catch {
-    return error;
-  } finally {
-    frames.close();
-  }
-}
-
-function refused(obstacles: readonly MigrationObstacle[]): MigrationError {
-  const list = obstacles.map(({ message }) => message).join(" ");
-  return new MigrationError("refused", `The target does not take the VM: ${list}`, { obstacles });
-}
-
-function notConverging(mayThrottle: boolean): MigrationError {
-  return new MigrationError(
-    "not-converging",
-    `The guest writes memory faster than the link carries it. ${mayThrottle ? "" : "Let it be slowed down, or "}${mayThrottle ? "Allow" : "allow"} a longer stop or more bandwidth.`,
-  );
-}
-
-function undecided(why: string): MigrationError {
-  return new MigrationError(
-    "undecided",
-    `The link broke at the last step (${why}) and the target does not answer, so it is not known whether the VM runs there. It stays paused here. Look at the target: if the VM does not run there, and its process has ended, decide "run"; if it runs there, decide "discard".`,
-  );
-}
-
-function messageOf(error: unknown): string {
-  const message = error instanceof Error ? error.message : String(error);
-  return message.replace(/\.$/, "");
 }
