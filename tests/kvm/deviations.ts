@@ -8,6 +8,8 @@ export interface Deviation {
   readonly what: string;
   /** PROGRAM: full name of the test. */
   readonly test?: string;
+  /** It does not show where the time of a run happens to be up just in front of the breakpoint: passing is no failure. */
+  readonly isByChance?: true;
   /** The version of QEMU that is right again. */
   readonly fixedIn?: QemuVersion;
 }
@@ -29,6 +31,7 @@ export const DEVIATIONS: readonly Deviation[] = [
   {
     what: "VMRUN loads DR7 without effect: no breakpoint of the debug registers hits in guest mode",
     test: "engine: debugging on the kvm engine > a hardware breakpoint stops in front of its instruction, each time",
+    isByChance: true,
   },
   {
     what: "VMRUN loads DR7 without effect: no breakpoint of the debug registers hits in guest mode",
@@ -45,22 +48,27 @@ export const DEVIATIONS: readonly Deviation[] = [
   {
     what: "VMRUN loads DR7 without effect: no breakpoint of the debug registers hits in guest mode",
     test: "engine: debugging on the kvm engine > accesses to devices go on as without",
+    isByChance: true,
   },
   {
     what: "VMRUN loads DR7 without effect",
     test: "exits: small guests > stop in front of a breakpoint in the debug registers, and go on",
+    isByChance: true,
   },
   {
     what: "INT3 in guest mode is no interceptable #BP",
     test: "engine: debugging on the kvm engine > a software breakpoint does, too",
+    isByChance: true,
   },
   {
     what: "INT3 in guest mode is no interceptable #BP",
     test: "engine: debugging on the kvm engine > one of many software breakpoints does, too",
+    isByChance: true,
   },
   {
     what: "INT3 in guest mode is no interceptable #BP",
     test: "engine: debugging on the kvm engine > memory shows no software breakpoint between runs",
+    isByChance: true,
   },
   { what: "no next RIP on exits (nrip_save): KVM decodes the instruction that exited by itself" },
   {
