@@ -88,15 +88,32 @@ export const updateSegmentChecks: Routine = routine("update_segment_checks", [],
     b.return();
   });
   let checks: Expr = i32(1 << L.CS);
-  for (const s of [L.ES, L.SS, L.DS, L.FS, L.GS]) {
-    const isData = b
-      .get(L.segAttributes(s))
-      .and(UNUSABLE | 0x90 | CODE | EXPAND_DOWN | WRITABLE)
-      .eq(0x90 | WRITABLE);
-    const isFlat = isData.and(b.get(L.segLimit(s)).eq(-1));
-    const isBased = b.get(L.segBase(s)).nez();
-    checks = checks.or(isFlat.xor(1).shl(s)).or(isBased.shl(s + L.SEGMENT_BASED));
-  }
+  for (const s of [L.ES, L.SS, L.DS, L.FS, L.GS]) checks = checks.or(checksOf(b, i32(s)));
+  putChecks(b, checks);
+});
+
+/** The same after a change of one register for data. */
+export const updateSegmentCheck: Routine = routine("update_segment_check", ["i32"], undefined, (b, segment) => {
+  b.if(b.get(L.MODE).and(L.MODE_64), () => b.return());
+  const others = i32(1 | (1 << L.SEGMENT_BASED))
+    .shl(segment)
+    .not();
+  putChecks(b, b.get(L.SEGMENT_CHECKS).and(others).or(checksOf(b, segment)));
+});
+
+/** The bits of SEGMENT_CHECKS of a register for data. */
+function checksOf(b: Builder, segment: Expr): Expr {
+  const place = b.keep(segment.shl(5));
+  const isData = b
+    .load("i32.load", "cpu", place, L.SEGMENTS + 4)
+    .and(UNUSABLE | 0x90 | CODE | EXPAND_DOWN | WRITABLE)
+    .eq(0x90 | WRITABLE);
+  const isFlat = isData.and(b.load("i32.load", "cpu", place, L.SEGMENTS + 16).eq(-1));
+  const isBased = b.load("i64.load", "cpu", place, L.SEGMENTS + 8).nez();
+  return isFlat.xor(1).or(isBased.shl(L.SEGMENT_BASED)).shl(segment);
+}
+
+function putChecks(b: Builder, checks: Expr): void {
   const kept = b.keep(checks);
   b.put(L.SEGMENT_CHECKS, kept);
   const mode = b.keep(b.get(L.MODE).and(~L.MODE_FLAT));
@@ -106,7 +123,7 @@ export const updateSegmentChecks: Routine = routine("update_segment_checks", [],
     .and(b.get(L.segBase(L.CS)).eqz());
   const isFlat = kept.and(FLAT_CHECKS).eqz().and(mode.and(FLAT_CODE).eq(FLAT_CODE)).and(isFlatCode);
   b.put(L.MODE, mode.or(isFlat.mul(L.MODE_FLAT)));
-});
+}
 
 /** Virtual-8086 mode (i32, 0 or not). */
 export function isV86(b: Builder): Expr {

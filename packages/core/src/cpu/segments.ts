@@ -16,7 +16,7 @@ import {
 import * as L from "./layout.ts";
 import { updateMode } from "./mode.ts";
 import { EXC_GP, EXC_NP, EXC_SS, raise } from "./raise.ts";
-import { isV86, UNUSABLE, updateSegmentChecks } from "./segment-limits.ts";
+import { isV86, UNUSABLE, updateSegmentCheck, updateSegmentChecks } from "./segment-limits.ts";
 
 /** Attributes of a data segment in real and in virtual-8086 mode: present, read and write, accessed; DPL 0 and 3. */
 const REAL_DATA = 0x93;
@@ -148,7 +148,7 @@ export const loadSegment: Routine = routine("load_segment", ["i32", "i32"], "i32
       b.return(1);
     });
     b.call(fillNull, segment, selector, select(isStack, cpl, i32(0)));
-    b.call(updateSegmentChecks);
+    b.call(updateSegmentCheck, segment);
     b.return(0);
   });
   b.if(
@@ -161,11 +161,25 @@ export const loadSegment: Routine = routine("load_segment", ["i32", "i32"], "i32
   );
   const descriptor = b.get(L.result(0));
   b.if(b.call(markAccessed, selector, descriptor), () => b.return(1));
-  b.call(fillSegment, segment, selector, descriptor);
+  b.if(isStack, () => {
+    b.call(fillSegment, segment, selector, descriptor);
+    b.call(updateMode);
+    b.return(0);
+  });
+  // Most loads find what is there.
+  const place = b.keep(segment.shl(5));
+  const isSame = b
+    .load("i32.load", "cpu", place, L.SEGMENTS + 4)
+    .eq(descriptorAttributes(descriptor).or(ATTR_ACCESSED))
+    .and(b.load("i64.load", "cpu", place, L.SEGMENTS + 8).eq(descriptorBase(descriptor)))
+    .and(b.load("i32.load", "cpu", place, L.SEGMENTS + 16).eq(descriptorLimit(descriptor)));
   b.if(
-    isStack,
-    () => b.call(updateMode),
-    () => b.call(updateSegmentChecks),
+    isSame,
+    () => b.store("i32.store16", "cpu", place, selector, L.SEGMENTS),
+    () => {
+      b.call(fillSegment, segment, selector, descriptor);
+      b.call(updateSegmentCheck, segment);
+    },
   );
   b.return(0);
 });
