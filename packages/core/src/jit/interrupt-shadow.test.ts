@@ -44,4 +44,4 @@ it.each<[string, number[]]>([
     expect(m.vcpu.retired).toBe(reference.vcpu.retired);
   }
   expect(inRegions.engine.stats()["instructionsInRegions"]).toBeGreaterThan(inRegions.vcpu.retired - 100);
-});
+}, 60_000);
