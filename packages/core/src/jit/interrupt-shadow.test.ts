@@ -36,12 +36,16 @@ it.each<[string, number[]]>([
   ["a call that a branch around it leads to", loop([0xf6, 0xc1, 1, 0x75, 1, 0xfb, ...call(7)], [0xff, 0xc0, 0xc3])],
   ["a return", loop([...call(1)], [0xfa, 0xfb, 0xc3])],
   ["another one", loop([0xfb, 0xfb, 0xfa, 0xfb, 0xff, 0xc0])],
-])("in front of %s", (_, code) => {
-  const machines = TIERS.map((tier) => run(code, tier));
-  const [reference, inRegions] = machines as [BareMachine, BareMachine];
-  for (const m of machines) {
-    expect(m.state()).toEqual(reference.state());
-    expect(m.vcpu.retired).toBe(reference.vcpu.retired);
-  }
-  expect(inRegions.engine.stats()["instructionsInRegions"]).toBeGreaterThan(inRegions.vcpu.retired - 100);
-}, 60_000);
+])(
+  "in front of %s",
+  (_, code) => {
+    const machines = TIERS.map((tier) => run(code, tier));
+    const [reference, inRegions] = machines as [BareMachine, BareMachine];
+    for (const m of machines) {
+      expect(m.state()).toEqual(reference.state());
+      expect(m.vcpu.retired).toBe(reference.vcpu.retired);
+    }
+    expect(inRegions.engine.stats()["instructionsInRegions"]).toBeGreaterThan(inRegions.vcpu.retired - 100);
+  },
+  60_000,
+);
