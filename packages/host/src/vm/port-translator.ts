@@ -55,8 +55,13 @@ export function startTranslationThread(
   });
   worker.unref();
   const gone = new Promise<void>((resolve) => worker.once("exit", () => resolve()));
-  // Without it there are no translations; the machine runs on.
-  worker.on("error", () => {});
+  // Without it there are no new translations; the machine runs on, slower.
+  worker.on("error", (error: Error) =>
+    process.emitWarning("The thread that translates guest code has ended; what it has not translated is interpreted.", {
+      code: "TWINMETAL_NO_TRANSLATION",
+      detail: error.message,
+    }),
+  );
   if (cache) worker.on("message", () => onUnlinked(cache));
   worker.unref();
   const tell = (message: ToTranslation): void => worker.postMessage(message);
