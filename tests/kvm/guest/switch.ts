@@ -110,10 +110,6 @@ describe("a running VM moves", () => {
       if (from === "jit") await vm.switchEngine("jit");
       await checks(vm, 1);
       const address = `unix:${path(`${from}-${to}`)}`;
-      const arrived = new Promise<Vm>((resolve, reject) => {
-        const options = { engine: to, kernel: path("dirtying"), onListening: () => void migrate().catch(reject) };
-        void receiveVm(address, options).then(resolve, reject);
-      });
       const migrate = async (): Promise<void> => {
         expect(await vm.canMigrate(address)).toEqual([]);
         const { downtimeMs, rounds, sentPages, leastShare } = await vm.migrate(address, { maxDowntimeMs: 300 });
@@ -121,7 +117,12 @@ describe("a running VM moves", () => {
           `${from} to ${to}: stood still ${Math.round(downtimeMs)} ms, ${rounds} rounds, ${sentPages} pages, share ${leastShare}`,
         );
       };
-      const there = await arrived;
+      let begin = (): void => {};
+      const listening = new Promise<void>((resolve) => {
+        begin = resolve;
+      });
+      const arriving = receiveVm(address, { engine: to, kernel: path("dirtying"), onListening: () => begin() });
+      const [there] = await Promise.all([arriving, listening.then(migrate)]);
       vms.push(there);
       expect([vm.state, there.engine, there.state]).toEqual(["migrated", to, "running"]);
       await checks(there, 3);
