@@ -21,10 +21,11 @@ export {
 } from "./devices/virtio/console-control.ts";
 export {
   type Breakpoint,
-  checkDebugRequest,
+  type DebugPlan,
   type DebugRequest,
   type DebugStop,
   debugControl,
+  debugPlan,
   debugStopOf,
   MAX_HARDWARE_BREAKPOINTS,
   MAX_SOFTWARE_BREAKPOINTS,

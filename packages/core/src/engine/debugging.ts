@@ -35,8 +35,32 @@ export type DebugStop =
 export const MAX_HARDWARE_BREAKPOINTS = 4;
 export const MAX_SOFTWARE_BREAKPOINTS = 1024;
 
-/** Throws RangeError. */
-export function checkDebugRequest({ hardware = [], software = [] }: DebugRequest): void {
+/** A request, by what engines do differently. */
+export interface DebugPlan {
+  readonly isStepping: boolean;
+  readonly hardware: readonly Breakpoint[];
+  readonly software: ReadonlySet<bigint>;
+  /** Of `hardware`. */
+  readonly watchpoints: readonly Breakpoint[];
+  /** In front of which a run ends, for breakpoints of either kind. */
+  readonly instructions: ReadonlySet<bigint>;
+}
+
+/** Throws RangeError for what cannot be. */
+export function debugPlan({ hardware = [], software = [], singleStep = false }: DebugRequest): DebugPlan {
+  check(hardware, software);
+  const isInstruction = ({ on }: Breakpoint): boolean => on === "instruction";
+  const addresses = hardware.filter(isInstruction).map(({ address }) => address);
+  return {
+    isStepping: singleStep,
+    hardware,
+    software: new Set(software),
+    watchpoints: hardware.filter((breakpoint) => !isInstruction(breakpoint)),
+    instructions: new Set([...addresses, ...software]),
+  };
+}
+
+function check(hardware: readonly Breakpoint[], software: readonly bigint[]): void {
   if (hardware.length > MAX_HARDWARE_BREAKPOINTS)
     throw new RangeError(`${hardware.length} hardware breakpoints; a processor has ${MAX_HARDWARE_BREAKPOINTS}`);
   if (software.length > MAX_SOFTWARE_BREAKPOINTS)

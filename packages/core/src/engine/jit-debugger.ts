@@ -7,9 +7,10 @@ import * as L from "../cpu/layout.ts";
 import type { CoreExports } from "../interp/core.ts";
 import {
   type Breakpoint,
-  checkDebugRequest,
+  type DebugPlan,
   type DebugRequest,
   debugControl,
+  debugPlan,
   debugStopOf,
   MAX_HARDWARE_BREAKPOINTS,
 } from "./debugging.ts";
@@ -20,13 +21,11 @@ const HITS = 15;
 const LOW_32 = 0xffff_ffffn;
 
 export class JitDebugger {
-  readonly isStepping: boolean;
   readonly #block: StateBlock;
   readonly #exports: CoreExports;
   /** In the run loop: watchpoints, then instructions as far as there is room. */
   readonly #inCore: readonly Breakpoint[];
-  readonly #watchpoints: readonly Breakpoint[];
-  readonly #instructions: ReadonlySet<bigint>;
+  readonly #plan: DebugPlan;
   /** Instructions that have found no room. */
   readonly #isCounting: boolean;
   /** Where the last run has stopped. */
@@ -34,21 +33,18 @@ export class JitDebugger {
 
   /** Throws RangeError. */
   constructor(block: StateBlock, exports: CoreExports, request: DebugRequest) {
-    checkDebugRequest(request);
-    const { hardware = [], software = [], singleStep = false } = request;
+    this.#plan = debugPlan(request);
+    const { watchpoints, instructions } = this.#plan;
     this.#block = block;
     this.#exports = exports;
-    this.isStepping = singleStep;
-    this.#watchpoints = hardware.filter(({ on }) => on !== "instruction");
-    const addresses = hardware.filter(({ on }) => on === "instruction").map(({ address }) => address);
-    this.#instructions = new Set([...addresses, ...software]);
-    this.#isCounting = this.#watchpoints.length + this.#instructions.size > MAX_HARDWARE_BREAKPOINTS;
-    const instructions = this.#isCounting ? [] : [...this.#instructions];
-    this.#inCore = [
-      ...this.#watchpoints,
-      ...instructions.map((address): Breakpoint => ({ on: "instruction", address })),
-    ];
+    this.#isCounting = watchpoints.length + instructions.size > MAX_HARDWARE_BREAKPOINTS;
+    const inCore = this.#isCounting ? [] : [...instructions];
+    this.#inCore = [...watchpoints, ...inCore.map((address): Breakpoint => ({ on: "instruction", address }))];
     this.#arm(this.#inCore);
+  }
+
+  get isStepping(): boolean {
+    return this.#plan.isStepping;
   }
 
   /** The guest's own debug registers act again. */
@@ -68,7 +64,7 @@ export class JitDebugger {
   run(budget: number, once: (budget: number) => VcpuExit): VcpuExit {
     for (let left = budget; ; ) {
       const at = this.#codeAddress();
-      const isBreakpoint = this.#instructions.has(at);
+      const isBreakpoint = this.#plan.instructions.has(at);
       const isPassing = isBreakpoint && this.#passing === at;
       if (isBreakpoint && !isPassing) {
         this.#passing = at;
@@ -76,7 +72,7 @@ export class JitDebugger {
       }
       const isSingle = this.isStepping || this.#isCounting || isPassing;
       const before = this.#block.retired;
-      if (isPassing) this.#arm(this.#watchpoints);
+      if (isPassing) this.#arm(this.#plan.watchpoints);
       const exit = once(isSingle ? 1 : left);
       if (isPassing) this.#arm(this.#inCore);
       const ran = this.#block.retired - before;

@@ -22,6 +22,11 @@ export function largeBytes(length: number): Uint8Array<ArrayBuffer> {
 export function largeModuleBytes(length: number): Uint8Array<ArrayBuffer> {
   if (length < FEW_BYTES) return new Uint8Array(length);
   const pages = Math.ceil(length / WASM_PAGE_BYTES);
-  const { buffer } = new WebAssembly.Memory({ initial: pages, maximum: pages });
-  return new Uint8Array(buffer as ArrayBuffer, 0, length);
+  try {
+    const { buffer } = new WebAssembly.Memory({ initial: pages, maximum: pages });
+    return new Uint8Array(buffer as ArrayBuffer, 0, length);
+  } catch {
+    // Each takes gigabytes of addresses, of which a process may have few.
+    return new Uint8Array(length);
+  }
 }

@@ -11,10 +11,11 @@
  */
 import {
   type Breakpoint,
-  checkDebugRequest,
+  type DebugPlan,
   type DebugRequest,
   type DebugStop,
   debugControl,
+  debugPlan,
   debugStopOf,
   type GuestMemory,
 } from "@twinmetal/core";
@@ -32,13 +33,9 @@ const EFER_LMA = 0x400n;
 const LOW_32 = 0xffff_ffffn;
 
 export class KvmDebugger {
-  readonly isStepping: boolean;
   readonly #vm: VmHandle;
   readonly #memory: GuestMemory;
-  readonly #hardware: readonly Breakpoint[];
-  readonly #watchpoints: readonly Breakpoint[];
-  readonly #software: ReadonlySet<bigint>;
-  readonly #instructions: ReadonlySet<bigint>;
+  readonly #plan: DebugPlan;
   readonly #request = new DataView(new ArrayBuffer(A.GUEST_DEBUG_BYTES));
   readonly #regs = new DataView(new ArrayBuffer(A.REGS_BYTES));
   readonly #sregs = new DataView(new ArrayBuffer(A.SREGS_BYTES));
@@ -50,16 +47,13 @@ export class KvmDebugger {
 
   /** Throws RangeError. */
   constructor(vm: VmHandle, memory: GuestMemory, request: DebugRequest) {
-    checkDebugRequest(request);
-    const { hardware = [], software = [], singleStep = false } = request;
+    this.#plan = debugPlan(request);
     this.#vm = vm;
     this.#memory = memory;
-    this.isStepping = singleStep;
-    this.#hardware = hardware;
-    this.#watchpoints = hardware.filter(({ on }) => on !== "instruction");
-    this.#software = new Set(software);
-    const addresses = hardware.filter(({ on }) => on === "instruction").map(({ address }) => address);
-    this.#instructions = new Set([...addresses, ...software]);
+  }
+
+  get isStepping(): boolean {
+    return this.#plan.isStepping;
   }
 
   /** The next entry is for one instruction: nothing else may end it. */
@@ -70,7 +64,7 @@ export class KvmDebugger {
   /** Before a run's first entry, and after a `stopped` that goes on. `hasEvent`: an event is on its way to the guest. */
   begin(hasEvent: boolean): DebugStop | undefined {
     const at = this.#codeAddress();
-    const isBreakpoint = this.#instructions.has(at) && !hasEvent;
+    const isBreakpoint = this.#plan.instructions.has(at) && !hasEvent;
     const isPassing = isBreakpoint && this.#passing === at;
     if (isBreakpoint && !isPassing) {
       this.#passing = at;
@@ -78,7 +72,7 @@ export class KvmDebugger {
     }
     if (!isPassing) this.#passing = undefined;
     this.#isSingle = this.isStepping || isPassing;
-    this.#armed = this.#isSingle ? this.#watchpoints : this.#hardware;
+    this.#armed = this.#isSingle ? this.#plan.watchpoints : this.#plan.hardware;
     if (!this.#isSingle) this.#patch();
     const control = A.GUEST_DEBUG.ENABLE | (this.#isSingle ? A.GUEST_DEBUG.SINGLESTEP : A.GUEST_DEBUG.USE_SW_BP);
     this.#set(control | (this.#armed.length > 0 ? A.GUEST_DEBUG.USE_HW_BP : 0));
@@ -102,7 +96,7 @@ export class KvmDebugger {
       return this.isStepping ? { kind: "step" } : undefined;
     }
     if (vector === VECTOR_BP) {
-      if (this.#software.has(at)) return this.#stoppedAt({ kind: "breakpoint", address: at });
+      if (this.#plan.software.has(at)) return this.#stoppedAt({ kind: "breakpoint", address: at });
       this.#set(A.GUEST_DEBUG.ENABLE | A.GUEST_DEBUG.INJECT_BP);
       return undefined;
     }
@@ -156,7 +150,7 @@ export class KvmDebugger {
   }
 
   #patch(): void {
-    for (const address of this.#software) {
+    for (const address of this.#plan.software) {
       const gpa = translate(this.#vm, address);
       const byte = gpa === undefined ? undefined : this.#memory.read8(gpa);
       if (gpa !== undefined && byte !== undefined && this.#memory.write8(gpa, INT3)) this.#patched.push({ gpa, byte });

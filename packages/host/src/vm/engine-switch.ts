@@ -17,7 +17,7 @@ import { formDifferences } from "../migration/form-differences.ts";
 import { engineObstacles } from "./engine-obstacles.ts";
 import { type MachineEvents, MachineWorker } from "./machine-worker.ts";
 import { defaultSliceNs } from "./slice-time.ts";
-import { VmError } from "./vm-error.ts";
+import { plainError, VmError } from "./vm-error.ts";
 import { type MachineDescription, monotonicUs, type StoodStill, type WorkerChoices } from "./worker-protocol.ts";
 
 export interface EngineSwitchOptions {
@@ -149,7 +149,10 @@ export class EngineSwitch {
     } catch (error) {
       if (to.isGone && this.#isShared) {
         this.#isLost = true;
-        throw new VmError("internal", `The guest's machine in the ${this.#to} engine was lost: ${messageOf(error)}`);
+        throw new VmError(
+          "internal",
+          `The guest's machine in the ${this.#to} engine was lost: ${plainError(error).message}`,
+        );
       }
       await from.command("goOn", undefined);
       throw error;
@@ -227,8 +230,4 @@ async function withinTime<T>(promise: Promise<T>): Promise<T> {
     clearTimeout(timer);
     promise.catch(() => {}); // Where the time was up.
   }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

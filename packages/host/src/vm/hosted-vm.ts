@@ -30,7 +30,7 @@ import { execInGuest } from "./guest-exec.ts";
 import { type MachineEvents, MachineWorker } from "./machine-worker.ts";
 import { VmSerialPort } from "./serial-port.ts";
 import type { ExecOptions, ExecResult, Vm, VmEvents, VmExit, VmProgress, VmState } from "./vm.ts";
-import { VmError } from "./vm-error.ts";
+import { plainError, VmError } from "./vm-error.ts";
 import {
   type CommandName,
   type Commands,
@@ -346,7 +346,8 @@ export class HostedVm implements Vm {
       return result;
     } catch (error) {
       await change.discard();
-      if (change.isLost) this.#onExit({ kind: "crashed", reason: messageOf(error), report: `${messageOf(error)}\n` });
+      const { message } = plainError(error);
+      if (change.isLost) this.#onExit({ kind: "crashed", reason: message, report: `${message}\n` });
       throw error;
     } finally {
       this.#between = undefined;
@@ -549,8 +550,4 @@ async function endedWithin(
 
 function isEngineKind(target: string): target is "jit" | "kvm" {
   return target === "jit" || target === "kvm";
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

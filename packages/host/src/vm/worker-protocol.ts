@@ -49,7 +49,7 @@ export interface WorkerStart {
   /** The core module, as an earlier run has left it. */
   readonly core: WebAssembly.Module | undefined;
   readonly spec: MachineSpec;
-  /** RAM of the machine that this one takes over, which runs on for now; undefined: new. */
+  /** RAM of the machine that this one takes over, which runs until this one is to; undefined: new. */
   readonly holder?: RamHolder | undefined;
   /** Undefined after a restore whose files are not to be found: the machine runs, and cannot be reset. */
   readonly files: { readonly kernel: BootFileLocation; readonly initrd?: BootFileLocation } | undefined;
