@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { largeBytes, largeModuleBytes } from "./large-bytes.ts";
 
-test.each([0, 1000, 200_000])("buffers of %i bytes, as any others", (length) => {
+test.each([0, 1000, 200_000])("buffers of %i bytes begin as zeros and can be written", (length) => {
   for (const bytes of [largeBytes(length), largeModuleBytes(length)]) {
     expect(bytes.length).toBe(length);
     expect(bytes.every((byte) => byte === 0)).toBe(true);
