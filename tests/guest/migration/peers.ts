@@ -55,9 +55,11 @@ export class Peer {
     await this.#ready;
     if (this.isGone) throw new Error("the process has ended");
     const id = this.#next++;
-    const answer = new Promise<T>((resolve, reject) => this.#waiting.set(id, { resolve, reject }));
-    this.#process.send({ id, name, args });
-    return await answer;
+    return await new Promise<T>((resolve, reject) => {
+      this.#waiting.set(id, { resolve, reject });
+      // Its channel may be closed before its end is known.
+      this.#process.send({ id, name, args }, (error) => error && reject(error));
+    });
   }
 
   status(): Promise<PeerStatus> {
