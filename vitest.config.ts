@@ -13,7 +13,9 @@ const alias = {
   "@twinmetal/core/engine": source("core/src/engine/index.ts"),
   "@twinmetal/core/translation": source("core/src/jit/index.ts"),
   "@twinmetal/core/large-bytes": source("core/src/memory/large-bytes.ts"),
-  ...Object.fromEntries(["core", "host", "cli"].map((name) => [`@twinmetal/${name}`, source(`${name}/src/index.ts`)])),
+  ...Object.fromEntries(
+    ["core", "storage", "host", "cli"].map((name) => [`@twinmetal/${name}`, source(`${name}/src/index.ts`)]),
+  ),
 };
 const LONG = "**/*.long.test.ts";
 const NEVER = ["**/node_modules/**", "**/dist/**"];

@@ -1,1 +1,2 @@
 export * from "@twinmetal/host";
+export * from "@twinmetal/storage";

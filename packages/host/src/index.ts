@@ -14,6 +14,7 @@ export {
   type AgentInfo,
   type AgentProcess,
 } from "./agent/index.ts";
+export { NodeImageFile, type OpenImageFileOptions, openImageFile } from "./disk/index.ts";
 export {
   chooseEngine,
   type EngineExplanation,
