@@ -11,6 +11,7 @@ export { KeptMsrs } from "./cpu/kept-msrs.ts";
 export { tableBytesBelowRam } from "./cpu/layout.ts";
 export { constantMsr, ignoresMsrWrite } from "./cpu/msr-table.ts";
 export type { DescriptorTable, SegmentRegister, VcpuState } from "./cpu/state.ts";
+export { DEBUG_CHANNEL } from "./devices/debug-port.ts";
 export { Uart16550 } from "./devices/uart-16550.ts";
 export { CONSOLE_WINDOW_BYTES } from "./devices/virtio/console.ts";
 export {

@@ -3,7 +3,7 @@
 
 import type { SegmentRegister, VcpuState } from "../../../packages/core/src/cpu/state.ts";
 import { JitEngine } from "../../../packages/core/src/engine/jit-engine.ts";
-import { createBoard, Machine, machineSpec, SERIAL_CHANNEL } from "../../../packages/core/src/index.ts";
+import { createBoard, DEBUG_CHANNEL, Machine, machineSpec, SERIAL_CHANNEL } from "../../../packages/core/src/index.ts";
 import type { Board, BoardWiring } from "../../../packages/core/src/machine/board-interface.ts";
 import type { ClockMode, FileReference } from "../../../packages/core/src/machine/spec.ts";
 import { sha256, toHex } from "../../../packages/core/src/state/sha256.ts";
@@ -17,6 +17,8 @@ export interface Pc {
   readonly machine: Machine;
   /** What the serial port has sent. */
   serial(): string;
+  /** What the debug port has printed. */
+  debug(): string;
   /** The 25 lines of the VGA text buffer, which is plain RAM on this board. */
   screen(): string[];
   write(address: number, bytes: Uint8Array): void;
@@ -48,6 +50,7 @@ export function createPc({ memoryMib, clock = "virtual", firmware, wrap }: PcOpt
     ...(firmware ? { rom: firmware } : {}),
   });
   let serial = "";
+  let debug = "";
   const boardOf = (wiring: BoardWiring): Board => createBoard(wiring);
   const machine: Machine = new Machine({
     spec,
@@ -55,6 +58,7 @@ export function createPc({ memoryMib, clock = "virtual", firmware, wrap }: PcOpt
     engine,
     createBoard: (wiring) => (wrap ? wrap(boardOf(wiring), () => machine) : boardOf(wiring)),
     output: (channel, bytes) => {
+      if (channel === DEBUG_CHANNEL) debug += Buffer.from(bytes).toString("latin1");
       if (channel === SERIAL_CHANNEL) serial += Buffer.from(bytes).toString("latin1");
     },
     wallNs: () => Math.round(performance.now() * 1e6),
@@ -64,6 +68,7 @@ export function createPc({ memoryMib, clock = "virtual", firmware, wrap }: PcOpt
   return {
     machine,
     serial: () => serial,
+    debug: () => debug,
     screen: () => {
       machine.memory.read(TEXT_BUFFER, text);
       return Array.from({ length: ROWS }, (_, row) =>

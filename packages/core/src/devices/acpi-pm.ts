@@ -28,7 +28,12 @@ export interface AcpiPmOptions {
   readonly sci: IrqLine;
   /** Whether a reset leaves ACPI mode on, as for boots without firmware. Default: true. */
   readonly startsInAcpiMode?: boolean;
+  /** SMI_EN after a reset. Default: 0. */
+  readonly smiEnable?: number;
 }
+
+/** SMI_EN's APMC_EN: firmware that finds it set has nothing to do for system-management mode, which is not there. */
+export const SMI_APMC_EN = 0x20;
 
 export class AcpiPm implements Device {
   readonly name = "acpi-pm";
@@ -100,7 +105,7 @@ export class AcpiPm implements Device {
     this.#timerHalf = this.#halfAt(this.#context.clock.nowNs());
     this.#gpeStatus.fill(0);
     this.#gpeEnable.fill(0);
-    this.#smiEnable = 0;
+    this.#smiEnable = this.#options.smiEnable ?? 0;
     this.#apm = [0, 0];
     this.#update();
   }

@@ -19,11 +19,13 @@ import type { PciFunction } from "../bus/pci/function.ts";
 import { createHostBridge } from "../bus/pci/host-bridge.ts";
 import { createLpcBridge } from "../bus/pci/lpc-bridge.ts";
 import type { VcpuState } from "../cpu/state.ts";
-import { attachAcpiPm, createAcpiPm } from "../devices/acpi-pm.ts";
+import { attachAcpiPm, createAcpiPm, SMI_APMC_EN } from "../devices/acpi-pm.ts";
 import { ApicSystemBus } from "../devices/apic/apic-bus.ts";
 import { createLocalApic, LocalApic } from "../devices/apic/local-apic.ts";
 import { attachCoprocessorError, createCoprocessorError } from "../devices/coprocessor-error.ts";
+import { attachDebugPort, createDebugPort } from "../devices/debug-port.ts";
 import type { Device, IrqLine } from "../devices/device.ts";
+import { attachFwCfg, createFwCfg } from "../devices/fw-cfg.ts";
 import { attachHpet, createHpet } from "../devices/hpet.ts";
 import { attachIoApic, createIoApic } from "../devices/ioapic.ts";
 import { attachPic, createPic } from "../devices/pic.ts";
@@ -37,6 +39,7 @@ import { createVirtioRng } from "../devices/virtio/rng.ts";
 import { buildAcpiTables } from "../firmware/acpi/tables.ts";
 import { type BootFile, piecesOf } from "../firmware/boot-file.ts";
 import { cmosOf } from "../firmware/cmos.ts";
+import { fwCfgItems } from "../firmware/fw-cfg-items.ts";
 import { planLinuxBoot } from "../firmware/linux-boot.ts";
 import type { GuestMemory } from "../memory/guest-memory.ts";
 import type { Board, BoardWiring } from "./board-interface.ts";
@@ -111,8 +114,13 @@ export function createBoard(wiring: BoardWiring, files?: BootFiles<BootFile>): B
   const pit = createPit(context, { irq: hpet.pitInput });
   const rtc = createRtc(context, { irq: hpet.rtcInput, cmos: cmosOf(spec.memoryBytes) });
   const uart = createUart16550(context, { name: "uart0", channel: SERIAL_CHANNEL, irq: isa(ISA_IRQ.uart0) });
-  const acpiPm = createAcpiPm(context, { sci: isa(ISA_IRQ.sci), startsInAcpiMode: spec.boot !== undefined });
+  const acpiPm = createAcpiPm(context, {
+    sci: isa(ISA_IRQ.sci),
+    startsInAcpiMode: spec.boot !== undefined,
+    smiEnable: spec.firmware ? SMI_APMC_EN : 0,
+  });
   const systemControl = createSystemControl(context);
+  const fwCfg = spec.firmware && createFwCfg(context, fwCfgItems({ memoryBytes: spec.memoryBytes, cpuCount: 1 }));
   const coprocessorError = createCoprocessorError({ irq: isa(ISA_IRQ.coprocessor) });
 
   const lpcBridge = createLpcBridge({
@@ -137,6 +145,8 @@ export function createBoard(wiring: BoardWiring, files?: BootFiles<BootFile>): B
   attachAcpiPm(acpiPm, ports, PORT_MAP);
   attachSystemControl(systemControl, ports, PORT_MAP);
   attachCoprocessorError(coprocessorError, ports, PORT_MAP);
+  attachDebugPort(createDebugPort(context), ports, PORT_MAP);
+  if (fwCfg) attachFwCfg(fwCfg, ports, PORT_MAP);
   attachHpet(hpet, mmio, MEMORY_MAP);
   attachIoApic(ioApic, mmio, MEMORY_MAP);
   ports.claim(PORT_MAP.pciConfigAddress, 4, pci.addressPort, { name: "PCI configuration address" });
@@ -149,6 +159,7 @@ export function createBoard(wiring: BoardWiring, files?: BootFiles<BootFile>): B
     functionDevice(hostBridge),
     functionDevice(lpcBridge.pci),
     pci,
+    ...(fwCfg ? [fwCfg] : []),
     ...plugged,
     uart,
     acpiPm,

@@ -10,6 +10,7 @@
 import { randomBytes } from "node:crypto";
 import {
   CONSOLE_WINDOW_BYTES,
+  DEBUG_CHANNEL,
   decodePortReport,
   encodePortCommand,
   type MachineSpec,
@@ -474,7 +475,7 @@ export class HostedVm implements Vm {
       }
       freeCost += cost;
       if (AGENT_PORT_NAMES.includes(channel)) this.#ports.receiveData(channel, bytes);
-      else this.#reports(channel.slice(0, -CONTROL_SUFFIX.length), bytes);
+      else if (channel !== DEBUG_CHANNEL) this.#reports(channel.slice(0, -CONTROL_SUFFIX.length), bytes);
     }
     this.#worker.release(freeCost);
   }

@@ -1,14 +1,15 @@
 /**
  * The static ACPI tables (ACPI 6.5, section 5.2; IA-PC HPET 1.0a, 3.2.4; PCI Firmware 3.3, 4.1.2) of a board, laid out
- * in the BIOS area of the first MiB:
+ * in the BIOS area of the first MiB, or for firmware that places them:
  *
  *   RSDP -> XSDT -> FADT -> FACS, DSDT
  *                -> MADT, HPET, MCFG
  *
- * The hardware is in ACPI mode from the start: there is no SMI command port, SCI_EN reads 1. The power button is a fixed
+ * Without firmware the hardware is in ACPI mode from the start: there is no SMI command port, SCI_EN reads 1. The power button is a fixed
  * feature; a sleep button and RTC wake-up do not exist. Reset is by the reset control register. Left out: RSDT, SSDTs,
  * SRAT and other tables of larger machines.
  */
+import { APM_COMMAND } from "../../devices/acpi-pm.ts";
 import { HPET_ID } from "../../devices/hpet.ts";
 import { RTC_CENTURY } from "../../devices/rtc.ts";
 import { GSI, IO_APIC_ID, ISA_IRQ, MEMORY_MAP, PM_BLOCK, PORT_MAP } from "../../machine/board-map.ts";
@@ -25,7 +26,6 @@ const OEM_TABLE_ID = "TWINMETL";
 const CREATOR_ID = "TWMT";
 const TABLE_REVISION = 1;
 
-const RSDP_BYTES = 36;
 const FADT_BYTES = 276;
 const FACS_BYTES = 64;
 const FACS_ALIGNMENT = 64;
@@ -36,6 +36,9 @@ const FADT = {
   FIRMWARE_CTRL: 36,
   DSDT: 40,
   SCI_INT: 46,
+  SMI_CMD: 48,
+  ACPI_ENABLE: 52,
+  ACPI_DISABLE: 53,
   PM1a_EVT_BLK: 56,
   PM1a_CNT_BLK: 64,
   PM_TMR_BLK: 76,
@@ -96,6 +99,8 @@ export interface AcpiOptions {
   readonly has8042?: boolean;
   /** A VGA adapter exists. Default: false. */
   readonly hasVga?: boolean;
+  /** The operating system has to turn ACPI mode on, as after firmware. Default: false. */
+  readonly startsInLegacyMode?: boolean;
 }
 
 export interface AcpiTables {
@@ -103,32 +108,89 @@ export interface AcpiTables {
   readonly rsdp: Gpa;
 }
 
-/** The tables of the board that board-map.ts describes. */
+/** An address in one table of another: what lies there is an offset in the tables' bytes. */
+interface Pointer {
+  readonly at: number;
+  readonly sizeBytes: 4 | 8;
+}
+
+/** The tables before they have an address: firmware, or a boot without it, gives them one. */
+export interface AcpiImage {
+  readonly tables: Uint8Array;
+  readonly pointers: readonly Pointer[];
+  /** Those with a checksum, at CHECKSUM_OFFSET of each, which is right once the pointers are. */
+  readonly summed: readonly { readonly start: number; readonly length: number }[];
+  /** Its XSDT's address, at RSDP_XSDT, is an offset in `tables`. */
+  readonly rsdp: Uint8Array;
+}
+
+export const CHECKSUM_OFFSET = 9;
+export const RSDP = { BYTES: 36, XSDT: 24, CHECKSUM: 8, CHECKSUM_BYTES: 20, EXTENDED_CHECKSUM: 32 } as const;
+
+/** The tables of the board that board-map.ts describes, in the first MiB. */
 export function buildAcpiTables(options: AcpiOptions): AcpiTables {
+  const { tables, pointers, summed, rsdp } = acpiImage(options);
+  const rsdpAt = LOW_MEMORY.biosStart;
+  const base = Math.ceil((rsdpAt + rsdp.length) / FACS_ALIGNMENT) * FACS_ALIGNMENT;
+  if (base + tables.length > LOW_MEMORY.end) throw new RangeError("the ACPI tables do not fit below 1 MiB");
+  const relocate = (bytes: Uint8Array, { at, sizeBytes }: Pointer): void => {
+    const view = new DataView(bytes.buffer);
+    if (sizeBytes === 4) view.setUint32(at, view.getUint32(at, true) + base, true);
+    else view.setBigUint64(at, view.getBigUint64(at, true) + BigInt(base), true);
+  };
+  for (const pointer of pointers) relocate(tables, pointer);
+  for (const { start, length } of summed) sum(tables.subarray(start, start + length), CHECKSUM_OFFSET);
+  relocate(rsdp, { at: RSDP.XSDT, sizeBytes: 8 });
+  sum(rsdp.subarray(0, RSDP.CHECKSUM_BYTES), RSDP.CHECKSUM);
+  sum(rsdp, RSDP.EXTENDED_CHECKSUM);
+  return {
+    writes: [
+      { gpa: rsdpAt, bytes: rsdp },
+      { gpa: base, bytes: tables },
+    ],
+    rsdp: rsdpAt,
+  };
+}
+
+export function acpiImage(options: AcpiOptions): AcpiImage {
   if (!(options.cpuCount >= 1 && options.cpuCount <= MAX_CPUS)) {
     throw new RangeError(`ACPI tables for ${options.cpuCount} processors; 1 to ${MAX_CPUS} are possible`);
   }
-  const writes: GuestWrite[] = [];
-  const rsdp = LOW_MEMORY.biosStart;
-  let free: number = rsdp + RSDP_BYTES;
-  const place = (bytes: Uint8Array, alignment: number = TABLE_ALIGNMENT): Gpa => {
-    const gpa = Math.ceil(free / alignment) * alignment;
-    free = gpa + bytes.length;
-    if (free > LOW_MEMORY.end) throw new RangeError("the ACPI tables do not fit below 1 MiB");
-    writes.push({ gpa, bytes });
-    return gpa;
+  const placed: { readonly at: number; readonly bytes: Uint8Array }[] = [];
+  const pointers: Pointer[] = [];
+  const summed: { start: number; length: number }[] = [];
+  let free = 0;
+  const place = (bytes: Uint8Array, alignment: number = TABLE_ALIGNMENT): number => {
+    const at = Math.ceil(free / alignment) * alignment;
+    free = at + bytes.length;
+    placed.push({ at, bytes });
+    return at;
+  };
+  const placeTable = (bytes: Uint8Array, fields: readonly (readonly [number, 4 | 8])[] = []): number => {
+    const at = place(bytes);
+    summed.push({ start: at, length: bytes.length });
+    for (const [field, sizeBytes] of fields) pointers.push({ at: at + field, sizeBytes });
+    return at;
   };
   const facs = place(facsTable(), FACS_ALIGNMENT);
-  const dsdt = place(table("DSDT", 2, dsdtBody(options)));
+  const dsdt = placeTable(table("DSDT", 2, dsdtBody(options)));
   const described = [
-    place(fadtTable(facs, dsdt, options)),
-    place(madtTable(options)),
-    place(hpetTable()),
-    place(mcfgTable()),
+    placeTable(fadtTable(facs, dsdt, options), [
+      [FADT.FIRMWARE_CTRL, 4],
+      [FADT.DSDT, 4],
+      [FADT.X_DSDT, 8],
+    ]),
+    placeTable(madtTable(options)),
+    placeTable(hpetTable()),
+    placeTable(mcfgTable()),
   ];
-  const xsdt = place(table("XSDT", 1, concat(...described.map((gpa) => littleEndian(gpa, 8)))));
-  writes.push({ gpa: rsdp, bytes: rsdpStructure(xsdt) });
-  return { writes, rsdp };
+  const xsdt = placeTable(
+    table("XSDT", 1, concat(...described.map((at) => littleEndian(at, 8)))),
+    described.map((_, i) => [HEADER_BYTES + 8 * i, 8] as const),
+  );
+  const tables = new Uint8Array(free);
+  for (const { at, bytes } of placed) tables.set(bytes, at);
+  return { tables, pointers, summed, rsdp: rsdpStructure(xsdt) };
 }
 
 function table(signature: string, revision: number, body: Uint8Array): Uint8Array {
@@ -143,31 +205,28 @@ function table(signature: string, revision: number, body: Uint8Array): Uint8Arra
     littleEndian(TABLE_REVISION, 4),
     body,
   );
-  bytes[9] = checksum(bytes);
+  sum(bytes, CHECKSUM_OFFSET);
   return bytes;
 }
 
-/** The byte that makes the sum of all bytes zero. */
-function checksum(bytes: Uint8Array): number {
-  let sum = 0;
-  for (const byte of bytes) sum += byte;
-  return -sum & 0xff;
+/** Sets the byte at `at` so that the sum of all bytes is zero. */
+function sum(bytes: Uint8Array, at: number): void {
+  let total = 0;
+  for (const byte of bytes) total += byte;
+  bytes[at] = (bytes[at]! - total) & 0xff;
 }
 
-function rsdpStructure(xsdt: Gpa): Uint8Array {
-  const bytes = concat(
+function rsdpStructure(xsdt: number): Uint8Array {
+  return concat(
     ascii("RSD PTR "),
     Uint8Array.of(0),
     ascii(OEM_ID),
     Uint8Array.of(2),
     littleEndian(0, 4),
-    littleEndian(RSDP_BYTES, 4),
+    littleEndian(RSDP.BYTES, 4),
     littleEndian(xsdt, 8),
     littleEndian(0, 4),
   );
-  bytes[8] = checksum(bytes.subarray(0, 20));
-  bytes[32] = checksum(bytes);
-  return bytes;
 }
 
 function facsTable(): Uint8Array {
@@ -178,7 +237,7 @@ function facsTable(): Uint8Array {
   return bytes;
 }
 
-function fadtTable(facs: Gpa, dsdt: Gpa, options: AcpiOptions): Uint8Array {
+function fadtTable(facs: number, dsdt: number, options: AcpiOptions): Uint8Array {
   const body = new Uint8Array(FADT_BYTES - HEADER_BYTES);
   const set = (offset: number, sizeBytes: number, value: number): void =>
     body.set(littleEndian(value, sizeBytes), offset - HEADER_BYTES);
@@ -190,6 +249,11 @@ function fadtTable(facs: Gpa, dsdt: Gpa, options: AcpiOptions): Uint8Array {
   set(FADT.DSDT, 4, dsdt);
   set(FADT.X_DSDT, 8, dsdt);
   set(FADT.SCI_INT, 2, ISA_IRQ.sci);
+  if (options.startsInLegacyMode) {
+    set(FADT.SMI_CMD, 4, PORT_MAP.smiCommand);
+    set(FADT.ACPI_ENABLE, 1, APM_COMMAND.ACPI_ENABLE);
+    set(FADT.ACPI_DISABLE, 1, APM_COMMAND.ACPI_DISABLE);
+  }
   set(FADT.PM1a_EVT_BLK, 4, pm + PM_BLOCK.pm1Event);
   set(FADT.PM1a_CNT_BLK, 4, pm + PM_BLOCK.pm1Control);
   set(FADT.PM_TMR_BLK, 4, pm + PM_BLOCK.pmTimer);

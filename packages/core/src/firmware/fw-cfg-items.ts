@@ -1,0 +1,58 @@
+/**
+ * What a machine's firmware is told through fw_cfg (devices/fw-cfg.ts): sizes, the memory map, ACPI tables with their
+ * loader, and the settings of SeaBIOS and OVMF by the names that those look for.
+ */
+import type { FwCfgFile, FwCfgItems } from "../devices/fw-cfg.ts";
+import { MEMORY_MAP, PORT_MAP, SLEEP_TYPE } from "../machine/board-map.ts";
+import { concat, littleEndian } from "./acpi/aml.ts";
+import { ACPI_FILE, tableLoader } from "./acpi/table-loader.ts";
+import { type AcpiImage, acpiImage, CHECKSUM_OFFSET } from "./acpi/tables.ts";
+import { E820_TYPE, encodeE820 } from "./e820.ts";
+
+/** Items without a name, which are older than files. */
+const KEY = { UUID: 0x02, RAM_SIZE: 0x03, NB_CPUS: 0x05, NUMA: 0x0d, BOOT_MENU: 0x0e, MAX_CPUS: 0x0f } as const;
+/** Items of PCs: bit 15 marks those of an architecture. */
+const PC_KEY = { IRQ0_OVERRIDE: 0x8002 } as const;
+/** Of `etc/system-states`, by the state's number: it is there, and what SLP_TYP it takes. */
+const STATE_SUPPORTED = 0x80;
+
+export interface FirmwareSettings {
+  readonly memoryBytes: number;
+  readonly cpuCount: number;
+}
+
+export function fwCfgItems({ memoryBytes, cpuCount }: FirmwareSettings): FwCfgItems {
+  const image = acpiImage({ cpuCount, startsInLegacyMode: true });
+  const lowBytes = Math.min(memoryBytes, MEMORY_MAP.lowRamEnd);
+  const ram = [
+    { start: 0, sizeBytes: lowBytes, type: E820_TYPE.ram },
+    { start: MEMORY_MAP.highRamStart, sizeBytes: memoryBytes - lowBytes, type: E820_TYPE.ram },
+  ];
+  const states = new Uint8Array(6);
+  states[0] = STATE_SUPPORTED | SLEEP_TYPE.s0;
+  states[5] = STATE_SUPPORTED | SLEEP_TYPE.s5;
+  const files: FwCfgFile[] = [
+    { name: "etc/e820", bytes: encodeE820(ram.filter(({ sizeBytes }) => sizeBytes > 0)) },
+    { name: "etc/sercon-port", bytes: littleEndian(PORT_MAP.uart0, 8) },
+    { name: "etc/system-states", bytes: states },
+    { name: ACPI_FILE.TABLES, bytes: withoutSums(image) },
+    { name: ACPI_FILE.RSDP, bytes: image.rsdp },
+    { name: ACPI_FILE.LOADER, bytes: tableLoader(image) },
+  ];
+  const numbered = new Map<number, Uint8Array>([
+    [KEY.UUID, new Uint8Array(16)],
+    [KEY.RAM_SIZE, littleEndian(memoryBytes, 8)],
+    [KEY.NB_CPUS, littleEndian(cpuCount, 2)],
+    [KEY.MAX_CPUS, littleEndian(cpuCount, 2)],
+    [KEY.NUMA, concat(littleEndian(0, 8), new Uint8Array(8 * cpuCount))],
+    [KEY.BOOT_MENU, littleEndian(0, 2)],
+    [PC_KEY.IRQ0_OVERRIDE, Uint8Array.of(1)],
+  ]);
+  return { numbered, files };
+}
+
+/** The loader's checksums take in what is at their place. */
+function withoutSums({ tables, summed }: AcpiImage): Uint8Array {
+  for (const { start } of summed) tables[start + CHECKSUM_OFFSET] = 0;
+  return tables;
+}
