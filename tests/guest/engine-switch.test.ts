@@ -38,7 +38,8 @@ describe("another machine takes the guest over", () => {
     await vm.serial.waitFor("ready");
     const states: string[] = [];
     vm.on("state", (state) => states.push(state));
-    for (const letter of "ab") {
+    const counted = await vm.stats();
+    for (const letter of "abc") {
       const change = vm.renewMachine("jit", { isVerified: true });
       void vm.serial.write(letter);
       const result = await change;
@@ -47,6 +48,11 @@ describe("another machine takes the guest over", () => {
       await vm.serial.waitFor(letter, { timeoutMs: 20_000 });
     }
     expect(states).toEqual([]);
+    const { retired, slices, outputBytes, blocksDecoded } = await vm.stats();
+    expect(retired).toBeGreaterThan(counted["retired"]!);
+    expect(slices).toBeGreaterThan(counted["slices"]!);
+    expect(outputBytes).toBe(counted["outputBytes"]! + "abc".length);
+    expect(blocksDecoded).toBeGreaterThan(counted["blocksDecoded"]!);
     await vm.serial.write("q");
     expect((await vm.wait()).kind).toBe("off");
   });

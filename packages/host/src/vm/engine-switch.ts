@@ -3,7 +3,7 @@
  * memory; then the guest stands still, its state goes over without RAM, and it goes on there. Console, agent and VM
  * object stay what they were: what is typed meanwhile waits.
  *
- *   prepare --> stand still --state--> adopt --> go on there --> the old thread leaves
+ *   prepare --> stand still --state--> adopt --> go on there --> the old thread leaves, and waits to be gone back to
  *      |             |                   |
  *      +-------------+-------------------+--> whatever fails: the guest goes on where it was
  *
@@ -15,7 +15,7 @@ import type { EngineKind } from "../engine/engine-explanation.ts";
 import type { KvmProbe } from "../kvm/probe.ts";
 import { formDifferences } from "../migration/form-differences.ts";
 import { engineObstacles } from "./engine-obstacles.ts";
-import { type MachineEvents, MachineWorker } from "./machine-worker.ts";
+import { type IdleThread, type MachineEvents, MachineWorker } from "./machine-worker.ts";
 import { defaultSliceNs } from "./slice-time.ts";
 import { plainError, VmError } from "./vm-error.ts";
 import { type MachineDescription, monotonicUs, type StoodStill, type WorkerChoices } from "./worker-protocol.ts";
@@ -47,6 +47,8 @@ export interface SwitchingVm {
   readonly start: WorkerChoices;
   readonly worker: MachineWorker;
   readonly events: MachineEvents;
+  /** The other machine's, if there is one. */
+  readonly idle?: IdleThread | undefined;
   readonly probe?: (cpuFeatures: readonly string[]) => KvmProbe;
 }
 
@@ -86,12 +88,12 @@ export class EngineSwitch {
 
   /** As `prepare`, without a look at what speaks against it. */
   async build(description?: MachineDescription, signal?: AbortSignal): Promise<readonly MigrationObstacle[]> {
-    const { worker, events } = this.#vm;
+    const { worker, events, idle } = this.#vm;
     const source = description ?? (await worker.command("describe", undefined));
     this.#isShared = source.engine !== this.#to && source.holder !== undefined;
     let built: MachineWorker;
     try {
-      built = await MachineWorker.start(this.#choices(source), events, signal, worker);
+      built = await MachineWorker.start(this.#choices(source), events, signal, worker, idle);
     } catch (error) {
       signal?.throwIfAborted();
       const { code, message } = error as VmError;

@@ -28,8 +28,9 @@ import {
 } from "../migration/outgoing.ts";
 import { EngineSwitch, type EngineSwitchOptions, type EngineSwitchResult } from "./engine-switch.ts";
 import { execInGuest } from "./guest-exec.ts";
-import { type MachineEvents, MachineWorker } from "./machine-worker.ts";
+import { type IdleThread, type MachineEvents, MachineWorker } from "./machine-worker.ts";
 import { VmSerialPort } from "./serial-port.ts";
+import { type Stats, statsSince } from "./stats-sum.ts";
 import type { ExecOptions, ExecResult, Vm, VmEvents, VmExit, VmProgress, VmState } from "./vm.ts";
 import { plainError, VmError } from "./vm-error.ts";
 import {
@@ -65,6 +66,10 @@ export class HostedVm implements Vm {
   readonly serial: VmSerialPort;
   readonly agent: AgentClient;
   #worker: MachineWorker;
+  /** Counted by the machines that the guest has left. */
+  #leftStats: Promise<Stats> = Promise.resolve({});
+  /** Of the engine that the guest has left: to go back is quick. */
+  #idle: Promise<IdleThread | undefined> = Promise.resolve(undefined);
   #start: WorkerChoices;
   #switching: Promise<unknown> | undefined;
   /** The guest stands still between two engines: commands and what is typed wait. */
@@ -247,7 +252,8 @@ export class HostedVm implements Vm {
 
   async stats(): Promise<Readonly<Record<string, number>>> {
     await this.#between;
-    return await this.#worker.stats();
+    const [left, now] = await Promise.all([this.#leftStats, this.#worker.stats()]);
+    return statsSince(left, now);
   }
 
   async registers(): Promise<VmRegisters> {
@@ -278,8 +284,8 @@ export class HostedVm implements Vm {
   async switchEngine(engine: "jit" | "kvm", options: EngineSwitchOptions = {}): Promise<EngineSwitchResult> {
     this.#require(["running", "paused"], "change its engine");
     options.signal?.throwIfAborted();
-    const change = this.#engineSwitch(engine);
     return await this.#exclusively(async () => {
+      const change = this.#engineSwitch(engine, await this.#takeIdle());
       const obstacles = await change.prepare(options.signal);
       if (obstacles.length === 0) return await this.#carryOut(change, engine, options);
       const list = obstacles.map(({ message }) => message).join(" ");
@@ -289,8 +295,8 @@ export class HostedVm implements Vm {
 
   /** Another machine of any engine, whatever speaks against it: for tests on hosts with one engine. */
   async renewMachine(engine: "jit" | "kvm", options: EngineSwitchOptions = {}): Promise<EngineSwitchResult> {
-    const change = this.#engineSwitch(engine);
     return await this.#exclusively(async () => {
+      const change = this.#engineSwitch(engine, await this.#takeIdle());
       await change.build();
       return await this.#carryOut(change, engine, options);
     });
@@ -310,8 +316,15 @@ export class HostedVm implements Vm {
     }
   }
 
-  #engineSwitch(engine: "jit" | "kvm"): EngineSwitch {
-    return new EngineSwitch({ start: this.#start, worker: this.#worker, events: HostedVm.#events(() => this) }, engine);
+  #engineSwitch(engine: "jit" | "kvm", idle?: IdleThread): EngineSwitch {
+    const events = HostedVm.#events(() => this);
+    return new EngineSwitch({ start: this.#start, worker: this.#worker, events, idle }, engine);
+  }
+
+  async #takeIdle(): Promise<IdleThread | undefined> {
+    const idle = await this.#idle;
+    this.#idle = Promise.resolve(undefined);
+    return idle;
   }
 
   async #exclusively<T>(action: () => Promise<T>): Promise<T> {
@@ -343,7 +356,12 @@ export class HostedVm implements Vm {
       const { worker, result } = await carriedOut;
       this.#worker = worker;
       this.#start = { ...this.#start, engine };
-      void before.leave();
+      const earlier = this.#leftStats;
+      this.#leftStats = before.stats().then(
+        async (stats) => statsSince(await earlier, stats),
+        () => earlier, // Its thread has ended.
+      );
+      this.#idle = this.#leftStats.then(() => before.leave());
       return result;
     } catch (error) {
       await change.discard();
@@ -401,6 +419,7 @@ export class HostedVm implements Vm {
     await this.#worker.terminate();
     await this.#switching;
     await this.#worker.terminate();
+    await (await this.#takeIdle())?.terminate();
   }
 
   /** At once, but a machine that still answers may end its recording. */

@@ -1,6 +1,7 @@
 /**
  * The loop around a machine in its own thread: slices while it runs, sleep when it is idle, paused, over, or when the
- * other side is behind with its output. Never returns; the thread is terminated from outside.
+ * other side is behind with its output. Ends when another thread goes on with the guest; else the thread is terminated
+ * from outside.
  *
  * Messages are read at slice boundaries (worker-protocol.ts). A sleep is a wait for a change of CELL.KICK since before
  * the messages were last read, so that none is missed.
@@ -74,6 +75,7 @@ export class MachineThread {
   #batchSinceMs = 0;
   #recordFlushedMs = 0;
   #exit: VmExit | undefined;
+  #hasLeft = false;
   #busyMs = 0;
   #idleMs = 0;
   #slices = 0;
@@ -95,11 +97,12 @@ export class MachineThread {
     while (this.#pendingOutput > MAX_PENDING_IN_SLICE) this.#waitForOutput(Atomics.load(this.#cells, CELL.KICK));
   }
 
+  /** Returns when it is left: the other side has been told, and hears no more. */
   run(
     machine: Machine,
     recorder?: { readonly log: EventRecorder; readonly close: () => void },
     isReplay = false,
-  ): never {
+  ): void {
     this.#machine = machine;
     this.#migration = new MachineMigration(machine);
     this.#recorder = recorder;
@@ -108,6 +111,7 @@ export class MachineThread {
     for (;;) {
       const kick = Atomics.load(this.#cells, CELL.KICK);
       this.#takeMessages();
+      if (this.#hasLeft) return;
       if (this.#exit || machine.state !== "running") {
         this.#flush();
         Atomics.wait(this.#cells, CELL.KICK, kick);
@@ -259,6 +263,7 @@ export class MachineThread {
   /** Another machine goes on with the guest: nobody is told an end. */
   #leave(): void {
     this.#exit = { kind: "migrated", reason: "another engine runs it now" };
+    this.#hasLeft = true;
     this.#serial = [];
     this.#inputs = [];
     this.#onEnd?.();

@@ -1,6 +1,7 @@
 /**
  * The VM object's end of the machine's thread: commands and their answers, input, and the thread's life. The thread
- * keeps the process alive only while the machine runs or a command waits for its answer.
+ * keeps the process alive only while the machine runs or a command waits for its answer. One that was left, as another one
+ * goes on with its guest, is idle: it can be given the next machine, and has its code loaded then.
  */
 import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
 import { createCells, createKicker, type VcpuKicker } from "../kvm/kick-cells.ts";
@@ -33,6 +34,11 @@ export interface MachineEvents {
   onExit(exit: VmExit): void;
 }
 
+type Ports = MessagePort[];
+
+/** Waits for a machine; `terminate` is for whoever has it. */
+export type IdleThread = Worker;
+
 interface Pending {
   readonly resolve: (result: unknown) => void;
   readonly reject: (error: unknown) => void;
@@ -48,6 +54,7 @@ export class MachineWorker {
   readonly #events: MachineEvents;
   readonly #pending = new Map<number, Pending>();
   readonly #exited: Promise<void>;
+  #resolveExited: () => void = () => {};
   #sampler: ActivitySampler | undefined;
   #ready: { resolve: () => void; reject: (error: unknown) => void } | undefined;
   #nextId = 1;
@@ -55,11 +62,14 @@ export class MachineWorker {
   #hasEnded = false;
   #isGone = false;
 
-  private constructor(start: WorkerChoices, events: MachineEvents, before?: MachineWorker) {
+  private constructor(start: WorkerChoices, events: MachineEvents, before?: MachineWorker, idle?: IdleThread) {
     const cells = before?.cells ?? new SharedArrayBuffer(CELL.sizeBytes);
     const { port1, port2 } = new MessageChannel();
     this.#cells = new Int32Array(cells);
     this.#port = port1;
+    this.#exited = new Promise((resolve) => {
+      this.#resolveExited = resolve;
+    });
     this.#events = events;
     hintBranches();
     const cache = start.engine === "jit" ? start.translationCache : undefined;
@@ -80,45 +90,31 @@ export class MachineWorker {
       kept: cache && kept.port2,
       core,
     };
-    this.#worker = new Worker(workerUrl("vm-worker"), {
-      workerData,
-      transferList: [port2, ...(translator ? [translator] : []), ...(cache ? [kept.port2] : [])],
-      execArgv: [],
-      // What the machine's thread makes lives either for a slice or for long: more room is no quicker, and stays in memory.
-      // Of old objects it has 25 MiB; how far V8 lets them grow between collections is a share of the limit.
-      resourceLimits: { maxYoungGenerationSizeMb: 6, maxOldGenerationSizeMb: 256 },
-      name: "twinmetal machine",
-    });
+    const transferList = [port2, ...(translator ? [translator] : []), ...(cache ? [kept.port2] : [])];
+    this.#worker = wakened(idle, workerData, transferList) ?? newThread(workerData, transferList);
     // While the threads load their code.
     const { modules, sources } = (hasTranslation ? keptCode?.regions() : undefined) ?? { modules: [], sources: [] };
     kept.port1.postMessage({ kept: modules } satisfies KeptAnswer);
     kept.port1.unref();
     if (cache) this.#translation?.tell({ type: "known", sources, hasCore: core !== undefined });
-    this.#worker.on("message", (message: FromMachine) => this.#receive(message));
-    this.#worker.on("error", (error) => this.#lost(`its thread ended with an error: ${error.stack ?? error.message}`));
-    this.#exited = new Promise((resolve) => {
-      this.#worker.on("exit", () => {
-        this.#isGone = true;
-        this.#kicker?.release();
-        this.#port.close();
-        this.#lost("its thread ended");
-        void Promise.resolve(this.#translation?.end()).then(resolve);
-      });
-    });
+    this.#worker.on("message", this.#receive);
+    this.#worker.on("error", this.#failed);
+    this.#worker.on("exit", this.#lose);
   }
 
   /**
    * Resolves when the machine is built; rejects with what it could not be built for. `before`: whose guest it will go on
-   * with, and what that has written and nobody has taken yet counts for this one.
+   * with, and what that has written and nobody has taken yet counts for this one. `idle`: the thread that it is built in.
    */
   static async start(
     start: WorkerChoices,
     events: MachineEvents,
     signal?: AbortSignal,
     before?: MachineWorker,
+    idle?: IdleThread,
   ): Promise<MachineWorker> {
     signal?.throwIfAborted();
-    const worker = new MachineWorker(start, events, before);
+    const worker = new MachineWorker(start, events, before, idle);
     const ready = new Promise<void>((resolve, reject) => {
       worker.#ready = { resolve, reject };
     });
@@ -195,11 +191,18 @@ export class MachineWorker {
     await this.#exited;
   }
 
-  /** Another one goes on with the guest, so nobody hears of this one's end. Resolves when its thread is gone. */
-  async leave(): Promise<void> {
-    await this.command("leave", undefined).catch(() => {}); // It may have ended by itself.
+  /** Another one goes on with the guest, so nobody hears of this one's end. Resolves with its thread, if that is still there. */
+  async leave(): Promise<IdleThread | undefined> {
+    const hasLeft = await this.command("leave", undefined).then(
+      () => true,
+      () => false, // It may have ended by itself.
+    );
     this.discard();
-    await this.terminate();
+    if (!hasLeft || this.#isGone) return void (await this.terminate());
+    this.#worker.off("message", this.#receive).off("error", this.#failed).off("exit", this.#lose);
+    this.#lose();
+    await this.#exited;
+    return this.#worker;
   }
 
   /** Its end is nobody's business: a machine that was built for nothing. */
@@ -229,7 +232,7 @@ export class MachineWorker {
     else this.#worker.unref();
   }
 
-  #receive(message: FromMachine): void {
+  readonly #receive = (message: FromMachine): void => {
     switch (message.type) {
       case "ready":
         if (message.error) this.#ready?.reject(errorFromPlain(message.error));
@@ -267,7 +270,7 @@ export class MachineWorker {
         break;
       }
     }
-  }
+  };
 
   #ended(exit: VmExit): void {
     if (this.#hasEnded) return;
@@ -278,6 +281,18 @@ export class MachineWorker {
     void this.#translation?.end();
     this.#events.onExit(exit);
   }
+
+  readonly #failed = (error: Error): void =>
+    this.#lost(`its thread ended with an error: ${error.stack ?? error.message}`);
+
+  /** The thread has ended, or has nothing to do with this machine any more. */
+  readonly #lose = (): void => {
+    this.#isGone = true;
+    this.#kicker?.release();
+    this.#port.close();
+    this.#lost("its thread ended");
+    void Promise.resolve(this.#translation?.end()).then(this.#resolveExited);
+  };
 
   /** The thread is gone, on our own wish or not. */
   #lost(why: string): void {
@@ -291,4 +306,26 @@ export class MachineWorker {
     const reason = `Twinmetal's machine was lost: ${why}.`;
     this.#ended({ kind: "crashed", reason, report: `${reason}\n` });
   }
+}
+
+/** Undefined where there is none any more. */
+function wakened(idle: IdleThread | undefined, start: WorkerStart, transferList: Ports): Worker | undefined {
+  if (idle === undefined || idle.threadId < 0) return undefined;
+  idle.ref();
+  idle.postMessage(start, transferList);
+  return idle;
+}
+
+function newThread(workerData: WorkerStart, transferList: Ports): Worker {
+  const worker = new Worker(workerUrl("vm-worker"), {
+    workerData,
+    transferList,
+    execArgv: [],
+    // What the machine's thread makes lives either for a slice or for long: more room is no quicker, and stays in memory.
+    // Of old objects it has 25 MiB; how far V8 lets them grow between collections is a share of the limit.
+    resourceLimits: { maxYoungGenerationSizeMb: 6, maxOldGenerationSizeMb: 256 },
+    name: "twinmetal machine",
+  });
+  worker.on("error", () => {}); // Of an idle one it is nobody's business.
+  return worker;
 }

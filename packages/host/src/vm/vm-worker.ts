@@ -1,7 +1,9 @@
 /**
  * The entry of the thread that a machine runs in: builds the machine from what it is handed (worker-protocol.ts), from
- * power-on or from a saved state, with or without a recording, then runs it for the rest of the thread's life.
+ * power-on or from a saved state, with or without a recording, then runs it until another thread goes on with the guest.
+ * What is here then, code above all, waits for the next machine that it is handed.
  */
+import { once } from "node:events";
 import { parentPort, workerData } from "node:worker_threads";
 import {
   type Board,
@@ -23,7 +25,7 @@ import { FileSource, FileStream, startRecording } from "./state-files.ts";
 import { plainError, VmError } from "./vm-error.ts";
 import type { FromMachine, WorkerStart } from "./worker-protocol.ts";
 
-const start = workerData as WorkerStart;
+let start = workerData as WorkerStart;
 const send = (message: FromMachine, transfer?: ArrayBuffer[]): void => parentPort!.postMessage(message, transfer);
 
 let engine: JitEngine | KvmEngine | undefined;
@@ -115,22 +117,31 @@ function prepare(thread: MachineThread): [Machine, Parameters<MachineThread["run
   return [machine, recorder];
 }
 
-const cells = new Int32Array(start.cells);
-const thread = new MachineThread({
-  cells,
-  port: start.port,
-  send,
-  onEnd: () => engine instanceof JitEngine && engine.keepWarm(),
-});
-let prepared: ReturnType<typeof prepare> | undefined;
-try {
-  prepared = prepare(thread);
-} catch (error) {
-  send({ type: "ready", error: plainError(error) });
-}
-if (prepared) {
-  const { engine } = prepared[0];
+/** False where the machine could not be built. */
+function runMachine(): boolean {
+  const thread = new MachineThread({
+    cells: new Int32Array(start.cells),
+    port: start.port,
+    send,
+    onEnd: () => engine instanceof JitEngine && engine.keepWarm(),
+  });
+  let prepared: ReturnType<typeof prepare>;
+  try {
+    prepared = prepare(thread);
+  } catch (error) {
+    send({ type: "ready", error: plainError(error) });
+    return false;
+  }
   const activity = engine instanceof JitEngine ? engine.activity : undefined;
   send({ type: "ready", ...(activity && { activity }) });
   thread.run(prepared[0], prepared[1], start.replayPath !== undefined);
+  engine = undefined;
+  return true;
+}
+
+while (runMachine()) {
+  const next = once(parentPort!, "message");
+  // What the machine that was left has made outside of V8's heap is held by objects of no size.
+  collectGarbage();
+  [start] = (await next) as [WorkerStart];
 }
