@@ -22,6 +22,7 @@ import { parseArgs } from "node:util";
 import { ImageError } from "../../packages/host/src/index.ts";
 import { ensureBaseLayer } from "./base-layer.ts";
 import { deviationsOf, SEVERAL_PROCESSORS } from "./deviations.ts";
+import { ensureLoadLayer } from "./load-layer.ts";
 import { CPU_MODEL, hasQemu, QEMU, qemuVersion, runOuterMachine } from "./outer-machine.ts";
 import { PROGRAMS, type TestProgram } from "./programs.ts";
 import { buildProjectLayer, MissingPart } from "./project-layer.ts";
@@ -32,6 +33,7 @@ const USAGE = `usage: npm run test:kvm -- [PROGRAM...] [options]
   --filter PATTERN  only tests whose names match
   --report FILE     a summary as JSON, in the fields that Vitest's has
   --console         the guest's kernel console at the end, whatever happened
+  --switches COUNT  of the program "switches" (default 200)
   --memory MIB      of the guest (default 2048)
   --cpu MODEL       QEMU's (default ${CPU_MODEL})
   --list            what there is`;
@@ -74,7 +76,10 @@ function optionsOf(args: readonly string[]) {
     positionals.length > 0 ? positionals.includes(name) : values.long || form === "short";
   const memoryMib = Number(values.memory);
   if (!(memoryMib >= 1024 && memoryMib <= 65_536)) throw new UsageError("--memory: 1024 to 65536");
-  return { ...values, memoryMib, programs: PROGRAMS.filter(isWanted) };
+  const switches = Number(values.switches);
+  if (!(Number.isInteger(switches) && switches >= 2 && switches <= 10_000))
+    throw new UsageError("--switches: 2 to 10000");
+  return { ...values, memoryMib, switches, programs: PROGRAMS.filter(isWanted) };
 }
 
 function parse(args: readonly string[]) {
@@ -86,6 +91,7 @@ function parse(args: readonly string[]) {
       filter: { type: "string", default: "" },
       report: { type: "string" },
       console: { type: "boolean", default: false },
+      switches: { type: "string", default: "200" },
       memory: { type: "string", default: "2048" },
       cpu: { type: "string", default: CPU_MODEL },
       list: { type: "boolean", default: false },
@@ -153,6 +159,7 @@ async function attempt(
       ...[
         `programs=${options.programs.map(({ name }) => name).join(",")}`,
         `filter=${encodeURIComponent(options.filter)}`,
+        `switches=${options.switches}`,
       ],
     ].join(" "),
     memoryMib: options.memoryMib,
@@ -189,8 +196,10 @@ async function makeGuest(
   const signal = AbortSignal.any([interrupted, AbortSignal.timeout(BUILD_LIMIT_MS)]);
   const progress = progressLine();
   const base = await ensureBaseLayer({ signal, onProgress: progress.show });
+  const isLoaded = programs.some(({ needsLoad }) => needsLoad);
+  const load = isLoaded ? await ensureLoadLayer(base.tiny, { signal, onProgress: progress.show }) : undefined;
   progress.show("bundling the tests");
-  const project = await buildProjectLayer(programs, base.tiny);
+  const project = await buildProjectLayer(programs, base.tiny, load);
   progress.clear();
   copyFileSync(base.archivePath, initrdPath);
   const file = openSync(initrdPath, "a");

@@ -10,6 +10,8 @@ export interface TestProgram {
   readonly what: string;
   readonly limitSeconds: number;
   readonly form: "short" | "long";
+  /** The Linux under load (load-layer.ts). */
+  readonly needsLoad?: true;
 }
 
 export const PROGRAMS: readonly TestProgram[] = [
@@ -61,6 +63,14 @@ export const PROGRAMS: readonly TestProgram[] = [
     what: "a running VM changes its engine, is recorded after it, and moves from either engine to the other",
     limitSeconds: 1500,
     form: "long",
+  },
+  {
+    name: "switches",
+    file: "guest/switches.ts",
+    what: "Linux under load changes its engine again and again (--switches COUNT), the state's hashes equal each time",
+    limitSeconds: 7200,
+    form: "long",
+    needsLoad: true,
   },
   {
     name: "control-group",

@@ -27,8 +27,14 @@ const IMAGES = "root/.cache/twinmetal/images";
 /** The guest cannot be made on this host. */
 export class MissingPart extends Error {}
 
-export async function buildProjectLayer(programs: readonly TestProgram[], tiny: TinyImage): Promise<Uint8Array> {
+/** `load`: the initrd of the Linux under load, where it is wanted. */
+export async function buildProjectLayer(
+  programs: readonly TestProgram[],
+  tiny: TinyImage,
+  load?: Uint8Array,
+): Promise<Uint8Array> {
   const tree = new FileTree();
+  if (load) tree.file(`${PROJECT}/load/initrd`, load);
   for (const name of ["core", "host", "cli"]) {
     const source = join(repository, "packages", name);
     tree.copy(`${PROJECT}/packages/${name}/package.json`, join(source, "package.json"));
