@@ -103,4 +103,4 @@ export {
 export { type Destination, type HeldVm, type IncomingVm, type Reception, receiveVm } from "./migration/target.ts";
 export { StateError, type StateErrorCode } from "./state/errors.ts";
 export { StateFile, type StateSink, type StateSource } from "./state/file.ts";
-export { toHex } from "./state/sha256.ts";
+export { type StreamHash, toHex } from "./state/sha256.ts";

@@ -3,6 +3,7 @@ import type { VcpuState } from "../cpu/state.ts";
 import type { DebugStop } from "../engine/debugging.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { Ram } from "../memory/ram.ts";
+import type { StreamHash } from "../state/sha256.ts";
 import type { Board, BoardWiring } from "./board-interface.ts";
 import type { EventLog } from "./events.ts";
 import type { MachineSpec } from "./spec.ts";
@@ -22,6 +23,8 @@ export interface MachineOptions {
   readonly log?: EventLog;
   /** Guest time of one slice, as far as nothing else ends it. */
   readonly sliceNs?: number;
+  /** SHA-256 that is quicker than core's own. */
+  readonly sha256?: () => StreamHash;
 }
 
 export type SliceResult =

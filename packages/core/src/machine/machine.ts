@@ -288,7 +288,7 @@ export class Machine {
   /** SHA-256 of everything that a guest could ever observe: equal hashes, equal machines. */
   stateHash(): Uint8Array {
     this.settle();
-    return hashState(machineSections(this), this.memory.regions);
+    return hashState(machineSections(this), this.memory.regions, this.#options.sha256?.());
   }
 
   /** Record mode: the recording ends here. Nothing in the other modes. */

@@ -32,7 +32,13 @@ function isPrime(n: number): boolean {
   return true;
 }
 
-export class Sha256 {
+/** A hash function at work. `digest` ends it. */
+export interface StreamHash {
+  update(bytes: Uint8Array): unknown;
+  digest(): Uint8Array;
+}
+
+export class Sha256 implements StreamHash {
   readonly #hash = INITIAL.slice();
   readonly #schedule = new Int32Array(64);
   readonly #block = new Uint8Array(BLOCK_BYTES);

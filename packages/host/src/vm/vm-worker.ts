@@ -19,6 +19,7 @@ import { KvmEngine, KvmError } from "../kvm/kvm-engine.ts";
 import { LinuxError } from "../kvm/linux-calls.ts";
 import { collectGarbage } from "./collect-garbage.ts";
 import { MachineThread } from "./machine-thread.ts";
+import { nativeSha256 } from "./native-sha256.ts";
 import { OpenBootFile } from "./open-boot-file.ts";
 import { PortTranslator } from "./port-translator.ts";
 import { FileSource, FileStream, startRecording } from "./state-files.ts";
@@ -41,6 +42,7 @@ function createMachine(thread: MachineThread): Machine {
     output: (channel, bytes) => thread.output(channel, bytes),
     wallNs: () => performance.now() * 1e6,
     sliceNs: start.sliceNs,
+    sha256: nativeSha256,
   });
 }
 
