@@ -121,6 +121,8 @@ const MAX_TASKS = 256;
 
 export interface UsedFiles {
   readonly read: readonly (string | undefined)[];
+  /** The file in which the VM's firmware keeps its variables. It is there. */
+  readonly variables?: string | undefined;
   /** Read only: what a VM whose guest broke out leaves there would run in the next one's process. */
   readonly cache: VmOptions["translationCache"];
   readonly record: string | undefined;
@@ -155,6 +157,7 @@ function fileRules(used: UsedFiles): readonly FileRule[] {
       if (path !== undefined) makeEmpty(path);
       return rule(path, "write");
     }),
+    ...rule(used.variables, "write"),
     ...rule(used.engine === "jit" ? undefined : KVM_DEVICE, "write"),
     ...rule(used.save === undefined ? undefined : dirname(resolve(used.save)), "create"),
     ...rule(serial.kind === "socket" ? dirname(resolve(serial.path)) : undefined, "socket"),

@@ -11,6 +11,7 @@ export { KeptMsrs } from "./cpu/kept-msrs.ts";
 export { tableBytesBelowRam } from "./cpu/layout.ts";
 export { constantMsr, ignoresMsrWrite } from "./cpu/msr-table.ts";
 export type { DescriptorTable, SegmentRegister, VcpuState } from "./cpu/state.ts";
+export { FLASH_REPORT_HEADER_BYTES } from "./devices/cfi-flash.ts";
 export { DEBUG_CHANNEL } from "./devices/debug-port.ts";
 export { Uart16550 } from "./devices/uart-16550.ts";
 export { CONSOLE_WINDOW_BYTES } from "./devices/virtio/console.ts";
@@ -44,7 +45,7 @@ export type { TranslationCache } from "./jit/translation-cache.ts";
 export type { KeptTranslations, TranslatedBatch, TranslationBatch, Translator } from "./jit/translator.ts";
 export { type BootFiles, createBoard, SERIAL_CHANNEL } from "./machine/board.ts";
 export type { Board, BoardWiring } from "./machine/board-interface.ts";
-export { MEMORY_MAP } from "./machine/board-map.ts";
+export { FLASH_NAME, MEMORY_MAP } from "./machine/board-map.ts";
 export { type ByteSink, EventRecorder } from "./machine/event-recorder.ts";
 export { type ByteSource, EventReplay } from "./machine/event-replay.ts";
 export {

@@ -26,6 +26,14 @@ export {
   explainEngine,
 } from "./engine/engine-explanation.ts";
 export {
+  ensureFirmware,
+  FIRMWARE_KINDS,
+  type FirmwareFiles,
+  type FirmwareKind,
+  knownFirmware,
+} from "./firmware/firmware-files.ts";
+export { keepVariables, variablesPath } from "./firmware/variable-store.ts";
+export {
   ensureTinyImage,
   ImageError,
   type ImageErrorCode,

@@ -33,15 +33,18 @@ export interface PcOptions {
   readonly clock?: ClockMode;
   /** Ends at 4 GiB; the processor starts in it. */
   readonly firmware?: Uint8Array;
+  /** What the flash chip right below it holds. */
+  readonly variables?: Uint8Array;
   /** Puts devices of the test's own beside the board's. */
   readonly wrap?: (board: Board, machine: () => Machine) => Board;
 }
 
-export function createPc({ memoryMib, clock = "virtual", firmware, wrap }: PcOptions): Pc {
+export function createPc({ memoryMib, clock = "virtual", firmware, variables, wrap }: PcOptions): Pc {
   const spec = machineSpec({
     memoryBytes: memoryMib * MIB,
     clock,
     ...(firmware ? { firmware: reference(firmware) } : {}),
+    ...(variables ? { variables: reference(variables) } : {}),
   });
   const engine = new JitEngine({
     memoryBytes: spec.memoryBytes,
@@ -51,7 +54,7 @@ export function createPc({ memoryMib, clock = "virtual", firmware, wrap }: PcOpt
   });
   let serial = "";
   let debug = "";
-  const boardOf = (wiring: BoardWiring): Board => createBoard(wiring);
+  const boardOf = (wiring: BoardWiring): Board => createBoard(wiring, undefined, variables);
   const machine: Machine = new Machine({
     spec,
     memory: engine.memory,

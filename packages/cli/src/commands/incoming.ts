@@ -21,7 +21,7 @@ export function incomingPlan(io: Io, { values, operands, rest }: ParsedLine<type
   const security = linkSecurity(values);
   const serial = values.serial ?? { kind: "stdio" };
   const say = (message: string): void => void io.stderr.write(`twinmetal: ${message}\n`);
-  const { kernel, initrd, name, tier, memory, migrationSocket } = values;
+  const { kernel, initrd, firmware, name, tier, memory, migrationSocket } = values;
   const how =
     migrationSocket === undefined ? "" : ` Decide here with: twinmetal migrate ${migrationSocket} --decide run|discard`;
   return {
@@ -29,6 +29,7 @@ export function incomingPlan(io: Io, { values, operands, rest }: ParsedLine<type
       await io.library.receiveVm(address, {
         ...security,
         kernel,
+        firmware,
         initrd,
         name,
         tier,

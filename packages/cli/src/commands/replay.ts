@@ -10,6 +10,7 @@ import { UsageError } from "../usage-error.ts";
 
 const OPTIONS = {
   kernel: option("kernel", "FILE", "The kernel of the recorded run, where that was no image's."),
+  firmware: option("firmware", "FILE", "The firmware of the recorded run, where that was none of Debian's."),
   initrd: option("initrd", "FILE", "Its initial RAM disk."),
   state: option("state", "FILE", "The saved VM that the recording begins with (`twinmetal restore --record`)."),
   tier: choice(
@@ -40,7 +41,7 @@ export const REPLAY = defineCommand({
     if (path === undefined) throw new UsageError("which file? Give a recording: twinmetal replay FILE.");
     if (extra !== undefined || rest !== undefined)
       throw new UsageError(`"${extra ?? "--"}" is one word too many: replay takes one FILE.`);
-    const { kernel, initrd, state, tier, timeout, quiet, json } = values;
+    const { kernel, initrd, firmware, state, tier, timeout, quiet, json } = values;
     const cache = translationCache(values.translationCache, io.env);
     const ending = new Ending(io, timeout);
     const progress = new ProgressLine(io);
@@ -51,6 +52,7 @@ export const REPLAY = defineCommand({
       const onSerial = quiet || json ? undefined : (bytes: Uint8Array) => void output.write(bytes);
       const result = await io.library.replayVm(path, {
         kernel,
+        firmware,
         initrd,
         state,
         tier,

@@ -17,6 +17,7 @@ const OPTIONS = {
     "The kernel that the VM was started from, where that was no image: a reboot of the guest needs it.",
   ),
   initrd: option("initrd", "FILE", "Its initial RAM disk."),
+  firmware: option("firmware", "FILE", "The firmware that it was started from, where that is none of Debian's."),
   serial: option(
     "serial",
     "WHERE",
@@ -61,7 +62,7 @@ export const RESTORE = defineCommand({
       throw new UsageError("which file? Give the one that a VM was saved to: twinmetal restore FILE.");
     if (extra !== undefined || rest !== undefined)
       throw new UsageError(`"${extra ?? "--"}" is one word too many: restore takes one FILE.`);
-    const { kernel, initrd, name, record, engine, tier } = values;
+    const { kernel, initrd, firmware, name, record, engine, tier } = values;
     const cache = translationCache(values.translationCache, io.env);
     const serial = values.serial ?? { kind: "stdio" };
     if (values.save !== undefined && serial.kind !== "stdio") {
@@ -79,6 +80,7 @@ export const RESTORE = defineCommand({
         io.library.restoreVm(path, {
           kernel,
           initrd,
+          firmware,
           name,
           engine,
           tier,
@@ -100,8 +102,9 @@ export const RESTORE = defineCommand({
       migrationSocket: values.migrationSocket,
       sandbox: sandboxPlan(values, question, async (signal) => {
         const image = kernel === undefined ? await knownImage(io, signal) : undefined;
+        const roms = firmware === undefined ? await io.library.knownFirmware(signal) : [firmware];
         return vmConfinement(
-          { read: [path, kernel, initrd, image], cache, record, save: values.save, serial, engine },
+          { read: [path, kernel, initrd, image, ...roms], cache, record, save: values.save, serial, engine },
           undefined,
         );
       }),

@@ -21,6 +21,11 @@ export const RUN_OPTIONS = {
   kernel: option("kernel", "FILE", "Boot this Linux kernel (bzImage) instead of an image."),
   initrd: option("initrd", "FILE", "The initial RAM disk for --kernel."),
   append: option("append", "STR", "More words for the kernel's command line (default: console=ttyS0 quiet)."),
+  firmware: option(
+    "firmware",
+    "bios|uefi|FILE",
+    "Start from firmware: bios (SeaBIOS) or uefi (OVMF) from Debian's packages, or a ROM image of your own. With --name, UEFI's settings are kept.",
+  ),
   memory: option(
     "memory",
     "SIZE",
@@ -93,15 +98,13 @@ export const RUN = defineCommand({
     "Status: CMD's own; without CMD 0 when the guest turns off. 124 time-out, 125 Twinmetal failed or the guest crashed, 126 CMD cannot be run, 127 not found, 128+n ended by signal n, 2 bad usage.",
   ],
   options: RUN_OPTIONS,
-  planned:
-    "-d --cpus --cold --disk --cdrom --firmware --boot --net -p --forward --allow -v --share --display --gdb".split(
-      " ",
-    ),
+  planned: "-d --cpus --cold --disk --cdrom --boot --net -p --forward --allow -v --share --display --gdb".split(" "),
   examples: [
     ["twinmetal run", "a shell in a small Linux; type poweroff, or press Ctrl-]"],
     ["twinmetal run -m 1G -- sh -c 'free -m; nproc'", "one command in a fresh VM"],
     ["echo hello | twinmetal run -- sha256sum", "input, output and status are the command's"],
     ["twinmetal run --kernel bzImage --initrd root.cpio.gz --append 'panic=-1'", "your own kernel"],
+    ["twinmetal run --firmware uefi --name box", "UEFI, whose settings are kept for the next run of box"],
     ["twinmetal run --incoming unix:there.sock", "waits for a VM that is moved here"],
     ["twinmetal run --clock virtual --seed 00 --epoch 0 --record run.rec", "a run that can be replayed to the bit"],
   ],
@@ -147,6 +150,14 @@ function chooseImage(values: RunValues, operands: readonly string[]): string | u
       `"${extra}" is one word too many. A command for the guest comes after --: twinmetal run ${words.join(" ")}`,
     );
   }
+  if (values.firmware !== undefined) {
+    const other = (["kernel", "initrd", "append"] as const).find((option) => values[option] !== undefined);
+    if (image !== undefined || other !== undefined)
+      throw new UsageError(
+        `--firmware and ${image === undefined ? `--${other}` : `an image (${image})`} exclude each other: firmware looks for what to start by itself.`,
+      );
+    return undefined;
+  }
   if (values.kernel !== undefined) {
     if (image !== undefined)
       throw new UsageError(`an image (${image}) and --kernel exclude each other: give one of them.`);
@@ -172,6 +183,11 @@ function chooseSerial(given: SerialTarget | undefined, command: readonly string[
 }
 
 function checkTogether(values: RunValues, serial: SerialTarget, command: readonly string[] | undefined): void {
+  if (command !== undefined && values.firmware !== undefined) {
+    throw new UsageError(
+      "a command needs Twinmetal's agent in the guest, which --firmware cannot know of: leave one out.",
+    );
+  }
   if (command !== undefined && values.kernel !== undefined && values.initrd === undefined) {
     throw new UsageError(
       "a command needs Twinmetal's agent in the guest: run it in an image, or give --initrd with the agent in it.",
@@ -187,8 +203,8 @@ function checkTogether(values: RunValues, serial: SerialTarget, command: readonl
   }
   const link = Object.keys(LINK_OPTIONS).find((key) => values[key as keyof RunValues] !== undefined);
   if (link !== undefined) throw new UsageError("TLS options and --insecure are for --incoming.");
-  if (values.kernel !== undefined && (values.mirror ?? values.suite) !== undefined) {
-    throw new UsageError("--mirror and --suite are for images; with --kernel nothing is fetched.");
+  if ((values.kernel ?? values.firmware) !== undefined && (values.mirror ?? values.suite) !== undefined) {
+    throw new UsageError("--mirror and --suite are for images; leave them out.");
   }
 }
 
@@ -219,16 +235,16 @@ async function create(
   signal: AbortSignal,
   onProgress: (progress: VmProgress) => void,
 ): Promise<Vm> {
-  const { kernel, initrd, memory, cpu, engine, tier, name, clock, seed, epoch, record } = values;
-  let boot: Pick<VmOptions, "kernel" | "initrd"> = { kernel, initrd };
+  const { kernel, initrd, firmware, memory, cpu, engine, tier, name, clock, seed, epoch, record } = values;
+  let boot: Pick<VmOptions, "kernel" | "initrd" | "firmware" | "append"> =
+    firmware === undefined ? { kernel, initrd, append } : { firmware };
   if (image !== undefined) {
     const made = await ensureImage(io, values, signal, onProgress);
-    boot = { kernel: made.kernelPath, initrd: made.initrdPath };
+    boot = { kernel: made.kernelPath, initrd: made.initrdPath, append };
   }
   const memoryBytes = memory ?? DEFAULT_MEMORY_BYTES;
   return await io.library.createVm({
     ...boot,
-    append,
     memoryBytes,
     cpuFeatures: cpu,
     engine,
@@ -279,10 +295,27 @@ async function confinePlan(
   signal: AbortSignal,
   onProgress: (progress: VmProgress) => void,
 ): Promise<ConfinePlan> {
-  const { kernel, initrd, record, save, engine, memory = DEFAULT_MEMORY_BYTES } = values;
+  const { kernel, initrd, firmware, name, record, save, engine, memory = DEFAULT_MEMORY_BYTES } = values;
   const made = image === undefined ? undefined : await ensureImage(io, values, signal, onProgress);
   const cache = translationCache(values.translationCache, io.env);
-  return vmConfinement({ read: [kernel, initrd, made?.directory], cache, record, save, serial, engine }, memory);
+  const roms = firmware === undefined ? [] : await firmwareFiles(io, firmware, name, signal, onProgress);
+  const read = [kernel, initrd, made?.directory, ...roms];
+  const variables = firmware === "uefi" && name !== undefined ? io.library.variablesPath(name) : undefined;
+  return vmConfinement({ read, variables, cache, record, save, serial, engine }, memory);
+}
+
+/** What the VM's process reads of its firmware; what it keeps is made, as it cannot be later. */
+async function firmwareFiles(
+  io: Io,
+  firmware: string,
+  name: string | undefined,
+  signal: AbortSignal,
+  onProgress: (progress: VmProgress) => void,
+): Promise<readonly (string | undefined)[]> {
+  if (firmware !== "bios" && firmware !== "uefi") return [firmware];
+  const { code, variables } = await io.library.ensureFirmware(firmware, { signal, onProgress });
+  if (variables !== undefined && name !== undefined) await io.library.keepVariables(name, variables);
+  return [code, variables];
 }
 
 function waitingFor(pid: number): string {

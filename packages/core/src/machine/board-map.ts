@@ -54,6 +54,9 @@ export const PORT_MAP = {
   pciIoSizeBytes: 0x3000,
 } as const;
 
+/** The flash chip of firmware's variables: its name, and its channel to the host. */
+export const FLASH_NAME = "flash0";
+
 /** Offsets from PMBASE (ICH9 data sheet, 13.8.3) that the FADT points at. */
 export const PM_BLOCK = {
   pm1Event: 0x00,

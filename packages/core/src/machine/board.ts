@@ -22,9 +22,10 @@ import type { VcpuState } from "../cpu/state.ts";
 import { attachAcpiPm, createAcpiPm, SMI_APMC_EN } from "../devices/acpi-pm.ts";
 import { ApicSystemBus } from "../devices/apic/apic-bus.ts";
 import { createLocalApic, LocalApic } from "../devices/apic/local-apic.ts";
+import { attachCfiFlash, type CfiFlash, createCfiFlash } from "../devices/cfi-flash.ts";
 import { attachCoprocessorError, createCoprocessorError } from "../devices/coprocessor-error.ts";
 import { attachDebugPort, createDebugPort } from "../devices/debug-port.ts";
-import type { Device, IrqLine } from "../devices/device.ts";
+import type { Device, DeviceContext, IrqLine } from "../devices/device.ts";
 import { attachFwCfg, createFwCfg } from "../devices/fw-cfg.ts";
 import { attachHpet, createHpet } from "../devices/hpet.ts";
 import { attachIoApic, createIoApic } from "../devices/ioapic.ts";
@@ -43,7 +44,7 @@ import { fwCfgItems } from "../firmware/fw-cfg-items.ts";
 import { planLinuxBoot } from "../firmware/linux-boot.ts";
 import type { GuestMemory } from "../memory/guest-memory.ts";
 import type { Board, BoardWiring } from "./board-interface.ts";
-import { GSI, ISA_IRQ, MEMORY_MAP, PCI_SLOT, PIRQ_TO_ISA, PORT_MAP, pirqOf } from "./board-map.ts";
+import { FLASH_NAME, GSI, ISA_IRQ, MEMORY_MAP, PCI_SLOT, PIRQ_TO_ISA, PORT_MAP, pirqOf } from "./board-map.ts";
 import type { DeviceSpec } from "./spec.ts";
 import { TimeStampCounter } from "./time-stamp-counter.ts";
 
@@ -69,8 +70,11 @@ const SHADOW_END = 0x10_0000;
 /** The channel of the first serial port. */
 export const SERIAL_CHANNEL = "serial0";
 
-/** Throws PciWindowFull if the devices do not fit, LinuxBootError from `boot` if the files do not. */
-export function createBoard(wiring: BoardWiring, files?: BootFiles<BootFile>): Board {
+/**
+ * `variables`: of firmware, as the spec names them; default: an erased chip. The firmware itself is the engine's ROM. Throws
+ * PciWindowFull if the devices do not fit, LinuxBootError from `boot` if the files do not.
+ */
+export function createBoard(wiring: BoardWiring, files?: BootFiles<BootFile>, variables?: Uint8Array): Board {
   const { context, clock, spec } = wiring;
   const ports = new PortBus();
   const mmio = new MmioBus();
@@ -136,6 +140,7 @@ export function createBoard(wiring: BoardWiring, files?: BootFiles<BootFile>): B
     underAddressPort: systemControl.resetControl,
   });
   const hostBridge = createHostBridge(pci.ecam);
+  const flash = spec.variables && createFlash(context, spec.variables.sizeBytes, variables);
   const plugged = spec.devices.map((device) => createDevice(wiring, device));
 
   attachPic(pic, ports, PORT_MAP);
@@ -147,6 +152,7 @@ export function createBoard(wiring: BoardWiring, files?: BootFiles<BootFile>): B
   attachCoprocessorError(coprocessorError, ports, PORT_MAP);
   attachDebugPort(createDebugPort(context), ports, PORT_MAP);
   if (fwCfg) attachFwCfg(fwCfg, ports, PORT_MAP);
+  if (flash) attachCfiFlash(flash, mmio, MEMORY_MAP.highRamStart - (spec.firmware?.sizeBytes ?? 0) - flash.sizeBytes);
   attachHpet(hpet, mmio, MEMORY_MAP);
   attachIoApic(ioApic, mmio, MEMORY_MAP);
   ports.claim(PORT_MAP.pciConfigAddress, 4, pci.addressPort, { name: "PCI configuration address" });
@@ -160,6 +166,7 @@ export function createBoard(wiring: BoardWiring, files?: BootFiles<BootFile>): B
     functionDevice(lpcBridge.pci),
     pci,
     ...(fwCfg ? [fwCfg] : []),
+    ...(flash ? [flash] : []),
     ...plugged,
     uart,
     acpiPm,
@@ -216,7 +223,7 @@ export function createBoard(wiring: BoardWiring, files?: BootFiles<BootFile>): B
       initialiseChipset(hostBridge, lpcBridge.pci);
       assignPciResources(pci);
       for (const [chip, inputs] of levelTriggered().entries()) ports.write(PORT_MAP.elcr + chip, 1, inputs);
-      return bootLinux(context.memory, spec.boot.commandLine, files);
+      return bootLinux(context.memory, spec.boot.commandLine, files.kernel, files.initrd);
     },
   };
 }
@@ -259,13 +266,24 @@ function functionDevice(pci: PciFunction): Device {
   };
 }
 
-function bootLinux(memory: GuestMemory, commandLine: string, files: BootFiles<BootFile>): VcpuState {
+function createFlash(context: DeviceContext, sizeBytes: number, given: Uint8Array | undefined): CfiFlash {
+  const content = given ?? new Uint8Array(sizeBytes).fill(0xff);
+  if (content.length !== sizeBytes) throw new RangeError(`${content.length} bytes for a flash chip of ${sizeBytes}`);
+  return createCfiFlash(context, { name: FLASH_NAME, content });
+}
+
+function bootLinux(
+  memory: GuestMemory,
+  commandLine: string,
+  kernel: BootFile,
+  initrd: BootFile | undefined,
+): VcpuState {
   let highRamBytes = 0;
   for (const segment of memory.segments)
     if (segment.start >= MEMORY_MAP.highRamStart) highRamBytes += segment.sizeBytes;
   const plan = planLinuxBoot({
-    kernel: files.kernel,
-    ...(files.initrd ? { initrd: files.initrd } : {}),
+    kernel,
+    ...(initrd ? { initrd } : {}),
     commandLine,
     ram: { lowRamBytes: memory.lowRamBytes, highRamBytes },
     acpi: buildAcpiTables({ cpuCount: 1 }),

@@ -47,6 +47,8 @@ test.each([
   [{ boot: { kernel: { sha256: "xy", sizeBytes: 1 }, commandLine: "" } }, "boot", /kernel/],
   [{ firmware: KERNEL }, "firmware", /not from both/],
   [{ boot: undefined, firmware: { ...KERNEL, sizeBytes: 0x10100 } }, "firmware", /whole pages/],
+  [{ variables: KERNEL }, "firmware", /need the firmware/],
+  [{ boot: undefined, firmware: { ...KERNEL, sizeBytes: 0x1000 }, variables: KERNEL }, "firmware", /whole pages/],
   [{ boot: undefined, firmware: { ...KERNEL, sizeBytes: 0x1010000 } }, "firmware", /at most 16 MiB/],
   [{ devices: [{ kind: "toaster", name: "a" }] }, "devices", /"toaster"/],
   [{ devices: [{ kind: "virtio-rng", name: "../x" }] }, "devices", /no device name/],

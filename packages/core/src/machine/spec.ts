@@ -72,6 +72,8 @@ export interface MachineSpec {
    * start its last 128 KiB are also copied to the RAM below 1 MiB, where they can be written.
    */
   readonly firmware?: FileReference;
+  /** Only with `firmware`: what the flash chip right below its ROM holds at first. Firmware keeps its variables there. */
+  readonly variables?: FileReference;
   /** Beside what is soldered to the board. In order of their PCI slots. */
   readonly devices: readonly DeviceSpec[];
 }
@@ -149,11 +151,24 @@ export function checkSpec(spec: MachineSpec): void {
   }
   if (spec.boot) checkBoot(spec.boot);
   if (spec.firmware) checkFirmware(spec.firmware, spec.boot);
+  checkVariables(spec);
   checkDevices(spec.devices);
 }
 
 export function specToState(spec: MachineSpec): StateValue {
-  const { memoryBytes, cpu, cpuFeatures, tscFrequencyHz, seed, epochSeconds, clock, boot, firmware, devices } = spec;
+  const {
+    memoryBytes,
+    cpu,
+    cpuFeatures,
+    tscFrequencyHz,
+    seed,
+    epochSeconds,
+    clock,
+    boot,
+    firmware,
+    variables,
+    devices,
+  } = spec;
   const file = (reference: FileReference): StateValue => ({ sha256: reference.sha256, sizeBytes: reference.sizeBytes });
   return {
     memoryBytes,
@@ -167,6 +182,7 @@ export function specToState(spec: MachineSpec): StateValue {
       ? { kernel: file(boot.kernel), initrd: boot.initrd ? file(boot.initrd) : null, commandLine: boot.commandLine }
       : null,
     firmware: firmware ? file(firmware) : null,
+    ...(variables ? { variables: file(variables) } : {}),
     devices: devices.map((device) => ({
       kind: device.kind,
       name: device.name,
@@ -185,6 +201,7 @@ export function specFromState(state: StateValue, path = "spec"): MachineSpec {
   const cpuFeatures = reader.has("cpuFeatures") ? reader.texts("cpuFeatures", MAX_CPU_FEATURES, 64) : [];
   const hasFirmware = reader.has("firmware") && reader.part("firmware") !== null;
   const firmware = hasFirmware ? fileFromState(reader.object("firmware")) : undefined;
+  const variables = reader.has("variables") ? fileFromState(reader.object("variables")) : undefined;
   const spec: MachineSpec = {
     memoryBytes: reader.int("memoryBytes", 0, Number.MAX_SAFE_INTEGER),
     cpu: reader.text("cpu", 64) as CpuModel,
@@ -195,6 +212,7 @@ export function specFromState(state: StateValue, path = "spec"): MachineSpec {
     clock: reader.text("clock", 64) as ClockMode,
     ...(boot ? { boot } : {}),
     ...(firmware ? { firmware } : {}),
+    ...(variables ? { variables } : {}),
     devices: reader.array("devices", MAX_DEVICES).map(deviceFromState),
   };
   reader.end();
@@ -253,6 +271,19 @@ function checkFirmware(firmware: FileReference, boot: LinuxBoot | undefined): vo
   throw new SpecError(
     "firmware",
     `Firmware of ${sizeBytes} bytes does not fit. Give an image of whole pages of 4 KiB, at most 16 MiB.`,
+  );
+}
+
+function checkVariables({ firmware, variables }: MachineSpec): void {
+  if (!variables) return;
+  if (!firmware)
+    throw new SpecError("firmware", "Variables of firmware need the firmware. Give it, or leave them out.");
+  checkFile("firmware", "firmware's variables", variables);
+  const { sizeBytes } = variables;
+  if (sizeBytes > 0 && sizeBytes % PAGE_BYTES === 0 && sizeBytes + firmware.sizeBytes <= MAX_ROM_BYTES) return;
+  throw new SpecError(
+    "firmware",
+    `Variables of ${sizeBytes} bytes do not fit. Give an image of whole pages of 4 KiB, with the firmware at most 16 MiB.`,
   );
 }
 

@@ -34,6 +34,7 @@ export interface ReceiveVmOptions extends MigrationSecurity {
   /** As for a restore: what the VM was started from, which only a reset needs. */
   readonly kernel?: string;
   readonly initrd?: string;
+  readonly firmware?: string;
   /** Default: the name it comes with. */
   readonly name?: string;
   readonly sliceNs?: number;

@@ -6,7 +6,8 @@ import { createHash } from "node:crypto";
 import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { resolve } from "node:path";
-import { type BootFiles, type FileReference, type MachineSpec, planLinuxBoot, ramSegments } from "@twinmetal/core";
+import { type FileReference, type MachineSpec, planLinuxBoot, ramSegments } from "@twinmetal/core";
+import { FIRMWARE_KINDS, findFirmware } from "../firmware/firmware-files.ts";
 import { ensureTinyImage } from "../image/index.ts";
 import { describeReadError } from "./file-reading.ts";
 import { type BootFileLocation, OpenBootFile, versionOf } from "./open-boot-file.ts";
@@ -15,6 +16,7 @@ import { asVmError, VmError } from "./vm-error.ts";
 
 /** Kernels and initrds are far smaller; more would fit no machine. */
 const MAX_FILE_BYTES = 2 ** 31 - 1;
+const MAX_FIRMWARE_BYTES = 16 * 2 ** 20;
 const HIGH_RAM_START = 2 ** 32;
 const HASH_PIECE_BYTES = 256 * 1024;
 
@@ -23,7 +25,23 @@ export interface KnownBootFile extends BootFileLocation {
   readonly reference: FileReference;
 }
 
-export type KnownBootFiles = { readonly [K in keyof BootFiles]: KnownBootFile };
+/** Small enough to be held. */
+export interface KnownBytes {
+  readonly reference: FileReference;
+  readonly bytes: Uint8Array;
+}
+
+export interface KernelFiles {
+  readonly kernel: KnownBootFile;
+  readonly initrd?: KnownBootFile;
+}
+
+export interface KnownFirmware {
+  readonly firmware: KnownBytes;
+  readonly variables?: KnownBytes;
+}
+
+export type KnownBootFiles = KernelFiles | KnownFirmware;
 
 export interface ImageHooks {
   readonly signal?: AbortSignal;
@@ -54,7 +72,7 @@ export async function resolveBootPaths(
 
 export async function examineBootFile(
   path: string,
-  role: "kernel" | "initrd",
+  role: BootFileLocation["role"],
   signal?: AbortSignal,
 ): Promise<KnownBootFile> {
   signal?.throwIfAborted();
@@ -92,7 +110,7 @@ async function hashOf(file: FileHandle, sizeBytes: number, signal: AbortSignal |
 }
 
 /** Throws VmError if the files do not start in a machine of this spec: the reason, and how much memory would do. */
-export function checkBootFiles(spec: MachineSpec, { kernel, initrd }: KnownBootFiles): void {
+export function checkBootFiles(spec: MachineSpec, { kernel, initrd }: KernelFiles): void {
   let lowRamBytes = 0;
   let highRamBytes = 0;
   for (const { start, sizeBytes } of ramSegments(spec.memoryBytes)) {
@@ -125,11 +143,12 @@ export function checkBootFiles(spec: MachineSpec, { kernel, initrd }: KnownBootF
  */
 export async function findBootFiles(
   spec: MachineSpec,
-  given: { readonly kernel?: string; readonly initrd?: string },
+  given: { readonly kernel?: string; readonly initrd?: string; readonly firmware?: string },
   hooks: ImageHooks,
 ): Promise<KnownBootFiles | undefined> {
+  if (spec.firmware) return await findFirmwareOf(spec, spec.firmware, given.firmware, hooks);
   if (!spec.boot) return undefined;
-  let paths = given;
+  let paths: { readonly kernel?: string; readonly initrd?: string } = given;
   if (given.kernel === undefined && spec.devices.length > 0) {
     const tiny = await ensureTinyImage({ signal: hooks.signal }).catch((error: unknown) => {
       hooks.signal?.throwIfAborted();
@@ -145,6 +164,48 @@ export async function findBootFiles(
   const isGiven = given.initrd !== undefined;
   const initrd = await findFile(paths.initrd, spec.boot.initrd, "initrd", isGiven, hooks.signal);
   return initrd && { kernel, initrd };
+}
+
+/** Without its firmware a machine cannot be: throws VmError. */
+async function findFirmwareOf(
+  spec: MachineSpec,
+  wanted: FileReference,
+  given: string | undefined,
+  { signal }: ImageHooks,
+): Promise<KnownFirmware> {
+  const candidates = given === undefined ? [] : [{ code: given, variables: undefined as string | undefined }];
+  if (given === undefined) {
+    for (const kind of FIRMWARE_KINDS) {
+      const found = await findFirmware(kind, { signal });
+      if (found) candidates.push(found);
+    }
+  }
+  for (const { code, variables } of candidates) {
+    const firmware = await readFirmware(code, signal);
+    if (firmware.reference.sha256 !== wanted.sha256) continue;
+    const fresh = variables === undefined ? undefined : await readFirmware(variables, signal);
+    const isSame = fresh?.reference.sha256 === spec.variables?.sha256;
+    return { firmware, ...(fresh && isSame ? { variables: fresh } : {}) };
+  }
+  throw new VmError(
+    "firmware-unknown",
+    `This machine was started from firmware with SHA-256 ${wanted.sha256}, which ${given === undefined ? "is not at hand" : `${given} is not`}. Give that file with --firmware FILE.`,
+  );
+}
+
+/** Throws VmError. */
+export async function readFirmware(path: string, signal?: AbortSignal): Promise<KnownBytes> {
+  const { reference, version } = await examineBootFile(path, "firmware", signal);
+  if (reference.sizeBytes > MAX_FIRMWARE_BYTES)
+    throw new VmError("firmware-unreadable", `${path} has ${reference.sizeBytes} bytes, more than any firmware.`);
+  const file = new OpenBootFile({ path, role: "firmware", version });
+  try {
+    const bytes = new Uint8Array(file.length);
+    file.readAt(0, bytes);
+    return { reference, bytes };
+  } finally {
+    file.close();
+  }
 }
 
 async function findFile(

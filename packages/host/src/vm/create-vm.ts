@@ -5,7 +5,17 @@
 import { randomBytes } from "node:crypto";
 import { checkSpec, type DeviceSpec, type MachineSpec, machineSpec } from "@twinmetal/core";
 import { AGENT_PORT_NAMES } from "../agent/index.ts";
-import { checkBootFiles, examineBootFile, type KnownBootFiles, resolveBootPaths } from "./boot-files.ts";
+import { ensureFirmware, FIRMWARE_KINDS } from "../firmware/firmware-files.ts";
+import { prepareVariables, variablesPath } from "../firmware/variable-store.ts";
+import {
+  checkBootFiles,
+  examineBootFile,
+  type KernelFiles,
+  type KnownBootFiles,
+  type KnownFirmware,
+  readFirmware,
+  resolveBootPaths,
+} from "./boot-files.ts";
 import { engineFor } from "./engine-choice.ts";
 import { HostedVm } from "./hosted-vm.ts";
 import { checkSlice, defaultSliceNs } from "./slice-time.ts";
@@ -19,13 +29,10 @@ const CONSOLE_ARGUMENTS = "console=ttyS0";
 
 /** Rejects with VmError, ImageError, or the signal's reason. */
 export async function createVm(options: VmOptions = {}): Promise<Vm> {
-  const { signal, onProgress } = options;
+  const { signal } = options;
   signal?.throwIfAborted();
   checkOptions(options);
-  const paths = await resolveBootPaths(options, { signal, onProgress });
-  const kernel = await examineBootFile(paths.kernel, "kernel", signal);
-  const initrd = paths.initrd === undefined ? undefined : await examineBootFile(paths.initrd, "initrd", signal);
-  const files: KnownBootFiles = { kernel, ...(initrd ? { initrd } : {}) };
+  const files = options.firmware === undefined ? await kernelFiles(options) : await firmwareFiles(options);
   const { engine, tscFrequencyHz } = engineFor({
     wish: options.engine,
     clock: options.clock ?? "wall",
@@ -34,8 +41,9 @@ export async function createVm(options: VmOptions = {}): Promise<Vm> {
     hasTier: options.tier !== undefined && options.tier !== "auto",
   });
   const spec = specOf(options, files, tscFrequencyHz);
-  checkBootFiles(spec, files);
+  if ("kernel" in files) checkBootFiles(spec, files);
   return await HostedVm.create({
+    variablesPath: "variables" in files && options.name !== undefined ? variablesPath(options.name) : undefined,
     name: options.name ?? `vm-${randomBytes(4).toString("hex")}`,
     initialState: "created",
     signal,
@@ -52,6 +60,32 @@ export async function createVm(options: VmOptions = {}): Promise<Vm> {
       replayPath: undefined,
     },
   });
+}
+
+async function kernelFiles(options: VmOptions): Promise<KernelFiles> {
+  const { signal, onProgress } = options;
+  const paths = await resolveBootPaths(options, { signal, onProgress });
+  const kernel = await examineBootFile(paths.kernel, "kernel", signal);
+  const initrd = paths.initrd === undefined ? undefined : await examineBootFile(paths.initrd, "initrd", signal);
+  return { kernel, ...(initrd ? { initrd } : {}) };
+}
+
+async function firmwareFiles({ firmware, name, signal, onProgress }: VmOptions): Promise<KnownFirmware> {
+  const kind = FIRMWARE_KINDS.find((known) => known === firmware);
+  if (kind === undefined) return { firmware: await readFirmware(firmware!, signal) };
+  const { code, variables } = await ensureFirmware(kind, { signal, onProgress });
+  const files = { firmware: await readFirmware(code, signal) };
+  if (variables === undefined) return files;
+  const fresh = await readFirmware(variables, signal);
+  if (name === undefined) return { ...files, variables: fresh };
+  const kept = variablesPath(name);
+  prepareVariables(kept, fresh.bytes);
+  const own = await readFirmware(kept, signal);
+  if (own.bytes.length === fresh.bytes.length) return { ...files, variables: own };
+  throw new VmError(
+    "firmware-unreadable",
+    `${kept} is no variable store of this firmware: it has ${own.bytes.length} bytes and not ${fresh.bytes.length}. Remove it, or give the VM another name.`,
+  );
 }
 
 /** What every VM is made of beside the board: the agent's ports, and random numbers. */
@@ -77,11 +111,18 @@ function specOf(options: VmOptions, files: KnownBootFiles, tscFrequencyHz: numbe
       clock: options.clock ?? "wall",
       seed: options.seed ?? randomBytes(SEED_BYTES).toString("hex"),
       epochSeconds: options.epochSeconds ?? Math.floor(Date.now() / 1000),
-      boot: {
-        kernel: files.kernel.reference,
-        ...(files.initrd ? { initrd: files.initrd.reference } : {}),
-        commandLine,
-      },
+      ...("kernel" in files
+        ? {
+            boot: {
+              kernel: files.kernel.reference,
+              ...(files.initrd ? { initrd: files.initrd.reference } : {}),
+              commandLine,
+            },
+          }
+        : {
+            firmware: files.firmware.reference,
+            ...(files.variables ? { variables: files.variables.reference } : {}),
+          }),
       devices: standardDevices(),
     });
     checkSpec(spec);
@@ -91,7 +132,13 @@ function specOf(options: VmOptions, files: KnownBootFiles, tscFrequencyHz: numbe
   }
 }
 
-function checkOptions({ name, sliceNs }: VmOptions): void {
+function checkOptions({ name, sliceNs, firmware, kernel, initrd, image, append }: VmOptions): void {
+  if (firmware !== undefined && [kernel, initrd, image, append].some((other) => other !== undefined)) {
+    throw new VmError(
+      "bad-option",
+      "A VM starts from firmware or from a kernel: leave the firmware out, or image, kernel, initrd and append.",
+    );
+  }
   if (name !== undefined && !/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/.test(name)) {
     throw new VmError(
       "bad-option",

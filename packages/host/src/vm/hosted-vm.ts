@@ -13,6 +13,7 @@ import {
   DEBUG_CHANNEL,
   decodePortReport,
   encodePortCommand,
+  FLASH_NAME,
   type MachineSpec,
   MigrationError,
   type MigrationObstacle,
@@ -20,6 +21,7 @@ import {
   SERIAL_CHANNEL,
 } from "@twinmetal/core";
 import { AGENT_PORT_NAMES, AgentClient, AgentError, ConsolePorts } from "../agent/index.ts";
+import { VariableStore } from "../firmware/variable-store.ts";
 import {
   type MigrateVmOptions,
   type MigrationChoice,
@@ -57,6 +59,8 @@ export interface HostedVmOptions {
   readonly signal?: AbortSignal;
   /** It comes from elsewhere, running. */
   readonly isIncoming?: boolean;
+  /** Where what its firmware's flash chip holds is kept. Default: nowhere. */
+  readonly variablesPath?: string | undefined;
 }
 
 type Listener<K extends keyof VmEvents> = (...args: VmEvents[K]) => void;
@@ -81,6 +85,7 @@ export class HostedVm implements Vm {
   #resolveEnded!: (exit: VmExit) => void;
   #state: VmState;
   #exit: VmExit | undefined;
+  readonly #variables: VariableStore | undefined;
   #saving: Promise<void> = Promise.resolve();
   #closing: Promise<void> | undefined;
   readonly #needsFreshening: boolean;
@@ -96,6 +101,7 @@ export class HostedVm implements Vm {
     this.#state = options.initialState;
     this.#isIncoming = options.isIncoming ?? false;
     this.#spec = options.start.spec;
+    this.#variables = options.variablesPath === undefined ? undefined : new VariableStore(options.variablesPath);
     this.#needsFreshening = options.initialState === "paused" && !this.#isIncoming && this.#spec.clock === "wall";
     this.#ended = new Promise((resolve) => {
       this.#resolveEnded = resolve;
@@ -420,6 +426,7 @@ export class HostedVm implements Vm {
     await this.#switching;
     await this.#worker.terminate();
     await (await this.#takeIdle())?.terminate();
+    this.#variables?.close();
   }
 
   /** At once, but a machine that still answers may end its recording. */
@@ -494,9 +501,19 @@ export class HostedVm implements Vm {
       }
       freeCost += cost;
       if (AGENT_PORT_NAMES.includes(channel)) this.#ports.receiveData(channel, bytes);
+      else if (channel === FLASH_NAME) this.#keepVariables(bytes);
       else if (channel !== DEBUG_CHANNEL) this.#reports(channel.slice(0, -CONTROL_SUFFIX.length), bytes);
     }
     this.#worker.release(freeCost);
+  }
+
+  /** A disk that takes no more of them ends the VM: it would start otherwise than it was set up. */
+  #keepVariables(reports: Uint8Array): void {
+    try {
+      this.#variables?.apply(reports);
+    } catch (error) {
+      void this.#kill((error as Error).message);
+    }
   }
 
   /** Reports of one port, which may have been joined. */

@@ -14,7 +14,7 @@ import {
 } from "@twinmetal/core";
 
 /** Which file an error is about. */
-export type VmFileRole = "kernel" | "initrd" | "state" | "recording";
+export type VmFileRole = "kernel" | "initrd" | "firmware" | "state" | "recording";
 
 export type VmErrorCode =
   | LinuxBootErrorCode
@@ -26,7 +26,7 @@ export type VmErrorCode =
   /** It is there and cannot be read: a directory, no permission, a failing disk. */
   | `${VmFileRole}-unreadable`
   /** The machine's files are known by hash only, and none of the given ones has it. */
-  | `${"kernel" | "initrd"}-unknown`
+  | `${"kernel" | "initrd" | "firmware"}-unknown`
   /** A file that was to be written cannot be. */
   | "not-writable"
   | "disk-full"

@@ -48,9 +48,17 @@ function createMachine(thread: MachineThread): Machine {
 
 function createEngine(): JitEngine | KvmEngine {
   const { memoryBytes, tscFrequencyHz, cpuFeatures } = start.spec;
+  const firmware = start.files?.firmware && { rom: start.files.firmware.bytes };
   try {
     if (start.engine === "kvm")
-      return new KvmEngine({ memoryBytes, tscFrequencyHz, cpuFeatures, cells: start.vcpuCells, holder: start.holder });
+      return new KvmEngine({
+        memoryBytes,
+        tscFrequencyHz,
+        cpuFeatures,
+        cells: start.vcpuCells,
+        holder: start.holder,
+        ...firmware,
+      });
     if (start.core) provideCoreModule(start.core);
     const translator = start.translator && { translator: new PortTranslator(start.translator, start.kept) };
     return new JitEngine({
@@ -60,6 +68,7 @@ function createEngine(): JitEngine | KvmEngine {
       tier: start.tier,
       onDropped: collectGarbage,
       holder: start.holder,
+      ...firmware,
       ...translator,
     });
   } catch (error) {
@@ -79,8 +88,8 @@ function createEngine(): JitEngine | KvmEngine {
 
 /** A machine whose files are not to be found, or are others by now, runs, but has nothing to start again from. */
 function boardWithFiles(wiring: BoardWiring): Board {
-  if (!start.spec.boot) return createBoard(wiring);
-  const { kernel, initrd } = start.files ?? {};
+  const { kernel, initrd, variables } = start.files ?? {};
+  if (!start.spec.boot) return createBoard(wiring, undefined, variables?.bytes);
   const files = kernel && { kernel: new OpenBootFile(kernel), ...(initrd && { initrd: new OpenBootFile(initrd) }) };
   const board = createBoard(wiring, files);
   const boot = (): ReturnType<Board["boot"]> => {

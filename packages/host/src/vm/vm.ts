@@ -24,6 +24,11 @@ export interface VmOptions {
   /** Path of a bzImage, and of an initrd, instead of the image's. */
   readonly kernel?: string;
   readonly initrd?: string;
+  /**
+   * Starts from firmware instead of a kernel: "bios" (SeaBIOS) and "uefi" (OVMF) come from Debian's packages, anything else is
+   * the path of a ROM image. UEFI's variables are kept from one run to the next where the VM has a name.
+   */
+  readonly firmware?: string;
   /** Added to the kernel's command line. */
   readonly append?: string;
   /** Default 512 MiB; 16 MiB to 3072 MiB. */
@@ -63,6 +68,8 @@ export interface VmProgress {
 }
 
 export interface RestoreOptions {
+  /** Of a VM that was started from firmware: its file, where it is none of Debian's. */
+  readonly firmware?: string;
   /**
    * The kernel and initrd that the saved VM was started from, by path; only a reset of the guest needs them. Default: the
    * tiny image's, if it is those. Unknown ones are no error: the VM then turns off where it would reset.
@@ -83,6 +90,8 @@ export interface RestoreOptions {
 }
 
 export interface ReplayOptions {
+  /** As for a restore. */
+  readonly firmware?: string;
   /** As for a restore, but needed: a replay runs with the recorded files or not at all. */
   readonly kernel?: string;
   readonly initrd?: string;

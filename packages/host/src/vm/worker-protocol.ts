@@ -52,7 +52,7 @@ export interface WorkerStart {
   /** RAM of the machine that this one takes over, which runs until this one is to; undefined: new. */
   readonly holder?: RamHolder | undefined;
   /** Undefined after a restore whose files are not to be found: the machine runs, and cannot be reset. */
-  readonly files: { readonly kernel: BootFileLocation; readonly initrd?: BootFileLocation } | undefined;
+  readonly files: WorkerFiles | undefined;
   readonly sliceNs: number | undefined;
   /** The saved state to begin from instead of power-on. */
   readonly statePath: string | undefined;
@@ -60,6 +60,14 @@ export interface WorkerStart {
   readonly advanceCalendarSeconds: number;
   readonly recordPath: string | undefined;
   readonly replayPath: string | undefined;
+}
+
+/** A kernel, or firmware, which is the bytes themselves. */
+export interface WorkerFiles {
+  readonly kernel?: BootFileLocation;
+  readonly initrd?: BootFileLocation;
+  readonly firmware?: { readonly bytes: Uint8Array };
+  readonly variables?: { readonly bytes: Uint8Array };
 }
 
 /** What is decided where the thread is started. */

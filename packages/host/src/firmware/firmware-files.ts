@@ -1,0 +1,165 @@
+/**
+ * Firmware by name: SeaBIOS and OVMF as Debian packages ship them. What is installed on this host is taken from there;
+ * otherwise the package is fetched once, as the guest image's are, and its files are kept in the cache.
+ */
+import { createHash } from "node:crypto";
+import { access, constants, rm, writeFile } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { fetchWithApt, hasApt } from "../image/apt-packages.ts";
+import { cacheCandidates, makeDirectories, openCacheDirectory, removeAbandoned } from "../image/cache-directory.ts";
+import { DebPayload } from "../image/deb-payload.ts";
+import type { FetchHooks } from "../image/debian-package.ts";
+import { findDebianSource } from "../image/debian-sources.ts";
+import { acquireLock } from "../image/file-lock.ts";
+import { ImageError } from "../image/image-error.ts";
+import { buildStored, readStored, type StoredDescription } from "../image/image-store.ts";
+
+export const FIRMWARE_KINDS = ["bios", "uefi"] as const;
+export type FirmwareKind = (typeof FIRMWARE_KINDS)[number];
+
+export interface FirmwareFiles {
+  /** What the processor starts in. */
+  readonly code: string;
+  /** What firmware's flash chip holds when it is new; undefined: it has none. */
+  readonly variables: string | undefined;
+}
+
+export interface FirmwareOptions {
+  /** For tests. Default: as in cache-directory.ts. */
+  readonly cacheDirectory?: string;
+  /** For tests: where packages are installed. Default: "/". */
+  readonly root?: string;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (progress: { phase: string; done: number; total: number }) => void;
+}
+
+interface FirmwarePackage {
+  readonly packageName: string;
+  /** In the package, without the leading slash. */
+  readonly code: string;
+  readonly variables?: string;
+}
+
+const PACKAGES: Readonly<Record<FirmwareKind, FirmwarePackage>> = {
+  bios: { packageName: "seabios", code: "usr/share/seabios/bios-256k.bin" },
+  uefi: {
+    packageName: "ovmf",
+    code: "usr/share/OVMF/OVMF_CODE_4M.fd",
+    variables: "usr/share/OVMF/OVMF_VARS_4M.fd",
+  },
+};
+const SUITE = "bookworm";
+const FORMAT_VERSION = 1;
+
+/** What is here without fetching anything. */
+export async function findFirmware(
+  kind: FirmwareKind,
+  options: FirmwareOptions = {},
+): Promise<FirmwareFiles | undefined> {
+  const wanted = PACKAGES[kind];
+  const { root = "/", cacheDirectory, signal } = options;
+  const installed = pathsIn(root, wanted, (path) => path);
+  if (await isReadable(installed)) return installed;
+  const { preferred, fallback } = cacheCandidates(cacheDirectory);
+  for (const directory of [preferred, fallback]) {
+    if (directory === undefined) continue;
+    const stored = directoryOf(directory, wanted);
+    if (await readStored(stored, FORMAT_VERSION, signal)) return pathsIn(stored, wanted, (path) => basename(path));
+  }
+  return undefined;
+}
+
+/** The paths of all that is here without fetching anything. */
+export async function knownFirmware(signal?: AbortSignal): Promise<string[]> {
+  const found = await Promise.all(FIRMWARE_KINDS.map((kind) => findFirmware(kind, signal ? { signal } : {})));
+  return found.flatMap((files) => [files?.code, files?.variables].filter((path) => path !== undefined));
+}
+
+/** Rejects with ImageError, or the signal's reason. */
+export async function ensureFirmware(kind: FirmwareKind, options: FirmwareOptions = {}): Promise<FirmwareFiles> {
+  options.signal?.throwIfAborted();
+  const found = await findFirmware(kind, options);
+  if (found) return found;
+  const wanted = PACKAGES[kind];
+  if (!(await hasApt(options.signal)))
+    throw new ImageError(
+      "IMAGE_NO_SOURCE",
+      `The firmware ${kind} is in Debian's package ${wanted.packageName}, which is not installed here, and this host has no apt to fetch it with.`,
+      "Install it, or give the firmware's file: --firmware FILE.",
+    );
+  const root = await openCacheDirectory(cacheCandidates(options.cacheDirectory), () => {});
+  const directory = directoryOf(root, wanted);
+  const lock = await acquireLock(`${directory}.lock`, { signal: options.signal, onWait: () => {} });
+  try {
+    await removeAbandoned(directory);
+    const stored = await readStored(directory, FORMAT_VERSION, options.signal);
+    if (!stored) await buildStored(directory, (temporary) => fetchInto(temporary, wanted, options));
+  } finally {
+    await lock.release();
+  }
+  return pathsIn(directory, wanted, (path) => basename(path));
+}
+
+async function fetchInto(
+  directory: string,
+  wanted: FirmwarePackage,
+  { signal, onProgress }: FirmwareOptions,
+): Promise<StoredDescription> {
+  await makeDirectories(directory);
+  const hooks: FetchHooks = {
+    signal,
+    onProgress: (phase, done, total) => onProgress?.({ phase, done, total }),
+  };
+  const source = findDebianSource();
+  const [fetched] = await fetchWithApt({ source, suite: SUITE }, [wanted.packageName], directory, hooks);
+  if (!fetched) throw malformed(wanted.packageName, "it was not fetched");
+  const paths = [wanted.code, wanted.variables].filter((path) => path !== undefined);
+  const payload = await DebPayload.unpack({
+    debPath: fetched.path,
+    spoolPath: `${fetched.path}.spool`,
+    select: (path) => paths.includes(withoutPrefix(path)),
+    ...(signal ? { signal } : {}),
+  });
+  try {
+    const files = [];
+    for (const path of paths) {
+      const there = payload.paths.find((candidate) => withoutPrefix(candidate) === path);
+      if (there === undefined) throw malformed(wanted.packageName, `it has no ${path}`);
+      const bytes = payload.read(there);
+      const name = basename(path);
+      await writeFile(join(directory, name), bytes);
+      files.push({ name, sizeBytes: bytes.length, sha256: createHash("sha256").update(bytes).digest("hex") });
+    }
+    return { formatVersion: FORMAT_VERSION, files };
+  } finally {
+    payload.close();
+    await rm(fetched.path, { force: true });
+  }
+}
+
+const withoutPrefix = (path: string): string => path.replace(/^\.?\//, "");
+
+function directoryOf(root: string, { packageName }: FirmwarePackage): string {
+  return join(root, `firmware-${packageName}-${SUITE}`);
+}
+
+function pathsIn(root: string, { code, variables }: FirmwarePackage, name: (path: string) => string): FirmwareFiles {
+  return { code: join(root, name(code)), variables: variables && join(root, name(variables)) };
+}
+
+async function isReadable({ code, variables }: FirmwareFiles): Promise<boolean> {
+  try {
+    for (const path of [code, variables]) if (path !== undefined) await access(path, constants.R_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function malformed(packageName: string, why: string): ImageError {
+  return new ImageError(
+    "IMAGE_MALFORMED",
+    `Debian's package ${packageName} cannot be used: ${why}.`,
+    "Give the firmware's file instead: --firmware FILE.",
+  );
+}

@@ -1,0 +1,88 @@
+/**
+ * What the flash chip of a named VM's firmware holds, in a file from one run to the next: boot entries, settings. A new VM
+ * gets a copy of what the firmware's package has. The machine reports each change (core, devices/cfi-flash.ts), which is
+ * written at its place at once, without waiting for the disk.
+ *
+ *   $XDG_DATA_HOME/twinmetal/firmware/NAME.variables      ~/.local/share where that is not set
+ */
+import { closeSync, constants, existsSync, fstatSync, mkdirSync, openSync, writeFileSync, writeSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { homedir } from "node:os";
+import { dirname, isAbsolute, join } from "node:path";
+import { FLASH_REPORT_HEADER_BYTES } from "@twinmetal/core";
+import { VmError } from "../vm/vm-error.ts";
+
+const PRIVATE_FILE = 0o600;
+const PRIVATE_DIRECTORY = 0o700;
+
+export function variablesPath(name: string, env: NodeJS.ProcessEnv = process.env): string {
+  const data = env["XDG_DATA_HOME"];
+  const base = data !== undefined && isAbsolute(data) ? data : join(env["HOME"] || homedir(), ".local", "share");
+  return join(base, "twinmetal", "firmware", `${name}.variables`);
+}
+
+/** The file is there afterwards; one that is there stays. Throws VmError. */
+export function prepareVariables(path: string, template: Uint8Array): void {
+  if (existsSync(path)) return;
+  try {
+    mkdirSync(dirname(path), { recursive: true, mode: PRIVATE_DIRECTORY });
+    writeFileSync(path, template, { mode: PRIVATE_FILE });
+  } catch (error) {
+    throw notWritable(path, error);
+  }
+}
+
+/** The file of a VM of this name, made from a template's if it is not there yet. Throws VmError. */
+export async function keepVariables(name: string, templatePath: string): Promise<string> {
+  const path = variablesPath(name);
+  prepareVariables(path, await readFile(templatePath));
+  return path;
+}
+
+export class VariableStore {
+  readonly #path: string;
+  readonly #descriptor: number;
+  readonly #sizeBytes: number;
+
+  /** Throws VmError. */
+  constructor(path: string) {
+    this.#path = path;
+    try {
+      this.#descriptor = openSync(path, constants.O_RDWR | constants.O_NONBLOCK);
+    } catch (error) {
+      throw notWritable(path, error);
+    }
+    this.#sizeBytes = fstatSync(this.#descriptor).size;
+  }
+
+  /** Reports of the chip, one or several. Throws VmError. */
+  apply(reports: Uint8Array): void {
+    const view = new DataView(reports.buffer, reports.byteOffset, reports.length);
+    for (let at = 0; at + FLASH_REPORT_HEADER_BYTES <= reports.length; ) {
+      const offset = view.getUint32(at, true);
+      const length = view.getUint32(at + 4, true);
+      const from = at + FLASH_REPORT_HEADER_BYTES;
+      const bytes = reports.subarray(from, from + length);
+      if (bytes.length < length || offset + length > this.#sizeBytes) return;
+      try {
+        writeSync(this.#descriptor, bytes, 0, length, offset);
+      } catch (error) {
+        throw notWritable(this.#path, error);
+      }
+      at = from + length;
+    }
+  }
+
+  close(): void {
+    closeSync(this.#descriptor);
+  }
+}
+
+function notWritable(path: string, error: unknown): VmError {
+  const { code } = error as NodeJS.ErrnoException;
+  return new VmError(
+    code === "ENOSPC" || code === "EDQUOT" ? "disk-full" : "not-writable",
+    `The firmware's variables of this VM cannot be written to ${path} (${code}). Make room or rights there, or leave the name out: then they are forgotten at the end.`,
+    { cause: error },
+  );
+}
