@@ -8,7 +8,7 @@
  *   const msix = pci.addMsix(1, 2);
  *   pci.addCapability(CAPABILITY_ID.VENDOR_SPECIFIC, body);
  *
- * Left out: bridges (type 1), expansion ROMs, power management, MSI without X, the PCI Express capability.
+ * Left out: bridges (type 1), power management, MSI without X, the PCI Express capability.
  */
 import type { IrqLine, StateValue } from "../../devices/device.ts";
 import type { StateError } from "../../state/errors.ts";
@@ -80,6 +80,8 @@ interface WatchedCapability extends CapabilityOptions {
 const UNPLUGGED: PciConnection = { msi: () => {}, intx: UNCONNECTED, decodeChanged: () => {} };
 const DECODING = COMMAND.IO_SPACE | COMMAND.MEMORY_SPACE;
 const BAR_COUNT = 6;
+const ROM_ENABLE = 1;
+const MAX_ROM_BYTES = 2 ** 20;
 
 export class PciFunction {
   readonly identity: PciIdentity;
@@ -153,6 +155,28 @@ export class PciFunction {
     if (index < 0 || index >= BAR_COUNT) throw new RangeError(`no BAR ${index}`);
     this.config.define(CONFIG.BAR0 + 4 * index, 4, 1, 0xffff & -sizeBytes);
     return this.#addBar({ index, wide: false, space: "io", sizeBytes, handler, maxSize: options.maxSize });
+  }
+
+  /** Adds the expansion ROM, whose register has an enable bit of its own; its window is a power of two, the rest reads as ones. */
+  addRom(bytes: Uint8Array): void {
+    const sizeBytes = 2 ** Math.max(11, Math.ceil(Math.log2(Math.max(1, bytes.length))));
+    if (sizeBytes > MAX_ROM_BYTES) throw new RangeError(`an expansion ROM of ${bytes.length} bytes`);
+    this.config.define(CONFIG.EXPANSION_ROM, 4, 0, -sizeBytes | ROM_ENABLE);
+    const handler: IoHandler = {
+      read: (offset, size) => {
+        let value = 0;
+        for (let i = 0; i < size; i++) value |= (bytes[offset + i] ?? 0xff) << (8 * i);
+        return value;
+      },
+      write: () => {},
+    };
+    const base = (): number | undefined => {
+      const register = this.config.read(CONFIG.EXPANSION_ROM, 4);
+      const isOn = (register & ROM_ENABLE) !== 0 && this.config.read(CONFIG.COMMAND, 2) & COMMAND.MEMORY_SPACE;
+      const address = (register & -sizeBytes) >>> 0;
+      return isOn && address !== 0 ? address : undefined;
+    };
+    this.addFixedWindow({ name: `${this.identity.name} ROM`, space: "memory", sizeBytes, handler, base });
   }
 
   /** Adds MSI-X with its table and pending bits in a 4 KiB memory BAR of their own. */
