@@ -11,6 +11,14 @@ export { KeptMsrs } from "./cpu/kept-msrs.ts";
 export { tableBytesBelowRam } from "./cpu/layout.ts";
 export { constantMsr, ignoresMsrWrite } from "./cpu/msr-table.ts";
 export type { DescriptorTable, SegmentRegister, VcpuState } from "./cpu/state.ts";
+export {
+  BLOCK_LIMITS,
+  BLOCK_OPERATIONS,
+  type BlockBackend,
+  type BlockCompletion,
+  type BlockOperation,
+  type BlockRequest,
+} from "./devices/block-channel.ts";
 export { FLASH_REPORT_HEADER_BYTES } from "./devices/cfi-flash.ts";
 export { DEBUG_CHANNEL } from "./devices/debug-port.ts";
 export { Uart16550 } from "./devices/uart-16550.ts";
@@ -78,6 +86,7 @@ export {
   CPU_MODELS,
   checkSpec,
   type DeviceSpec,
+  type DiskSpec,
   type FileReference,
   type LinuxBoot,
   type MachineSpec,

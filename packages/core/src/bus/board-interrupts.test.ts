@@ -34,6 +34,7 @@ function setUp() {
       random: (into) => fake.random(into),
       onInput: (channel, handler) => inputs.set(channel, handler),
       output: () => {},
+      openDisk: (channel, onDone) => fake.openDisk(channel, onDone),
       power: (action) => fake.power(action),
     },
     setInterrupt: (pending) => {

@@ -136,6 +136,7 @@ function copyOf(create: DeviceFactory, rig: Rig, state: StateValue): Rig {
   const copy = build(create, rig.context.clock.nowNs());
   copy.context.copyFrom(rig.context);
   copy.device.restore(state);
+  copy.device.resume?.();
   return copy;
 }
 

@@ -5,6 +5,7 @@
  */
 import type { Clock, Timer } from "../machine/clock.ts";
 import type { Gpa, GuestMemory } from "../memory/guest-memory.ts";
+import type { BlockChannel, BlockCompletion, BlockRequest } from "./block-channel.ts";
 import type { DeviceContext, IrqLine } from "./device.ts";
 
 const STORM_LIMIT = 1000;
@@ -176,6 +177,51 @@ export class FakeIrqLine implements IrqLine {
   }
 }
 
+/** A disk whose requests a test completes. */
+export class FakeDisk implements BlockChannel {
+  /** Under way, in the order of their numbers; `bytes` of writes. */
+  readonly requests: (BlockRequest & { readonly bytes: Uint8Array })[] = [];
+  /** Every request since the start, as a line. */
+  readonly history: string[] = [];
+  readonly #onDone: (completion: BlockCompletion) => void;
+  #buffer: Uint8Array = new Uint8Array(0);
+
+  constructor(onDone: (completion: BlockCompletion) => void) {
+    this.#onDone = onDone;
+  }
+
+  writeBuffer(length: number): Uint8Array {
+    this.#buffer = new Uint8Array(length);
+    return this.#buffer;
+  }
+
+  submit(request: BlockRequest): void {
+    if (this.requests.some(({ id }) => id === request.id))
+      throw new Error(`request ${request.id} is under way already`);
+    const bytes = request.operation === "write" ? this.#buffer : new Uint8Array(0);
+    this.history.push(`${request.operation} ${request.offset}+${request.length}`);
+    this.requests.push({ ...request, bytes });
+    this.requests.sort((a, b) => a.id - b.id);
+  }
+
+  /** Ends the request at `index`; one that reads gets `bytes`, or as many as it asked for of value `fill`. */
+  complete(
+    index = 0,
+    { isOk = true, fill = 0, bytes }: { isOk?: boolean; fill?: number; bytes?: Uint8Array } = {},
+  ): void {
+    const [request] = this.requests.splice(index, 1);
+    if (!request) throw new Error(`no request ${index} is under way`);
+    const read =
+      request.operation === "read" && isOk ? (bytes ?? new Uint8Array(request.length).fill(fill)) : undefined;
+    this.#onDone({ id: request.id, isOk, bytes: read ?? new Uint8Array(0) });
+  }
+
+  /** A completion that nobody asked for, or of another length. */
+  deliver(completion: BlockCompletion): void {
+    this.#onDone(completion);
+  }
+}
+
 export class FakeContext implements DeviceContext {
   readonly clock: FakeClock;
   readonly memory: FlatMemory;
@@ -183,6 +229,7 @@ export class FakeContext implements DeviceContext {
   readonly outputs: [string, Uint8Array][] = [];
   readonly powerActions: string[] = [];
   readonly lines: Map<string, FakeIrqLine> = new Map();
+  readonly disks: Map<string, FakeDisk> = new Map();
   readonly #inputs = new Map<string, (bytes: Uint8Array) => void>();
   #randomState = 1;
 
@@ -211,6 +258,13 @@ export class FakeContext implements DeviceContext {
 
   output(channel: string, bytes: Uint8Array): void {
     this.outputs.push([channel, bytes.slice()]);
+  }
+
+  openDisk(channel: string, onDone: (completion: BlockCompletion) => void): BlockChannel {
+    if (this.disks.has(channel)) throw new Error(`disk ${channel} is open already`);
+    const disk = new FakeDisk(onDone);
+    this.disks.set(channel, disk);
+    return disk;
   }
 
   power(action: "off" | "reset" | "crashed"): void {

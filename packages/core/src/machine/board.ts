@@ -34,6 +34,7 @@ import { attachPit, createPit } from "../devices/pit.ts";
 import { attachRtc, createRtc } from "../devices/rtc.ts";
 import { attachSystemControl, createSystemControl } from "../devices/system-control.ts";
 import { attachUart16550, createUart16550 } from "../devices/uart-16550.ts";
+import { createVirtioBlock } from "../devices/virtio/block.ts";
 import { createVirtioConsole } from "../devices/virtio/console.ts";
 import type { VirtioPciDevice } from "../devices/virtio/pci-transport.ts";
 import { createVirtioRng } from "../devices/virtio/rng.ts";
@@ -251,6 +252,8 @@ function createDevice({ context }: BoardWiring, spec: DeviceSpec): VirtioPciDevi
       return createVirtioConsole(context, spec);
     case "virtio-rng":
       return createVirtioRng(context, spec);
+    case "virtio-block":
+      return createVirtioBlock(context, spec);
   }
 }
 

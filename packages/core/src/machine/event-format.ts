@@ -16,6 +16,7 @@ import { StateReader } from "../state/reader.ts";
 import { SHA256_BYTES } from "../state/sha256.ts";
 import {
   type EventPosition,
+  MAX_BLOCK_BYTES,
   MAX_CHANNEL_NAME,
   MAX_INPUT_BYTES,
   type MachineEvent,
@@ -29,7 +30,7 @@ export const RECORDING_VERSION = 1;
 export const CHUNK_TARGET_BYTES = 65_536;
 export const MAX_CHUNK_BYTES: number = 2 ** 20;
 
-const KIND = { clock: 0, epoch: 1, input: 2, power: 3, nmi: 4, check: 5, end: 6 } as const;
+const KIND = { clock: 0, epoch: 1, input: 2, power: 3, nmi: 4, check: 5, end: 6, block: 7 } as const;
 const HAS_SKIPS = 0x80;
 const POWER: readonly PowerRequest[] = ["button", "reset", "off"];
 
@@ -91,6 +92,13 @@ export class RecordWriter {
         break;
       case "input":
         this.#channel(event.channel);
+        this.#varint(event.bytes.length);
+        this.#raw(event.bytes);
+        break;
+      case "block":
+        this.#channel(event.channel);
+        this.#varint(event.id);
+        this.#varint(event.isOk ? 1 : 0);
         this.#varint(event.bytes.length);
         this.#raw(event.bytes);
         break;
@@ -184,6 +192,12 @@ export class RecordReader {
       case KIND.input: {
         const channel = this.#channel();
         return { kind: "input", channel, bytes: this.#raw(this.#atMost(MAX_INPUT_BYTES)).slice() };
+      }
+      case KIND.block: {
+        const channel = this.#channel();
+        const id = this.#atMost(0xffff_ffff);
+        const isOk = this.#atMost(1) === 1;
+        return { kind: "block", channel, id, isOk, bytes: this.#raw(this.#atMost(MAX_BLOCK_BYTES)).slice() };
       }
       case KIND.power:
         return { kind: "power", action: POWER[this.#atMost(POWER.length - 1)]! };

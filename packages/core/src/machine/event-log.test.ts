@@ -55,6 +55,14 @@ const EVENTS: readonly (readonly [EventPosition, MachineEvent])[] = [
     { retired: 5, skips: 0 },
     { kind: "input", channel: "console0", bytes: new Uint8Array(0) },
   ],
+  [
+    { retired: 6, skips: 0 },
+    { kind: "block", channel: "disk0", id: 0xffff_ffff, isOk: true, bytes: new Uint8Array(1000).fill(2) },
+  ],
+  [
+    { retired: 6, skips: 0 },
+    { kind: "block", channel: "disk0", id: 0, isOk: false, bytes: new Uint8Array(0) },
+  ],
   [{ retired: 2 ** 33, skips: 0 }, { kind: "nmi" }],
   [
     { retired: 2 ** 33, skips: 0 },

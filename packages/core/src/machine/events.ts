@@ -1,12 +1,13 @@
 /**
  * The event log: the one door through which anything enters a machine that its state and seed do not determine (wall
- * clock, input, buttons, corrections after a restore). Each event has a position; from the same start and the same
+ * clock, input, disks, buttons, corrections after a restore). Each event has a position; from the same start and the same
  * events at the same positions, a machine runs the same way to the last bit.
  *
  * Three logs: `LiveLog` keeps nothing, `EventRecorder` (event-recorder.ts) streams to a sink, `EventReplay`
  * (event-replay.ts) is the source of all events and refuses live ones. Kicks are no events: they end a slice and leave
  * no trace in the guest.
  */
+import { BLOCK_LIMITS } from "../devices/block-channel.ts";
 
 /** Events happen between two instructions, and while a halted vCPU waits in virtual mode between two skips of time. */
 export interface EventPosition {
@@ -23,6 +24,14 @@ export type MachineEvent =
   | { readonly kind: "epoch"; readonly advanceSeconds: number }
   /** At most MAX_INPUT_BYTES at once. */
   | { readonly kind: "input"; readonly channel: string; readonly bytes: Uint8Array }
+  /** A request to a disk is done; `bytes`: what it read, at most MAX_BLOCK_BYTES. Valid during the call. */
+  | {
+      readonly kind: "block";
+      readonly channel: string;
+      readonly id: number;
+      readonly isOk: boolean;
+      readonly bytes: Uint8Array;
+    }
   | { readonly kind: "power"; readonly action: PowerRequest }
   | { readonly kind: "nmi" }
   /** CRC-32C of the vCPU's state, so that a replay notices soon where it went another way. */
@@ -35,6 +44,7 @@ export type PowerRequest = "button" | "reset" | "off";
 
 export const MAX_INPUT_BYTES = 65_536;
 export const MAX_CHANNEL_NAME = 64;
+export const MAX_BLOCK_BYTES: number = BLOCK_LIMITS.bytes;
 
 export interface EventLog {
   readonly mode: "live" | "record" | "replay";

@@ -1,5 +1,6 @@
 /** What a host gives to a machine (machine.ts) and hears from it. */
 import type { VcpuState } from "../cpu/state.ts";
+import type { BlockBackend } from "../devices/block-channel.ts";
 import type { DebugStop } from "../engine/debugging.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { Ram } from "../memory/ram.ts";
@@ -18,6 +19,8 @@ export interface MachineOptions {
   readonly createBoard: (wiring: BoardWiring) => Board;
   /** Bytes for a channel's back-end, valid during the call. */
   readonly output: (channel: string, bytes: Uint8Array) => void;
+  /** What keeps the bytes of the machine's disks. A machine with disks needs it, but for a replay. */
+  readonly blocks?: BlockBackend | undefined;
   /** The host's monotonic clock; wall mode only. Read once a slice, by the event log's side. */
   readonly wallNs?: () => number;
   readonly log?: EventLog;

@@ -18,6 +18,7 @@
  * instruction that runs in the same slice.
  */
 
+import { BLOCK_LIMITS, type BlockChannel, type BlockCompletion, type BlockRequest } from "../devices/block-channel.ts";
 import type { DeviceContext } from "../devices/device.ts";
 import type { Engine, Vcpu } from "../engine/engine.ts";
 import type { Ram } from "../memory/ram.ts";
@@ -67,6 +68,8 @@ const DEFAULT_SLICE_NS = 50_000;
 const SLACK = 2048;
 /** Runs, timer rounds or skips of time in one slice. */
 const MAX_ROUNDS = 256;
+/** Of requests to disks, at one boundary. */
+const MAX_COMPLETIONS = 256;
 const RAN: SliceResult = { kind: "ran" };
 
 export class Machine {
@@ -85,6 +88,10 @@ export class Machine {
   /** Time passes with the host's: the engine counts nanoseconds. */
   readonly #followsHost: boolean;
   readonly #inputs = new Map<string, (bytes: Uint8Array) => void>();
+  readonly #disks = new Map<string, (completion: BlockCompletion) => void>();
+  /** Where a replay's writes go, which nobody wants. */
+  #unwanted: Uint8Array | undefined;
+  #requestsUnderWay = 0;
   #waiting: MachineEvent[] = [];
   #state: MachineState = "created";
   #power: PowerAction | undefined;
@@ -242,6 +249,11 @@ export class Machine {
     this.#offer({ kind: "epoch", advanceSeconds: Math.max(0, Math.floor(seconds)) });
   }
 
+  /** Requests to disks that have left the machine, and whose completion has not entered. */
+  get requestsUnderWay(): number {
+    return this.#requestsUnderWay;
+  }
+
   /** What was asked for and has not entered: no part of a saved state, so whoever takes the machine over takes it, too. */
   get waitingEvents(): readonly MachineEvent[] {
     return this.#waiting;
@@ -390,7 +402,8 @@ export class Machine {
     const { next, mode } = this.#log;
     const position = this.position;
     if (next?.retired === position.retired && next.skips === position.skips) return RAN;
-    if (this.spec.clock === "virtual" && dueNs !== Number.POSITIVE_INFINITY) {
+    // Time that is counted stands still while a disk works: how long that takes is the host's.
+    if (this.spec.clock === "virtual" && dueNs !== Number.POSITIVE_INFINITY && this.#requestsUnderWay === 0) {
       this.clock.skipTo(dueNs);
       this.#skips = position.skips + 1;
       this.#skipsAtRetired = position.retired;
@@ -422,6 +435,17 @@ export class Machine {
     const waiting = this.#waiting;
     this.#waiting = [];
     for (const event of waiting) if (this.#state === "running") this.#enter(event);
+    this.#takeCompletions();
+  }
+
+  #takeCompletions(): void {
+    const { blocks } = this.#options;
+    if (!blocks) return;
+    for (let i = 0; i < MAX_COMPLETIONS && this.#state === "running"; i++) {
+      const done = blocks.take();
+      if (!done) return;
+      this.#enter({ kind: "block", ...done });
+    }
   }
 
   #offer(event: MachineEvent): void {
@@ -448,6 +472,13 @@ export class Machine {
         if (!handler)
           throw this.#diverged(`the recording has input for a channel ${event.channel}, which this machine has not`);
         handler(event.bytes);
+        break;
+      }
+      case "block": {
+        const onDone = this.#disks.get(event.channel);
+        if (!onDone) throw this.#diverged(`the recording has a disk ${event.channel}, which this machine has not`);
+        this.#requestsUnderWay = Math.max(0, this.#requestsUnderWay - 1);
+        onDone(event);
         break;
       }
       case "power":
@@ -534,7 +565,24 @@ export class Machine {
         this.#inputs.set(channel, handler);
       },
       output: (channel, bytes) => this.#options.output(channel, bytes),
+      openDisk: (channel, onDone) => this.#openDisk(channel, onDone),
       power: (action, reason) => this.#requestPower(action, reason),
+    };
+  }
+
+  #openDisk(channel: string, onDone: (completion: BlockCompletion) => void): BlockChannel {
+    if (this.#disks.has(channel)) throw new MachineError("channel", `Two devices use the disk ${channel}.`);
+    this.#disks.set(channel, onDone);
+    const backend = (): MachineOptions["blocks"] => (this.#log.mode === "replay" ? undefined : this.#options.blocks);
+    return {
+      writeBuffer: (length) => {
+        this.#unwanted ??= new Uint8Array(BLOCK_LIMITS.bytes);
+        return backend()?.writeBuffer(channel, length) ?? this.#unwanted.subarray(0, length);
+      },
+      submit: (request: BlockRequest) => {
+        this.#requestsUnderWay++;
+        backend()?.submit(channel, request);
+      },
     };
   }
 

@@ -12,6 +12,7 @@ const full: MachineSpec = machineSpec({
   clock: "virtual",
   boot: { kernel: KERNEL, initrd: KERNEL, commandLine: "console=ttyS0" },
   devices: [
+    { kind: "virtio-block", name: "disk0", sizeBytes: 2 ** 40, isReadOnly: true, queues: 2 },
     { kind: "virtio-console", name: "console0", ports: [{ name: "hvc0", isConsole: true }] },
     { kind: "virtio-rng", name: "rng0" },
   ],
@@ -52,6 +53,12 @@ test.each([
   [{ boot: undefined, firmware: { ...KERNEL, sizeBytes: 0x1010000 } }, "firmware", /at most 16 MiB/],
   [{ devices: [{ kind: "toaster", name: "a" }] }, "devices", /"toaster"/],
   [{ devices: [{ kind: "virtio-rng", name: "../x" }] }, "devices", /no device name/],
+  [{ devices: [{ kind: "virtio-block", name: "d", sizeBytes: 513, isReadOnly: false, queues: 1 }] }, "devices", /513/],
+  [
+    { devices: [{ kind: "virtio-block", name: "d", sizeBytes: 512, isReadOnly: true, queues: 9 }] },
+    "devices",
+    /9 queues/,
+  ],
   [{ devices: [{ kind: "virtio-console", name: "c", ports: [] }] }, "devices", /0 ports/],
   [{ devices: [{ kind: "virtio-console", name: "c", ports: [{ name: "" }] }] }, "devices", /no port name/],
   [

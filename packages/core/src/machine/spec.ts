@@ -16,7 +16,9 @@ export const EPOCH_LIMITS = { minSeconds: 0, maxSeconds: 4_102_444_800 } as cons
 export const TSC_FREQUENCY = { minHz: 100_000_000, maxHz: 8_000_000_000, stepHz: 1_000_000 } as const;
 export const CPU_MODELS = ["portable-v1"] as const;
 export const CLOCK_MODES = ["wall", "virtual"] as const;
-export const DEVICE_KINDS = ["virtio-console", "virtio-rng"] as const;
+export const DEVICE_KINDS = ["virtio-console", "virtio-rng", "virtio-block"] as const;
+export const DISK_LIMITS = { minBytes: 512, maxBytes: 2 ** 50, stepBytes: 512 } as const;
+const MAX_DISK_QUEUES = 8;
 const MAX_CPU_FEATURES = 256;
 const MAX_COMMAND_LINE = 65_535;
 const MAX_DEVICES = 24;
@@ -48,10 +50,17 @@ export interface ConsolePortSpec {
   readonly isConsole: boolean;
 }
 
+/** A disk, whose bytes are handed over beside the spec; its channel has the device's name. */
+export interface DiskSpec {
+  readonly sizeBytes: number;
+  readonly isReadOnly: boolean;
+}
+
 /** `name` is unique, and the name of the device's section in a state: lower-case letters, digits and "-". */
 export type DeviceSpec =
   | { readonly kind: "virtio-rng"; readonly name: string }
-  | { readonly kind: "virtio-console"; readonly name: string; readonly ports: readonly ConsolePortSpec[] };
+  | { readonly kind: "virtio-console"; readonly name: string; readonly ports: readonly ConsolePortSpec[] }
+  | ({ readonly kind: "virtio-block"; readonly name: string; readonly queues: number } & DiskSpec);
 
 export interface MachineSpec {
   readonly memoryBytes: number;
@@ -186,9 +195,7 @@ export function specToState(spec: MachineSpec): StateValue {
     devices: devices.map((device) => ({
       kind: device.kind,
       name: device.name,
-      ...(device.kind === "virtio-console"
-        ? { ports: device.ports.map(({ name, isConsole }) => ({ name, isConsole })) }
-        : {}),
+      ...fieldsOf(device),
     })),
   };
 }
@@ -224,9 +231,26 @@ export function seedBytes(spec: MachineSpec): Uint8Array {
   return Uint8Array.from(spec.seed.match(/../g) ?? [], (digits) => Number.parseInt(digits, 16));
 }
 
+function fieldsOf(device: DeviceSpec): { readonly [key: string]: StateValue } {
+  switch (device.kind) {
+    case "virtio-console":
+      return { ports: device.ports.map(({ name, isConsole }) => ({ name, isConsole })) };
+    case "virtio-block":
+      return { sizeBytes: device.sizeBytes, isReadOnly: device.isReadOnly, queues: device.queues };
+    default:
+      return {};
+  }
+}
+
 function deviceFromState(reader: StateReader): DeviceSpec {
   const kind = reader.text("kind", 64) as DeviceKind;
   const name = reader.text("name", 64);
+  if (kind === "virtio-block") {
+    const sizeBytes = reader.int("sizeBytes", 0, Number.MAX_SAFE_INTEGER);
+    const disk = { sizeBytes, isReadOnly: reader.bool("isReadOnly"), queues: reader.u8("queues") };
+    reader.end();
+    return { kind, name, ...disk };
+  }
   if (kind !== "virtio-console") {
     reader.end();
     return { kind, name };
@@ -315,6 +339,19 @@ function checkDevices(devices: readonly DeviceSpec[]): void {
     if (names.has(name)) throw new SpecError("devices", `Two devices are named ${name}: give each its own name.`);
     names.add(name);
     if (kind === "virtio-console") checkPorts(name, device.ports);
+    if (kind === "virtio-block") checkDisk(name, device);
+  }
+}
+
+function checkDisk(device: string, { sizeBytes, queues }: DiskSpec & { readonly queues: number }): void {
+  if (!isWhole(sizeBytes, DISK_LIMITS.minBytes, DISK_LIMITS.maxBytes) || sizeBytes % DISK_LIMITS.stepBytes !== 0) {
+    throw new SpecError(
+      "devices",
+      `The disk ${device} cannot have ${sizeBytes} bytes. Give whole sectors of ${DISK_LIMITS.stepBytes} bytes, from one to 1024 TiB.`,
+    );
+  }
+  if (!isWhole(queues, 1, MAX_DISK_QUEUES)) {
+    throw new SpecError("devices", `The disk ${device} cannot have ${queues} queues. Give 1 to ${MAX_DISK_QUEUES}.`);
   }
 }
 

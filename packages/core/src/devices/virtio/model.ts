@@ -15,7 +15,7 @@ export const VIRTIO_F = {
 } as const;
 
 /** Device types (virtio 1.2, chapter 5). */
-export const VIRTIO_ID = { CONSOLE: 3, ENTROPY: 4 } as const;
+export const VIRTIO_ID = { BLOCK: 2, CONSOLE: 3, ENTROPY: 4 } as const;
 
 export interface VirtioHost {
   readonly memory: GuestMemory;
@@ -46,11 +46,15 @@ export interface VirtioModel {
   readonly configBytes: number;
   /** Fills the device-specific configuration, `configBytes` long. */
   readConfig(config: DataView): void;
+  /** The driver writes to the device-specific configuration. Absent: it has no field that can be written. */
+  writeConfig?(offset: number, size: number, value: number): void;
   /** DRIVER_OK. The queues may still be out of reach: ask `isRunning`. */
   start(): void;
   /** The driver has made chains available in a queue. Only while `isRunning`. */
   notified(queueIndex: number): void;
   reset(kind: ResetKind): void;
+  /** The machine goes on, perhaps with a restored state. */
+  resume?(): void;
   save(): StateValue;
   /** Throws StateError; the transport then resets everything. Must not touch guest memory. */
   restore(reader: StateReader): void;

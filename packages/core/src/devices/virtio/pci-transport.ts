@@ -7,8 +7,7 @@
  *
  *   status:  reset -> ACKNOWLEDGE -> DRIVER -> FEATURES_OK -> DRIVER_OK ; NEEDS_RESET on a broken rule ; 0 = reset
  *
- * Left out: the legacy and transitional interfaces, queue reset, notification data, shared memory regions, and writes
- * to the device-specific configuration, of which no device here has any.
+ * Left out: the legacy and transitional interfaces, queue reset, notification data, and shared memory regions.
  */
 import type { AccessSize, IoHandler } from "../../bus/io.ts";
 import { CAPABILITY_ID } from "../../bus/pci/config-space.ts";
@@ -145,6 +144,9 @@ export class VirtioPciDevice implements Device, IoHandler {
       case BAR_LAYOUT.notify:
         this.#notified(Math.floor(at / NOTIFY_OFF_MULTIPLIER));
         break;
+      case BAR_LAYOUT.device:
+        if (at + size <= this.#model.configBytes) this.#model.writeConfig?.(at, size, value);
+        break;
       default:
         break;
     }
@@ -153,6 +155,10 @@ export class VirtioPciDevice implements Device, IoHandler {
   reset(): void {
     this.pci.reset();
     this.#reset("system");
+  }
+
+  resume(): void {
+    this.#model.resume?.();
   }
 
   save(): StateValue {

@@ -1,0 +1,56 @@
+/**
+ * Between a disk controller and what keeps the disk's bytes: requests leave at once, completions come back at an
+ * instruction boundary, in the order of the machine's event log. The log holds what was read, so that a replay needs no
+ * disk. Both sides are bounded: a channel has at most BLOCK_LIMITS.requests requests under way, none with more bytes than
+ * BLOCK_LIMITS.bytes; a controller cuts its guest's requests up and waits.
+ *
+ * Requests under way are in no order among each other. A flush makes durable what was completed before it was submitted.
+ */
+
+export const BLOCK_LIMITS = {
+  /** Of one channel, under way. */
+  requests: 32,
+  /** Of one read or write. */
+  bytes: 131_072,
+  /** Of one discard or write of zeroes, which carry no bytes. */
+  rangeBytes: 2 ** 30,
+} as const;
+
+export const BLOCK_OPERATIONS = ["read", "write", "flush", "discard", "write-zeroes"] as const;
+export type BlockOperation = (typeof BLOCK_OPERATIONS)[number];
+
+/** Offsets and lengths are multiples of 512, within the disk; both 0 for a flush. */
+export interface BlockRequest {
+  /** 32 bits, and of no other request of this channel that is under way. */
+  readonly id: number;
+  readonly operation: BlockOperation;
+  readonly offset: number;
+  readonly length: number;
+  /** Zeroes may be kept as a hole. */
+  readonly mayUnmap?: boolean;
+}
+
+export interface BlockCompletion {
+  readonly id: number;
+  readonly isOk: boolean;
+  /** What was read: as long as the request; otherwise empty. Valid during the call. */
+  readonly bytes: Uint8Array;
+}
+
+/** The controller's end. */
+export interface BlockChannel {
+  /** Where the bytes of a write go: valid until its `submit`, which is the next call. */
+  writeBuffer(length: number): Uint8Array;
+  /** A request that is under way already, from before a change of machines, is not carried out twice. */
+  submit(request: BlockRequest): void;
+}
+
+/** The host's end, for all channels of a machine. Calls come between two instructions, and do not wait. */
+export interface BlockBackend {
+  writeBuffer(channel: string, length: number): Uint8Array;
+  submit(channel: string, request: BlockRequest): void;
+  /** The next request that is done. Its bytes are valid until the next call. */
+  take(): (BlockCompletion & { readonly channel: string }) | undefined;
+}
+
+export const NO_BYTES: Uint8Array = new Uint8Array(0);
