@@ -14,7 +14,15 @@ export {
   type AgentInfo,
   type AgentProcess,
 } from "./agent/index.ts";
-export { NodeImageFile, type OpenImageFileOptions, openImageFile } from "./disk/index.ts";
+export {
+  NodeImageFile,
+  NodeImageFiles,
+  nodeDecoders,
+  type OpenImageFileOptions,
+  type OpenNodeDiskOptions,
+  openImageFile,
+  openNodeDisk,
+} from "./disk/index.ts";
 export {
   chooseEngine,
   type EngineExplanation,

@@ -25,7 +25,7 @@ export interface ImageFile {
 export const ZEROES: Uint8Array = new Uint8Array(1 << 16);
 
 /** Writes zeroes over the range, piece by piece. */
-export async function writeZeroBytes(file: ImageFile, offset: number, length: number): Promise<void> {
+export async function writeZeroBytes(file: Pick<ImageFile, "write">, offset: number, length: number): Promise<void> {
   for (let done = 0; done < length; ) {
     const piece = Math.min(length - done, ZEROES.length);
     await file.write(offset + done, piece === ZEROES.length ? ZEROES : ZEROES.subarray(0, piece));

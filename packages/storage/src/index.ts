@@ -4,5 +4,19 @@ export { type BlockDevice, SECTOR_BYTES } from "./block-device.ts";
 export { GUESS_BYTES, type GuessedFormat, guessFormat } from "./format-guess.ts";
 export type { ImageFile } from "./image-file.ts";
 export { MemoryFile, type MemoryFileOptions } from "./memory-file.ts";
+export {
+  type DiskFormat,
+  type ImageFiles,
+  type OpenDiskOptions,
+  type OpenedDisk,
+  openDisk,
+} from "./open-disk.ts";
+export { type CheckOptions, type CheckResult, checkQcow2, type Repair } from "./qcow2/check.ts";
+export type { Decoders } from "./qcow2/compressed.ts";
+export { type CreateQcow2Options, createQcow2 } from "./qcow2/create.ts";
+export { Qcow2Disk, type Qcow2Options } from "./qcow2/disk.ts";
+export type { Compression, Qcow2Header } from "./qcow2/header.ts";
+export { Qcow2Image } from "./qcow2/image.ts";
+export { type Qcow2Snapshot, readSnapshots } from "./qcow2/snapshots.ts";
 export { RawDisk, type RawOptions } from "./raw.ts";
 export { StorageError, type StorageErrorCode } from "./storage-error.ts";
