@@ -19,6 +19,8 @@ export const LOW_MEMORY = {
   vgaStart: 0xa_0000,
   /** ACPI tables lie from here up; guests also scan it for "RSD PTR " at 16-byte boundaries. */
   biosStart: 0xe_0000,
+  /** SMBIOS's anchor is looked for from here up. */
+  smbiosStart: 0xf_0000,
   end: 0x10_0000,
 } as const;
 

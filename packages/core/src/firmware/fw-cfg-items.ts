@@ -5,9 +5,10 @@
 import type { FwCfgFile, FwCfgItems } from "../devices/fw-cfg.ts";
 import { MEMORY_MAP, PORT_MAP, SLEEP_TYPE } from "../machine/board-map.ts";
 import { concat, littleEndian } from "./acpi/aml.ts";
-import { ACPI_FILE, tableLoader } from "./acpi/table-loader.ts";
-import { type AcpiImage, acpiImage, CHECKSUM_OFFSET } from "./acpi/tables.ts";
+import { ACPI_FILE, GENERATION_FILE, tableLoader } from "./acpi/table-loader.ts";
+import { type AcpiImage, acpiImage, CHECKSUM_OFFSET, GENERATION } from "./acpi/tables.ts";
 import { E820_TYPE, encodeE820 } from "./e820.ts";
+import { buildSmbios, generationIdOf, SMBIOS_FILE, type SmbiosOptions, uuidOf } from "./smbios.ts";
 
 /** Items without a name, which are older than files. */
 const KEY = { UUID: 0x02, RAM_SIZE: 0x03, NB_CPUS: 0x05, NUMA: 0x0d, BOOT_MENU: 0x0e, MAX_CPUS: 0x0f } as const;
@@ -16,13 +17,13 @@ const PC_KEY = { IRQ0_OVERRIDE: 0x8002 } as const;
 /** Of `etc/system-states`, by the state's number: it is there, and what SLP_TYP it takes. */
 const STATE_SUPPORTED = 0x80;
 
-export interface FirmwareSettings {
-  readonly memoryBytes: number;
-  readonly cpuCount: number;
-}
-
-export function fwCfgItems({ memoryBytes, cpuCount }: FirmwareSettings): FwCfgItems {
-  const image = acpiImage({ cpuCount, startsInLegacyMode: true });
+export function fwCfgItems(settings: SmbiosOptions): FwCfgItems {
+  const { memoryBytes, cpuCount } = settings;
+  const smbios = buildSmbios(settings);
+  const image = acpiImage({ cpuCount, startsInLegacyMode: true, hasFwCfg: true });
+  new DataView(image.tables.buffer).setUint32(image.generationAddressAt, GENERATION.OFFSET, true);
+  const generation = new Uint8Array(GENERATION.PAGE_BYTES);
+  generation.set(generationIdOf(settings.seed), GENERATION.OFFSET);
   const lowBytes = Math.min(memoryBytes, MEMORY_MAP.lowRamEnd);
   const ram = [
     { start: 0, sizeBytes: lowBytes, type: E820_TYPE.ram },
@@ -35,12 +36,16 @@ export function fwCfgItems({ memoryBytes, cpuCount }: FirmwareSettings): FwCfgIt
     { name: "etc/e820", bytes: encodeE820(ram.filter(({ sizeBytes }) => sizeBytes > 0)) },
     { name: "etc/sercon-port", bytes: littleEndian(PORT_MAP.uart0, 8) },
     { name: "etc/system-states", bytes: states },
+    { name: GENERATION_FILE.PAGE, bytes: generation },
+    { name: GENERATION_FILE.ADDRESS, bytes: new Uint8Array(8), isWritable: true },
+    { name: SMBIOS_FILE.TABLES, bytes: smbios.tables },
+    { name: SMBIOS_FILE.ANCHOR, bytes: smbios.anchor },
     { name: ACPI_FILE.TABLES, bytes: withoutSums(image) },
     { name: ACPI_FILE.RSDP, bytes: image.rsdp },
     { name: ACPI_FILE.LOADER, bytes: tableLoader(image) },
   ];
   const numbered = new Map<number, Uint8Array>([
-    [KEY.UUID, new Uint8Array(16)],
+    [KEY.UUID, uuidOf(settings.seed)],
     [KEY.RAM_SIZE, littleEndian(memoryBytes, 8)],
     [KEY.NB_CPUS, littleEndian(cpuCount, 2)],
     [KEY.MAX_CPUS, littleEndian(cpuCount, 2)],

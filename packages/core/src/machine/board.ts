@@ -24,6 +24,7 @@ import { ApicSystemBus } from "../devices/apic/apic-bus.ts";
 import { createLocalApic, LocalApic } from "../devices/apic/local-apic.ts";
 import { attachCfiFlash, type CfiFlash, createCfiFlash } from "../devices/cfi-flash.ts";
 import { attachCoprocessorError, createCoprocessorError } from "../devices/coprocessor-error.ts";
+import { attachDebugExit, createDebugExit } from "../devices/debug-exit.ts";
 import { attachDebugPort, createDebugPort } from "../devices/debug-port.ts";
 import type { Device, DeviceContext, IrqLine } from "../devices/device.ts";
 import { attachFwCfg, createFwCfg } from "../devices/fw-cfg.ts";
@@ -31,6 +32,7 @@ import { attachHpet, createHpet } from "../devices/hpet.ts";
 import { attachIoApic, createIoApic } from "../devices/ioapic.ts";
 import { attachPic, createPic } from "../devices/pic.ts";
 import { attachPit, createPit } from "../devices/pit.ts";
+import { attachPvpanic, createPvpanic } from "../devices/pvpanic.ts";
 import { attachRtc, createRtc } from "../devices/rtc.ts";
 import { attachSystemControl, createSystemControl } from "../devices/system-control.ts";
 import { attachUart16550, createUart16550 } from "../devices/uart-16550.ts";
@@ -38,15 +40,17 @@ import { createVirtioBlock } from "../devices/virtio/block.ts";
 import { createVirtioConsole } from "../devices/virtio/console.ts";
 import type { VirtioPciDevice } from "../devices/virtio/pci-transport.ts";
 import { createVirtioRng } from "../devices/virtio/rng.ts";
-import { buildAcpiTables } from "../firmware/acpi/tables.ts";
+import { buildAcpiTables, GENERATION } from "../firmware/acpi/tables.ts";
 import { type BootFile, piecesOf } from "../firmware/boot-file.ts";
 import { cmosOf } from "../firmware/cmos.ts";
+import { LOW_MEMORY } from "../firmware/e820.ts";
 import { fwCfgItems } from "../firmware/fw-cfg-items.ts";
 import { planLinuxBoot } from "../firmware/linux-boot.ts";
+import { generationIdOf, placeSmbios } from "../firmware/smbios.ts";
 import type { GuestMemory } from "../memory/guest-memory.ts";
 import type { Board, BoardWiring } from "./board-interface.ts";
 import { FLASH_NAME, GSI, ISA_IRQ, MEMORY_MAP, PCI_SLOT, PIRQ_TO_ISA, PORT_MAP, pirqOf } from "./board-map.ts";
-import type { DeviceSpec } from "./spec.ts";
+import type { DeviceSpec, MachineSpec } from "./spec.ts";
 import { TimeStampCounter } from "./time-stamp-counter.ts";
 
 /** What CPUID says of the processor, as far as the local APIC has to agree with it. */
@@ -125,7 +129,7 @@ export function createBoard(wiring: BoardWiring, files?: BootFiles<BootFile>, va
     smiEnable: spec.firmware ? SMI_APMC_EN : 0,
   });
   const systemControl = createSystemControl(context);
-  const fwCfg = spec.firmware && createFwCfg(context, fwCfgItems({ memoryBytes: spec.memoryBytes, cpuCount: 1 }));
+  const fwCfg = spec.firmware && createFwCfg(context, fwCfgItems({ ...spec, cpuCount: 1 }));
   const coprocessorError = createCoprocessorError({ irq: isa(ISA_IRQ.coprocessor) });
 
   const lpcBridge = createLpcBridge({
@@ -151,6 +155,8 @@ export function createBoard(wiring: BoardWiring, files?: BootFiles<BootFile>, va
   attachAcpiPm(acpiPm, ports, PORT_MAP);
   attachSystemControl(systemControl, ports, PORT_MAP);
   attachCoprocessorError(coprocessorError, ports, PORT_MAP);
+  attachPvpanic(createPvpanic(context), ports, PORT_MAP);
+  if (spec.hasDebugExit) attachDebugExit(createDebugExit(context), ports, PORT_MAP);
   attachDebugPort(createDebugPort(context), ports, PORT_MAP);
   if (fwCfg) attachFwCfg(fwCfg, ports, PORT_MAP);
   if (flash) attachCfiFlash(flash, mmio, MEMORY_MAP.highRamStart - (spec.firmware?.sizeBytes ?? 0) - flash.sizeBytes);
@@ -224,7 +230,7 @@ export function createBoard(wiring: BoardWiring, files?: BootFiles<BootFile>, va
       initialiseChipset(hostBridge, lpcBridge.pci);
       assignPciResources(pci);
       for (const [chip, inputs] of levelTriggered().entries()) ports.write(PORT_MAP.elcr + chip, 1, inputs);
-      return bootLinux(context.memory, spec.boot.commandLine, files.kernel, files.initrd);
+      return bootLinux(context.memory, spec, spec.boot.commandLine, files);
     },
   };
 }
@@ -277,19 +283,22 @@ function createFlash(context: DeviceContext, sizeBytes: number, given: Uint8Arra
 
 function bootLinux(
   memory: GuestMemory,
+  spec: MachineSpec,
   commandLine: string,
-  kernel: BootFile,
-  initrd: BootFile | undefined,
+  { kernel, initrd }: BootFiles<BootFile>,
 ): VcpuState {
   let highRamBytes = 0;
   for (const segment of memory.segments)
     if (segment.start >= MEMORY_MAP.highRamStart) highRamBytes += segment.sizeBytes;
+  const acpi = buildAcpiTables({ cpuCount: 1 });
+  const generation = { gpa: GENERATION.DIRECT_ADDRESS, bytes: generationIdOf(spec.seed) };
+  const smbios = placeSmbios({ ...spec, cpuCount: 1 }, LOW_MEMORY.smbiosStart);
   const plan = planLinuxBoot({
     kernel,
     ...(initrd ? { initrd } : {}),
     commandLine,
     ram: { lowRamBytes: memory.lowRamBytes, highRamBytes },
-    acpi: buildAcpiTables({ cpuCount: 1 }),
+    acpi: { ...acpi, writes: [...acpi.writes, generation, ...smbios] },
   });
   const write = (gpa: number, bytes: Uint8Array): void => {
     if (!memory.write(gpa, bytes)) throw new RangeError(`boot data at 0x${gpa.toString(16)} is outside RAM`);

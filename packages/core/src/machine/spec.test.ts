@@ -24,6 +24,13 @@ test("a spec survives its saved form", () => {
   expect(specFromState(specToState(small))).toEqual(small);
   const rom = machineSpec({ memoryBytes: 16 * MIB, firmware: { sha256: "cd".repeat(32), sizeBytes: 0x20000 } });
   expect(specFromState(specToState(rom))).toEqual(rom);
+  const uefi = machineSpec({
+    ...rom,
+    variables: { sha256: "ef".repeat(32), sizeBytes: 0x1000 },
+    name: "box",
+    hasDebugExit: true,
+  });
+  expect(specFromState(specToState(uefi))).toEqual(uefi);
   const { firmware: _, ...older } = specToState(small) as Record<string, never>;
   expect(specFromState(older)).toEqual(small);
   expect([...seedBytes(full)]).toEqual([1, 2, 255]);
@@ -41,6 +48,7 @@ test.each([
   [{ cpuFeatures: ["-xsave", "xgetbv1"] }, "cpu", /needs xsave/],
   [{ tscFrequencyHz: 50 }, "tsc-frequency", /100 MHz to 8 GHz/],
   [{ tscFrequencyHz: 2_000_001_000 }, "tsc-frequency", /1 MHz/],
+  [{ name: "a b" }, "name", /no name for a machine/],
   [{ seed: "" }, "seed", /hexadecimal/],
   [{ seed: "abc" }, "seed", /hexadecimal/],
   [{ epochSeconds: -1 }, "epoch", /1970/],

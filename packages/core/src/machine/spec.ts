@@ -24,6 +24,7 @@ const MAX_COMMAND_LINE = 65_535;
 const MAX_DEVICES = 24;
 const MAX_CONSOLE_PORTS = 31;
 const MAX_SEED_DIGITS = 128;
+const MAX_NAME = 63;
 const MAX_FILE_BYTES = 4096 * MIB;
 
 export type CpuModel = (typeof CPU_MODELS)[number];
@@ -70,6 +71,8 @@ export interface MachineSpec {
   readonly tscFrequencyHz: number;
   /** Hexadecimal digits, an even number: the source of the machine's random stream. */
   readonly seed: string;
+  /** What the guest may call itself: SMBIOS tells it as the system's serial number, and derives a UUID from the seed. */
+  readonly name?: string;
   /** The guest's calendar at power-on, in seconds since 1970. */
   readonly epochSeconds: number;
   /** "virtual": one instruction is one nanosecond, and nothing of the host's time is seen. */
@@ -83,6 +86,8 @@ export interface MachineSpec {
   readonly firmware?: FileReference;
   /** Only with `firmware`: what the flash chip right below its ROM holds at first. Firmware keeps its variables there. */
   readonly variables?: FileReference;
+  /** Test programs can end the machine at a port: devices/debug-exit.ts. Default: false. */
+  readonly hasDebugExit?: boolean;
   /** Beside what is soldered to the board. In order of their PCI slots. */
   readonly devices: readonly DeviceSpec[];
 }
@@ -92,6 +97,7 @@ export type SpecErrorCode =
   | "cpu"
   | "tsc-frequency"
   | "seed"
+  | "name"
   | "epoch"
   | "clock"
   | "boot"
@@ -158,6 +164,12 @@ export function checkSpec(spec: MachineSpec): void {
       `The guest's calendar cannot start at ${epochSeconds}. Give seconds since 1970, up to the year 2100.`,
     );
   }
+  if (spec.name !== undefined && !/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/.test(spec.name)) {
+    throw new SpecError(
+      "name",
+      `${JSON.stringify(spec.name)} is no name for a machine: give up to ${MAX_NAME} letters, digits, ".", "_" and "-".`,
+    );
+  }
   if (spec.boot) checkBoot(spec.boot);
   if (spec.firmware) checkFirmware(spec.firmware, spec.boot);
   checkVariables(spec);
@@ -176,6 +188,8 @@ export function specToState(spec: MachineSpec): StateValue {
     boot,
     firmware,
     variables,
+    name,
+    hasDebugExit,
     devices,
   } = spec;
   const file = (reference: FileReference): StateValue => ({ sha256: reference.sha256, sizeBytes: reference.sizeBytes });
@@ -192,6 +206,8 @@ export function specToState(spec: MachineSpec): StateValue {
       : null,
     firmware: firmware ? file(firmware) : null,
     ...(variables ? { variables: file(variables) } : {}),
+    ...(name === undefined ? {} : { name }),
+    ...(hasDebugExit ? { hasDebugExit } : {}),
     devices: devices.map((device) => ({
       kind: device.kind,
       name: device.name,
@@ -220,6 +236,8 @@ export function specFromState(state: StateValue, path = "spec"): MachineSpec {
     ...(boot ? { boot } : {}),
     ...(firmware ? { firmware } : {}),
     ...(variables ? { variables } : {}),
+    ...(reader.has("name") ? { name: reader.text("name", MAX_NAME) } : {}),
+    ...(reader.has("hasDebugExit") && reader.bool("hasDebugExit") ? { hasDebugExit: true } : {}),
     devices: reader.array("devices", MAX_DEVICES).map(deviceFromState),
   };
   reader.end();

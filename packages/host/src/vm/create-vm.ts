@@ -109,6 +109,7 @@ function specOf(options: VmOptions, files: KnownBootFiles, tscFrequencyHz: numbe
       cpuFeatures: [...(options.cpuFeatures ?? [])].sort(),
       ...(tscFrequencyHz === undefined ? {} : { tscFrequencyHz }),
       clock: options.clock ?? "wall",
+      ...(options.name === undefined ? {} : { name: options.name }),
       seed: options.seed ?? randomBytes(SEED_BYTES).toString("hex"),
       epochSeconds: options.epochSeconds ?? Math.floor(Date.now() / 1000),
       ...("kernel" in files

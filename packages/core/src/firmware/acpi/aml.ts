@@ -67,6 +67,11 @@ export function integer(value: number | bigint): Aml {
   return concat(Uint8Array.of(OP.QWORD), littleEndian(big, 8));
 }
 
+/** Always with four bytes: for a value that is put in later. */
+export function dword(value: number): Aml {
+  return concat(Uint8Array.of(OP.DWORD), littleEndian(value, 4));
+}
+
 export function string(text: string): Aml {
   if (!/^[\x01-\x7f]*$/.test(text)) throw new RangeError(`AML strings are ASCII: ${JSON.stringify(text)}`);
   return concat(Uint8Array.of(OP.STRING), ascii(text), Uint8Array.of(0));

@@ -6,7 +6,8 @@
  *   \_SB.Cnnn           processors
  *   \_SB.MBRD           addresses that the chipset takes, so that nothing is placed there
  *   \_SB.PCI0           the host bridge: windows, interrupt routing
- *   \_SB.PCI0.ISA_      the LPC bridge with COM1 and RTC_; beside it HPET
+ *   \_SB.PCI0.ISA_      the LPC bridge with COM1, RTC_, the panic device and fw_cfg; beside it HPET
+ *   \_SB.VGEN           where the generation identifier is
  *
  * Constants, and one choice: PCI interrupts go to the IO-APIC, or as firmware has routed them to the 8259A pair. Left
  * out: interrupt link devices (routing is fixed), power resources, hot plug, the _OSC handshake for native PCI Express
@@ -27,6 +28,7 @@ import {
   argument,
   concat,
   device,
+  dword,
   eisaId,
   ifNotZero,
   integer,
@@ -57,10 +59,16 @@ const INTX_PINS = 4;
 const PCI_CONFIG_PORTS = 8;
 const RTC_PORTS = 2;
 const UART_PORTS = 8;
+const FW_CFG_PORTS = 12;
 
 export interface DsdtOptions {
   readonly cpuCount: number;
+  /** fw_cfg is there. Default: false. */
+  readonly hasFwCfg?: boolean;
 }
+
+/** Stands for the generation identifier's address, which is known when the tables have one. */
+export const GENERATION_ADDRESS: Aml = dword(0x5647_4944);
 
 /** The table's body, without its header. */
 export function dsdtBody(options: DsdtOptions): Aml {
@@ -72,7 +80,8 @@ export function dsdtBody(options: DsdtOptions): Aml {
       "\\_SB",
       ...Array.from({ length: options.cpuCount }, (_, index) => processor(index)),
       motherboard(),
-      hostBridge(),
+      generationCounter(),
+      hostBridge(options),
     ),
   );
 }
@@ -98,7 +107,18 @@ function motherboard(): Aml {
   );
 }
 
-function hostBridge(): Aml {
+/** What tells a guest that it is another copy of itself ("Virtual Machine Generation ID", Microsoft, 2018). */
+function generationCounter(): Aml {
+  return device(
+    "VGEN",
+    name("_HID", string("TWMT0001")),
+    name("_CID", string("VM_Gen_Counter")),
+    name("_DDN", string("VM_Gen_Counter")),
+    name("ADDR", packageOf(GENERATION_ADDRESS, integer(0))),
+  );
+}
+
+function hostBridge(options: DsdtOptions): Aml {
   return device(
     "PCI0",
     name("_HID", eisaId("PNP0A08")),
@@ -110,7 +130,7 @@ function hostBridge(): Aml {
     name("PRTA", interruptRouting(gsiOfIntx)),
     name("PRTP", interruptRouting(isaIrqOfIntx)),
     method("_PRT", 0, ifNotZero(nameString(USES_APIC), returning(nameString("PRTA"))), returning(nameString("PRTP"))),
-    lpcBridge(),
+    lpcBridge(options),
     highPrecisionTimer(),
   );
 }
@@ -140,7 +160,7 @@ function interruptRouting(interruptOf: (slot: number, pin: number) => number): A
   return packageOf(...entries);
 }
 
-function lpcBridge(): Aml {
+function lpcBridge({ hasFwCfg = false }: DsdtOptions): Aml {
   return device(
     "ISA",
     name("_ADR", integer(PCI_SLOT.lpcBridge.device * 0x1_0000 + PCI_SLOT.lpcBridge.function)),
@@ -156,6 +176,17 @@ function lpcBridge(): Aml {
       name("_HID", eisaId("PNP0B00")),
       name("_CRS", resourceTemplate(ioPorts(PORT_MAP.rtc, RTC_PORTS), isaIrq(ISA_IRQ.rtc))),
     ),
+    portDevice("PEVT", "QEMU0001", PORT_MAP.pvpanic, 1),
+    ...(hasFwCfg ? [portDevice("FWCF", "QEMU0002", PORT_MAP.fwCfg, FW_CFG_PORTS)] : []),
+  );
+}
+
+function portDevice(path: string, hardwareId: string, port: number, count: number): Aml {
+  return device(
+    path,
+    name("_HID", string(hardwareId)),
+    name("_STA", integer(0xf)),
+    name("_CRS", resourceTemplate(ioPorts(port, count))),
   );
 }
 

@@ -3,7 +3,7 @@
  * addresses to add, checksums to make. Entries of 128 bytes, little-endian.
  */
 import { ascii, concat, littleEndian } from "./aml.ts";
-import { type AcpiImage, CHECKSUM_OFFSET, RSDP } from "./tables.ts";
+import { type AcpiImage, CHECKSUM_OFFSET, GENERATION, RSDP } from "./tables.ts";
 
 const ENTRY_BYTES = 128;
 const NAME_BYTES = 56;
@@ -12,6 +12,8 @@ const COMMAND = { ALLOCATE: 1, ADD_POINTER: 2, ADD_CHECKSUM: 3, WRITE_POINTER: 4
 const ZONE = { HIGH: 1, FSEG: 2 } as const;
 
 export const ACPI_FILE = { TABLES: "etc/acpi/tables", RSDP: "etc/acpi/rsdp", LOADER: "etc/table-loader" } as const;
+/** The page of the generation identifier, and where firmware writes the page's address. */
+export const GENERATION_FILE = { PAGE: "etc/vmgenid_guid", ADDRESS: "etc/vmgenid_addr" } as const;
 const TABLES_ALIGNMENT = 64;
 const RSDP_ALIGNMENT = 16;
 
@@ -20,6 +22,16 @@ export function tableLoader(image: AcpiImage): Uint8Array {
   return concat(
     allocate(TABLES, TABLES_ALIGNMENT, ZONE.HIGH),
     allocate(ROOT, RSDP_ALIGNMENT, ZONE.FSEG),
+    allocate(GENERATION_FILE.PAGE, GENERATION.PAGE_BYTES, ZONE.HIGH),
+    addPointer(TABLES, GENERATION_FILE.PAGE, image.generationAddressAt, 4),
+    entry(
+      COMMAND.WRITE_POINTER,
+      fileName(GENERATION_FILE.ADDRESS),
+      fileName(GENERATION_FILE.PAGE),
+      littleEndian(0, 4),
+      littleEndian(0, 4),
+      Uint8Array.of(8),
+    ),
     ...image.pointers.map(({ at, sizeBytes }) => addPointer(TABLES, TABLES, at, sizeBytes)),
     ...image.summed.map(({ start, length }) => addChecksum(TABLES, start + CHECKSUM_OFFSET, start, length)),
     addPointer(ROOT, TABLES, RSDP.XSDT, 8),

@@ -17,7 +17,7 @@ import type { Gpa } from "../../memory/guest-memory.ts";
 import { LOW_MEMORY } from "../e820.ts";
 import type { GuestWrite } from "../guest-write.ts";
 import { ascii, concat, littleEndian } from "./aml.ts";
-import { dsdtBody } from "./dsdt.ts";
+import { dsdtBody, GENERATION_ADDRESS } from "./dsdt.ts";
 
 const HEADER_BYTES = 36;
 /** Six, eight and four characters; the same in all tables, as the specification asks of some. */
@@ -95,6 +95,8 @@ const HPET_MIN_TICK = 0x80;
 
 export interface AcpiOptions {
   readonly cpuCount: number;
+  /** fw_cfg is there. Default: false. */
+  readonly hasFwCfg?: boolean;
   /** The keyboard controller exists. Default: false. */
   readonly has8042?: boolean;
   /** A VGA adapter exists. Default: false. */
@@ -120,25 +122,30 @@ export interface AcpiImage {
   readonly pointers: readonly Pointer[];
   /** Those with a checksum, at CHECKSUM_OFFSET of each, which is right once the pointers are. */
   readonly summed: readonly { readonly start: number; readonly length: number }[];
+  /** Where in `tables` the generation identifier's address belongs, 4 bytes. */
+  readonly generationAddressAt: number;
   /** Its XSDT's address, at RSDP_XSDT, is an offset in `tables`. */
   readonly rsdp: Uint8Array;
 }
 
+/** In a page of its own behind some zeros, which some firmware takes for a table otherwise. */
+export const GENERATION = { PAGE_BYTES: 4096, OFFSET: 40, ID_BYTES: 16, DIRECT_ADDRESS: 0xe_f028 } as const;
 export const CHECKSUM_OFFSET = 9;
 export const RSDP = { BYTES: 36, XSDT: 24, CHECKSUM: 8, CHECKSUM_BYTES: 20, EXTENDED_CHECKSUM: 32 } as const;
 
 /** The tables of the board that board-map.ts describes, in the first MiB. */
 export function buildAcpiTables(options: AcpiOptions): AcpiTables {
-  const { tables, pointers, summed, rsdp } = acpiImage(options);
+  const { tables, pointers, summed, generationAddressAt, rsdp } = acpiImage(options);
   const rsdpAt = LOW_MEMORY.biosStart;
   const base = Math.ceil((rsdpAt + rsdp.length) / FACS_ALIGNMENT) * FACS_ALIGNMENT;
-  if (base + tables.length > LOW_MEMORY.end) throw new RangeError("the ACPI tables do not fit below 1 MiB");
+  if (base + tables.length > GENERATION.DIRECT_ADDRESS) throw new RangeError("the ACPI tables do not fit below 1 MiB");
   const relocate = (bytes: Uint8Array, { at, sizeBytes }: Pointer): void => {
     const view = new DataView(bytes.buffer);
     if (sizeBytes === 4) view.setUint32(at, view.getUint32(at, true) + base, true);
     else view.setBigUint64(at, view.getBigUint64(at, true) + BigInt(base), true);
   };
   for (const pointer of pointers) relocate(tables, pointer);
+  new DataView(tables.buffer).setUint32(generationAddressAt, GENERATION.DIRECT_ADDRESS, true);
   for (const { start, length } of summed) sum(tables.subarray(start, start + length), CHECKSUM_OFFSET);
   relocate(rsdp, { at: RSDP.XSDT, sizeBytes: 8 });
   sum(rsdp.subarray(0, RSDP.CHECKSUM_BYTES), RSDP.CHECKSUM);
@@ -190,7 +197,12 @@ export function acpiImage(options: AcpiOptions): AcpiImage {
   );
   const tables = new Uint8Array(free);
   for (const { at, bytes } of placed) tables.set(bytes, at);
-  return { tables, pointers, summed, rsdp: rsdpStructure(xsdt) };
+  return { tables, pointers, summed, generationAddressAt: generationPlace(tables), rsdp: rsdpStructure(xsdt) };
+}
+
+function generationPlace(tables: Uint8Array): number {
+  const at = tables.findIndex((_, i) => GENERATION_ADDRESS.every((byte, j) => tables[i + j] === byte));
+  return at + GENERATION_ADDRESS.length - 4;
 }
 
 function table(signature: string, revision: number, body: Uint8Array): Uint8Array {
