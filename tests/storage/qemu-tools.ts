@@ -2,7 +2,7 @@
 
 import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -42,12 +42,20 @@ export async function qemuCheck(path: string, ...options: readonly string[]): Pr
 export interface Folder {
   readonly path: string;
   readonly file: (name: string) => string;
+  readonly empty: () => Promise<void>;
   readonly remove: () => Promise<void>;
 }
 
 export async function makeFolder(): Promise<Folder> {
   const path = await mkdtemp(join(tmpdir(), "twinmetal-storage-"));
-  return { path, file: (name) => join(path, name), remove: () => rm(path, { recursive: true, force: true }) };
+  return {
+    path,
+    file: (name) => join(path, name),
+    empty: async () => {
+      for (const name of await readdir(path)) await rm(join(path, name), { recursive: true, force: true });
+    },
+    remove: () => rm(path, { recursive: true, force: true }),
+  };
 }
 
 /** A reproducible sequence: mulberry32. */
