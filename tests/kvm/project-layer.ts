@@ -7,7 +7,7 @@
  */
 
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, realpathSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, realpathSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, join, relative } from "node:path";
@@ -77,12 +77,15 @@ function addKoffi(tree: FileTree): void {
 function addReferenceVmm(tree: FileTree): void {
   const directory = mkdtempSync(join(tmpdir(), "twinmetal-reference-"));
   const program = join(directory, "vmm");
-  const source = fileURLToPath(new URL("reference/vmm.c", import.meta.url));
+  const folder = fileURLToPath(new URL("reference", import.meta.url));
+  const sources = readdirSync(folder)
+    .filter((name) => name.endsWith(".c"))
+    .map((name) => join(folder, name));
   try {
-    const { error, status, stderr } = spawnSync("gcc", ["-O2", "-static", "-s", "-o", program, source], {
+    const { error, status, stderr } = spawnSync("gcc", ["-O2", "-static", "-s", "-o", program, ...sources], {
       encoding: "utf8",
     });
-    if (error === undefined && status !== 0) throw new Error(`vmm.c: ${stderr}`);
+    if (error === undefined && status !== 0) throw new Error(`the reference VMM: ${stderr}`);
     if (status === 0) tree.copy(`${PROJECT}/reference/vmm`, program, 0o755);
   } finally {
     rmSync(directory, { recursive: true, force: true });

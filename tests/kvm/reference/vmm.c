@@ -1,40 +1,46 @@
 /*
- * The least that a virtual machine monitor in C does, as a measure for the engine in TypeScript: KVM_RUN, a switch over
- * the exits, a UART and a CMOS clock; interrupt controllers, timer and local APIC are KVM's own. What the guest starts
- * from is a file that the measuring side writes (guest/reference-vmm.ts), so that both run the very same:
+ * The least that a virtual machine monitor in C does, as a measure for the engine in TypeScript, with the same system
+ * calls: KVM_RUN, a switch over the exits, KVM_INTERRUPT when KVM says that the guest can take one, MSRs answered here
+ * behind the same filter, and a timer's signal that ends KVM_RUN at the PIT's next tick. What the guest starts from is a
+ * file that the measuring side writes (guest/reference-vmm.ts), so that both run the very same:
  *
- *   u64 RAM bytes, kvm_regs, kvm_sregs, u32 bytes of kvm_cpuid2, kvm_cpuid2, then chunks: u64 address, u64 length, bytes
+ *   u64 RAM bytes, kvm_regs, kvm_sregs, u32 bytes of kvm_cpuid2, kvm_cpuid2,
+ *   u32 ranges of the MSR filter, each: u32 first, u32 0, u64 bits; u32 MSRs, each: u32 index, u32 1 read | 2 written, u64,
+ *   then chunks: u64 address, u64 length, bytes
  *
- *   vmm FILE           until HLT: prints nanoseconds and exits
- *   vmm FILE MARKER    until MARKER comes out of the UART, which is repeated on stderr: likewise
+ *   vmm FILE                  until HLT: prints nanoseconds and exits
+ *   vmm FILE MARKER           until MARKER comes out of the UART, which is repeated on stderr: likewise
+ *   vmm FILE MARKER kernel    with KVM's own interrupt controllers and timer
  *
- * Left out: PCI, ACPI, a keyboard (ports read as all ones), input to the UART.
+ * Left out: PCI, ACPI, the local APIC, a keyboard, input to the UART.
  */
+#define _GNU_SOURCE
+#include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <linux/kvm.h>
-#include <stdint.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
+#include "devices.h"
 
-enum { UART = 0x3f8, UART_IRQ = 4, CMOS_INDEX = 0x70, CMOS_DATA = 0x71, RESET_COMMAND = 0x64 };
-enum { IER = 1, IIR = 2, LCR = 3, MCR = 4, LSR = 5, MSR = 6, SCRATCH = 7 };
-enum { IER_THR_EMPTY = 2, IIR_THR_EMPTY = 2, IIR_NONE = 1, LCR_DLAB = 0x80, LSR_EMPTY = 0x60, MSR_READY = 0xb0 };
+enum { KICK = SIGURG, MAX_RANGES = 16, MAX_MSRS = 256, MSR_READ = 1, MSR_WRITTEN = 2 };
 
-static int kvm, vm, vcpu;
+static int kvm, vm, vcpu, has_kernel_controllers;
 static struct kvm_run *run;
-static uint8_t uart[8], divisor[2], cmos_index;
-static int is_thr_empty;
-static const char *marker;
-static size_t matched;
-static uint64_t exits;
+static timer_t timer;
+static uint64_t timer_at;
+static struct { uint32_t first, zero; uint64_t bits; } ranges[MAX_RANGES];
+static struct { uint32_t index, allowed; uint64_t value; } msrs[MAX_MSRS];
+static uint32_t range_count, msr_count;
+static struct { uint64_t port, mmio, msr, halt, window, signal, interrupts; } counts;
 
-static void fail(const char *what)
+void fail(const char *what)
 {
     perror(what);
     exit(2);
@@ -48,88 +54,36 @@ static int request(int fd, const char *what, unsigned long number, void *argumen
     return result;
 }
 
-static uint64_t now(void)
+uint64_t now(void)
 {
     struct timespec time;
     clock_gettime(CLOCK_MONOTONIC, &time);
     return time.tv_sec * 1000000000ull + time.tv_nsec;
 }
 
-static void read_all(FILE *file, void *into, size_t bytes)
+static struct timespec timespec_of(uint64_t ns)
 {
-    if (fread(into, 1, bytes, file) != bytes)
-        fail("reading the guest");
+    return (struct timespec){ .tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000 };
 }
 
-static void uart_interrupt(void)
+void set_irq(int irq, int level)
 {
-    struct kvm_irq_level level = { .irq = UART_IRQ, .level = is_thr_empty && (uart[IER] & IER_THR_EMPTY) };
-    request(vm, "KVM_IRQ_LINE", KVM_IRQ_LINE, &level);
-}
-
-static void uart_write(int at, uint8_t value)
-{
-    int is_divisor = at < 2 && (uart[LCR] & LCR_DLAB);
-    if (is_divisor)
-        divisor[at] = value;
-    else if (at != 0 && at != IIR && at != LSR && at != MSR)
-        uart[at] = value;
-    if (is_divisor || at > 1)
+    if (!has_kernel_controllers) {
+        pic_set(irq, level);
         return;
-    if (at == 0 && marker) {
-        matched = (char)value == marker[matched] ? matched + 1 : (char)value == marker[0];
-        fputc(value, stderr);
     }
-    is_thr_empty = 0;
-    uart_interrupt();
-    is_thr_empty = 1;
-    uart_interrupt();
+    struct kvm_irq_level line = { .irq = irq, .level = level };
+    request(vm, "KVM_IRQ_LINE", KVM_IRQ_LINE, &line);
 }
 
-static uint8_t uart_read(int at)
+void arm_timer(uint64_t at)
 {
-    if (at < 2 && (uart[LCR] & LCR_DLAB))
-        return divisor[at];
-    switch (at) {
-    case 0:
-        return 0;
-    case IIR:
-        if (!is_thr_empty || !(uart[IER] & IER_THR_EMPTY))
-            return IIR_NONE;
-        is_thr_empty = 0;
-        uart_interrupt();
-        return IIR_THR_EMPTY;
-    case LSR:
-        return LSR_EMPTY;
-    case MSR:
-        return MSR_READY;
-    default:
-        return uart[at];
-    }
-}
-
-/* A fixed time, in binary and 24 hours; no update in progress. */
-static uint8_t cmos(uint8_t index)
-{
-    static const uint8_t clock[] = { [0] = 0, [2] = 0, [4] = 12, [6] = 1, [7] = 1, [8] = 1, [9] = 26, [10] = 0x26, [11] = 6, [13] = 0x80 };
-    return index < sizeof clock ? clock[index] : index == 0x32 ? 20 : 0;
-}
-
-static uint8_t in(uint16_t port)
-{
-    if (port >= UART && port < UART + 8)
-        return uart_read(port - UART);
-    return port == CMOS_DATA ? cmos(cmos_index) : 0xff;
-}
-
-/* Answers whether the guest goes on. */
-static int out(uint16_t port, uint8_t value)
-{
-    if (port >= UART && port < UART + 8)
-        uart_write(port - UART, value);
-    else if (port == CMOS_INDEX)
-        cmos_index = value & 0x7f;
-    return !(port == RESET_COMMAND && value == 0xfe);
+    if (at == timer_at)
+        return;
+    timer_at = at;
+    struct itimerspec spec = { .it_value = timespec_of(at) };
+    if (timer_settime(timer, TIMER_ABSTIME, &spec, 0))
+        fail("timer_settime");
 }
 
 static int port_exit(void)
@@ -146,29 +100,94 @@ static int port_exit(void)
     return 1;
 }
 
-static void run_guest(void)
+/* What is not in the table is a #GP(0). */
+static void msr_exit(int is_write)
+{
+    run->msr.error = 1;
+    for (uint32_t i = 0; i < msr_count; i++) {
+        if (msrs[i].index != run->msr.index || !(msrs[i].allowed & (is_write ? MSR_WRITTEN : MSR_READ)))
+            continue;
+        if (is_write)
+            msrs[i].value = run->msr.data;
+        else
+            run->msr.data = msrs[i].value;
+        run->msr.error = 0;
+    }
+}
+
+static void take_kick(void)
+{
+    sigset_t kick;
+    struct timespec zero = { 0 };
+    sigemptyset(&kick);
+    sigaddset(&kick, KICK);
+    sigtimedwait(&kick, 0, &zero);
+}
+
+/* Until the next tick: nothing else comes. */
+static void halt(void)
+{
+    if (!timer_at)
+        fail("the guest halted for good");
+    struct timespec until = timespec_of(timer_at);
+    clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, 0);
+    pit_update();
+}
+
+static void inject(void)
+{
+    run->request_interrupt_window = 0;
+    if (has_kernel_controllers || !pic_is_pending())
+        return;
+    if (!run->ready_for_interrupt_injection) {
+        run->request_interrupt_window = 1;
+        return;
+    }
+    struct kvm_interrupt interrupt = { .irq = pic_acknowledge() };
+    request(vcpu, "KVM_INTERRUPT", KVM_INTERRUPT, &interrupt);
+    run->ready_for_interrupt_injection = 0;
+    counts.interrupts++;
+    run->request_interrupt_window = pic_is_pending();
+}
+
+static void run_guest(int ends_by_halt)
 {
     for (;;) {
-        request(vcpu, "KVM_RUN", KVM_RUN, 0);
-        exits++;
+        inject();
+        if (ioctl(vcpu, KVM_RUN, 0) < 0) {
+            if (errno != EINTR && errno != EAGAIN)
+                fail("KVM_RUN");
+            counts.signal++;
+            take_kick();
+            timer_at = 0;
+            pit_update();
+            continue;
+        }
         switch (run->exit_reason) {
         case KVM_EXIT_IO:
-            if (!port_exit())
-                return;
-            if (marker && !marker[matched])
+            counts.port++;
+            if (!port_exit() || uart_is_done())
                 return;
             break;
         case KVM_EXIT_MMIO:
+            counts.mmio++;
             if (!run->mmio.is_write)
                 memset(run->mmio.data, 0xff, run->mmio.len);
             break;
         case KVM_EXIT_X86_RDMSR:
-            run->msr.data = 0;
-            break;
         case KVM_EXIT_X86_WRMSR:
+            counts.msr++;
+            msr_exit(run->exit_reason == KVM_EXIT_X86_WRMSR);
+            break;
+        case KVM_EXIT_IRQ_WINDOW_OPEN:
+            counts.window++;
             break;
         case KVM_EXIT_HLT:
-            return;
+            counts.halt++;
+            if (ends_by_halt)
+                return;
+            halt();
+            break;
         default:
             fprintf(stderr, "exit %u\n", run->exit_reason);
             exit(2);
@@ -181,22 +200,57 @@ static void admit_kicks(void)
 {
     sigset_t kick;
     sigemptyset(&kick);
-    sigaddset(&kick, SIGURG);
+    sigaddset(&kick, KICK);
     sigprocmask(SIG_BLOCK, &kick, 0);
     struct {
         struct kvm_signal_mask head;
         uint8_t set[8];
     } mask = { .head.len = 8 };
-    uint64_t all_others = ~(1ull << (SIGURG - 1));
+    uint64_t all_others = ~(1ull << (KICK - 1));
     memcpy(mask.head.sigset, &all_others, sizeof all_others);
     request(vcpu, "KVM_SET_SIGNAL_MASK", KVM_SET_SIGNAL_MASK, &mask);
+    struct sigevent event = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = KICK };
+    if (timer_create(CLOCK_MONOTONIC, &event, &timer))
+        fail("timer_create");
+}
+
+static void filter_msrs(void)
+{
+    struct kvm_enable_cap exits = {
+        .cap = KVM_CAP_X86_USER_SPACE_MSR,
+        .args = { KVM_MSR_EXIT_REASON_INVAL | KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_FILTER },
+    };
+    request(vm, "KVM_ENABLE_CAP", KVM_ENABLE_CAP, &exits);
+    if (has_kernel_controllers)
+        return;
+    struct kvm_msr_filter filter = { .flags = KVM_MSR_FILTER_DEFAULT_DENY };
+    for (uint32_t i = 0; i < range_count; i++)
+        filter.ranges[i] = (struct kvm_msr_filter_range){
+            .flags = KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE, .nmsrs = 64, .base = ranges[i].first, .bitmap = (uint8_t *)&ranges[i].bits };
+    request(vm, "KVM_X86_SET_MSR_FILTER", KVM_X86_SET_MSR_FILTER, &filter);
+}
+
+static void read_all(FILE *file, void *into, size_t bytes)
+{
+    if (fread(into, 1, bytes, file) != bytes)
+        fail("reading the guest");
+}
+
+static void read_table(FILE *file, uint32_t *count, uint32_t most, void *entries)
+{
+    read_all(file, count, sizeof *count);
+    if (*count > most)
+        fail("a table of the guest's");
+    read_all(file, entries, 16 * *count);
 }
 
 int main(int count, char **arguments)
 {
     if (count < 2)
         return 2;
-    marker = count > 2 ? arguments[2] : 0;
+    const char *marker = count > 2 ? arguments[2] : 0;
+    has_kernel_controllers = count > 3;
+    uart_expect(marker);
     FILE *file = fopen(arguments[1], "r");
     if (!file)
         fail(arguments[1]);
@@ -210,6 +264,8 @@ int main(int count, char **arguments)
     read_all(file, &cpuid_bytes, sizeof cpuid_bytes);
     struct kvm_cpuid2 *cpuid = malloc(cpuid_bytes);
     read_all(file, cpuid, cpuid_bytes);
+    read_table(file, &range_count, MAX_RANGES, ranges);
+    read_table(file, &msr_count, MAX_MSRS, msrs);
 
     uint64_t start = now();
     kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
@@ -217,8 +273,7 @@ int main(int count, char **arguments)
         fail("/dev/kvm");
     vm = request(kvm, "KVM_CREATE_VM", KVM_CREATE_VM, 0);
     ioctl(vm, KVM_SET_TSS_ADDR, 0xfeffd000ul);
-    /* With them HLT stays in the kernel: the loops of a few instructions end by it, and do without. */
-    if (marker) {
+    if (has_kernel_controllers) {
         struct kvm_pit_config pit = { .flags = KVM_PIT_SPEAKER_DUMMY };
         request(vm, "KVM_CREATE_IRQCHIP", KVM_CREATE_IRQCHIP, 0);
         request(vm, "KVM_CREATE_PIT2", KVM_CREATE_PIT2, &pit);
@@ -233,9 +288,7 @@ int main(int count, char **arguments)
             fail("a chunk beyond RAM");
         read_all(file, ram + chunk[0], chunk[1]);
     }
-    /* What the guest's CPU has and KVM does not know on this host, such as IA32_PRED_CMD: reads 0, takes everything. */
-    struct kvm_enable_cap msrs = { .cap = KVM_CAP_X86_USER_SPACE_MSR, .args = { KVM_MSR_EXIT_REASON_INVAL | KVM_MSR_EXIT_REASON_UNKNOWN } };
-    request(vm, "KVM_ENABLE_CAP", KVM_ENABLE_CAP, &msrs);
+    filter_msrs();
     vcpu = request(vm, "KVM_CREATE_VCPU", KVM_CREATE_VCPU, 0);
     int run_bytes = request(kvm, "KVM_GET_VCPU_MMAP_SIZE", KVM_GET_VCPU_MMAP_SIZE, 0);
     run = mmap(0, run_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu, 0);
@@ -245,14 +298,17 @@ int main(int count, char **arguments)
     request(vcpu, "KVM_SET_SREGS", KVM_SET_SREGS, &sregs);
     request(vcpu, "KVM_SET_REGS", KVM_SET_REGS, &regs);
     admit_kicks();
+    pit_start();
     uint64_t ready = now();
-    run_guest();
+    run_guest(!marker);
     uint64_t end = now();
-    if (marker && marker[matched]) {
+    if (marker && !uart_is_done()) {
         fprintf(stderr, "the guest ended before it said \"%s\"\n", marker);
         return 1;
     }
-    printf("{\"setUpNs\":%llu,\"runNs\":%llu,\"exits\":%llu}\n", (unsigned long long)(ready - start),
-           (unsigned long long)(end - ready), (unsigned long long)exits);
+    printf("{\"setUpNs\":%llu,\"runNs\":%llu,\"exits\":{\"port\":%llu,\"mmio\":%llu,\"msr\":%llu,\"halt\":%llu,\"window\":%llu,\"signal\":%llu},\"interrupts\":%llu}\n",
+           (unsigned long long)(ready - start), (unsigned long long)(end - ready), (unsigned long long)counts.port,
+           (unsigned long long)counts.mmio, (unsigned long long)counts.msr, (unsigned long long)counts.halt,
+           (unsigned long long)counts.window, (unsigned long long)counts.signal, (unsigned long long)counts.interrupts);
     return 0;
 }
