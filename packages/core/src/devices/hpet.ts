@@ -240,9 +240,13 @@ export class Hpet implements Device {
     }
   }
 
+  /** At each edge of the 8254's, so without a look at what does not change: the timers have these wires in legacy mode only. */
   #setLegacy(wire: 0 | 1, level: boolean): void {
     this.#legacyLevels[wire] = level;
-    this.#drive();
+    if (this.#isLegacy || level === this.#driven[wire]) return;
+    this.#driven[wire] = level;
+    const { irq0, irq8 } = this.#options;
+    (wire === 0 ? irq0 : irq8).set(level);
   }
 
   /** Index into `#driven` of a timer's wire, or undefined. */
