@@ -106,6 +106,10 @@ describe.skipIf("missing" in tiny)("Linux", () => {
         expect(pausedMs).toBeGreaterThan(0);
         expect(await text(vm, "uname", "-s")).toBe("Linux");
       }
+      const translated = async (): Promise<number> => (await vm.stats())["regionsTranslated"]!;
+      const translatedBefore = await translated();
+      await text(vm, "sh", "-c", "seq 50000 | sha256sum");
+      await expect.poll(translated, { timeout: 20_000 }).toBeGreaterThan(translatedBefore);
       const { stdout } = await work;
       expect(new TextDecoder().decode(stdout).trim()).toBe("1");
       const passed = Number((await text(vm, "cat", "/proc/uptime")).split(" ")[0]) - before;

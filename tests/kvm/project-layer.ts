@@ -35,7 +35,7 @@ export async function buildProjectLayer(
 ): Promise<Uint8Array> {
   const tree = new FileTree();
   if (load) tree.file(`${PROJECT}/load/initrd`, load);
-  for (const name of ["core", "host", "cli"]) {
+  for (const name of ["core", "storage", "host", "cli"]) {
     const source = join(repository, "packages", name);
     tree.copy(`${PROJECT}/packages/${name}/package.json`, join(source, "package.json"));
     tree.copyTree(
@@ -138,7 +138,7 @@ function builtPackages(): Plugin {
     name: "built-packages",
     enforce: "pre",
     resolveId(source, importer) {
-      const workspace = /^@twinmetal\/(core|host|cli)$/.exec(source)?.[1];
+      const workspace = /^@twinmetal\/(core|storage|host|cli)$/.exec(source)?.[1];
       if (workspace) return external(`packages/${workspace}/dist/index.js`);
       if (!source.startsWith(".") || importer === undefined) return undefined;
       const path = relative(repository, join(dirname(importer), source));

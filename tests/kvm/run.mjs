@@ -3,7 +3,9 @@ import { fileURLToPath } from "node:url";
 import { runnerImport } from "vite";
 
 const source = (name) => fileURLToPath(new URL(`../../packages/${name}/src/index.ts`, import.meta.url));
-const alias = Object.fromEntries(["core", "host", "cli"].map((name) => [`@twinmetal/${name}`, source(name)]));
+const alias = Object.fromEntries(
+  ["core", "storage", "host", "cli"].map((name) => [`@twinmetal/${name}`, source(name)]),
+);
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const path = fileURLToPath(new URL("main.ts", import.meta.url));
 const { module } = await runnerImport(path, { configFile: false, root, resolve: { alias }, logLevel: "warn" });

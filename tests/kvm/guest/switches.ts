@@ -4,7 +4,7 @@
  * shows that it goes on. Not a line of it is lost or doubled, and none is wrong.
  */
 import { readFileSync } from "node:fs";
-import { createVm, type EngineSwitchResult, ensureTinyImage, type Vm } from "@twinmetal/host";
+import { createVm, type EngineSwitchResult, ensureTinyImage, type Vm, VmError } from "@twinmetal/host";
 import { afterAll, expect, it } from "vitest";
 import { unusableFeatures } from "./engines.ts";
 import { GuestLines } from "./guest-lines.ts";
@@ -15,12 +15,15 @@ const INITRD = "/twinmetal/load/initrd";
 const MEMORY_BYTES = 96 * 2 ** 20;
 /** As this host may be as busy as can be. */
 const LIMIT_MS = 7_000_000;
-/** While the hashes are made the guest's time goes on, which its watchdogs would have to say something about. */
-const KERNEL_WORDS = "quiet nowatchdog rcupdate.rcu_cpu_stall_suppress=1";
+/**
+ * While the hashes are made the guest's time goes on, which its watchdogs would have to say something about. What is freed is
+ * cleared, so that there is less to hash.
+ */
+const KERNEL_WORDS = "quiet nowatchdog rcupdate.rcu_cpu_stall_suppress=1 init_on_free=1";
 const BOOT_MS = 600_000;
 const STEP_MS = 300_000;
 /** Of the guest's heart, ten a second at most. */
-const BEATS = { jit: 3, kvm: 10 } as const;
+const BEATS = { jit: 2, kvm: 6 } as const;
 const REPORT_EVERY = 10;
 
 let vm: Vm | undefined;
@@ -46,14 +49,14 @@ it(`${COUNT} changes of engine`, { timeout: LIMIT_MS }, async () => {
   const results: EngineSwitchResult[] = [];
   for (let i = 1; i <= COUNT; i++) {
     const to = vm.engine === "kvm" ? "jit" : "kvm";
-    const result = await vm.switchEngine(to, { isVerified: true });
+    const result = await changed(vm, to);
     results.push(result);
     expect([vm.engine, vm.state, result.movedPages]).toEqual([to, "running", 0]);
     expect(result.stateHash).toMatch(/^[0-9a-f]{64}$/);
     await lines.wait("beat", BEATS[to], STEP_MS);
     if (i <= 4 || i % REPORT_EVERY === 0)
       console.log(
-        `${i} changes, ${lines.count("round")} rounds after ${seconds()} s; the last to ${to}: ${result.pausedMs.toFixed(0)} of ${result.totalMs.toFixed(0)} ms`,
+        `${i} changes, ${lines.count("round")} rounds after ${seconds()} s; the last to ${to}: ${result.pausedMs.toFixed(0)} of ${result.totalMs.toFixed(0)} ms; ${Math.round(process.memoryUsage.rss() / 2 ** 20)} MiB`,
       );
   }
   await lines.wait("round", 1, STEP_MS);
@@ -62,6 +65,18 @@ it(`${COUNT} changes of engine`, { timeout: LIMIT_MS }, async () => {
   for (const line of lines.others) console.log(`the guest's other line: ${line}`);
   expect(lines.wrong).toEqual([]);
 });
+
+/** A guest that has not stood still within its time, as its thread waits for the processor, runs on: once more. */
+async function changed(vm: Vm, to: "jit" | "kvm"): Promise<EngineSwitchResult> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await vm.switchEngine(to, { isVerified: true });
+    } catch (error) {
+      if (!(error instanceof VmError && error.code === "timeout") || tries === 5) throw error;
+      console.log(`it did not stand still: ${error.message}`);
+    }
+  }
+}
 
 function summarize(results: readonly EngineSwitchResult[]): void {
   const [first] = results;

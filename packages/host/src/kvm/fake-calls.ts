@@ -60,6 +60,10 @@ export class FakeCalls implements LinuxCalls {
     this.mappings--;
   }
 
+  discard(bytes: Uint8Array): void {
+    bytes.fill(0);
+  }
+
   viewAt(): DataView {
     return this.run;
   }

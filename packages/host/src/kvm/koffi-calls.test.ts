@@ -21,4 +21,14 @@ describe.skipIf(isNoCalls(calls))("memory whose address the kernel is told", () 
     expect(calls.addressOf(memory)).toBe(address);
     expect(calls.viewAt(address, bytes).getUint8(bytes - 1)).toBe(0x5a);
   });
+
+  it("of WebAssembly is zeros again when it was discarded, and usable", () => {
+    if (isNoCalls(calls)) return;
+    const memory = new WebAssembly.Memory({ initial: 2, maximum: 2, shared: true });
+    const bytes = new Uint8Array(memory.buffer).fill(0x5a);
+    calls.discard(bytes.subarray(0, 65_536));
+    expect([bytes[0], bytes[65_535], bytes[65_536]]).toEqual([0, 0, 0x5a]);
+    bytes[0] = 1;
+    expect(bytes[0]).toBe(1);
+  });
 });

@@ -9,6 +9,7 @@ import { type IoctlArgument, type LinuxCalls, LinuxError, succeeded } from "./li
 const SYS = {
   mmap: 9,
   munmap: 11,
+  madvise: 28,
   rt_sigprocmask: 14,
   ioctl: 16,
   rt_sigtimedwait: 128,
@@ -24,6 +25,7 @@ const SYS = {
 const O_RDWR_CLOEXEC = 0o2 | 0o2000000;
 const PROT_READ_WRITE = 3;
 const MAP_SHARED = 1;
+const MADV_DONTNEED = 4;
 const SIG_BLOCK = 0;
 const SIG_UNBLOCK = 1;
 const SIGSET_BYTES = 8;
@@ -152,6 +154,11 @@ class KoffiCalls implements LinuxCalls {
   unmap(address: bigint, bytes: number): void {
     // SAFETY: the caller got the address from `map` and holds no view of it any more.
     this.#words(SYS.munmap, address, bytes, 0, 0);
+  }
+
+  discard(bytes: Uint8Array): void {
+    // SAFETY: a WebAssembly.Memory is private and anonymous, so that its pages come back as zeros; it stays mapped.
+    this.#words(SYS.madvise, this.addressOf(bytes), bytes.length, MADV_DONTNEED, 0);
   }
 
   viewAt(address: bigint, bytes: number): DataView {

@@ -160,6 +160,12 @@ export class KvmEngine implements Engine {
     return { ...counters };
   }
 
+  /** What a jit engine has left below RAM takes no memory any more. Precondition: none uses it. */
+  discardTables(): void {
+    const { memory, ramOffset } = this.holder;
+    this.#vm.calls.discard(new Uint8Array(memory.buffer, 0, ramOffset - (ramOffset % PAGE_BYTES)));
+  }
+
   /** Frees what the kernel holds. Only where no VcpuKicker does it: in tests, and in threads that go on. */
   close(): void {
     const { calls } = this.#vm;

@@ -30,7 +30,7 @@ import {
 } from "../migration/outgoing.ts";
 import { EngineSwitch, type EngineSwitchOptions, type EngineSwitchResult } from "./engine-switch.ts";
 import { execInGuest } from "./guest-exec.ts";
-import { type IdleThread, type MachineEvents, MachineWorker } from "./machine-worker.ts";
+import { endIdle, type IdleThread, type MachineEvents, MachineWorker } from "./machine-worker.ts";
 import { VmSerialPort } from "./serial-port.ts";
 import { type Stats, statsSince } from "./stats-sum.ts";
 import type { ExecOptions, ExecResult, Vm, VmEvents, VmExit, VmProgress, VmState } from "./vm.ts";
@@ -367,7 +367,11 @@ export class HostedVm implements Vm {
         async (stats) => statsSince(await earlier, stats),
         () => earlier, // Its thread has ended.
       );
-      this.#idle = this.#leftStats.then(() => before.leave());
+      this.#idle = this.#leftStats.then(async () => {
+        const idle = await before.leave();
+        await worker.command("isAlone", undefined).catch(() => {}); // It may have ended meanwhile.
+        return idle;
+      });
       return result;
     } catch (error) {
       await change.discard();
@@ -425,7 +429,8 @@ export class HostedVm implements Vm {
     await this.#worker.terminate();
     await this.#switching;
     await this.#worker.terminate();
-    await (await this.#takeIdle())?.terminate();
+    const idle = await this.#takeIdle();
+    if (idle) await endIdle(idle);
     this.#variables?.close();
   }
 

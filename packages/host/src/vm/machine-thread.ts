@@ -56,6 +56,8 @@ export interface MachineThreadOptions {
   readonly send: (message: FromMachine, transfer?: ArrayBuffer[]) => void;
   /** Called once, when the machine runs no more. */
   readonly onEnd?: () => void;
+  /** The engine that the guest has left does not use its memory any more. */
+  readonly onAlone?: () => void;
 }
 
 export class MachineThread {
@@ -63,6 +65,7 @@ export class MachineThread {
   readonly #port: MessagePort;
   readonly #send: MachineThreadOptions["send"];
   readonly #onEnd: MachineThreadOptions["onEnd"];
+  readonly #onAlone: MachineThreadOptions["onAlone"];
   readonly #batch = new OutputBatch();
   #machine: Machine | undefined;
   #migration: MachineMigration | undefined;
@@ -86,6 +89,7 @@ export class MachineThread {
     this.#port = options.port;
     this.#send = options.send;
     this.#onEnd = options.onEnd;
+    this.#onAlone = options.onAlone;
   }
 
   /** The machine's output. Blocks the machine while far too much is pending. */
@@ -360,6 +364,8 @@ export class MachineThread {
         const { stoppedUs: sinceUs } = migration;
         return { ...stopped, sinceUs, inputs: this.#inputs, waiting: machine.waitingEvents } satisfies StoodStill;
       }
+      case "isAlone":
+        return this.#onAlone?.();
       case "leave":
         if (!migration.isStopped) throw new VmError("bad-state", "The machine runs, so it cannot be left.");
         this.#leave();

@@ -36,8 +36,15 @@ export interface MachineEvents {
 
 type Ports = MessagePort[];
 
-/** Waits for a machine; `terminate` is for whoever has it. */
-export type IdleThread = Worker;
+/** Waits for a machine. */
+export interface IdleThread {
+  readonly worker: Worker;
+  readonly translation: TranslationThread | undefined;
+}
+
+export async function endIdle({ worker, translation }: IdleThread): Promise<void> {
+  await Promise.all([worker.terminate(), translation?.end()]);
+}
 
 interface Pending {
   readonly resolve: (result: unknown) => void;
@@ -47,7 +54,7 @@ interface Pending {
 
 export class MachineWorker {
   readonly #worker: Worker;
-  readonly #translation: TranslationThread | undefined;
+  #translation: TranslationThread | undefined;
   readonly #kicker: VcpuKicker | undefined;
   readonly #port: MessagePort;
   readonly #cells: Int32Array;
@@ -79,8 +86,12 @@ export class MachineWorker {
     const hasTranslation = start.engine === "jit" && start.tier === "auto";
     const vcpuCells = start.engine === "kvm" ? createCells() : undefined;
     if (vcpuCells) this.#kicker = createKicker(vcpuCells);
-    if (hasTranslation) this.#translation = startTranslationThread(cache, startKeeper);
-    const translator = this.#translation?.port;
+    this.#translation = idle?.translation;
+    let translator = hasTranslation ? this.#translation?.nextPort() : undefined;
+    if (hasTranslation && !translator) {
+      this.#translation = startTranslationThread(cache, startKeeper);
+      translator = this.#translation.port;
+    }
     const workerData: WorkerStart = {
       ...start,
       cells,
@@ -91,7 +102,7 @@ export class MachineWorker {
       core,
     };
     const transferList = [port2, ...(translator ? [translator] : []), ...(cache ? [kept.port2] : [])];
-    this.#worker = wakened(idle, workerData, transferList) ?? newThread(workerData, transferList);
+    this.#worker = wakened(idle?.worker, workerData, transferList) ?? newThread(workerData, transferList);
     // While the threads load their code.
     const { modules, sources } = (hasTranslation ? keptCode?.regions() : undefined) ?? { modules: [], sources: [] };
     kept.port1.postMessage({ kept: modules } satisfies KeptAnswer);
@@ -197,12 +208,14 @@ export class MachineWorker {
       () => true,
       () => false, // It may have ended by itself.
     );
+    const translation = this.#translation?.isReusable ? this.#translation : undefined;
+    if (translation && hasLeft) this.#translation = undefined;
     this.discard();
-    if (!hasLeft || this.#isGone) return void (await this.terminate());
+    if (!hasLeft || this.#isGone) return void (await Promise.all([this.terminate(), translation?.end()]));
     this.#worker.off("message", this.#receive).off("error", this.#failed).off("exit", this.#lose);
     this.#lose();
     await this.#exited;
-    return this.#worker;
+    return { worker: this.#worker, translation };
   }
 
   /** Its end is nobody's business: a machine that was built for nothing. */
@@ -309,7 +322,7 @@ export class MachineWorker {
 }
 
 /** Undefined where there is none any more. */
-function wakened(idle: IdleThread | undefined, start: WorkerStart, transferList: Ports): Worker | undefined {
+function wakened(idle: Worker | undefined, start: WorkerStart, transferList: Ports): Worker | undefined {
   if (idle === undefined || idle.threadId < 0) return undefined;
   idle.ref();
   idle.postMessage(start, transferList);

@@ -16,6 +16,8 @@ export interface TranslationThreadStart {
 /** To the thread. The first one, if it has a cache, is what there is already. */
 export type ToTranslation =
   | { readonly type: "known"; readonly sources: readonly string[]; readonly hasCore: boolean }
+  /** Without a cache: for the next machine. */
+  | { readonly type: "machine"; readonly port: MessagePort }
   | { readonly type: "end" };
 /** From the thread: something is in the store that is not linked yet (native-keeper.ts). */
 export type FromTranslation = "unlinked";
@@ -34,6 +36,10 @@ const SAVE_MS = 3000;
 
 export interface TranslationThread {
   readonly port: MessagePort;
+  /** Another machine can have it after the first. */
+  readonly isReusable: boolean;
+  /** For another machine; the one before is not answered any more. Precondition: `isReusable`. Undefined: it has ended. */
+  nextPort(): MessagePort | undefined;
   tell(message: ToTranslation): void;
   /** Resolves when what was translated is kept, or has taken too long, and the thread is gone. */
   end(): Promise<void>;
@@ -74,7 +80,13 @@ export function startTranslationThread(
     await gone;
     clearTimeout(timer);
   };
-  return { port: port1, tell, end: () => (ending ??= end()) };
+  const nextPort = (): MessagePort | undefined => {
+    if (worker.threadId < 0) return undefined;
+    const { port1: machines, port2: port } = new MessageChannel();
+    worker.postMessage({ type: "machine", port } satisfies ToTranslation, [port]);
+    return machines;
+  };
+  return { port: port1, isReusable: cache === undefined, nextPort, tell, end: () => (ending ??= end()) };
 }
 
 export class PortTranslator implements Translator {

@@ -3,7 +3,7 @@
  * port's first message out is what earlier runs have left and nobody has linked yet (KeptAnswer). What was made is kept
  * when the machine has ended, and now and then before.
  */
-import { parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
+import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
 import type { TranslationBatch } from "@twinmetal/core";
 import { TranslationCache, translateBatch } from "@twinmetal/core/translation";
 import { collectGarbage } from "./collect-garbage.ts";
@@ -33,7 +33,8 @@ const COMPILING_MS_PER_BYTE = 0.025;
 const BATCHES_A_COLLECTION = 32;
 
 yieldThisThread();
-const { port, cache: settings } = workerData as TranslationThreadStart;
+const { port: firstPort, cache: settings } = workerData as TranslationThreadStart;
+let port = firstPort;
 let cache: TranslationCache | undefined;
 let hasCore = false;
 /** When the large functions that were handed over are compiled, by our guess. */
@@ -41,10 +42,13 @@ let compiledMs = 0;
 let batches = 0;
 let known: ReadonlySet<string> = new Set();
 
-if (settings) parentPort!.on("message", receive);
-port.on("message", (batch: TranslationBatch | WarmMessage) => {
+parentPort!.on("message", receive);
+port.on("message", translate);
+
+function translate(batch: TranslationBatch | WarmMessage): void {
   if ("warm" in batch) return void cache?.keepWarm(batch.warm);
   const startMs = performance.now();
+  const machine = port;
   let largest = 0;
   const answer = translateBatch(batch, (region, isUser) => {
     largest = Math.max(largest, region.compiled.code.length);
@@ -52,18 +56,25 @@ port.on("message", (batch: TranslationBatch | WarmMessage) => {
   });
   const endMs = performance.now();
   const busyMs = endMs - startMs;
-  if (largest < LARGE_BYTES) port.postMessage({ ...answer, busyMs });
+  if (largest < LARGE_BYTES) machine.postMessage({ ...answer, busyMs });
   else {
     const delayMs = Math.max(0, compiledMs - endMs);
     compiledMs = endMs + delayMs + largest * COMPILING_MS_PER_BYTE;
-    setTimeout(() => port.postMessage({ ...answer, busyMs }), delayMs);
+    setTimeout(() => machine.postMessage({ ...answer, busyMs }), delayMs);
   }
   if (++batches % BATCHES_A_COLLECTION === 0) collectGarbage();
-});
+}
 
 function receive(message: ToTranslation): void {
   if (message.type === "end") end();
+  if (message.type === "machine") serve(message.port);
   else begin(settings as TranslationSettings, message);
+}
+
+function serve(next: MessagePort): void {
+  port.close();
+  port = next;
+  port.on("message", translate);
 }
 
 function begin(options: TranslationSettings, message: ToTranslation & { readonly type: "known" }): void {

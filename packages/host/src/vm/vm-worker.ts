@@ -135,6 +135,7 @@ function runMachine(): boolean {
     port: start.port,
     send,
     onEnd: () => engine instanceof JitEngine && engine.keepWarm(),
+    onAlone: () => engine instanceof KvmEngine && engine.discardTables(),
   });
   let prepared: ReturnType<typeof prepare>;
   try {

@@ -99,6 +99,8 @@ export interface Commands {
   /** For another engine in this process (engine-switch.ts): stands still as for `handOver`, then `goOn` or `leave`. */
   standStill: { args: undefined; result: StoodStill };
   leave: { args: undefined; result: undefined };
+  /** Where the guest has come from another engine of this process: nobody else uses its memory any more. */
+  isAlone: { args: undefined; result: undefined };
 }
 
 export interface HandedOver extends StoppedVm {
