@@ -58,10 +58,17 @@ export const PROGRAMS: readonly TestProgram[] = [
     form: "short",
   },
   {
+    name: "change",
+    file: "guest/change.ts",
+    what: "a running VM changes its engine there and back, the state's hashes equal each time",
+    limitSeconds: 300,
+    form: "short",
+  },
+  {
     name: "switch",
     file: "guest/switch.ts",
-    what: "a running VM changes its engine, is recorded after it, and moves from either engine to the other",
-    limitSeconds: 1500,
+    what: "what is typed while a VM changes its engine, recordings behind it, moves from either engine to the other",
+    limitSeconds: 3000,
     form: "long",
   },
   {
