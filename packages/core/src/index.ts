@@ -83,6 +83,7 @@ export {
 export { checkRecording, recordedSpec, recordingHeader } from "./machine/recording.ts";
 export {
   type ConsolePortSpec,
+  CPU_LIMITS,
   CPU_MODELS,
   checkSpec,
   type DeviceSpec,

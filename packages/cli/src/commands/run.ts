@@ -1,5 +1,5 @@
 /** `twinmetal run`: a VM on this terminal, or one command in it. No daemon, no root; the VM is gone afterwards. */
-import { featuresOfKind, MEMORY_LIMITS } from "@twinmetal/core";
+import { CPU_LIMITS, featuresOfKind, MEMORY_LIMITS } from "@twinmetal/core";
 import { defineCommand, type Io } from "../command.ts";
 import { parseCpu } from "../cpu-choice.ts";
 import { engineNotice } from "../engine-notice.ts";
@@ -38,6 +38,12 @@ export const RUN_OPTIONS = {
     "MODEL[,+NAME][,-NAME]",
     `The CPU model, portable-v1, with more features (${featuresOfKind("opt-in").join(", ")}) or fewer. See docs/guide/run.md.`,
     parseCpu,
+  ),
+  cpus: option(
+    "cpus",
+    "N",
+    `Virtual processors, ${CPU_LIMITS.min} (default) to ${CPU_LIMITS.max}. On the jit engine they take turns in one thread of the host.`,
+    parseCpus,
   ),
   serial: option(
     "serial",
@@ -98,10 +104,10 @@ export const RUN = defineCommand({
     "Status: CMD's own; without CMD 0 when the guest turns off. 124 time-out, 125 Twinmetal failed or the guest crashed, 126 CMD cannot be run, 127 not found, 128+n ended by signal n, 2 bad usage.",
   ],
   options: RUN_OPTIONS,
-  planned: "-d --cpus --cold --disk --cdrom --boot --net -p --forward --allow -v --share --display --gdb".split(" "),
+  planned: "-d --cold --disk --cdrom --boot --net -p --forward --allow -v --share --display --gdb".split(" "),
   examples: [
     ["twinmetal run", "a shell in a small Linux; type poweroff, or press Ctrl-]"],
-    ["twinmetal run -m 1G -- sh -c 'free -m; nproc'", "one command in a fresh VM"],
+    ["twinmetal run -m 1G --cpus 2 -- sh -c 'free -m; nproc'", "one command in a fresh VM"],
     ["echo hello | twinmetal run -- sha256sum", "input, output and status are the command's"],
     ["twinmetal run --kernel bzImage --initrd root.cpio.gz --append 'panic=-1'", "your own kernel"],
     ["twinmetal run --firmware uefi --name box", "UEFI, whose settings are kept for the next run of box"],
@@ -235,7 +241,7 @@ async function create(
   signal: AbortSignal,
   onProgress: (progress: VmProgress) => void,
 ): Promise<Vm> {
-  const { kernel, initrd, firmware, memory, cpu, engine, tier, name, clock, seed, epoch, record } = values;
+  const { kernel, initrd, firmware, memory, cpu, cpus, engine, tier, name, clock, seed, epoch, record } = values;
   let boot: Pick<VmOptions, "kernel" | "initrd" | "firmware" | "append"> =
     firmware === undefined ? { kernel, initrd, append } : { firmware };
   if (image !== undefined) {
@@ -247,6 +253,7 @@ async function create(
     ...boot,
     memoryBytes,
     cpuFeatures: cpu,
+    cpus,
     engine,
     tier,
     translationCache: translationCache(values.translationCache, io.env),
@@ -276,11 +283,12 @@ async function ensureImage(
   });
 }
 
-function engineQuestion({ engine, clock, cpu, record, tier }: RunValues): EngineQuestion {
+function engineQuestion({ engine, clock, cpu, cpus, record, tier }: RunValues): EngineQuestion {
   return {
     wish: engine,
     clock: clock ?? "wall",
     cpuFeatures: cpu ?? [],
+    cpus: cpus ?? 1,
     isRecorded: record !== undefined,
     hasTier: tier !== undefined && tier !== "auto",
   };
@@ -325,6 +333,13 @@ function waitingFor(pid: number): string {
 function greeting(vm: Vm, values: RunValues): string {
   const leaving = values.save === undefined ? "leaves and ends it" : `saves it to ${values.save} and leaves`;
   return `VM ${vm.name}, ${formatSize(values.memory ?? DEFAULT_MEMORY_BYTES)}, engine ${vm.engine}. Ctrl-] ${leaving}.`;
+}
+
+function parseCpus(text: string): number {
+  const { min, max } = CPU_LIMITS;
+  const cpus = /^\d+$/.test(text) ? Number(text) : Number.NaN;
+  if (cpus >= min && cpus <= max) return cpus;
+  throw new UsageError(`"${text}" is no number of processors: a VM has ${min} to ${max}.`);
 }
 
 function parseName(text: string): string {

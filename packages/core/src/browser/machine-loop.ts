@@ -75,7 +75,7 @@ class MachineLoop {
     this.#scope = scope;
     this.#send = send;
     const spec = specOf(start);
-    const { memoryBytes, tscFrequencyHz, cpuFeatures } = spec;
+    const { memoryBytes, tscFrequencyHz, cpuFeatures, cpus } = spec;
     const sharedMemory = scope.crossOriginIsolated === true;
     const { tier = "auto" } = start;
     const engine = createEngine({
@@ -84,6 +84,7 @@ class MachineLoop {
       memoryBytes,
       tscFrequencyHz,
       cpuFeatures,
+      cpus,
       sharedMemory,
     });
     this.#machine = new Machine({
@@ -254,7 +255,7 @@ class MachineLoop {
         return undefined;
       case "stats":
         return {
-          retired: machine.vcpu.retired,
+          retired: machine.retired,
           guestNs: machine.clock.nowNs(),
           events: machine.eventCount,
           memoryBytes: machine.spec.memoryBytes,

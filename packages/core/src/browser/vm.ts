@@ -18,6 +18,8 @@ export interface VmOptions {
   readonly memoryBytes?: number;
   /** Features beyond the CPU model's, such as "aes", and with a "-" in front those it shall be without. Default: none. */
   readonly cpuFeatures?: readonly string[];
+  /** Virtual processors, 1 (default) to 8, which take turns. */
+  readonly cpus?: number;
   /** "wall" (default): guest time follows the browser's. "virtual": a function of the instructions alone. */
   readonly clock?: MachineSpec["clock"];
   /** Hexadecimal digits: the source of the guest's random numbers. Default: from the browser. */
@@ -95,11 +97,12 @@ export async function createVm(options: VmOptions): Promise<Vm> {
 }
 
 function startOf(options: VmOptions, web: WebGlobals): VmStart {
-  const { kernel, initrd, append, clock = "wall", cpuFeatures = [] } = options;
+  const { kernel, initrd, append, clock = "wall", cpuFeatures = [], cpus = 1 } = options;
   const now = Math.floor((web.performance.timeOrigin + web.performance.now()) / 1000);
   try {
     const spec = machineSpec({
       memoryBytes: options.memoryBytes ?? DEFAULT_MEMORY_BYTES,
+      cpus,
       cpuFeatures: [...cpuFeatures].sort(),
       clock,
       seed: options.seed ?? randomDigits(web),

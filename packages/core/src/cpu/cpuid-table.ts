@@ -11,6 +11,8 @@ export interface CpuidContext {
   readonly osxsave: boolean;
   readonly xcr0: bigint;
   readonly apicId: number;
+  /** How many vCPUs there are: cores of one package. Default 1. */
+  readonly cpus?: number;
   /** IA32_APIC_BASE.EN. */
   readonly isApicEnabled: boolean;
   readonly tscFrequencyHz: number;
@@ -114,11 +116,20 @@ function cacheRows(cache: Cache, subleaf: number): CpuidRow[] {
     field(place("eax"), 0, `${name}: type`, type, CACHE_REASON),
     field(place("eax"), 5, `${name}: level`, level, CACHE_REASON),
     field(place("eax"), 8, `${name}: self-initialising`, 1, CACHE_REASON),
+    ...(level === 3
+      ? [field(place("eax"), 14, `${name}: ids of threads - 1`, lastId, "The package's cores share it.", "vCPUs - 1*")]
+      : []),
+    field(place("eax"), 26, `${name}: ids of cores - 1`, lastId, "One package.", "vCPUs - 1*"),
     field(place("ebx"), 0, `${name}: line size - 1`, LINE_BYTES - 1, "As CLFLUSH's."),
     field(place("ebx"), 22, `${name}: ways - 1`, ways - 1, CACHE_REASON),
     field(place("ecx"), 0, `${name}: sets - 1`, sets - 1, `${kib} KiB together.`),
   ];
 }
+
+const cpusOf = (c: CpuidContext): number => c.cpus ?? 1;
+/** Bits of an APIC id that tell the cores of the package apart. */
+const coreBits = (c: CpuidContext): number => Math.ceil(Math.log2(cpusOf(c)));
+const lastId = (c: CpuidContext): number => 2 ** coreBits(c) - 1;
 
 const megahertz = (c: CpuidContext): number => Math.round(c.tscFrequencyHz / 1e6);
 
@@ -134,7 +145,7 @@ export const CPUID_ROWS: readonly CpuidRow[] = [
     "Haswell, the oldest processor that has all of the model: guests expect no feature of a later one. Linux lists it under SRBDS, which costs nothing without TSX.",
   ),
   field([1, "ebx"], 8, "CLFLUSH line size / 8", LINE_BYTES / 8, "64 bytes, as every processor of the model."),
-  field([1, "ebx"], 16, "logical processors", 1, "One vCPU."),
+  field([1, "ebx"], 16, "ids of logical processors", (c) => lastId(c) + 1, "Cores of one package.", "vCPUs*"),
   field([1, "ebx"], 24, "initial APIC id", (c) => c.apicId, "The local APIC's id register.", "the vCPU's"),
   ...features([1, "ecx"], KEEPS, {
     sse3: 0,
@@ -167,6 +178,7 @@ export const CPUID_ROWS: readonly CpuidRow[] = [
     sse: 25,
     sse2: 26,
   }),
+  field([1, "edx"], 28, "HTT", (c) => (cpusOf(c) > 1 ? 1 : 0), "As the manual says.", "1 with several vCPUs"),
   ...flags([1, "edx"], ARCHITECTURE, { DE: 2, PSE: 3, PAE: 6, PGE: 13, PAT: 16, PSE36: 17 }),
   ...flags([1, "edx"], "Architecture without banks: nothing is ever reported.", { MCE: 7, MCA: 14 }),
   ...flags([1, "edx"], "State only, but Linux switches PAT off where there are none.", { MTRR: 12 }),
@@ -212,7 +224,12 @@ export const CPUID_ROWS: readonly CpuidRow[] = [
   }),
 
   ...([0, 1] as const).flatMap((subleaf) => [
-    field([0xb, "ebx", subleaf], 0, `${["threads", "cores"][subleaf]} at this level`, 1, "One vCPU."),
+    ...(subleaf === 1
+      ? [
+          field([0xb, "eax", 1], 0, "bits of the id below the package", coreBits, "One package.", "log2 of vCPUs*"),
+          field([0xb, "ebx", 1], 0, "cores at this level", cpusOf, "One package.", "vCPUs"),
+        ]
+      : [field([0xb, "ebx", 0], 0, "threads at this level", 1, "A vCPU is a core.")]),
     field([0xb, "ecx", subleaf], 0, "level number", subleaf, "As the manual says."),
     field([0xb, "ecx", subleaf], 8, "level type", subleaf + 1, "1: threads, 2: cores."),
     field([0xb, "edx", subleaf], 0, "x2APIC id", (c) => c.apicId, "The local APIC's.", "the vCPU's"),

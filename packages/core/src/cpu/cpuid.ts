@@ -73,11 +73,11 @@ export function cpuidLeaf(leaf: number, subleaf: number, c: CpuidContext): Cpuid
 
 /** Programs ask the same again and again: the C library of each new process dozens of times. */
 export class CpuidCache {
-  readonly #fixed: Pick<CpuidContext, "apicId" | "tscFrequencyHz" | "features">;
+  readonly #fixed: Pick<CpuidContext, "apicId" | "cpus" | "tscFrequencyHz" | "features">;
   #context: CpuidContext | undefined;
   readonly #answers = new Map<number, CpuidResult>();
 
-  constructor(fixed: Pick<CpuidContext, "apicId" | "tscFrequencyHz" | "features">) {
+  constructor(fixed: Pick<CpuidContext, "apicId" | "cpus" | "tscFrequencyHz" | "features">) {
     this.#fixed = fixed;
   }
 

@@ -31,7 +31,7 @@ export const readSystem: Routine = routine("read_system", ["i64", "i32"], "i32",
   const cpl = b.get(L.CPL);
   const set = b.get(L.TLB_CURRENT);
   b.put(L.CPL, 0);
-  b.put(L.TLB_CURRENT, L.TLB_SUPERVISOR);
+  b.put(L.TLB_CURRENT, b.get(L.TLB_SHIFT).add(L.TLB_SUPERVISOR));
   const host = b.call(readLinear, va, size, L.NO_SEGMENT, 0);
   b.put(L.CPL, cpl);
   b.put(L.TLB_CURRENT, set);
@@ -43,7 +43,7 @@ export const writeSystem: Routine = routine("write_system", ["i64", "i32"], "i32
   const cpl = b.get(L.CPL);
   const set = b.get(L.TLB_CURRENT);
   b.put(L.CPL, 0);
-  b.put(L.TLB_CURRENT, L.TLB_SUPERVISOR);
+  b.put(L.TLB_CURRENT, b.get(L.TLB_SHIFT).add(L.TLB_SUPERVISOR));
   const host = b.call(writeLinear, va, size, L.NO_SEGMENT, 1);
   b.put(L.CPL, cpl);
   b.put(L.TLB_CURRENT, set);

@@ -7,9 +7,9 @@ import * as L from "./layout.ts";
 
 /**
  * "always": part of what 64-bit code may take for granted. "portable": in the model, and `-NAME` takes it away.
- * "opt-in": beyond the model, `+NAME` adds it.
+ * "opt-in": beyond the model, `+NAME` adds it. "engine": how an engine runs it, which no guest is told.
  */
-export type FeatureKind = "always" | "portable" | "opt-in";
+export type FeatureKind = "always" | "portable" | "opt-in" | "engine";
 
 interface FeatureRow {
   readonly kind: FeatureKind;
@@ -21,6 +21,7 @@ interface FeatureRow {
 
 const always: FeatureRow = { kind: "always" };
 const portable = (row: Omit<FeatureRow, "kind"> = {}): FeatureRow => ({ kind: "portable", ...row });
+const engine: FeatureRow = { kind: "engine" };
 const optIn = (row: Omit<FeatureRow, "kind"> = {}): FeatureRow => ({ kind: "opt-in", ...row });
 
 const FEATURES = {
@@ -72,9 +73,14 @@ const FEATURES = {
   smap: optIn({ word: L.FEATURE_SMAP }),
   umip: optIn({ word: L.FEATURE_UMIP }),
   xgetbv1: optIn({ needs: ["xsave"], word: L.FEATURE_XGETBV1 }),
+
+  yield: engine,
 } as const satisfies Readonly<Record<string, FeatureRow>>;
 
 export type Feature = keyof typeof FEATURES;
+
+/** PAUSE ends a run, so that another vCPU's turn comes; without it PAUSE is the NOP that it was before it had a name. */
+export const YIELD: Feature = "yield";
 
 const ROWS: ReadonlyMap<string, FeatureRow> = new Map(Object.entries(FEATURES));
 
@@ -94,7 +100,7 @@ export function checkFeatureChoice(choice: readonly string[]): string | undefine
     const isTaken = entry.startsWith("-");
     const name = isTaken ? entry.slice(1) : entry;
     const kind = ROWS.get(name)?.kind;
-    if (kind === undefined || kind === "always")
+    if (kind === undefined || kind === "always" || kind === "engine")
       return `There is no CPU feature ${JSON.stringify(name)} to choose. ${known()}`;
     if (isTaken && kind === "opt-in") return `The CPU model has no ${name} that could be taken away. ${known()}`;
     if (!isTaken && kind === "portable") return `The CPU model has ${name} already. ${known()}`;

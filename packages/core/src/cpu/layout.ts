@@ -57,8 +57,10 @@ export const REMAINING: Field = f(0x0b0, "i32");
 export const ATTENTION: Field = f(0x0b4, "i32");
 /** Retired instructions when REMAINING reaches 0. */
 export const RETIRED_END: Field = f(0x0b8, "i64");
-/** The TLB set in use: TLB_SUPERVISOR, TLB_USER, TLB_SUPERVISOR_AC or TLB_NONE. */
+/** The TLB set in use: TLB_SUPERVISOR, TLB_USER or TLB_SUPERVISOR_AC, each plus TLB_SHIFT, or TLB_NONE. */
 export const TLB_CURRENT: Field = f(0x0c0, "i32");
+/** Where this vCPU's TLB lies, and what belongs to it (from TLB_SUPERVISOR up to ONES_PAGE), against the first one's. */
+export const TLB_SHIFT: Field = f(0xbb0, "i32");
 export const CPL: Field = f(0x0c4, "i32");
 /** Decoding mode: MODE_* bits. */
 export const MODE: Field = f(0x0c8, "i32");
@@ -395,6 +397,14 @@ export const EXIT_INTERRUPT = 3;
 export const EXIT_KICK = 4;
 export const EXIT_SHUTDOWN = 5;
 export const EXIT_DEBUG = 6;
+/** PAUSE, where several vCPUs run in turn. */
+export const EXIT_YIELD = 7;
+
+/** The state block's size: what is exchanged when another vCPU runs. */
+export const CPU_BYTES = 0xc00;
+/** Of each vCPU but the first: its block while others run, and its TLB, behind the page tables; the first block of all is there, too. */
+export const VCPU_AREA_BYTES = 0x100000;
+export const MAX_VCPUS = 8;
 
 export interface MemoryMap {
   /** Absolute addresses: list heads (i32), code granules (i64) and PAGE_UNWRITTEN of each RAM and ROM page; RAM itself. */
@@ -405,21 +415,38 @@ export interface MemoryMap {
   readonly ramBytes: number;
   /** ROM lies at `ram + ramBytes`. Its granules are all set: a page that may never be written without a look. */
   readonly romBytes: number;
+  /** Where the area of vCPU 1 begins; those of the others follow. */
+  readonly vcpuAreas: number;
+  readonly vcpus: number;
   readonly wasmPages: number;
+}
+
+/** Where a vCPU's state block lies while another one runs. Precondition: there are several. */
+export function parkedBlock(map: MemoryMap, vcpu: number): number {
+  return vcpu === 0 ? map.vcpuAreas : map.vcpuAreas + (vcpu - 1) * VCPU_AREA_BYTES + CPU_BASE;
+}
+
+/**
+ * TLB_SHIFT of a vCPU. The addresses of its sets differ from every other vCPU's modulo JUMP_STEP, too, and by more than
+ * MODE has bits: so the entries of JUMP_CACHE, which all use, are told apart by their keys.
+ */
+export function tlbShift(map: MemoryMap, vcpu: number): number {
+  return vcpu === 0 ? 0 : map.vcpuAreas + (vcpu - 1) * VCPU_AREA_BYTES + vcpu * 64;
 }
 
 /**
  * `ramBytes`: a multiple of 4096, at most 3 GiB. `romBytes`: a multiple of 4096, at most 16 MiB. `ramAt`: where RAM lies
  * in a memory that somebody else has made, whole pages; behind the tables.
  */
-export function memoryMap(ramBytes: number, romBytes = 0, ramAt?: number): MemoryMap {
+export function memoryMap(ramBytes: number, romBytes = 0, ramAt?: number, vcpus = 1): MemoryMap {
   const pages = (ramBytes + romBytes) / 4096;
   const pageLists = PAGE_TABLES;
   const pageGranules = pageLists + pages * 4 + (pages % 2) * 4;
   const pageUnwritten = pageGranules + pages * 8;
-  const ram = ramAt ?? Math.ceil((pageUnwritten + pages) / 0x200000) * 0x200000;
-  if (ram < pageUnwritten + pages || ram % 4096 !== 0)
-    throw new RangeError(`no room for the tables below RAM at ${ram}`);
+  const vcpuAreas = Math.ceil((pageUnwritten + pages) / VCPU_AREA_BYTES) * VCPU_AREA_BYTES;
+  const tablesEnd = vcpus > 1 ? vcpuAreas + (vcpus - 1) * VCPU_AREA_BYTES : pageUnwritten + pages;
+  const ram = ramAt ?? Math.ceil(tablesEnd / 0x200000) * 0x200000;
+  if (ram < tablesEnd || ram % 4096 !== 0) throw new RangeError(`no room for the tables below RAM at ${ram}`);
   return {
     pageLists,
     pageGranules,
@@ -427,6 +454,8 @@ export function memoryMap(ramBytes: number, romBytes = 0, ramAt?: number): Memor
     ram,
     ramBytes,
     romBytes,
+    vcpuAreas,
+    vcpus,
     wasmPages: Math.ceil((ram + ramBytes + romBytes) / 65536),
   };
 }

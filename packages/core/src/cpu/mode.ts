@@ -18,12 +18,13 @@ import { forgetCodePage } from "./tlb.ts";
 export const updateTlbSet: Routine = routine("update_tlb_set", [], undefined, (b) => {
   const user = b.keep(b.get(L.CPL).eq(3));
   b.put(L.STACK_LIMIT, 0n);
-  b.put(L.TLB_CURRENT, select(user, i32(L.TLB_USER), i32(L.TLB_SUPERVISOR)));
+  const shift = b.get(L.TLB_SHIFT);
+  b.put(L.TLB_CURRENT, select(user, i32(L.TLB_USER), i32(L.TLB_SUPERVISOR)).add(shift));
   b.if(b.get(L.SYSTEM_FLAGS).and(RF_AC), () => {
     const aligned = user.and(b.get(L.CR0).lo32().and(CR0_AM).nez());
     b.if(aligned, () => b.put(L.TLB_CURRENT, L.TLB_NONE));
     const smap = user.eqz().and(b.get(L.CR4).lo32().and(CR4_SMAP).nez());
-    b.if(smap, () => b.put(L.TLB_CURRENT, L.TLB_SUPERVISOR_AC));
+    b.if(smap, () => b.put(L.TLB_CURRENT, shift.add(L.TLB_SUPERVISOR_AC)));
   });
   b.if(b.get(L.BREAKPOINT_CONTROL).lo32().and(DR7_ENABLED), () =>
     b.if(b.call(watchesData), () => b.put(L.TLB_CURRENT, L.TLB_NONE)),

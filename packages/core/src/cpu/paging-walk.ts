@@ -233,7 +233,9 @@ const supervisorRights: Routine = routine("supervisor_rights", [], "i32", (b) =>
   const set = b.get(L.TLB_CURRENT);
   const hasAc = set.eq(L.TLB_NONE).and(b.get(L.SYSTEM_FLAGS).and(RF_AC).nez());
   b.if(cr4.and(CR4_SMAP), () =>
-    b.if(hasAc.or(set.eq(L.TLB_SUPERVISOR_AC)).eqz(), () => kept.set(kept.get().and(~(PAGE_READABLE | PAGE_WRITABLE)))),
+    b.if(hasAc.or(set.eq(b.get(L.TLB_SHIFT).add(L.TLB_SUPERVISOR_AC))).eqz(), () =>
+      kept.set(kept.get().and(~(PAGE_READABLE | PAGE_WRITABLE))),
+    ),
   );
   b.return(kept.get());
 });

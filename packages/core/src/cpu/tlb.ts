@@ -37,11 +37,14 @@ export function tlbEntry(set: Expr, va: Expr): Expr {
 const regionOf = (va: Expr): Expr => va.shrU(21).lo32().and(4095);
 const gibOf = (va: Expr): Expr => va.shrU(30).lo32().and(32767);
 
-function bitOf(b: Builder, map: number, index: Expr): Expr {
+/** What the running vCPU has of its own, by the address that the first one has it at. */
+const own = (b: Builder, at: number): Expr => b.get(L.TLB_SHIFT).add(at);
+
+function bitOf(b: Builder, map: Expr | number, index: Expr): Expr {
   const n = b.keep(index);
   return b.load("i32.load8_u", "host", n.shrU(3).add(map)).shrU(n.and(7)).and(1);
 }
-function setBits(b: Builder, map: number, index: Expr, bits: Expr): void {
+function setBits(b: Builder, map: Expr | number, index: Expr, bits: Expr): void {
   const n = b.keep(index);
   const at = b.keep(n.shrU(3).add(map));
   b.store("i32.store8", "host", at, b.load("i32.load8_u", "host", at).or(bits.shl(n.and(7))));
@@ -51,12 +54,12 @@ function setBits(b: Builder, map: number, index: Expr, bits: Expr): void {
 function noteLarge(b: Builder, va: Expr, flags: Expr): void {
   b.if(
     flags.and(PAGE_1G),
-    () => setBits(b, L.TLB_HUGE, gibOf(va), i32(1)),
+    () => setBits(b, own(b, L.TLB_HUGE), gibOf(va), i32(1)),
     () =>
       b.if(
         flags.and(PAGE_4M),
-        () => setBits(b, L.TLB_LARGE, regionOf(va).and(-2), i32(3)),
-        () => setBits(b, L.TLB_LARGE, regionOf(va), i32(1)),
+        () => setBits(b, own(b, L.TLB_LARGE), regionOf(va).and(-2), i32(3)),
+        () => setBits(b, own(b, L.TLB_LARGE), regionOf(va), i32(1)),
       ),
   );
 }
@@ -84,7 +87,7 @@ export const fillTlb: Routine = routine("fill_tlb", ["i64"], undefined, (b, va) 
   b.store("i64.store", "host", entry, select(flags.and(PAGE_EXECUTABLE), vpn, i64(-1)), L.TLB_EXECUTE);
   b.store("i32.store", "host", entry, host.sub(va.lo32()), L.TLB_ADDEND);
   b.if(flags.and(PAGE_2M | PAGE_4M | PAGE_1G), () => noteLarge(b, va, flags), undefined, false);
-  const log = b.keep(select(flags.and(PAGE_GLOBAL), i32(L.TLB_LOG_GLOBAL), i32(L.TLB_LOG)));
+  const log = b.keep(select(flags.and(PAGE_GLOBAL), i32(L.TLB_LOG_GLOBAL), i32(L.TLB_LOG)).add(b.get(L.TLB_SHIFT)));
   const count = b.load("i32.load", "host", log);
   b.if(
     count.ltU(L.TLB_LOG_ENTRIES),
@@ -112,7 +115,7 @@ const flushLog: Routine = routine("flush_log", ["i32"], undefined, (b, log) => {
   const count = b.load("i32.load", "host", log);
   b.if(
     count.gtU(L.TLB_LOG_ENTRIES),
-    () => b.fill(i32(L.TLB_SUPERVISOR), i32(0xff), i32(SETS.length * L.TLB_SET_BYTES)),
+    () => b.fill(own(b, L.TLB_SUPERVISOR), i32(0xff), i32(SETS.length * L.TLB_SET_BYTES)),
     () => {
       const i = b.variable(i32(0));
       b.while(
@@ -153,17 +156,17 @@ export function countOne(b: Builder, field: Field): void {
 /** MOV CR3: everything that is not global goes. */
 export const flushTlb: Routine = routine("flush_tlb", [], undefined, (b) => {
   countOne(b, L.TLB_FLUSHES);
-  b.call(flushLog, L.TLB_LOG);
+  b.call(flushLog, own(b, L.TLB_LOG));
   forgetCodePage(b);
   b.call(forgetJumps);
 });
 
 export const flushTlbAll: Routine = routine("flush_tlb_all", [], undefined, (b) => {
   countOne(b, L.TLB_FLUSHES);
-  b.call(flushLog, L.TLB_LOG);
-  b.call(flushLog, L.TLB_LOG_GLOBAL);
-  b.fill(i32(L.TLB_LARGE), i32(0), i32(L.TLB_LARGE_BYTES));
-  b.fill(i32(L.TLB_HUGE), i32(0), i32(L.TLB_HUGE_BYTES));
+  b.call(flushLog, own(b, L.TLB_LOG));
+  b.call(flushLog, own(b, L.TLB_LOG_GLOBAL));
+  b.fill(own(b, L.TLB_LARGE), i32(0), i32(L.TLB_LARGE_BYTES));
+  b.fill(own(b, L.TLB_HUGE), i32(0), i32(L.TLB_HUGE_BYTES));
   forgetCodePage(b);
   b.call(forgetJumps);
 });
@@ -171,13 +174,13 @@ export const flushTlbAll: Routine = routine("flush_tlb_all", [], undefined, (b) 
 /** INVLPG. */
 export const flushPage: Routine = routine("flush_page", ["i64"], undefined, (b, va) => {
   countOne(b, L.TLB_PAGE_FLUSHES);
-  const large = bitOf(b, L.TLB_LARGE, regionOf(va)).or(bitOf(b, L.TLB_HUGE, gibOf(va)));
+  const large = bitOf(b, own(b, L.TLB_LARGE), regionOf(va)).or(bitOf(b, own(b, L.TLB_HUGE), gibOf(va)));
   b.if(large, () => {
     b.call(flushTlbAll);
     b.return();
   });
   for (const set of SETS) {
-    const entry = b.keep(tlbEntry(i32(set), va));
+    const entry = b.keep(tlbEntry(own(b, set), va));
     b.store("i64.store", "host", entry, i64(-1), L.TLB_READ);
     b.store("i64.store", "host", entry, i64(-1), L.TLB_WRITE);
     b.store("i64.store", "host", entry, i64(-1), L.TLB_EXECUTE);
@@ -190,10 +193,11 @@ export const flushPage: Routine = routine("flush_page", ["i64"], undefined, (b, 
 /** Drops the write tags of every entry that maps the RAM page at host address `page`: code was decoded in it. */
 export const protectPage: Routine = routine("protect_page", ["i32"], undefined, (b, page) => {
   b.put(L.STACK_LIMIT, 0n);
-  const entry = b.variable(i32(L.TLB_SUPERVISOR));
+  const entry = b.variable(own(b, L.TLB_SUPERVISOR));
   // Without SMAP the third set is empty.
   const smap = b.get(L.CR4).lo32().and(CR4_SMAP);
-  const end = b.keep(select(smap, i32(L.TLB_SUPERVISOR_AC + L.TLB_SET_BYTES), i32(L.TLB_SUPERVISOR_AC)));
+  const sets = select(smap, i32(L.TLB_SUPERVISOR_AC + L.TLB_SET_BYTES), i32(L.TLB_SUPERVISOR_AC));
+  const end = b.keep(sets.add(b.get(L.TLB_SHIFT)));
   b.while(
     () => entry.get().ltU(end),
     () => {

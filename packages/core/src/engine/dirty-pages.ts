@@ -15,11 +15,14 @@ const NEVER = 0xffff_ffff;
 export class TlbDirtyTracking implements DirtyTracking {
   readonly #view: DataView;
   readonly #unwritten: Uint8Array;
+  readonly #sets: readonly number[];
   #isOn = false;
 
   constructor(view: DataView, map: L.MemoryMap) {
     this.#view = view;
     this.#unwritten = new Uint8Array(view.buffer, map.pageUnwritten, map.ramBytes / 4096);
+    const vcpus = Array.from({ length: map.vcpus }, (_, vcpu) => L.tlbShift(map, vcpu));
+    this.#sets = vcpus.flatMap((shift) => SETS.map((set) => set + shift));
   }
 
   start(): void {
@@ -47,10 +50,10 @@ export class TlbDirtyTracking implements DirtyTracking {
     this.#unwritten.fill(0);
   }
 
-  /** Also the page of the stack that translated code keeps, which it takes from the TLB again. */
+  /** Also the page of the stack that translated code keeps, which it takes from the TLB again; others have none (vcpu-blocks.ts). */
   #dropWriteTags(): void {
     const view = this.#view;
-    for (const set of SETS) {
+    for (const set of this.#sets) {
       for (let at = set + L.TLB_WRITE; at < set + L.TLB_SET_BYTES; at += L.TLB_ENTRY_BYTES) {
         view.setUint32(at, NEVER, true);
         view.setUint32(at + 4, NEVER, true);

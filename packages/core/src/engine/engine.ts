@@ -57,6 +57,8 @@ export type VcpuExit =
   | { readonly reason: "kick" }
   /** What `debug` has asked for. */
   | { readonly reason: "debug"; readonly stop: DebugStop }
+  /** PAUSE has retired, and this is one of several vCPUs that run in turn. */
+  | { readonly reason: "yield" }
   /** Triple fault. */
   | { readonly reason: "shutdown" }
   /** The engine cannot go on with this guest: a whole sentence or more, for people. */
@@ -68,6 +70,8 @@ export interface Vcpu {
    * "Counting". Where the engine's `unit` is a nanosecond: guest time that has passed, waiting included.
    */
   readonly retired: number;
+  /** It has halted, and nothing that is pending would end that: a run would be over at once. */
+  readonly isWaiting: boolean;
   /** Runs at most `budget` (1 to 2^30) instructions, or about so many nanoseconds. */
   run(budget: number): VcpuExit;
   /** Whether the interrupt controller has something to deliver; `run` answers with "interrupt-window" as soon as it can. */
@@ -113,6 +117,7 @@ export interface Engine {
   /** What `Vcpu.retired` counts. */
   readonly unit: "instruction" | "nanosecond";
   readonly memory: GuestMemory;
+  /** Called once for each vCPU, in order, before any runs. Throws RangeError beyond what the engine was made for. */
   createVcpu(index: number, bus: VcpuBus): Vcpu;
   /** Exact replay of a recorded run is possible. */
   supportsReplay(): boolean;

@@ -5,13 +5,14 @@
 import type { AccessSize } from "../bus/io.ts";
 import { CR4_OSXSAVE } from "../cpu/control-bits.ts";
 import { CpuidCache } from "../cpu/cpuid.ts";
-import { featureSet } from "../cpu/features.ts";
+import { featureSet, YIELD } from "../cpu/features.ts";
 import { RF_IF } from "../cpu/flags.ts";
 import { KeptMsrs } from "../cpu/kept-msrs.ts";
 import * as L from "../cpu/layout.ts";
 import { constantMsr, ignoresMsrWrite } from "../cpu/msr-table.ts";
 import type { VcpuState } from "../cpu/state.ts";
 import { type Core, createCore, handlerSet } from "../interp/core.ts";
+import type { Field } from "../ir/builder.ts";
 import { limitHandlers } from "../isa/handlers.ts";
 import type { TierBounds } from "../jit/region-modules.ts";
 import { RegionTier } from "../jit/tier.ts";
@@ -22,7 +23,8 @@ import type { DebugRequest } from "./debugging.ts";
 import { TlbDirtyTracking } from "./dirty-pages.ts";
 import type { DirtyTracking, Engine, Vcpu, VcpuBus, VcpuExit } from "./engine.ts";
 import { JitDebugger } from "./jit-debugger.ts";
-import { resetState, StateBlock } from "./vcpu-state-block.ts";
+import { VcpuBlocks } from "./vcpu-blocks.ts";
+import { resetState, type StateBlock } from "./vcpu-state-block.ts";
 
 /** interp: the interpreter alone. jit: every block is translated before it first runs, for tests. */
 export type Tier = "auto" | "interp" | "jit";
@@ -47,6 +49,8 @@ export interface JitEngineOptions {
   readonly sharedMemory?: boolean;
   /** As in a machine's spec: cpu/features.ts. Default: those of the portable model. */
   readonly cpuFeatures?: readonly string[];
+  /** How many vCPUs, which take turns in one thread: 1 (default) to 8. */
+  readonly cpus?: number;
   /** RAM of an engine that no vCPU runs on any more when this one's first runs; not another jit engine's. Default: a new one. */
   readonly holder?: RamHolder;
   /** What runs the guest: the interpreter's core module, or a stand-in of the same interface (interp/evaluator-cpu.ts). */
@@ -59,6 +63,7 @@ const EXITS: Readonly<Record<number, VcpuExit>> = {
   [L.EXIT_INTERRUPT]: { reason: "interrupt-window" },
   [L.EXIT_KICK]: { reason: "kick" },
   [L.EXIT_SHUTDOWN]: { reason: "shutdown" },
+  [L.EXIT_YIELD]: { reason: "yield" },
   // What has stopped it, jit-debugger.ts finds out.
   [L.EXIT_DEBUG]: { reason: "debug", stop: { kind: "step" } },
 };
@@ -70,6 +75,8 @@ const APIC_BASE_EN = 0x800n;
 
 class JitVcpu implements Vcpu {
   readonly #core: Core;
+  readonly #index: number;
+  readonly #blocks: VcpuBlocks;
   readonly #block: StateBlock;
   readonly #keptMsrs: KeptMsrs;
   readonly #tier: RegionTier | undefined;
@@ -77,10 +84,12 @@ class JitVcpu implements Vcpu {
   #debugger: JitDebugger | undefined;
   #isInterruptRequested = false;
 
-  constructor(core: Core, block: StateBlock, keptMsrs: KeptMsrs, tier: RegionTier | undefined) {
+  constructor(core: Core, index: number, blocks: VcpuBlocks, keptMsrs: KeptMsrs, tier: RegionTier | undefined) {
     this.#tier = tier;
     this.#core = core;
-    this.#block = block;
+    this.#index = index;
+    this.#blocks = blocks;
+    this.#block = blocks.of(index);
     this.#keptMsrs = keptMsrs;
   }
 
@@ -88,8 +97,15 @@ class JitVcpu implements Vcpu {
     return this.#block.retired;
   }
 
+  get isWaiting(): boolean {
+    const block = this.#block;
+    if (!block.get(L.HALTED) || this.#canInterrupt()) return false;
+    return !block.get(L.NMI_PENDING) || block.get(L.NMI_MASKED) !== 0;
+  }
+
   run(budget: number): VcpuExit {
     if (budget < 1 || budget > MAX_BUDGET) throw new RangeError(`budget ${budget}`);
+    this.#blocks.bring(this.#index);
     return this.#debugger ? this.#debugger.run(budget, (part) => this.#run(part)) : this.#run(budget);
   }
 
@@ -98,7 +114,7 @@ class JitVcpu implements Vcpu {
     const block = this.#block;
     if (block.get(L.HALTED)) {
       if (this.#canInterrupt()) return { reason: "interrupt-window" };
-      if (!block.get(L.NMI_PENDING) || block.get(L.NMI_MASKED)) return { reason: "halt" };
+      if (this.isWaiting) return { reason: "halt" };
       block.put(L.HALTED, 0);
     }
     if (this.#tier) {
@@ -123,7 +139,12 @@ class JitVcpu implements Vcpu {
   requestInterrupt(pending: boolean): void {
     this.#isInterruptRequested = pending;
     this.#block.put(L.INTR_PENDING, pending && !this.#debugger?.isStepping ? 1 : 0);
-    this.#core.exports.update_events();
+    this.#updateEvents();
+  }
+
+  /** Another one's is looked at when its turn comes. */
+  #updateEvents(): void {
+    if (this.#blocks.running === this.#index) this.#core.exports.update_events();
   }
 
   setTaskPriority(cr8: number): void {
@@ -131,12 +152,13 @@ class JitVcpu implements Vcpu {
   }
 
   interrupt(vector: number): void {
+    this.#blocks.bring(this.#index);
     if (this.#core.exports.deliver_interrupt(vector)) this.#shutdown = true;
   }
 
   nmi(): void {
     this.#block.put(L.NMI_PENDING, 1);
-    this.#core.exports.update_events();
+    this.#updateEvents();
   }
 
   kick(): void {
@@ -144,6 +166,7 @@ class JitVcpu implements Vcpu {
   }
 
   debug(request: DebugRequest | undefined): void {
+    this.#blocks.bring(this.#index);
     const next = request && new JitDebugger(this.#block, this.#core.exports, request);
     if (!next) this.#debugger?.end();
     this.#debugger = next;
@@ -151,11 +174,13 @@ class JitVcpu implements Vcpu {
   }
 
   getState(): VcpuState {
+    this.#blocks.bring(this.#index);
     const state = this.#block.save(this.#core.exports);
     return { ...state, msrs: { ...state.msrs, ...this.#keptMsrs.save() } };
   }
 
   setState(state: VcpuState): void {
+    this.#blocks.bring(this.#index);
     this.#shutdown = false;
     this.#block.load(state, this.#core.exports);
     this.#debugger?.forget();
@@ -168,6 +193,7 @@ class JitVcpu implements Vcpu {
 
   /** The last branch targets, oldest first. */
   recentBranches(): bigint[] {
+    this.#blocks.bring(this.#index);
     const next = this.#block.get(L.BRANCH_NEXT) / 8;
     return Array.from({ length: L.BRANCH_RING_ENTRIES }, (_, i) =>
       this.#core.view.getBigUint64(L.CPU_BASE + L.BRANCH_RING + ((next + i) % L.BRANCH_RING_ENTRIES) * 8, true),
@@ -181,21 +207,26 @@ export class JitEngine implements Engine {
   readonly memory: Ram;
   readonly dirtyTracking: DirtyTracking;
   readonly #core: Core;
-  readonly #block: StateBlock;
-  readonly #keptMsrs = new KeptMsrs();
+  readonly #blocks: VcpuBlocks;
+  readonly #keptMsrs: readonly KeptMsrs[];
   readonly #counters = { portReads: 0, portWrites: 0, mmioReads: 0, mmioWrites: 0 };
   readonly #tier: RegionTier | undefined;
-  #bus: VcpuBus | undefined;
+  readonly #buses: VcpuBus[] = [];
 
   constructor(options: JitEngineOptions) {
-    const features = featureSet(options.cpuFeatures ?? []);
-    const cpuid = new CpuidCache({ apicId: 0, tscFrequencyHz: options.tscFrequencyHz, features });
+    const cpus = checkCpus(options.cpus);
+    const cpuFeatures = [...(options.cpuFeatures ?? []), ...(cpus > 1 ? [YIELD] : [])];
+    const features = featureSet(cpuFeatures);
+    const { tscFrequencyHz } = options;
+    const each = Array.from({ length: cpus }, (_, apicId) => apicId);
+    this.#keptMsrs = each.map(() => new KeptMsrs());
+    const cpuids = each.map((apicId) => new CpuidCache({ apicId, cpus, tscFrequencyHz, features }));
     const core = (options.createCore ?? createCore)(
       options.memoryBytes,
       {
         mmioRead: (gpa, bytes, at) => {
           const bus = this.#requireBus();
-          block.during(() => {
+          blocks.live.during(() => {
             for (let offset = 0; offset < bytes; ) {
               const size = partSize(gpa, bytes, offset);
               this.#counters.mmioReads++;
@@ -209,7 +240,7 @@ export class JitEngine implements Engine {
         },
         mmioWrite: (gpa, bytes, at) => {
           const bus = this.#requireBus();
-          block.during(() => {
+          blocks.live.during(() => {
             for (let offset = 0; offset < bytes; ) {
               const size = partSize(gpa, bytes, offset);
               this.#counters.mmioWrites++;
@@ -231,26 +262,30 @@ export class JitEngine implements Engine {
           this.#requireBus().writePort(port, bytes as AccessSize, (value & mask) >>> 0);
         },
         readMsr: (index) => {
-          const value = this.#requireBus().readMsr(index) ?? this.#keptMsrs.read(index) ?? constantMsr(index, features);
+          const kept = this.#keptMsrs[blocks.running]!;
+          const value = this.#requireBus().readMsr(index) ?? kept.read(index) ?? constantMsr(index, features);
           if (value === undefined) return 1;
-          block.put64(L.result(0), value);
+          blocks.live.put64(L.result(0), value);
           return 0;
         },
         writeMsr: (index) => {
+          const block = blocks.live;
           block.put(L.TSC_KNOWN, 0);
           const value = block.get64(L.result(0));
-          if (this.#requireBus().writeMsr(index, value) || this.#keptMsrs.write(index, value)) return 0;
+          const kept = this.#keptMsrs[blocks.running]!;
+          if (this.#requireBus().writeMsr(index, value) || kept.write(index, value)) return 0;
           return ignoresMsrWrite(index, value) ? 0 : 1;
         },
         randomBits: () => this.#requireBus().randomBits(),
         readTsc: (retired) => {
           const bus = this.#requireBus();
-          block.putTscLine(bus.tscLine?.());
+          blocks.live.putTscLine(bus.tscLine?.());
           return BigInt.asIntN(64, bus.readTsc(Number(retired)));
         },
         floatError: (asserted) => (this.#requireBus().floatError?.(asserted !== 0) ? 1 : 0),
         cpuid: () => {
-          const [eax, ebx, ecx, edx] = cpuid.leaf(
+          const block = blocks.live;
+          const [eax, ebx, ecx, edx] = cpuids[blocks.running]!.leaf(
             block.get(L.RAX),
             block.get(L.RCX),
             (block.get(L.CR4) & CR4_OSXSAVE) !== 0,
@@ -267,22 +302,23 @@ export class JitEngine implements Engine {
       limitHandlers(handlerSet(), features),
       checkRom(options.rom),
       options.holder,
+      cpus,
     );
-    const block = new StateBlock(core.view);
+    const blocks = new VcpuBlocks(core);
     const tier = options.tier ?? (options.translator ? "auto" : "interp");
     const { translator } = options;
     const local = translator instanceof LocalTranslator ? translator : new LocalTranslator();
     if (tier !== "interp" && core.regions)
       this.#tier = new RegionTier(core, {
         ...(options.translationBounds && { bounds: options.translationBounds }),
-        cpuFeatures: options.cpuFeatures ?? [],
+        cpuFeatures,
         onDropped: options.onDropped,
         ...(tier === "jit"
           ? { heat: 0, isImmediate: true, translator: local }
           : { heat: HEAT, translator: translator ?? local }),
       });
     this.#core = core;
-    this.#block = block;
+    this.#blocks = blocks;
     this.dirtyTracking = new TlbDirtyTracking(core.view, core.map);
     this.memory = new Ram({
       buffer: core.memory.buffer as SharedArrayBuffer,
@@ -315,10 +351,14 @@ export class JitEngine implements Engine {
   }
 
   createVcpu(index: number, bus: VcpuBus): Vcpu {
-    if (index !== 0 || this.#bus) throw new RangeError("this engine runs one vCPU");
-    this.#bus = bus;
-    const vcpu = new JitVcpu(this.#core, this.#block, this.#keptMsrs, this.#tier);
+    const keptMsrs = this.#keptMsrs[index];
+    if (!keptMsrs || index !== this.#buses.length)
+      throw new RangeError(`no vCPU ${index}: this engine runs ${this.#keptMsrs.length}, and makes them in order`);
+    this.#buses.push(bus);
+    const vcpu = new JitVcpu(this.#core, index, this.#blocks, keptMsrs, this.#tier);
     vcpu.reset();
+    // Where a run begins, and where there is one only, the first one is there.
+    this.#blocks.bring(0);
     return vcpu;
   }
 
@@ -335,16 +375,18 @@ export class JitEngine implements Engine {
 
   stats(): Readonly<Record<string, number>> {
     const { decoder } = this.#core;
+    const sum = (field: Field): number => this.#blocks.all.reduce((all, block) => all + Number(block.get64(field)), 0);
     return {
       ...this.#counters,
       blocksDecoded: decoder.blocks,
       blockFlushes: decoder.flushes,
-      instructionsInRegions: Number(this.#block.get64(L.REGION_RETIRED)),
-      regionEntries: Number(this.#block.get64(L.REGION_ENTRIES)),
-      tlbMisses: Number(this.#block.get64(L.TLB_MISSES)),
-      tlbFlushes: Number(this.#block.get64(L.TLB_FLUSHES)),
-      tlbPageFlushes: Number(this.#block.get64(L.TLB_PAGE_FLUSHES)),
-      codeDrops: Number(this.#block.get64(L.CODE_DROPS)),
+      instructionsInRegions: sum(L.REGION_RETIRED),
+      regionEntries: sum(L.REGION_ENTRIES),
+      tlbMisses: sum(L.TLB_MISSES),
+      tlbFlushes: sum(L.TLB_FLUSHES),
+      tlbPageFlushes: sum(L.TLB_PAGE_FLUSHES),
+      codeDrops: sum(L.CODE_DROPS),
+      ...(this.#buses.length > 1 && { vcpuSwitches: this.#blocks.switches }),
       ...(this.#tier && {
         ...this.#tier.counters,
         translatorMs: Math.round(this.#tier.counters.translatorMs),
@@ -354,9 +396,15 @@ export class JitEngine implements Engine {
   }
 
   #requireBus(): VcpuBus {
-    if (!this.#bus) throw new Error("no vCPU yet");
-    return this.#bus;
+    const bus = this.#buses[this.#blocks.running];
+    if (!bus) throw new Error("no vCPU yet");
+    return bus;
   }
+}
+
+function checkCpus(cpus = 1): number {
+  if (Number.isInteger(cpus) && cpus >= 1 && cpus <= L.MAX_VCPUS) return cpus;
+  throw new RangeError(`${cpus} vCPUs; possible are 1 to ${L.MAX_VCPUS}`);
 }
 
 function checkRom(rom: Uint8Array | undefined): number {

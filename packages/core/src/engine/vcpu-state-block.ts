@@ -15,37 +15,42 @@ const SHADOWS = ["none", "sti", "mov-ss"] as const;
 const ARITHMETIC_FLAGS = 0x8d5;
 const V86_FLAG = 0x20000n;
 const MXCSR_VALID = 0xffff;
+/** CD and NW. */
+const CR0_CACHE = 0x6000_0000n;
 
 export class StateBlock {
   readonly #view: DataView;
   readonly #bytes: Uint8Array;
+  /** Its address: CPU_BASE while this vCPU is the one that runs. */
+  base: number;
 
-  constructor(view: DataView) {
+  constructor(view: DataView, base: number = L.CPU_BASE) {
     this.#view = view;
     this.#bytes = new Uint8Array(view.buffer);
+    this.base = base;
   }
 
   get(field: Field): number {
-    const at = L.CPU_BASE + field.offset;
+    const at = this.base + field.offset;
     if (field.bits === 8) return this.#view.getUint8(at);
     return field.bits === 16 ? this.#view.getUint16(at, true) : this.#view.getUint32(at, true);
   }
   get64(field: Field): bigint {
-    return this.#view.getBigUint64(L.CPU_BASE + field.offset, true);
+    return this.#view.getBigUint64(this.base + field.offset, true);
   }
   put(field: Field, value: number): void {
-    const at = L.CPU_BASE + field.offset;
+    const at = this.base + field.offset;
     if (field.bits === 8) this.#view.setUint8(at, value);
     else if (field.bits === 16) this.#view.setUint16(at, value, true);
     else this.#view.setUint32(at, value, true);
   }
   put64(field: Field, value: bigint): void {
-    this.#view.setBigUint64(L.CPU_BASE + field.offset, value, true);
+    this.#view.setBigUint64(this.base + field.offset, value, true);
   }
 
   /** The low half of a field of 64 bits; the high one becomes 0. */
   putLow(field: Field, value: number): void {
-    const at = L.CPU_BASE + field.offset;
+    const at = this.base + field.offset;
     this.#view.setUint32(at, value, true);
     this.#view.setUint32(at + 4, 0, true);
   }
@@ -69,7 +74,7 @@ export class StateBlock {
   #behind = 0;
   /** Retired instructions; inside a callback with the one that called out. */
   get retired(): number {
-    const end = L.CPU_BASE + L.RETIRED_END.offset;
+    const end = this.base + L.RETIRED_END.offset;
     const total = this.#view.getUint32(end, true) + this.#view.getInt32(end + 4, true) * 2 ** 32;
     return total - (this.get(L.REMAINING) | 0) - this.#behind;
   }
@@ -92,6 +97,7 @@ export class StateBlock {
     };
   }
 
+  /** Precondition, also of `load`: it is at CPU_BASE, where the core module works on it. */
   save(exports: CoreExports): VcpuState {
     const segments = Object.fromEntries(SEGMENT_NAMES.map((name, i) => [name, this.#segment(i)])) as Record<
       (typeof SEGMENT_NAMES)[number],
@@ -185,10 +191,10 @@ export class StateBlock {
     v.setBigUint64(16, this.get64(L.FDP), true);
     v.setUint32(24, this.get(L.MXCSR), true);
     v.setUint32(28, MXCSR_VALID, true);
-    const base = L.CPU_BASE + L.X87;
+    const base = this.base + L.X87;
     for (let i = 0; i < 8; i++)
       image.set(this.#bytes.subarray(base + ((top + i) & 7) * 16, base + ((top + i) & 7) * 16 + 10), 32 + i * 16);
-    image.set(this.#bytes.subarray(L.CPU_BASE + L.XMM, L.CPU_BASE + L.XMM + 256), 160);
+    image.set(this.#bytes.subarray(this.base + L.XMM, this.base + L.XMM + 256), 160);
     return image;
   }
 
@@ -204,19 +210,38 @@ export class StateBlock {
     this.put64(L.FIP, v.getBigUint64(8, true));
     this.put64(L.FDP, v.getBigUint64(16, true));
     this.put(L.MXCSR, v.getUint32(24, true) & MXCSR_VALID);
-    const base = L.CPU_BASE + L.X87;
+    const base = this.base + L.X87;
     for (let i = 0; i < 8; i++) {
       const at = base + ((top + i) & 7) * 16;
       this.#bytes.set(image.subarray(32 + i * 16, 42 + i * 16), at);
       this.#bytes.fill(0, at + 10, at + 16);
     }
-    this.#bytes.set(image.subarray(160, 416), L.CPU_BASE + L.XMM);
+    this.#bytes.set(image.subarray(160, 416), this.base + L.XMM);
   }
 }
 
 const isSegmentBase = (index: number): boolean => index === 0xc0000100 || index === 0xc0000101;
 
-/** The state after power-on or INIT (SDM vol. 3, table 9-1). */
+/** The state after INIT (SDM vol. 3, table 9-1): unlike a reset it leaves x87, SSE and most MSRs alone. */
+export function initState(before: VcpuState): VcpuState {
+  const { fxsave, msrs, xcr0, retired } = before;
+  const { [String(MSR_EFER >>> 0)]: _, ...kept } = msrs;
+  const cacheControl = before.cr0 & CR0_CACHE;
+  return { ...resetState(retired), cr0: 0x10n | cacheControl, fxsave, msrs: kept, xcr0 };
+}
+
+/** After a start-up message: real mode at the page that its vector names. */
+export function startUpState(before: VcpuState, vector: number): VcpuState {
+  const cs: SegmentRegister = {
+    selector: (vector & 0xff) << 8,
+    base: BigInt((vector & 0xff) << 12),
+    limit: 0xffff,
+    attributes: 0x9b,
+  };
+  return { ...before, cs, rip: 0n, halted: false };
+}
+
+/** The state after power-on (SDM vol. 3, table 9-1). */
 export function resetState(retired: number): VcpuState {
   const segment = (attributes: number): SegmentRegister => ({ selector: 0, base: 0n, limit: 0xffff, attributes });
   const fxsave = new Uint8Array(512);

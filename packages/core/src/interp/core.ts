@@ -434,8 +434,9 @@ export function createCore(
   handlers: HandlerSet = handlerSet(),
   romBytes = 0,
   holder?: RamHolder,
+  vcpus = 1,
 ): Core {
-  const map = L.memoryMap(ramBytes, romBytes, holder?.ramOffset);
+  const map = L.memoryMap(ramBytes, romBytes, holder?.ramOffset, vcpus);
   const memory = holder?.memory ?? new WebAssembly.Memory({ initial: map.wasmPages, maximum: map.wasmPages, shared });
   const view = new DataView(memory.buffer);
   const hasBeenUsed = view.getUint32(L.CPU_BASE + L.RAM_HOST.offset, true) !== 0;
@@ -479,4 +480,11 @@ export function prepareMemory(view: DataView, map: L.MemoryMap, features: Readon
   put(L.PAGE_GRANULES, map.pageGranules);
   put(L.PAGE_UNWRITTEN, map.pageUnwritten);
   clearPageTables(bytes, map);
+  for (let vcpu = 1; vcpu < map.vcpus; vcpu++) {
+    const parked = L.parkedBlock(map, vcpu);
+    const shift = L.tlbShift(map, vcpu);
+    bytes.copyWithin(parked, L.CPU_BASE, L.CPU_BASE + L.CPU_BYTES);
+    view.setInt32(parked + L.TLB_SHIFT.offset, shift, true);
+    bytes.fill(0xff, shift + L.TLB_SUPERVISOR, shift + L.TLB_SUPERVISOR_AC + L.TLB_SET_BYTES);
+  }
 }

@@ -12,6 +12,7 @@ import type { Routine } from "../ir/routine.ts";
 import { type HandlerSet, handlerOf } from "../isa/handlers.ts";
 import { encodeMicroOp } from "../isa/micro-op.ts";
 import { BRANCH, FAULT, LEAVE } from "../isa/semantics.ts";
+import type { RamHolder } from "../memory/ram.ts";
 import {
   BlockDecoder,
   type Core,
@@ -156,8 +157,10 @@ export function createEvaluatorCore(
   shared: boolean,
   handlers: HandlerSet = handlerSet(),
   romBytes = 0,
+  _holder?: RamHolder,
+  vcpus = 1,
 ): Core {
-  const map = L.memoryMap(ramBytes, romBytes);
+  const map = L.memoryMap(ramBytes, romBytes, undefined, vcpus);
   const memory = new WebAssembly.Memory({ initial: map.wasmPages, maximum: map.wasmPages, shared });
   const view = new DataView(memory.buffer);
   const decoder = new BlockDecoder(handlers, memory.buffer, map);

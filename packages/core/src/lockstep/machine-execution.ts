@@ -2,18 +2,18 @@
 import type { Machine } from "../machine/machine.ts";
 import type { Execution } from "./execution.ts";
 
-/** `machine` is created, not started; its spec's clock is "virtual". */
+/** `machine` is created, not started; its spec's clock is "virtual". Of several vCPUs the one whose turn it is is compared. */
 export function machineExecution(name: string, machine: Machine, ram: Uint8Array): Execution {
   machine.start();
   return {
     name,
     ram,
     get retired(): number {
-      return machine.vcpu.retired;
+      return machine.retired;
     },
-    state: () => machine.vcpu.getState(),
+    state: () => machine.vcpus[machine.processors.current]!.getState(),
     advance(retired) {
-      while (machine.vcpu.retired < retired) {
+      while (machine.retired < retired) {
         const result = machine.runSlice(retired);
         if (result.kind !== "ran") return false;
       }

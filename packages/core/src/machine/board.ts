@@ -10,7 +10,6 @@
  * Direct boots: `boot` does what firmware would do to the chipset, then loads the kernel. Firmware itself is the ROM of
  * the engine's memory and starts at the reset vector.
  */
-import type { AccessSize } from "../bus/io.ts";
 import { MmioBus, PortBus } from "../bus/io-bus.ts";
 import { fanOut, SharedIrqLine } from "../bus/irq.ts";
 import { assignPciResources, initialiseChipset } from "../bus/pci/assign.ts";
@@ -21,7 +20,6 @@ import { createLpcBridge } from "../bus/pci/lpc-bridge.ts";
 import type { VcpuState } from "../cpu/state.ts";
 import { attachAcpiPm, createAcpiPm, SMI_APMC_EN } from "../devices/acpi-pm.ts";
 import { ApicSystemBus } from "../devices/apic/apic-bus.ts";
-import { createLocalApic, LocalApic } from "../devices/apic/local-apic.ts";
 import { attachCfiFlash, type CfiFlash, createCfiFlash } from "../devices/cfi-flash.ts";
 import { attachCoprocessorError, createCoprocessorError } from "../devices/coprocessor-error.ts";
 import { attachDebugExit, createDebugExit } from "../devices/debug-exit.ts";
@@ -50,14 +48,8 @@ import { generationIdOf, placeSmbios } from "../firmware/smbios.ts";
 import type { GuestMemory } from "../memory/guest-memory.ts";
 import type { Board, BoardWiring } from "./board-interface.ts";
 import { FLASH_NAME, GSI, ISA_IRQ, MEMORY_MAP, PCI_SLOT, PIRQ_TO_ISA, PORT_MAP, pirqOf } from "./board-map.ts";
+import { type BoardProcessor, createProcessor } from "./board-processor.ts";
 import type { DeviceSpec, MachineSpec } from "./spec.ts";
-import { TimeStampCounter } from "./time-stamp-counter.ts";
-
-/** What CPUID says of the processor, as far as the local APIC has to agree with it. */
-export const PROCESSOR = { physicalAddressBits: 40, hasX2apic: true } as const;
-
-/** The pseudo-MSR by which an engine tells of writes to CR8. */
-const TASK_PRIORITY = 0xffff_0008;
 
 /** The files that the spec names: their bytes, unless something else is said. */
 export interface BootFiles<File extends BootFile = Uint8Array> {
@@ -87,26 +79,31 @@ export function createBoard(wiring: BoardWiring, files?: BootFiles<BootFile>, va
   const ioApic = createIoApic({ bus: apicBus });
   apicBus.attachEoiListener((vector) => ioApic.endOfInterrupt(vector));
 
-  const tsc = new TimeStampCounter(clock, spec.tscFrequencyHz, () => localApic.tscChanged());
   // The controllers know each other in a circle: LINT0 is the pair's output, the acknowledge cycle its input.
-  const pic = createPic({ intr: { set: (level) => localApic.lint[0].set(level) } });
-  const localApic: LocalApic = createLocalApic(context, {
-    id: 0,
-    isBootstrapProcessor: true,
-    cpu: {
-      requestInterrupt: (pending) => wiring.setInterrupt(pending),
-      taskPriority: (cr8) => wiring.setTaskPriority(cr8),
+  const pic = createPic({ intr: { set: (level) => first.localApic.lint[0].set(level) } });
+  const parts = {
+    context,
+    clock,
+    tscFrequencyHz: spec.tscFrequencyHz,
+    apicBus,
+    ports,
+    mmio,
+    coprocessorError: () => coprocessorError,
+    virtualWire: spec.boot !== undefined,
+  };
+  const first: BoardProcessor = createProcessor({
+    ...parts,
+    index: 0,
+    pins: {
+      setInterrupt: (pending) => wiring.setInterrupt(pending),
+      setTaskPriority: (cr8) => wiring.setTaskPriority(cr8),
       nmi: () => wiring.nmi(),
       init: () => context.power("reset", "INIT sent to the bootstrap processor"),
       startup: () => {},
     },
-    bus: apicBus,
-    tsc,
     pic,
-    ...PROCESSOR,
-    virtualWire: spec.boot !== undefined,
   });
-  apicBus.attach(localApic);
+  const others = (wiring.others ?? []).map((pins, i) => createProcessor({ ...parts, index: i + 1, pins }));
 
   const picWires = pic.inputs.map((input) => new SharedIrqLine(input));
   /** A new driver of an ISA interrupt's wire. */
@@ -129,7 +126,7 @@ export function createBoard(wiring: BoardWiring, files?: BootFiles<BootFile>, va
     smiEnable: spec.firmware ? SMI_APMC_EN : 0,
   });
   const systemControl = createSystemControl(context);
-  const fwCfg = spec.firmware && createFwCfg(context, fwCfgItems({ ...spec, cpuCount: 1 }));
+  const fwCfg = spec.firmware && createFwCfg(context, fwCfgItems({ ...spec, cpuCount: spec.cpus }));
   const coprocessorError = createCoprocessorError({ irq: isa(ISA_IRQ.coprocessor) });
 
   const lpcBridge = createLpcBridge({
@@ -184,45 +181,14 @@ export function createBoard(wiring: BoardWiring, files?: BootFiles<BootFile>, va
     hpet,
     pic,
     ioApic,
-    tsc,
-    localApic,
+    ...[first, ...others].flatMap(({ tsc, localApic }): Device[] => [tsc, localApic]),
   ];
-
-  /** GUEST-CONTROLLED. The local APIC's page is the processor's own and wins over everything behind it. */
-  const isLocalApic = (gpa: number): boolean => {
-    const base = localApic.mmioBase;
-    return base !== undefined && gpa >= base && gpa < base + MEMORY_MAP.localApicSizeBytes;
-  };
 
   return {
     devices,
-    bus: {
-      readPort: (port, size) => ports.read(port, size),
-      writePort: (port, size, value) => ports.write(port, size, value),
-      readMmio: (gpa: number, size: AccessSize) =>
-        isLocalApic(gpa) ? localApic.registers.read(gpa % MEMORY_MAP.localApicSizeBytes, size) : mmio.read(gpa, size),
-      writeMmio: (gpa: number, size: AccessSize, value: number) => {
-        if (isLocalApic(gpa)) localApic.registers.write(gpa % MEMORY_MAP.localApicSizeBytes, size, value);
-        else mmio.write(gpa, size, value);
-      },
-      readMsr: (index) => (LocalApic.ownsMsr(index) ? localApic.readMsr(index) : tsc.readMsr(index)),
-      writeMsr: (index, value) => {
-        if (index === TASK_PRIORITY) {
-          localApic.cr8 = Number(value & 0xfn);
-          return true;
-        }
-        return LocalApic.ownsMsr(index) ? localApic.writeMsr(index, value) : tsc.writeMsr(index, value);
-      },
-      readTsc: (retired) => tsc.at(retired),
-      tscLine: () => tsc.line(),
-      floatError: (asserted) => coprocessorError.ferr(asserted),
-      randomBits: () => {
-        const bytes = new Uint8Array(8);
-        context.random(bytes);
-        return new DataView(bytes.buffer).getBigUint64(0, true);
-      },
-    },
-    acknowledgeInterrupt: () => localApic.acknowledge(),
+    bus: first.bus,
+    others,
+    acknowledgeInterrupt: () => first.acknowledgeInterrupt(),
     pressPowerButton: () => acpiPm.pressPowerButton(),
     boot: () => {
       if (spec.firmware) shadowFirmware(context.memory, spec.firmware.sizeBytes);
@@ -290,9 +256,9 @@ function bootLinux(
   let highRamBytes = 0;
   for (const segment of memory.segments)
     if (segment.start >= MEMORY_MAP.highRamStart) highRamBytes += segment.sizeBytes;
-  const acpi = buildAcpiTables({ cpuCount: 1 });
+  const acpi = buildAcpiTables({ cpuCount: spec.cpus });
   const generation = { gpa: GENERATION.DIRECT_ADDRESS, bytes: generationIdOf(spec.seed) };
-  const smbios = placeSmbios({ ...spec, cpuCount: 1 }, LOW_MEMORY.smbiosStart);
+  const smbios = placeSmbios({ ...spec, cpuCount: spec.cpus }, LOW_MEMORY.smbiosStart);
   const plan = planLinuxBoot({
     kernel,
     ...(initrd ? { initrd } : {}),

@@ -64,6 +64,11 @@ export class FakeVcpu implements Vcpu {
     return this.#state.retired;
   }
 
+  get isWaiting(): boolean {
+    const { halted, nmiPending, nmiMasked } = this.#state;
+    return halted && !(this.#interruptPending && this.#canInterrupt()) && !(nmiPending && !nmiMasked);
+  }
+
   run(budget: number): VcpuExit {
     if (!(budget >= 1 && budget <= 2 ** 30)) throw new RangeError(`budget ${budget}`);
     const cpu = this.#state;

@@ -36,7 +36,8 @@ export type SliceResult =
   | { readonly kind: "idle"; readonly waitNs: number | undefined }
   /** Halted in virtual mode with no timer armed: only an event goes on. */
   | { readonly kind: "blocked" }
-  | { readonly kind: "debug"; readonly stop: DebugStop }
+  /** `vcpu`: whose stop it is. */
+  | { readonly kind: "debug"; readonly stop: DebugStop; readonly vcpu: number }
   | { readonly kind: "stopped"; readonly state: "off" | "crashed" }
   /** A replay has reached the end of its recording, in the recorded state. The machine is paused. */
   | { readonly kind: "replay-end" };
@@ -46,6 +47,9 @@ export interface CrashReport {
   readonly reason: string;
   readonly retired: number;
   readonly vcpu: VcpuState;
+  /** Where there are several: which one that is, and how the others stand. */
+  readonly index?: number;
+  readonly others?: readonly { readonly index: number; readonly state: VcpuState }[];
   /** The last branch targets, oldest first, where the engine knows them. */
   readonly recentBranches?: readonly bigint[];
 }

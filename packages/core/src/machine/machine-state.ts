@@ -11,6 +11,7 @@ import { MEMORY_SECTION, type StateSection } from "../state/section.ts";
 import { SectionTable } from "../state/section-table.ts";
 import { VCPU_SCHEMA, vcpuFromState, vcpuToState } from "../state/vcpu-state.ts";
 import type { Machine } from "./machine.ts";
+import { type ProcessorsState, TURN_INSTRUCTIONS } from "./processors.ts";
 import { type MachineSpec, specFromState, specToState } from "./spec.ts";
 
 const VERSION = 1;
@@ -24,12 +25,13 @@ export function machineSections(machine: Machine): StateSection[] {
     own("clock", machine.clock.save()),
     own("events", { count: machine.eventCount, skips }),
     own("random", machine.random.save()),
-    {
-      name: "vcpu0",
+    ...machine.vcpus.map((vcpu, index) => ({
+      name: `vcpu${index}`,
       schema: VCPU_SCHEMA.id,
       version: VCPU_SCHEMA.version,
-      state: vcpuToState(machine.vcpu.getState()),
-    },
+      state: vcpuToState(vcpu.getState()),
+    })),
+    ...(machine.vcpus.length > 1 ? [own("processors", processorsToState(machine.processors.save()))] : []),
     ...machine.board.devices.map((device) => ({
       name: `device/${device.name}`,
       schema: device.schema.id,
@@ -59,7 +61,12 @@ export function machineForms(
   });
   return [
     ...["spec", "clock", "events", "random"].map(own),
-    { name: "vcpu0", schema: VCPU_SCHEMA.id, version: VCPU_SCHEMA.version },
+    ...machine.vcpus.map((_, index) => ({
+      name: `vcpu${index}`,
+      schema: VCPU_SCHEMA.id,
+      version: VCPU_SCHEMA.version,
+    })),
+    ...(machine.vcpus.length > 1 ? [own("processors")] : []),
     ...machine.board.devices.map(({ name, schema }) => ({
       name: `device/${name}`,
       schema: schema.id,
@@ -112,8 +119,15 @@ export function restoreMachine(machine: Machine, source: StateSource | StateFile
 
 function restoreParts(machine: Machine, file: SectionTable, readMemory: () => void): void {
   requireSameSpec(machine.spec, readSpec(file));
-  const vcpuVersion = file.versionOf("vcpu0", VCPU_SCHEMA.version);
-  const vcpu = vcpuFromState(file.section("vcpu0", VCPU_SCHEMA.id, vcpuVersion), "vcpu0", vcpuVersion);
+  const vcpus = machine.vcpus.map((_, index) => {
+    const name = `vcpu${index}`;
+    const version = file.versionOf(name, VCPU_SCHEMA.version);
+    return vcpuFromState(file.section(name, VCPU_SCHEMA.id, version), name, version);
+  });
+  const isOne = vcpus.length === 1;
+  const turns = isOne
+    ? undefined
+    : processorsFromState(file.section("processors", "processors", VERSION), vcpus.length);
   const events = new StateReader(file.section("events", "events", VERSION), "events");
   const eventCount = events.int("count", 0, Number.MAX_SAFE_INTEGER);
   const skips = events.int("skips", 0, Number.MAX_SAFE_INTEGER);
@@ -128,7 +142,8 @@ function restoreParts(machine: Machine, file: SectionTable, readMemory: () => vo
 
   try {
     readMemory();
-    machine.vcpu.setState(vcpu);
+    for (const [index, state] of vcpus.entries()) machine.vcpus[index]?.setState(state);
+    if (turns) machine.processors.restore(turns);
     machine.clock.restore(clock);
     machine.random.restore(random);
     for (const { device, state } of devices) device.restore(state);
@@ -136,14 +151,30 @@ function restoreParts(machine: Machine, file: SectionTable, readMemory: () => vo
     machine.abandon("restoring a saved state failed half-way");
     throw error;
   }
-  machine.restored({ retired: vcpu.retired, skips }, eventCount);
+  machine.restored({ retired: machine.retired, skips }, eventCount);
+}
+
+const processorsToState = ({ current, turnLeft, waiting }: ProcessorsState): StateValue => ({
+  current,
+  turnLeft,
+  waiting: waiting.map((isWaiting) => (isWaiting ? 1 : 0)),
+});
+
+function processorsFromState(state: StateValue, count: number): ProcessorsState {
+  const reader = new StateReader(state, "processors");
+  const current = reader.int("current", 0, count - 1);
+  const turnLeft = reader.int("turnLeft", 1, TURN_INSTRUCTIONS);
+  const waiting = reader.ints("waiting", count, 0, 1).map((flag) => flag === 1);
+  reader.end();
+  return { current, turnLeft, waiting };
 }
 
 function requireSameSpec(own: MachineSpec, saved: MachineSpec): void {
   const ours = specToState(own) as { readonly [key: string]: StateValue };
   const theirs = specToState(saved) as { readonly [key: string]: StateValue };
-  for (const field of Object.keys(ours)) {
-    const [left, right] = [encodeState(ours[field]!), encodeState(theirs[field]!)];
+  // A machine with one processor has no field for that.
+  for (const field of new Set([...Object.keys(ours), ...Object.keys(theirs)])) {
+    const [left, right] = [encodeState(ours[field] ?? null), encodeState(theirs[field] ?? null)];
     if (left.length === right.length && left.every((byte, i) => byte === right[i])) continue;
     throw new StateError(
       "foreign",

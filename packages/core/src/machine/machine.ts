@@ -45,9 +45,10 @@ import {
   type SliceResult,
 } from "./machine-contract.ts";
 import { machineSections } from "./machine-state.ts";
+import { Processors } from "./processors.ts";
 import { MachineRandom } from "./random.ts";
 import { type MachineSpec, seedBytes } from "./spec.ts";
-import { VcpuRunner, type VcpuStop } from "./vcpu-runner.ts";
+import type { VcpuStop } from "./vcpu-runner.ts";
 import { WallPacer } from "./wall-pacer.ts";
 
 export {
@@ -78,9 +79,8 @@ export class Machine {
   readonly engine: Engine;
   readonly board: Board;
   readonly clock: GuestClock;
-  readonly vcpu: Vcpu;
+  readonly processors: Processors;
   readonly random: MachineRandom;
-  readonly #runner: VcpuRunner;
   #log: EventLog;
   readonly #options: MachineOptions;
   #pacer: WallPacer | undefined;
@@ -120,33 +120,25 @@ export class Machine {
     this.clock = new GuestClock({
       epochSeconds: spec.epochSeconds,
       tscFrequencyHz: spec.tscFrequencyHz,
-      retired: () => this.vcpu.retired,
-      onArmed: (dueNs) => this.#runner.armed(dueNs),
+      retired: () => this.processors.retired,
+      onArmed: (dueNs) => this.processors.armed(dueNs),
     });
-    // The vCPU exists before the board, whose devices may already drive pins and read the clock.
+    // The vCPUs exist before the board, whose devices may already drive pins and read the clock.
     let board: Board | undefined;
-    const bus = (): Board["bus"] => board!.bus;
-    this.vcpu = engine.createVcpu(0, {
-      readPort: (port, size) => bus().readPort(port, size),
-      writePort: (port, size, value) => bus().writePort(port, size, value),
-      readMmio: (gpa, size) => bus().readMmio(gpa, size),
-      writeMmio: (gpa, size, value) => bus().writeMmio(gpa, size, value),
-      readMsr: (index) => bus().readMsr(index),
-      writeMsr: (index, value) => bus().writeMsr(index, value),
-      readTsc: (retired) => bus().readTsc(retired),
-      tscLine: () => bus().tscLine?.(),
-      floatError: (asserted) => bus().floatError?.(asserted) ?? false,
-      randomBits: () => bus().randomBits(),
-    });
-    const acknowledge = { acknowledgeInterrupt: () => board?.acknowledgeInterrupt() };
-    this.#runner = new VcpuRunner(this.vcpu, this.clock, acknowledge);
+    this.processors = new Processors(
+      this.clock,
+      spec.cpus,
+      (index, bus) => engine.createVcpu(index, bus),
+      () => board,
+    );
     board = options.createBoard({
       spec,
       clock: this.clock,
       context: this.#deviceContext(),
-      setInterrupt: (pending) => this.#runner.setInterrupt(pending),
+      setInterrupt: (pending) => this.vcpu.requestInterrupt(pending),
       setTaskPriority: (cr8) => this.vcpu.setTaskPriority(cr8),
       nmi: () => this.vcpu.nmi(),
+      others: this.processors.others,
     });
     this.board = board;
     this.#log = options.log ?? new LiveLog();
@@ -155,6 +147,20 @@ export class Machine {
 
   get state(): MachineState {
     return this.#state;
+  }
+
+  /** The first one, which starts the machine. */
+  get vcpu(): Vcpu {
+    return this.processors.vcpus[0]!;
+  }
+
+  get vcpus(): readonly Vcpu[] {
+    return this.processors.vcpus;
+  }
+
+  /** Instructions of all vCPUs since power-on. */
+  get retired(): number {
+    return this.processors.retired;
   }
 
   /** Why the machine crashed. */
@@ -168,7 +174,7 @@ export class Machine {
 
   /** Where the machine stands between two slices. */
   get position(): EventPosition {
-    const { retired } = this.vcpu;
+    const { retired } = this;
     return { retired, skips: this.#skipsAtRetired === retired ? this.#skips : 0 };
   }
 
@@ -266,7 +272,7 @@ export class Machine {
 
   /** Ends a running slice after the current instruction. The guest does not notice. Only from the vCPU's thread. */
   kick(): void {
-    this.vcpu.kick();
+    this.processors.kick();
   }
 
   /**
@@ -294,6 +300,7 @@ export class Machine {
     if (this.#state !== "running" && this.#state !== "paused") return;
     this.clock.rebase();
     this.clock.fireDue();
+    this.processors.settle();
     if (this.#power) this.#carryOut(this.#power);
   }
 
@@ -308,9 +315,10 @@ export class Machine {
     if (this.#log.mode === "record") this.#log.finish(this.position, this.stateHash());
   }
 
-  /** CRC-32C of the processor's state: cheap, for finding where two runs part. */
+  /** CRC-32C of the processors' states: cheap, for finding where two runs part. */
   vcpuDigest(): number {
-    return crc32c(encodeState(vcpuToState(this.vcpu.getState())));
+    const states = this.vcpus.map((vcpu) => vcpuToState(vcpu.getState()));
+    return crc32c(encodeState(states.length === 1 ? states[0]! : states));
   }
 
   /** The machine continues from a state that somebody has put into its parts: see machine-state.ts. */
@@ -325,23 +333,23 @@ export class Machine {
   /** A restore failed half-way: this machine can do nothing any more. */
   abandon(reason: string): void {
     this.#state = "crashed";
-    this.#crash = { code: "restore", reason, retired: this.vcpu.retired, vcpu: this.vcpu.getState() };
+    this.#crash = { code: "restore", reason, retired: this.retired, vcpu: this.vcpu.getState() };
   }
 
   #slice(untilRetired: number, isWanted?: () => boolean): SliceResult {
     this.vcpu.followTime?.(false);
     this.#takeEvents();
     const sliceLength = Math.max(1, Math.floor((this.#sliceNs * 1000) / this.clock.psPerInstruction));
-    const sliceEnd = Math.min(this.vcpu.retired + sliceLength, untilRetired);
+    const sliceEnd = Math.min(this.retired + sliceLength, untilRetired);
     for (let round = 0; round < MAX_ROUNDS; round++) {
       this.settle();
       const ended = this.#ended();
       if (ended) return ended;
       const limit = this.#limit(sliceEnd);
-      const left = sliceEnd - this.vcpu.retired;
+      const left = sliceEnd - this.retired;
       const slack = sliceEnd < untilRetired && sliceLength > 8 * SLACK ? SLACK : 0;
       if (limit <= 0 || (left <= slack && round > 0)) return RAN;
-      const result = this.#stopped(this.#runner.run(limit, limit === left ? slack : 0));
+      const result = this.#stopped(this.processors.run(limit, limit === left ? slack : 0));
       if (result) return result;
       if (isWanted?.()) return RAN;
     }
@@ -368,11 +376,12 @@ export class Machine {
   #stopped(stop: VcpuStop): SliceResult | undefined {
     switch (stop.kind) {
       case "ran":
+      case "yielded":
         return undefined;
       case "halted":
         return this.#power ? undefined : this.#halted();
       case "debug":
-        return stop;
+        return { ...stop, vcpu: this.processors.current };
       case "error":
         this.#stop("crashed", { code: "engine", reason: stop.message });
         return this.#ended();
@@ -428,7 +437,7 @@ export class Machine {
     }
     // Off by now, if the slice before ended between the guest's wish and this: nothing enters any more.
     if (this.#state !== "running") return;
-    const { retired } = this.vcpu;
+    const { retired } = this;
     const correction = this.#pacer?.correction(this.clock.nowNs(), retired, this.clock.psPerInstruction);
     if (correction) this.#enter({ kind: "clock", ...correction });
     if (this.#log.wantsCheck(retired)) this.#enter({ kind: "check", digest: this.vcpuDigest() });
@@ -518,9 +527,19 @@ export class Machine {
   #stop(state: "off" | "crashed", crash?: Pick<CrashReport, "code" | "reason">): void {
     this.#state = state;
     if (crash) {
-      const recentBranches = this.vcpu.recentBranches?.();
-      const { retired } = this.vcpu;
-      this.#crash = { ...crash, retired, vcpu: this.vcpu.getState(), ...(recentBranches ? { recentBranches } : {}) };
+      const { current } = this.processors;
+      const vcpu = this.vcpus[current]!;
+      const recentBranches = vcpu.recentBranches?.();
+      const others = this.vcpus.flatMap((other, index) =>
+        index === current ? [] : [{ index, state: other.getState() }],
+      );
+      this.#crash = {
+        ...crash,
+        retired: this.retired,
+        vcpu: vcpu.getState(),
+        ...(others.length > 0 && { index: current, others }),
+        ...(recentBranches ? { recentBranches } : {}),
+      };
     }
     if (this.#log.mode !== "replay" || crash?.code === "replay") return;
     const event = this.#log.take(this.position);
@@ -535,11 +554,12 @@ export class Machine {
   }
 
   #diverged(what: string): ReplayError {
-    const { retired } = this.vcpu;
+    const { retired } = this;
     return new ReplayError("diverged", `The replay diverged at instruction ${retired}: ${what}.`, retired);
   }
 
   #bootUp(): void {
+    this.processors.reset();
     const { retired } = this.vcpu;
     const state = this.board.boot();
     if (state) this.vcpu.setState({ ...state, retired });
@@ -551,7 +571,7 @@ export class Machine {
 
   #requestPower(action: PowerAction["action"], reason: string): void {
     this.#power ??= { action, reason };
-    this.vcpu.kick();
+    this.processors.kick();
   }
 
   #deviceContext(): DeviceContext {

@@ -14,6 +14,7 @@ export const MEMORY_LIMITS = { minBytes: 16 * MIB, maxBytes: 3072 * MIB } as con
 export const EPOCH_LIMITS = { minSeconds: 0, maxSeconds: 4_102_444_800 } as const;
 /** In this range the counter's arithmetic is exact; CPUID leaf 15H can name whole megahertz. */
 export const TSC_FREQUENCY = { minHz: 100_000_000, maxHz: 8_000_000_000, stepHz: 1_000_000 } as const;
+export const CPU_LIMITS = { min: 1, max: 8 } as const;
 export const CPU_MODELS = ["portable-v1"] as const;
 export const CLOCK_MODES = ["wall", "virtual"] as const;
 export const DEVICE_KINDS = ["virtio-console", "virtio-rng", "virtio-block"] as const;
@@ -65,6 +66,8 @@ export type DeviceSpec =
 
 export interface MachineSpec {
   readonly memoryBytes: number;
+  /** vCPUs: 1 to 8. */
+  readonly cpus: number;
   readonly cpu: CpuModel;
   /** What this CPU has beyond its model, and with a "-" in front what it lacks of it (cpu/features.ts); sorted. */
   readonly cpuFeatures: readonly string[];
@@ -94,6 +97,7 @@ export interface MachineSpec {
 
 export type SpecErrorCode =
   | "memory"
+  | "cpus"
   | "cpu"
   | "tsc-frequency"
   | "seed"
@@ -117,6 +121,7 @@ export class SpecError extends Error {
 /** Fills in defaults and checks. A caller that wants a real VM gives seed and epoch; these defaults make a fixed one. */
 export function machineSpec(given: Partial<MachineSpec> & Pick<MachineSpec, "memoryBytes">): MachineSpec {
   const spec: MachineSpec = {
+    cpus: 1,
     cpu: "portable-v1",
     cpuFeatures: [],
     tscFrequencyHz: 1_000_000_000,
@@ -137,6 +142,12 @@ export function checkSpec(spec: MachineSpec): void {
     throw new SpecError(
       "memory",
       `A machine cannot have ${describeBytes(memoryBytes)} of memory. Give 16 MiB to 3072 MiB, in whole pages of 4 KiB.`,
+    );
+  }
+  if (!isWhole(spec.cpus, CPU_LIMITS.min, CPU_LIMITS.max)) {
+    throw new SpecError(
+      "cpus",
+      `A machine cannot have ${spec.cpus} processors. Give a whole number from ${CPU_LIMITS.min} to ${CPU_LIMITS.max}.`,
     );
   }
   requireOneOf("cpu", "CPU model", spec.cpu, CPU_MODELS);
@@ -195,6 +206,8 @@ export function specToState(spec: MachineSpec): StateValue {
   const file = (reference: FileReference): StateValue => ({ sha256: reference.sha256, sizeBytes: reference.sizeBytes });
   return {
     memoryBytes,
+    // Absent for one, as before there were more.
+    ...(spec.cpus > 1 && { cpus: spec.cpus }),
     cpu,
     cpuFeatures: [...cpuFeatures],
     tscFrequencyHz,
@@ -227,6 +240,7 @@ export function specFromState(state: StateValue, path = "spec"): MachineSpec {
   const variables = reader.has("variables") ? fileFromState(reader.object("variables")) : undefined;
   const spec: MachineSpec = {
     memoryBytes: reader.int("memoryBytes", 0, Number.MAX_SAFE_INTEGER),
+    cpus: reader.has("cpus") ? reader.int("cpus", CPU_LIMITS.min, CPU_LIMITS.max) : 1,
     cpu: reader.text("cpu", 64) as CpuModel,
     cpuFeatures,
     tscFrequencyHz: reader.int("tscFrequencyHz", 0, Number.MAX_SAFE_INTEGER),

@@ -1,7 +1,6 @@
 /**
  * The guest's time-stamp counter (Intel SDM vol. 3, 18.17): the clock's count plus IA32_TSC_ADJUST, modulo 2^64.
- * Writing IA32_TSC changes the adjustment by the same amount, as hardware does. Left out: counters that differ between
- * vCPUs, of which there is one.
+ * Writing IA32_TSC changes the adjustment by the same amount, as hardware does. Each vCPU has its own adjustment.
  */
 import type { TscClock } from "../devices/apic/apic-timer.ts";
 import type { Device, StateValue } from "../devices/device.ts";
@@ -12,7 +11,7 @@ import type { GuestClock } from "./guest-clock.ts";
 export const TSC_MSR = { IA32_TIME_STAMP_COUNTER: 0x10, IA32_TSC_ADJUST: 0x3b } as const;
 
 export class TimeStampCounter implements Device, TscClock {
-  readonly name = "tsc";
+  readonly name: string;
   readonly schema = { id: "time-stamp-counter", version: 1 } as const;
   readonly tscFrequencyHz: number;
   readonly #clock: GuestClock;
@@ -20,7 +19,8 @@ export class TimeStampCounter implements Device, TscClock {
   readonly #changed: () => void;
   #adjust = 0n;
 
-  constructor(clock: GuestClock, tscFrequencyHz: number, changed: () => void) {
+  constructor(clock: GuestClock, tscFrequencyHz: number, changed: () => void, vcpu = 0) {
+    this.name = vcpu === 0 ? "tsc" : `tsc${vcpu}`;
     this.#clock = clock;
     this.tscFrequencyHz = tscFrequencyHz;
     this.#changed = changed;

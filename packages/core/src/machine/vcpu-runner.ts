@@ -15,6 +15,8 @@ export type VcpuStop =
   | { readonly kind: "ran" }
   /** Halted, and nothing can be delivered. */
   | { readonly kind: "halted" }
+  /** One of several, at a PAUSE. */
+  | { readonly kind: "yielded" }
   | { readonly kind: "shutdown" }
   | { readonly kind: "debug"; readonly stop: DebugStop }
   /** The engine gave up. */
@@ -22,6 +24,7 @@ export type VcpuStop =
 
 const RAN: VcpuStop = { kind: "ran" };
 const HALTED: VcpuStop = { kind: "halted" };
+const YIELDED: VcpuStop = { kind: "yielded" };
 const SHUTDOWN: VcpuStop = { kind: "shutdown" };
 
 export class VcpuRunner {
@@ -78,6 +81,8 @@ export class VcpuRunner {
           break;
         case "halt":
           return HALTED;
+        case "yield":
+          return YIELDED;
         case "shutdown":
           return SHUTDOWN;
         case "debug":

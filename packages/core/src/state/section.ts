@@ -10,7 +10,8 @@ export interface StateSection {
 }
 
 /** Names that a state file of this version can contain. Anything else was written by something newer or foreign. */
-export const SECTION_NAME: RegExp = /^(spec|clock|events|random|vcpu\d{1,3}|device\/[a-z0-9][a-z0-9.-]{0,63}|memory)$/;
+export const SECTION_NAME: RegExp =
+  /^(spec|clock|events|random|vcpu\d{1,3}|processors|device\/[a-z0-9][a-z0-9.-]{0,63}|memory)$/;
 /** RAM's directory, which belongs to files only. */
 export const MEMORY_SECTION = "memory";
 

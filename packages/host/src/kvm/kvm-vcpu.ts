@@ -293,6 +293,10 @@ export class KvmVcpu implements Vcpu {
     return reason === EXIT.IO && run.getUint8(RUN.io_direction) === IO_DIRECTION_OUT;
   }
 
+  get isWaiting(): boolean {
+    return this.#isHalted && !this.#canInterrupt;
+  }
+
   get #canInterrupt(): boolean {
     if (this.#debugger?.isStepping) return false;
     return this.#isPending && this.#run.getUint8(RUN.ready_for_interrupt_injection) !== 0;

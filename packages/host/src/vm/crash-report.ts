@@ -13,7 +13,9 @@ export function formatCrashReport(crash: CrashReport): string {
     `The guest crashed (${crash.code}) after ${crash.retired.toLocaleString("en")} instructions.`,
     crash.reason,
     "",
+    ...(crash.index === undefined ? [] : [`processor ${crash.index}, which ran last`]),
     ...registers(crash.vcpu),
+    ...(crash.others ?? []).flatMap(({ index, state }) => ["", `processor ${index}`, ...registers(state)]),
   ];
   const branches = crash.recentBranches?.filter((target) => target !== 0n) ?? [];
   if (branches.length > 0) {

@@ -37,6 +37,7 @@ export async function createVm(options: VmOptions = {}): Promise<Vm> {
     wish: options.engine,
     clock: options.clock ?? "wall",
     cpuFeatures: options.cpuFeatures ?? [],
+    cpus: options.cpus ?? 1,
     isRecorded: options.record !== undefined,
     hasTier: options.tier !== undefined && options.tier !== "auto",
   });
@@ -106,6 +107,7 @@ function specOf(options: VmOptions, files: KnownBootFiles, tscFrequencyHz: numbe
   try {
     const spec = machineSpec({
       memoryBytes: options.memoryBytes ?? DEFAULT_MEMORY_BYTES,
+      cpus: options.cpus ?? 1,
       cpuFeatures: [...(options.cpuFeatures ?? [])].sort(),
       ...(tscFrequencyHz === undefined ? {} : { tscFrequencyHz }),
       clock: options.clock ?? "wall",

@@ -12,6 +12,8 @@ export interface EngineQuestion {
   readonly wish: EngineWish | undefined;
   readonly clock: "wall" | "virtual";
   readonly cpuFeatures: readonly string[];
+  /** Default: one. */
+  readonly cpus?: number;
   readonly isRecorded: boolean;
   /** A tier of the jit engine was asked for. */
   readonly hasTier: boolean;
@@ -27,6 +29,9 @@ export interface EngineAnswer {
   readonly tscFrequencyHz: number | undefined;
 }
 
+/** Why the kvm engine cannot have such a VM. */
+export const SEVERAL_CPUS = "The VM has several processors, and the kvm engine runs one so far.";
+
 const JIT: EngineAnswer = { engine: "jit", tscFrequencyHz: undefined };
 /** Within this KVM takes two frequencies for the same: its own tolerance, and the steps that CPUID can tell. */
 const SAME_FREQUENCY_HZ = 500_000;
@@ -35,9 +40,9 @@ const STEP_HZ = 1_000_000;
 /** Throws VmError "kvm-unavailable" where kvm was asked for by name and cannot be. */
 export function engineFor(question: EngineQuestion): EngineAnswer {
   const { wish = "auto", cpuFeatures, tscFrequencyHz } = question;
-  const counts = countsInstructions(question);
-  if (wish === "jit" || (wish === "auto" && counts !== undefined)) return JIT;
-  if (counts !== undefined) throw refusal(`${counts} Leave that out, or use the jit engine.`);
+  const why = needsJit(question);
+  if (wish === "jit" || (wish === "auto" && why !== undefined)) return JIT;
+  if (why !== undefined) throw refusal(`${why} Leave that out, or use the jit engine.`);
   const ask = question.probe ?? ((features) => probeKvm({ cpuFeatures: features, isBrief: wish === "auto" }));
   const probe = ask(cpuFeatures);
   if (chooseEngine(wish, probe) === "jit") {
@@ -53,7 +58,8 @@ export function engineFor(question: EngineQuestion): EngineAnswer {
   throw refusal(wrong);
 }
 
-function countsInstructions({ clock, isRecorded, hasTier }: EngineQuestion): string | undefined {
+function needsJit({ clock, cpus = 1, isRecorded, hasTier }: EngineQuestion): string | undefined {
+  if (cpus > 1) return SEVERAL_CPUS;
   if (clock === "virtual") return "A virtual clock counts instructions, which the kvm engine does not.";
   if (isRecorded) return "A recording is by instructions, which the kvm engine does not count.";
   return hasTier ? "A tier (interp, jit) is a part of the jit engine." : undefined;

@@ -159,7 +159,7 @@ export class MachineThread {
         return;
       case "replay-end":
         this.#flush();
-        this.#send({ type: "replay-end", stateHash: toHex(machine.stateHash()), retired: machine.vcpu.retired });
+        this.#send({ type: "replay-end", stateHash: toHex(machine.stateHash()), retired: machine.retired });
         this.#end({ kind: "off", reason: "the recording ends here" });
         return;
     }
@@ -237,7 +237,7 @@ export class MachineThread {
     this.#finishRecording();
     if (this.#isReplay) {
       this.#flush();
-      this.#send({ type: "replay-end", stateHash: toHex(machine.stateHash()), retired: machine.vcpu.retired });
+      this.#send({ type: "replay-end", stateHash: toHex(machine.stateHash()), retired: machine.retired });
     }
     this.#end({ kind: "off", reason: machine.offReason ?? "the guest turned itself off" });
   }
@@ -449,11 +449,12 @@ export class MachineThread {
 
   #stats(machine: Machine): Readonly<Record<string, number>> {
     return {
-      retired: machine.vcpu.retired,
+      retired: machine.retired,
       guestNs: machine.clock.nowNs(),
       calendarSeconds: machine.clock.epochSeconds + Math.floor(machine.clock.nowNs() / 1e9),
       events: machine.eventCount,
       memoryBytes: machine.spec.memoryBytes,
+      ...processorStats(machine),
       slices: this.#slices,
       busyMs: Math.round(this.#busyMs),
       idleMs: Math.round(this.#idleMs),
@@ -463,8 +464,16 @@ export class MachineThread {
   }
 }
 
+/** Of several: what each has retired. */
+function processorStats({ vcpus, processors }: Machine): Readonly<Record<string, number>> {
+  if (vcpus.length === 1) return {};
+  const each = vcpus.map(({ retired }, index) => [`vcpu${index}Retired`, retired] as const);
+  return { cpus: vcpus.length, turns: processors.turns, ...Object.fromEntries(each) };
+}
+
 function registersOf(machine: Machine): VmRegisters {
-  const vcpu = machine.vcpu.getState();
+  // The one whose turn it is.
+  const vcpu = machine.vcpus[machine.processors.current]!.getState();
   const { rip, rflags, gpr, cr0, cr2, cr3, cr4, halted, retired } = vcpu;
   return {
     cpl: privilegeLevel(vcpu),

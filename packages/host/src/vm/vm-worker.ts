@@ -47,7 +47,7 @@ function createMachine(thread: MachineThread): Machine {
 }
 
 function createEngine(): JitEngine | KvmEngine {
-  const { memoryBytes, tscFrequencyHz, cpuFeatures } = start.spec;
+  const { memoryBytes, tscFrequencyHz, cpuFeatures, cpus } = start.spec;
   const firmware = start.files?.firmware && { rom: start.files.firmware.bytes };
   try {
     if (start.engine === "kvm")
@@ -65,6 +65,7 @@ function createEngine(): JitEngine | KvmEngine {
       memoryBytes,
       tscFrequencyHz,
       cpuFeatures,
+      cpus,
       tier: start.tier,
       onDropped: collectGarbage,
       holder: start.holder,

@@ -33,6 +33,8 @@ export interface VmOptions {
   readonly append?: string;
   /** Default 512 MiB; 16 MiB to 3072 MiB. */
   readonly memoryBytes?: number;
+  /** Virtual processors, 1 (default) to 8. On the jit engine, where they take turns in one thread of the host. */
+  readonly cpus?: number;
   /** Features beyond the CPU model's, such as "aes", and with a "-" in front those it shall be without. Default: none. */
   readonly cpuFeatures?: readonly string[];
   readonly name?: string;

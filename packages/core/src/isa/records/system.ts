@@ -38,7 +38,14 @@ define({
   ],
   semantics: () => {},
 });
-define({ name: "pause", feature: "base", forms: ["F3 90"], semantics: () => {} });
+define({
+  name: "pause",
+  feature: "yield",
+  uses: ["mode"],
+  ends: true,
+  forms: ["F3 90"],
+  semantics: (s) => s.exit(L.EXIT_YIELD),
+});
 define({ name: "ud2", feature: "base", ends: true, forms: ["0F 0B"], semantics: (s) => s.undefined() });
 define({ name: "ud1", feature: "base", ends: true, forms: ["0F B9 /r | Gv,Ev"], semantics: (s) => s.undefined() });
 define({ name: "ud0", feature: "base", ends: true, forms: ["0F FF /r | Gv,Ev"], semantics: (s) => s.undefined() });
