@@ -206,7 +206,7 @@ export function startRecording(
 ): { readonly log: EventRecorder; readonly close: () => void } {
   const file = new RecordingFile(path);
   try {
-    const log = new EventRecorder(file, recordingHeader(machine.spec, startHash), machine.vcpu.retired);
+    const log = new EventRecorder(file, recordingHeader(machine.spec, startHash), machine.retired);
     machine.attachLog(log);
     return { log, close: () => file.close() };
   } catch (error) {
