@@ -288,7 +288,8 @@ describe("twinmetal run -- CMD", () => {
     expect(created[0]).toMatchObject({
       kernel: "vmlinuz",
       initrd: "initrd",
-      append: "quiet twinmetal.shell=off",
+      append: "twinmetal.shell=off",
+      isQuiet: true,
       memoryBytes: 2 ** 29,
     });
     expect(vm.calls).toContain("close");
@@ -368,7 +369,7 @@ describe("twinmetal run on a terminal", () => {
     expect(text.out).toBe("login: \x1b[?1049h\x1b[?1049l\x1b[0m");
     expect(modesOf(stdin)).toEqual([true, false]);
     expect(vm.calls).toContain("size 24 80");
-    expect(created[0]?.append).toBe("quiet twinmetal.term=xterm");
+    expect(created[0]?.append).toBe("twinmetal.term=xterm");
   });
 
   it("leaves with Ctrl-], and saves first when asked to", async () => {

@@ -18,7 +18,11 @@ const IMAGES = ["tiny"];
 const DEFAULT_MEMORY_BYTES = 512 * 2 ** 20;
 
 export const RUN_OPTIONS = {
-  kernel: option("kernel", "FILE", "Boot this Linux kernel (bzImage) instead of an image."),
+  kernel: option(
+    "kernel",
+    "FILE",
+    "Boot this kernel instead of an image: a Linux bzImage, an ELF file with a PVH entry, or a Multiboot kernel.",
+  ),
   initrd: option("initrd", "FILE", "The initial RAM disk for --kernel."),
   append: option("append", "STR", "More words for the kernel's command line (default: console=ttyS0 quiet)."),
   firmware: option(
@@ -222,7 +226,7 @@ function commandLine(
   command: readonly string[] | undefined,
   endsWithInput: boolean,
 ): string {
-  const words = ["quiet"];
+  const words: string[] = [];
   if (image !== undefined) {
     const { TERM = "" } = io.env;
     if (command !== undefined) words.push("twinmetal.shell=off");
@@ -242,11 +246,11 @@ async function create(
   onProgress: (progress: VmProgress) => void,
 ): Promise<Vm> {
   const { kernel, initrd, firmware, memory, cpu, cpus, engine, tier, name, clock, seed, epoch, record } = values;
-  let boot: Pick<VmOptions, "kernel" | "initrd" | "firmware" | "append"> =
-    firmware === undefined ? { kernel, initrd, append } : { firmware };
+  let boot: Pick<VmOptions, "kernel" | "initrd" | "firmware" | "append" | "isQuiet"> =
+    firmware === undefined ? { kernel, initrd, append, isQuiet: true } : { firmware };
   if (image !== undefined) {
     const made = await ensureImage(io, values, signal, onProgress);
-    boot = { kernel: made.kernelPath, initrd: made.initrdPath, append };
+    boot = { kernel: made.kernelPath, initrd: made.initrdPath, append, isQuiet: true };
   }
   const memoryBytes = memory ?? DEFAULT_MEMORY_BYTES;
   return await io.library.createVm({

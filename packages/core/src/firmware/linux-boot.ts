@@ -7,7 +7,7 @@
  *   kernel at its preferred address, init_size bytes reserved for its unpacking
  *   initrd as high as the header's initrd_addr_max and RAM below the PCI hole allow
  *
- * Left out: loading above 4 GiB, setup_data lists, EFI and video information, PVH and multiboot kernels.
+ * Left out: loading above 4 GiB, setup_data lists, EFI and video information.
  */
 import type { VcpuState } from "../cpu/state.ts";
 import { MEMORY_MAP } from "../machine/board-map.ts";

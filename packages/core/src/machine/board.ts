@@ -43,7 +43,7 @@ import { type BootFile, piecesOf } from "../firmware/boot-file.ts";
 import { cmosOf } from "../firmware/cmos.ts";
 import { LOW_MEMORY } from "../firmware/e820.ts";
 import { fwCfgItems } from "../firmware/fw-cfg-items.ts";
-import { planLinuxBoot } from "../firmware/linux-boot.ts";
+import { planKernelBoot } from "../firmware/kernel-boot.ts";
 import { generationIdOf, placeSmbios } from "../firmware/smbios.ts";
 import type { GuestMemory } from "../memory/guest-memory.ts";
 import type { Board, BoardWiring } from "./board-interface.ts";
@@ -63,6 +63,7 @@ const HPET_FIRST_PIRQ = 4;
 /** The firmware's copy below 1 MiB. */
 const SHADOW_BYTES = 0x2_0000;
 const SHADOW_END = 0x10_0000;
+const ZERO_PIECE_BYTES = 64 * 1024;
 
 /** The channel of the first serial port. */
 export const SERIAL_CHANNEL = "serial0";
@@ -196,7 +197,7 @@ export function createBoard(wiring: BoardWiring, files?: BootFiles<BootFile>, va
       initialiseChipset(hostBridge, lpcBridge.pci);
       assignPciResources(pci);
       for (const [chip, inputs] of levelTriggered().entries()) ports.write(PORT_MAP.elcr + chip, 1, inputs);
-      return bootLinux(context.memory, spec, spec.boot.commandLine, files);
+      return bootKernel(context.memory, spec, spec.boot.commandLine, files);
     },
   };
 }
@@ -247,7 +248,7 @@ function createFlash(context: DeviceContext, sizeBytes: number, given: Uint8Arra
   return createCfiFlash(context, { name: FLASH_NAME, content });
 }
 
-function bootLinux(
+function bootKernel(
   memory: GuestMemory,
   spec: MachineSpec,
   commandLine: string,
@@ -259,9 +260,9 @@ function bootLinux(
   const acpi = buildAcpiTables({ cpuCount: spec.cpus });
   const generation = { gpa: GENERATION.DIRECT_ADDRESS, bytes: generationIdOf(spec.seed) };
   const smbios = placeSmbios({ ...spec, cpuCount: spec.cpus }, LOW_MEMORY.smbiosStart);
-  const plan = planLinuxBoot({
+  const plan = planKernelBoot({
     kernel,
-    ...(initrd ? { initrd } : {}),
+    modules: initrd ? [{ file: initrd, commandLine: "" }] : [],
     commandLine,
     ram: { lowRamBytes: memory.lowRamBytes, highRamBytes },
     acpi: { ...acpi, writes: [...acpi.writes, generation, ...smbios] },
@@ -270,6 +271,9 @@ function bootLinux(
     if (!memory.write(gpa, bytes)) throw new RangeError(`boot data at 0x${gpa.toString(16)} is outside RAM`);
   };
   for (const { gpa, bytes } of plan.writes) write(gpa, bytes);
+  const zeros = new Uint8Array(ZERO_PIECE_BYTES);
+  for (const { gpa, length } of plan.zeroes)
+    for (let at = 0; at < length; at += zeros.length) write(gpa + at, zeros.subarray(0, length - at));
   for (const { gpa, file, start, length } of plan.copies) {
     let at = gpa;
     for (const piece of piecesOf(file, start, length)) {

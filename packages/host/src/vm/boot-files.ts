@@ -6,7 +6,14 @@ import { createHash } from "node:crypto";
 import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { resolve } from "node:path";
-import { type FileReference, type MachineSpec, planLinuxBoot, ramSegments } from "@twinmetal/core";
+import {
+  type FileReference,
+  type KernelKind,
+  kernelKindOf,
+  type MachineSpec,
+  planKernelBoot,
+  ramSegments,
+} from "@twinmetal/core";
 import { FIRMWARE_KINDS, findFirmware } from "../firmware/firmware-files.ts";
 import { ensureTinyImage } from "../image/index.ts";
 import { describeReadError } from "./file-reading.ts";
@@ -109,6 +116,16 @@ async function hashOf(file: FileHandle, sizeBytes: number, signal: AbortSignal |
   return hash.digest("hex");
 }
 
+/** Throws VmError. */
+export function kindOfKernel(kernel: KnownBootFile): KernelKind {
+  const file = new OpenBootFile(kernel);
+  try {
+    return kernelKindOf(file);
+  } finally {
+    file.close();
+  }
+}
+
 /** Throws VmError if the files do not start in a machine of this spec: the reason, and how much memory would do. */
 export function checkBootFiles(spec: MachineSpec, { kernel, initrd }: KernelFiles): void {
   let lowRamBytes = 0;
@@ -124,9 +141,9 @@ export function checkBootFiles(spec: MachineSpec, { kernel, initrd }: KernelFile
     return file;
   };
   try {
-    planLinuxBoot({
+    planKernelBoot({
       kernel: openFile(kernel),
-      ...(initrd ? { initrd: openFile(initrd) } : {}),
+      modules: initrd ? [{ file: openFile(initrd), commandLine: "" }] : [],
       commandLine: spec.boot?.commandLine ?? "",
       ram: { lowRamBytes, highRamBytes },
     });

@@ -13,6 +13,7 @@ import {
   type KernelFiles,
   type KnownBootFiles,
   type KnownFirmware,
+  kindOfKernel,
   readFirmware,
   resolveBootPaths,
 } from "./boot-files.ts";
@@ -102,8 +103,9 @@ export function standardDevices(): readonly DeviceSpec[] {
 }
 
 function specOf(options: VmOptions, files: KnownBootFiles, tscFrequencyHz: number | undefined): MachineSpec {
-  const { append } = options;
-  const commandLine = append ? `${CONSOLE_ARGUMENTS} ${append}` : CONSOLE_ARGUMENTS;
+  const isLinux = "kernel" in files && kindOfKernel(files.kernel) !== "multiboot";
+  const words = [isLinux ? CONSOLE_ARGUMENTS : "", isLinux && options.isQuiet ? "quiet" : "", options.append ?? ""];
+  const commandLine = words.filter((part) => part !== "").join(" ");
   try {
     const spec = machineSpec({
       memoryBytes: options.memoryBytes ?? DEFAULT_MEMORY_BYTES,

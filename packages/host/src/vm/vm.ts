@@ -21,7 +21,10 @@ export type TranslationCacheChoice = { readonly directory?: string } | "off";
 export interface VmOptions {
   /** "tiny" (default), or nothing when `kernel` is given. */
   readonly image?: string;
-  /** Path of a bzImage, and of an initrd, instead of the image's. */
+  /**
+   * Path of a kernel, and of an initrd, instead of the image's: a bzImage, an ELF file with a PVH entry point, or a Multiboot
+   * kernel, whose only module the initrd then is.
+   */
   readonly kernel?: string;
   readonly initrd?: string;
   /**
@@ -29,7 +32,9 @@ export interface VmOptions {
    * the path of a ROM image. UEFI's variables are kept from one run to the next where the VM has a name.
    */
   readonly firmware?: string;
-  /** Added to the kernel's command line. */
+  /** Linux says little while it starts. Default: false. */
+  readonly isQuiet?: boolean;
+  /** Added to the command line that a Linux kernel gets; all of that of another kernel. */
   readonly append?: string;
   /** Default 512 MiB; 16 MiB to 3072 MiB. */
   readonly memoryBytes?: number;
