@@ -36,12 +36,13 @@ export class LosingFile implements ImageFile {
   }
 
   async read(offset: number, into: Uint8Array): Promise<void> {
-    if (this.afterLoss !== undefined) throw lost();
+    await this.#wait(2);
     await this.#seen.read(offset, into);
-    if (this.#options.random(4) === 0) await turn();
+    await this.#wait(2);
   }
 
   async write(offset: number, bytes: Uint8Array): Promise<void> {
+    await this.#wait(3);
     for (let at = 0; at < bytes.length; ) {
       const length = Math.min(SECTOR - ((offset + at) % SECTOR), bytes.length - at);
       this.#pending.push({ kind: "write", offset: offset + at, bytes: bytes.slice(at, at + length) });
@@ -82,7 +83,11 @@ export class LosingFile implements ImageFile {
   async #step(): Promise<void> {
     if (this.afterLoss === undefined && ++this.#operations >= this.#options.cutAt) this.#lose();
     if (this.afterLoss !== undefined) throw lost();
-    for (let turns = this.#options.random(3); turns > 0; turns--) await turn();
+    await this.#wait(3);
+  }
+
+  async #wait(turns: number): Promise<void> {
+    for (let left = this.#options.random(turns); left > 0; left--) await turn();
     if (this.afterLoss !== undefined) throw lost();
   }
 

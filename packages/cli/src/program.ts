@@ -4,6 +4,7 @@
  */
 import type { Command, Io } from "./command.ts";
 import { ENGINE } from "./commands/engine.ts";
+import { IMAGE } from "./commands/image.ts";
 import { MIGRATE } from "./commands/migrate.ts";
 import { REPLAY } from "./commands/replay.ts";
 import { RESTORE } from "./commands/restore.ts";
@@ -16,10 +17,10 @@ import { closest } from "./suggestion.ts";
 import { CommandError, UsageError } from "./usage-error.ts";
 
 /** Each takes what its own options describe: the parser has checked that before `execute`. */
-const COMMANDS = [RUN, RESTORE, MIGRATE, REPLAY, ENGINE, VERSION] as unknown as readonly Command[];
+const COMMANDS = [RUN, RESTORE, MIGRATE, REPLAY, IMAGE, ENGINE, VERSION] as unknown as readonly Command[];
 const HELP = { name: "help", summary: "print this, or everything about one command" };
 const PLANNED =
-  "serve create start stop restart pause resume reset kill rm ls ps show set rename top events attach console screenshot type exec shell cp logs save clone fork snapshot export import image state net policy backup replica node user token doctor completion";
+  "serve create start stop restart pause resume reset kill rm ls ps show set rename top events attach console screenshot type exec shell cp logs save clone fork snapshot export import state net policy backup replica node user token doctor completion";
 
 /** The library's errors about options that this program only hands on. */
 const BAD_OPTION_CODES: ReadonlySet<string> = new Set(["IMAGE_BAD_OPTION", "bad-option"]);

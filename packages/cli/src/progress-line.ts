@@ -14,9 +14,11 @@ const PHASES: Readonly<Record<string, string>> = {
   restore: "restoring",
   save: "saving",
   replay: "replaying",
+  check: "checking",
+  convert: "converting",
 };
 /** Phases whose numbers are bytes. */
-const IN_BYTES: ReadonlySet<string> = new Set(["download", "unpack", "save", "restore"]);
+const IN_BYTES: ReadonlySet<string> = new Set(["download", "unpack", "save", "restore", "convert"]);
 const SHOW_AFTER_MS = 500;
 const REDRAW_MS = 100;
 const BAR_CELLS = 24;

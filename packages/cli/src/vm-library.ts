@@ -11,6 +11,7 @@ export type {
   EngineSwitchResult,
   ExecResult,
   FileRule,
+  ImageInfo,
   MigrationObstacle,
   MigrationProgress,
   MigrationResult,
@@ -23,6 +24,8 @@ export type {
   VmOptions,
   VmProgress,
 } from "@twinmetal/host";
+
+export type { CheckResult } from "@twinmetal/storage";
 
 export type VmLibrary = Pick<
   typeof host,
@@ -44,6 +47,11 @@ export type VmLibrary = Pick<
   | "takeConfined"
   | "seal"
   | "sandboxSupport"
+  | "createImage"
+  | "imageInfo"
+  | "checkImage"
+  | "growImage"
+  | "convertImage"
 >;
 
 export { MigrationDesk } from "@twinmetal/host";

@@ -15,6 +15,15 @@ export {
   type AgentProcess,
 } from "./agent/index.ts";
 export {
+  type CheckImageOptions,
+  type ConvertImageOptions,
+  type CreateImageOptions,
+  checkImage,
+  convertImage,
+  createImage,
+  growImage,
+  type ImageInfo,
+  imageInfo,
   NodeImageFile,
   NodeImageFiles,
   nodeDecoders,

@@ -11,7 +11,6 @@ import type { ImageFile } from "./image-file.ts";
 import { checkQcow2 } from "./qcow2/check.ts";
 import type { Decoders } from "./qcow2/compressed.ts";
 import { Qcow2Disk } from "./qcow2/disk.ts";
-import { INCOMPATIBLE } from "./qcow2/header.ts";
 import { Qcow2Image } from "./qcow2/image.ts";
 import { RawDisk } from "./raw.ts";
 import { StorageError } from "./storage-error.ts";
@@ -92,8 +91,7 @@ async function openQcow2(
 ): Promise<OpenedDisk> {
   const { decoders, cacheBytes, onProgress } = options;
   const image = await Qcow2Image.open(file);
-  const isDirty = (image.header.incompatibleFeatures & INCOMPATIBLE.dirty) !== 0;
-  if (isDirty && !file.isReadOnly) {
+  if (image.isMarkedDirty && !file.isReadOnly) {
     const result = await checkQcow2(image, { repair: "all", onProgress: (done) => onProgress?.("repair", done) });
     if (result.errorCount > 0) {
       const what = `${name} was not closed and cannot be repaired: ${result.errors[0]}.`;

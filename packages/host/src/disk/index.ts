@@ -1,5 +1,15 @@
 /** Disk images in files of the host. */
 
+export { type ConvertImageOptions, convertImage } from "./convert-image.ts";
 export { nodeDecoders } from "./decoders.ts";
+export {
+  type CheckImageOptions,
+  type CreateImageOptions,
+  checkImage,
+  createImage,
+  growImage,
+  type ImageInfo,
+  imageInfo,
+} from "./image-operations.ts";
 export { NodeImageFiles, type OpenNodeDiskOptions, openNodeDisk } from "./node-disks.ts";
 export { NodeImageFile, type OpenImageFileOptions, openImageFile } from "./node-image-file.ts";

@@ -8,7 +8,6 @@
  */
 import { viewOf } from "./big-endian.ts";
 import { COMPRESSED_HIGH } from "./cluster-map.ts";
-import { INCOMPATIBLE } from "./header.ts";
 import { bytesOf, COPIED_HIGH, entryOffset, type Qcow2Image } from "./image.ts";
 import { Refcounts } from "./refcounts.ts";
 import { type Counted, countReferences } from "./reference-count.ts";
@@ -48,16 +47,14 @@ export async function checkQcow2(image: Qcow2Image, options: CheckOptions = {}):
     lasting++;
     if (errors.length < MAX_ERRORS_KEPT) errors.push(what);
   };
-  if ((image.header.incompatibleFeatures & INCOMPATIBLE.corrupt) !== 0) onError("the image is marked as corrupt");
+  if (image.isMarkedCorrupt) onError("the image is marked as corrupt");
   const counted = await countReferences(image, { onError, onProgress });
   const comparison = new Comparison(image, counted, repair);
   await comparison.run();
   const mayMark = repair !== "none" && lasting + comparison.errors + comparison.leaks === 0;
   if (repair !== "none") {
     await image.flush();
-    const { header } = image;
-    const wasDirty = (header.incompatibleFeatures & INCOMPATIBLE.dirty) !== 0;
-    if (wasDirty && mayMark) await image.setDirtyBit(false);
+    if (image.isMarkedDirty && mayMark) await image.setDirtyBit(false);
   }
   if (comparison.errors > 0) errors.push(...comparison.words.slice(0, MAX_ERRORS_KEPT - errors.length));
   const { allocatedClusters, compressedClusters, zeroClusters, counts } = counted;

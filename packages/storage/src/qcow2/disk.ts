@@ -13,7 +13,7 @@ import { StorageError } from "../storage-error.ts";
 import { corrupt, setU64 } from "./big-endian.ts";
 import { ABSENT, ClusterMap, type Extent, OWN, SHARED, ZERO } from "./cluster-map.ts";
 import { CompressedReader, type Decoders } from "./compressed.ts";
-import { FIELD, INCOMPATIBLE, MAX_L1_BYTES } from "./header.ts";
+import { FIELD, MAX_L1_BYTES } from "./header.ts";
 import { bytesOf, type Qcow2Image } from "./image.ts";
 import { type ClusterRun, Refcounts } from "./refcounts.ts";
 import type { TablePage } from "./table-cache.ts";
@@ -62,10 +62,10 @@ export class Qcow2Disk implements BlockDevice {
    */
   static async open(image: Qcow2Image, options: Qcow2Options = {}): Promise<Qcow2Disk> {
     if (!image.file.isReadOnly) {
-      if ((image.header.incompatibleFeatures & INCOMPATIBLE.corrupt) !== 0) {
+      if (image.isMarkedCorrupt) {
         throw corrupt("it is marked as corrupt, and opens for reading only");
       }
-      if ((image.header.incompatibleFeatures & INCOMPATIBLE.dirty) !== 0) {
+      if (image.isMarkedDirty) {
         throw corrupt("it was not closed and has not been checked since");
       }
       image.learnTables();
@@ -93,6 +93,16 @@ export class Qcow2Disk implements BlockDevice {
     } finally {
       this.#passage.leave();
     }
+  }
+
+  /** How many bytes from here are known to be zeroes without reading them: for copies. */
+  async zeroesAt(offset: number, length: number): Promise<number> {
+    const extent = await this.#map.find(offset, length);
+    if (extent.kind === ZERO) return extent.length;
+    if (extent.kind !== ABSENT) return 0;
+    if (!this.#hasBacking(offset)) return extent.length;
+    const covered = Math.min(extent.length, this.backing!.sizeBytes - offset);
+    return this.backing instanceof Qcow2Disk ? this.backing.zeroesAt(offset, covered) : 0;
   }
 
   #readExtent(offset: number, into: Uint8Array, extent: Extent): Promise<void> | undefined {

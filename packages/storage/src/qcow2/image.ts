@@ -61,6 +61,15 @@ export class Qcow2Image {
     return new Qcow2Image(file, header, fileBytes, l1, refcountTable);
   }
 
+  /** Not closed by who wrote it last, or open. */
+  get isMarkedDirty(): boolean {
+    return (this.header.incompatibleFeatures & INCOMPATIBLE.dirty) !== 0;
+  }
+
+  get isMarkedCorrupt(): boolean {
+    return (this.header.incompatibleFeatures & INCOMPATIBLE.corrupt) !== 0;
+  }
+
   /** The end of the file as far as it was ever written. */
   get fileBytes(): number {
     return this.#fileBytes;
