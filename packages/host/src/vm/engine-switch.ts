@@ -48,7 +48,7 @@ export interface SwitchingVm {
   readonly worker: MachineWorker;
   readonly events: MachineEvents;
   /** The other machine's, if there is one. */
-  readonly idle?: IdleThread | undefined;
+  readonly takeIdle?: (() => Promise<IdleThread | undefined>) | undefined;
   readonly probe?: (cpuFeatures: readonly string[]) => KvmProbe;
 }
 
@@ -88,10 +88,11 @@ export class EngineSwitch {
 
   /** As `prepare`, without a look at what speaks against it. */
   async build(description?: MachineDescription, signal?: AbortSignal): Promise<readonly MigrationObstacle[]> {
-    const { worker, events, idle } = this.#vm;
+    const { worker, events, takeIdle } = this.#vm;
     const source = description ?? (await worker.command("describe", undefined));
     this.#isShared = source.engine !== this.#to && source.holder !== undefined;
     let built: MachineWorker;
+    const idle = await takeIdle?.();
     try {
       built = await MachineWorker.start(this.#choices(source), events, signal, worker, idle);
     } catch (error) {

@@ -28,7 +28,7 @@ import {
   OutgoingMigration,
   type OutgoingVm,
 } from "../migration/outgoing.ts";
-import { EngineSwitch, type EngineSwitchOptions, type EngineSwitchResult } from "./engine-switch.ts";
+import { EngineSwitch, type EngineSwitchOptions, type EngineSwitchResult, type SwitchingVm } from "./engine-switch.ts";
 import { execInGuest } from "./guest-exec.ts";
 import { endIdle, type IdleThread, type MachineEvents, MachineWorker } from "./machine-worker.ts";
 import { VmSerialPort } from "./serial-port.ts";
@@ -50,6 +50,8 @@ const DEFAULT_STOP_TIMEOUT_MS = 10_000;
 const PRESS_AGAIN_MS = 3000;
 /** What a machine gets to end its recording before its thread is terminated. */
 const KILL_GRACE_MS = 2000;
+/** So long the thread that the guest has left waits for it, with some 50 MiB of code and tables of V8's. */
+const IDLE_MS = 300_000;
 const AGENT_TIMEOUT_MS = 180_000;
 
 export interface HostedVmOptions {
@@ -74,6 +76,7 @@ export class HostedVm implements Vm {
   #leftStats: Promise<Stats> = Promise.resolve({});
   /** Of the engine that the guest has left: to go back is quick. */
   #idle: Promise<IdleThread | undefined> = Promise.resolve(undefined);
+  #idleTimer: NodeJS.Timeout | undefined;
   #start: WorkerChoices;
   #switching: Promise<unknown> | undefined;
   /** The guest stands still between two engines: commands and what is typed wait. */
@@ -291,7 +294,7 @@ export class HostedVm implements Vm {
     this.#require(["running", "paused"], "change its engine");
     options.signal?.throwIfAborted();
     return await this.#exclusively(async () => {
-      const change = this.#engineSwitch(engine, await this.#takeIdle());
+      const change = this.#engineSwitch(engine, () => this.#takeIdle());
       const obstacles = await change.prepare(options.signal);
       if (obstacles.length === 0) return await this.#carryOut(change, engine, options);
       const list = obstacles.map(({ message }) => message).join(" ");
@@ -302,7 +305,7 @@ export class HostedVm implements Vm {
   /** Another machine of any engine, whatever speaks against it: for tests on hosts with one engine. */
   async renewMachine(engine: "jit" | "kvm", options: EngineSwitchOptions = {}): Promise<EngineSwitchResult> {
     return await this.#exclusively(async () => {
-      const change = this.#engineSwitch(engine, await this.#takeIdle());
+      const change = this.#engineSwitch(engine, () => this.#takeIdle());
       await change.build();
       return await this.#carryOut(change, engine, options);
     });
@@ -322,15 +325,26 @@ export class HostedVm implements Vm {
     }
   }
 
-  #engineSwitch(engine: "jit" | "kvm", idle?: IdleThread): EngineSwitch {
+  #engineSwitch(engine: "jit" | "kvm", takeIdle?: SwitchingVm["takeIdle"]): EngineSwitch {
     const events = HostedVm.#events(() => this);
-    return new EngineSwitch({ start: this.#start, worker: this.#worker, events, idle }, engine);
+    return new EngineSwitch({ start: this.#start, worker: this.#worker, events, takeIdle }, engine);
   }
 
-  async #takeIdle(): Promise<IdleThread | undefined> {
-    const idle = await this.#idle;
+  #takeIdle(): Promise<IdleThread | undefined> {
+    const idle = this.#idle;
     this.#idle = Promise.resolve(undefined);
+    clearTimeout(this.#idleTimer);
     return idle;
+  }
+
+  /** A scope of its own: what the timer holds, the memory of the machine that was left is not to be among. */
+  #endIdleLater(): void {
+    this.#idleTimer = setTimeout(() => void this.#endIdle(), IDLE_MS).unref();
+  }
+
+  async #endIdle(): Promise<void> {
+    const idle = await this.#takeIdle();
+    if (idle) await endIdle(idle);
   }
 
   async #exclusively<T>(action: () => Promise<T>): Promise<T> {
@@ -372,6 +386,7 @@ export class HostedVm implements Vm {
         await worker.command("isAlone", undefined).catch(() => {}); // It may have ended meanwhile.
         return idle;
       });
+      this.#endIdleLater();
       return result;
     } catch (error) {
       await change.discard();
@@ -429,8 +444,7 @@ export class HostedVm implements Vm {
     await this.#worker.terminate();
     await this.#switching;
     await this.#worker.terminate();
-    const idle = await this.#takeIdle();
-    if (idle) await endIdle(idle);
+    await this.#endIdle();
     this.#variables?.close();
   }
 

@@ -57,6 +57,7 @@ export class MachineWorker {
   #translation: TranslationThread | undefined;
   readonly #kicker: VcpuKicker | undefined;
   readonly #port: MessagePort;
+  readonly #kept: MessagePort | undefined;
   readonly #cells: Int32Array;
   readonly #events: MachineEvents;
   readonly #pending = new Map<number, Pending>();
@@ -82,7 +83,7 @@ export class MachineWorker {
     const cache = start.engine === "jit" ? start.translationCache : undefined;
     const keptCode = cache && new KeptCode(cache);
     const core = keptCode?.core();
-    const kept = new MessageChannel();
+    const kept = cache && new MessageChannel();
     const hasTranslation = start.engine === "jit" && start.tier === "auto";
     const vcpuCells = start.engine === "kvm" ? createCells() : undefined;
     if (vcpuCells) this.#kicker = createKicker(vcpuCells);
@@ -98,15 +99,16 @@ export class MachineWorker {
       vcpuCells,
       port: port2,
       translator,
-      kept: cache && kept.port2,
+      kept: kept?.port2,
       core,
     };
-    const transferList = [port2, ...(translator ? [translator] : []), ...(cache ? [kept.port2] : [])];
+    const transferList = [port2, ...(translator ? [translator] : []), ...(kept ? [kept.port2] : [])];
     this.#worker = wakened(idle?.worker, workerData, transferList) ?? newThread(workerData, transferList);
     // While the threads load their code.
     const { modules, sources } = (hasTranslation ? keptCode?.regions() : undefined) ?? { modules: [], sources: [] };
-    kept.port1.postMessage({ kept: modules } satisfies KeptAnswer);
-    kept.port1.unref();
+    kept?.port1.postMessage({ kept: modules } satisfies KeptAnswer);
+    kept?.port1.unref();
+    this.#kept = kept?.port1;
     if (cache) this.#translation?.tell({ type: "known", sources, hasCore: core !== undefined });
     this.#worker.on("message", this.#receive);
     this.#worker.on("error", this.#failed);
@@ -124,6 +126,7 @@ export class MachineWorker {
     before?: MachineWorker,
     idle?: IdleThread,
   ): Promise<MachineWorker> {
+    if (signal?.aborted && idle) await endIdle(idle);
     signal?.throwIfAborted();
     const worker = new MachineWorker(start, events, before, idle);
     const ready = new Promise<void>((resolve, reject) => {
@@ -303,6 +306,7 @@ export class MachineWorker {
     this.#isGone = true;
     this.#kicker?.release();
     this.#port.close();
+    this.#kept?.close();
     this.#lost("its thread ended");
     void Promise.resolve(this.#translation?.end()).then(this.#resolveExited);
   };
