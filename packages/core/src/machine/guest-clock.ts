@@ -79,9 +79,10 @@ export class GuestClock implements Clock {
   #earliestNs = Number.POSITIVE_INFINITY;
   #earliestValid = true;
   #epochSeconds: number;
-  #baseNs = 0;
+  /** What is NaN at first V8 keeps as doubles: compiled code stays valid when time is no small integer any more. */
+  #baseNs = Number.NaN;
   #basePs = 0;
-  #baseRetired: number;
+  #baseRetired = Number.NaN;
   #psPerInstruction: number;
 
   constructor(options: GuestClockOptions) {
@@ -91,6 +92,7 @@ export class GuestClock implements Clock {
     this.#tscKhz = options.tscFrequencyHz / 1000;
     this.#epochSeconds = options.epochSeconds;
     this.#psPerInstruction = options.psPerInstruction ?? DEFAULT_PS_PER_INSTRUCTION;
+    this.#baseNs = 0;
     this.#baseRetired = 0;
   }
 

@@ -363,10 +363,11 @@ export class Machine {
 
   /** Instructions until the slice, a timer or a recorded event ends the run; 0 if something waits right now. */
   #limit(sliceEnd: number): number {
-    const { retired, skips } = this.position;
+    const { retired } = this.vcpu;
     let limit = Math.min(sliceEnd - retired, MAX_BUDGET, this.clock.instructionsUntil(this.clock.nextDueNs));
     const { next } = this.#log;
     if (next) {
+      const { skips } = this.position;
       if (next.retired > retired) limit = Math.min(limit, next.retired - retired);
       else if (next.retired < retired || next.skips <= skips) return 0;
     }

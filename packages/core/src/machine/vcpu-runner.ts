@@ -31,12 +31,14 @@ export class VcpuRunner {
   readonly #vcpu: Vcpu;
   readonly #clock: GuestClock;
   readonly #board: Pick<Board, "acknowledgeInterrupt">;
-  #target = 0;
+  /** NaN at first, so that V8 keeps it as a double. */
+  #target = Number.NaN;
 
   constructor(vcpu: Vcpu, clock: GuestClock, board: Pick<Board, "acknowledgeInterrupt">) {
     this.#vcpu = vcpu;
     this.#clock = clock;
     this.#board = board;
+    this.#target = 0;
   }
 
   setInterrupt(pending: boolean): void {

@@ -51,6 +51,10 @@ export class FakeCalls implements LinuxCalls {
     return this.answers.get(request)?.(argument) ?? 0;
   }
 
+  bound(fd: number, request: number): () => number {
+    return () => this.ioctl(fd, request, 0);
+  }
+
   map(): bigint {
     this.mappings++;
     return 0x7000_0000n;

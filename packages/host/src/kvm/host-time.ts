@@ -9,16 +9,20 @@
  */
 export class HostTime {
   readonly #hostNs: () => number;
-  #baseCount = 0;
-  #baseHostNs = 0;
-  #rate = 1;
-  #count = 0;
+  /** What is NaN at first V8 keeps as doubles: code that was compiled with small integers in them goes, and is made anew. */
+  #baseCount = Number.NaN;
+  #baseHostNs = Number.NaN;
+  #rate = Number.NaN;
+  #count = Number.NaN;
   #measuredCounterNs: number | undefined;
-  #measuredHostNs = 0;
+  #measuredHostNs = Number.NaN;
 
   /** `hostNs`: the host's monotonic clock. */
   constructor(hostNs: () => number) {
     this.#hostNs = hostNs;
+    this.#baseCount = 0;
+    this.#rate = 1;
+    this.#count = 0;
     this.#baseHostNs = hostNs();
   }
 

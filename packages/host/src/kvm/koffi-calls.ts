@@ -22,6 +22,9 @@ const SYS = {
   close: 3,
 } as const;
 
+/** A constant of its own becomes part of the compiled code. */
+const SYS_IOCTL = SYS.ioctl;
+
 const O_RDWR_CLOEXEC = 0o2 | 0o2000000;
 const PROT_READ_WRITE = 3;
 const MAP_SHARED = 1;
@@ -142,6 +145,15 @@ class KoffiCalls implements LinuxCalls {
         ? this.#ioctlMemory(SYS.ioctl, fd, request, argument)
         : this.#ioctlWord(SYS.ioctl, fd, request, argument);
     return this.#result(result);
+  }
+
+  bound(fd: number, request: number): () => number {
+    const [call, koffi] = [this.#ioctlWord, this.#koffi];
+    // SAFETY: no memory is involved.
+    return () => {
+      const result = call(SYS_IOCTL, fd, request, 0);
+      return result === -1 ? -koffi.errno() : result;
+    };
   }
 
   map(fd: number, bytes: number): bigint {

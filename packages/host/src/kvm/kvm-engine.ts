@@ -22,13 +22,14 @@ import {
   type VcpuBus,
 } from "@twinmetal/core";
 import * as A from "./abi.ts";
+import type { KvmCounters } from "./counters.ts";
 import { DirtyLog } from "./dirty-log.ts";
 import { translate } from "./guest-address.ts";
 import { cpuidContext, missingFeatures, setCpuid } from "./guest-cpuid.ts";
 import { HostTime } from "./host-time.ts";
 import { VcpuCells } from "./kick-cells.ts";
 import { isNoCalls, linuxCalls, type NoCalls } from "./koffi-calls.ts";
-import { type KvmCounters, KvmVcpu } from "./kvm-vcpu.ts";
+import { KvmVcpu } from "./kvm-vcpu.ts";
 import type { LinuxCalls } from "./linux-calls.ts";
 import { KVM_DEVICE } from "./probe.ts";
 import { DIRECT_MSRS } from "./vcpu-registers.ts";

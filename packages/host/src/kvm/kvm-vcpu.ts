@@ -9,14 +9,17 @@
  * says that the guest can take one. Left out: FERR# (CR0.NE = 0), which processors with virtualisation do not forward.
  */
 import type { DebugRequest, GuestMemory, Vcpu, VcpuBus, VcpuExit, VcpuState } from "@twinmetal/core";
-import { constantMsr, ignoresMsrWrite, KeptMsrs, resetState } from "@twinmetal/core";
+import { resetState } from "@twinmetal/core";
 import * as abi from "./abi.ts";
+import { answerMmio, answerPort, isLocalApic } from "./bus-accesses.ts";
+import { type KvmCounters, newCounters } from "./counters.ts";
 import { GuestTsc } from "./guest-tsc.ts";
 import type { HostTime } from "./host-time.ts";
 import { describeError, describeRunFailure } from "./internal-error.ts";
 import type { VcpuCells } from "./kick-cells.ts";
 import { KvmDebugger } from "./kvm-debugger.ts";
 import { ERRNO as ERRNOS, type LinuxCalls, LinuxError } from "./linux-calls.ts";
+import { isLocalApicMsr, MsrExits } from "./msr-exits.ts";
 import { VcpuRegisters, writeMsrs } from "./vcpu-registers.ts";
 import { KICK_SIGNAL, type VmHandle } from "./vm-handle.ts";
 
@@ -48,20 +51,6 @@ const ERRNO = ERRNOS;
 const MIN_RUN_ENTRIES = 20;
 const MEASURED_ENTRIES = 3;
 
-export interface KvmCounters {
-  portExits: number;
-  mmioExits: number;
-  msrExits: number;
-  haltExits: number;
-  windowExits: number;
-  signalExits: number;
-  otherExits: number;
-  /** Of those for MMIO and MSRs: for the local APIC. */
-  localApicExits: number;
-  interruptsInjected: number;
-  kicks: number;
-}
-
 const BUDGET: VcpuExit = { reason: "budget" };
 const KICK: VcpuExit = { reason: "kick" };
 const HALT: VcpuExit = { reason: "halt" };
@@ -71,12 +60,6 @@ const SHUTDOWN: VcpuExit = { reason: "shutdown" };
 const DEBUG: VcpuExit = { reason: "debug", stop: { kind: "step" } };
 
 const RFLAGS_IF = 0x200n;
-/** Where guests leave it; for the counter only. */
-const LOCAL_APIC_START = 0xfee0_0000;
-const LOCAL_APIC_END = 0xfee0_1000;
-const IA32_TSC_DEADLINE = 0x6e0;
-const X2APIC_FIRST = 0x800;
-const X2APIC_LAST = 0x8ff;
 const IA32_APIC_BASE = 0x1b;
 const IA32_TSC = 0x10;
 const IA32_TSC_ADJUST = 0x3b;
@@ -87,28 +70,19 @@ const TSC_CHECK_NS = 1e9;
 const MAX_FLUSHES = 100;
 
 export class KvmVcpu implements Vcpu {
-  readonly counters: KvmCounters = {
-    portExits: 0,
-    mmioExits: 0,
-    msrExits: 0,
-    haltExits: 0,
-    windowExits: 0,
-    signalExits: 0,
-    otherExits: 0,
-    localApicExits: 0,
-    interruptsInjected: 0,
-    kicks: 0,
-  };
+  readonly counters: KvmCounters = newCounters();
   readonly #options: KvmVcpuOptions;
   readonly #vm: VmHandle;
   readonly #calls: LinuxCalls;
+  /** KVM_RUN: the call's result, or -errno. */
+  readonly #enterGuest: () => number;
   readonly #run: DataView;
   readonly #bus: VcpuBus;
   readonly #cells: VcpuCells;
   readonly #time: HostTime;
   readonly #registers: VcpuRegisters;
   readonly #tsc: GuestTsc;
-  readonly #keptMsrs = new KeptMsrs();
+  readonly #msrs: MsrExits;
   readonly #vector = new Uint8Array(4);
   #isPending = false;
   #isHalted = false;
@@ -120,7 +94,8 @@ export class KvmVcpu implements Vcpu {
   #isIncomplete = false;
   #isApicBaseStale = false;
   #cr8 = 0;
-  #timerEndsNs = 0;
+  /** A time that is no small integer: V8 then keeps it as a double, and compiled code that reads it stays valid. */
+  #timerEndsNs = Number.NaN;
   readonly #minRunNs: number;
   #debugger: KvmDebugger | undefined;
 
@@ -129,10 +104,12 @@ export class KvmVcpu implements Vcpu {
     this.#options = options;
     this.#vm = vm;
     this.#calls = vm.calls;
+    this.#enterGuest = vm.calls.bound(vm.vcpuFd, KVM.RUN);
     this.#run = vm.run;
     this.#bus = options.bus;
     this.#cells = options.cells;
     this.#time = options.time;
+    this.#msrs = new MsrExits(options.bus, options.features);
     this.#registers = new VcpuRegisters(vm);
     this.#tsc = new GuestTsc(vm, options.tscFrequencyHz, options.scratch);
     this.#minRunNs = Math.max(options.minRunNs, MIN_RUN_ENTRIES * this.#leastEntryNs());
@@ -261,7 +238,7 @@ export class KvmVcpu implements Vcpu {
     this.#complete();
     const state = this.#registers.read({ halted: this.#isHalted, retired: this.retired });
     // KVM learns of a priority that the local APIC was given at the next entry only.
-    return { ...state, cr8: BigInt(this.#cr8), msrs: { ...state.msrs, ...this.#keptMsrs.save() } };
+    return { ...state, cr8: BigInt(this.#cr8), msrs: { ...state.msrs, ...this.#msrs.kept.save() } };
   }
 
   /** Throws RangeError or LinuxError where KVM finds the state impossible. */
@@ -269,7 +246,7 @@ export class KvmVcpu implements Vcpu {
     this.#complete();
     this.#debugger?.forget();
     this.#registers.write(state, this.#bus.readMsr(IA32_APIC_BASE) ?? 0xfee0_0900n);
-    this.#keptMsrs.load(state.msrs);
+    this.#msrs.kept.load(state.msrs);
     this.#isShutdown = false;
     this.#isHalted = state.halted && !(state.nmiPending && !state.nmiMasked);
     this.#isKicked = false;
@@ -332,7 +309,7 @@ export class KvmVcpu implements Vcpu {
     this.#run.setUint8(RUN.immediate_exit, 1);
     for (let i = 0; i < MEASURED_ENTRIES; i++) {
       const startMs = performance.now();
-      this.#calls.ioctl(this.#vm.vcpuFd, KVM.RUN, 0);
+      this.#enterGuest();
       least = Math.min(least, (performance.now() - startMs) * 1e6);
     }
     this.#run.setUint8(RUN.immediate_exit, 0);
@@ -341,7 +318,7 @@ export class KvmVcpu implements Vcpu {
 
   #enter(): number {
     this.#cells.waitWhileStopped();
-    return this.#calls.ioctl(this.#vm.vcpuFd, KVM.RUN, 0);
+    return this.#enterGuest();
   }
 
   /** After a signal: takes it away, and answers whether somebody has sent it on purpose. */
@@ -370,20 +347,21 @@ export class KvmVcpu implements Vcpu {
       case EXIT.IO:
         this.counters.portExits++;
         this.#isIncomplete = true;
-        this.#port();
+        answerPort(run, this.#bus);
         return undefined;
       case EXIT.MMIO:
         this.counters.mmioExits++;
         this.#isIncomplete = true;
-        this.#mmio();
+        if (isLocalApic(run)) this.counters.localApicExits++;
+        answerMmio(run, this.#bus);
         return undefined;
       case EXIT.X86_RDMSR:
-        this.counters.msrExits++;
+        this.#countMsr();
         this.#isIncomplete = true;
-        this.#readMsr();
+        this.#msrs.read(run);
         return undefined;
       case EXIT.X86_WRMSR:
-        this.counters.msrExits++;
+        this.#countMsr();
         this.#isIncomplete = true;
         this.#writeMsr();
         return undefined;
@@ -418,88 +396,25 @@ export class KvmVcpu implements Vcpu {
     };
   }
 
-  /** GUEST-CONTROLLED: port, size and count, within the bounds that KVM keeps. */
-  #port(): void {
-    const run = this.#run;
-    const isOut = run.getUint8(RUN.io_direction) === IO_DIRECTION_OUT;
-    const size = run.getUint8(RUN.io_size);
-    const port = run.getUint16(RUN.io_port, true);
-    const count = run.getUint32(RUN.io_count, true);
-    // Within the mapping: its upper half is 0.
-    let at = run.getUint32(RUN.io_data_offset, true);
-    for (let i = 0; i < count; i++, at += size) {
-      if (size === 1) {
-        if (isOut) this.#bus.writePort(port, 1, run.getUint8(at));
-        else run.setUint8(at, this.#bus.readPort(port, 1));
-      } else if (size === 2) {
-        if (isOut) this.#bus.writePort(port, 2, run.getUint16(at, true));
-        else run.setUint16(at, this.#bus.readPort(port, 2), true);
-      } else if (isOut) this.#bus.writePort(port, 4, run.getUint32(at, true));
-      else run.setUint32(at, this.#bus.readPort(port, 4), true);
-    }
-  }
-
-  /** GUEST-CONTROLLED: the address. An access of another size than 1, 2 or 4 is made of those at natural addresses. */
-  #mmio(): void {
-    const run = this.#run;
-    const gpa = run.getUint32(RUN.mmio_phys_addr, true) + 2 ** 32 * run.getUint32(RUN.mmio_phys_addr + 4, true);
-    const length = run.getUint32(RUN.mmio_len, true);
-    const isWrite = run.getUint8(RUN.mmio_is_write) !== 0;
-    if (gpa >= LOCAL_APIC_START && gpa < LOCAL_APIC_END) this.counters.localApicExits++;
-    for (let offset = 0; offset < length; ) {
-      const left = length - offset;
-      const beyond = (gpa + offset) % 4;
-      const isWhole = length === 4 || length === 2;
-      const size = isWhole ? length : left >= 4 && beyond === 0 ? 4 : left >= 2 && beyond % 2 === 0 ? 2 : 1;
-      const at = RUN.mmio_data + offset;
-      if (isWrite) {
-        const value = size === 4 ? run.getUint32(at, true) : size === 2 ? run.getUint16(at, true) : run.getUint8(at);
-        this.#bus.writeMmio(gpa + offset, size, value);
-      } else {
-        const value = this.#bus.readMmio(gpa + offset, size);
-        if (size === 4) run.setUint32(at, value, true);
-        else if (size === 2) run.setUint16(at, value, true);
-        else run.setUint8(at, value);
-      }
-      offset += size;
-    }
-  }
-
-  #readMsr(): void {
-    const run = this.#run;
-    const index = run.getUint32(RUN.msr_index, true);
-    this.#countMsr(index);
-    const value = this.#bus.readMsr(index) ?? this.#keptMsrs.read(index) ?? constantMsr(index, this.#options.features);
-    run.setUint8(RUN.msr_error, value === undefined ? 1 : 0);
-    if (value !== undefined) run.setBigUint64(RUN.msr_data, value, true);
+  #countMsr(): void {
+    this.counters.msrExits++;
+    if (isLocalApicMsr(this.#run)) this.counters.localApicExits++;
   }
 
   #writeMsr(): void {
-    const run = this.#run;
-    const index = run.getUint32(RUN.msr_index, true);
-    this.#countMsr(index);
-    const value = run.getBigUint64(RUN.msr_data, true);
-    const isTaken =
-      this.#bus.writeMsr(index, value) || this.#keptMsrs.write(index, value) || ignoresMsrWrite(index, value);
-    run.setUint8(RUN.msr_error, isTaken ? 0 : 1);
-    if (!isTaken) return;
-    if (index === IA32_APIC_BASE) writeMsrs(this.#vm, [[IA32_APIC_BASE, value]]);
+    const index = this.#msrs.write(this.#run);
+    if (index === IA32_APIC_BASE) writeMsrs(this.#vm, [[index, this.#run.getBigUint64(RUN.msr_data, true)]]);
     if (index !== IA32_TSC && index !== IA32_TSC_ADJUST) return;
     // The counter is set at the next run's begin, which is now.
     this.#tsc.forget();
     this.kick();
   }
 
-  #countMsr(index: number): void {
-    const isLocalApic = index === IA32_TSC_DEADLINE || (index >= X2APIC_FIRST && index <= X2APIC_LAST);
-    if (isLocalApic) this.counters.localApicExits++;
-  }
-
   /** Ends the instruction of the last exit. It may leave the guest again, for the next part of a wide access. */
   #complete(): void {
     while (this.#isIncomplete) {
       this.#run.setUint8(RUN.immediate_exit, 1);
-      const result = this.#calls.ioctl(this.#vm.vcpuFd, KVM.RUN, 0);
+      const result = this.#enterGuest();
       if (result === -ERRNO.EINTR) this.#isIncomplete = false;
       else if (result < 0) throw new LinuxError("KVM_RUN", -result);
       else if (this.#left(result)) break;

@@ -12,6 +12,8 @@ export interface LinuxCalls {
   close(fd: number): void;
   /** The call's own result, or -errno: no exception, for it is made hundred thousand times a second. */
   ioctl(fd: number, request: number, argument: IoctlArgument): number;
+  /** An ioctl without an argument, as a function: for KVM_RUN, where each step that is left out counts. */
+  bound(fd: number, request: number): () => number;
   /** Maps `bytes` of `fd`, shared, for reading and writing. Throws LinuxError. */
   map(fd: number, bytes: number): bigint;
   unmap(address: bigint, bytes: number): void;

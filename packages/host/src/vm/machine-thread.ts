@@ -133,7 +133,7 @@ export class MachineThread {
     const startMs = performance.now();
     let result: SliceResult;
     try {
-      result = machine.runSlice(Number.POSITIVE_INFINITY, () => Atomics.load(this.#cells, CELL.KICK) !== kick);
+      result = machine.runSlice(Number.POSITIVE_INFINITY, () => this.#hasOther(kick, startMs));
     } catch (error) {
       this.#failed(machine, error);
       return;
@@ -169,6 +169,12 @@ export class MachineThread {
       this.#recorder.log.flush();
       this.#recordFlushedMs = endMs;
     }
+  }
+
+  /** Somebody kicks, or output is old: slices on kvm are long. */
+  #hasOther(kick: number, sinceMs: number): boolean {
+    if (Atomics.load(this.#cells, CELL.KICK) !== kick) return true;
+    return this.#batch.cost > 0 && performance.now() - sinceMs > FLUSH_AFTER_MS;
   }
 
   /** The guest is slowed down: after each slice its thread rests. */

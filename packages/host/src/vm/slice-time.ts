@@ -2,8 +2,8 @@
 import { VmError } from "./vm-error.ts";
 
 const DEFAULT_SLICE_NS = 200_000;
-/** On kvm a slice ends by a signal, and whoever wants something kicks. */
-const DEFAULT_KVM_SLICE_NS = 5_000_000;
+/** On kvm a slice ends by a signal, which costs as much as several exits; whoever wants something kicks. */
+const DEFAULT_KVM_SLICE_NS = 20_000_000;
 
 export function defaultSliceNs(engine: "jit" | "kvm"): number {
   return engine === "kvm" ? DEFAULT_KVM_SLICE_NS : DEFAULT_SLICE_NS;
