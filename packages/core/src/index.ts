@@ -44,7 +44,7 @@ export type { DirtyTracking, Engine, Vcpu, VcpuBus, VcpuExit } from "./engine/en
 export type { JitEngine, JitEngineOptions, Tier } from "./engine/jit-engine.ts";
 export { resetState } from "./engine/vcpu-state-block.ts";
 export type { BootFile, FileReader } from "./firmware/boot-file.ts";
-export { type KernelKind, kernelKindOf, planKernelBoot } from "./firmware/kernel-boot.ts";
+export { bootModules, type KernelKind, kernelKindOf, planKernelBoot } from "./firmware/kernel-boot.ts";
 export { type LinuxBootOptions, type LinuxBootPlan, planLinuxBoot } from "./firmware/linux-boot.ts";
 export { LinuxBootError, type LinuxBootErrorCode } from "./firmware/linux-boot-error.ts";
 export { coreImage } from "./interp/prebuilt.ts";

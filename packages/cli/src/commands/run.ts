@@ -24,6 +24,12 @@ export const RUN_OPTIONS = {
     "Boot this kernel instead of an image: a Linux bzImage, an ELF file with a PVH entry, or a Multiboot kernel.",
   ),
   initrd: option("initrd", "FILE", "The initial RAM disk for --kernel."),
+  module: option(
+    "module",
+    "FILE[ WORDS][,...]",
+    "Modules for a Multiboot or PVH kernel, each with its command line, before --initrd: 'vmlinuz console=hvc0,more.img'.",
+    parseModules,
+  ),
   append: option("append", "STR", "More words for the kernel's command line (default: console=ttyS0 quiet)."),
   firmware: option(
     "firmware",
@@ -161,7 +167,7 @@ function chooseImage(values: RunValues, operands: readonly string[]): string | u
     );
   }
   if (values.firmware !== undefined) {
-    const other = (["kernel", "initrd", "append"] as const).find((option) => values[option] !== undefined);
+    const other = (["kernel", "initrd", "module", "append"] as const).find((option) => values[option] !== undefined);
     if (image !== undefined || other !== undefined)
       throw new UsageError(
         `--firmware and ${image === undefined ? `--${other}` : `an image (${image})`} exclude each other: firmware looks for what to start by itself.`,
@@ -178,6 +184,7 @@ function chooseImage(values: RunValues, operands: readonly string[]): string | u
       `there is no image "${image}". This version has: ${IMAGES.join(", ")}. A command comes after --: twinmetal run -- ${image}`,
     );
   }
+  if (values.module !== undefined) throw new UsageError("--module needs --kernel: an image's kernel takes none.");
   if (values.initrd !== undefined) throw new UsageError("--initrd needs --kernel: an image has its own.");
   return image ?? "tiny";
 }
@@ -245,9 +252,24 @@ async function create(
   signal: AbortSignal,
   onProgress: (progress: VmProgress) => void,
 ): Promise<Vm> {
-  const { kernel, initrd, firmware, memory, cpu, cpus, engine, tier, name, clock, seed, epoch, record } = values;
-  let boot: Pick<VmOptions, "kernel" | "initrd" | "firmware" | "append" | "isQuiet"> =
-    firmware === undefined ? { kernel, initrd, append, isQuiet: true } : { firmware };
+  const {
+    kernel,
+    initrd,
+    module: modules,
+    firmware,
+    memory,
+    cpu,
+    cpus,
+    engine,
+    tier,
+    name,
+    clock,
+    seed,
+    epoch,
+    record,
+  } = values;
+  let boot: Pick<VmOptions, "kernel" | "initrd" | "modules" | "firmware" | "append" | "isQuiet"> =
+    firmware === undefined ? { kernel, initrd, modules, append, isQuiet: true } : { firmware };
   if (image !== undefined) {
     const made = await ensureImage(io, values, signal, onProgress);
     boot = { kernel: made.kernelPath, initrd: made.initrdPath, append, isQuiet: true };
@@ -311,7 +333,8 @@ async function confinePlan(
   const made = image === undefined ? undefined : await ensureImage(io, values, signal, onProgress);
   const cache = translationCache(values.translationCache, io.env);
   const roms = firmware === undefined ? [] : await firmwareFiles(io, firmware, name, signal, onProgress);
-  const read = [kernel, initrd, made?.directory, ...roms];
+  const modules = values.module?.map(({ path }) => path) ?? [];
+  const read = [kernel, initrd, made?.directory, ...modules, ...roms];
   const variables = firmware === "uefi" && name !== undefined ? io.library.variablesPath(name) : undefined;
   return vmConfinement({ read, variables, cache, record, save, serial, engine }, memory);
 }
@@ -344,6 +367,15 @@ function parseCpus(text: string): number {
   const cpus = /^\d+$/.test(text) ? Number(text) : Number.NaN;
   if (cpus >= min && cpus <= max) return cpus;
   throw new UsageError(`"${text}" is no number of processors: a VM has ${min} to ${max}.`);
+}
+
+function parseModules(text: string): { readonly path: string; readonly commandLine: string }[] {
+  return text.split(",").map((part) => {
+    const [, path = "", commandLine = ""] = /^(\S*)\s*(.*)$/s.exec(part.trim()) ?? [];
+    if (path === "")
+      throw new UsageError(`"${text}" names no file. Give modules like 'vmlinuz console=hvc0,more.img'.`);
+    return { path, commandLine };
+  });
 }
 
 function parseName(text: string): string {

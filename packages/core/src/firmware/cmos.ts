@@ -1,6 +1,6 @@
 /**
  * What firmware for virtual PCs expects in CMOS RAM: the sizes of memory (IBM PC AT's registers 15H to 18H and 30H; 34H
- * and 5BH to 5DH as SeaBIOS and U-Boot for QEMU's boards read them), and the equipment byte.
+ * and 5BH to 5DH as SeaBIOS and U-Boot for QEMU's boards read them), the number of further processors (5FH), and the equipment byte.
  * Left out: drives and boot order, which come with disks; the checksum, which nobody of these looks at.
  */
 import { MEMORY_MAP } from "../machine/board-map.ts";
@@ -12,7 +12,7 @@ const SIXTEEN_MIB = 16 * KIB * KIB;
 const EQUIPMENT = 0x02;
 
 /** CMOS RAM by register for a machine's memory: up to the PCI hole, and the rest from 4 GiB up. */
-export function cmosOf(memoryBytes: number): Record<number, number> {
+export function cmosOf(memoryBytes: number, cpuCount = 1): Record<number, number> {
   const lowBytes = Math.min(memoryBytes, MEMORY_MAP.lowRamEnd);
   const extendedKib = Math.min((lowBytes - KIB * KIB) / KIB, 0xffff);
   const above16 = Math.min(Math.max(0, lowBytes - SIXTEEN_MIB) / (64 * KIB), 0xffff);
@@ -25,5 +25,6 @@ export function cmosOf(memoryBytes: number): Record<number, number> {
   put(0x30, extendedKib, 2);
   put(0x34, above16, 2);
   put(0x5b, (memoryBytes - lowBytes) / (64 * KIB), 3);
+  put(0x5f, cpuCount - 1, 1);
   return cmos;
 }

@@ -19,6 +19,16 @@ export interface BootModule {
   readonly commandLine: string;
 }
 
+/** Of a spec: its modules with their command lines, then the initrd. Missing files are left out. */
+export function bootModules(
+  { boot }: { readonly boot?: { readonly modules?: readonly { readonly commandLine: string }[] } },
+  files: readonly BootFile[],
+  initrd: BootFile | undefined,
+): BootModule[] {
+  const modules = files.map((file, i) => ({ file, commandLine: boot?.modules?.[i]?.commandLine ?? "" }));
+  return initrd ? [...modules, { file: initrd, commandLine: "" }] : modules;
+}
+
 export interface KernelBootOptions {
   readonly kernel: BootFile;
   /** A bzImage takes one, without a command line: its initrd. */

@@ -43,7 +43,7 @@ import { type BootFile, piecesOf } from "../firmware/boot-file.ts";
 import { cmosOf } from "../firmware/cmos.ts";
 import { LOW_MEMORY } from "../firmware/e820.ts";
 import { fwCfgItems } from "../firmware/fw-cfg-items.ts";
-import { planKernelBoot } from "../firmware/kernel-boot.ts";
+import { bootModules, planKernelBoot } from "../firmware/kernel-boot.ts";
 import { generationIdOf, placeSmbios } from "../firmware/smbios.ts";
 import type { GuestMemory } from "../memory/guest-memory.ts";
 import type { Board, BoardWiring } from "./board-interface.ts";
@@ -55,6 +55,8 @@ import type { DeviceSpec, MachineSpec } from "./spec.ts";
 export interface BootFiles<File extends BootFile = Uint8Array> {
   readonly kernel: File;
   readonly initrd?: File;
+  /** In the order of the spec. */
+  readonly modules?: readonly File[];
 }
 
 /** The HPET may raise IO-APIC inputs 20 to 23, which are PIRQ E to H. */
@@ -119,7 +121,7 @@ export function createBoard(wiring: BoardWiring, files?: BootFiles<BootFile>, va
     routes: pirqWires.slice(HPET_FIRST_PIRQ).map((wire) => wire.driver()),
   });
   const pit = createPit(context, { irq: hpet.pitInput });
-  const rtc = createRtc(context, { irq: hpet.rtcInput, cmos: cmosOf(spec.memoryBytes) });
+  const rtc = createRtc(context, { irq: hpet.rtcInput, cmos: cmosOf(spec.memoryBytes, spec.cpus) });
   const uart = createUart16550(context, { name: "uart0", channel: SERIAL_CHANNEL, irq: isa(ISA_IRQ.uart0) });
   const acpiPm = createAcpiPm(context, {
     sci: isa(ISA_IRQ.sci),
@@ -252,7 +254,7 @@ function bootKernel(
   memory: GuestMemory,
   spec: MachineSpec,
   commandLine: string,
-  { kernel, initrd }: BootFiles<BootFile>,
+  { kernel, initrd, modules = [] }: BootFiles<BootFile>,
 ): VcpuState {
   let highRamBytes = 0;
   for (const segment of memory.segments)
@@ -262,7 +264,7 @@ function bootKernel(
   const smbios = placeSmbios({ ...spec, cpuCount: spec.cpus }, LOW_MEMORY.smbiosStart);
   const plan = planKernelBoot({
     kernel,
-    modules: initrd ? [{ file: initrd, commandLine: "" }] : [],
+    modules: bootModules(spec, modules, initrd),
     commandLine,
     ram: { lowRamBytes: memory.lowRamBytes, highRamBytes },
     acpi: { ...acpi, writes: [...acpi.writes, generation, ...smbios] },

@@ -39,7 +39,7 @@ export interface RecordingHeader {
   readonly spec: StateValue;
   /** Hash of the state that the run starts from; null: from power-on. */
   readonly startHash: Uint8Array | null;
-  /** SHA-256 of the files that the run reads, by their role ("kernel", "initrd"). */
+  /** SHA-256 of the files that the run reads, by their role ("kernel", "initrd", "module0"). */
   readonly files: Readonly<Record<string, Uint8Array>>;
 }
 

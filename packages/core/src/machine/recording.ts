@@ -14,6 +14,7 @@ export function recordingHeader(spec: MachineSpec, startHash: Uint8Array | null)
   const files: Record<string, Uint8Array> = {};
   if (spec.boot) files["kernel"] = fromHex(spec.boot.kernel.sha256);
   if (spec.boot?.initrd) files["initrd"] = fromHex(spec.boot.initrd.sha256);
+  for (const [i, { file }] of (spec.boot?.modules ?? []).entries()) files[`module${i}`] = fromHex(file.sha256);
   return { spec: specToState(spec), startHash, files };
 }
 

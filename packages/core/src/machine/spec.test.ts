@@ -22,6 +22,11 @@ test("a spec survives its saved form", () => {
   expect(specFromState(specToState(full))).toEqual(full);
   const small = machineSpec({ memoryBytes: 16 * MIB });
   expect(specFromState(specToState(small))).toEqual(small);
+  const xen = machineSpec({
+    memoryBytes: 64 * MIB,
+    boot: { kernel: KERNEL, commandLine: "", modules: [{ file: KERNEL, commandLine: "root=/dev/ram0" }] },
+  });
+  expect(specFromState(specToState(xen))).toEqual(xen);
   const rom = machineSpec({ memoryBytes: 16 * MIB, firmware: { sha256: "cd".repeat(32), sizeBytes: 0x20000 } });
   expect(specFromState(specToState(rom))).toEqual(rom);
   const uefi = machineSpec({

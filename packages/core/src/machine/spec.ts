@@ -26,6 +26,7 @@ const MAX_DEVICES = 24;
 const MAX_CONSOLE_PORTS = 31;
 const MAX_SEED_DIGITS = 128;
 const MAX_NAME = 63;
+const MAX_MODULES = 32;
 const MAX_FILE_BYTES = 4096 * MIB;
 
 export type CpuModel = (typeof CPU_MODELS)[number];
@@ -39,9 +40,17 @@ export interface FileReference {
   readonly sizeBytes: number;
 }
 
+/** A kernel without firmware: Linux, or another that starts by PVH or Multiboot. */
 export interface LinuxBoot {
   readonly kernel: FileReference;
   readonly initrd?: FileReference;
+  /** Of Multiboot and PVH kernels, in front of the initrd. Default: none. */
+  readonly modules?: readonly ModuleReference[];
+  readonly commandLine: string;
+}
+
+export interface ModuleReference {
+  readonly file: FileReference;
   readonly commandLine: string;
 }
 
@@ -215,7 +224,14 @@ export function specToState(spec: MachineSpec): StateValue {
     epochSeconds,
     clock,
     boot: boot
-      ? { kernel: file(boot.kernel), initrd: boot.initrd ? file(boot.initrd) : null, commandLine: boot.commandLine }
+      ? {
+          kernel: file(boot.kernel),
+          initrd: boot.initrd ? file(boot.initrd) : null,
+          commandLine: boot.commandLine,
+          ...(boot.modules && {
+            modules: boot.modules.map((module) => ({ file: file(module.file), commandLine: module.commandLine })),
+          }),
+        }
       : null,
     firmware: firmware ? file(firmware) : null,
     ...(variables ? { variables: file(variables) } : {}),
@@ -307,9 +323,19 @@ function bootFromState(reader: StateReader): LinuxBoot {
     kernel: fileFromState(reader.object("kernel")),
     ...(reader.part("initrd") === null ? {} : { initrd: fileFromState(reader.object("initrd")) }),
     commandLine: reader.text("commandLine", MAX_COMMAND_LINE),
+    ...(reader.has("modules") ? { modules: reader.array("modules", MAX_MODULES).map(moduleFromState) } : {}),
   };
   reader.end();
   return boot;
+}
+
+function moduleFromState(reader: StateReader): ModuleReference {
+  const module = {
+    file: fileFromState(reader.object("file")),
+    commandLine: reader.text("commandLine", MAX_COMMAND_LINE),
+  };
+  reader.end();
+  return module;
 }
 
 function checkFile(code: "boot" | "firmware", role: string, file: FileReference): void {
@@ -346,6 +372,11 @@ function checkVariables({ firmware, variables }: MachineSpec): void {
 function checkBoot(boot: LinuxBoot): void {
   checkFile("boot", "kernel", boot.kernel);
   if (boot.initrd) checkFile("boot", "initrd", boot.initrd);
+  const { modules = [] } = boot;
+  for (const { file } of modules) checkFile("boot", "module", file);
+  if (modules.length > MAX_MODULES) {
+    throw new SpecError("boot", `${modules.length} modules are too many: at most ${MAX_MODULES} are possible.`);
+  }
   if (boot.commandLine.length > MAX_COMMAND_LINE) {
     throw new SpecError(
       "boot",

@@ -7,6 +7,7 @@ import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { resolve } from "node:path";
 import {
+  bootModules,
   type FileReference,
   type KernelKind,
   kernelKindOf,
@@ -41,6 +42,7 @@ export interface KnownBytes {
 export interface KernelFiles {
   readonly kernel: KnownBootFile;
   readonly initrd?: KnownBootFile;
+  readonly modules?: readonly KnownBootFile[];
 }
 
 export interface KnownFirmware {
@@ -127,7 +129,7 @@ export function kindOfKernel(kernel: KnownBootFile): KernelKind {
 }
 
 /** Throws VmError if the files do not start in a machine of this spec: the reason, and how much memory would do. */
-export function checkBootFiles(spec: MachineSpec, { kernel, initrd }: KernelFiles): void {
+export function checkBootFiles(spec: MachineSpec, { kernel, initrd, modules = [] }: KernelFiles): void {
   let lowRamBytes = 0;
   let highRamBytes = 0;
   for (const { start, sizeBytes } of ramSegments(spec.memoryBytes)) {
@@ -143,7 +145,7 @@ export function checkBootFiles(spec: MachineSpec, { kernel, initrd }: KernelFile
   try {
     planKernelBoot({
       kernel: openFile(kernel),
-      modules: initrd ? [{ file: openFile(initrd), commandLine: "" }] : [],
+      modules: bootModules(spec, modules.map(openFile), initrd && openFile(initrd)),
       commandLine: spec.boot?.commandLine ?? "",
       ram: { lowRamBytes, highRamBytes },
     });
@@ -164,7 +166,8 @@ export async function findBootFiles(
   hooks: ImageHooks,
 ): Promise<KnownBootFiles | undefined> {
   if (spec.firmware) return await findFirmwareOf(spec, spec.firmware, given.firmware, hooks);
-  if (!spec.boot) return undefined;
+  // Modules are not looked for: such a machine runs, and cannot be reset.
+  if (!spec.boot || spec.boot.modules) return undefined;
   let paths: { readonly kernel?: string; readonly initrd?: string } = given;
   if (given.kernel === undefined && spec.devices.length > 0) {
     const tiny = await ensureTinyImage({ signal: hooks.signal }).catch((error: unknown) => {

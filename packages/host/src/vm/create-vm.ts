@@ -11,6 +11,7 @@ import {
   checkBootFiles,
   examineBootFile,
   type KernelFiles,
+  type KnownBootFile,
   type KnownBootFiles,
   type KnownFirmware,
   kindOfKernel,
@@ -69,7 +70,10 @@ async function kernelFiles(options: VmOptions): Promise<KernelFiles> {
   const paths = await resolveBootPaths(options, { signal, onProgress });
   const kernel = await examineBootFile(paths.kernel, "kernel", signal);
   const initrd = paths.initrd === undefined ? undefined : await examineBootFile(paths.initrd, "initrd", signal);
-  return { kernel, ...(initrd ? { initrd } : {}) };
+  if (options.modules === undefined) return { kernel, ...(initrd ? { initrd } : {}) };
+  const modules: KnownBootFile[] = [];
+  for (const { path } of options.modules) modules.push(await examineBootFile(path, "module", signal));
+  return { kernel, ...(initrd ? { initrd } : {}), modules };
 }
 
 async function firmwareFiles({ firmware, name, signal, onProgress }: VmOptions): Promise<KnownFirmware> {
@@ -121,6 +125,12 @@ function specOf(options: VmOptions, files: KnownBootFiles, tscFrequencyHz: numbe
             boot: {
               kernel: files.kernel.reference,
               ...(files.initrd ? { initrd: files.initrd.reference } : {}),
+              ...(files.modules && {
+                modules: files.modules.map(({ reference }, i) => ({
+                  file: reference,
+                  commandLine: options.modules?.[i]?.commandLine ?? "",
+                })),
+              }),
               commandLine,
             },
           }
@@ -137,7 +147,10 @@ function specOf(options: VmOptions, files: KnownBootFiles, tscFrequencyHz: numbe
   }
 }
 
-function checkOptions({ name, sliceNs, firmware, kernel, initrd, image, append }: VmOptions): void {
+function checkOptions({ name, sliceNs, firmware, kernel, initrd, modules, image, append }: VmOptions): void {
+  if (modules !== undefined && kernel === undefined) {
+    throw new VmError("bad-option", "Modules are a kernel's: give the kernel, or leave the modules out.");
+  }
   if (firmware !== undefined && [kernel, initrd, image, append].some((other) => other !== undefined)) {
     throw new VmError(
       "bad-option",

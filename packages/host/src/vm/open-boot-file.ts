@@ -10,7 +10,7 @@ import { VmError } from "./vm-error.ts";
 
 export interface BootFileLocation {
   readonly path: string;
-  readonly role: "kernel" | "initrd" | "firmware";
+  readonly role: "kernel" | "initrd" | "module" | "firmware";
   /** Which file it was, and of when: `versionOf`. */
   readonly version: string;
 }

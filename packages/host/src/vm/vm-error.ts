@@ -14,7 +14,7 @@ import {
 } from "@twinmetal/core";
 
 /** Which file an error is about. */
-export type VmFileRole = "kernel" | "initrd" | "firmware" | "state" | "recording";
+export type VmFileRole = "kernel" | "initrd" | "module" | "firmware" | "state" | "recording";
 
 export type VmErrorCode =
   | LinuxBootErrorCode

@@ -89,14 +89,19 @@ function createEngine(): JitEngine | KvmEngine {
 
 /** A machine whose files are not to be found, or are others by now, runs, but has nothing to start again from. */
 function boardWithFiles(wiring: BoardWiring): Board {
-  const { kernel, initrd, variables } = start.files ?? {};
+  const { kernel, initrd, modules = [], variables } = start.files ?? {};
   if (!start.spec.boot) return createBoard(wiring, undefined, variables?.bytes);
-  const files = kernel && { kernel: new OpenBootFile(kernel), ...(initrd && { initrd: new OpenBootFile(initrd) }) };
+  const files = kernel && {
+    kernel: new OpenBootFile(kernel),
+    ...(initrd && { initrd: new OpenBootFile(initrd) }),
+    modules: modules.map((module) => new OpenBootFile(module)),
+  };
+  const opened = files ? [files.kernel, files.initrd, ...files.modules] : [];
   const board = createBoard(wiring, files);
   const boot = (): ReturnType<Board["boot"]> => {
-    if (files && !files.kernel.hasChanged && !files.initrd?.hasChanged) return board.boot();
+    if (files && !opened.some((file) => file?.hasChanged)) return board.boot();
     const why = files
-      ? "the file of its kernel or initrd was changed since"
+      ? "a file of its kernel, initrd or modules was changed since"
       : "the files of its kernel are not known here; give them to the restore";
     return wiring.context.power("off", `the guest reset, and ${why}`) as undefined;
   };

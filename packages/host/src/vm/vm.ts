@@ -23,7 +23,7 @@ export interface VmOptions {
   readonly image?: string;
   /**
    * Path of a kernel, and of an initrd, instead of the image's: a bzImage, an ELF file with a PVH entry point, or a Multiboot
-   * kernel, whose only module the initrd then is.
+   * kernel, whose last module the initrd then is.
    */
   readonly kernel?: string;
   readonly initrd?: string;
@@ -32,6 +32,8 @@ export interface VmOptions {
    * the path of a ROM image. UEFI's variables are kept from one run to the next where the VM has a name.
    */
   readonly firmware?: string;
+  /** Of a Multiboot or PVH kernel, in front of the initrd. A state with modules is restored without them: it cannot be reset. */
+  readonly modules?: readonly { readonly path: string; readonly commandLine: string }[];
   /** Linux says little while it starts. Default: false. */
   readonly isQuiet?: boolean;
   /** Added to the command line that a Linux kernel gets; all of that of another kernel. */

@@ -66,6 +66,7 @@ export interface WorkerStart {
 export interface WorkerFiles {
   readonly kernel?: BootFileLocation;
   readonly initrd?: BootFileLocation;
+  readonly modules?: readonly BootFileLocation[];
   readonly firmware?: { readonly bytes: Uint8Array };
   readonly variables?: { readonly bytes: Uint8Array };
 }
