@@ -19,4 +19,5 @@ export type { Compression, Qcow2Header } from "./qcow2/header.ts";
 export { Qcow2Image } from "./qcow2/image.ts";
 export { type Qcow2Snapshot, readSnapshots } from "./qcow2/snapshots.ts";
 export { RawDisk, type RawOptions } from "./raw.ts";
+export { ScratchOverlay } from "./scratch-overlay.ts";
 export { StorageError, type StorageErrorCode } from "./storage-error.ts";
