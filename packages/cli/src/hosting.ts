@@ -7,6 +7,7 @@ import { dirname } from "node:path";
 import type { Io } from "./command.ts";
 import { runCommand } from "./command-session.ts";
 import { runConsole } from "./console-session.ts";
+import { watchDisks } from "./disk-watch.ts";
 import { Ending } from "./ending.ts";
 import { watchForPanic } from "./panic-watch.ts";
 import { ProgressLine } from "./progress-line.ts";
@@ -56,6 +57,7 @@ export async function hostVm(io: Io, given: HostingPlan): Promise<number> {
   const say = (message: string): void => void io.stderr.write(`twinmetal: ${message}\n`);
   let vm: Vm | undefined;
   let sink: SerialSink | undefined;
+  let unwatch = (): void => {};
   let control: ControlServer | undefined;
   const desk = new MigrationDesk();
   desk.onUndecided = ({ message }) => say(message);
@@ -66,6 +68,7 @@ export async function hostVm(io: Io, given: HostingPlan): Promise<number> {
     vm = await create(plan, ending, progress, desk);
     desk.vm = vm;
     if (vm === undefined) return concludeEnding(ending, say);
+    unwatch = watchDisks(vm, say);
     sink = await openSerialSink(vm, plan.serial);
     const isTerminal = io.stdin.isTTY && io.stderr.isTTY;
     const notice = isTerminal ? plan.notice?.(vm) : undefined;
@@ -81,6 +84,7 @@ export async function hostVm(io: Io, given: HostingPlan): Promise<number> {
     return status;
   } finally {
     progress.clear();
+    unwatch();
     if (vm !== undefined) await close(vm, sink);
     await control?.close();
     ending.dispose();

@@ -1,6 +1,6 @@
 /**
  * The command line's grammar: `COMMAND [options] [OPERAND...] [-- WORD...]`, options and operands in any order.
- *   --name VALUE, --name=VALUE, -n VALUE, -nVALUE     an option that takes a value; the last one given counts
+ *   --name VALUE, --name=VALUE, -n VALUE, -nVALUE     an option that takes a value; the last one given counts, or all
  *   --name                                            a flag
  *   --                                                ends the options; what follows is handed on untouched
  * Options are described once (OptionSpec); parser, help and suggestions read the same description.
@@ -18,6 +18,8 @@ export interface OptionSpec<T = unknown> {
   readonly text: string;
   /** Absent for flags. Throws UsageError. */
   readonly parse?: (text: string) => T;
+  /** May be given several times: `parse` answers lists, which are joined. */
+  readonly isList?: boolean;
 }
 
 export type OptionSpecs = Readonly<Record<string, OptionSpec>>;
@@ -45,6 +47,16 @@ export function option<T = string>(
   short?: string,
 ): OptionSpec<T> {
   return { name, placeholder, text, parse, ...(short ? { short } : {}) };
+}
+
+/** An option that may be given several times. */
+export function listOption<T>(
+  name: string,
+  placeholder: string,
+  text: string,
+  parse: (text: string) => T,
+): OptionSpec<readonly T[]> {
+  return { name, placeholder, text, parse: (given) => [parse(given)], isList: true };
 }
 
 /** An option with a few possible words. */
@@ -87,7 +99,9 @@ export function parseLine<S extends OptionSpecs>(
     if (given === undefined || (attached === undefined && isOption(given, Object.values(specs)))) {
       throw new UsageError(`${written} needs a value: ${written} ${spec.placeholder}.`);
     }
-    values[key] = parseValue(written, spec, given);
+    const value = parseValue(written, spec, given);
+    const before = spec.isList ? values[key] : undefined;
+    values[key] = before === undefined ? value : [...(before as unknown[]), ...(value as unknown[])];
   }
   return {
     values: values as OptionValues<S>,

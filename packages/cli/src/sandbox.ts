@@ -123,6 +123,8 @@ export interface UsedFiles {
   readonly read: readonly (string | undefined)[];
   /** The file in which the VM's firmware keeps its variables. It is there. */
   readonly variables?: string | undefined;
+  /** Of its disks' images, and where those that throw writes away put them. */
+  readonly disks: readonly FileRule[];
   /** Read only: what a VM whose guest broke out leaves there would run in the next one's process. */
   readonly cache: VmOptions["translationCache"];
   readonly record: string | undefined;
@@ -158,6 +160,7 @@ function fileRules(used: UsedFiles): readonly FileRule[] {
       return rule(path, "write");
     }),
     ...rule(used.variables, "write"),
+    ...used.disks,
     ...rule(used.engine === "jit" ? undefined : KVM_DEVICE, "write"),
     ...rule(used.save === undefined ? undefined : dirname(resolve(used.save)), "create"),
     ...rule(serial.kind === "socket" ? dirname(resolve(serial.path)) : undefined, "socket"),

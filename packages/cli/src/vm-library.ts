@@ -6,6 +6,7 @@ export type {
   ControlOptions,
   ControlRequest,
   ControlServer,
+  DiskOptions,
   EngineExplanation,
   EngineQuestion,
   EngineSwitchResult,
@@ -34,6 +35,7 @@ export type VmLibrary = Pick<
   | "replayVm"
   | "ensureTinyImage"
   | "ensureFirmware"
+  | "filesOfDisks"
   | "keepVariables"
   | "knownFirmware"
   | "variablesPath"

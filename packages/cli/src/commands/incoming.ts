@@ -31,6 +31,7 @@ export function incomingPlan(io: Io, { values, operands, rest }: ParsedLine<type
         kernel,
         firmware,
         initrd,
+        disks: values.disk,
         name,
         tier,
         maxMemoryBytes: memory,

@@ -1,5 +1,6 @@
 /** `twinmetal restore FILE`: a saved VM goes on, on this terminal. */
 import { defineCommand, type Io } from "../command.ts";
+import { DISK } from "../disk-choice.ts";
 import { engineNotice } from "../engine-notice.ts";
 import { hostVm } from "../hosting.ts";
 import { choice, flag, option } from "../options.ts";
@@ -18,6 +19,7 @@ const OPTIONS = {
   ),
   initrd: option("initrd", "FILE", "Its initial RAM disk."),
   firmware: option("firmware", "FILE", "The firmware that it was started from, where that is none of Debian's."),
+  disk: DISK,
   serial: option(
     "serial",
     "WHERE",
@@ -81,6 +83,7 @@ export const RESTORE = defineCommand({
           kernel,
           initrd,
           firmware,
+          disks: values.disk,
           name,
           engine,
           tier,
@@ -103,8 +106,9 @@ export const RESTORE = defineCommand({
       sandbox: sandboxPlan(values, question, async (signal) => {
         const image = kernel === undefined ? await knownImage(io, signal) : undefined;
         const roms = firmware === undefined ? await io.library.knownFirmware(signal) : [firmware];
+        const disks = await io.library.filesOfDisks(values.disk ?? []);
         return vmConfinement(
-          { read: [path, kernel, initrd, image, ...roms], cache, record, save: values.save, serial, engine },
+          { read: [path, kernel, initrd, image, ...roms], disks, cache, record, save: values.save, serial, engine },
           undefined,
         );
       }),

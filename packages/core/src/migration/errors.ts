@@ -38,6 +38,8 @@ export interface MigrationObstacle {
     | "clock"
     | "recording"
     | "session"
+    /** Its disks: what is written to an ephemeral one is nowhere else. */
+    | "disk"
     | "busy"
     | "state";
   readonly message: string;

@@ -104,12 +104,20 @@ watch_power_button() {
 load_modules() {
   mkdir $run/modules || return
   while read -r module; do insmod /lib/modules/$module; done </lib/modules/load-order
+  has_virtio_device 0x0002 && load_disk_modules
   watch_power_button
 }
 
-has_console_device() {
+load_disk_modules() {
+  while read -r module; do
+    zcat /lib/modules/$module.gz >/tmp/$module && insmod /tmp/$module
+    rm -f /tmp/$module
+  done </lib/modules/disk-order
+}
+
+has_virtio_device() {
   for device in /sys/bus/virtio/devices/*; do
-    read -r kind <$device/device && [ "$kind" = 0x0003 ] && return
+    read -r kind <$device/device && [ "$kind" = $1 ] && return
   done
   return 1
 }
@@ -340,7 +348,7 @@ handle() {
 }
 
 load_modules
-has_console_device || exec sleep 2147483647
+has_virtio_device 0x0003 || exec sleep 2147483647
 until [ -c $ports/twinmetal.ctl ]; do
   link_ports
   [ -c $ports/twinmetal.ctl ] || usleep 10000

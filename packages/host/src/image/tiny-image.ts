@@ -29,7 +29,7 @@ import { ImageError } from "./image-error.ts";
 import { buildStored, readStored, type StoredDescription } from "./image-store.ts";
 import { resolveModules } from "./kernel-modules.ts";
 import { fetchFromMirror } from "./mirror-packages.ts";
-import { buildTinyInitrd, TINY_MODULES } from "./tiny-initrd.ts";
+import { buildTinyInitrd, TINY_DISK_MODULES, TINY_MODULES, type TinyInitrdParts } from "./tiny-initrd.ts";
 
 export type TinyKernel = "cloud" | "general";
 
@@ -115,7 +115,13 @@ class TinyBuilder {
     this.#suite = options.suite ?? DEFAULT_SUITE;
     const { mirror = "" } = options;
     this.#packagesKey = `${this.#kernel}-${shortHash(FORMAT_VERSION, this.#kernel, this.#suite, mirror)}`;
-    const scripts = [INIT_SCRIPT, POWER_SCRIPT, PROFILE_SCRIPT, AGENT_SCRIPT, JSON.stringify(TINY_MODULES)];
+    const scripts = [
+      INIT_SCRIPT,
+      POWER_SCRIPT,
+      PROFILE_SCRIPT,
+      AGENT_SCRIPT,
+      JSON.stringify([TINY_MODULES, TINY_DISK_MODULES]),
+    ];
     this.#imageKey = `${this.#kernel}-${shortHash(this.#packagesKey, ...scripts)}`;
   }
 
@@ -236,7 +242,7 @@ class TinyBuilder {
       const initrd = buildTinyInitrd({
         kernelRelease,
         busybox: busyboxBytes,
-        modules: readModules(kernel, kernelRelease),
+        ...readModules(kernel, kernelRelease),
       });
       const vmlinuz = readOnly(kernel, new RegExp(`^boot/vmlinuz-${escapeRegExp(kernelRelease)}$`));
       const files = [];
@@ -334,14 +340,17 @@ async function keepAs({ path, ...record }: FetchedPackage, wanted: string): Prom
   return record;
 }
 
-function readModules(kernel: DebPayload, kernelRelease: string): ReturnType<typeof resolveModules> {
+function readModules(kernel: DebPayload, kernelRelease: string): Pick<TinyInitrdParts, "modules" | "diskModules"> {
   const pathByModule = new Map<string, string>();
   for (const path of kernel.paths) {
     if (path.includes(`/modules/${kernelRelease}/`)) pathByModule.set(path.replace(MODULES_PREFIX, ""), path);
   }
   const read = (path: string): Buffer => kernel.read(pathByModule.get(path) ?? path);
   const builtin = pathByModule.has("modules.builtin") ? read("modules.builtin").toString("utf8") : "";
-  return resolveModules({ paths: [...pathByModule.keys()], builtin, read }, TINY_MODULES, decompressModule);
+  const tree = { paths: [...pathByModule.keys()], builtin, read };
+  const modules = resolveModules(tree, TINY_MODULES, decompressModule);
+  const all = resolveModules(tree, [...TINY_MODULES, ...TINY_DISK_MODULES], decompressModule);
+  return { modules, diskModules: all.filter(({ name }) => !modules.some((known) => known.name === name)) };
 }
 
 function findKernelRelease(paths: readonly string[]): string {

@@ -17,6 +17,8 @@ import {
   receiveVm as receive,
   type Tier,
 } from "@twinmetal/core";
+import type { DiskOptions } from "../disk/disk-protocol.ts";
+import { disksOfSpec, type SpecDisks } from "../disk/vm-disks.ts";
 import { findBootFiles } from "../vm/boot-files.ts";
 import { type EngineWish, engineFor } from "../vm/engine-choice.ts";
 import { HostedVm } from "../vm/hosted-vm.ts";
@@ -35,6 +37,8 @@ export interface ReceiveVmOptions extends MigrationSecurity {
   readonly kernel?: string;
   readonly initrd?: string;
   readonly firmware?: string;
+  /** The images of its disks, which its source has open until it stops: on storage that both reach. */
+  readonly disks?: readonly DiskOptions[];
   /** Default: the name it comes with. */
   readonly name?: string;
   readonly sliceNs?: number;
@@ -211,7 +215,11 @@ class Incoming implements Destination {
   }
 
   async #build(hello: Hello): Promise<Coming | readonly MigrationObstacle[]> {
-    const vm = await this.#create(hello);
+    const disks = disksOfSpec(hello.spec, this.#options.disks);
+    const vm = await this.#create(hello, disks).catch(async (error: unknown) => {
+      await disks?.thread.close().catch(() => {}); // It has nothing open.
+      throw error;
+    });
     const { ram, forms } = await vm.worker.command("describe", undefined);
     const obstacles = [...formDifferences(hello.forms, forms), ...(ram ? [] : [NO_SHARED_MEMORY])];
     if (!ram || obstacles.length > 0) {
@@ -222,7 +230,10 @@ class Incoming implements Destination {
     return {
       vm,
       ram,
-      adopt: async (sections) => void (await vm.worker.command("adopt", { sections })),
+      adopt: async (sections) => {
+        await disks?.open();
+        await vm.worker.command("adopt", { sections });
+      },
       run: async ({ input, stoodUs }: Release, isPaused) => {
         if (input.length > 0) void vm.serial.write(input);
         await vm.worker.command("goOnHere", { stoodUs, isPaused });
@@ -234,7 +245,7 @@ class Incoming implements Destination {
     };
   }
 
-  async #create({ spec, name }: Hello): Promise<HostedVm> {
+  async #create({ spec, name }: Hello, disks: SpecDisks | undefined): Promise<HostedVm> {
     const { signal, tier = "auto", translationCache } = this.#options;
     const files = await findBootFiles(spec, this.#options, { signal });
     const { engine } = engineFor({
@@ -247,6 +258,7 @@ class Incoming implements Destination {
     });
     this.engine = engine;
     return await HostedVm.create({
+      disks: disks?.thread,
       name: this.#options.name ?? safeName(name),
       initialState: "paused",
       isIncoming: true,
@@ -254,6 +266,7 @@ class Incoming implements Destination {
       start: {
         spec,
         files,
+        ring: disks?.thread.ring,
         engine,
         tier,
         translationCache: cacheSettings(spec, translationCache),

@@ -14,6 +14,7 @@ import {
   probeTarget,
   type SourceVm,
 } from "@twinmetal/core";
+import type { DiskThread } from "../disk/disk-thread.ts";
 import type { MachineWorker } from "../vm/machine-worker.ts";
 import type { VmSerialPort } from "../vm/serial-port.ts";
 import type { MachineDescription } from "../vm/worker-protocol.ts";
@@ -47,6 +48,7 @@ export interface OutgoingVm {
   readonly spec: MachineSpec;
   readonly worker: MachineWorker;
   readonly serial: VmSerialPort;
+  readonly disks: DiskThread | undefined;
   /** A command of this side runs in the guest. */
   readonly hasSession: boolean;
 }
@@ -99,9 +101,10 @@ export class OutgoingMigration {
 
   /** Precondition: `isUndecided`. */
   async decide(choice: MigrationChoice): Promise<void> {
-    const { worker, serial } = this.#vm;
+    const { worker, serial, disks } = this.#vm;
     this.#isUndecided = false;
     if (choice === "run") {
+      await disks?.openAgain();
       await worker.command("goOn", undefined);
       await worker.command("track", { isOn: false });
       serial.uncork();
@@ -142,6 +145,12 @@ export class OutgoingMigration {
         message: "It is being recorded, and the recording could not go on at the target.",
       });
     }
+    if (this.#vm.disks?.hasScratch) {
+      found.push({
+        code: "disk",
+        message: "What its guest wrote to an ephemeral disk is kept by this process alone.",
+      });
+    }
     if (this.#vm.hasSession) {
       found.push({
         code: "session",
@@ -152,7 +161,7 @@ export class OutgoingMigration {
   }
 
   #source({ engine, forms, ram }: MachineDescription): SourceVm {
-    const { name, spec, worker, serial } = this.#vm;
+    const { name, spec, worker, serial, disks } = this.#vm;
     const pages = spec.memoryBytes / 4096;
     let input: Uint8Array = new Uint8Array(0);
     const shared = new SharedArrayBuffer(pages);
@@ -177,12 +186,14 @@ export class OutgoingMigration {
       stop: async (into) => {
         serial.cork();
         const stopped = await worker.command("handOver", { into: shared });
+        await disks?.suspend();
         input = stopped.input;
         this.#wasRunning = !stopped.isPaused;
         marked(into);
         return stopped;
       },
       goOn: async () => {
+        await disks?.openAgain();
         await worker.command("goOn", undefined);
         serial.uncork();
       },

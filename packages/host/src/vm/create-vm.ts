@@ -5,6 +5,7 @@
 import { randomBytes } from "node:crypto";
 import { checkSpec, type DeviceSpec, type MachineSpec, machineSpec } from "@twinmetal/core";
 import { AGENT_PORT_NAMES } from "../agent/index.ts";
+import { openVmDisks, type VmDisks } from "../disk/vm-disks.ts";
 import { ensureFirmware, FIRMWARE_KINDS } from "../firmware/firmware-files.ts";
 import { prepareVariables, variablesPath } from "../firmware/variable-store.ts";
 import {
@@ -43,16 +44,34 @@ export async function createVm(options: VmOptions = {}): Promise<Vm> {
     isRecorded: options.record !== undefined,
     hasTier: options.tier !== undefined && options.tier !== "auto",
   });
-  const spec = specOf(options, files, tscFrequencyHz);
+  const disks = await openVmDisks(options.disks ?? []);
+  try {
+    return await createWith(options, files, disks, engine, tscFrequencyHz);
+  } catch (error) {
+    await disks.thread?.close().catch(() => {}); // What went wrong first is told.
+    throw error;
+  }
+}
+
+async function createWith(
+  options: VmOptions,
+  files: KnownBootFiles,
+  disks: VmDisks,
+  engine: "jit" | "kvm",
+  tscFrequencyHz: number | undefined,
+): Promise<Vm> {
+  const spec = specOf(options, files, disks.devices, tscFrequencyHz);
   if ("kernel" in files) checkBootFiles(spec, files);
   return await HostedVm.create({
+    disks: disks.thread,
     variablesPath: "variables" in files && options.name !== undefined ? variablesPath(options.name) : undefined,
     name: options.name ?? `vm-${randomBytes(4).toString("hex")}`,
     initialState: "created",
-    signal,
+    signal: options.signal,
     start: {
       spec,
       files,
+      ring: disks.thread?.ring,
       engine,
       tier: options.tier ?? "auto",
       translationCache: cacheSettings(spec, options.translationCache),
@@ -106,7 +125,12 @@ export function standardDevices(): readonly DeviceSpec[] {
   ];
 }
 
-function specOf(options: VmOptions, files: KnownBootFiles, tscFrequencyHz: number | undefined): MachineSpec {
+function specOf(
+  options: VmOptions,
+  files: KnownBootFiles,
+  disks: readonly DeviceSpec[],
+  tscFrequencyHz: number | undefined,
+): MachineSpec {
   const isLinux = "kernel" in files && kindOfKernel(files.kernel) !== "multiboot";
   const words = [isLinux ? CONSOLE_ARGUMENTS : "", isLinux && options.isQuiet ? "quiet" : "", options.append ?? ""];
   const commandLine = words.filter((part) => part !== "").join(" ");
@@ -138,7 +162,7 @@ function specOf(options: VmOptions, files: KnownBootFiles, tscFrequencyHz: numbe
             firmware: files.firmware.reference,
             ...(files.variables ? { variables: files.variables.reference } : {}),
           }),
-      devices: standardDevices(),
+      devices: [...standardDevices(), ...disks],
     });
     checkSpec(spec);
     return spec;

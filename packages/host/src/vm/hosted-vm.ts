@@ -21,6 +21,8 @@ import {
   SERIAL_CHANNEL,
 } from "@twinmetal/core";
 import { AGENT_PORT_NAMES, AgentClient, AgentError, ConsolePorts } from "../agent/index.ts";
+import type { DiskProblem } from "../disk/disk-protocol.ts";
+import type { DiskThread } from "../disk/disk-thread.ts";
 import { VariableStore } from "../firmware/variable-store.ts";
 import {
   type MigrateVmOptions,
@@ -36,6 +38,7 @@ import { type Stats, statsSince } from "./stats-sum.ts";
 import type { ExecOptions, ExecResult, Vm, VmEvents, VmExit, VmProgress, VmState } from "./vm.ts";
 import { plainError, VmError } from "./vm-error.ts";
 import {
+  CELL,
   type CommandName,
   type Commands,
   type OutputPart,
@@ -61,6 +64,8 @@ export interface HostedVmOptions {
   readonly signal?: AbortSignal;
   /** It comes from elsewhere, running. */
   readonly isIncoming?: boolean;
+  /** Which has its disks' images open, and is closed with the VM; `start` names its ring. */
+  readonly disks?: DiskThread | undefined;
   /** Where what its firmware's flash chip holds is kept. Default: nowhere. */
   readonly variablesPath?: string | undefined;
 }
@@ -83,12 +88,18 @@ export class HostedVm implements Vm {
   #between: Promise<unknown> | undefined;
   #heldInputs: OutputPart[] | undefined;
   readonly #ports: ConsolePorts;
-  readonly #listeners: { readonly [K in keyof VmEvents]: Set<Listener<K>> } = { state: new Set(), exit: new Set() };
+  readonly #listeners: { readonly [K in keyof VmEvents]: Set<Listener<K>> } = {
+    state: new Set(),
+    disk: new Set(),
+    exit: new Set(),
+  };
   readonly #ended: Promise<VmExit>;
   #resolveEnded!: (exit: VmExit) => void;
   #state: VmState;
   #exit: VmExit | undefined;
   readonly #variables: VariableStore | undefined;
+  readonly #disks: DiskThread | undefined;
+  #isBlocked = false;
   #saving: Promise<void> = Promise.resolve();
   #closing: Promise<void> | undefined;
   readonly #needsFreshening: boolean;
@@ -105,6 +116,12 @@ export class HostedVm implements Vm {
     this.#isIncoming = options.isIncoming ?? false;
     this.#spec = options.start.spec;
     this.#variables = options.variablesPath === undefined ? undefined : new VariableStore(options.variablesPath);
+    this.#disks = options.disks;
+    if (options.disks) {
+      options.disks.onProblem = (problem) => this.#onDiskProblem(problem);
+      options.disks.onDone = () => this.#worker.kickGuest();
+      this.#wakeByDisks();
+    }
     this.#needsFreshening = options.initialState === "paused" && !this.#isIncoming && this.#spec.clock === "wall";
     this.#ended = new Promise((resolve) => {
       this.#resolveEnded = resolve;
@@ -167,6 +184,7 @@ export class HostedVm implements Vm {
     if (this.#isIncoming && this.#state === "running") return;
     this.#require(["created", "paused"], "start");
     this.#requireDecided();
+    await this.#unblock();
     await this.#command("start", undefined);
   }
 
@@ -178,6 +196,7 @@ export class HostedVm implements Vm {
   async resume(): Promise<void> {
     this.#require(["running", "paused"], "resume");
     this.#requireDecided();
+    await this.#unblock();
     await this.#command("resume", undefined);
   }
 
@@ -376,6 +395,7 @@ export class HostedVm implements Vm {
       const { worker, result } = await carriedOut;
       this.#worker = worker;
       this.#start = { ...this.#start, engine };
+      this.#wakeByDisks();
       const earlier = this.#leftStats;
       this.#leftStats = before.stats().then(
         async (stats) => statsSince(await earlier, stats),
@@ -407,6 +427,27 @@ export class HostedVm implements Vm {
     else this.#worker.sendInput(channel, bytes);
   }
 
+  #wakeByDisks(): void {
+    this.#disks?.wakes(this.#worker.cells, CELL.KICK, this.#start.engine === "kvm");
+  }
+
+  #onDiskProblem(problem: DiskProblem): void {
+    if (this.#exit) return;
+    if (problem.isBlocked) {
+      if (this.#isBlocked) return; // One request of many that find no space.
+      this.#isBlocked = true;
+      void this.#command("pause", undefined).catch(() => {}); // It has ended, or goes on elsewhere.
+    }
+    this.#emit("disk", problem);
+  }
+
+  /** What found no space is tried again; if there is still none, the VM is paused again. */
+  async #unblock(): Promise<void> {
+    if (!this.#isBlocked) return;
+    this.#isBlocked = false;
+    await this.#disks?.retry();
+  }
+
   async #command<K extends CommandName>(
     name: K,
     args: Commands[K]["args"],
@@ -425,8 +466,9 @@ export class HostedVm implements Vm {
   }
 
   #outgoing(): OutgoingVm {
-    const { agent, serial } = this;
-    return { name: this.name, spec: this.#spec, worker: this.#worker, serial, hasSession: agent.isBusy };
+    const { agent, serial, name } = this;
+    const [spec, worker, disks] = [this.#spec, this.#worker, this.#disks];
+    return { name, spec, worker, serial, disks, hasSession: agent.isBusy };
   }
 
   close(): Promise<void> {
@@ -446,6 +488,7 @@ export class HostedVm implements Vm {
     await this.#worker.terminate();
     await this.#endIdle();
     this.#variables?.close();
+    await this.#disks?.close();
   }
 
   /** At once, but a machine that still answers may end its recording. */
@@ -557,6 +600,8 @@ export class HostedVm implements Vm {
     this.#exit = exit;
     this.agent.shut(`The guest has ended: ${exit.reason}.`);
     this.serial.end(exit.reason);
+    // Whoever calls `close` hears of an image that could not be closed.
+    void this.#disks?.close().catch(() => {});
     this.#resolveEnded(exit);
     this.#emit("exit", exit);
   }

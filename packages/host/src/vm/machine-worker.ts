@@ -147,6 +147,11 @@ export class MachineWorker {
     return worker;
   }
 
+  /** Completions of disks are there, which a guest inside the processor does not notice by itself. */
+  kickGuest(): void {
+    this.#kicker?.kick();
+  }
+
   /** By which both threads are reached. */
   get cells(): SharedArrayBuffer {
     return this.#cells.buffer as SharedArrayBuffer;

@@ -2,6 +2,8 @@
 import { randomBytes } from "node:crypto";
 import { statSync } from "node:fs";
 import { type MachineSpec, readSpec, StateFile } from "@twinmetal/core";
+import type { DiskThread } from "../disk/disk-thread.ts";
+import { disksOfSpec } from "../disk/vm-disks.ts";
 import { findBootFiles } from "./boot-files.ts";
 import { engineFor } from "./engine-choice.ts";
 import { HostedVm } from "./hosted-vm.ts";
@@ -10,6 +12,7 @@ import { FileSource } from "./state-files.ts";
 import { cacheSettings } from "./translation-settings.ts";
 import type { RestoreOptions, Vm } from "./vm.ts";
 import { asVmError } from "./vm-error.ts";
+import type { WorkerChoices } from "./worker-protocol.ts";
 
 /**
  * Rejects with VmError ("state-..." for files that are no whole state of this version), or the signal's reason. The
@@ -32,13 +35,37 @@ export async function restoreVm(path: string, options: RestoreOptions = {}): Pro
     hasTier: options.tier !== undefined && options.tier !== "auto",
     tscFrequencyHz: spec.tscFrequencyHz,
   });
+  const disks = disksOfSpec(spec, options.disks);
+  try {
+    await disks?.open();
+    return await restoreWith(path, options, { spec, files, engine, disks: disks?.thread });
+  } catch (error) {
+    await disks?.thread.close().catch(() => {}); // What went wrong first is told.
+    throw error;
+  }
+}
+
+interface Restored {
+  readonly spec: MachineSpec;
+  readonly files: WorkerChoices["files"];
+  readonly engine: "jit" | "kvm";
+  readonly disks: DiskThread | undefined;
+}
+
+async function restoreWith(
+  path: string,
+  options: RestoreOptions,
+  { spec, files, engine, disks }: Restored,
+): Promise<Vm> {
   return await HostedVm.create({
+    disks,
     name: options.name ?? `vm-${randomBytes(4).toString("hex")}`,
     initialState: "paused",
-    signal,
+    signal: options.signal,
     start: {
       spec,
       files,
+      ring: disks?.ring,
       engine,
       tier: options.tier ?? "auto",
       translationCache: cacheSettings(spec, options.translationCache),

@@ -12,6 +12,7 @@ import {
   StateError,
   type StateErrorCode,
 } from "@twinmetal/core";
+import { StorageError, type StorageErrorCode } from "@twinmetal/storage";
 
 /** Which file an error is about. */
 export type VmFileRole = "kernel" | "initrd" | "module" | "firmware" | "state" | "recording";
@@ -21,6 +22,8 @@ export type VmErrorCode =
   | `spec-${SpecErrorCode}`
   | `state-${StateErrorCode}`
   | `replay-${ReplayErrorCode}`
+  /** A disk's image. */
+  | `disk-${StorageErrorCode}`
   /** There is no such file. */
   | `${VmFileRole}-missing`
   /** It is there and cannot be read: a directory, no permission, a failing disk. */
@@ -68,6 +71,7 @@ export function asVmError(error: unknown): unknown {
   if (error instanceof SpecError) return new VmError(`spec-${error.code}`, message, { cause: error });
   if (error instanceof StateError) return new VmError(`state-${error.code}`, message, { cause: error });
   if (error instanceof ReplayError) return new VmError(`replay-${error.code}`, message, { cause: error });
+  if (error instanceof StorageError) return new VmError(`disk-${error.code}`, message, { cause: error });
   return error;
 }
 

@@ -15,6 +15,7 @@ import {
   restoreMachine,
 } from "@twinmetal/core";
 import { JitEngine, provideCoreModule } from "@twinmetal/core/engine";
+import { RingBlocks } from "../disk/block-ring.ts";
 import { KvmEngine, KvmError } from "../kvm/kvm-engine.ts";
 import { LinuxError } from "../kvm/linux-calls.ts";
 import { collectGarbage } from "./collect-garbage.ts";
@@ -41,6 +42,7 @@ function createMachine(thread: MachineThread): Machine {
     createBoard: boardWithFiles,
     output: (channel, bytes) => thread.output(channel, bytes),
     wallNs: () => performance.now() * 1e6,
+    blocks: start.ring && new RingBlocks(start.ring),
     sliceNs: start.sliceNs,
     sha256: nativeSha256,
   });

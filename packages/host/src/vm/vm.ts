@@ -4,6 +4,7 @@
  */
 import type { MigrationObstacle, MigrationResult, Tier } from "@twinmetal/core";
 import type { AgentClient } from "../agent/index.ts";
+import type { DiskOptions, DiskProblem } from "../disk/disk-protocol.ts";
 import type { MigrateVmOptions, MigrationChoice } from "../migration/outgoing.ts";
 import type { EngineWish } from "./engine-choice.ts";
 import type { EngineSwitchOptions, EngineSwitchResult } from "./engine-switch.ts";
@@ -44,6 +45,8 @@ export interface VmOptions {
   readonly cpus?: number;
   /** Features beyond the CPU model's, such as "aes", and with a "-" in front those it shall be without. Default: none. */
   readonly cpuFeatures?: readonly string[];
+  /** In the order in which the guest finds them, by virtio: /dev/vda, /dev/vdb in Linux. */
+  readonly disks?: readonly DiskOptions[];
   readonly name?: string;
   /** "wall" (default): guest time follows the host's. "virtual": a function of the instructions alone; input still comes when it comes. */
   readonly clock?: "wall" | "virtual";
@@ -85,6 +88,8 @@ export interface RestoreOptions {
    */
   readonly kernel?: string;
   readonly initrd?: string;
+  /** The images of its disks, in the order in which they were given to the VM. They are not in the saved state. */
+  readonly disks?: readonly DiskOptions[];
   readonly name?: string;
   /** Records from the restored state on. */
   readonly record?: string;
@@ -124,6 +129,8 @@ export interface ReplayResult {
 
 export interface VmEvents {
   state: [state: VmState];
+  /** An image could not do what the guest asked for. If it is blocked, the VM is paused and `resume` tries again. */
+  disk: [problem: DiskProblem];
   /** The guest is off ("off": powered off) or crashed, with the report. */
   exit: [result: VmExit];
 }

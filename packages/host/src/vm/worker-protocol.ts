@@ -8,6 +8,7 @@
  */
 import type { MessagePort } from "node:worker_threads";
 import type { MachineEvent, MachineSpec, RamHolder, StateForm, StoppedVm, Tier } from "@twinmetal/core";
+import type { DiskRing } from "../disk/block-ring.ts";
 import type { BootFileLocation } from "./open-boot-file.ts";
 import type { TranslationSettings } from "./translation-settings.ts";
 import type { VmExit, VmProgress } from "./vm.ts";
@@ -53,6 +54,8 @@ export interface WorkerStart {
   readonly holder?: RamHolder | undefined;
   /** Undefined after a restore whose files are not to be found: the machine runs, and cannot be reset. */
   readonly files: WorkerFiles | undefined;
+  /** To the thread that has the disks' images; undefined without disks, and in a replay. */
+  readonly ring?: DiskRing | undefined;
   readonly sliceNs: number | undefined;
   /** The saved state to begin from instead of power-on. */
   readonly statePath: string | undefined;

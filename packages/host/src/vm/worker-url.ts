@@ -1,5 +1,5 @@
 /** Threads run the built module, also when this file runs from its source. */
-export function workerUrl(name: string): URL {
+export function workerUrl(name: string, folder = "vm"): URL {
   const here = import.meta.url;
-  return new URL(here.endsWith(".ts") ? `../../dist/vm/${name}.js` : `./${name}.js`, here);
+  return new URL(here.endsWith(".ts") ? `../../dist/${folder}/${name}.js` : `../${folder}/${name}.js`, here);
 }

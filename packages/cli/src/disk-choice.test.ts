@@ -1,0 +1,26 @@
+import { describe, expect, it } from "vitest";
+import { parseDisk } from "./disk-choice.ts";
+
+describe("--disk", () => {
+  it.each([
+    ["a.img", { path: "a.img" }],
+    ["/x/a,b.img", { path: "/x/a,b.img" }],
+    ["a.img,readonly", { path: "a.img", isReadOnly: true }],
+    ["a,b.img,format=raw,ephemeral", { path: "a,b.img", format: "raw", isEphemeral: true }],
+    ["d.qcow2,bus=virtio,format=qcow2", { path: "d.qcow2", format: "qcow2" }],
+  ])("%s", (text, expected) => {
+    expect(parseDisk(text)).toEqual(expected);
+  });
+
+  it.each([
+    [",readonly", /which image/],
+    ["", /which image/],
+    ["a.img,format=vdi", /no format "vdi"/],
+    ["a.img,cache=none", /nothing that a disk has/],
+    ["a.img,bus=nvme", /not in this version yet/],
+    ["a.img,bus=scsi", /no bus/],
+    ["a.img,readonly,ephemeral", /exclude each other/],
+  ])("%s is refused", (text, message) => {
+    expect(() => parseDisk(text)).toThrow(message);
+  });
+});

@@ -1,0 +1,49 @@
+/** `--disk PATH[,format=..][,bus=..][,readonly][,ephemeral]`: one disk of a VM. What a path holds of commas is its own. */
+import { listOption } from "./options.ts";
+import { UsageError } from "./usage-error.ts";
+import type { DiskOptions } from "./vm-library.ts";
+
+const FORMATS = ["raw", "qcow2"] as const;
+const BUSES = ["virtio"];
+const PLANNED_BUSES = ["ahci", "ide", "nvme"];
+
+export const DISK = listOption(
+  "disk",
+  "PATH[,...]",
+  "A disk from an image file; may be repeated: the guest's /dev/vda, /dev/vdb, in this order. With ,format=raw|qcow2 (default: by content and name), ,readonly, or ,ephemeral: what the guest writes is thrown away. See docs/guide/disks.md.",
+  parseDisk,
+);
+
+/** Throws UsageError. */
+export function parseDisk(text: string): DiskOptions {
+  const words = text.split(",");
+  const disk: { path: string; format?: "raw" | "qcow2"; isReadOnly?: boolean; isEphemeral?: boolean } = { path: "" };
+  while (words.length > 1) {
+    const word = words.at(-1)!;
+    const [key, value] = word.split(/=(.*)/s) as [string, string | undefined];
+    if (word === "readonly") disk.isReadOnly = true;
+    else if (word === "ephemeral") disk.isEphemeral = true;
+    else if (key === "format" && value !== undefined) {
+      const format = FORMATS.find((known) => known === value);
+      if (format === undefined) throw new UsageError(`there is no format "${value}". Possible: ${FORMATS.join(", ")}.`);
+      disk.format = format;
+    } else if (key === "bus" && value !== undefined) checkBus(value);
+    else if (/^[a-z]+=/.test(word)) {
+      throw new UsageError(`"${word}" is nothing that a disk has. Possible: format=, bus=, readonly, ephemeral.`);
+    } else break;
+    words.pop();
+  }
+  disk.path = words.join(",");
+  if (disk.path === "") throw new UsageError("which image? Give its path first: --disk PATH.");
+  if (disk.isReadOnly && disk.isEphemeral) {
+    throw new UsageError("readonly and ephemeral exclude each other: what is not written need not be thrown away.");
+  }
+  return disk;
+}
+
+function checkBus(bus: string): void {
+  if (BUSES.includes(bus)) return;
+  if (PLANNED_BUSES.includes(bus))
+    throw new UsageError(`bus=${bus} is not in this version yet. Possible: ${BUSES.join(", ")}.`);
+  throw new UsageError(`there is no bus "${bus}". Possible: ${BUSES.join(", ")}.`);
+}

@@ -1,0 +1,56 @@
+/** What the VM object and the thread that has its disks' images (disk-worker.ts) say to each other. */
+import type { DiskFormat } from "@twinmetal/storage";
+import type { PlainError } from "../vm/vm-error.ts";
+import type { DiskRing } from "./block-ring.ts";
+
+/** One disk of a VM, as its user asks for it. */
+export interface DiskOptions {
+  /** The image's file. */
+  readonly path: string;
+  /** Default: by the file's first bytes, which have to agree with its name (open-vm-disk.ts). */
+  readonly format?: DiskFormat;
+  readonly isReadOnly?: boolean;
+  /** What the guest writes is thrown away at the end; the image stays as it is. */
+  readonly isEphemeral?: boolean;
+}
+
+export interface OpenedVmDisk {
+  readonly sizeBytes: number;
+  readonly isReadOnly: boolean;
+}
+
+/** Something went wrong with an image while the guest ran. */
+export interface DiskProblem {
+  /** The image's file. */
+  readonly path: string;
+  /** Of StorageError. */
+  readonly code: string;
+  readonly message: string;
+  /** The guest waits: it is paused, and the request is made again when it is resumed. Otherwise the guest saw an error. */
+  readonly isBlocked: boolean;
+}
+
+export interface DiskThreadStart {
+  readonly disks: readonly DiskOptions[];
+  readonly ring: DiskRing;
+}
+
+export type ToDisks =
+  /** Where the machine waits: Int32 cells, of which the one of that index counts kicks; whether that is not enough. */
+  | { readonly type: "kick"; readonly cells: SharedArrayBuffer; readonly index: number; readonly wantsDone: boolean }
+  /** Waits for what is under way, makes it durable, gives the images back; requests wait until "open". */
+  | { readonly type: "suspend"; readonly id: number }
+  | { readonly type: "open"; readonly id: number }
+  /** What found no space is tried again. */
+  | { readonly type: "retry"; readonly id: number };
+
+export type FromDisks =
+  | {
+      readonly type: "reply";
+      readonly id: number;
+      readonly disks?: readonly OpenedVmDisk[];
+      readonly error?: PlainError;
+    }
+  | { readonly type: "problem"; readonly problem: DiskProblem }
+  /** Completions are there; only where it was asked for. */
+  | { readonly type: "done" };

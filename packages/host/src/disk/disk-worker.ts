@@ -1,0 +1,169 @@
+/**
+ * The entry of the thread that has the images of a VM's disks: takes requests from the ring (block-ring.ts), carries them
+ * out by storage's formats, and kicks the machine. Files' calls are mostly synchronous and quick; while all are, this
+ * thread waits for work as the machine's does, and falls back to its event loop when nothing comes.
+ *
+ * A write that finds no space is kept and the VM paused; it is made again on "retry". All other errors are the guest's.
+ */
+import { parentPort, workerData } from "node:worker_threads";
+import { type BlockDevice, StorageError } from "@twinmetal/storage";
+import { plainError } from "../vm/vm-error.ts";
+import { type RingRequest, RingServer } from "./block-ring.ts";
+import type { DiskThreadStart, FromDisks, ToDisks } from "./disk-protocol.ts";
+import { openVmDisk } from "./open-vm-disk.ts";
+
+/** Waiting in the event loop costs three times the wait of a thread that does nothing else. */
+const LINGER_MS = 2;
+/** So long the event loop may have to wait. */
+const TURN_MS = 5;
+/** Steps that a request takes which never leaves the thread. */
+const STEPS = 64;
+
+const { disks: options, ring } = workerData as DiskThreadStart;
+const server = new RingServer(ring);
+const send = (message: FromDisks): void => parentPort!.postMessage(message);
+let disks: readonly BlockDevice[] = [];
+let isOpen = false;
+let underWay = 0;
+let blocked: RingRequest[] = [];
+let kick: (() => void) | undefined;
+let onIdle: (() => void) | undefined;
+
+parentPort!.on("message", (message: ToDisks) => {
+  switch (message.type) {
+    case "kick": {
+      const cells = new Int32Array(message.cells);
+      kick = () => {
+        Atomics.add(cells, message.index, 1);
+        Atomics.notify(cells, message.index);
+        if (message.wantsDone) send({ type: "done" });
+      };
+      break;
+    }
+    case "retry":
+      retry();
+      send({ type: "reply", id: message.id });
+      break;
+    case "open":
+      void answer(message.id, open);
+      break;
+    case "suspend":
+      void answer(message.id, suspend);
+      break;
+  }
+});
+
+async function answer(
+  id: number,
+  action: () => Promise<(FromDisks & { readonly type: "reply" }) | undefined>,
+): Promise<void> {
+  try {
+    send({ ...(await action()), type: "reply", id });
+  } catch (error) {
+    send({ type: "reply", id, error: plainError(error) });
+  }
+}
+
+async function open(): Promise<FromDisks & { readonly type: "reply" }> {
+  const opened: BlockDevice[] = [];
+  try {
+    for (const disk of options) opened.push(await openVmDisk(disk));
+  } catch (error) {
+    for (const disk of opened) await disk.close().catch(() => {});
+    throw error;
+  }
+  disks = opened;
+  isOpen = true;
+  retry();
+  const found = disks.map(({ sizeBytes, isReadOnly }) => ({ sizeBytes, isReadOnly }));
+  return { type: "reply", id: 0, disks: found };
+}
+
+async function suspend(): Promise<undefined> {
+  if (!isOpen) return undefined;
+  // A guest that has ended may have left writes behind.
+  takeAll();
+  isOpen = false;
+  while (underWay > 0) {
+    await new Promise<void>((resolve) => {
+      onIdle = resolve;
+    });
+  }
+  let failed: unknown;
+  for (const disk of disks) await disk.close().catch((error: unknown) => (failed ??= error));
+  disks = [];
+  if (failed !== undefined) throw failed;
+  return undefined;
+}
+
+function retry(): void {
+  const again = blocked;
+  blocked = [];
+  for (const request of again) void carryOut(request);
+  server.wake();
+}
+
+function takeAll(): number {
+  if (!isOpen) return 0;
+  const requests = server.take();
+  for (const request of requests) void carryOut(request);
+  return requests.length;
+}
+
+async function carryOut(request: RingRequest): Promise<void> {
+  underWay++;
+  try {
+    await perform(disks[request.disk]!, request);
+    server.done(request, true);
+    kick?.();
+  } catch (error) {
+    failed(request, error);
+  } finally {
+    underWay--;
+    if (underWay === 0) onIdle?.();
+  }
+}
+
+async function perform(disk: BlockDevice, { operation, offset, length, bytes, mayUnmap }: RingRequest): Promise<void> {
+  switch (operation) {
+    case "read":
+      return await disk.read(offset, bytes);
+    case "write":
+      return await disk.write(offset, bytes);
+    case "flush":
+      return await disk.flush();
+    case "discard":
+      return await disk.discard(offset, length);
+    case "write-zeroes":
+      return await disk.writeZeroes(offset, length, mayUnmap);
+  }
+}
+
+function failed(request: RingRequest, error: unknown): void {
+  const { path } = options[request.disk]!;
+  const { message } = plainError(error);
+  const code = error instanceof StorageError ? error.code : "internal";
+  const isBlocked = code === "no-space";
+  if (isBlocked) blocked.push(request);
+  else {
+    server.done(request, false);
+    kick?.();
+  }
+  send({ type: "problem", problem: { path, code, message, isBlocked } });
+}
+
+async function serve(): Promise<never> {
+  let turnMs = performance.now();
+  for (;;) {
+    const { work } = server;
+    const taken = takeAll();
+    for (let step = 0; step < STEPS && underWay > 0; step++) await undefined;
+    const isBusy = taken > 0 || (underWay === 0 && isOpen && server.waitForWork(work, LINGER_MS));
+    if (isBusy && performance.now() - turnMs < TURN_MS) continue;
+    if (isBusy) await new Promise((resolve) => setImmediate(resolve));
+    else await server.untilWork(work);
+    turnMs = performance.now();
+  }
+}
+
+void serve();

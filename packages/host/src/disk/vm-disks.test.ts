@@ -1,0 +1,112 @@
+// The thread that has a VM's disks, driven as a machine does it: by the ring.
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { BlockRequest } from "@twinmetal/core";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { RingBlocks } from "./block-ring.ts";
+import type { DiskProblem } from "./disk-protocol.ts";
+import type { DiskThread } from "./disk-thread.ts";
+import { openVmDisks } from "./vm-disks.ts";
+
+let folder: string;
+let path: string;
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "twinmetal-disks-"));
+  path = join(folder, "disk.img");
+  await writeFile(path, new Uint8Array(8192).fill(5));
+});
+afterEach(() => rm(folder, { recursive: true, force: true }));
+
+/** A machine that waits for each of its requests. */
+function machineOf(thread: DiskThread) {
+  const blocks = new RingBlocks(thread.ring);
+  const cells = new Int32Array(new SharedArrayBuffer(4));
+  thread.wakes(cells.buffer as SharedArrayBuffer, 0, false);
+  let nextId = 0;
+  const ask = async (
+    request: Omit<BlockRequest, "id">,
+    bytes?: Uint8Array,
+  ): Promise<{ isOk: boolean; bytes: Uint8Array }> => {
+    if (bytes) blocks.writeBuffer("disk0", bytes.length).set(bytes);
+    blocks.submit("disk0", { id: nextId++, ...request });
+    for (;;) {
+      const done = blocks.take();
+      if (done) return { isOk: done.isOk, bytes: done.bytes.slice() };
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+  };
+  return {
+    read: (offset: number, length: number) => ask({ operation: "read", offset, length }),
+    write: (offset: number, bytes: Uint8Array) => ask({ operation: "write", offset, length: bytes.length }, bytes),
+    flush: () => ask({ operation: "flush", offset: 0, length: 0 }),
+    zero: (offset: number, length: number) => ask({ operation: "write-zeroes", offset, length, mayUnmap: true }),
+  };
+}
+
+const sector = (value: number): Uint8Array => new Uint8Array(512).fill(value);
+
+describe("a VM's disks", () => {
+  it("do what the machine asks for, and say their sizes", async () => {
+    const { thread, devices } = await openVmDisks([{ path }]);
+    expect(devices).toEqual([{ kind: "virtio-block", name: "disk0", sizeBytes: 8192, isReadOnly: false, queues: 1 }]);
+    const machine = machineOf(thread!);
+    expect((await machine.write(512, sector(1))).isOk).toBe(true);
+    expect((await machine.read(512, 512)).bytes).toEqual(sector(1));
+    expect((await machine.flush()).isOk).toBe(true);
+    expect((await machine.zero(1024, 512)).isOk).toBe(true);
+    await thread!.close();
+    const bytes = await readFile(path);
+    expect([bytes[0], bytes[512], bytes[1024], bytes[1536]]).toEqual([5, 1, 0, 5]);
+  });
+
+  it("tell an error to the machine, and to who runs it", async () => {
+    const { thread } = await openVmDisks([{ path, isReadOnly: true }]);
+    const problems: DiskProblem[] = [];
+    thread!.onProblem = (problem) => problems.push(problem);
+    const machine = machineOf(thread!);
+    expect((await machine.write(0, sector(1))).isOk).toBe(false);
+    expect((await machine.read(0, 512)).bytes).toEqual(sector(5));
+    expect(problems).toMatchObject([{ path, code: "read-only", isBlocked: false }]);
+    await thread!.close();
+  });
+
+  it("keep what is written to an ephemeral one to themselves", async () => {
+    const { thread } = await openVmDisks([{ path, isEphemeral: true }]);
+    const machine = machineOf(thread!);
+    await machine.write(512, sector(1));
+    expect((await machine.read(0, 1024)).bytes).toEqual(Uint8Array.of(...sector(5), ...sector(1)));
+    await thread!.close();
+    expect((await readFile(path)).every((byte) => byte === 5)).toBe(true);
+  });
+
+  it("give their images back and open them again, with nothing lost", async () => {
+    const { thread } = await openVmDisks([{ path }]);
+    const machine = machineOf(thread!);
+    await machine.write(0, sector(2));
+    await expect(openVmDisks([{ path }])).rejects.toMatchObject({ code: "disk-locked" });
+    await thread!.suspend();
+    const other = await openVmDisks([{ path }]);
+    const waiting = machine.read(0, 512);
+    await expect(thread!.open()).rejects.toMatchObject({ code: "disk-locked" });
+    await other.thread!.close();
+    await thread!.openAgain();
+    expect((await waiting).bytes).toEqual(sector(2));
+    await thread!.close();
+  });
+
+  it("are not guessed to be what a guest may have written", async () => {
+    const header = new Uint8Array(8192);
+    header.set([0x51, 0x46, 0x49, 0xfb, 0, 0, 0, 3]);
+    await writeFile(path, header);
+    await expect(openVmDisks([{ path }])).rejects.toMatchObject({ code: "disk-unsupported" });
+    const { thread } = await openVmDisks([{ path, format: "raw" }]);
+    await thread!.close();
+    await writeFile(join(folder, "empty.qcow2"), new Uint8Array(512));
+    await expect(openVmDisks([{ path: join(folder, "empty.qcow2") }])).rejects.toMatchObject({
+      code: "disk-unsupported",
+    });
+    await expect(openVmDisks([{ path: join(folder, "none.img") }])).rejects.toMatchObject({ code: "disk-not-found" });
+  });
+});

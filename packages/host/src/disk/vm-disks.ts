@@ -1,0 +1,92 @@
+/**
+ * A VM's disks as its options name them: the thread that opens the images, and what the machine's spec says of them. Disk
+ * n is the device "diskN" of the spec; where its image is, is the host's business and in no saved state.
+ */
+import type { DeviceSpec, MachineSpec } from "@twinmetal/core";
+import { VmError } from "../vm/vm-error.ts";
+import type { DiskOptions, OpenedVmDisk } from "./disk-protocol.ts";
+import { DiskThread } from "./disk-thread.ts";
+
+const MAX_DISKS = 16;
+
+export interface VmDisks {
+  /** Undefined: no disks. */
+  readonly thread: DiskThread | undefined;
+  readonly devices: readonly DeviceSpec[];
+}
+
+/** Opens them. Rejects with VmError; nothing is open then. Whoever gets them closes the thread. */
+export async function openVmDisks(options: readonly DiskOptions[]): Promise<VmDisks> {
+  if (options.length === 0) return { thread: undefined, devices: [] };
+  const thread = startThread(
+    options,
+    options.map((_disk, index) => nameOf(index)),
+  );
+  try {
+    return { thread, devices: devicesOf(await thread.open()) };
+  } catch (error) {
+    await thread.close().catch(() => {}); // It has nothing open.
+    throw error;
+  }
+}
+
+/**
+ * For a machine that exists: the images are those of the spec's disks, in their order. Throws VmError if there are not as
+ * many. Not opened yet: `open` compares them with the spec.
+ */
+export function disksOfSpec(spec: MachineSpec, options: readonly DiskOptions[] = []): SpecDisks | undefined {
+  const wanted = spec.devices.filter((device) => device.kind === "virtio-block");
+  if (wanted.length !== options.length) {
+    const has = wanted.length === 1 ? "1 disk" : `${wanted.length} disks`;
+    throw new VmError(
+      "bad-option",
+      `The VM has ${has}, and ${options.length} ${options.length === 1 ? "image was" : "images were"} named. Name the images of all its disks, in their order.`,
+    );
+  }
+  if (wanted.length === 0) return undefined;
+  const asSaved = options.map((disk, index) => ({ ...disk, isReadOnly: disk.isReadOnly ?? wanted[index]!.isReadOnly }));
+  const thread = startThread(
+    asSaved,
+    wanted.map(({ name }) => name),
+  );
+  const open = async (): Promise<void> => {
+    const opened = await thread.open();
+    for (const [index, { sizeBytes, isReadOnly }] of opened.entries()) {
+      const disk = wanted[index]!;
+      if (disk.sizeBytes === sizeBytes && disk.isReadOnly === isReadOnly) continue;
+      await thread.suspend();
+      const have = `${sizeBytes} bytes${isReadOnly ? ", read-only" : ""}`;
+      const want = `${disk.sizeBytes} bytes${disk.isReadOnly ? ", read-only" : ""}`;
+      throw new VmError(
+        "bad-option",
+        `${options[index]!.path} is not the VM's ${disk.name}: it has ${have}, not ${want}.`,
+      );
+    }
+  };
+  return { thread, open };
+}
+
+export interface SpecDisks {
+  readonly thread: DiskThread;
+  /** Rejects with VmError; nothing is open then. */
+  open(): Promise<void>;
+}
+
+function startThread(options: readonly DiskOptions[], channels: readonly string[]): DiskThread {
+  if (options.length > MAX_DISKS) {
+    throw new VmError("bad-option", `A VM cannot have ${options.length} disks. Give at most ${MAX_DISKS}.`);
+  }
+  return DiskThread.start(options, channels);
+}
+
+function devicesOf(opened: readonly OpenedVmDisk[]): DeviceSpec[] {
+  return opened.map(({ sizeBytes, isReadOnly }, index) => ({
+    kind: "virtio-block",
+    name: nameOf(index),
+    sizeBytes,
+    isReadOnly,
+    queues: 1,
+  }));
+}
+
+const nameOf = (index: number): string => `disk${index}`;
