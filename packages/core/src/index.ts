@@ -21,7 +21,12 @@ export {
 } from "./devices/block-channel.ts";
 export { FLASH_REPORT_HEADER_BYTES } from "./devices/cfi-flash.ts";
 export { DEBUG_CHANNEL } from "./devices/debug-port.ts";
+export { KEYBOARD_LAYOUTS, type KeyboardLayout, KeyError } from "./devices/i8042/layouts.ts";
+export { MAX_TYPED_CHARACTERS, pressedKeys, typedText } from "./devices/i8042/typing.ts";
 export { Uart16550 } from "./devices/uart-16550.ts";
+export { renderScreen, type ScreenImage } from "./devices/vga/render.ts";
+export { screenText } from "./devices/vga/screen-text.ts";
+export { Vga } from "./devices/vga/vga.ts";
 export { CONSOLE_WINDOW_BYTES } from "./devices/virtio/console.ts";
 export {
   decodePortReport,
@@ -52,7 +57,7 @@ export { type LinkedRegions, readLinked, writeLinked } from "./jit/linked-region
 export { type BlobStore, type PoolName, poolNames, type TranslationCacheOptions } from "./jit/pool-names.ts";
 export type { TranslationCache } from "./jit/translation-cache.ts";
 export type { KeptTranslations, TranslatedBatch, TranslationBatch, Translator } from "./jit/translator.ts";
-export { type BootFiles, createBoard, SERIAL_CHANNEL } from "./machine/board.ts";
+export { type BootFiles, createBoard, KEYBOARD_CHANNEL, SERIAL_CHANNEL } from "./machine/board.ts";
 export type { Board, BoardWiring } from "./machine/board-interface.ts";
 export { FLASH_NAME, MEMORY_MAP } from "./machine/board-map.ts";
 export { type ByteSink, EventRecorder } from "./machine/event-recorder.ts";
@@ -96,6 +101,7 @@ export {
   machineSpec,
   SpecError,
   type SpecErrorCode,
+  type VgaSpec,
 } from "./machine/spec.ts";
 export type { GuestMemory, MemorySegment } from "./memory/guest-memory.ts";
 export { MAX_ROM_BYTES, PAGE_BYTES, Ram, type RamHolder, ramSegments } from "./memory/ram.ts";

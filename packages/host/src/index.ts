@@ -115,6 +115,7 @@ export type {
   ReplayOptions,
   ReplayResult,
   RestoreOptions,
+  Screen,
   SerialPort,
   TranslationCacheChoice,
   Vm,

@@ -1,5 +1,6 @@
 // memtest86+, the 32-bit form, started without its pause; its screen.
 
+import { startTextMode } from "../../../packages/core/src/devices/vga/text-mode.ts";
 import type { ClockMode } from "../../../packages/core/src/machine/spec.ts";
 import type { DebianFile } from "./debian-files.ts";
 import { startLinux32 } from "./linux-boot32.ts";
@@ -7,8 +8,10 @@ import { createPc, type Pc } from "./pc.ts";
 
 export const MEMTEST: DebianFile = { packageName: "memtest86+", path: "boot/memtest86+ia32.bin" };
 
-export function startMemtest(file: Uint8Array, clock: ClockMode): Pc {
-  const pc = createPc({ memoryMib: 16, clock });
+/** With `vga` it finds a display in text mode, as a BIOS leaves it; else plain RAM in its place. */
+export function startMemtest(file: Uint8Array, clock: ClockMode, vga?: true): Pc {
+  const pc = createPc({ memoryMib: 16, clock, ...(vga ? { vga } : {}) });
+  if (pc.vga) startTextMode(pc.vga);
   startLinux32(pc, file, "nopause");
   return pc;
 }

@@ -2,8 +2,12 @@
 // compute get the virtual clock, so that a run is the same every time; those that wait on timers by polling get the host's.
 
 import type { SegmentRegister, VcpuState } from "../../../packages/core/src/cpu/state.ts";
+import { pressedKeys, typedText } from "../../../packages/core/src/devices/i8042/typing.ts";
+import { screenText } from "../../../packages/core/src/devices/vga/screen-text.ts";
+import { Vga } from "../../../packages/core/src/devices/vga/vga.ts";
 import { JitEngine } from "../../../packages/core/src/engine/jit-engine.ts";
 import { createBoard, DEBUG_CHANNEL, Machine, machineSpec, SERIAL_CHANNEL } from "../../../packages/core/src/index.ts";
+import { KEYBOARD_CHANNEL } from "../../../packages/core/src/machine/board.ts";
 import type { Board, BoardWiring } from "../../../packages/core/src/machine/board-interface.ts";
 import type { ClockMode, FileReference } from "../../../packages/core/src/machine/spec.ts";
 import { sha256, toHex } from "../../../packages/core/src/state/sha256.ts";
@@ -19,8 +23,12 @@ export interface Pc {
   serial(): string;
   /** What the debug port has printed. */
   debug(): string;
-  /** The 25 lines of the VGA text buffer, which is plain RAM on this board. */
+  /** The text on the VGA's screen; without one the 25 lines where its buffer would be, which is plain RAM then. */
   screen(): string[];
+  readonly vga: Vga | undefined;
+  /** Types on the VGA's keyboard. */
+  type(text: string): void;
+  press(keys: string): void;
   write(address: number, bytes: Uint8Array): void;
   /** Power on; the processor's state may be changed before its first instruction. */
   start(change?: (state: VcpuState) => void): void;
@@ -35,26 +43,31 @@ export interface PcOptions {
   readonly firmware?: Uint8Array;
   /** What the flash chip right below it holds. */
   readonly variables?: Uint8Array;
+  /** A VGA and a keyboard; the VGA's BIOS. */
+  readonly vga?: true | Uint8Array;
   /** Puts devices of the test's own beside the board's. */
   readonly wrap?: (board: Board, machine: () => Machine) => Board;
 }
 
-export function createPc({ memoryMib, clock = "virtual", firmware, variables, wrap }: PcOptions): Pc {
+export function createPc({ memoryMib, clock = "virtual", firmware, variables, vga, wrap }: PcOptions): Pc {
   const spec = machineSpec({
     memoryBytes: memoryMib * MIB,
     clock,
     ...(firmware ? { firmware: reference(firmware) } : {}),
     ...(variables ? { variables: reference(variables) } : {}),
+    ...(vga ? { vga: vga === true ? {} : { rom: reference(vga) } } : {}),
   });
   const engine = new JitEngine({
     memoryBytes: spec.memoryBytes,
     tscFrequencyHz: spec.tscFrequencyHz,
     sharedMemory: false,
+    hasVga: vga !== undefined,
     ...(firmware ? { rom: firmware } : {}),
   });
   let serial = "";
   let debug = "";
-  const boardOf = (wiring: BoardWiring): Board => createBoard(wiring, undefined, variables);
+  const boardOf = (wiring: BoardWiring): Board =>
+    createBoard(wiring, undefined, variables, vga === true ? undefined : vga);
   const machine: Machine = new Machine({
     spec,
     memory: engine.memory,
@@ -68,11 +81,16 @@ export function createPc({ memoryMib, clock = "virtual", firmware, variables, wr
     sliceNs: clock === "virtual" ? 5_000_000 : 200_000,
   });
   const text = new Uint8Array(COLUMNS * ROWS * 2);
+  const adapter = machine.board.devices.find((device) => device instanceof Vga);
   return {
     machine,
     serial: () => serial,
     debug: () => debug,
+    vga: adapter,
+    press: (keys) => machine.input(KEYBOARD_CHANNEL, pressedKeys(keys)),
+    type: (keys) => machine.input(KEYBOARD_CHANNEL, typedText(keys)),
     screen: () => {
+      if (adapter) return screenText(adapter.view) ?? [];
       machine.memory.read(TEXT_BUFFER, text);
       return Array.from({ length: ROWS }, (_, row) =>
         Array.from({ length: COLUMNS }, (_, column) => printable(text[(row * COLUMNS + column) * 2] ?? 0))

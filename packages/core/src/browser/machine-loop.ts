@@ -82,6 +82,7 @@ class MachineLoop {
       tier,
       ...(tier === "auto" ? { translator: startTranslator() } : {}),
       memoryBytes,
+      hasVga: spec.vga !== undefined,
       tscFrequencyHz,
       cpuFeatures,
       cpus,

@@ -186,6 +186,9 @@ export const ROM_BYTES: Field = f(0x384, "i32");
  */
 export const PAGE_UNWRITTEN: Field = f(0x388, "i32");
 
+/** From 0xA0000 up: so many bytes are a VGA's and not RAM's; 0 without one. */
+export const VGA_WINDOW_BYTES: Field = f(0x38c, "i32");
+
 /** A store that did not hit the TLB, between its probe and its commit: two parts (a page crossing) of RAM or MMIO. */
 export const PENDING_HOST: readonly [Field, Field] = [f(0x300, "i32"), f(0x304, "i32")];
 export const PENDING_BYTES: readonly [Field, Field] = [f(0x308, "i32"), f(0x30c, "i32")];

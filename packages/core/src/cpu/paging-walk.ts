@@ -12,7 +12,7 @@ import { CR0_WP, CR4_PSE, CR4_SMAP, CR4_SMEP, EFER_NXE } from "./control-bits.ts
 import { RF_AC } from "./flags.ts";
 import * as L from "./layout.ts";
 import { badEntry, PF_I, PF_P, PF_U, PF_W, pageFault, XLATE_MMIO, XLATE_RAM } from "./page-fault.ts";
-import { MAXPHYADDR, mmioRead, ramHost } from "./physical.ts";
+import { inVgaWindow, MAXPHYADDR, mmioRead, ramHost } from "./physical.ts";
 import {
   noteStore,
   PAGE_1G,
@@ -204,6 +204,7 @@ class Walk {
     b.if(
       phys.ltU(this.#lowRam),
       () => {
+        b.if(inVgaWindow(b, phys), () => b.return(XLATE_MMIO), undefined, false);
         b.put(L.XLATE_HOST, phys.lo32().add(this.#ram));
         b.return(XLATE_RAM);
       },

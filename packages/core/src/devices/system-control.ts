@@ -3,7 +3,7 @@
  * (0x92), the keyboard controller's reset pulse, the POST code port (0x80) and the DMA page registers, which only keep
  * what is written.
  *
- * There is no keyboard controller: its status port shows a full output buffer for ever, which lets drivers give up at
+ * Where no keyboard controller is (devices/i8042): its status port shows a full output buffer for ever, which lets drivers give up at
  * once, and an empty input buffer, so that reset code need not wait. Left out: gate A20 (always open; the bit of port
  * 0x92 is kept), NMI control.
  */
@@ -127,11 +127,21 @@ export interface SystemControlPorts {
   readonly dmaPages: number;
 }
 
-/** Claims all but the reset control register, which the PCI address port leads to. */
-export function attachSystemControl(control: SystemControl, ports: IoBus, base: SystemControlPorts): void {
+/**
+ * Claims all but the reset control register, which the PCI address port leads to, and the ports of a keyboard controller
+ * where there is one.
+ */
+export function attachSystemControl(
+  control: SystemControl,
+  ports: IoBus,
+  base: SystemControlPorts,
+  hasKeyboardController = false,
+): void {
   ports.claim(base.systemControlA, 1, control.portA, { name: "system control port A" });
-  ports.claim(base.i8042Data, 1, control.i8042Data, { name: "i8042 data" });
-  ports.claim(base.i8042Command, 1, control.i8042Command, { name: "i8042 command" });
+  if (!hasKeyboardController) {
+    ports.claim(base.i8042Data, 1, control.i8042Data, { name: "i8042 data" });
+    ports.claim(base.i8042Command, 1, control.i8042Command, { name: "i8042 command" });
+  }
   ports.claim(base.post, 1, control.post, { name: "POST code" });
   ports.claim(base.dmaPages, DMA_PAGES, control.dmaPages, { maxSize: 1, name: "DMA pages" });
 }

@@ -45,6 +45,8 @@ export interface JitEngineOptions {
   readonly tscFrequencyHz: number;
   /** Read-only memory that ends at 4 GiB: whole pages, at most 16 MiB. Copied. */
   readonly rom?: Uint8Array;
+  /** The window of a VGA below 1 MiB is no RAM. Default: false. */
+  readonly hasVga?: boolean;
   /** False where SharedArrayBuffer is not to be had. */
   readonly sharedMemory?: boolean;
   /** As in a machine's spec: cpu/features.ts. Default: those of the portable model. */
@@ -303,6 +305,7 @@ export class JitEngine implements Engine {
       checkRom(options.rom),
       options.holder,
       cpus,
+      options.hasVga,
     );
     const blocks = new VcpuBlocks(core);
     const tier = options.tier ?? (options.translator ? "auto" : "interp");

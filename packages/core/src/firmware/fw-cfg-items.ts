@@ -17,10 +17,10 @@ const PC_KEY = { IRQ0_OVERRIDE: 0x8002 } as const;
 /** Of `etc/system-states`, by the state's number: it is there, and what SLP_TYP it takes. */
 const STATE_SUPPORTED = 0x80;
 
-export function fwCfgItems(settings: SmbiosOptions): FwCfgItems {
+export function fwCfgItems(settings: SmbiosOptions, hasVga = false): FwCfgItems {
   const { memoryBytes, cpuCount } = settings;
   const smbios = buildSmbios(settings);
-  const image = acpiImage({ cpuCount, startsInLegacyMode: true, hasFwCfg: true });
+  const image = acpiImage({ cpuCount, startsInLegacyMode: true, hasFwCfg: true, hasVga, has8042: hasVga });
   new DataView(image.tables.buffer).setUint32(image.generationAddressAt, GENERATION.OFFSET, true);
   const generation = new Uint8Array(GENERATION.PAGE_BYTES);
   generation.set(generationIdOf(settings.seed), GENERATION.OFFSET);

@@ -36,6 +36,8 @@ export interface KernelBootOptions {
   readonly commandLine: string;
   readonly ram: RamSize;
   readonly acpi?: { readonly writes: readonly GuestWrite[]; readonly rsdp: Gpa };
+  /** A VGA is there, in text mode 3. */
+  readonly hasVga?: boolean;
 }
 
 /** Part of a kernel's file, and the zeros behind it up to `memoryBytes`. */

@@ -26,6 +26,8 @@ export interface LinuxBootOptions {
   readonly initrd?: BootFile;
   readonly commandLine: string;
   readonly ram: RamSize;
+  /** A VGA is there, in text mode 3. */
+  readonly hasVga?: boolean;
   /** The firmware tables and where their root pointer is; absent: the kernel searches and finds none. */
   readonly acpi?: { readonly writes: readonly GuestWrite[]; readonly rsdp: Gpa };
 }
@@ -49,6 +51,12 @@ export interface LinuxBootPlan {
 
 /** Offsets in struct boot_params outside the setup header. */
 const BOOT_PARAMS = {
+  orig_video_mode: 0x006,
+  orig_video_cols: 0x007,
+  orig_video_ega_bx: 0x00a,
+  orig_video_lines: 0x00e,
+  orig_video_isVGA: 0x00f,
+  orig_video_points: 0x010,
   acpi_rsdp_addr: 0x070,
   e820_entries: 0x1e8,
   e820_table: 0x2d0,
@@ -59,6 +67,8 @@ const BOOT_PARAMS = {
 /** A loader without an assigned identifier. */
 const LOADER_UNDEFINED = 0xff;
 const VID_MODE_NORMAL = 0xffff;
+/** Text mode 3 as the video BIOS describes it. */
+const TEXT = { mode: 3, columns: 80, lines: 25, points: 16, memory256Kib: 3 } as const;
 const ENTRY_64_OFFSET = 0x200;
 const PAGE_BYTES = 0x1000;
 const MIB = 0x10_0000;
@@ -181,6 +191,15 @@ function buildBootParams(image: BzImage, options: LinuxBootOptions, initrdAddres
   view.setUint32(SETUP_HEADER.cmd_line_ptr, BOOT_LAYOUT.commandLine, true);
   view.setBigUint64(SETUP_HEADER.setup_data, 0n, true);
   view.setBigUint64(BOOT_PARAMS.acpi_rsdp_addr, BigInt(options.acpi?.rsdp ?? 0), true);
+
+  if (options.hasVga) {
+    view.setUint8(BOOT_PARAMS.orig_video_mode, TEXT.mode);
+    view.setUint8(BOOT_PARAMS.orig_video_cols, TEXT.columns);
+    view.setUint16(BOOT_PARAMS.orig_video_ega_bx, TEXT.memory256Kib, true);
+    view.setUint8(BOOT_PARAMS.orig_video_lines, TEXT.lines);
+    view.setUint8(BOOT_PARAMS.orig_video_isVGA, 1);
+    view.setUint16(BOOT_PARAMS.orig_video_points, TEXT.points, true);
+  }
 
   const map = encodeE820(e820Map(options.ram).slice(0, BOOT_PARAMS.e820MaxEntries));
   view.setUint8(BOOT_PARAMS.e820_entries, map.length / E820_ENTRY_BYTES);

@@ -30,7 +30,10 @@ export interface BareMachine {
 
 export function bareMachine(
   bus: Partial<VcpuBus> = {},
-  options: Pick<JitEngineOptions, "createCore" | "cpuFeatures" | "tier" | "translator" | "translationBounds"> = {},
+  options: Pick<
+    JitEngineOptions,
+    "createCore" | "cpuFeatures" | "hasVga" | "tier" | "translator" | "translationBounds"
+  > = {},
 ): BareMachine {
   const engine = new JitEngine({ memoryBytes: 16 << 20, tscFrequencyHz: 1e9, cpuFeatures: FEATURES, ...options });
   const { memory } = engine;

@@ -435,6 +435,7 @@ export function createCore(
   romBytes = 0,
   holder?: RamHolder,
   vcpus = 1,
+  hasVga = false,
 ): Core {
   const map = L.memoryMap(ramBytes, romBytes, holder?.ramOffset, vcpus);
   const memory = holder?.memory ?? new WebAssembly.Memory({ initial: map.wasmPages, maximum: map.wasmPages, shared });
@@ -447,7 +448,7 @@ export function createCore(
   });
   const exports = instance.exports as unknown as CoreExports;
   decoder.onProtect((page) => exports.protect_page(page));
-  prepareMemory(view, map, handlers.features);
+  prepareMemory(view, map, handlers.features, hasVga);
   const table = instance.exports["table"] as WebAssembly.Table;
   const imports = { env: { memory, ...instance.exports } } as WebAssembly.Imports;
   return { memory, map, exports, view, decoder, handlers, regions: { table, imports } };
@@ -461,7 +462,12 @@ function clearPageTables(bytes: Uint8Array, map: L.MemoryMap): void {
 }
 
 /** The tables of a fresh machine: everything misses. */
-export function prepareMemory(view: DataView, map: L.MemoryMap, features: ReadonlySet<string> = ALL_FEATURES): void {
+export function prepareMemory(
+  view: DataView,
+  map: L.MemoryMap,
+  features: ReadonlySet<string> = ALL_FEATURES,
+  hasVga = false,
+): void {
   const bytes = new Uint8Array(view.buffer);
   bytes.fill(0xff, L.TLB_SUPERVISOR, L.TLB_SUPERVISOR_AC + L.TLB_SET_BYTES);
   bytes.fill(0xff, L.TLB_NONE, L.TLB_NONE + L.TLB_SET_BYTES);
@@ -475,6 +481,7 @@ export function prepareMemory(view: DataView, map: L.MemoryMap, features: Readon
   put(L.ROM_HOST, map.ram + map.ramBytes);
   put(L.ROM_BYTES, map.romBytes);
   put(L.LOW_RAM_BYTES, Math.min(map.ramBytes, MEMORY_MAP.lowRamEnd));
+  put(L.VGA_WINDOW_BYTES, hasVga ? MEMORY_MAP.vgaSizeBytes : 0);
   put(L.CPU_FEATURES, featureWord(features));
   put(L.PAGE_LISTS, map.pageLists);
   put(L.PAGE_GRANULES, map.pageGranules);

@@ -159,6 +159,7 @@ export function createEvaluatorCore(
   romBytes = 0,
   _holder?: RamHolder,
   vcpus = 1,
+  hasVga = false,
 ): Core {
   const map = L.memoryMap(ramBytes, romBytes, undefined, vcpus);
   const memory = new WebAssembly.Memory({ initial: map.wasmPages, maximum: map.wasmPages, shared });
@@ -171,6 +172,6 @@ export function createEvaluatorCore(
     table: handlers.table.map((h) => h.routine),
   });
   const cpu = new EvaluatorCpu(evaluator, handlers, view);
-  prepareMemory(view, map, handlers.features);
+  prepareMemory(view, map, handlers.features, hasVga);
   return { memory, map, exports: cpu.exports(), view, decoder, handlers, regions: undefined };
 }

@@ -9,6 +9,9 @@
 
 /** Guest-physical layout. RAM fills [0, lowRamEnd) first, then continues at `highRamStart`. */
 export const MEMORY_MAP = {
+  /** Where a VGA answers instead of the RAM behind it. */
+  vgaStart: 0xa_0000,
+  vgaSizeBytes: 0x2_0000,
   lowRamEnd: 0xb000_0000,
   mmconfigStart: 0xb000_0000,
   mmconfigSizeBytes: 0x1000_0000,
@@ -73,10 +76,12 @@ export const PM_BLOCK = {
 /** ISA interrupt numbers; equal to the IO-APIC input except for the timer's. */
 export const ISA_IRQ = {
   pit: 0,
+  keyboard: 1,
   cascade: 2,
   uart0: 4,
   rtc: 8,
   sci: 9,
+  mouse: 12,
   coprocessor: 13,
 } as const;
 
@@ -106,9 +111,10 @@ export const HPET_PERIOD_FS = 10_000_000;
 export const PCI_SLOT = {
   hostBridge: { device: 0, function: 0 },
   lpcBridge: { device: 31, function: 0 },
-  /** Slots 1 to 30 are free for devices. */
+  vga: { device: 30, function: 0 },
+  /** Slots 1 to 29 are free for devices. */
   firstFree: 1,
-  lastFree: 30,
+  lastFree: 29,
 } as const;
 
 /** Which of PIRQ A to H (0 to 7) a function's INTx pin (0 = INTA#) is wired to; the _PRT is written from this. */

@@ -5,7 +5,7 @@
  *               ^ LINT0                                 |
  *               +---------- 8259A pair <----------------+ (ISA wires go to both; PIRQs as the LPC bridge routes them)
  *   ports -- PIC PIT RTC UART, ACPI PM, system control, PCI     memory -- IO-APIC, HPET, PCI windows, ECAM
- *   PCI 0 -- 00.0 host bridge, 1f.0 LPC bridge, slots 1 up: the devices of the spec
+ *   PCI 0 -- 00.0 host bridge, 1f.0 LPC bridge, slots 1 up: the devices of the spec, 1e.0 VGA (with it, the keyboard)
  *
  * Direct boots: `boot` does what firmware would do to the chipset, then loads the kernel. Firmware itself is the ROM of
  * the engine's memory and starts at the reset vector.
@@ -27,6 +27,7 @@ import { attachDebugPort, createDebugPort } from "../devices/debug-port.ts";
 import type { Device, DeviceContext, IrqLine } from "../devices/device.ts";
 import { attachFwCfg, createFwCfg } from "../devices/fw-cfg.ts";
 import { attachHpet, createHpet } from "../devices/hpet.ts";
+import { attachI8042, createI8042 } from "../devices/i8042/controller.ts";
 import { attachIoApic, createIoApic } from "../devices/ioapic.ts";
 import { attachPic, createPic } from "../devices/pic.ts";
 import { attachPit, createPit } from "../devices/pit.ts";
@@ -34,6 +35,8 @@ import { attachPvpanic, createPvpanic } from "../devices/pvpanic.ts";
 import { attachRtc, createRtc } from "../devices/rtc.ts";
 import { attachSystemControl, createSystemControl } from "../devices/system-control.ts";
 import { attachUart16550, createUart16550 } from "../devices/uart-16550.ts";
+import { startTextMode } from "../devices/vga/text-mode.ts";
+import { attachVga, createVga } from "../devices/vga/vga.ts";
 import { createVirtioBlock } from "../devices/virtio/block.ts";
 import { createVirtioConsole } from "../devices/virtio/console.ts";
 import type { VirtioPciDevice } from "../devices/virtio/pci-transport.ts";
@@ -69,13 +72,21 @@ const ZERO_PIECE_BYTES = 64 * 1024;
 
 /** The channel of the first serial port. */
 export const SERIAL_CHANNEL = "serial0";
+/** The channel of the keyboard: devices/i8042/typing.ts makes what it takes. */
+export const KEYBOARD_CHANNEL = "keyboard0";
 
 /**
- * `variables`: of firmware, as the spec names them; default: an erased chip. The firmware itself is the engine's ROM. Throws
+ * `variables`: of firmware, as the spec names them; default: an erased chip. `vgaRom`: the VGA BIOS that it names. The firmware itself is the engine's ROM. Throws
  * PciWindowFull if the devices do not fit, LinuxBootError from `boot` if the files do not.
  */
-export function createBoard(wiring: BoardWiring, files?: BootFiles<BootFile>, variables?: Uint8Array): Board {
+export function createBoard(
+  wiring: BoardWiring,
+  files?: BootFiles<BootFile>,
+  variables?: Uint8Array,
+  vgaRom?: Uint8Array,
+): Board {
   const { context, clock, spec } = wiring;
+  const hasVga = spec.vga !== undefined;
   const ports = new PortBus();
   const mmio = new MmioBus();
   const apicBus = new ApicSystemBus();
@@ -129,7 +140,7 @@ export function createBoard(wiring: BoardWiring, files?: BootFiles<BootFile>, va
     smiEnable: spec.firmware ? SMI_APMC_EN : 0,
   });
   const systemControl = createSystemControl(context);
-  const fwCfg = spec.firmware && createFwCfg(context, fwCfgItems({ ...spec, cpuCount: spec.cpus }));
+  const fwCfg = spec.firmware && createFwCfg(context, fwCfgItems({ ...spec, cpuCount: spec.cpus }, hasVga));
   const coprocessorError = createCoprocessorError({ irq: isa(ISA_IRQ.coprocessor) });
 
   const lpcBridge = createLpcBridge({
@@ -146,6 +157,15 @@ export function createBoard(wiring: BoardWiring, files?: BootFiles<BootFile>, va
   });
   const hostBridge = createHostBridge(pci.ecam);
   const flash = spec.variables && createFlash(context, spec.variables.sizeBytes, variables);
+  const vga = hasVga ? createVga(context, { name: "vga", ...(vgaRom ? { rom: vgaRom } : {}) }) : undefined;
+  const i8042 = hasVga
+    ? createI8042(context, {
+        name: "i8042",
+        channel: KEYBOARD_CHANNEL,
+        keyboardIrq: isa(ISA_IRQ.keyboard),
+        auxIrq: isa(ISA_IRQ.mouse),
+      })
+    : undefined;
   const plugged = spec.devices.map((device) => createDevice(wiring, device));
 
   attachPic(pic, ports, PORT_MAP);
@@ -153,7 +173,9 @@ export function createBoard(wiring: BoardWiring, files?: BootFiles<BootFile>, va
   attachRtc(rtc, ports, PORT_MAP);
   attachUart16550(uart, ports, PORT_MAP.uart0);
   attachAcpiPm(acpiPm, ports, PORT_MAP);
-  attachSystemControl(systemControl, ports, PORT_MAP);
+  attachSystemControl(systemControl, ports, PORT_MAP, hasVga);
+  if (vga) attachVga(vga, ports, mmio);
+  if (i8042) attachI8042(i8042, ports, PORT_MAP);
   attachCoprocessorError(coprocessorError, ports, PORT_MAP);
   attachPvpanic(createPvpanic(context), ports, PORT_MAP);
   if (spec.hasDebugExit) attachDebugExit(createDebugExit(context), ports, PORT_MAP);
@@ -166,6 +188,7 @@ export function createBoard(wiring: BoardWiring, files?: BootFiles<BootFile>, va
   ports.claim(PORT_MAP.pciConfigData, 4, pci.dataPort, { name: "PCI configuration data" });
   pci.plug(PCI_SLOT.hostBridge.device, PCI_SLOT.hostBridge.function, hostBridge);
   pci.plug(PCI_SLOT.lpcBridge.device, PCI_SLOT.lpcBridge.function, lpcBridge.pci);
+  if (vga) pci.plug(PCI_SLOT.vga.device, PCI_SLOT.vga.function, vga.pci);
   for (const [i, device] of plugged.entries()) pci.plug(PCI_SLOT.firstFree + i, 0, device.pci);
 
   const devices: readonly Device[] = [
@@ -175,6 +198,8 @@ export function createBoard(wiring: BoardWiring, files?: BootFiles<BootFile>, va
     ...(fwCfg ? [fwCfg] : []),
     ...(flash ? [flash] : []),
     ...plugged,
+    ...(vga ? [vga] : []),
+    ...(i8042 ? [i8042] : []),
     uart,
     acpiPm,
     systemControl,
@@ -199,6 +224,7 @@ export function createBoard(wiring: BoardWiring, files?: BootFiles<BootFile>, va
       initialiseChipset(hostBridge, lpcBridge.pci);
       assignPciResources(pci);
       for (const [chip, inputs] of levelTriggered().entries()) ports.write(PORT_MAP.elcr + chip, 1, inputs);
+      if (vga) startTextMode(vga);
       return bootKernel(context.memory, spec, spec.boot.commandLine, files);
     },
   };
@@ -259,7 +285,8 @@ function bootKernel(
   let highRamBytes = 0;
   for (const segment of memory.segments)
     if (segment.start >= MEMORY_MAP.highRamStart) highRamBytes += segment.sizeBytes;
-  const acpi = buildAcpiTables({ cpuCount: spec.cpus });
+  const hasVga = spec.vga !== undefined;
+  const acpi = buildAcpiTables({ cpuCount: spec.cpus, hasVga, has8042: hasVga });
   const generation = { gpa: GENERATION.DIRECT_ADDRESS, bytes: generationIdOf(spec.seed) };
   const smbios = placeSmbios({ ...spec, cpuCount: spec.cpus }, LOW_MEMORY.smbiosStart);
   const plan = planKernelBoot({
@@ -268,6 +295,7 @@ function bootKernel(
     commandLine,
     ram: { lowRamBytes: memory.lowRamBytes, highRamBytes },
     acpi: { ...acpi, writes: [...acpi.writes, generation, ...smbios] },
+    hasVga,
   });
   const write = (gpa: number, bytes: Uint8Array): void => {
     if (!memory.write(gpa, bytes)) throw new RangeError(`boot data at 0x${gpa.toString(16)} is outside RAM`);

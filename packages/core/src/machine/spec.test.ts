@@ -36,6 +36,10 @@ test("a spec survives its saved form", () => {
     hasDebugExit: true,
   });
   expect(specFromState(specToState(uefi))).toEqual(uefi);
+  for (const vga of [{}, { rom: { sha256: "ef".repeat(32), sizeBytes: 39_936 } }]) {
+    const shown = machineSpec({ memoryBytes: 16 * MIB, vga });
+    expect(specFromState(specToState(shown))).toEqual(shown);
+  }
   const { firmware: _, ...older } = specToState(small) as Record<string, never>;
   expect(specFromState(older)).toEqual(small);
   expect([...seedBytes(full)]).toEqual([1, 2, 255]);
@@ -64,6 +68,7 @@ test.each([
   [{ variables: KERNEL }, "firmware", /need the firmware/],
   [{ boot: undefined, firmware: { ...KERNEL, sizeBytes: 0x1000 }, variables: KERNEL }, "firmware", /whole pages/],
   [{ boot: undefined, firmware: { ...KERNEL, sizeBytes: 0x1010000 } }, "firmware", /at most 16 MiB/],
+  [{ vga: { rom: { ...KERNEL, sizeBytes: 2 ** 19 } } }, "vga", /at most 256 KiB/],
   [{ devices: [{ kind: "toaster", name: "a" }] }, "devices", /"toaster"/],
   [{ devices: [{ kind: "virtio-rng", name: "../x" }] }, "devices", /no device name/],
   [{ devices: [{ kind: "virtio-block", name: "d", sizeBytes: 513, isReadOnly: false, queues: 1 }] }, "devices", /513/],

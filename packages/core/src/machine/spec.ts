@@ -27,6 +27,7 @@ const MAX_CONSOLE_PORTS = 31;
 const MAX_SEED_DIGITS = 128;
 const MAX_NAME = 63;
 const MAX_MODULES = 32;
+const MAX_VGA_ROM_BYTES = 2 ** 18;
 const MAX_FILE_BYTES = 4096 * MIB;
 
 export type CpuModel = (typeof CPU_MODELS)[number];
@@ -73,6 +74,11 @@ export type DeviceSpec =
   | { readonly kind: "virtio-console"; readonly name: string; readonly ports: readonly ConsolePortSpec[] }
   | ({ readonly kind: "virtio-block"; readonly name: string; readonly queues: number } & DiskSpec);
 
+export interface VgaSpec {
+  /** The VGA BIOS, for firmware that starts one. */
+  readonly rom?: FileReference;
+}
+
 export interface MachineSpec {
   readonly memoryBytes: number;
   /** vCPUs: 1 to 8. */
@@ -100,6 +106,8 @@ export interface MachineSpec {
   readonly variables?: FileReference;
   /** Test programs can end the machine at a port: devices/debug-exit.ts. Default: false. */
   readonly hasDebugExit?: boolean;
+  /** A display adapter with the display interface of QEMU's standard VGA, and a keyboard. Absent: neither is there. */
+  readonly vga?: VgaSpec;
   /** Beside what is soldered to the board. In order of their PCI slots. */
   readonly devices: readonly DeviceSpec[];
 }
@@ -115,6 +123,7 @@ export type SpecErrorCode =
   | "clock"
   | "boot"
   | "firmware"
+  | "vga"
   | "devices";
 
 export class SpecError extends Error {
@@ -193,6 +202,7 @@ export function checkSpec(spec: MachineSpec): void {
   if (spec.boot) checkBoot(spec.boot);
   if (spec.firmware) checkFirmware(spec.firmware, spec.boot);
   checkVariables(spec);
+  if (spec.vga?.rom) checkVgaRom(spec.vga.rom);
   checkDevices(spec.devices);
 }
 
@@ -210,6 +220,7 @@ export function specToState(spec: MachineSpec): StateValue {
     variables,
     name,
     hasDebugExit,
+    vga,
     devices,
   } = spec;
   const file = (reference: FileReference): StateValue => ({ sha256: reference.sha256, sizeBytes: reference.sizeBytes });
@@ -237,6 +248,7 @@ export function specToState(spec: MachineSpec): StateValue {
     ...(variables ? { variables: file(variables) } : {}),
     ...(name === undefined ? {} : { name }),
     ...(hasDebugExit ? { hasDebugExit } : {}),
+    ...(vga ? { vga: { rom: vga.rom ? file(vga.rom) : null } } : {}),
     devices: devices.map((device) => ({
       kind: device.kind,
       name: device.name,
@@ -254,6 +266,7 @@ export function specFromState(state: StateValue, path = "spec"): MachineSpec {
   const hasFirmware = reader.has("firmware") && reader.part("firmware") !== null;
   const firmware = hasFirmware ? fileFromState(reader.object("firmware")) : undefined;
   const variables = reader.has("variables") ? fileFromState(reader.object("variables")) : undefined;
+  const vga = reader.has("vga") ? vgaFromState(reader.object("vga")) : undefined;
   const spec: MachineSpec = {
     memoryBytes: reader.int("memoryBytes", 0, Number.MAX_SAFE_INTEGER),
     cpus: reader.has("cpus") ? reader.int("cpus", CPU_LIMITS.min, CPU_LIMITS.max) : 1,
@@ -268,6 +281,7 @@ export function specFromState(state: StateValue, path = "spec"): MachineSpec {
     ...(variables ? { variables } : {}),
     ...(reader.has("name") ? { name: reader.text("name", MAX_NAME) } : {}),
     ...(reader.has("hasDebugExit") && reader.bool("hasDebugExit") ? { hasDebugExit: true } : {}),
+    ...(vga ? { vga } : {}),
     devices: reader.array("devices", MAX_DEVICES).map(deviceFromState),
   };
   reader.end();
@@ -312,6 +326,12 @@ function deviceFromState(reader: StateReader): DeviceSpec {
   return { kind, name, ports };
 }
 
+function vgaFromState(reader: StateReader): VgaSpec {
+  const rom = reader.part("rom") === null ? undefined : fileFromState(reader.object("rom"));
+  reader.end();
+  return rom ? { rom } : {};
+}
+
 function fileFromState(reader: StateReader): FileReference {
   const reference = { sha256: reader.text("sha256", 64), sizeBytes: reader.int("sizeBytes", 0, MAX_FILE_BYTES) };
   reader.end();
@@ -338,7 +358,7 @@ function moduleFromState(reader: StateReader): ModuleReference {
   return module;
 }
 
-function checkFile(code: "boot" | "firmware", role: string, file: FileReference): void {
+function checkFile(code: "boot" | "firmware" | "vga", role: string, file: FileReference): void {
   if (/^[0-9a-f]{64}$/.test(file.sha256) && isWhole(file.sizeBytes, 0, MAX_FILE_BYTES)) return;
   throw new SpecError(code, `The ${role} is not named by a SHA-256 of 64 lower-case hexadecimal digits and its size.`);
 }
@@ -367,6 +387,12 @@ function checkVariables({ firmware, variables }: MachineSpec): void {
     "firmware",
     `Variables of ${sizeBytes} bytes do not fit. Give an image of whole pages of 4 KiB, with the firmware at most 16 MiB.`,
   );
+}
+
+function checkVgaRom(rom: FileReference): void {
+  checkFile("vga", "VGA BIOS", rom);
+  if (rom.sizeBytes > 0 && rom.sizeBytes <= MAX_VGA_ROM_BYTES) return;
+  throw new SpecError("vga", `A VGA BIOS of ${rom.sizeBytes} bytes does not fit. Give one of at most 256 KiB.`);
 }
 
 function checkBoot(boot: LinuxBoot): void {

@@ -22,6 +22,8 @@ export interface FirmwareFiles {
   readonly code: string;
   /** What firmware's flash chip holds when it is new; undefined: it has none. */
   readonly variables: string | undefined;
+  /** The BIOS of a VGA, which firmware of this kind starts; undefined: it has drivers of its own, or there is none here. */
+  readonly vga: string | undefined;
 }
 
 export interface FirmwareOptions {
@@ -38,10 +40,15 @@ interface FirmwarePackage {
   /** In the package, without the leading slash. */
   readonly code: string;
   readonly variables?: string;
+  readonly vga?: string;
 }
 
 const PACKAGES: Readonly<Record<FirmwareKind, FirmwarePackage>> = {
-  bios: { packageName: "seabios", code: "usr/share/seabios/bios-256k.bin" },
+  bios: {
+    packageName: "seabios",
+    code: "usr/share/seabios/bios-256k.bin",
+    vga: "usr/share/seabios/vgabios-stdvga.bin",
+  },
   uefi: {
     packageName: "ovmf",
     code: "usr/share/OVMF/OVMF_CODE_4M.fd",
@@ -49,7 +56,7 @@ const PACKAGES: Readonly<Record<FirmwareKind, FirmwarePackage>> = {
   },
 };
 const SUITE = "bookworm";
-const FORMAT_VERSION = 1;
+const FORMAT_VERSION = 2;
 
 /** What is here without fetching anything. */
 export async function findFirmware(
@@ -59,7 +66,7 @@ export async function findFirmware(
   const wanted = PACKAGES[kind];
   const { root = "/", cacheDirectory, signal } = options;
   const installed = pathsIn(root, wanted, (path) => path);
-  if (await isReadable(installed)) return installed;
+  if (await isReadable(installed)) return (await canRead(installed.vga)) ? installed : { ...installed, vga: undefined };
   const { preferred, fallback } = cacheCandidates(cacheDirectory);
   for (const directory of [preferred, fallback]) {
     if (directory === undefined) continue;
@@ -72,7 +79,7 @@ export async function findFirmware(
 /** The paths of all that is here without fetching anything. */
 export async function knownFirmware(signal?: AbortSignal): Promise<string[]> {
   const found = await Promise.all(FIRMWARE_KINDS.map((kind) => findFirmware(kind, signal ? { signal } : {})));
-  return found.flatMap((files) => [files?.code, files?.variables].filter((path) => path !== undefined));
+  return found.flatMap((files) => [files?.code, files?.variables, files?.vga].filter((path) => path !== undefined));
 }
 
 /** Rejects with ImageError, or the signal's reason. */
@@ -113,7 +120,7 @@ async function fetchInto(
   const source = findDebianSource();
   const [fetched] = await fetchWithApt({ source, suite: SUITE }, [wanted.packageName], directory, hooks);
   if (!fetched) throw malformed(wanted.packageName, "it was not fetched");
-  const paths = [wanted.code, wanted.variables].filter((path) => path !== undefined);
+  const paths = [wanted.code, wanted.variables, wanted.vga].filter((path) => path !== undefined);
   const payload = await DebPayload.unpack({
     debPath: fetched.path,
     spoolPath: `${fetched.path}.spool`,
@@ -143,17 +150,25 @@ function directoryOf(root: string, { packageName }: FirmwarePackage): string {
   return join(root, `firmware-${packageName}-${SUITE}`);
 }
 
-function pathsIn(root: string, { code, variables }: FirmwarePackage, name: (path: string) => string): FirmwareFiles {
-  return { code: join(root, name(code)), variables: variables && join(root, name(variables)) };
+function pathsIn(root: string, wanted: FirmwarePackage, name: (path: string) => string): FirmwareFiles {
+  const { code, variables, vga } = wanted;
+  return {
+    code: join(root, name(code)),
+    variables: variables && join(root, name(variables)),
+    vga: vga && join(root, name(vga)),
+  };
 }
 
 async function isReadable({ code, variables }: FirmwareFiles): Promise<boolean> {
-  try {
-    for (const path of [code, variables]) if (path !== undefined) await access(path, constants.R_OK);
-    return true;
-  } catch {
-    return false;
-  }
+  return (await canRead(code)) && (variables === undefined || (await canRead(variables)));
+}
+
+async function canRead(path: string | undefined): Promise<boolean> {
+  if (path === undefined) return false;
+  return await access(path, constants.R_OK).then(
+    () => true,
+    () => false,
+  );
 }
 
 function malformed(packageName: string, why: string): ImageError {

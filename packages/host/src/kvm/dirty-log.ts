@@ -2,34 +2,35 @@
  * Which pages of RAM are written, by the guest (KVM's log, one bit for each page, cleared by reading) and by devices, which
  * the log knows nothing of. While it is on, the guest's first store to each page after a `take` costs a fault.
  */
-import { type DirtyTracking, MEMORY_MAP, type MemorySegment, PAGE_BYTES } from "@twinmetal/core";
+import { type DirtyTracking, MEMORY_MAP, PAGE_BYTES } from "@twinmetal/core";
 import { DIRTY_LOG, DIRTY_LOG_BYTES, KVM, MEM_LOG_DIRTY_PAGES } from "./abi.ts";
+import type { RamSlot } from "./ram-slots.ts";
 import type { VmHandle } from "./vm-handle.ts";
 
 const WASM_PAGE = 65_536;
 
 export class DirtyLog implements DirtyTracking {
   readonly #vm: VmHandle;
-  readonly #segments: readonly MemorySegment[];
-  /** Sets the slots of all segments anew, with these flags. */
+  readonly #slots: readonly RamSlot[];
+  /** Sets all slots anew, with these flags. */
   readonly #setSlots: (flags: number) => void;
   /** One byte for each page, in the order of the segments; undefined while it is off. */
   #byDevices: Uint8Array | undefined;
   /** For the kernel's answers: memory that does not move. */
   #bitmap: Uint8Array = new Uint8Array();
 
-  constructor(vm: VmHandle, segments: readonly MemorySegment[], setSlots: (flags: number) => void) {
+  constructor(vm: VmHandle, slots: readonly RamSlot[], setSlots: (flags: number) => void) {
     this.#vm = vm;
-    this.#segments = segments;
+    this.#slots = slots;
     this.#setSlots = setSlots;
   }
 
   start(): void {
-    const bytes = Math.max(...this.#segments.map(({ sizeBytes }) => bitmapBytes(sizeBytes)));
+    const bytes = Math.max(...this.#slots.map(({ sizeBytes }) => bitmapBytes(sizeBytes)));
     const pages = Math.ceil(bytes / WASM_PAGE);
     this.#bitmap = new Uint8Array(new WebAssembly.Memory({ initial: pages, maximum: pages }).buffer);
-    const pageCount = this.#segments.reduce((sum, { sizeBytes }) => sum + sizeBytes / PAGE_BYTES, 0);
-    this.#byDevices = new Uint8Array(pageCount);
+    const ramBytes = Math.max(...this.#slots.map(({ at, sizeBytes }) => at + sizeBytes));
+    this.#byDevices = new Uint8Array(ramBytes / PAGE_BYTES);
     this.#setSlots(MEM_LOG_DIRTY_PAGES);
   }
 
@@ -44,9 +45,8 @@ export class DirtyLog implements DirtyTracking {
   take(into: Uint8Array): number {
     const pages = this.#byDevices;
     if (!pages) return 0;
-    let first = 0;
-    for (const [slot, { sizeBytes }] of this.#segments.entries()) {
-      mergeBitmap(this.#read(slot, sizeBytes), pages.subarray(first, (first += sizeBytes / PAGE_BYTES)));
+    for (const { slot, sizeBytes, at } of this.#slots) {
+      mergeBitmap(this.#read(slot, sizeBytes), pages.subarray(at / PAGE_BYTES, (at + sizeBytes) / PAGE_BYTES));
     }
     let count = 0;
     for (const [page, isWritten] of pages.entries()) {

@@ -32,6 +32,7 @@ import { isNoCalls, linuxCalls, type NoCalls } from "./koffi-calls.ts";
 import { KvmVcpu } from "./kvm-vcpu.ts";
 import type { LinuxCalls } from "./linux-calls.ts";
 import { KVM_DEVICE } from "./probe.ts";
+import { type RamSlot, ROM_SLOT, ramSlots } from "./ram-slots.ts";
 import { DIRECT_MSRS } from "./vcpu-registers.ts";
 import { KICK_SIGNAL, VmHandle } from "./vm-handle.ts";
 
@@ -40,6 +41,8 @@ export interface KvmEngineOptions {
   readonly tscFrequencyHz: number;
   /** Read-only memory that ends at 4 GiB: whole pages, at most 16 MiB. Copied. */
   readonly rom?: Uint8Array;
+  /** The window of a VGA below 1 MiB is no RAM. Default: false. */
+  readonly hasVga?: boolean;
   /** As in a machine's spec. */
   readonly cpuFeatures?: readonly string[];
   /** By which another thread reaches the vCPU: kick-cells.ts. */
@@ -72,7 +75,6 @@ const LARGE_PAGE = 2 ** 21;
 const SCRATCH = { tscOffset: 0, msrBitmaps: 64 } as const;
 const MSR_RANGE_BITS = 64;
 const MIN_RUN_NS = 50_000;
-const ROM_SLOT = 2;
 const CODE_BYTES = 15;
 
 export class KvmEngine implements Engine {
@@ -82,6 +84,7 @@ export class KvmEngine implements Engine {
   readonly dirtyTracking: DirtyLog;
   readonly holder: RamHolder;
   readonly #options: KvmEngineOptions;
+  readonly #slots: readonly RamSlot[];
   readonly #vm: VmHandle;
   readonly #timer: number;
   readonly #scratch: Uint8Array;
@@ -114,7 +117,8 @@ export class KvmEngine implements Engine {
     this.memory.loadRom(rom);
     this.#ramAddress = calls.addressOf(new Uint8Array(buffer, ramOffset, 1));
     this.#vm = new VmHandle(calls, options.path ?? KVM_DEVICE);
-    this.dirtyTracking = new DirtyLog(this.#vm, this.memory.segments, (flags) => this.#setSlots(flags));
+    this.#slots = ramSlots(this.memory.segments, options.hasVga ?? false);
+    this.dirtyTracking = new DirtyLog(this.#vm, this.#slots, (flags) => this.#setSlots(flags));
     const threadId = calls.threadId();
     try {
       this.#timer = calls.createTimer(threadId, KICK_SIGNAL);
@@ -203,11 +207,8 @@ export class KvmEngine implements Engine {
   }
 
   #setSlots(flags: number): void {
-    let hostAddress = this.#ramAddress;
-    for (const [slot, { start, sizeBytes }] of this.memory.segments.entries()) {
-      this.#vm.setSlot({ slot, flags, guestAddress: start, sizeBytes, hostAddress });
-      hostAddress += BigInt(sizeBytes);
-    }
+    for (const { slot, start, sizeBytes, at } of this.#slots)
+      this.#vm.setSlot({ slot, flags, guestAddress: start, sizeBytes, hostAddress: this.#ramAddress + BigInt(at) });
   }
 
   #setTscFrequency(frequencyHz: number): void {

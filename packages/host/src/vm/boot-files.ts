@@ -15,7 +15,7 @@ import {
   planKernelBoot,
   ramSegments,
 } from "@twinmetal/core";
-import { FIRMWARE_KINDS, findFirmware } from "../firmware/firmware-files.ts";
+import { FIRMWARE_KINDS, type FirmwareFiles, findFirmware } from "../firmware/firmware-files.ts";
 import { ensureTinyImage } from "../image/index.ts";
 import { describeReadError } from "./file-reading.ts";
 import { type BootFileLocation, OpenBootFile, versionOf } from "./open-boot-file.ts";
@@ -48,6 +48,7 @@ export interface KernelFiles {
 export interface KnownFirmware {
   readonly firmware: KnownBytes;
   readonly variables?: KnownBytes;
+  readonly vgaRom?: KnownBytes;
 }
 
 export type KnownBootFiles = KernelFiles | KnownFirmware;
@@ -193,23 +194,41 @@ async function findFirmwareOf(
   given: string | undefined,
   { signal }: ImageHooks,
 ): Promise<KnownFirmware> {
-  const candidates = given === undefined ? [] : [{ code: given, variables: undefined as string | undefined }];
+  const candidates: FirmwareFiles[] =
+    given === undefined ? [] : [{ code: given, variables: undefined, vga: undefined }];
   if (given === undefined) {
     for (const kind of FIRMWARE_KINDS) {
       const found = await findFirmware(kind, { signal });
       if (found) candidates.push(found);
     }
   }
-  for (const { code, variables } of candidates) {
+  for (const { code, variables, vga } of candidates) {
     const firmware = await readFirmware(code, signal);
     if (firmware.reference.sha256 !== wanted.sha256) continue;
     const fresh = variables === undefined ? undefined : await readFirmware(variables, signal);
     const isSame = fresh?.reference.sha256 === spec.variables?.sha256;
-    return { firmware, ...(fresh && isSame ? { variables: fresh } : {}) };
+    const vgaRom = await findVgaRom(spec, vga, signal);
+    return { firmware, ...(fresh && isSame ? { variables: fresh } : {}), ...(vgaRom ? { vgaRom } : {}) };
   }
   throw new VmError(
     "firmware-unknown",
     `This machine was started from firmware with SHA-256 ${wanted.sha256}, which ${given === undefined ? "is not at hand" : `${given} is not`}. Give that file with --firmware FILE.`,
+  );
+}
+
+/** Without its VGA BIOS a machine that has one cannot be: throws VmError. */
+async function findVgaRom(
+  spec: MachineSpec,
+  path: string | undefined,
+  signal: AbortSignal | undefined,
+): Promise<KnownBytes | undefined> {
+  const wanted = spec.vga?.rom;
+  if (!wanted) return undefined;
+  const rom = path === undefined ? undefined : await readFirmware(path, signal);
+  if (rom?.reference.sha256 === wanted.sha256) return rom;
+  throw new VmError(
+    "firmware-unknown",
+    `This machine has a VGA BIOS with SHA-256 ${wanted.sha256}, which is not at hand. Install the version of Debian's package seabios that it was started from.`,
   );
 }
 

@@ -95,11 +95,13 @@ async function kernelFiles(options: VmOptions): Promise<KernelFiles> {
   return { kernel, ...(initrd ? { initrd } : {}), modules };
 }
 
-async function firmwareFiles({ firmware, name, signal, onProgress }: VmOptions): Promise<KnownFirmware> {
+async function firmwareFiles(options: VmOptions): Promise<KnownFirmware> {
+  const { firmware, name, signal, onProgress } = options;
   const kind = FIRMWARE_KINDS.find((known) => known === firmware);
   if (kind === undefined) return { firmware: await readFirmware(firmware!, signal) };
-  const { code, variables } = await ensureFirmware(kind, { signal, onProgress });
-  const files = { firmware: await readFirmware(code, signal) };
+  const { code, variables, vga } = await ensureFirmware(kind, { signal, onProgress });
+  const vgaRom = vga === undefined || !hasVga(options) ? undefined : await readFirmware(vga, signal);
+  const files = { firmware: await readFirmware(code, signal), ...(vgaRom ? { vgaRom } : {}) };
   if (variables === undefined) return files;
   const fresh = await readFirmware(variables, signal);
   if (name === undefined) return { ...files, variables: fresh };
@@ -111,6 +113,11 @@ async function firmwareFiles({ firmware, name, signal, onProgress }: VmOptions):
     "firmware-unreadable",
     `${kept} is no variable store of this firmware: it has ${own.bytes.length} bytes and not ${fresh.bytes.length}. Remove it, or give the VM another name.`,
   );
+}
+
+/** A screen is there where firmware shows something on it, unless something else is said. */
+function hasVga({ vga, firmware }: VmOptions): boolean {
+  return (vga ?? (firmware === undefined ? "none" : "std")) === "std";
 }
 
 /** What every VM is made of beside the board: the agent's ports, and random numbers. */
@@ -162,6 +169,7 @@ function specOf(
             firmware: files.firmware.reference,
             ...(files.variables ? { variables: files.variables.reference } : {}),
           }),
+      ...(hasVga(options) ? { vga: "vgaRom" in files && files.vgaRom ? { rom: files.vgaRom.reference } : {} } : {}),
       devices: [...standardDevices(), ...disks],
     });
     checkSpec(spec);
@@ -171,10 +179,12 @@ function specOf(
   }
 }
 
-function checkOptions({ name, sliceNs, firmware, kernel, initrd, modules, image, append }: VmOptions): void {
+function checkOptions({ name, sliceNs, firmware, kernel, initrd, modules, image, append, vga }: VmOptions): void {
   if (modules !== undefined && kernel === undefined) {
     throw new VmError("bad-option", "Modules are a kernel's: give the kernel, or leave the modules out.");
   }
+  if (vga !== undefined && vga !== "std" && vga !== "none")
+    throw new VmError("bad-option", `There is no VGA ${JSON.stringify(vga)}. Give "std" or "none".`);
   if (firmware !== undefined && [kernel, initrd, image, append].some((other) => other !== undefined)) {
     throw new VmError(
       "bad-option",

@@ -14,6 +14,7 @@ import {
   decodePortReport,
   encodePortCommand,
   FLASH_NAME,
+  type KeyboardLayout,
   type MachineSpec,
   MigrationError,
   type MigrationObstacle,
@@ -37,6 +38,7 @@ import { VmSerialPort } from "./serial-port.ts";
 import { type Stats, statsSince } from "./stats-sum.ts";
 import type { ExecOptions, ExecResult, Vm, VmEvents, VmExit, VmProgress, VmState } from "./vm.ts";
 import { plainError, VmError } from "./vm-error.ts";
+import { VmScreen } from "./vm-screen.ts";
 import {
   CELL,
   type CommandName,
@@ -76,6 +78,7 @@ export class HostedVm implements Vm {
   readonly name: string;
   readonly serial: VmSerialPort;
   readonly agent: AgentClient;
+  readonly screen: VmScreen;
   #worker: MachineWorker;
   /** Counted by the machines that the guest has left. */
   #leftStats: Promise<Stats> = Promise.resolve({});
@@ -137,6 +140,13 @@ export class HostedVm implements Vm {
       sendCommand: (port, kind) => this.#sendInput(port + CONTROL_SUFFIX, encodePortCommand({ kind })),
     });
     this.agent = new AgentClient(this.#ports);
+    this.screen = new VmScreen({
+      hasScreen: this.#spec.vga !== undefined,
+      image: () => this.#command("screen", undefined),
+      text: () => this.#command("screenText", undefined),
+      send: (channel, bytes) => this.#sendInput(channel, bytes),
+      ended: () => this.#exit?.reason,
+    });
   }
 
   static async create(options: HostedVmOptions): Promise<HostedVm> {
@@ -286,6 +296,20 @@ export class HostedVm implements Vm {
 
   async registers(): Promise<VmRegisters> {
     return await this.#command("registers", undefined);
+  }
+
+  async screenshot(): Promise<Uint8Array> {
+    return await this.screen.png();
+  }
+
+  async type(text: string, options: { layout?: KeyboardLayout } = {}): Promise<void> {
+    this.#require(["running", "paused"], "be typed at");
+    this.screen.type(text, options.layout);
+  }
+
+  async press(keys: string): Promise<void> {
+    this.#require(["running", "paused"], "be typed at");
+    this.screen.press(keys);
   }
 
   async migrate(target: string, options: MigrateVmOptions = {}): Promise<MigrationResult> {

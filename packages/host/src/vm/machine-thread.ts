@@ -12,11 +12,14 @@ import {
   type Machine,
   MachineError,
   ReplayError,
+  renderScreen,
   SERIAL_CHANNEL,
   type SliceResult,
   saveMachine,
+  screenText,
   toHex,
   Uart16550,
+  Vga,
 } from "@twinmetal/core";
 import { formatCrashReport, privilegeLevel } from "./crash-report.ts";
 import { MachineMigration } from "./machine-migration.ts";
@@ -71,6 +74,7 @@ export class MachineThread {
   #migration: MachineMigration | undefined;
   #restMs = 0;
   #uart: Uart16550 | undefined;
+  #vga: Vga | undefined;
   #recorder: { readonly log: EventRecorder; readonly close: () => void } | undefined;
   #isReplay = false;
   #serial: Uint8Array[] = [];
@@ -111,6 +115,7 @@ export class MachineThread {
     this.#migration = new MachineMigration(machine);
     this.#recorder = recorder;
     this.#isReplay = isReplay;
+    this.#vga = machine.board.devices.find((device) => device instanceof Vga);
     this.#uart = machine.board.devices.find((device) => device instanceof Uart16550);
     for (;;) {
       const kick = Atomics.load(this.#cells, CELL.KICK);
@@ -345,6 +350,10 @@ export class MachineThread {
         return this.#stats(machine);
       case "registers":
         return registersOf(machine);
+      case "screen":
+        return this.#vga && renderScreen(this.#vga.view);
+      case "screenText":
+        return this.#vga && screenText(this.#vga.view);
       case "describe":
         return migration.describe(this.#recorder !== undefined);
       case "track":

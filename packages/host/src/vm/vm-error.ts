@@ -41,6 +41,10 @@ export type VmErrorCode =
   | "memory-unavailable"
   /** The VM is in a state in which this cannot be done. */
   | "bad-state"
+  /** The VM has neither screen nor keyboard. */
+  | "no-screen"
+  /** A text or a key that the keyboard has not. */
+  | "bad-key"
   /** The guest ended before what was waited for. */
   | "guest-ended"
   | "timeout"

@@ -50,6 +50,7 @@ function createMachine(thread: MachineThread): Machine {
 
 function createEngine(): JitEngine | KvmEngine {
   const { memoryBytes, tscFrequencyHz, cpuFeatures, cpus } = start.spec;
+  const hasVga = start.spec.vga !== undefined;
   const firmware = start.files?.firmware && { rom: start.files.firmware.bytes };
   try {
     if (start.engine === "kvm")
@@ -57,6 +58,7 @@ function createEngine(): JitEngine | KvmEngine {
         memoryBytes,
         tscFrequencyHz,
         cpuFeatures,
+        hasVga,
         cells: start.vcpuCells,
         holder: start.holder,
         ...firmware,
@@ -68,6 +70,7 @@ function createEngine(): JitEngine | KvmEngine {
       tscFrequencyHz,
       cpuFeatures,
       cpus,
+      hasVga,
       tier: start.tier,
       onDropped: collectGarbage,
       holder: start.holder,
@@ -91,8 +94,8 @@ function createEngine(): JitEngine | KvmEngine {
 
 /** A machine whose files are not to be found, or are others by now, runs, but has nothing to start again from. */
 function boardWithFiles(wiring: BoardWiring): Board {
-  const { kernel, initrd, modules = [], variables } = start.files ?? {};
-  if (!start.spec.boot) return createBoard(wiring, undefined, variables?.bytes);
+  const { kernel, initrd, modules = [], variables, vgaRom } = start.files ?? {};
+  if (!start.spec.boot) return createBoard(wiring, undefined, variables?.bytes, vgaRom?.bytes);
   const files = kernel && {
     kernel: new OpenBootFile(kernel),
     ...(initrd && { initrd: new OpenBootFile(initrd) }),

@@ -2,7 +2,7 @@
  * The VM object: what a library user holds. The machine runs in a worker thread of its own (vm-worker.ts); this side
  * stays responsive, whatever the guest does.
  */
-import type { MigrationObstacle, MigrationResult, Tier } from "@twinmetal/core";
+import type { KeyboardLayout, MigrationObstacle, MigrationResult, ScreenImage, Tier } from "@twinmetal/core";
 import type { AgentClient } from "../agent/index.ts";
 import type { DiskOptions, DiskProblem } from "../disk/disk-protocol.ts";
 import type { MigrateVmOptions, MigrationChoice } from "../migration/outgoing.ts";
@@ -48,6 +48,11 @@ export interface VmOptions {
   /** In the order in which the guest finds them, by virtio: /dev/vda, /dev/vdb in Linux. */
   readonly disks?: readonly DiskOptions[];
   readonly name?: string;
+  /**
+   * "std": a display adapter (VGA with the Bochs display interface, as QEMU's standard VGA) and a keyboard; "none": neither.
+   * Default: "std" with `firmware`, else "none".
+   */
+  readonly vga?: "std" | "none";
   /** "wall" (default): guest time follows the host's. "virtual": a function of the instructions alone; input still comes when it comes. */
   readonly clock?: "wall" | "virtual";
   /** Hexadecimal digits: the source of the guest's random numbers. Default: from the host. */
@@ -158,6 +163,18 @@ export interface SerialPort {
   waitFor(pattern: string | RegExp, options?: { timeoutMs?: number; signal?: AbortSignal }): Promise<string>;
 }
 
+export interface Screen {
+  /** The rows of a text mode, without trailing blanks; undefined in graphics modes and while the screen is off. */
+  text(): Promise<readonly string[] | undefined>;
+  /** Pixels: red, green, blue and 255, row after row. */
+  image(): Promise<ScreenImage>;
+  /**
+   * Resolves with the rows once they hold this text, which may span rows; rejects on time-out, abort, or when the guest
+   * ends. The screen is looked at now and then: what shows only for a moment may be missed.
+   */
+  waitFor(pattern: string | RegExp, options?: { timeoutMs?: number; signal?: AbortSignal }): Promise<readonly string[]>;
+}
+
 export interface ExecOptions {
   readonly stdin?: Uint8Array | string | AsyncIterable<Uint8Array>;
   readonly env?: Readonly<Record<string, string>>;
@@ -203,6 +220,17 @@ export interface Vm {
    * `state`. On the jit engine; the machine is paused for it.
    */
   record(path: string, options: { readonly state: string }): Promise<void>;
+  /** What a VM with `vga: "std"` shows. Its methods reject with VmError "no-screen" where there is none. */
+  readonly screen: Screen;
+  /** The screen as the bytes of a PNG file. */
+  screenshot(): Promise<Uint8Array>;
+  /**
+   * Types at most 1000 characters on the keyboard of a VM with `vga: "std"`, a key every few milliseconds of guest time. `layout` is
+   * what the guest takes the keyboard for: "us" (default) or "kr".
+   */
+  type(text: string, options?: { layout?: KeyboardLayout }): Promise<void>;
+  /** Presses keys together and lets them go: "ctrl-alt-delete", "f2". */
+  press(keys: string): Promise<void>;
   /** Runs a command in the guest through its agent. */
   exec(command: readonly string[], options?: ExecOptions): Promise<ExecResult>;
   /** Writes a file in the guest: all of it or nothing. */

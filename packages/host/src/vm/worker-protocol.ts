@@ -7,7 +7,7 @@
  *                      other side subtracts once it has got rid of the bytes. A machine with too much pending waits.
  */
 import type { MessagePort } from "node:worker_threads";
-import type { MachineEvent, MachineSpec, RamHolder, StateForm, StoppedVm, Tier } from "@twinmetal/core";
+import type { MachineEvent, MachineSpec, RamHolder, ScreenImage, StateForm, StoppedVm, Tier } from "@twinmetal/core";
 import type { DiskRing } from "../disk/block-ring.ts";
 import type { BootFileLocation } from "./open-boot-file.ts";
 import type { TranslationSettings } from "./translation-settings.ts";
@@ -72,6 +72,7 @@ export interface WorkerFiles {
   readonly modules?: readonly BootFileLocation[];
   readonly firmware?: { readonly bytes: Uint8Array };
   readonly variables?: { readonly bytes: Uint8Array };
+  readonly vgaRom?: { readonly bytes: Uint8Array };
 }
 
 /** What is decided where the thread is started. */
@@ -90,6 +91,9 @@ export interface Commands {
   stateHash: { args: undefined; result: string };
   stats: { args: undefined; result: Readonly<Record<string, number>> };
   registers: { args: undefined; result: VmRegisters };
+  /** What the screen shows; undefined: there is none. */
+  screen: { args: undefined; result: ScreenImage | undefined };
+  screenText: { args: undefined; result: readonly string[] | undefined };
   /** Live migration, in the order of machine-migration.ts. `into`: a byte for each page of RAM. */
   describe: { args: undefined; result: MachineDescription };
   track: { args: { isOn: boolean }; result: undefined };

@@ -6,7 +6,7 @@
  *   \_SB.Cnnn           processors
  *   \_SB.MBRD           addresses that the chipset takes, so that nothing is placed there
  *   \_SB.PCI0           the host bridge: windows, interrupt routing
- *   \_SB.PCI0.ISA_      the LPC bridge with COM1, RTC_, the panic device and fw_cfg; beside it HPET
+ *   \_SB.PCI0.ISA_      the LPC bridge with COM1, RTC_, KBD_, the panic device and fw_cfg; beside it HPET
  *   \_SB.VGEN           where the generation identifier is
  *
  * Constants, and one choice: PCI interrupts go to the IO-APIC, or as firmware has routed them to the 8259A pair. Left
@@ -65,6 +65,8 @@ export interface DsdtOptions {
   readonly cpuCount: number;
   /** fw_cfg is there. Default: false. */
   readonly hasFwCfg?: boolean;
+  /** A keyboard controller exists. Default: false. */
+  readonly has8042?: boolean;
 }
 
 /** Stands for the generation identifier's address, which is known when the tables have one. */
@@ -160,7 +162,7 @@ function interruptRouting(interruptOf: (slot: number, pin: number) => number): A
   return packageOf(...entries);
 }
 
-function lpcBridge({ hasFwCfg = false }: DsdtOptions): Aml {
+function lpcBridge({ hasFwCfg = false, has8042 = false }: DsdtOptions): Aml {
   return device(
     "ISA",
     name("_ADR", integer(PCI_SLOT.lpcBridge.device * 0x1_0000 + PCI_SLOT.lpcBridge.function)),
@@ -178,6 +180,17 @@ function lpcBridge({ hasFwCfg = false }: DsdtOptions): Aml {
     ),
     portDevice("PEVT", "QEMU0001", PORT_MAP.pvpanic, 1),
     ...(hasFwCfg ? [portDevice("FWCF", "QEMU0002", PORT_MAP.fwCfg, FW_CFG_PORTS)] : []),
+    ...(has8042 ? [keyboardController()] : []),
+  );
+}
+
+function keyboardController(): Aml {
+  const ports = [ioPorts(PORT_MAP.i8042Data, 1), ioPorts(PORT_MAP.i8042Command, 1)];
+  return device(
+    "KBD",
+    name("_HID", eisaId("PNP0303")),
+    name("_STA", integer(0xf)),
+    name("_CRS", resourceTemplate(...ports, isaIrq(ISA_IRQ.keyboard))),
   );
 }
 
