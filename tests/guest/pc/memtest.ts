@@ -1,5 +1,6 @@
 // memtest86+, the 32-bit form, started without its pause; its screen.
 
+import { I8042, startKeyboard } from "../../../packages/core/src/devices/i8042/controller.ts";
 import { startTextMode } from "../../../packages/core/src/devices/vga/text-mode.ts";
 import type { ClockMode } from "../../../packages/core/src/machine/spec.ts";
 import type { DebianFile } from "./debian-files.ts";
@@ -12,6 +13,8 @@ export const MEMTEST: DebianFile = { packageName: "memtest86+", path: "boot/memt
 export function startMemtest(file: Uint8Array, clock: ClockMode, vga?: true): Pc {
   const pc = createPc({ memoryMib: 16, clock, ...(vga ? { vga } : {}) });
   if (pc.vga) startTextMode(pc.vga);
+  const keyboard = pc.machine.board.devices.find((device) => device instanceof I8042);
+  if (keyboard) startKeyboard(keyboard);
   startLinux32(pc, file, "nopause");
   return pc;
 }

@@ -27,7 +27,7 @@ import { attachDebugPort, createDebugPort } from "../devices/debug-port.ts";
 import type { Device, DeviceContext, IrqLine } from "../devices/device.ts";
 import { attachFwCfg, createFwCfg } from "../devices/fw-cfg.ts";
 import { attachHpet, createHpet } from "../devices/hpet.ts";
-import { attachI8042, createI8042 } from "../devices/i8042/controller.ts";
+import { attachI8042, createI8042, startKeyboard } from "../devices/i8042/controller.ts";
 import { attachIoApic, createIoApic } from "../devices/ioapic.ts";
 import { attachPic, createPic } from "../devices/pic.ts";
 import { attachPit, createPit } from "../devices/pit.ts";
@@ -225,6 +225,7 @@ export function createBoard(
       assignPciResources(pci);
       for (const [chip, inputs] of levelTriggered().entries()) ports.write(PORT_MAP.elcr + chip, 1, inputs);
       if (vga) startTextMode(vga);
+      if (i8042) startKeyboard(i8042);
       return bootKernel(context.memory, spec, spec.boot.commandLine, files);
     },
   };

@@ -323,6 +323,12 @@ export function createI8042(context: DeviceContext, options: I8042Options): I804
   return new I8042(context, options);
 }
 
+/** What firmware leaves behind, for boots without it: keys arrive, translated into set 1, with their interrupt. */
+export function startKeyboard({ command, data }: I8042): void {
+  command.write(0, 1, COMMAND.WRITE_RAM);
+  data.write(0, 1, MODE.TRANSLATE | MODE.AUX_OFF | MODE.SYS | MODE.KEYBOARD_INT);
+}
+
 export function attachI8042(i8042: I8042, ports: IoBus, base: { i8042Data: number; i8042Command: number }): void {
   ports.claim(base.i8042Data, 1, i8042.data, { name: `${i8042.name} data` });
   ports.claim(base.i8042Command, 1, i8042.command, { name: `${i8042.name} command` });
