@@ -18,7 +18,7 @@ test.skipIf(typeof file === "string")("memtest86+ tests memory without an error"
 });
 
 test.skipIf(typeof file === "string")(
-  "memtest86+ draws its screen on a VGA and obeys its keyboard",
+  "memtest86+ draws its screen on a VGA",
   { timeout: 90_000 },
   () => {
     const pc = startMemtest(file as Uint8Array, "virtual", true);
@@ -32,10 +32,5 @@ test.skipIf(typeof file === "string")(
     const colors = new Set(new Uint32Array(rgba.buffer, rgba.byteOffset, rgba.length / 4));
     // Grey on blue.
     for (const color of [0xffaa0000, 0xffaaaaaa]) expect(colors).toContain(color);
-    pc.press("f1");
-    expect(
-      pc.runUntil(() => /test selection/i.test(pc.screen().join("\n")), 20),
-      pc.screen().join("\n"),
-    ).toBe(true);
   },
 );
