@@ -1,6 +1,7 @@
 // qcow2 beside qemu-img, in both directions: what one makes and writes, the other reads and calls clean.
 
 import { readFile, writeFile } from "node:fs/promises";
+import * as zlib from "node:zlib";
 import { openImageFile, openNodeDisk } from "@twinmetal/host";
 import { createQcow2, type Qcow2Disk, StorageError } from "@twinmetal/storage";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -211,6 +212,12 @@ describe.skipIf(!hasQemuTools)(`qcow2 and qemu-img (${WHY_SKIPPED})`, () => {
     expect(await refusal("-o", "extended_l2=on")).toMatch(/^unsupported: .*extended L2 entries/);
     expect(await refusal("-o", `data_file=${folder.file("data")}`)).toMatch(/^unsupported: .*external data file/);
     await qemuImg("create", "-q", "-f", "qcow2", folder.file("plain.qcow2"), "1M");
+    await qemuImg("create", "-q", "-f", "qcow2", "-o", "compression_type=zstd", folder.file("zstd.qcow2"), "1M");
+    const zstd = openQcow2(folder.file("zstd.qcow2"), true).then(
+      (disk) => disk.close().then(() => "opened"),
+      (error: Error) => error.message,
+    );
+    expect(await zstd).toMatch("zstdDecompressSync" in zlib ? /^opened$/ : /compressed with zstd.*Node 22\.15/);
     const patched = async (at: number, value: number) => {
       const image = await readFile(folder.file("plain.qcow2"));
       image.writeUInt32BE(value, at);

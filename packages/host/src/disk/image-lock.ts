@@ -77,7 +77,8 @@ function flock(type: number, byte: number): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
-async function lockByFile(path: string, isReadOnly: boolean): Promise<ImageLock> {
+/** Where there are no locks of the kernel's. Exported for its test. */
+export async function lockByFile(path: string, isReadOnly: boolean): Promise<ImageLock> {
   const lockPath = `${path}.lock`;
   if (isReadOnly) {
     const isThere = await access(lockPath).then(

@@ -1,13 +1,14 @@
 import { execFile, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { StorageError } from "@twinmetal/storage";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { processCalls } from "../kvm/process-calls.ts";
 import { fileError } from "./file-error.ts";
+import { lockByFile } from "./image-lock.ts";
 import { openImageFile } from "./node-image-file.ts";
 
 const hasKernelLocks = !("detail" in processCalls());
@@ -83,6 +84,20 @@ describe("locks", () => {
     if (hasKernelLocks) expect(await codeOf(openImageFile(path))).toBe("locked");
     for (const reader of readers) await reader.close();
     await (await openImageFile(path)).close();
+  });
+
+  it("by a file, where the kernel has none, and not by one of a process that is gone", async () => {
+    const writer = await lockByFile(path, false);
+    expect(await codeOf(lockByFile(path, false))).toBe("locked");
+    expect(await codeOf(lockByFile(path, true))).toBe("locked");
+    await expect(lockByFile(path, false)).rejects.toThrow(`process ${process.pid}`);
+    await writer.release();
+    await (await lockByFile(path, true)).release();
+    const child = spawn(process.execPath, ["-e", ""]);
+    await new Promise((resolve) => child.once("exit", resolve));
+    await writeFile(`${path}.lock`, JSON.stringify({ pid: child.pid, startTime: "1", host: hostname() }));
+    await (await lockByFile(path, false)).release();
+    expect(existsSync(`${path}.lock`)).toBe(false);
   });
 
   it.skipIf(!hasKernelLocks || !hasQemuIo)("are QEMU's too, and end with a killed process", async () => {

@@ -97,12 +97,24 @@ export class Qcow2Disk implements BlockDevice {
 
   /** How many bytes from here are known to be zeroes without reading them: for copies. */
   async zeroesAt(offset: number, length: number): Promise<number> {
-    const extent = await this.#map.find(offset, length);
+    this.#check(offset, length);
+    const extent = await this.#look(offset, length);
     if (extent.kind === ZERO) return extent.length;
     if (extent.kind !== ABSENT) return 0;
     if (!this.#hasBacking(offset)) return extent.length;
     const covered = Math.min(extent.length, this.backing!.sizeBytes - offset);
     return this.backing instanceof Qcow2Disk ? this.backing.zeroesAt(offset, covered) : 0;
+  }
+
+  /** A table must not change its place while an entry of it is looked up. */
+  async #look(offset: number, length: number): Promise<Extent> {
+    while (this.#passage.obstacle !== undefined) await this.#passage.obstacle;
+    this.#passage.enter();
+    try {
+      return await this.#map.find(offset, length);
+    } finally {
+      this.#passage.leave();
+    }
   }
 
   #readExtent(offset: number, into: Uint8Array, extent: Extent): Promise<void> | undefined {
@@ -301,7 +313,7 @@ export class Qcow2Disk implements BlockDevice {
   /** A part of a cluster: written, unless it is zeroes already. */
   async #writeZeroPart(offset: number, length: number): Promise<void> {
     for (let done = 0; done < length; ) {
-      const extent = await this.#map.find(offset + done, length - done);
+      const extent = await this.#look(offset + done, length - done);
       const isZero = extent.kind === ZERO || (extent.kind === ABSENT && !this.#hasBacking(offset + done));
       if (!isZero) await this.write(offset + done, new Uint8Array(extent.length));
       done += extent.length;
