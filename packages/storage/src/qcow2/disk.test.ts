@@ -124,6 +124,38 @@ describe("a qcow2 disk", () => {
     expect(await check(file)).toMatchObject({ errorCount: 0, leakCount: 0 });
   });
 
+  it("gives a discarded cluster to nobody while a request for it is under way", async () => {
+    const file = await create();
+    const disk = await open(file);
+    await disk.write(0, new Uint8Array(CLUSTER).fill(1));
+    await disk.flush();
+    let letGo = () => {};
+    const held = new Promise<void>((resolve) => {
+      letGo = resolve;
+    });
+    const write = file.write.bind(file);
+    file.write = async (offset, bytes) => {
+      if (bytes[0] === 2) await held;
+      return write(offset, bytes);
+    };
+    const late = disk.write(0, new Uint8Array(CLUSTER).fill(2));
+    let isFlushed = false;
+    const other = (async () => {
+      await disk.discard(0, CLUSTER);
+      await disk.flush();
+      isFlushed = true;
+      await disk.write(8 * CLUSTER, new Uint8Array(CLUSTER).fill(3));
+    })();
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(isFlushed).toBe(false);
+    letGo();
+    await Promise.all([late, other]);
+    const all = await readAll(disk);
+    expect([all[0], all[8 * CLUSTER], all[9 * CLUSTER - 1]]).toEqual([0, 3, 3]);
+    await disk.close();
+    expect(await check(file)).toMatchObject({ errorCount: 0, leakCount: 0 });
+  });
+
   it("keeps the place of zeroes that may not be unmapped", async () => {
     const file = await create();
     const disk = await open(file);
