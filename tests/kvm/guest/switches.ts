@@ -25,6 +25,8 @@ const STEP_MS = 300_000;
 /** Of the guest's heart, ten a second at most. */
 const BEATS = { jit: 2, kvm: 6 } as const;
 const REPORT_EVERY = 10;
+/** At the end, without hashes: how long the guest stands still when nothing else is to be done. */
+const UNVERIFIED = 10;
 
 let vm: Vm | undefined;
 
@@ -47,12 +49,13 @@ it(`${COUNT} changes of engine`, { timeout: LIMIT_MS }, async () => {
   await lines.wait("round", 2, BOOT_MS);
   console.log(`booted, and two rounds done, after ${seconds()} s`);
   const results: EngineSwitchResult[] = [];
-  for (let i = 1; i <= COUNT; i++) {
+  for (let i = 1; i <= COUNT + UNVERIFIED; i++) {
     const to = vm.engine === "kvm" ? "jit" : "kvm";
-    const result = await changed(vm, to);
+    const isVerified = i <= COUNT;
+    const result = await changed(vm, to, isVerified);
     results.push(result);
     expect([vm.engine, vm.state, result.movedPages]).toEqual([to, "running", 0]);
-    expect(result.stateHash).toMatch(/^[0-9a-f]{64}$/);
+    if (isVerified) expect(result.stateHash).toMatch(/^[0-9a-f]{64}$/);
     await lines.wait("beat", BEATS[to], STEP_MS);
     if (i <= 4 || i % REPORT_EVERY === 0)
       console.log(
@@ -60,17 +63,18 @@ it(`${COUNT} changes of engine`, { timeout: LIMIT_MS }, async () => {
       );
   }
   await lines.wait("round", 1, STEP_MS);
-  for (const to of ["jit", "kvm"] as const) summarize(results.filter((result) => result.to === to));
+  for (const part of [results.slice(0, COUNT), results.slice(COUNT)])
+    for (const to of ["jit", "kvm"] as const) summarize(part.filter((result) => result.to === to));
   console.log(`${lines.count("round")} rounds, ${lines.count("beat")} beats`);
   for (const line of lines.others) console.log(`the guest's other line: ${line}`);
   expect(lines.wrong).toEqual([]);
 });
 
 /** A guest that has not stood still within its time, as its thread waits for the processor, runs on: once more. */
-async function changed(vm: Vm, to: "jit" | "kvm"): Promise<EngineSwitchResult> {
+async function changed(vm: Vm, to: "jit" | "kvm", isVerified: boolean): Promise<EngineSwitchResult> {
   for (let tries = 1; ; tries++) {
     try {
-      return await vm.switchEngine(to, { isVerified: true });
+      return await vm.switchEngine(to, { isVerified });
     } catch (error) {
       if (!(error instanceof VmError && error.code === "timeout") || tries === 5) throw error;
       console.log(`it did not stand still: ${error.message}`);
@@ -87,7 +91,7 @@ function summarize(results: readonly EngineSwitchResult[]): void {
     return `${at(0.5)} / ${at(0.99)} / ${at(1)}`;
   };
   console.log(
-    `${first.from} to ${first.to}, ${results.length} times, median / p99 / most: stood still ${spread((r) => r.pausedMs)} ms, in all ${spread((r) => r.totalMs)} ms, pages moved ${spread((r) => r.movedPages)}, bytes moved ${spread((r) => r.movedBytes)}`,
+    `${first.from} to ${first.to}, ${results.length} times${first.stateHash ? " with equal hashes" : ""}, median / p99 / most: stood still ${spread((r) => r.pausedMs)} ms, in all ${spread((r) => r.totalMs)} ms, pages moved ${spread((r) => r.movedPages)}, bytes moved ${spread((r) => r.movedBytes)}`,
   );
 }
 
