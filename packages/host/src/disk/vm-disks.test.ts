@@ -1,7 +1,11 @@
 // The thread that has a VM's disks, driven as a machine does it: by the ring.
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { execFile, spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { mkdtemp, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { promisify } from "node:util";
 import type { BlockRequest } from "@twinmetal/core";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { RingBlocks } from "./block-ring.ts";
@@ -44,6 +48,26 @@ function machineOf(thread: DiskThread) {
     zero: (offset: number, length: number) => ask({ operation: "write-zeroes", offset, length, mayUnmap: true }),
   };
 }
+
+const hasPrlimit = existsSync("/usr/bin/prlimit") && existsSync("/bin/bash");
+const dist = new URL("../../dist/disk/", import.meta.url).href;
+/** One write, which is made again for each line of input. */
+const FULL_HOST = `
+  const [dist, path] = process.argv.slice(1);
+  const { openVmDisks } = await import(dist + "vm-disks.js");
+  const { RingBlocks } = await import(dist + "block-ring.js");
+  const { createInterface } = await import("node:readline");
+  const { thread } = await openVmDisks([{ path, format: "raw" }]);
+  const blocks = new RingBlocks(thread.ring);
+  thread.onProblem = ({ code, isBlocked }) => console.log(code + (isBlocked ? " blocked" : ""));
+  createInterface({ input: process.stdin }).on("line", () => thread.retry());
+  blocks.writeBuffer("disk0", 512).fill(7);
+  blocks.submit("disk0", { id: 0, operation: "write", offset: 2 << 20, length: 512 });
+  for (let done; !done; done = blocks.take()) await new Promise((resolve) => setTimeout(resolve, 2));
+  console.log("done");
+  await thread.close();
+  process.exit();
+`;
 
 const sector = (value: number): Uint8Array => new Uint8Array(512).fill(value);
 
@@ -94,6 +118,25 @@ describe("a VM's disks", () => {
     await thread!.openAgain();
     expect((await waiting).bytes).toEqual(sector(2));
     await thread!.close();
+  });
+
+  it.skipIf(!hasPrlimit)("keep a write that finds no space, until there is some", { timeout: 30_000 }, async () => {
+    await truncate(path, 4 << 20);
+    // A file may not be longer than its process's limit, which is lifted from outside.
+    const limited = `trap '' XFSZ; ulimit -S -f 100; exec "$0" --input-type=module -e "$1" "$2" "$3"`;
+    const child = spawn("bash", ["-c", limited, process.execPath, FULL_HOST, dist, path], {
+      stdio: ["pipe", "pipe", "inherit"],
+    });
+    const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+    const next = async (): Promise<string> => ((await lines.next()) as { value: string }).value;
+    expect(await next()).toBe("no-space blocked");
+    child.stdin.write("retry\n");
+    expect(await next()).toBe("no-space blocked");
+    await promisify(execFile)("prlimit", ["--pid", String(child.pid), "--fsize=unlimited"]);
+    child.stdin.end("retry\n");
+    expect(await next()).toBe("done");
+    await new Promise((resolve) => child.once("exit", resolve));
+    expect((await readFile(path))[2 << 20]).toBe(7);
   });
 
   it("are not guessed to be what a guest may have written", async () => {
