@@ -7,6 +7,7 @@
  *   nothing paused, over, or output that the page has not taken
  */
 
+import { MemoryBlocks } from "../devices/memory-blocks.ts";
 import { Uart16550 } from "../devices/uart-16550.ts";
 import { JitEngine } from "../engine/jit-engine.ts";
 import type { Translator } from "../jit/translator.ts";
@@ -96,6 +97,7 @@ class MachineLoop {
       output: (channel, bytes) => {
         if (channel === SERIAL_CHANNEL) this.#collect(bytes);
       },
+      blocks: new MemoryBlocks(start.disks),
       wallNs: () => scope.performance.now() * 1e6,
       sliceNs: start.sliceNs,
     });

@@ -12,6 +12,8 @@ export const MAX_PENDING_OUTPUT: number = 256 * 1024;
 export interface VmStart {
   readonly spec: Omit<MachineSpec, "boot">;
   readonly files: BootFiles;
+  /** By name of the spec's devices. */
+  readonly disks: Readonly<Record<string, Uint8Array>>;
   readonly commandLine: string;
   readonly sliceNs: number;
   readonly tier: Tier | undefined;

@@ -30,6 +30,8 @@ export interface VmOptions {
   readonly tier?: Tier;
   /** Default: virtio-rng. */
   readonly devices?: readonly DeviceSpec[];
+  /** Disks by virtio-blk, in memory: whole sectors of 512 bytes. Copied; what the guest writes ends with the VM. */
+  readonly disks?: readonly Uint8Array[];
 }
 
 export interface Vm {
@@ -97,7 +99,7 @@ export async function createVm(options: VmOptions): Promise<Vm> {
 }
 
 function startOf(options: VmOptions, web: WebGlobals): VmStart {
-  const { kernel, initrd, append, clock = "wall", cpuFeatures = [], cpus = 1 } = options;
+  const { kernel, initrd, append, clock = "wall", cpuFeatures = [], cpus = 1, disks = [] } = options;
   const now = Math.floor((web.performance.timeOrigin + web.performance.now()) / 1000);
   try {
     const spec = machineSpec({
@@ -107,12 +109,13 @@ function startOf(options: VmOptions, web: WebGlobals): VmStart {
       clock,
       seed: options.seed ?? randomDigits(web),
       epochSeconds: options.epochSeconds ?? now,
-      devices: options.devices ?? [{ kind: "virtio-rng", name: "rng0" }],
+      devices: [...(options.devices ?? [{ kind: "virtio-rng", name: "rng0" }]), ...disks.map(diskSpec)],
     });
     const commandLine = append ? `console=ttyS0 ${append}` : "console=ttyS0";
     return {
       spec,
       files: { kernel, ...(initrd ? { initrd } : {}) },
+      disks: Object.fromEntries(disks.map((bytes, index) => [diskName(index), bytes])),
       commandLine,
       sliceNs: SLICE_NS,
       tier: options.tier,
@@ -121,6 +124,12 @@ function startOf(options: VmOptions, web: WebGlobals): VmStart {
     const { code, message } = error as PlainError;
     throw new VmError({ code: code ?? "internal", message });
   }
+}
+
+const diskName = (index: number): string => `disk${index}`;
+
+function diskSpec({ length }: Uint8Array, index: number): DeviceSpec {
+  return { kind: "virtio-block", name: diskName(index), sizeBytes: length, isReadOnly: false, queues: 1 };
 }
 
 function randomDigits({ crypto }: WebGlobals): string {

@@ -49,6 +49,8 @@ export interface BlockChannel {
 export interface BlockBackend {
   writeBuffer(channel: string, length: number): Uint8Array;
   submit(channel: string, request: BlockRequest): void;
+  /** Whether a request is done that has not been taken. */
+  readonly hasDone: boolean;
   /** The next request that is done. Its bytes are valid until the next call. */
   take(): (BlockCompletion & { readonly channel: string }) | undefined;
 }

@@ -24,6 +24,10 @@ export class MemoryBlocks implements BlockBackend {
     this.#done.push({ channel, id: request.id, isOk: bytes !== undefined, bytes: bytes ?? NO_BYTES });
   }
 
+  get hasDone(): boolean {
+    return this.#done.length > 0;
+  }
+
   take(): (BlockCompletion & { readonly channel: string }) | undefined {
     return this.#done.shift();
   }

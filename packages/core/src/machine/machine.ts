@@ -412,6 +412,7 @@ export class Machine {
     const { next, mode } = this.#log;
     const position = this.position;
     if (next?.retired === position.retired && next.skips === position.skips) return RAN;
+    if (mode !== "replay" && this.#options.blocks?.hasDone) return RAN;
     // Time that is counted stands still while a disk works: how long that takes is the host's.
     if (this.spec.clock === "virtual" && dueNs !== Number.POSITIVE_INFINITY && this.#requestsUnderWay === 0) {
       this.clock.skipTo(dueNs);

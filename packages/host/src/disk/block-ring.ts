@@ -110,6 +110,10 @@ export class RingBlocks implements BlockBackend {
     Atomics.notify(words, WORK);
   }
 
+  get hasDone(): boolean {
+    return Atomics.load(this.#slots.words, DONE) !== (this.#seen ?? 0);
+  }
+
   take(): (BlockCompletion & { readonly channel: string }) | undefined {
     const slots = this.#slots;
     if (this.#held !== undefined) slots.setState(this.#held, STATE.FREE);
