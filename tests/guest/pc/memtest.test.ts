@@ -17,20 +17,16 @@ test.skipIf(typeof file === "string")("memtest86+ tests memory without an error"
   expect(memtestScreen(pc)).toMatchObject({ errors: 0 });
 });
 
-test.skipIf(typeof file === "string")(
-  "memtest86+ draws its screen on a VGA",
-  { timeout: 90_000 },
-  () => {
-    const pc = startMemtest(file as Uint8Array, "virtual", true);
-    expect(
-      pc.runUntil(() => memtestScreen(pc) !== null, 40),
-      pc.screen().join("\n"),
-    ).toBe(true);
-    expect(pc.screen()[0]).toContain("Memtest86+");
-    const { width, height, rgba } = renderScreen(pc.vga!.view);
-    expect([width, height]).toEqual([720, 400]);
-    const colors = new Set(new Uint32Array(rgba.buffer, rgba.byteOffset, rgba.length / 4));
-    // Grey on blue.
-    for (const color of [0xffaa0000, 0xffaaaaaa]) expect(colors).toContain(color);
-  },
-);
+test.skipIf(typeof file === "string")("memtest86+ draws its screen on a VGA", { timeout: 90_000 }, () => {
+  const pc = startMemtest(file as Uint8Array, "virtual", true);
+  expect(
+    pc.runUntil(() => memtestScreen(pc) !== null, 40),
+    pc.screen().join("\n"),
+  ).toBe(true);
+  expect(pc.screen()[0]).toContain("Memtest86+");
+  const { width, height, rgba } = renderScreen(pc.vga!.view);
+  expect([width, height]).toEqual([720, 400]);
+  const colors = new Set(new Uint32Array(rgba.buffer, rgba.byteOffset, rgba.length / 4));
+  // Grey on blue.
+  for (const color of [0xffaa0000, 0xffaaaaaa]) expect(colors).toContain(color);
+});
