@@ -97,7 +97,7 @@ export const PROGRAMS: readonly TestProgram[] = [
     name: "exit-costs",
     file: "guest/exit-costs.ts",
     what: "what interrupts and notifications cost with the local APIC in this process and in the kernel; how many there are",
-    limitSeconds: 400,
+    limitSeconds: 900,
     form: "long",
   },
   {
