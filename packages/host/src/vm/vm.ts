@@ -61,7 +61,7 @@ export interface VmOptions {
   readonly epochSeconds?: number;
   /** Records everything that enters, to this file, for `replayVm`. */
   readonly record?: string;
-  /** Guest time between two looks at the outside, in nanoseconds; default 200000, on kvm 5000000. With a virtual clock the guest cannot tell. */
+  /** Guest time between two looks at the outside, in nanoseconds; default 200000, on kvm 20000000. With a virtual clock the guest cannot tell. */
   readonly sliceNs?: number;
   /**
    * "auto" (default): kvm, the processor itself, where this host's works and is quicker and nothing asked for counts
