@@ -19,12 +19,16 @@ export interface TablePage {
 /** What of a file a cache needs. */
 export type TableFile = Pick<ImageFile, "read" | "write">;
 
+interface Loading {
+  readonly page: Promise<TablePage>;
+}
+
 export class TableCache {
   readonly pageBytes: number;
   readonly maxPages: number;
   readonly #file: TableFile;
   readonly #pages = new Map<number, TablePage>();
-  readonly #loading = new Map<number, Promise<TablePage>>();
+  readonly #loading = new Map<number, Loading>();
   readonly #dirty = new Set<TablePage>();
 
   constructor(file: TableFile, pageBytes: number, maxBytes: number) {
@@ -51,17 +55,23 @@ export class TableCache {
   async load(offset: number): Promise<TablePage> {
     const page = this.peek(offset);
     if (page !== undefined) return page;
-    let loading = this.#loading.get(offset);
-    if (loading === undefined) {
-      loading = this.#read(offset).finally(() => this.#loading.delete(offset));
-      this.#loading.set(offset, loading);
-    }
-    return loading;
+    const underWay = this.#loading.get(offset);
+    if (underWay !== undefined) return underWay.page;
+    const loading: Loading = { page: Promise.resolve().then(() => this.#read(offset, loading)) };
+    this.#loading.set(offset, loading);
+    return loading.page;
   }
 
+  /**
+   * The page has just been changed, by the one who may. It may have given way to others since it was loaded, and the file's
+   * old bytes may be on their way: it takes its place again, and they are not taken.
+   */
   markDirty(page: TablePage): void {
     page.isDirty = true;
+    page.wasUsed = true;
     this.#dirty.add(page);
+    this.#loading.delete(page.offset);
+    this.#pages.set(page.offset, page);
   }
 
   /** Pages whose write fails stay dirty. Nobody changes pages meanwhile. */
@@ -76,6 +86,7 @@ export class TableCache {
   /** Forgets what is known of the range, changes too: it holds no table any more, or was written around the cache. */
   drop(offset: number, length: number): void {
     for (let at = offset; at < offset + length; at += this.pageBytes) {
+      this.#loading.delete(at);
       const page = this.#pages.get(at);
       if (page === undefined) continue;
       this.#pages.delete(at);
@@ -83,9 +94,16 @@ export class TableCache {
     }
   }
 
-  async #read(offset: number): Promise<TablePage> {
+  async #read(offset: number, loading: Loading): Promise<TablePage> {
     const bytes = new Uint8Array(this.pageBytes);
-    await this.#file.read(offset, bytes);
+    try {
+      await this.#file.read(offset, bytes);
+    } catch (error) {
+      if (this.#loading.get(offset) === loading) this.#loading.delete(offset);
+      throw error;
+    }
+    if (this.#loading.get(offset) !== loading) return this.load(offset); // What was read is old.
+    this.#loading.delete(offset);
     const page: TablePage = { offset, bytes, view: viewOf(bytes), isDirty: false, wasUsed: true };
     this.#makeRoom();
     this.#pages.set(offset, page);
