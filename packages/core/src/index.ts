@@ -6,7 +6,7 @@
 export { ACTIVITY_NAMES } from "./cpu/activity.ts";
 export { CPUID_LEAVES, type CpuidContext, cpuidLeaf } from "./cpu/cpuid.ts";
 export { CPUID_ROWS, type CpuidRow } from "./cpu/cpuid-table.ts";
-export { checkFeatureChoice, featureSet, featuresOfKind } from "./cpu/features.ts";
+export { checkFeatureChoice, decodedFeatures, featureSet, featuresOfKind } from "./cpu/features.ts";
 export { KeptMsrs } from "./cpu/kept-msrs.ts";
 export { tableBytesBelowRam } from "./cpu/layout.ts";
 export { constantMsr, ignoresMsrWrite } from "./cpu/msr-table.ts";

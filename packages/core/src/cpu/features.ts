@@ -118,6 +118,11 @@ export function checkFeatureChoice(choice: readonly string[]): string | undefine
 const known = (): string =>
   `Possible are, to add: ${featuresOfKind("opt-in").join(", ")}; to take away: ${featuresOfKind("portable").join(", ")}.`;
 
+/** What the jit engine decodes by: a VM's choice, and PAUSE as one of several vCPUs has it. */
+export function decodedFeatures(choice: readonly string[], cpus: number): readonly string[] {
+  return cpus > 1 ? [...choice, YIELD] : choice;
+}
+
 /** The features of a CPU with this choice. Precondition: `checkFeatureChoice` finds nothing wrong. */
 export function featureSet(choice: readonly string[]): ReadonlySet<Feature> {
   const features = new Set<Feature>([...featuresOfKind("always"), ...featuresOfKind("portable")]);

@@ -5,7 +5,7 @@
 import type { AccessSize } from "../bus/io.ts";
 import { CR4_OSXSAVE } from "../cpu/control-bits.ts";
 import { CpuidCache } from "../cpu/cpuid.ts";
-import { featureSet, YIELD } from "../cpu/features.ts";
+import { decodedFeatures, featureSet } from "../cpu/features.ts";
 import { RF_IF } from "../cpu/flags.ts";
 import { KeptMsrs } from "../cpu/kept-msrs.ts";
 import * as L from "../cpu/layout.ts";
@@ -217,7 +217,7 @@ export class JitEngine implements Engine {
 
   constructor(options: JitEngineOptions) {
     const cpus = checkCpus(options.cpus);
-    const cpuFeatures = [...(options.cpuFeatures ?? []), ...(cpus > 1 ? [YIELD] : [])];
+    const cpuFeatures = decodedFeatures(options.cpuFeatures ?? [], cpus);
     const features = featureSet(cpuFeatures);
     const { tscFrequencyHz } = options;
     const each = Array.from({ length: cpus }, (_, apicId) => apicId);

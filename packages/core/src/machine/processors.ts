@@ -21,6 +21,9 @@ import { VcpuRunner, type VcpuStop } from "./vcpu-runner.ts";
  */
 export const TURN_INSTRUCTIONS = 50_000;
 
+/** In one run: a guest that only yields shall not keep the thread from what else it has to do. */
+const MAX_TURNS = 256;
+
 const HALTED: VcpuStop = { kind: "halted" };
 const RAN: VcpuStop = { kind: "ran" };
 
@@ -80,10 +83,6 @@ export class Processors {
     return this.#others + this.vcpus[this.#current]!.retired;
   }
 
-  get first(): VcpuRunner {
-    return this.#runners[0]!;
-  }
-
   /** What the board drives of the others. */
   get others(): readonly ProcessorPins[] {
     return this.vcpus.slice(1).map((vcpu, i): ProcessorPins => {
@@ -113,7 +112,7 @@ export class Processors {
   run(limit: number, slack = 0): VcpuStop {
     this.#target = this.retired + limit;
     try {
-      return this.vcpus.length === 1 ? this.first.run(limit, slack) : this.#takeTurns(slack);
+      return this.vcpus.length === 1 ? this.#runners[0]!.run(limit, slack) : this.#takeTurns(slack);
     } finally {
       this.#target = 0;
     }
@@ -151,7 +150,7 @@ export class Processors {
   }
 
   #takeTurns(slack: number): VcpuStop {
-    for (;;) {
+    for (let turns = 0; turns < MAX_TURNS; turns++) {
       const left = this.#target - this.retired;
       if (left <= 0) return RAN;
       if (!this.#pick()) return HALTED;
@@ -167,6 +166,7 @@ export class Processors {
       // A kick, or near enough to the end.
       if (isShort) return RAN;
     }
+    return RAN;
   }
 
   /** Gives the turn to the next vCPU that does not wait. False if all do: then it stays where it is. */

@@ -41,16 +41,6 @@ export class VcpuRunner {
     this.#target = 0;
   }
 
-  setInterrupt(pending: boolean): void {
-    this.#vcpu.requestInterrupt(pending);
-  }
-
-  /** A timer was armed: a target beyond it is too far. */
-  armed(dueNs: number): void {
-    const left = this.#target - this.#vcpu.retired;
-    if (left > 0 && this.#clock.instructionsUntil(dueNs) < left) this.#vcpu.kick();
-  }
-
   /**
    * Precondition: `limit` >= 1 and not beyond the first timer. It may end up to `slack` instructions before, where the vCPU
    * would have to go on slowly.

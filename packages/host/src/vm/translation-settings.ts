@@ -1,6 +1,6 @@
 /** Where one VM's translations are kept, and what they are for. */
 import { resolve } from "node:path";
-import type { MachineSpec, TranslationCacheOptions } from "@twinmetal/core";
+import { decodedFeatures, type MachineSpec, type TranslationCacheOptions } from "@twinmetal/core";
 import { translationDirectory } from "./translation-store.ts";
 import type { TranslationCacheChoice } from "./vm.ts";
 
@@ -15,5 +15,6 @@ export function cacheSettings(
 ): TranslationSettings | undefined {
   if (choice === "off") return undefined;
   const directory = resolve(choice.directory ?? translationDirectory());
-  return { directory, kernel: spec.boot?.kernel.sha256 ?? "", cpuFeatures: spec.cpuFeatures, sharedMemory: true };
+  const cpuFeatures = decodedFeatures(spec.cpuFeatures, spec.cpus);
+  return { directory, kernel: spec.boot?.kernel.sha256 ?? "", cpuFeatures, sharedMemory: true };
 }
