@@ -59,7 +59,7 @@ describe("Linux on two vCPUs", () => {
       expect(
         await output(vm, "for cpu in 0 1; do taskset -c $cpu sh -c 'cut -d\" \" -f39 /proc/self/stat'; done"),
       ).toBe("0\n1");
-      expect(await output(vm, "dmesg | grep -icE 'BUG:|WARNING:|stall|unstable' || true")).toBe("0");
+      expect(await output(vm, "dmesg | grep -iE 'BUG:|WARNING:|stall|unstable' || true")).toBe("");
 
       await vm.record(path("run"), { state: path("state") });
       expect(await output(vm, JOBS)).toBe(RESULT);

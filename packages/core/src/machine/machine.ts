@@ -363,7 +363,7 @@ export class Machine {
 
   /** Instructions until the slice, a timer or a recorded event ends the run; 0 if something waits right now. */
   #limit(sliceEnd: number): number {
-    const { retired } = this.vcpu;
+    const { retired } = this;
     let limit = Math.min(sliceEnd - retired, MAX_BUDGET, this.clock.instructionsUntil(this.clock.nextDueNs));
     const { next } = this.#log;
     if (next) {
