@@ -45,7 +45,7 @@ const counts = (text: string, kind: string): number[] =>
 describe("Linux on two vCPUs", () => {
   it("works on both; saved, restored, recorded and replayed it goes on as it was", { timeout: 420_000 }, async (t) => {
     const guest = await tinyGuest();
-    if ("missing" in guest) t.skip(guest.missing);
+    if ("missing" in guest) return t.skip(guest.missing);
     let onward = "";
     {
       await using vm = await createVm({ memoryBytes: 128 * MIB, cpus: 2, engine: "jit", append: "quiet" });
@@ -80,7 +80,7 @@ describe("Linux on two vCPUs", () => {
 
   it("boots twice to the same state with a virtual clock", { timeout: 420_000 }, async (t) => {
     const guest = await tinyGuest();
-    if ("missing" in guest) t.skip(guest.missing);
+    if ("missing" in guest) return t.skip(guest.missing);
     const boot = async (sliceNs: number): Promise<readonly [number | undefined, string]> => {
       await using vm = await createVm({
         memoryBytes: 96 * MIB,
