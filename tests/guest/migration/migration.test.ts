@@ -5,6 +5,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
+import { openNodeDisk } from "../../../packages/host/src/index.ts";
 import { tinyGuest } from "../tiny-guest.ts";
 import { dirtyingKernel, memoryBytesOf } from "./dirtying-guest.ts";
 import { Peer } from "./peers.ts";
@@ -58,6 +59,32 @@ describe("between two processes", () => {
     expect(output).not.toContain("X");
     const typed = (await source.status()).output + output;
     expect(typed.replace(/[^abc\n]|[0-9a-f]{16}/g, "")).toMatch(/a.*b.*c/s);
+  });
+
+  it("a disk's image is closed here before it is opened there, and has to be named there", async () => {
+    const image = join(directory, "disk.raw");
+    await writeFile(image, new Uint8Array(65_536));
+    const disks = [{ path: image, format: "raw" }];
+    const [source, target] = [peer(), peer()];
+    await source.ask("start", { kernel, memoryBytes: memoryBytesOf(GUEST), disks });
+    await source.until((text) => text.includes(".."));
+    const address = `unix:${join(directory, "d")}`;
+    await target.ask("listen", { address, kernel, disks: [] });
+    expect(await source.migrate(address)).toMatchObject({
+      code: "refused",
+      message: expect.stringMatching(/has 1 disk/),
+    });
+    const other = peer();
+    const elsewhere = `unix:${join(directory, "e")}`;
+    await other.ask("listen", { address: elsewhere, kernel, disks });
+    await expect(openNodeDisk(image, { format: "raw" })).rejects.toMatchObject({ code: "locked" });
+    expect(await source.migrate(elsewhere)).toMatchObject({ result: expect.anything() });
+    await source.end();
+    await expect(openNodeDisk(image, { format: "raw" })).rejects.toMatchObject({ code: "locked" });
+    await other.until((text) => text.includes(".."));
+    await other.end();
+    const { disk } = await openNodeDisk(image, { format: "raw" });
+    await disk.close();
   });
 
   it("is refused, in words, by a target that cannot take the VM", async () => {
