@@ -9,6 +9,8 @@ import { MIGRATE } from "./commands/migrate.ts";
 import { REPLAY } from "./commands/replay.ts";
 import { RESTORE } from "./commands/restore.ts";
 import { RUN } from "./commands/run.ts";
+import { SCREENSHOT } from "./commands/screenshot.ts";
+import { TYPE } from "./commands/type.ts";
 import { VERSION } from "./commands/version.ts";
 import { EXIT } from "./exit-status.ts";
 import { commandHelp, programHelp } from "./help.ts";
@@ -17,10 +19,20 @@ import { closest } from "./suggestion.ts";
 import { CommandError, UsageError } from "./usage-error.ts";
 
 /** Each takes what its own options describe: the parser has checked that before `execute`. */
-const COMMANDS = [RUN, RESTORE, MIGRATE, REPLAY, IMAGE, ENGINE, VERSION] as unknown as readonly Command[];
+const COMMANDS = [
+  RUN,
+  RESTORE,
+  MIGRATE,
+  SCREENSHOT,
+  TYPE,
+  REPLAY,
+  IMAGE,
+  ENGINE,
+  VERSION,
+] as unknown as readonly Command[];
 const HELP = { name: "help", summary: "print this, or everything about one command" };
 const PLANNED =
-  "serve create start stop restart pause resume reset kill rm ls ps show set rename top events attach console screenshot type exec shell cp logs save clone fork snapshot export import state net policy backup replica node user token doctor completion";
+  "serve create start stop restart pause resume reset kill rm ls ps show set rename top events attach console exec shell cp logs save clone fork snapshot export import state net policy backup replica node user token doctor completion";
 
 /** The library's errors about options that this program only hands on. */
 const BAD_OPTION_CODES: ReadonlySet<string> = new Set(["IMAGE_BAD_OPTION", "bad-option"]);

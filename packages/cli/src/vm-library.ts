@@ -19,6 +19,7 @@ export type {
   MigrationSecurity,
   ReplayResult,
   SandboxFinding,
+  ScreenAnswer,
   TinyImage,
   Vm,
   VmExit,

@@ -81,6 +81,7 @@ export {
   type ControlRequest,
   type ControlServer,
   MigrationDesk,
+  type ScreenAnswer,
   serveMigrationControl,
 } from "./migration/control.ts";
 export { type ReceiveVmOptions, receiveVm } from "./migration/incoming.ts";

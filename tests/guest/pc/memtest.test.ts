@@ -17,10 +17,10 @@ test.skipIf(typeof file === "string")("memtest86+ tests memory without an error"
   expect(memtestScreen(pc)).toMatchObject({ errors: 0 });
 });
 
-test.skipIf(typeof file === "string")("memtest86+ draws its screen on a VGA", { timeout: 90_000 }, () => {
+test.skipIf(typeof file === "string")("memtest86+ draws its screen on a VGA", { timeout: 120_000 }, () => {
   const pc = startMemtest(file as Uint8Array, "virtual", true);
   expect(
-    pc.runUntil(() => memtestScreen(pc) !== null, 40),
+    pc.runUntil(() => memtestScreen(pc) !== null, 100),
     pc.screen().join("\n"),
   ).toBe(true);
   expect(pc.screen()[0]).toContain("Memtest86+");

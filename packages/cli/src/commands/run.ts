@@ -38,6 +38,16 @@ export const RUN_OPTIONS = {
     "Start from firmware: bios (SeaBIOS) or uefi (OVMF) from Debian's packages, or a ROM image of your own. With --name, UEFI's settings are kept.",
   ),
   disk: DISK,
+  vga: choice(
+    "vga",
+    ["std", "none"],
+    "std: a display adapter and a keyboard, for `twinmetal screenshot` and `type`. Default: std with --firmware, else none.",
+  ),
+  display: choice(
+    "display",
+    ["none"],
+    "none (default): the screen is shown nowhere; `twinmetal screenshot` looks at it.",
+  ),
   memory: option(
     "memory",
     "SIZE",
@@ -89,7 +99,7 @@ export const RUN_OPTIONS = {
   migrationSocket: option(
     "migration-socket",
     "PATH",
-    "A socket by which `twinmetal migrate` can move this VM elsewhere.",
+    "A socket by which `twinmetal migrate` can move this VM elsewhere, `screenshot` look at its screen, and `type` use its keyboard.",
   ),
   incoming: option(
     "incoming",
@@ -116,7 +126,7 @@ export const RUN = defineCommand({
     "Status: CMD's own; without CMD 0 when the guest turns off. 124 time-out, 125 Twinmetal failed or the guest crashed, 126 CMD cannot be run, 127 not found, 128+n ended by signal n, 2 bad usage.",
   ],
   options: RUN_OPTIONS,
-  planned: "-d --cold --cdrom --boot --net -p --forward --allow -v --share --display --gdb".split(" "),
+  planned: "-d --cold --cdrom --boot --net -p --forward --allow -v --share --gdb".split(" "),
   examples: [
     ["twinmetal run", "a shell in a small Linux; type poweroff, or press Ctrl-]"],
     ["twinmetal run -m 1G --cpus 2 -- sh -c 'free -m; nproc'", "one command in a fresh VM"],
@@ -260,6 +270,7 @@ async function create(
     initrd,
     module: modules,
     firmware,
+    vga,
     memory,
     cpu,
     cpus,
@@ -283,6 +294,7 @@ async function create(
     memoryBytes,
     disks: values.disk,
     cpuFeatures: cpu,
+    vga,
     cpus,
     engine,
     tier,

@@ -6,12 +6,17 @@
  *   {"command": "check", "target": T, "options": {...}}       what speaks against it; T may be an engine
  *   {"command": "switch", "engine": "jit" | "kvm"}            the VM goes on in that engine
  *   {"command": "record", "path": P, "state": S}              it is recorded from here on
+ *   {"command": "screen"}                                     its screen: text, and a PNG file in base64
+ *   {"command": "type", "text": T, "layout": "us" | "kr"}     typed on its keyboard
+ *   {"command": "press", "keys": K}                           pressed together
  *   {"command": "cancel"}  {"command": "decide", "choice": "run" | "discard"}  {"command": "status"}
  *
  * A connection that goes away cancels the migration that it has asked for.
  */
 import { connect, createServer, type Socket } from "node:net";
 import {
+  KEYBOARD_LAYOUTS,
+  type KeyboardLayout,
   MigrationError,
   type MigrationErrorCode,
   type MigrationObstacle,
@@ -29,7 +34,9 @@ export type ControlRequest =
   | { readonly command: "migrate" | "check"; readonly target: string; readonly options: ControlOptions }
   | { readonly command: "switch"; readonly engine: "jit" | "kvm" }
   | { readonly command: "record"; readonly path: string; readonly state: string }
-  | { readonly command: "cancel" | "status" }
+  | { readonly command: "type"; readonly text: string; readonly layout: KeyboardLayout }
+  | { readonly command: "press"; readonly keys: string }
+  | { readonly command: "cancel" | "screen" | "status" }
   | { readonly command: "decide"; readonly choice: MigrationChoice };
 
 /** What a control socket is for. It changes: a VM comes, is held, goes. */
@@ -55,6 +62,12 @@ export class MigrationDesk {
         return await this.#requireVm().switchEngine(request.engine, { signal });
       case "record":
         return await this.#requireVm().record(request.path, { state: request.state });
+      case "screen":
+        return await screenOf(this.#requireVm());
+      case "type":
+        return await this.#requireVm().type(request.text, { layout: request.layout });
+      case "press":
+        return await this.#requireVm().press(request.keys);
       case "cancel":
         if (!this.#running) throw new MigrationError("bad-state", "No migration is under way.");
         this.#running.abort();
@@ -101,6 +114,18 @@ export class MigrationDesk {
     if (this.vm) return this.vm;
     throw new MigrationError("bad-state", "There is no VM there yet.");
   }
+}
+
+/** What the screen shows. */
+export interface ScreenAnswer {
+  /** Null in graphics modes. */
+  readonly text: readonly string[] | null;
+  readonly pngBase64: string;
+}
+
+async function screenOf(vm: Vm): Promise<ScreenAnswer> {
+  const png = await vm.screenshot();
+  return { text: (await vm.screen.text()) ?? null, pngBase64: Buffer.from(png).toString("base64") };
 }
 
 export interface ControlServer {
@@ -192,8 +217,10 @@ function parseRequest(line: string): ControlRequest {
     throw badOption("The request is no JSON.");
   }
   if (typeof request !== "object" || request === null) throw badOption("The request is no object.");
-  const { command, target, options = {}, choice, engine, path, state } = request;
-  if (command === "cancel" || command === "status") return { command };
+  const { command, target, options = {}, choice, engine, path, state, text, layout, keys } = request;
+  if (command === "cancel" || command === "status" || command === "screen") return { command };
+  if (command === "press" && typeof keys === "string") return { command, keys };
+  if (command === "type" && typeof text === "string" && isLayout(layout)) return { command, text, layout };
   if (command === "decide" && (choice === "run" || choice === "discard")) return { command, choice };
   if (command === "switch" && (engine === "jit" || engine === "kvm")) return { command, engine };
   if (command === "record" && typeof path === "string" && typeof state === "string") return { command, path, state };
@@ -201,6 +228,10 @@ function parseRequest(line: string): ControlRequest {
     return { command, target, options };
   }
   throw badOption("The request asks for nothing that is known here.");
+}
+
+function isLayout(layout: unknown): layout is KeyboardLayout {
+  return KEYBOARD_LAYOUTS.some((known) => known === layout);
 }
 
 const OPTION_TYPES: Readonly<Record<keyof ControlOptions, readonly string[]>> = {
