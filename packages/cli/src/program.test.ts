@@ -42,6 +42,10 @@ class FakeVm {
     waitFor: async () => "",
   };
 
+  on(): () => void {
+    return () => {};
+  }
+
   async start(): Promise<void> {
     this.state = "running";
     setImmediate(() => this.script(this));
@@ -158,13 +162,16 @@ describe("twinmetal", () => {
     expect(text.out).toContain("twinmetal run -- uname -a");
   });
 
-  it.each(["run", "restore", "replay", "engine", "version"])("has help with examples for %s", async (name) => {
-    const { run, text } = setUp();
-    expect(await run(name, "--help")).toBe(0);
-    expect(text.out).toMatch(new RegExp(`^Usage: twinmetal ${name}`));
-    expect(text.out).toMatch(/Options:\n(.*\n)*Examples:\n {2}\S/);
-    expect(Math.max(...text.out.split("\n").map((line) => line.length))).toBeLessThanOrEqual(100);
-  });
+  it.each(["run", "restore", "replay", "screenshot", "type", "engine", "version"])(
+    "has help with examples for %s",
+    async (name) => {
+      const { run, text } = setUp();
+      expect(await run(name, "--help")).toBe(0);
+      expect(text.out).toMatch(new RegExp(`^Usage: twinmetal ${name}`));
+      expect(text.out).toMatch(/Options:\n(.*\n)*Examples:\n {2}\S/);
+      expect(Math.max(...text.out.split("\n").map((line) => line.length))).toBeLessThanOrEqual(100);
+    },
+  );
 
   it("prints the counters of a VM that it starts for that, its command's output apart", async () => {
     for (const json of [true, false]) {
