@@ -68,6 +68,8 @@ export class MachineWorker {
   #nextId = 1;
   #isRunning = false;
   #hasEnded = false;
+  /** Somebody waits for the thread's end: an answer that still comes does not let the process end before. */
+  #isEnding = false;
   #isGone = false;
 
   private constructor(start: WorkerChoices, events: MachineEvents, before?: MachineWorker, idle?: IdleThread) {
@@ -206,6 +208,7 @@ export class MachineWorker {
   /** Whatever the machine does, its thread is gone when this resolves. */
   async terminate(): Promise<void> {
     this.#kicker?.stop();
+    this.#isEnding = true;
     if (!this.#isGone) await this.#worker.terminate();
     await this.#exited;
   }
@@ -249,7 +252,7 @@ export class MachineWorker {
 
   #hold(): void {
     if (this.#isGone) return;
-    if (this.#isRunning || this.#pending.size > 0) this.#worker.ref();
+    if (this.#isRunning || this.#isEnding || this.#pending.size > 0) this.#worker.ref();
     else this.#worker.unref();
   }
 
