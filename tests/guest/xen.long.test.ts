@@ -24,14 +24,10 @@ test("Xen starts Linux as its first domain", { timeout: 10 * 60_000 }, async () 
     engine: "jit",
     kernel,
     append: "com1=115200,8n1 console=com1",
-    // A paravirtualised guest's addresses are not what virtio devices without an IOMMU take.
-    modules: [{ path: tiny.kernelPath, commandLine: "console=hvc0 quiet module_blacklist=virtio_pci" }],
+    modules: [{ path: tiny.kernelPath, commandLine: "console=hvc0 rdinit=/bin/busybox -- poweroff -f" }],
     initrd: tiny.initrdPath,
   });
   await vm.start();
-  // Xen of this version faults at input before that.
-  await vm.serial.waitFor("Serial input to DOM0", { timeoutMs: 120_000 });
-  await vm.serial.waitFor("~ # ", { timeoutMs: 300_000 });
-  await vm.serial.write("cat /sys/hypervisor/type\n");
-  expect(await vm.serial.waitFor(/\nxen\r?\n/, { timeoutMs: 60_000 })).toContain("xen");
+  await vm.serial.waitFor("Serial input to DOM0", { timeoutMs: 200_000 });
+  expect(await vm.serial.waitFor(/Dom0 (halted|crashed)/, { timeoutMs: 300_000 })).toContain("halted");
 });

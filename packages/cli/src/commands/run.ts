@@ -48,6 +48,11 @@ export const RUN_OPTIONS = {
     ["none"],
     "none (default): the screen is shown nowhere; `twinmetal screenshot` looks at it.",
   ),
+  boot: choice(
+    "boot",
+    ["menu"],
+    "menu: firmware waits a few seconds for a key, Escape with bios, that opens its boot menu.",
+  ),
   memory: option(
     "memory",
     "SIZE",
@@ -126,7 +131,7 @@ export const RUN = defineCommand({
     "Status: CMD's own; without CMD 0 when the guest turns off. 124 time-out, 125 Twinmetal failed or the guest crashed, 126 CMD cannot be run, 127 not found, 128+n ended by signal n, 2 bad usage.",
   ],
   options: RUN_OPTIONS,
-  planned: "-d --cold --cdrom --boot --net -p --forward --allow -v --share --gdb".split(" "),
+  planned: "-d --cold --cdrom --net -p --forward --allow -v --share --gdb".split(" "),
   examples: [
     ["twinmetal run", "a shell in a small Linux; type poweroff, or press Ctrl-]"],
     ["twinmetal run -m 1G --cpus 2 -- sh -c 'free -m; nproc'", "one command in a fresh VM"],
@@ -187,6 +192,7 @@ function chooseImage(values: RunValues, operands: readonly string[]): string | u
       );
     return undefined;
   }
+  if (values.boot !== undefined) throw new UsageError("--boot is firmware's: give --firmware bios or uefi with it.");
   if (values.kernel !== undefined) {
     if (image !== undefined)
       throw new UsageError(`an image (${image}) and --kernel exclude each other: give one of them.`);
@@ -282,8 +288,10 @@ async function create(
     epoch,
     record,
   } = values;
-  let boot: Pick<VmOptions, "kernel" | "initrd" | "modules" | "firmware" | "append" | "isQuiet"> =
-    firmware === undefined ? { kernel, initrd, modules, append, isQuiet: true } : { firmware };
+  let boot: Pick<VmOptions, "kernel" | "initrd" | "modules" | "firmware" | "hasBootMenu" | "append" | "isQuiet"> =
+    firmware === undefined
+      ? { kernel, initrd, modules, append, isQuiet: true }
+      : { firmware, hasBootMenu: values.boot === "menu" };
   if (image !== undefined) {
     const made = await ensureImage(io, values, signal, onProgress);
     boot = { kernel: made.kernelPath, initrd: made.initrdPath, append, isQuiet: true };

@@ -4,7 +4,7 @@
  */
 import type { FwCfgFile, FwCfgItems } from "../devices/fw-cfg.ts";
 import { MEMORY_MAP, PORT_MAP, SLEEP_TYPE } from "../machine/board-map.ts";
-import { concat, littleEndian } from "./acpi/aml.ts";
+import { ascii, concat, littleEndian } from "./acpi/aml.ts";
 import { ACPI_FILE, GENERATION_FILE, tableLoader } from "./acpi/table-loader.ts";
 import { type AcpiImage, acpiImage, CHECKSUM_OFFSET, GENERATION } from "./acpi/tables.ts";
 import { E820_TYPE, encodeE820 } from "./e820.ts";
@@ -17,8 +17,17 @@ const PC_KEY = { IRQ0_OVERRIDE: 0x8002 } as const;
 /** Of `etc/system-states`, by the state's number: it is there, and what SLP_TYP it takes. */
 const STATE_SUPPORTED = 0x80;
 
-export function fwCfgItems(settings: SmbiosOptions, hasVga = false): FwCfgItems {
-  const { memoryBytes, cpuCount } = settings;
+export interface FirmwareSettings extends SmbiosOptions {
+  readonly hasVga?: boolean;
+  readonly hasBootMenu?: boolean | undefined;
+  /** PCI slots of virtio-blk disks, in the order in which firmware tries them. */
+  readonly diskSlots?: readonly number[];
+}
+
+const BOOT_MENU_WAIT_MS = 5000;
+
+export function fwCfgItems(settings: FirmwareSettings): FwCfgItems {
+  const { memoryBytes, cpuCount, hasVga = false, hasBootMenu = false, diskSlots = [] } = settings;
   const smbios = buildSmbios(settings);
   const image = acpiImage({ cpuCount, startsInLegacyMode: true, hasFwCfg: true, hasVga, has8042: hasVga });
   new DataView(image.tables.buffer).setUint32(image.generationAddressAt, GENERATION.OFFSET, true);
@@ -36,6 +45,8 @@ export function fwCfgItems(settings: SmbiosOptions, hasVga = false): FwCfgItems 
     { name: "etc/e820", bytes: encodeE820(ram.filter(({ sizeBytes }) => sizeBytes > 0)) },
     { name: "etc/sercon-port", bytes: littleEndian(PORT_MAP.uart0, 8) },
     { name: "etc/system-states", bytes: states },
+    ...(hasBootMenu ? [{ name: "etc/boot-menu-wait", bytes: littleEndian(BOOT_MENU_WAIT_MS, 2) }] : []),
+    ...(diskSlots.length > 0 ? [{ name: "bootorder", bytes: bootOrder(diskSlots) }] : []),
     { name: GENERATION_FILE.PAGE, bytes: generation },
     { name: GENERATION_FILE.ADDRESS, bytes: new Uint8Array(8), isWritable: true },
     { name: SMBIOS_FILE.TABLES, bytes: smbios.tables },
@@ -50,10 +61,15 @@ export function fwCfgItems(settings: SmbiosOptions, hasVga = false): FwCfgItems 
     [KEY.NB_CPUS, littleEndian(cpuCount, 2)],
     [KEY.MAX_CPUS, littleEndian(cpuCount, 2)],
     [KEY.NUMA, concat(littleEndian(0, 8), new Uint8Array(8 * cpuCount))],
-    [KEY.BOOT_MENU, littleEndian(0, 2)],
+    [KEY.BOOT_MENU, littleEndian(hasBootMenu ? 1 : 0, 2)],
     [PC_KEY.IRQ0_OVERRIDE, Uint8Array.of(1)],
   ]);
   return { numbered, files };
+}
+
+/** Open Firmware's device paths, one a line, with a zero at the end. */
+function bootOrder(diskSlots: readonly number[]): Uint8Array {
+  return ascii(`${diskSlots.map((slot) => `/pci@i0cf8/scsi@${slot.toString(16)}/disk@0,0`).join("\n")}\0`);
 }
 
 /** The loader's checksums take in what is at their place. */

@@ -140,7 +140,9 @@ export function createBoard(
     smiEnable: spec.firmware ? SMI_APMC_EN : 0,
   });
   const systemControl = createSystemControl(context);
-  const fwCfg = spec.firmware && createFwCfg(context, fwCfgItems({ ...spec, cpuCount: spec.cpus }, hasVga));
+  const fwCfg =
+    spec.firmware &&
+    createFwCfg(context, fwCfgItems({ ...spec, cpuCount: spec.cpus, hasVga, diskSlots: diskSlotsOf(spec) }));
   const coprocessorError = createCoprocessorError({ irq: isa(ISA_IRQ.coprocessor) });
 
   const lpcBridge = createLpcBridge({
@@ -240,6 +242,10 @@ function shadowFirmware(memory: GuestMemory, romBytes: number): void {
   const isThere =
     memory.read(MEMORY_MAP.highRamStart - bytes.length, bytes) && memory.write(SHADOW_END - bytes.length, bytes);
   if (!isThere) throw new RangeError("the engine has no ROM for this machine's firmware");
+}
+
+function diskSlotsOf({ devices }: MachineSpec): number[] {
+  return devices.flatMap(({ kind }, i) => (kind === "virtio-block" ? [PCI_SLOT.firstFree + i] : []));
 }
 
 /** What firmware writes to the edge/level registers of the 8259A pair: PCI interrupts and the SCI are levels. */

@@ -33,6 +33,7 @@ test("a spec survives its saved form", () => {
     ...rom,
     variables: { sha256: "ef".repeat(32), sizeBytes: 0x1000 },
     name: "box",
+    hasBootMenu: true,
     hasDebugExit: true,
   });
   expect(specFromState(specToState(uefi))).toEqual(uefi);

@@ -104,6 +104,8 @@ export interface MachineSpec {
   readonly firmware?: FileReference;
   /** Only with `firmware`: what the flash chip right below its ROM holds at first. Firmware keeps its variables there. */
   readonly variables?: FileReference;
+  /** Of `firmware`: it waits a few seconds for a key that opens its boot menu. Default: false. */
+  readonly hasBootMenu?: boolean;
   /** Test programs can end the machine at a port: devices/debug-exit.ts. Default: false. */
   readonly hasDebugExit?: boolean;
   /** A display adapter with the display interface of QEMU's standard VGA, and a keyboard. Absent: neither is there. */
@@ -219,6 +221,7 @@ export function specToState(spec: MachineSpec): StateValue {
     firmware,
     variables,
     name,
+    hasBootMenu,
     hasDebugExit,
     vga,
     devices,
@@ -247,6 +250,7 @@ export function specToState(spec: MachineSpec): StateValue {
     firmware: firmware ? file(firmware) : null,
     ...(variables ? { variables: file(variables) } : {}),
     ...(name === undefined ? {} : { name }),
+    ...(hasBootMenu ? { hasBootMenu } : {}),
     ...(hasDebugExit ? { hasDebugExit } : {}),
     ...(vga ? { vga: { rom: vga.rom ? file(vga.rom) : null } } : {}),
     devices: devices.map((device) => ({
@@ -280,6 +284,7 @@ export function specFromState(state: StateValue, path = "spec"): MachineSpec {
     ...(firmware ? { firmware } : {}),
     ...(variables ? { variables } : {}),
     ...(reader.has("name") ? { name: reader.text("name", MAX_NAME) } : {}),
+    ...(reader.has("hasBootMenu") && reader.bool("hasBootMenu") ? { hasBootMenu: true } : {}),
     ...(reader.has("hasDebugExit") && reader.bool("hasDebugExit") ? { hasDebugExit: true } : {}),
     ...(vga ? { vga } : {}),
     devices: reader.array("devices", MAX_DEVICES).map(deviceFromState),

@@ -167,6 +167,7 @@ function specOf(
           }
         : {
             firmware: files.firmware.reference,
+            ...(options.hasBootMenu ? { hasBootMenu: true } : {}),
             ...(files.variables ? { variables: files.variables.reference } : {}),
           }),
       ...(hasVga(options) ? { vga: "vgaRom" in files && files.vgaRom ? { rom: files.vgaRom.reference } : {} } : {}),

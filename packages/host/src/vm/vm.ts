@@ -37,6 +37,8 @@ export interface VmOptions {
   readonly modules?: readonly { readonly path: string; readonly commandLine: string }[];
   /** Linux says little while it starts. Default: false. */
   readonly isQuiet?: boolean;
+  /** Firmware waits a few seconds for a key that opens its boot menu: Escape for "bios". Default: false. */
+  readonly hasBootMenu?: boolean;
   /** Added to the command line that a Linux kernel gets; all of that of another kernel. */
   readonly append?: string;
   /** Default 512 MiB; 16 MiB to 3072 MiB. */

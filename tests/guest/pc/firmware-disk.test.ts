@@ -1,0 +1,63 @@
+// SeaBIOS starts the boot sector of a virtio-blk disk, the first of two, and its boot menu starts the second.
+
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, onTestFinished, test } from "vitest";
+import { createVm, type VmOptions } from "../../../packages/host/src/index.ts";
+import { debianFile } from "./debian-files.ts";
+
+const TIMEOUT_MS = 60_000;
+const BIOS = { packageName: "seabios", path: "usr/share/seabios/bios-256k.bin" };
+/** xor ax, ax; mov ds, ax; mov si, 7C1AH; cld; print: lodsb; test al, al; jz end; mov ah, 0EH; mov bx, 7; int 10H; jmp print; end: hlt; jmp end */
+const PRINTER = [
+  ...[0x31, 0xc0, 0x8e, 0xd8, 0xbe, 0x1a, 0x7c, 0xfc, 0xac, 0x84, 0xc0, 0x74, 0x09],
+  ...[0xb4, 0x0e, 0xbb, 0x07, 0x00, 0xcd, 0x10, 0xeb, 0xf2, 0xf4, 0xeb, 0xfd, 0x90],
+];
+
+function bootDisk(text: string): Uint8Array {
+  const disk = new Uint8Array(1024 * 1024);
+  disk.set(PRINTER);
+  disk.set(new TextEncoder().encode(`${text}\r\n\0`), PRINTER.length);
+  disk.set([0x55, 0xaa], 510);
+  return disk;
+}
+
+const bios = await debianFile(BIOS);
+if (typeof bios === "string") console.warn(`SeaBIOS skipped: ${bios}`);
+
+/** A VM in SeaBIOS with two disks. */
+async function withDisks(more: VmOptions) {
+  const folder = mkdtempSync(join(tmpdir(), "twinmetal-firmware-"));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  const [firmware, first, second] = ["bios.bin", "first.img", "second.img"].map((name) => join(folder, name));
+  writeFileSync(firmware!, bios as Uint8Array);
+  writeFileSync(first!, bootDisk("from the first disk"));
+  writeFileSync(second!, bootDisk("from the second disk"));
+  return await createVm({
+    firmware: firmware!,
+    memoryBytes: 64 * 2 ** 20,
+    engine: "jit",
+    disks: [{ path: first! }, { path: second! }],
+    ...more,
+  });
+}
+
+test.skipIf(typeof bios === "string")("SeaBIOS starts from the first disk", { timeout: 2 * TIMEOUT_MS }, async () => {
+  await using vm = await withDisks({});
+  await vm.start();
+  await vm.serial.waitFor("from the first disk", { timeoutMs: TIMEOUT_MS });
+  await vm.reset();
+  await vm.serial.waitFor("from the first disk", { timeoutMs: TIMEOUT_MS });
+});
+
+test.skipIf(typeof bios === "string")("its menu starts another", { timeout: 2 * TIMEOUT_MS }, async () => {
+  await using vm = await withDisks({ hasBootMenu: true });
+  await vm.start();
+  await vm.serial.waitFor("Press ESC for boot menu", { timeoutMs: TIMEOUT_MS });
+  await vm.serial.write("\x1b");
+  const menu = await vm.serial.waitFor(/2\. [^\n]*/, { timeoutMs: TIMEOUT_MS });
+  expect(menu).toContain("1. ");
+  await vm.serial.write("2");
+  await vm.serial.waitFor("from the second disk", { timeoutMs: TIMEOUT_MS });
+});
