@@ -1,8 +1,12 @@
 // The screen and the keyboard of a VM: Linux's console on a VGA, as text and as a picture, and keys that a program in the
 // guest reads from it.
 
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { expect, test } from "vitest";
-import { createVm, VmError } from "../../packages/host/src/index.ts";
+import { createVm, restoreVm, VmError } from "../../packages/host/src/index.ts";
+import { bareKernel, GUESTS } from "./bare-kernel.ts";
 import { tinyGuest } from "./tiny-guest.ts";
 
 const guest = await tinyGuest();
@@ -37,4 +41,25 @@ test.skipIf("missing" in guest)("a VM has no screen unless it is asked for", { t
   await expect(vm.screenshot()).rejects.toThrow(VmError);
   await expect(vm.screen.text()).rejects.toMatchObject({ code: "no-screen" });
   await expect(vm.type("a")).rejects.toMatchObject({ code: "no-screen" });
+});
+
+test("a saved VM's screen is what it was", { timeout: 60_000 }, async () => {
+  const folder = await mkdtemp(join(tmpdir(), "twinmetal-screen-"));
+  try {
+    const kernel = join(folder, "kernel");
+    const state = join(folder, "state");
+    await writeFile(kernel, bareKernel(GUESTS.asleep));
+    await using vm = await createVm({ kernel, memoryBytes: 16 * 2 ** 20, vga: "std", clock: "virtual" });
+    await vm.start();
+    await vm.serial.waitFor("asleep");
+    await vm.pause();
+    const [before, hash] = [await vm.screenshot(), await vm.stateHash()];
+    expect(await vm.screen.text()).toEqual(new Array(25).fill(""));
+    await vm.save(state);
+    await using copy = await restoreVm(state, { kernel });
+    expect(await copy.stateHash()).toBe(hash);
+    expect(Buffer.compare(await copy.screenshot(), before)).toBe(0);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
 });
