@@ -67,9 +67,11 @@ const STOPPED = guestCode(
   `${IN_DATA} f066ff060000 ebf8`,
 );
 
-/** Stores a constant at [20] for ever, which the first one changes in the code. */
+/** Stores a constant at [20] for ever, which the first one changes in the code, 38 times; that it may write there it knows from before. */
+const TOUCH = `c60425${le(TRAMPOLINE + 0x800, 4)}01`;
 const PATCHED = guestCode(
-  `${START_OTHERS} ${waitFor(20, 1)} c60425${le(TRAMPOLINE + 6, 4)}02 ${waitFor(20, 2)} ${POWER_OFF}`,
+  `${TOUCH} ${TOUCH} ${TOUCH} ${START_OTHERS} ${waitFor(20, 1)} 41bc02000000
+   44882425${le(TRAMPOLINE + 6, 4)} f390 44392425${le(COUNTER + 20, 4)} 75f4 41ffc4 4183fc28 75e3 ${POWER_OFF}`,
   `${IN_DATA} b80100 a31400 ebf8`,
 );
 
