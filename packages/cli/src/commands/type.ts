@@ -20,8 +20,7 @@ export const TYPE = defineCommand({
   ],
   options: OPTIONS,
   examples: [
-    ["twinmetal type vm.sock 'ls -l\n'", "without Enter: the shell's quotes keep the backslash as it is"],
-    ["twinmetal type vm.sock \"$(printf 'ls -l\\n.')\"", "with Enter"],
+    ["twinmetal type vm.sock 'ls -l' && twinmetal type vm.sock --keys enter", "a command and Enter"],
     ["twinmetal type vm.sock --keys 'down down enter'", "chooses in a menu"],
     ["twinmetal type vm.sock --keys ctrl-alt-delete", "three keys at once"],
   ],
