@@ -61,21 +61,23 @@ export class CodeAround {
     };
   }
 
-  /** Offsets in a window of the blocks that ran at least REACHED times. */
-  reached(pages: Pages, mode: number, heat: number): Uint16Array {
+  /** Blocks that start in the page at `page`. */
+  *blocksIn(page: number, mode: number): Iterable<number> {
     const { view } = this.#core;
     const ram = view.getUint32(L.CPU_BASE + L.RAM_HOST.offset, true);
     const lists = view.getUint32(L.CPU_BASE + L.PAGE_LISTS.offset, true);
+    let at = view.getUint32(lists + ((page - ram) >>> 12) * 4, true);
+    for (; at; at = view.getUint32(at + L.BLOCK_NEXT, true))
+      if (view.getInt32(at + L.BLOCK_MODE, true) === mode && view.getUint32(at + L.BLOCK_ALIAS, true) === at) yield at;
+  }
+
+  /** Offsets in a window of the blocks that ran at least REACHED times. */
+  reached(pages: Pages, mode: number, heat: number): Uint16Array {
+    const { view } = this.#core;
     const offsets: number[] = [];
     for (const [i, page] of pages.entries()) {
       if (!page) continue;
-      for (
-        let at = view.getUint32(lists + ((page - ram) >>> 12) * 4, true);
-        at;
-        at = view.getUint32(at + L.BLOCK_NEXT, true)
-      ) {
-        if (view.getInt32(at + L.BLOCK_MODE, true) !== mode || view.getUint32(at + L.BLOCK_ALIAS, true) !== at)
-          continue;
+      for (const at of this.blocksIn(page, mode)) {
         const left = view.getInt32(at + L.BLOCK_HEAT, true);
         if (left > heat - REACHED && left <= heat) continue;
         offsets.push(i * PAGE_BYTES + (view.getUint32(at + L.BLOCK_HOST, true) % PAGE_BYTES));

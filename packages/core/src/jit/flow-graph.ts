@@ -90,7 +90,7 @@ export class FlowGraph {
       done.add(offset);
       stack.push({ block, to: this.successors(block) });
     };
-    enter(this.#region.entry);
+    enter(this.#region.start);
     for (let top = stack.at(-1); top; top = stack.at(-1)) {
       const to = top.to.shift();
       if (to !== undefined) enter(to);

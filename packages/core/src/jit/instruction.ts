@@ -11,9 +11,16 @@ import { placeOf } from "./translatable.ts";
 /**
  * How control leaves an instruction: to the next one; there or to a target; to a target; there or to itself again; to
  * another function and, by its return, to the next; by a return; to an address known at run time; to wherever the state
- * says, the region being over (jit/region-end.ts); not by translated code.
+ * says, the region being over; to the next one, unless what the region relies on is no longer so (jit/world.ts); not by
+ * translated code.
  */
-export type Flow = "next" | "branch" | "jump" | "repeat" | "call" | "return" | "indirect" | "end" | "leave";
+export type Flow = "next" | "branch" | "jump" | "repeat" | "call" | "return" | "indirect" | "end" | "through" | "leave";
+
+/** Of those that work on the state block: control stays where it is. */
+const THROUGH: ReadonlySet<string> = new Set([
+  ...["popf", "mov_sreg", "pop_sreg", "lfs", "lgs"],
+  ...["invlpg", "invpcid", "mov_to_cr", "clts", "lmsw", "rdmsr", "wrmsr"],
+]);
 
 export interface Instruction {
   readonly offset: number;
@@ -26,10 +33,21 @@ export interface Instruction {
   readonly microOp: DataView;
 }
 
-function flowOf(handler: Handler): Flow {
+/**
+ * Loads of segment registers that leave everything as it is for the code behind them. SS holds back interrupts; whether FS and
+ * GS can be used is looked at where a region is entered, in legacy code, and what stands before the load need not use them.
+ */
+function keepsSegments(handler: Handler, microOp: DataView): boolean {
+  if (handler.record.name !== "mov_sreg" && handler.record.name !== "pop_sreg") return true;
+  const segment = (microOp.getUint16(L.UOP_OPERAND, true) - L.SEGMENTS) >> 5;
+  return segment === L.ES || segment === L.DS || (handler.shape.mode64 && segment !== L.SS);
+}
+
+function flowOf(handler: Handler, microOp: DataView): Flow {
   const { name, ends } = handler.record;
   const place = placeOf(handler);
-  if (place !== "inside") return place === "end" ? "end" : "leave";
+  if (place === "end") return THROUGH.has(name) && keepsSegments(handler, microOp) ? "through" : "end";
+  if (place !== "inside") return "leave";
   if (!ends) return "next";
   const isDirect = handler.shape.operands[0]?.kind === "j";
   if (name === "jmp") return isDirect ? "jump" : "indirect";
@@ -60,9 +78,9 @@ export function decodeInstruction(
   // goes to the first 64 KiB.
   const isThroughCode = size !== 64 && microOp.getUint8(L.UOP_SEGMENT) === L.CS;
   const isCutOff = size !== 64 && isRelative && decoder.osz === 0;
-  const flow = isThroughCode || isCutOff ? "leave" : flowOf(handler);
+  const flow = isThroughCode || isCutOff ? "leave" : flowOf(handler, microOp);
   // A handler that depends on the mode: in flat code alone (jit/translatable.ts).
-  const isLegacyEnd = flow === "end" && !handler.shape.mode64 && !isFlat;
+  const isLegacyEnd = (flow === "end" || flow === "through") && !handler.shape.mode64 && !isFlat;
   return {
     offset,
     length: decoder.length,

@@ -57,10 +57,19 @@ export interface Block {
 
 /** Id of the block at an offset, outside of the functions that are part of the region: the same number. */
 const CONTEXT_SHIFT = 14;
-export const isOutermost = ({ id, offset }: Block): boolean => id === offset && id !== DISPATCH;
+export const idInContext = (context: number, offset: number): number => (context << CONTEXT_SHIFT) + offset;
+/** No function's: of blocks that only load registers (jit/resumptions.ts). */
+export const RESUMING = 0x3ff;
+export const isOutermost = ({ id, offset }: Block): boolean => id === offset && offset < WINDOW_BYTES;
+/** The page that the entry is in. */
+export const isInPage = (offset: number): boolean => offset >= PAGE_BYTES && offset < 2 * PAGE_BYTES;
 
 export interface Region {
   readonly entry: number;
+  /** Id of the block that control comes in by. */
+  readonly start: number;
+  /** Offsets of further entries: in the entry's page. */
+  readonly resumptions: readonly number[];
   readonly mode: number;
   /** By id. */
   readonly blocks: ReadonlyMap<number, Block>;
@@ -106,7 +115,7 @@ function decodeReachable(
         if (!isKnown || isTaken(target)) pending.push(target);
         if (isKnown && !isTaken(next)) break;
       }
-      if (flow === "call" && !isTaken(next)) break;
+      if ((flow === "call" || flow === "through") && !isTaken(next)) break;
       if (flow === "jump" || flow === "return" || flow === "indirect") break;
       if (flow === "end" || flow === "leave") break;
       limit = flow === "next" ? straight : most;
@@ -124,6 +133,7 @@ function successorsOf(last: Instruction, found: ReadonlyMap<number, Instruction>
   const all = {
     next: [next],
     call: [next],
+    through: [next],
     branch: [next, last.target ?? next],
     jump: [last.target ?? next],
     repeat: [next, last.offset],
@@ -149,6 +159,8 @@ export function findRegion(handlers: HandlerSet, window: CodeWindow): Region | u
   const { all, instructionCount } = blocks;
   return {
     entry: window.entry,
+    start: window.entry,
+    resumptions: [],
     mode: window.mode,
     blocks: all,
     ranges: rangesOf([...all.values()].filter(({ end }) => end !== DISPATCH)),
@@ -184,7 +196,7 @@ class RegionBlocks {
     dispatched: ReadonlySet<number> = new Set(),
   ): void {
     const leaders = leadersOf(found, entry, dispatched);
-    const idOf = (offset: number): number => (context << CONTEXT_SHIFT) + offset;
+    const idOf = (offset: number): number => idInContext(context, offset);
     const pending = [entry];
     for (let i = 0; i < pending.length; i++) {
       const offset = pending[i] ?? 0;
@@ -213,7 +225,7 @@ class RegionBlocks {
       const inside = last.flow === "call" && behind !== undefined ? this.#functionAt(last.target, around) : undefined;
       if (inside && last.target !== undefined) {
         const callee = this.#contexts++;
-        const successors = [(callee << CONTEXT_SHIFT) + last.target];
+        const successors = [idInContext(callee, last.target)];
         this.all.set(id, { ...block, callsInside: true, successors });
         this.add(inside, last.target, callee, [...around, last.target], behind);
       } else if (last.flow === "return" && returnsTo !== undefined)
@@ -235,7 +247,7 @@ class RegionBlocks {
       if (!found) return [];
       const callee = this.#contexts++;
       this.add(found, target, callee, [...around, target], behind);
-      return [(callee << CONTEXT_SHIFT) + target];
+      return [idInContext(callee, target)];
     });
   }
 

@@ -122,11 +122,14 @@ export function jumpKey(b: Builder): Expr {
   return b.get(L.JUMP_GENERATION).add(b.get(L.TLB_CURRENT)).add(b.get(L.MODE));
 }
 
+/** What it costs to leave all calls for a block that has no region, in times that such a block runs in the interpreter. */
+const UNWINDING = 16;
+
 /**
  * The region at a linear address: index in the table, or 0 when the dispatcher has to look. Enters it in JUMP_CACHE at
- * `entry` under `key`.
+ * `entry` under `key`. `depth`: as of runRegions.
  */
-const findJump: Routine = routine("find_jump", ["i64", "i32", "i32"], "i32", (b, linear, entry, key) => {
+const findJump: Routine = routine("find_jump", ["i64", "i32", "i32", "i32"], "i32", (b, linear, entry, key, depth) => {
   b.if(linear.and(-4096).ne(b.get(L.CODE_PAGE)), () => {
     const tlb = b.keep(tlbEntry(b.get(L.TLB_CURRENT), linear));
     const tag = b.load("i64.load", "host", tlb, L.TLB_EXECUTE);
@@ -148,7 +151,11 @@ const findJump: Routine = routine("find_jump", ["i64", "i32", "i32"], "i32", (b,
   b.if(b.load("i64.load", "host", slot).ne(host.u64().or(mode.u64().shl(32))), () => b.return(0));
   const block = b.load("i32.load", "host", slot, 8);
   const heat = b.load("i32.load", "host", block, L.BLOCK_HEAT);
-  b.if(heat.geS(0), () => b.return(0));
+  b.if(heat.geS(0), () => {
+    const isDear = select(depth, heat.gtS(UNWINDING), i32(0));
+    b.if(isDear, () => b.store("i32.store", "host", block, heat.sub(UNWINDING), L.BLOCK_HEAT));
+    b.return(0);
+  });
   b.if(b.call(pagesHold, block, linear).eqz(), () => b.return(0));
   const index = b.keep(heat.not());
   b.store("i64.store", "host", entry, linear);
@@ -182,7 +189,7 @@ export const runRegions: Routine = routine("run_regions", ["i32"], "i32", (b, de
     b.if(
       isKnown.eqz(),
       () => {
-        index.set(b.call(findJump, linear, entry, key));
+        index.set(b.call(findJump, linear, entry, key, depth));
         b.if(index.get().eqz(), () => b.return(LEFT_DISPATCH));
       },
       undefined,

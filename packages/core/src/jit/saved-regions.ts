@@ -5,13 +5,13 @@
  *
  *   regions:  u32 imports, { u32 length, text "name:types>type" }, u32 regions, { origin, function }
  *   origins:  u32 regions, { origin }
- *   origin:   u32 mode, u32 entry, u32 ranges, { u32 from, u32 to, bytes }
+ *   origin:   u32 mode, u32 entry, u32 further entries, { u32 entry }, u32 ranges, { u32 from, u32 to, bytes }
  *   function: u32 length, bytes, u32 calls, { u32 offset, u32 import }, u32 hints, { u32 offset * 2 + likely }
  */
 import type { CompiledFunction, FunctionCall } from "../ir/function-emitter.ts";
 import type { ValueType } from "../ir/types.ts";
 import { WasmWriter } from "../ir/wasm-writer.ts";
-import { PAGE_BYTES, WINDOW_BYTES } from "./region.ts";
+import { isInPage, WINDOW_BYTES } from "./region.ts";
 
 /** What a region was made from. */
 export interface RegionOrigin {
@@ -19,6 +19,8 @@ export interface RegionOrigin {
   readonly mode: number;
   /** Offset of the entry in its window (jit/region.ts). */
   readonly entry: number;
+  /** Of further entries. */
+  readonly resumptions: readonly number[];
   readonly ranges: readonly (readonly [number, number])[];
   /** The code, one array for each range. */
   readonly code: readonly Uint8Array[];
@@ -33,9 +35,11 @@ function word(out: WasmWriter, value: number): void {
   out.bytes([value, value >> 8, value >> 16, value >>> 24]);
 }
 
-function writeOrigin(out: WasmWriter, { mode, entry, ranges, code }: RegionOrigin): void {
+function writeOrigin(out: WasmWriter, { mode, entry, resumptions, ranges, code }: RegionOrigin): void {
   word(out, mode);
   word(out, entry);
+  word(out, resumptions.length);
+  for (const offset of resumptions) word(out, offset);
   word(out, ranges.length);
   for (const [i, [from, to]] of ranges.entries()) {
     word(out, from);
@@ -162,6 +166,7 @@ function readImport(bytes: Uint8Array): FunctionCall["routine"] {
 function readOrigin(reader: Reader): RegionOrigin {
   const mode = reader.word();
   const entry = reader.word();
+  const resumptions = Array.from({ length: reader.count(4) }, () => reader.word());
   const ranges: [number, number][] = [];
   const code: Uint8Array[] = [];
   for (let count = reader.count(8), before = 0; count > 0; count--) {
@@ -171,9 +176,9 @@ function readOrigin(reader: Reader): RegionOrigin {
     ranges.push([from, to]);
     code.push(reader.bytes(to - from));
   }
-  const isInPage = entry >= PAGE_BYTES && entry < 2 * PAGE_BYTES;
-  if (!isInPage || !ranges.some(([from, to]) => entry >= from && entry < to)) throw new RangeError("no entry");
-  return { mode, entry, ranges, code };
+  const isEntry = (at: number): boolean => isInPage(at) && ranges.some(([from, to]) => at >= from && at < to);
+  if (![entry, ...resumptions].every(isEntry)) throw new RangeError("no entry");
+  return { mode, entry, resumptions, ranges, code };
 }
 
 function readRegion(reader: Reader, imports: readonly FunctionCall["routine"][]): SavedRegion {

@@ -12,8 +12,8 @@ import { CodeAround } from "./code-around.ts";
 import { type CodeWindow, PAGE_BYTES } from "./region.ts";
 import { RegionModules, type TierBounds } from "./region-modules.ts";
 import { readOrigins } from "./saved-regions.ts";
-import { type Pages, pieces, type Translation, Translations } from "./translations.ts";
-import type { KeptTranslations, TranslatedBatch, Translator } from "./translator.ts";
+import { type Found, type Pages, pieces, type Translation, Translations } from "./translations.ts";
+import type { KeptTranslations, TranslatedBatch, TranslatedRegion, Translator } from "./translator.ts";
 import { type WarmEntry, writeWarm } from "./warm-code.ts";
 
 export interface TierOptions {
@@ -166,17 +166,19 @@ export class RegionTier {
         counters.regionsKeptUsed++;
         return this.#modules.enter(home, instance.exports[String(i)] as () => number);
       };
-      this.#translations.add({
-        ...origin,
-        home,
-        get index() {
-          index ||= enter();
-          return index;
-        },
-        get isReady() {
-          return isCompiled || index > 0;
-        },
-      });
+      for (const entry of [origin.entry, ...origin.resumptions])
+        this.#translations.add({
+          ...origin,
+          entry,
+          home,
+          get index() {
+            index ||= enter();
+            return index;
+          },
+          get isReady() {
+            return isCompiled || index > 0;
+          },
+        });
     }
   }
 
@@ -251,6 +253,11 @@ export class RegionTier {
     return epoch === this.#epoch && this.#core.view.getUint32(block + L.BLOCK_HOST, true) === host;
   }
 
+  /** And its block is no further entry of a region that came meanwhile. */
+  #isWaiting(request: Request): boolean {
+    return this.#isAlive(request) && this.#core.view.getInt32(request.block + L.BLOCK_HEAT, true) >= 0;
+  }
+
   #onHot(block: number): void {
     const { view } = this.#core;
     view.setInt32(block + L.BLOCK_HEAT, RETRY, true);
@@ -314,7 +321,7 @@ export class RegionTier {
   #send(): void {
     const { view } = this.#core;
     const rounds = (r: Request): number => RETRY - view.getInt32(r.block + L.BLOCK_HEAT, true);
-    this.#queue = this.#queue.filter((r) => this.#isAlive(r) && !this.#isCovered(r.block, r.host));
+    this.#queue = this.#queue.filter((r) => this.#isWaiting(r) && !this.#isCovered(r.block, r.host));
     if (this.#queue.length > MAX_BATCH) this.#queue.sort((a, c) => rounds(c) - rounds(a));
     const requests = this.#queue.splice(0, MAX_BATCH);
     if (requests.length === 0) return;
@@ -346,7 +353,8 @@ export class RegionTier {
       const window = sent.windows[i];
       const isAlive = this.#isAlive(request);
       if (region === "covered") {
-        if (isAlive) this.#core.view.setInt32(request.block + L.BLOCK_HEAT, COVERED_HEAT * this.#options.heat, true);
+        if (this.#isWaiting(request))
+          this.#core.view.setInt32(request.block + L.BLOCK_HEAT, COVERED_HEAT * this.#options.heat, true);
         continue;
       }
       if (!region || !instance || !home || !window) {
@@ -365,13 +373,25 @@ export class RegionTier {
         code: region.ranges.map(([from, to]) => window.bytes.slice(from, to)),
         isReady: true,
       };
-      this.#translations.add(translation);
+      for (const entry of [window.entry, ...region.resumptions]) this.#translations.add({ ...translation, entry });
       if (this.#covered.size > MAX_COVERED) this.#covered.clear();
       if (!this.#options.isImmediate)
         for (const offset of region.blocks) this.#covered.add(request.pages[1] - PAGE_BYTES + offset);
       // The code may have changed meanwhile.
       const found = isAlive && this.#translations.find(request.host, request.mode, () => request.pages);
-      if (found) this.#install(request.block, found.translation, found.pages);
+      if (!found) continue;
+      this.#install(request.block, found.translation, found.pages);
+      if (found.translation.index === translation.index) this.#installResumptions(request, region, found);
+    }
+  }
+  /** Blocks at a new region's further entries get it, too, unless they have another one. */
+  #installResumptions({ mode, pages }: Request, { resumptions }: TranslatedRegion, found: Found): void {
+    if (resumptions.length === 0) return;
+    const { view } = this.#core;
+    const hosts = new Set(resumptions.map((offset) => pages[1] - PAGE_BYTES + offset));
+    for (const block of this.#code.blocksIn(pages[1], mode)) {
+      if (!hosts.has(view.getUint32(block + L.BLOCK_HOST, true))) continue;
+      if (view.getInt32(block + L.BLOCK_HEAT, true) > 0) this.#install(block, found.translation, found.pages);
     }
   }
 

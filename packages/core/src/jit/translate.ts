@@ -12,6 +12,7 @@ import { Expr, i32, i64, select, Variable, v128 } from "../ir/builder.ts";
 import type { Label, Routine, RoutineBody, Statement, ValueType } from "../ir/types.ts";
 import { buildHandler } from "../isa/handlers.ts";
 import { type Binding, FAULT, NEXT, type Translation } from "../isa/semantics.ts";
+import { callsOutside, endsShadow, isLoopOfItsOwn, loadsBehind, segmentsOf } from "./block-kinds.ts";
 import { FlowGraph } from "./flow-graph.ts";
 import { frameUnits } from "./frame.ts";
 import { DISPATCH, dispatch } from "./indirect.ts";
@@ -19,10 +20,11 @@ import type { Instruction } from "./instruction.ts";
 import { type FlagKind, RegionFlags, sameKind } from "./lazy-flags.ts";
 import { type BlockFields, liveFields } from "./liveness.ts";
 import { PageAccess } from "./page-access.ts";
-import type { Block, Region } from "./region.ts";
-import { microOpAddress, RegionBuilder, UNBASED } from "./region-builder.ts";
+import { type Block, PAGE_BYTES, type Region } from "./region.ts";
+import { microOpAddress, RegionBuilder } from "./region-builder.ts";
 import { RegionFloats } from "./region-floats.ts";
 import { ALL_FIELDS, type FieldSet, FLAGS_FIELD, fieldBit, fieldsOf, GENERAL_FIELDS, typeOf } from "./registers.ts";
+import { ENTRIES, isResumption, resumptionAt } from "./resumptions.ts";
 import {
   ITSELF,
   jumpKey,
@@ -38,13 +40,10 @@ import { endsEarly } from "./translatable.ts";
 import { leaveRegion, worldRest } from "./world.ts";
 import { X87Block } from "./x87-block.ts";
 
-/** A call in a region: what stands before and behind it is known when the whole region is. */
+/** Where everything has to be in the state block: what stands before is known when the whole region is. */
 interface CallSite {
   readonly before: Statement[];
-  readonly behind: Statement[];
   readonly kind: FlagKind;
-  /** Id of the block behind. */
-  readonly next: number;
 }
 
 const ZERO: Readonly<Record<string, Expr>> = { i32: i32(0), i64: i64(0), v128: v128(0n) };
@@ -58,9 +57,10 @@ class RegionTranslator {
   readonly #kinds = new Map<number, FlagKind[]>();
   readonly #checked = new Set<number>();
   readonly #paths: ReadonlyMap<number, number>;
+  /** Calls of other regions, and instructions on the state block. */
   readonly #calls: CallSite[] = [];
-  /** Where the region ends with an instruction on the state block: what is stored before. */
-  readonly #ends: Pick<CallSite, "before" | "kind">[] = [];
+  /** Where registers are loaded, and of which block. */
+  readonly #loading: { readonly body: Statement[]; readonly next: number; readonly isFirst: boolean }[] = [];
   readonly #fields = new Map<number, BlockFields>();
   readonly #interrupted: Label = { kind: "block" };
   readonly #left: Label = { kind: "block" };
@@ -95,6 +95,7 @@ class RegionTranslator {
     this.#depth = this.#b.parameter("i32");
     for (const block of this.#graph.order) {
       if (callsOutside(block)) for (const to of this.#graph.successors(block)) this.#checked.add(to);
+      if (isResumption(block)) this.#checked.add(block.id);
       if (this.#graph.isHeader(block.id)) this.#checked.add(block.id);
       const isSti = block.instructions.at(-1)?.handler.record.name === "sti";
       if (isSti) for (const to of this.#graph.successors(block)) if (this.#endsShadow(to)) this.#shadowed.add(to);
@@ -117,10 +118,15 @@ class RegionTranslator {
     const live = liveFields(this.#graph, this.#fields);
     // What the region itself does not store is stored wherever the region is left: they have to be there always.
     const neededAt = (offset: number): FieldSet => (used & ~b.through) | (live.get(offset) ?? 0n);
-    for (const call of this.#calls) this.#fillCall(call, neededAt(call.next), written);
-    for (const end of this.#ends) this.#fillEnd(end, written);
+    for (const call of this.#calls) this.#fillCall(call, written);
+    for (const { body, next, isFirst } of this.#loading)
+      body.push(...b.nested(() => this.#load(neededAt(next), isFirst)));
     b.flags.begin(undefined);
-    const loads = b.nested(() => this.#loads(used, neededAt(this.#region.entry)));
+    const { start, entry } = this.#region;
+    const loads = b.nested(() => {
+      this.#loads(used);
+      if (start === entry) this.#load(neededAt(entry), true);
+    });
     const ending = b.nested(() => this.#ending(written));
     const interruption = b.nested(() => this.#interruption());
     if (this.#callsItself)
@@ -152,24 +158,32 @@ class RegionTranslator {
     b.flags = new RegionFlags(b, locals);
     b.emit({ kind: "block", label: { kind: "block" }, body: this.#deepCheck });
     const remaining = b.fromState(L.REMAINING);
-    b.if(remaining.ltS(this.#path(this.#region.entry)), () => b.return(LEFT_INTERPRET), undefined, false);
+    b.if(remaining.ltS(this.#path(this.#region.start)), () => b.return(LEFT_INTERPRET), undefined, false);
     const segments = segmentsOf(this.#region);
     if (segments) b.if(b.fromState(L.SEGMENT_CHECKS).and(segments), () => b.return(LEFT_INTERPRET), undefined, false);
     this.#declare(this.#remaining, remaining);
     this.#declare(this.#place);
     this.#declare(this.#status);
     this.#declare(rip);
-    const ripBase = b.keep(b.fromState(L.RIP).sub(this.#region.entry));
+    const ripBase = b.keep(this.#ripBase());
     b.state = { registers, ripBase, tlbSet: b.fromState(L.TLB_CURRENT), rip, remaining: () => i32(0) };
     b.lazyFlags = b.flags;
     for (const local of Object.values(locals)) this.#declare(local);
   }
+  /** RIP of the region's offset 0. Where there are several entries, all are in one page. */
+  #ripBase(): Expr {
+    const b = this.#b;
+    const { entry, resumptions } = this.#region;
+    const rip = b.fromState(L.RIP);
+    if (resumptions.length === 0) return rip.sub(entry);
+    const inPage = b.keep(rip.add(b.fromState(L.CODE_BASE)).and(BigInt(PAGE_BYTES - 1)));
+    return rip.sub(inPage).sub(PAGE_BYTES);
+  }
   /** First values of what the region keeps in locals. */
-  #loads(used: FieldSet, needed: FieldSet): void {
+  #loads(used: FieldSet): void {
     const b = this.#b;
     if (b.usesFpu) b.if(b.fromState(L.FPU_BLOCKED), () => b.return(LEFT_INTERPRET), undefined, false);
     for (const field of fieldsOf(used & ~fieldBit(FLAGS_FIELD))) this.#declare(b.register(field));
-    b.loadFields(needed, true);
     for (const { variable, value } of this.#floats.first) this.#declare(variable, value);
     const { stack } = this.#memory;
     if (!stack.isUsed) return;
@@ -177,21 +191,22 @@ class RegionTranslator {
     this.#declare(stack.addend, b.fromState(L.STACK_ADDEND));
     this.#declare(stack.limit, b.fromState(L.STACK_LIMIT));
   }
-  #fillCall(call: CallSite, needed: FieldSet, written: FieldSet): void {
+  #fillCall(call: CallSite, written: FieldSet): void {
     const b = this.#b;
     b.flags.begin(call.kind);
     call.before.push(...b.nested(() => b.storeFields(written, true)));
-    call.behind.push(
-      ...b.nested(() => {
-        b.loadFields(needed, true);
-        this.#floats.reload();
-      }),
-    );
   }
-  #fillEnd(end: Pick<CallSite, "before" | "kind">, written: FieldSet): void {
-    const b = this.#b;
-    b.flags.begin(end.kind);
-    end.before.push(...b.nested(() => b.storeFields(written, true)));
+  #load(needed: FieldSet, isFirst: boolean): void {
+    this.#b.flags.begin(undefined);
+    this.#b.loadFields(needed, true);
+    if (!isFirst) this.#floats.reload();
+  }
+  /** Here, registers are loaded that are read from the block on. */
+  #loadHere(next: number, isFirst = false): void {
+    const loading = { body: [], next, isFirst };
+    this.#loading.push(loading);
+    this.#b.emit({ kind: "block", label: { kind: "block" }, body: loading.body });
+    this.#b.flags.begin(undefined);
   }
   /** Behind `interrupted`: RIP and budget of #place. */
   #interruption(): void {
@@ -278,6 +293,7 @@ class RegionTranslator {
     this.#x87.startBlock();
     this.#floats.startBlock();
     const list = b.nested(() => {
+      if (isResumption(block)) this.#loadHere(block.offset);
       if (this.#checked.has(block.id)) {
         const tooLong = this.#remaining.get().ltS(this.#path(block.id));
         const leave = (): void =>
@@ -287,14 +303,15 @@ class RegionTranslator {
       if (block.count) this.#remaining.set(this.#remaining.get().sub(block.count));
       for (const [i, instruction] of block.instructions.entries()) {
         if (instruction.flow === "leave") this.#interpret(instruction.offset, 0);
-        else if (instruction.flow === "end") this.#end(instruction);
+        else if (instruction.flow === "end" || instruction.flow === "through") this.#end(instruction, block, goTo);
         else this.#instruction(instruction, block, i, goTo);
       }
-      if (block.instructions.at(-1)?.flow === "next") goTo(block.end);
+      if (block.instructions.at(-1)?.flow === "next" || isResumption(block)) goTo(block.end);
       if (block.id === DISPATCH) {
         const offset = b.keep(b.state.rip.get().sub(b.state.ripBase));
         dispatch(b, offset, block.successors, goTo, () => this.#leaveWith(LEFT_NEXT));
       }
+      if (block.id === ENTRIES) this.#dispatchEntries(goTo);
     });
     this.#memory.endBlock();
     const declared = b.nested(() => {
@@ -302,8 +319,22 @@ class RegionTranslator {
     });
     code.statements.push(...declared, ...list);
     // Behind a call registers are loaded anew.
-    this.#fields.set(block.id, { needed: b.needed, defined: alwaysCallsOutside(block) ? ALL_FIELDS : b.defined });
+    this.#fields.set(block.id, { needed: b.needed, defined: loadsBehind(block) ? ALL_FIELDS : b.defined });
     return code;
+  }
+  /** By the place of RIP in its page. */
+  #dispatchEntries(goTo: (offset: number) => void): void {
+    const b = this.#b;
+    const { entry, resumptions } = this.#region;
+    const offset = b.keep(b.fromState(L.RIP).sub(b.state.ripBase));
+    b.if(
+      offset.ne(entry),
+      () => dispatch(b, offset, resumptions, goTo, () => b.return(LEFT_INTERPRET)),
+      undefined,
+      false,
+    );
+    this.#loadHere(entry, true);
+    goTo(entry);
   }
 
   #instruction(instruction: Instruction, block: Block, index: number, goTo: (offset: number) => void): void {
@@ -388,15 +419,15 @@ class RegionTranslator {
     return first !== undefined && endsShadow(first);
   }
 
-  /** The last instruction of a region, on the state block. */
-  #end(instruction: Instruction): void {
+  /** An instruction on the state block: the region's last one, or control stays if what it relies on is as before. */
+  #end(instruction: Instruction, block: Block, goTo: (offset: number) => void): void {
     const b = this.#b;
     this.#x87.forget();
     b.flags.write();
     b.mayHaveEnded = false;
     b.storePending();
     const end = { before: [], kind: b.flags.kind };
-    this.#ends.push(end);
+    this.#calls.push(end);
     b.toState(L.REMAINING, this.#remaining.get());
     b.emit({ kind: "block", label: { kind: "block" }, body: end.before });
     b.call(unparkFlags);
@@ -427,14 +458,27 @@ class RegionTranslator {
       b.toState(L.SHADOW, i32(0));
       b.toState(L.ATTENTION, b.fromState(L.ATTENTION).and(~L.ATTENTION_CODE));
     }
-    b.return(b.call(leaveRegion, key, rest));
+    const left = b.call(leaveRegion, key, rest);
+    if (instruction.flow === "end") b.return(left);
+    else {
+      const kept = b.keep(left);
+      b.if(kept.ne(LEFT_NEXT), () => b.return(kept), undefined, false);
+      this.#goOn(instruction, block, goTo);
+    }
+  }
+  /** Behind a call, or an instruction on the state block. */
+  #goOn({ offset, length }: Instruction, block: Block, goTo: (offset: number) => void): void {
+    const next = offset + length;
+    const behind = block.successors.find((id) => this.#region.blocks.get(id)?.offset === next) ?? next;
+    if (behind !== resumptionAt(next)) this.#loadHere(behind);
+    this.#b.flags.begin(undefined);
+    goTo(next);
   }
 
   #call(target: Expr, instruction: Instruction, block: Block, goTo: (offset: number) => void): void {
     const b = this.#b;
     const next = instruction.offset + instruction.length;
-    const behind = block.successors.find((id) => this.#region.blocks.get(id)?.offset === next) ?? next;
-    const call: CallSite = { before: [], behind: [], kind: b.flags.kind, next: behind };
+    const call: CallSite = { before: [], kind: b.flags.kind };
     this.#calls.push(call);
     b.storePending();
     b.toState(L.RIP, target);
@@ -444,9 +488,7 @@ class RegionTranslator {
     const isElsewhere = b.fromState(L.RIP).ne(this.#address(next));
     b.if(left.or(isElsewhere), () => b.return(select(left, left, i32(LEFT_NEXT))), undefined, false);
     this.#remaining.set(b.fromState(L.REMAINING));
-    b.emit({ kind: "block", label: { kind: "block" }, body: call.behind });
-    b.flags.begin(undefined);
-    goTo(next);
+    this.#goOn(instruction, block, goTo);
   }
   /** Runs what is at RIP, until its return: LEFT_*. */
   #run(isItself: boolean): Expr {
@@ -458,41 +500,6 @@ class RegionTranslator {
     b.plainIf(left.get().eq(LEFT_NEXT), () => left.set(b.call(runRegions, this.#depthInside.get())));
     return b.keep(left.get());
   }
-}
-
-/** Instructions that end regions, and that STI may stand before in one: they neither store nor start a shadow of their own. */
-const ENDS_SHADOW: ReadonlySet<string> = new Set(["sysexit", "sysret", "iret"]);
-
-/** Whether a region can go on through the instruction when it stands behind an STI. */
-const endsShadow = ({ flow, handler }: Instruction): boolean =>
-  flow !== "leave" && flow !== "repeat" && (flow !== "end" || ENDS_SHADOW.has(handler.record.name));
-
-/** Its last instruction calls another region. */
-const callsOutside = ({ instructions, callsInside }: Block): boolean =>
-  instructions.at(-1)?.flow === "call" && !callsInside;
-
-/** And not, where it is an indirect one, a function of the region. */
-const alwaysCallsOutside = (block: Block): boolean => callsOutside(block) && block.successors.length <= 1;
-
-/** Loops without calls: control stays for long, so registers are stored behind them only. */
-function isLoopOfItsOwn(graph: FlowGraph): boolean {
-  return !graph.order.some(callsOutside) && graph.order.some(({ id }) => graph.isHeader(id));
-}
-
-/**
- * Bits of SEGMENT_CHECKS for the segments that a region outside 64-bit mode reaches data through: it makes no checks of
- * limits and types. Under MODE_FLAT those of ES, SS and DS are never set.
- */
-function segmentsOf({ blocks, mode }: Region): number {
-  if (mode & L.MODE_64) return 0;
-  let all = (1 << L.SS) | (1 << L.DS);
-  for (const { instructions } of blocks.values())
-    for (const { microOp, flow, handler } of instructions) {
-      if (flow === "leave") continue;
-      all |= 1 << microOp.getUint8(L.UOP_SEGMENT);
-      if (handler.record.uses?.includes("rep")) all |= 1 << L.ES;
-    }
-  return mode & L.MODE_FLAT ? all & ~UNBASED.reduce((bits, segment) => bits | (1 << segment), 0) : all;
 }
 
 /** (depth: units of the host's stack in use) -> LEFT_*. */

@@ -23,6 +23,12 @@ export interface Translation {
   readonly isReady: boolean;
 }
 
+/** And where its window's pages are. */
+export interface Found {
+  readonly translation: Translation;
+  readonly pages: Pages;
+}
+
 /** Parts of a range that lie in one page: index of the page in Pages, place in it, length. */
 export function* pieces(
   ranges: Translation["ranges"],
@@ -69,7 +75,7 @@ export class Translations {
   }
 
   /** The translation of the code at `host`; `pagesOf` is asked only when a candidate is there. */
-  find(host: number, mode: number, pagesOf: () => Pages): { translation: Translation; pages: Pages } | undefined {
+  find(host: number, mode: number, pagesOf: () => Pages): Found | undefined {
     for (const bytes of [KEY_BYTES, 1]) {
       const candidates = this.#byKey.get(keyOf(this.#memory, host, mode, host % PAGE_BYTES, bytes));
       if (!candidates) continue;

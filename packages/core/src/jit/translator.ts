@@ -8,6 +8,7 @@ import type { CompiledFunction } from "../ir/function-emitter.ts";
 import { type HandlerSet, limitHandlers } from "../isa/handlers.ts";
 import { type CodeWindow, findRegion, isOutermost, PAGE_BYTES } from "./region.ts";
 import { regionFunction, regionModule } from "./region-module.ts";
+import { withResumptions } from "./resumptions.ts";
 import type { SavedRegion } from "./saved-regions.ts";
 
 export interface TranslationBatch {
@@ -27,6 +28,8 @@ export interface TranslatedRegion {
   readonly name: string;
   /** Offsets [from, to) in the window of the bytes that it was made from. */
   readonly ranges: readonly (readonly [number, number])[];
+  /** Offsets in the window of further entries, in the same page. */
+  readonly resumptions: readonly number[];
   /** Offsets in the window where its blocks start. */
   readonly blocks: readonly number[];
   readonly instructionCount: number;
@@ -89,15 +92,16 @@ export function translateRegions(
   return batch.windows.map((window, i): TranslatedRegion | Covered | undefined => {
     const base = (batch.pages[i] ?? 0) - PAGE_BYTES;
     if (covered.has(base + window.entry)) return "covered";
-    const region = findRegion(handlers, window);
-    if (!region) return undefined;
+    const found = findRegion(handlers, window);
+    if (!found) return undefined;
+    const region = withResumptions(found);
     const blocks = [...region.blocks.values()].filter(isOutermost).map(({ offset }) => offset);
-    const { mode, ranges } = region;
+    const { mode, ranges, resumptions } = region;
     const code = ranges.map(([from, to]) => window.bytes.slice(from, to));
     const compiled = regionFunction(region);
-    keep({ mode, entry: window.entry, ranges, code, compiled }, batch.isUser[i] ?? false);
+    keep({ mode, entry: window.entry, resumptions, ranges, code, compiled }, batch.isUser[i] ?? false);
     for (const offset of blocks) covered.add(base + offset);
-    return { name: String(made++), ranges, blocks, instructionCount: region.instructionCount };
+    return { name: String(made++), ranges, resumptions, blocks, instructionCount: region.instructionCount };
   });
 }
 
