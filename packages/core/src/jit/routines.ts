@@ -124,6 +124,8 @@ export function jumpKey(b: Builder): Expr {
 
 /** What it costs to leave all calls for a block that has no region, in times that such a block runs in the interpreter. */
 const UNWINDING = 16;
+/** More is left to none but those that wait for their translation, or never get one. */
+const MOST_HEAT = 1 << 19;
 
 /**
  * The region at a linear address: index in the table, or 0 when the dispatcher has to look. Enters it in JUMP_CACHE at
@@ -152,7 +154,7 @@ const findJump: Routine = routine("find_jump", ["i64", "i32", "i32", "i32"], "i3
   const block = b.load("i32.load", "host", slot, 8);
   const heat = b.load("i32.load", "host", block, L.BLOCK_HEAT);
   b.if(heat.geS(0), () => {
-    const isDear = select(depth, heat.gtS(UNWINDING), i32(0));
+    const isDear = select(depth, heat.sub(UNWINDING + 1).ltU(MOST_HEAT), i32(0));
     b.if(isDear, () => b.store("i32.store", "host", block, heat.sub(UNWINDING), L.BLOCK_HEAT));
     b.return(0);
   });
