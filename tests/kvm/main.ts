@@ -22,6 +22,7 @@ import { parseArgs } from "node:util";
 import { ImageError } from "../../packages/host/src/index.ts";
 import { ensureBaseLayer } from "./base-layer.ts";
 import { deviationsOf, SEVERAL_PROCESSORS } from "./deviations.ts";
+import { firmwareLayer } from "./firmware-layer.ts";
 import { ensureLoadLayer } from "./load-layer.ts";
 import { CPU_MODEL, hasQemu, QEMU, qemuVersion, runOuterMachine } from "./outer-machine.ts";
 import { PROGRAMS, type TestProgram } from "./programs.ts";
@@ -198,8 +199,9 @@ async function makeGuest(
   const base = await ensureBaseLayer({ signal, onProgress: progress.show });
   const isLoaded = programs.some(({ needsLoad }) => needsLoad);
   const load = isLoaded ? await ensureLoadLayer(base.tiny, { signal, onProgress: progress.show }) : undefined;
+  const firmware = programs.some(({ needsFirmware }) => needsFirmware) ? await firmwareLayer(signal) : undefined;
   progress.show("bundling the tests");
-  const project = await buildProjectLayer(programs, base.tiny, load);
+  const project = await buildProjectLayer(programs, base.tiny, load, firmware);
   progress.clear();
   copyFileSync(base.archivePath, initrdPath);
   const file = openSync(initrdPath, "a");

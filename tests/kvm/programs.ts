@@ -12,6 +12,8 @@ export interface TestProgram {
   readonly form: "short" | "long";
   /** The Linux under load (load-layer.ts). */
   readonly needsLoad?: true;
+  /** SeaBIOS and its VGA BIOS (firmware-layer.ts). */
+  readonly needsFirmware?: true;
 }
 
 export const PROGRAMS: readonly TestProgram[] = [
@@ -53,7 +55,7 @@ export const PROGRAMS: readonly TestProgram[] = [
   {
     name: "kicks",
     file: "guest/kicks.ts",
-    what: "1000 kicks of a vCPU that spins",
+    what: "1000 kicks of a vCPU that spins, by the thread that has started it and by a third",
     limitSeconds: 120,
     form: "short",
   },
@@ -63,6 +65,29 @@ export const PROGRAMS: readonly TestProgram[] = [
     what: "a running VM changes its engine there and back, the state's hashes equal each time",
     limitSeconds: 300,
     form: "short",
+  },
+  {
+    name: "firmware",
+    file: "guest/firmware.ts",
+    what: "SeaBIOS on KVM: a boot from a disk, its screen, requests that reach the guest whatever the main thread does",
+    limitSeconds: 240,
+    form: "short",
+    needsFirmware: true,
+  },
+  {
+    name: "disk-changes",
+    file: "guest/disk-changes.ts",
+    what: "SeaBIOS without a disk, and a reset; a guest with a disk and a VGA changes engines, is saved and restored in either",
+    limitSeconds: 1200,
+    form: "long",
+    needsFirmware: true,
+  },
+  {
+    name: "disk-linux",
+    file: "guest/disk-linux.ts",
+    what: "a Linux with a disk on KVM: what it writes is in the image; saved in the middle of writes, on in jit",
+    limitSeconds: 1500,
+    form: "long",
   },
   {
     name: "switch",

@@ -27,13 +27,15 @@ const IMAGES = "root/.cache/twinmetal/images";
 /** The guest cannot be made on this host. */
 export class MissingPart extends Error {}
 
-/** `load`: the initrd of the Linux under load, where it is wanted. */
+/** `load`: the initrd of the Linux under load, where it is wanted; `firmware`: files of SeaBIOS, by their paths. */
 export async function buildProjectLayer(
   programs: readonly TestProgram[],
   tiny: TinyImage,
   load?: Uint8Array,
+  firmware: ReadonlyMap<string, string> = new Map(),
 ): Promise<Uint8Array> {
   const tree = new FileTree();
+  for (const [path, source] of firmware) tree.copy(path, source);
   if (load) tree.file(`${PROJECT}/load/initrd`, load);
   for (const name of ["core", "storage", "host", "cli"]) {
     const source = join(repository, "packages", name);

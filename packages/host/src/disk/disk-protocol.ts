@@ -36,8 +36,16 @@ export interface DiskThreadStart {
 }
 
 export type ToDisks =
-  /** Where the machine waits: Int32 cells, of which the one of that index counts kicks; whether that is not enough. */
-  | { readonly type: "kick"; readonly cells: SharedArrayBuffer; readonly index: number; readonly wantsDone: boolean }
+  /**
+   * Where the machine waits: Int32 cells, of which the one of that index counts kicks; and by which its vCPU is kicked, where
+   * that is not enough (kvm/kick-cells.ts).
+   */
+  | {
+      readonly type: "kick";
+      readonly cells: SharedArrayBuffer;
+      readonly index: number;
+      readonly vcpuCells: SharedArrayBuffer | undefined;
+    }
   /** Waits for what is under way, makes it durable, gives the images back; requests wait until "open". */
   | { readonly type: "suspend"; readonly id: number }
   | { readonly type: "open"; readonly id: number }
@@ -51,6 +59,4 @@ export type FromDisks =
       readonly disks?: readonly OpenedVmDisk[];
       readonly error?: PlainError;
     }
-  | { readonly type: "problem"; readonly problem: DiskProblem }
-  /** Completions are there; only where it was asked for. */
-  | { readonly type: "done" };
+  | { readonly type: "problem"; readonly problem: DiskProblem };

@@ -24,8 +24,6 @@ export class DiskThread {
   #closing: Promise<void> | undefined;
   #lost: Error | undefined;
   onProblem: (problem: DiskProblem) => void = () => {};
-  /** Completions are there: for a guest that a change of shared memory does not stop. */
-  onDone: () => void = () => {};
 
   private constructor(options: readonly DiskOptions[], channels: readonly string[]) {
     this.ring = createDiskRing(channels);
@@ -73,9 +71,12 @@ export class DiskThread {
     await this.#ask("retry");
   }
 
-  /** How the machine is woken: by a change of that Int32 cell, and by `onDone` where that is not enough. */
-  wakes(cells: SharedArrayBuffer, index: number, wantsDone: boolean): void {
-    this.#worker.postMessage({ type: "kick", cells, index, wantsDone } satisfies ToDisks);
+  /**
+   * How the machine is woken: by a change of that Int32 cell, and its vCPU by `vcpuCells` where it is inside the processor. From
+   * the disks' own thread, whatever this one does meanwhile.
+   */
+  wakes(cells: SharedArrayBuffer, index: number, vcpuCells?: SharedArrayBuffer): void {
+    this.#worker.postMessage({ type: "kick", cells, index, vcpuCells } satisfies ToDisks);
   }
 
   /** As `suspend`, and the thread ends. Idempotent. */
@@ -109,7 +110,6 @@ export class DiskThread {
 
   #receive(message: FromDisks): void {
     if (message.type === "problem") this.onProblem(message.problem);
-    else if (message.type === "done") this.onDone();
     else {
       const pending = this.#pending.get(message.id);
       this.#pending.delete(message.id);

@@ -7,6 +7,7 @@
  */
 import { parentPort, workerData } from "node:worker_threads";
 import { type BlockDevice, StorageError } from "@twinmetal/storage";
+import { createSignal } from "../kvm/kick-cells.ts";
 import { plainError } from "../vm/vm-error.ts";
 import { type RingRequest, RingServer } from "./block-ring.ts";
 import type { DiskThreadStart, FromDisks, ToDisks } from "./disk-protocol.ts";
@@ -33,11 +34,14 @@ parentPort!.on("message", (message: ToDisks) => {
   switch (message.type) {
     case "kick": {
       const cells = new Int32Array(message.cells);
+      const vcpu = message.vcpuCells && createSignal(message.vcpuCells);
       kick = () => {
         Atomics.add(cells, message.index, 1);
         Atomics.notify(cells, message.index);
-        if (message.wantsDone) send({ type: "done" });
+        vcpu?.kick();
       };
+      // For what was done since this machine runs, and only the one before was told.
+      kick();
       break;
     }
     case "retry":

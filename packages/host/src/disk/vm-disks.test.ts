@@ -27,7 +27,7 @@ afterEach(() => rm(folder, { recursive: true, force: true }));
 function machineOf(thread: DiskThread) {
   const blocks = new RingBlocks(thread.ring);
   const cells = new Int32Array(new SharedArrayBuffer(4));
-  thread.wakes(cells.buffer as SharedArrayBuffer, 0, false);
+  thread.wakes(cells.buffer as SharedArrayBuffer, 0);
   let nextId = 0;
   const ask = async (
     request: Omit<BlockRequest, "id">,

@@ -4,6 +4,7 @@
  *
  *   kick   KICKED becomes 1, immediate_exit is set, one signal is sent; while KICKED is 1 no other one is. The vCPU
  *          leaves KVM_RUN, takes the signal away, clears both, and only then looks for what it was kicked for.
+ *          Threads that neither start nor end the vCPU's one send the signal only (VcpuSignal).
  *   stop   STOPPED becomes 1, and a kick: the vCPU never enters the guest again, so its thread can be terminated.
  *
  * A thread inside KVM_RUN cannot be terminated, and a process that exits waits for it: therefore the hook on "exit".
@@ -69,6 +70,38 @@ export class VcpuCells {
   }
 }
 
+/** Claims the one kick that is under way. Answers the thread to signal; 0: there is none, or somebody has kicked already. */
+function claimKick(cells: Int32Array): number {
+  const thread = Atomics.load(cells, CELL.THREAD);
+  return thread === 0 || Atomics.exchange(cells, CELL.KICKED, 1) !== 0 ? 0 : thread;
+}
+
+/**
+ * A third side: of a thread that has something for the vCPU, and no part in its life. kvm_run may be unmapped at any time, so
+ * immediate_exit stays as it is: a signal that is pending when KVM_RUN begins ends it as one that comes later does.
+ */
+export class VcpuSignal {
+  readonly #calls: LinuxCalls;
+  readonly #cells: Int32Array;
+
+  constructor(calls: LinuxCalls, cells: SharedArrayBuffer) {
+    this.#calls = calls;
+    this.#cells = new Int32Array(cells, 0, RUN_ADDRESS_AT / 4);
+  }
+
+  /** As VcpuKicker's. */
+  kick(): void {
+    const thread = claimKick(this.#cells);
+    if (thread !== 0) this.#calls.signalThread(thread, KICK_SIGNAL);
+  }
+}
+
+/** Undefined where KVM cannot be called: there is no vCPU then. */
+export function createSignal(cells: SharedArrayBuffer): VcpuSignal | undefined {
+  const calls = linuxCalls();
+  return isNoCalls(calls) ? undefined : new VcpuSignal(calls, cells);
+}
+
 /** Undefined where KVM cannot be called: the vCPU's thread then finds that out, too. */
 export function createKicker(cells: SharedArrayBuffer): VcpuKicker | undefined {
   const calls = linuxCalls();
@@ -99,8 +132,8 @@ export class VcpuKicker {
 
   /** The vCPU leaves the guest soon. One that has no thread yet, or none any more, does not notice. */
   kick(): void {
-    const thread = Atomics.load(this.#cells, CELL.THREAD);
-    if (thread === 0 || Atomics.exchange(this.#cells, CELL.KICKED, 1) !== 0) return;
+    const thread = claimKick(this.#cells);
+    if (thread === 0) return;
     this.#run ??= this.#calls.viewAt(this.#address[0]!, this.#cells[CELL.RUN_BYTES]!);
     this.#run.setUint8(RUN.immediate_exit, 1);
     this.#calls.signalThread(thread, KICK_SIGNAL);

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { EVENTS, EXIT, IO_DIRECTION_OUT, KVM, RUN, TRANSLATION } from "./abi.ts";
 import { exitWith, FakeCalls } from "./fake-calls.ts";
-import { createCells, VcpuKicker } from "./kick-cells.ts";
+import { createCells, VcpuKicker, VcpuSignal } from "./kick-cells.ts";
 import { KvmEngine } from "./kvm-engine.ts";
 import type { KvmVcpu } from "./kvm-vcpu.ts";
 import { ERRNO } from "./linux-calls.ts";
@@ -236,6 +236,22 @@ describe("kicks", () => {
     expect(calls.run.getUint8(RUN.immediate_exit)).toBe(1);
     expect(vcpu.run(1000)).toEqual({ reason: "kick" });
     kicker.release();
+  });
+
+  it("of a third thread are a signal, and touch nothing that may be unmapped", () => {
+    const { calls, vcpu, cells } = rig(interrupted, interrupted);
+    const kicker = new VcpuKicker(calls, cells);
+    const third = new VcpuSignal(calls, cells);
+    third.kick();
+    third.kick();
+    kicker.kick();
+    expect(calls.signals).toEqual([{ threadId: 77, signal: KICK_SIGNAL }]);
+    expect(calls.run.getUint8(RUN.immediate_exit)).toBe(0);
+    expect(vcpu.run(1000)).toEqual({ reason: "kick" });
+    expect(vcpu.run(1000)).toEqual({ reason: "budget" });
+    kicker.release();
+    third.kick();
+    expect(calls.signals).toHaveLength(1);
   });
 
   it("and everything that is open are gone after a release", () => {

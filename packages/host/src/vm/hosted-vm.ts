@@ -122,7 +122,6 @@ export class HostedVm implements Vm {
     this.#disks = options.disks;
     if (options.disks) {
       options.disks.onProblem = (problem) => this.#onDiskProblem(problem);
-      options.disks.onDone = () => this.#worker.kickGuest();
       this.#wakeByDisks();
     }
     this.#needsFreshening = options.initialState === "paused" && !this.#isIncoming && this.#spec.clock === "wall";
@@ -452,7 +451,7 @@ export class HostedVm implements Vm {
   }
 
   #wakeByDisks(): void {
-    this.#disks?.wakes(this.#worker.cells, CELL.KICK, this.#start.engine === "kvm");
+    this.#disks?.wakes(this.#worker.cells, CELL.KICK, this.#worker.vcpuCells);
   }
 
   #onDiskProblem(problem: DiskProblem): void {

@@ -59,6 +59,8 @@ export class MachineWorker {
   readonly #port: MessagePort;
   readonly #kept: MessagePort | undefined;
   readonly #cells: Int32Array;
+  /** By which a vCPU is reached that is inside the processor; undefined on jit. */
+  readonly vcpuCells: SharedArrayBuffer | undefined;
   readonly #events: MachineEvents;
   readonly #pending = new Map<number, Pending>();
   readonly #exited: Promise<void>;
@@ -88,6 +90,7 @@ export class MachineWorker {
     const kept = cache && new MessageChannel();
     const hasTranslation = start.engine === "jit" && start.tier === "auto";
     const vcpuCells = start.engine === "kvm" ? createCells() : undefined;
+    this.vcpuCells = vcpuCells;
     if (vcpuCells) this.#kicker = createKicker(vcpuCells);
     this.#translation = idle?.translation;
     let translator = hasTranslation ? this.#translation?.nextPort() : undefined;
@@ -147,11 +150,6 @@ export class MachineWorker {
     worker.#ready = undefined;
     worker.#hold();
     return worker;
-  }
-
-  /** Completions of disks are there, which a guest inside the processor does not notice by itself. */
-  kickGuest(): void {
-    this.#kicker?.kick();
   }
 
   /** By which both threads are reached. */
