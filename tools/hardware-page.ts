@@ -29,7 +29,7 @@ const NOT_OFFERED = `
 | Sleep states S3 and S4 | A VM is paused and saved by its owner, with every device's state. |
 | ISA DMA, floppy drive, parallel port | Nothing that is installed today boots or prints by them; the page registers of the DMA controller keep what is written. |
 | Watchdog | Not there yet. |
-| AHCI, IDE, NVMe, network cards, USB, sound | Not there yet. |
+| IDE, NVMe, network cards, USB, sound | Not there yet. |
 `;
 
 interface Model {

@@ -7,7 +7,8 @@ describe("--disk", () => {
     ["/x/a,b.img", { path: "/x/a,b.img" }],
     ["a.img,readonly", { path: "a.img", isReadOnly: true }],
     ["a,b.img,format=raw,ephemeral", { path: "a,b.img", format: "raw", isEphemeral: true }],
-    ["d.qcow2,bus=virtio,format=qcow2", { path: "d.qcow2", format: "qcow2" }],
+    ["d.qcow2,bus=virtio,format=qcow2", { path: "d.qcow2", format: "qcow2", bus: "virtio" }],
+    ["d.img,bus=ahci", { path: "d.img", bus: "ahci" }],
   ])("%s", (text, expected) => {
     expect(parseDisk(text)).toEqual(expected);
   });

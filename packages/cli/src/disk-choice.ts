@@ -4,20 +4,24 @@ import { UsageError } from "./usage-error.ts";
 import type { DiskOptions } from "./vm-library.ts";
 
 const FORMATS = ["raw", "qcow2"] as const;
-const BUSES = ["virtio"];
-const PLANNED_BUSES = ["ahci", "ide", "nvme"];
+const BUSES = ["virtio", "ahci"] as const;
+const PLANNED_BUSES = ["ide", "nvme"];
 
 export const DISK = listOption(
   "disk",
   "PATH[,...]",
-  "A disk from an image file; may be repeated: the guest's /dev/vda, /dev/vdb, in this order. With ,format=raw|qcow2 (default: by content and name), ,readonly, or ,ephemeral: what the guest writes is thrown away. See docs/guide/disks.md.",
+  "A disk from an image file; may be repeated: the guest's /dev/vda, /dev/vdb, in this order. With ,format=raw|qcow2 (default: by content and name), ,bus=ahci (a SATA disk, /dev/sda), ,readonly, or ,ephemeral: what the guest writes is thrown away. See docs/guide/disks.md.",
   parseDisk,
 );
+
+type Bus = (typeof BUSES)[number];
 
 /** Throws UsageError. */
 export function parseDisk(text: string): DiskOptions {
   const words = text.split(",");
-  const disk: { path: string; format?: "raw" | "qcow2"; isReadOnly?: boolean; isEphemeral?: boolean } = { path: "" };
+  const disk: { path: string; format?: "raw" | "qcow2"; isReadOnly?: boolean; isEphemeral?: boolean; bus?: Bus } = {
+    path: "",
+  };
   while (words.length > 1) {
     const word = words.at(-1)!;
     const [key, value] = word.split(/=(.*)/s) as [string, string | undefined];
@@ -27,7 +31,7 @@ export function parseDisk(text: string): DiskOptions {
       const format = FORMATS.find((known) => known === value);
       if (format === undefined) throw new UsageError(`there is no format "${value}". Possible: ${FORMATS.join(", ")}.`);
       disk.format = format;
-    } else if (key === "bus" && value !== undefined) checkBus(value);
+    } else if (key === "bus" && value !== undefined) disk.bus = busOf(value);
     else if (/^[a-z]+=/.test(word)) {
       throw new UsageError(`"${word}" is nothing that a disk has. Possible: format=, bus=, readonly, ephemeral.`);
     } else break;
@@ -41,8 +45,9 @@ export function parseDisk(text: string): DiskOptions {
   return disk;
 }
 
-function checkBus(bus: string): void {
-  if (BUSES.includes(bus)) return;
+function busOf(bus: string): Bus {
+  const known = BUSES.find((name) => name === bus);
+  if (known !== undefined) return known;
   if (PLANNED_BUSES.includes(bus))
     throw new UsageError(`bus=${bus} is not in this version yet. Possible: ${BUSES.join(", ")}.`);
   throw new UsageError(`there is no bus "${bus}". Possible: ${BUSES.join(", ")}.`);

@@ -95,6 +95,7 @@ export {
   type DeviceSpec,
   type DiskSpec,
   type FileReference,
+  isDisk,
   type LinuxBoot,
   type MachineSpec,
   MEMORY_LIMITS,

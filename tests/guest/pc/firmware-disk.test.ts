@@ -1,4 +1,4 @@
-// SeaBIOS starts the boot sector of a virtio-blk disk, the first of two, and its boot menu starts the second.
+// SeaBIOS starts the boot sector of a virtio-blk or SATA disk, the first of two, and its boot menu starts the second.
 
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -61,3 +61,27 @@ test.skipIf(typeof bios === "string")("its menu starts another", { timeout: 2 * 
   await vm.serial.write("2");
   await vm.serial.waitFor("from the second disk", { timeoutMs: TIMEOUT_MS });
 });
+
+test.skipIf(typeof bios === "string")(
+  "it starts from a SATA disk, before a virtio-blk one",
+  { timeout: 2 * TIMEOUT_MS },
+  async () => {
+    const folder = mkdtempSync(join(tmpdir(), "twinmetal-firmware-"));
+    onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+    const [firmware, empty, sata] = ["bios.bin", "empty.img", "sata.img"].map((name) => join(folder, name));
+    writeFileSync(firmware!, bios as Uint8Array);
+    writeFileSync(empty!, new Uint8Array(1024 * 1024));
+    writeFileSync(sata!, bootDisk("from the SATA disk"));
+    await using vm = await createVm({
+      firmware: firmware!,
+      memoryBytes: 64 * 2 ** 20,
+      engine: "jit",
+      disks: [
+        { path: sata!, format: "raw", bus: "ahci" },
+        { path: empty!, format: "raw" },
+      ],
+    });
+    await vm.start();
+    await vm.serial.waitFor("from the SATA disk", { timeoutMs: TIMEOUT_MS });
+  },
+);

@@ -20,14 +20,21 @@ const STATE_SUPPORTED = 0x80;
 export interface FirmwareSettings extends SmbiosOptions {
   readonly hasVga?: boolean;
   readonly hasBootMenu?: boolean | undefined;
-  /** PCI slots of virtio-blk disks, in the order in which firmware tries them. */
-  readonly diskSlots?: readonly number[];
+  /** In the order in which firmware tries them. */
+  readonly bootDisks?: readonly BootDisk[];
+}
+
+/** Where a disk is: a virtio-blk disk's PCI slot, or the AHCI controller's with a port. */
+export interface BootDisk {
+  readonly device: number;
+  readonly function?: number;
+  readonly port?: number;
 }
 
 const BOOT_MENU_WAIT_MS = 5000;
 
 export function fwCfgItems(settings: FirmwareSettings): FwCfgItems {
-  const { memoryBytes, cpuCount, hasVga = false, hasBootMenu = false, diskSlots = [] } = settings;
+  const { memoryBytes, cpuCount, hasVga = false, hasBootMenu = false, bootDisks = [] } = settings;
   const smbios = buildSmbios(settings);
   const image = acpiImage({ cpuCount, startsInLegacyMode: true, hasFwCfg: true, hasVga, has8042: hasVga });
   new DataView(image.tables.buffer).setUint32(image.generationAddressAt, GENERATION.OFFSET, true);
@@ -46,7 +53,7 @@ export function fwCfgItems(settings: FirmwareSettings): FwCfgItems {
     { name: "etc/sercon-port", bytes: littleEndian(PORT_MAP.uart0, 8) },
     { name: "etc/system-states", bytes: states },
     ...(hasBootMenu ? [{ name: "etc/boot-menu-wait", bytes: littleEndian(BOOT_MENU_WAIT_MS, 2) }] : []),
-    ...(diskSlots.length > 0 ? [{ name: "bootorder", bytes: bootOrder(diskSlots) }] : []),
+    ...(bootDisks.length > 0 ? [{ name: "bootorder", bytes: bootOrder(bootDisks) }] : []),
     { name: GENERATION_FILE.PAGE, bytes: generation },
     { name: GENERATION_FILE.ADDRESS, bytes: new Uint8Array(8), isWritable: true },
     { name: SMBIOS_FILE.TABLES, bytes: smbios.tables },
@@ -68,8 +75,13 @@ export function fwCfgItems(settings: FirmwareSettings): FwCfgItems {
 }
 
 /** Open Firmware's device paths, one a line, with a zero at the end. */
-function bootOrder(diskSlots: readonly number[]): Uint8Array {
-  return ascii(`${diskSlots.map((slot) => `/pci@i0cf8/scsi@${slot.toString(16)}/disk@0,0`).join("\n")}\0`);
+function bootOrder(disks: readonly BootDisk[]): Uint8Array {
+  const paths = disks.map(({ device, function: functionNumber = 0, port }) => {
+    const slot = device.toString(16);
+    if (port === undefined) return `/pci@i0cf8/scsi@${slot}/disk@0,0`;
+    return `/pci@i0cf8/pci8086,2922@${slot},${functionNumber}/drive@${port}/disk@0`;
+  });
+  return ascii(`${paths.join("\n")}\0`);
 }
 
 /** The loader's checksums take in what is at their place. */

@@ -111,6 +111,7 @@ export const HPET_PERIOD_FS = 10_000_000;
 export const PCI_SLOT = {
   hostBridge: { device: 0, function: 0 },
   lpcBridge: { device: 31, function: 0 },
+  ahci: { device: 31, function: 2 },
   vga: { device: 30, function: 0 },
   /** Slots 1 to 29 are free for devices. */
   firstFree: 1,

@@ -5,7 +5,7 @@
  *               ^ LINT0                                 |
  *               +---------- 8259A pair <----------------+ (ISA wires go to both; PIRQs as the LPC bridge routes them)
  *   ports -- PIC PIT RTC UART, ACPI PM, system control, PCI     memory -- IO-APIC, HPET, PCI windows, ECAM
- *   PCI 0 -- 00.0 host bridge, 1f.0 LPC bridge, slots 1 up: the devices of the spec, 1e.0 VGA (with it, the keyboard)
+ *   PCI 0 -- 00.0 host bridge, 1f.0 LPC bridge, 1f.2 AHCI, slots 1 up: the spec's devices, 1e.0 VGA (with it, the keyboard)
  *
  * Direct boots: `boot` does what firmware would do to the chipset, then loads the kernel. Firmware itself is the ROM of
  * the engine's memory and starts at the reset vector.
@@ -19,6 +19,7 @@ import { createHostBridge } from "../bus/pci/host-bridge.ts";
 import { createLpcBridge } from "../bus/pci/lpc-bridge.ts";
 import type { VcpuState } from "../cpu/state.ts";
 import { attachAcpiPm, createAcpiPm, SMI_APMC_EN } from "../devices/acpi-pm.ts";
+import { createAhci } from "../devices/ahci/controller.ts";
 import { ApicSystemBus } from "../devices/apic/apic-bus.ts";
 import { attachCfiFlash, type CfiFlash, createCfiFlash } from "../devices/cfi-flash.ts";
 import { attachCoprocessorError, createCoprocessorError } from "../devices/coprocessor-error.ts";
@@ -45,14 +46,14 @@ import { buildAcpiTables, GENERATION } from "../firmware/acpi/tables.ts";
 import { type BootFile, piecesOf } from "../firmware/boot-file.ts";
 import { cmosOf } from "../firmware/cmos.ts";
 import { LOW_MEMORY } from "../firmware/e820.ts";
-import { fwCfgItems } from "../firmware/fw-cfg-items.ts";
+import { type BootDisk, fwCfgItems } from "../firmware/fw-cfg-items.ts";
 import { bootModules, planKernelBoot } from "../firmware/kernel-boot.ts";
 import { generationIdOf, placeSmbios } from "../firmware/smbios.ts";
 import type { GuestMemory } from "../memory/guest-memory.ts";
 import type { Board, BoardWiring } from "./board-interface.ts";
 import { FLASH_NAME, GSI, ISA_IRQ, MEMORY_MAP, PCI_SLOT, PIRQ_TO_ISA, PORT_MAP, pirqOf } from "./board-map.ts";
 import { type BoardProcessor, createProcessor } from "./board-processor.ts";
-import type { DeviceSpec, MachineSpec } from "./spec.ts";
+import { type DeviceSpec, isSataDrive, type MachineSpec, type SataDriveSpec } from "./spec.ts";
 
 /** The files that the spec names: their bytes, unless something else is said. */
 export interface BootFiles<File extends BootFile = Uint8Array> {
@@ -142,7 +143,7 @@ export function createBoard(
   const systemControl = createSystemControl(context);
   const fwCfg =
     spec.firmware &&
-    createFwCfg(context, fwCfgItems({ ...spec, cpuCount: spec.cpus, hasVga, diskSlots: diskSlotsOf(spec) }));
+    createFwCfg(context, fwCfgItems({ ...spec, cpuCount: spec.cpus, hasVga, bootDisks: bootDisksOf(spec) }));
   const coprocessorError = createCoprocessorError({ irq: isa(ISA_IRQ.coprocessor) });
 
   const lpcBridge = createLpcBridge({
@@ -168,7 +169,9 @@ export function createBoard(
         auxIrq: isa(ISA_IRQ.mouse),
       })
     : undefined;
-  const plugged = spec.devices.map((device) => createDevice(wiring, device));
+  const plugged = slotDevices(spec).map((device) => createDevice(wiring, device));
+  const drives = spec.devices.filter(isSataDrive).map((drive) => ({ ...drive, medium: "disk" as const }));
+  const ahci = drives.length > 0 ? createAhci(context, { name: "ahci", drives }) : undefined;
 
   attachPic(pic, ports, PORT_MAP);
   attachPit(pit, ports, PORT_MAP);
@@ -191,6 +194,7 @@ export function createBoard(
   pci.plug(PCI_SLOT.hostBridge.device, PCI_SLOT.hostBridge.function, hostBridge);
   pci.plug(PCI_SLOT.lpcBridge.device, PCI_SLOT.lpcBridge.function, lpcBridge.pci);
   if (vga) pci.plug(PCI_SLOT.vga.device, PCI_SLOT.vga.function, vga.pci);
+  if (ahci) pci.plug(PCI_SLOT.ahci.device, PCI_SLOT.ahci.function, ahci.pci);
   for (const [i, device] of plugged.entries()) pci.plug(PCI_SLOT.firstFree + i, 0, device.pci);
 
   const devices: readonly Device[] = [
@@ -200,6 +204,7 @@ export function createBoard(
     ...(fwCfg ? [fwCfg] : []),
     ...(flash ? [flash] : []),
     ...plugged,
+    ...(ahci ? [ahci] : []),
     ...(vga ? [vga] : []),
     ...(i8042 ? [i8042] : []),
     uart,
@@ -244,8 +249,21 @@ function shadowFirmware(memory: GuestMemory, romBytes: number): void {
   if (!isThere) throw new RangeError("the engine has no ROM for this machine's firmware");
 }
 
-function diskSlotsOf({ devices }: MachineSpec): number[] {
-  return devices.flatMap(({ kind }, i) => (kind === "virtio-block" ? [PCI_SLOT.firstFree + i] : []));
+/** In the order of the spec. */
+function bootDisksOf(spec: MachineSpec): BootDisk[] {
+  const slots = slotDevices(spec);
+  const drives = spec.devices.filter(isSataDrive);
+  return spec.devices.flatMap((device): BootDisk[] => {
+    if (isSataDrive(device)) return [{ ...PCI_SLOT.ahci, port: drives.indexOf(device) }];
+    return device.kind === "virtio-block" ? [{ device: PCI_SLOT.firstFree + slots.indexOf(device) }] : [];
+  });
+}
+
+type SlotDeviceSpec = Exclude<DeviceSpec, SataDriveSpec>;
+
+/** Those with a PCI slot each. */
+function slotDevices({ devices }: MachineSpec): SlotDeviceSpec[] {
+  return devices.filter((device): device is SlotDeviceSpec => !isSataDrive(device));
 }
 
 /** What firmware writes to the edge/level registers of the 8259A pair: PCI interrupts and the SCI are levels. */
@@ -254,7 +272,7 @@ function levelTriggered(): readonly [number, number] {
   return [inputs & 0xff, inputs >> 8];
 }
 
-function createDevice({ context }: BoardWiring, spec: DeviceSpec): VirtioPciDevice {
+function createDevice({ context }: BoardWiring, spec: SlotDeviceSpec): VirtioPciDevice {
   switch (spec.kind) {
     case "virtio-console":
       return createVirtioConsole(context, spec);

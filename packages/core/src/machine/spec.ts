@@ -17,7 +17,11 @@ export const TSC_FREQUENCY = { minHz: 100_000_000, maxHz: 8_000_000_000, stepHz:
 export const CPU_LIMITS = { min: 1, max: 8 } as const;
 export const CPU_MODELS = ["portable-v1"] as const;
 export const CLOCK_MODES = ["wall", "virtual"] as const;
-export const DEVICE_KINDS = ["virtio-console", "virtio-rng", "virtio-block"] as const;
+export const DEVICE_KINDS = ["virtio-console", "virtio-rng", "virtio-block", "sata-disk"] as const;
+/** Those that have a disk's bytes. */
+const DISK_KINDS: readonly string[] = ["virtio-block", "sata-disk"] satisfies DeviceKind[];
+/** Ports of the board's AHCI controller. */
+const MAX_SATA_DRIVES = 6;
 export const DISK_LIMITS = { minBytes: 512, maxBytes: 2 ** 50, stepBytes: 512 } as const;
 const MAX_DISK_QUEUES = 8;
 const MAX_CPU_FEATURES = 256;
@@ -72,7 +76,14 @@ export interface DiskSpec {
 export type DeviceSpec =
   | { readonly kind: "virtio-rng"; readonly name: string }
   | { readonly kind: "virtio-console"; readonly name: string; readonly ports: readonly ConsolePortSpec[] }
-  | ({ readonly kind: "virtio-block"; readonly name: string; readonly queues: number } & DiskSpec);
+  | ({ readonly kind: "virtio-block"; readonly name: string; readonly queues: number } & DiskSpec)
+  | SataDriveSpec;
+
+/** A drive at the next port of the board's AHCI controller, which is there with the first of them. */
+export interface SataDriveSpec extends DiskSpec {
+  readonly kind: "sata-disk";
+  readonly name: string;
+}
 
 export interface VgaSpec {
   /** The VGA BIOS, for firmware that starts one. */
@@ -110,7 +121,7 @@ export interface MachineSpec {
   readonly hasDebugExit?: boolean;
   /** A display adapter with the display interface of QEMU's standard VGA, and a keyboard. Absent: neither is there. */
   readonly vga?: VgaSpec;
-  /** Beside what is soldered to the board. In order of their PCI slots. */
+  /** Beside what is soldered to the board. In order of their PCI slots, or ports of the AHCI controller. */
   readonly devices: readonly DeviceSpec[];
 }
 
@@ -298,12 +309,23 @@ export function seedBytes(spec: MachineSpec): Uint8Array {
   return Uint8Array.from(spec.seed.match(/../g) ?? [], (digits) => Number.parseInt(digits, 16));
 }
 
+/** Whether a device has a disk's bytes, through a channel of its name. */
+export function isDisk(device: DeviceSpec): device is DeviceSpec & DiskSpec {
+  return DISK_KINDS.includes(device.kind);
+}
+
+export function isSataDrive(device: DeviceSpec): device is SataDriveSpec {
+  return device.kind === "sata-disk";
+}
+
 function fieldsOf(device: DeviceSpec): { readonly [key: string]: StateValue } {
   switch (device.kind) {
     case "virtio-console":
       return { ports: device.ports.map(({ name, isConsole }) => ({ name, isConsole })) };
     case "virtio-block":
       return { sizeBytes: device.sizeBytes, isReadOnly: device.isReadOnly, queues: device.queues };
+    case "sata-disk":
+      return { sizeBytes: device.sizeBytes, isReadOnly: device.isReadOnly };
     default:
       return {};
   }
@@ -315,6 +337,14 @@ function deviceFromState(reader: StateReader): DeviceSpec {
   if (kind === "virtio-block") {
     const sizeBytes = reader.int("sizeBytes", 0, Number.MAX_SAFE_INTEGER);
     const disk = { sizeBytes, isReadOnly: reader.bool("isReadOnly"), queues: reader.u8("queues") };
+    reader.end();
+    return { kind, name, ...disk };
+  }
+  if (kind === "sata-disk") {
+    const disk = {
+      sizeBytes: reader.int("sizeBytes", 0, Number.MAX_SAFE_INTEGER),
+      isReadOnly: reader.bool("isReadOnly"),
+    };
     reader.end();
     return { kind, name, ...disk };
   }
@@ -434,6 +464,11 @@ function checkDevices(devices: readonly DeviceSpec[]): void {
     names.add(name);
     if (kind === "virtio-console") checkPorts(name, device.ports);
     if (kind === "virtio-block") checkDisk(name, device);
+    if (kind === "sata-disk") checkDisk(name, { ...device, queues: 1 });
+  }
+  const drives = devices.filter(isSataDrive).length;
+  if (drives > MAX_SATA_DRIVES) {
+    throw new SpecError("devices", `${drives} SATA drives do not fit: the controller has ${MAX_SATA_DRIVES} ports.`);
   }
 }
 

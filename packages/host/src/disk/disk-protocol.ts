@@ -12,7 +12,12 @@ export interface DiskOptions {
   readonly isReadOnly?: boolean;
   /** What the guest writes is thrown away at the end; the image stays as it is. */
   readonly isEphemeral?: boolean;
+  /** How the guest reaches it. Default: "virtio". Of a VM that exists, its own. */
+  readonly bus?: DiskBus;
 }
+
+export const DISK_BUSES = ["virtio", "ahci"] as const;
+export type DiskBus = (typeof DISK_BUSES)[number];
 
 export interface OpenedVmDisk {
   readonly sizeBytes: number;

@@ -2,7 +2,7 @@
  * A VM's disks as its options name them: the thread that opens the images, and what the machine's spec says of them. Disk
  * n is the device "diskN" of the spec; where its image is, is the host's business and in no saved state.
  */
-import type { DeviceSpec, MachineSpec } from "@twinmetal/core";
+import { type DeviceSpec, isDisk, type MachineSpec } from "@twinmetal/core";
 import { VmError } from "../vm/vm-error.ts";
 import type { DiskOptions, OpenedVmDisk } from "./disk-protocol.ts";
 import { DiskThread } from "./disk-thread.ts";
@@ -23,7 +23,7 @@ export async function openVmDisks(options: readonly DiskOptions[]): Promise<VmDi
     options.map((_disk, index) => nameOf(index)),
   );
   try {
-    return { thread, devices: devicesOf(await thread.open()) };
+    return { thread, devices: devicesOf(await thread.open(), options) };
   } catch (error) {
     await thread.close().catch(() => {}); // It has nothing open.
     throw error;
@@ -35,7 +35,7 @@ export async function openVmDisks(options: readonly DiskOptions[]): Promise<VmDi
  * many. Not opened yet: `open` compares them with the spec.
  */
 export function disksOfSpec(spec: MachineSpec, options: readonly DiskOptions[] = []): SpecDisks | undefined {
-  const wanted = spec.devices.filter((device) => device.kind === "virtio-block");
+  const wanted = spec.devices.filter(isDisk);
   if (wanted.length !== options.length) {
     const has = wanted.length === 1 ? "1 disk" : `${wanted.length} disks`;
     throw new VmError(
@@ -79,14 +79,13 @@ function startThread(options: readonly DiskOptions[], channels: readonly string[
   return DiskThread.start(options, channels);
 }
 
-function devicesOf(opened: readonly OpenedVmDisk[]): DeviceSpec[] {
-  return opened.map(({ sizeBytes, isReadOnly }, index) => ({
-    kind: "virtio-block",
-    name: nameOf(index),
-    sizeBytes,
-    isReadOnly,
-    queues: 1,
-  }));
+function devicesOf(opened: readonly OpenedVmDisk[], options: readonly DiskOptions[]): DeviceSpec[] {
+  return opened.map(({ sizeBytes, isReadOnly }, index): DeviceSpec => {
+    const disk = { name: nameOf(index), sizeBytes, isReadOnly };
+    return options[index]?.bus === "ahci"
+      ? { kind: "sata-disk", ...disk }
+      : { kind: "virtio-block", ...disk, queues: 1 };
+  });
 }
 
 const nameOf = (index: number): string => `disk${index}`;

@@ -1,5 +1,5 @@
 /**
- * One PCI function: type 0 header, base address registers, capabilities, MSI-X and the INTx pin (PCI Local Bus 3.0,
+ * One PCI function: type 0 header, base address registers, capabilities, MSI, MSI-X and the INTx pin (PCI Local Bus 3.0,
  * chapter 6). A device model builds its function, keeps it, and calls its reset, save and restore from its own; the
  * board plugs it into a PciBus (bus.ts), which gives it addresses and interrupts. Before that, interrupts vanish.
  *
@@ -8,7 +8,7 @@
  *   const msix = pci.addMsix(1, 2);
  *   pci.addCapability(CAPABILITY_ID.VENDOR_SPECIFIC, body);
  *
- * Left out: bridges (type 1), power management, MSI without X, the PCI Express capability.
+ * Left out: bridges (type 1), power management, MSI with several messages, the PCI Express capability.
  */
 import type { IrqLine, StateValue } from "../../devices/device.ts";
 import type { StateError } from "../../state/errors.ts";
@@ -72,6 +72,16 @@ export interface Capability {
   readonly bytes: Uint8Array;
 }
 
+/** One message (6.8). */
+export interface MsiCapability {
+  /** Sends it, where the guest has enabled it. */
+  send(): void;
+}
+
+/** Body offsets, after identifier and next pointer. */
+const MSI = { control: 0, address: 2, addressHigh: 6, data: 10, sizeBytes: 12 } as const;
+const MSI_CONTROL = { ENABLE: 1, WIDE: 0x80 } as const;
+
 interface WatchedCapability extends CapabilityOptions {
   readonly start: number;
   readonly end: number;
@@ -93,6 +103,7 @@ export class PciFunction {
   #connection: PciConnection = UNPLUGGED;
   #msix: Msix | undefined;
   #msixControlOffset = 0;
+  #msi: Capability | undefined;
   #interrupt = false;
   #intxLevel = false;
 
@@ -116,7 +127,7 @@ export class PciFunction {
     config.define(CONFIG.INTERRUPT_LINE, 1, 0, identity.interruptPin ? 0xff : 0);
   }
 
-  /** The INTx pin as the device drives it: level `true` asserts. Held back while the guest disables it or uses MSI-X. */
+  /** The INTx pin as the device drives it: level `true` asserts. Held back while the guest disables it or uses MSI or MSI-X. */
   readonly intx: IrqLine = {
     set: (level) => {
       this.#interrupt = level;
@@ -199,6 +210,33 @@ export class PciFunction {
     this.#msixControlOffset = offset + 2;
     this.#msix = msix;
     return msix;
+  }
+
+  /** Adds MSI with one message and a 64-bit address. */
+  addMsi(): MsiCapability {
+    const body = new Uint8Array(MSI.sizeBytes);
+    body[MSI.control] = MSI_CONTROL.WIDE;
+    const writable = new Uint8Array(MSI.sizeBytes).fill(0xff, MSI.address);
+    writable[MSI.control] = MSI_CONTROL.ENABLE;
+    writable[MSI.address] = 0xfc;
+    const capability = this.addCapability(CAPABILITY_ID.MSI, body, { writable });
+    this.#msi = capability;
+    const { bytes } = capability;
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    return {
+      send: () => {
+        if (!this.#hasMsi || !this.isBusMaster) return;
+        this.#connection.msi({
+          address: view.getUint32(MSI.address, true),
+          addressHigh: view.getUint32(MSI.addressHigh, true),
+          data: view.getUint16(MSI.data, true),
+        });
+      },
+    };
+  }
+
+  get #hasMsi(): boolean {
+    return ((this.#msi?.bytes[MSI.control] ?? 0) & MSI_CONTROL.ENABLE) !== 0;
   }
 
   /** Adds a window that is not a BAR: its place follows from registers of the function's own. */
@@ -320,7 +358,8 @@ export class PciFunction {
     const status = this.config.read(CONFIG.STATUS, 1) & ~STATUS.INTERRUPT;
     this.config.set(CONFIG.STATUS, 1, this.#interrupt ? status | STATUS.INTERRUPT : status);
     const disabled = (this.config.read(CONFIG.COMMAND, 2) & COMMAND.INTERRUPT_DISABLE) !== 0;
-    const level = this.#interrupt && !disabled && !this.#msix?.enabled && this.config.bytes[CONFIG.INTERRUPT_PIN] !== 0;
+    const usesMessages = this.#hasMsi || this.#msix?.enabled;
+    const level = this.#interrupt && !disabled && !usesMessages && this.config.bytes[CONFIG.INTERRUPT_PIN] !== 0;
     if (level === this.#intxLevel) return;
     this.#intxLevel = level;
     this.#connection.intx.set(level);
