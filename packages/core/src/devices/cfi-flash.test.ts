@@ -1,7 +1,9 @@
 import { describe, expect, it } from "vitest";
 import { MmioBus } from "../bus/io-bus.ts";
+import { StateError } from "../state/errors.ts";
 import { attachCfiFlash, createCfiFlash, FLASH_BLOCK_BYTES, FLASH_COMMAND, FLASH_STATUS } from "./cfi-flash.ts";
 import { deviceContract } from "./contract.ts";
+import type { StateValue } from "./device.ts";
 import { FakeContext } from "./fake-context.ts";
 
 const START = 0xffc0_0000;
@@ -91,6 +93,22 @@ describe("CFI flash", () => {
     write(1, C.PROGRAM, 0);
     flash.reset();
     expect([...flash.content.subarray(0, 3)]).toEqual([0, 0, 2]);
+  });
+
+  it.each([
+    [
+      "more than the buffer holds",
+      { mode: "buffer-data", bufferLeft: 64, bufferAt: [0], bufferValue: Uint8Array.of(0) },
+    ],
+    ["a buffer that never is full", { mode: "buffer-data", bufferLeft: 0 }],
+    [
+      "a byte of another block",
+      { mode: "buffer-confirm", bufferAt: [FLASH_BLOCK_BYTES], bufferValue: Uint8Array.of(0) },
+    ],
+  ])("refuses a state with %s", (_what, change) => {
+    const { flash } = setUp();
+    const state = flash.save() as Record<string, StateValue>;
+    expect(() => flash.restore({ ...state, ...change })).toThrow(StateError);
   });
 
   describe("contract", () =>

@@ -128,6 +128,12 @@ export class CfiFlash implements Device {
     const places = reader.ints("bufferAt", values.length, 0, this.#bytes.length - 1);
     reader.end();
     if (bufferBlock % FLASH_BLOCK_BYTES !== 0) throw reader.invalid("bufferBlock", "is no block's start");
+    const isFilling = mode === "buffer-data" ? bufferLeft > 0 : bufferLeft === 0;
+    const hasRoom = bufferLeft + values.length <= WRITE_BUFFER_BYTES;
+    const isEmpty = values.length === 0;
+    if (!isFilling || !hasRoom || (!isEmpty && mode !== "buffer-data" && mode !== "buffer-confirm"))
+      throw reader.invalid("bufferLeft", "does not agree with the buffer and the mode");
+    if (places.some((at) => blockOf(at) !== bufferBlock)) throw reader.invalid("bufferAt", "leaves the block");
     this.#bytes.set(content);
     this.#mode = mode;
     this.#status = status;

@@ -204,7 +204,14 @@ export class BlockWork {
     if (work.owesFlush && (operation === "read" || operation === "flush")) {
       throw reader.invalid("owesFlush", "is in a request that changes nothing");
     }
-    if (!isTransfer && work.#at !== 0) throw reader.invalid("at", "is in a request without bytes");
+    if (work.#at % SECTOR_BYTES !== 0 || (!isTransfer && work.#at !== 0)) {
+      throw reader.invalid("at", "is no place where a piece of this request begins");
+    }
+    const isFlush = operation === "flush";
+    const most = isTransfer ? disk.sizeBytes : BLOCK_LIMITS.rangeBytes;
+    const isSound = ({ offset, length }: DiskRange): boolean =>
+      isFlush ? offset === 0 && length === 0 : length > 0 && length <= most;
+    if (!ranges.every(isSound)) throw reader.invalid("ranges", "are none of such a request");
     return work;
   }
 }

@@ -1,6 +1,8 @@
 import { describe, expect, it } from "vitest";
+import { StateError } from "../../state/errors.ts";
 import { BLOCK_LIMITS } from "../block-channel.ts";
 import { deviceContract } from "../contract.ts";
+import type { StateValue } from "../device.ts";
 import { FakeContext, type FakeDisk } from "../fake-context.ts";
 import { createVirtioBlock, type VirtioBlockOptions } from "./block.ts";
 import { SECTOR_BYTES, VIRTIO_BLK_F, VIRTIO_BLK_S, VIRTIO_BLK_T } from "./block-config.ts";
@@ -316,6 +318,22 @@ describe("save and restore", () => {
     expect(context.memory.read8(write.status)).toBe(OK);
     expect(context.memory.read8(read.status)).toBe(OK);
     expect(context.memory.read8(read.data)).toBe(5);
+  });
+
+  it.each([
+    ["a place within a sector", { at: 1 }],
+    ["a transfer of nothing", { ranges: [{ offset: 0, length: 0 }] }],
+    ["a discard of more than a channel takes", { operation: "discard", ranges: [{ offset: 0, length: 2 ** 31 }] }],
+    ["a flush of something", { operation: "flush", ranges: [{ offset: 0, length: 512 }] }],
+  ])("refuses a state whose request has %s", (_what, change) => {
+    const sizeBytes = 2 ** 32;
+    const rig = setUp({ sizeBytes });
+    send(rig, VIRTIO_BLK_T.IN, 4, { reads: 512 });
+    const state = rig.device.save() as Record<string, StateValue>;
+    const { work, ...rest } = state.device as Record<string, StateValue> & { work: Record<string, StateValue>[] };
+    const damaged = { ...state, device: { ...rest, pieces: [], work: [{ ...work[0], range: 0, ...change }] } };
+    const device = createVirtioBlock(new FakeContext({ memoryBytes: 4 * MIB }), { ...DISK, sizeBytes });
+    expect(() => device.restore(damaged)).toThrow(StateError);
   });
 });
 

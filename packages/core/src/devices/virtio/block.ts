@@ -177,7 +177,11 @@ class VirtioBlock implements VirtioModel {
     const whole = of.ranges[0]!;
     const isInside =
       range.length <= BLOCK_LIMITS.bytes && range.offset === whole.offset + at && at + range.length <= whole.length;
-    const isFit = isTransfer ? isInside : range.length <= BLOCK_LIMITS.rangeBytes && at === 0;
+    const isWhole =
+      operation === "flush"
+        ? range.offset === 0 && range.length === 0
+        : of.ranges.some(({ offset, length }) => offset === range.offset && length === range.length);
+    const isFit = isTransfer ? isInside && range.length > 0 : isWhole && at === 0;
     if (!isFit) throw reader.invalid("range", "is not the request's");
     of.underWay++;
     this.#pieces.set(id, { work: of, operation, ...range, mayUnmap, at });

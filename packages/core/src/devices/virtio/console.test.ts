@@ -1,5 +1,7 @@
 import { describe, expect, it } from "vitest";
+import { StateError } from "../../state/errors.ts";
 import { deviceContract } from "../contract.ts";
+import type { StateValue } from "../device.ts";
 import { FakeContext } from "../fake-context.ts";
 import { CONSOLE_WINDOW_BYTES, createVirtioConsole, type VirtioConsoleOptions } from "./console.ts";
 import {
@@ -277,6 +279,20 @@ it("commands are decoded one after the other, up to the first that is none", () 
   expect(decodePortCommands(Uint8Array.of(2, 3, 0, 0, 0))).toEqual([{ kind: "close" }]);
   expect(decodePortReport(Uint8Array.of())).toBeUndefined();
   expect(decodePortReport(Uint8Array.of(3, 1))).toBeUndefined();
+});
+
+it("refuses a state with messages that never wait, which could be too many for the next one", () => {
+  const { device } = setUp();
+  const state = device.save() as Record<string, StateValue>;
+  const waiting = (...pending: number[]) => {
+    const console = { ...(state.device as Record<string, StateValue>), pending };
+    return { ...state, device: console };
+  };
+  device.restore(waiting(0, CONTROL_EVENT.PORT_OPEN, 1, 0, CONTROL_EVENT.PORT_OPEN, 0));
+  expect(() => device.restore(waiting(0, 99, 1))).toThrow(StateError);
+  expect(() => device.restore(waiting(0, CONTROL_EVENT.DEVICE_ADD, 0))).toThrow(StateError);
+  const twice = [1, CONTROL_EVENT.PORT_NAME, 1];
+  expect(() => device.restore(waiting(...twice, ...twice))).toThrow(StateError);
 });
 
 describe("contract", () => {

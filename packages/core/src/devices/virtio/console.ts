@@ -42,6 +42,15 @@ const MAX_TRANSMIT_BYTES = 1024 * 1024;
 /** For each port: ADD, CONSOLE_PORT, PORT_NAME, RESIZE and two PORT_OPEN. */
 const MAX_PENDING_PER_PORT = 6;
 
+/** What is ever told to the guest; each at most once at a time. */
+const PENDING_VALUES: ReadonlyMap<number, readonly number[]> = new Map([
+  [CONTROL_EVENT.DEVICE_ADD, [1]],
+  [CONTROL_EVENT.CONSOLE_PORT, [1]],
+  [CONTROL_EVENT.RESIZE, [0]],
+  [CONTROL_EVENT.PORT_OPEN, [0, 1]],
+  [CONTROL_EVENT.PORT_NAME, [1]],
+]);
+
 export interface ConsolePortOptions {
   /** As the guest sees it, and the stem of its channels unless `channel` is given. */
   readonly name: string;
@@ -186,6 +195,11 @@ class VirtioConsole implements VirtioModel {
     for (let i = 0; i < numbers.length; i += 3) {
       const message = { port: numbers[i]!, event: numbers[i + 1]!, value: numbers[i + 2]! };
       if (message.port >= this.#ports.length) throw reader.invalid("pending", "names a port that does not exist");
+      const isTwice = messages.some(({ port, event, value }) => {
+        return port === message.port && event === message.event && value === message.value;
+      });
+      if (isTwice || !PENDING_VALUES.get(message.event)?.includes(message.value))
+        throw reader.invalid("pending", "has a message that never waits there");
       messages.push(message);
     }
     const states = reader.arrayExact("ports", this.#ports.length);

@@ -1,5 +1,7 @@
 import { describe, expect, it } from "vitest";
+import { StateError } from "../../state/errors.ts";
 import { StateReader } from "../../state/reader.ts";
+import type { StateValue } from "../device.ts";
 import { FakeContext } from "../fake-context.ts";
 import { AREA, Virtqueue } from "./queue.ts";
 
@@ -226,6 +228,13 @@ describe("state", () => {
     expect([rig.memory.read16(DEVICE + 2), rig.memory.read32(DEVICE + 4)]).toEqual([2, 0]);
     expect(copy.inFlightCount).toBe(0);
     expect(copy.takeInterrupt()).toBe(true);
+  });
+
+  it("with a used ring ahead of the available one is refused: rings in one place would feed themselves", () => {
+    const rig = setUp();
+    const state = rig.queue.save() as Record<string, StateValue>;
+    const ahead = { ...state, addresses: [DESC, 0, DRIVER, 0, DRIVER, 0], nextUsed: 1 };
+    expect(() => rig.create().restore(new StateReader(ahead, "queue"))).toThrow(StateError);
   });
 });
 

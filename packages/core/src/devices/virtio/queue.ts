@@ -221,6 +221,10 @@ export class Virtqueue {
       }
       this.#inFlight.set(head, undefined);
     }
+    // With another difference, rings that lie on each other could feed themselves for ever.
+    if (((this.#nextAvailable - this.#nextUsed) & 0xffff) !== this.#inFlight.size) {
+      throw reader.invalid("nextUsed", "does not agree with the chains in flight");
+    }
     reader.end();
   }
 

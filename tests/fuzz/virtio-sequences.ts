@@ -1,0 +1,318 @@
+/**
+ * Drivers of virtio devices for device-fuzz.ts: negotiation, rings, requests, interrupts through registers and through the
+ * configuration window. The oracle of writes: only used rings, and what a descriptor that the device has read gives it. The
+ * disk's: only requests that lie on the disk, in whole sectors, and no more than the channel takes.
+ */
+import type { AccessSize } from "../../packages/core/src/bus/io.ts";
+import { BLOCK_LIMITS } from "../../packages/core/src/devices/block-channel.ts";
+import type { FakeContext } from "../../packages/core/src/devices/fake-context.ts";
+import { createVirtioBlock } from "../../packages/core/src/devices/virtio/block.ts";
+import { createVirtioConsole } from "../../packages/core/src/devices/virtio/console.ts";
+import { encodeControl } from "../../packages/core/src/devices/virtio/console-control.ts";
+import {
+  BAR_LAYOUT,
+  COMMON_CFG,
+  DEVICE_STATUS,
+  type VirtioPciDevice,
+} from "../../packages/core/src/devices/virtio/pci-transport.ts";
+import { createVirtioRng } from "../../packages/core/src/devices/virtio/rng.ts";
+import type { FuzzedDevice, FuzzTarget, Operation, Random } from "./device-fuzz.ts";
+
+const RING_SIZE = 16;
+const DESC = { NEXT: 1, WRITE: 2, INDIRECT: 4 } as const;
+const RING = { first: 0x1000, spacing: 0x400, driver: 0x100, device: 0x180 } as const;
+const BUFFERS = { start: 0x4000, sizeBytes: 0xa000 } as const;
+const REGISTERS = 0;
+const CONFIG = 1;
+const MSIX = 2;
+
+interface Part {
+  readonly gpa: number;
+  readonly sizeBytes: number;
+  readonly isWritable: boolean;
+  readonly bytes?: Uint8Array;
+}
+
+const out = (offset: number, value: number, size: AccessSize = 4, range = REGISTERS): Operation => ({
+  kind: "write",
+  range,
+  offset,
+  size,
+  value,
+});
+const memory = (gpa: number, bytes: Uint8Array): Operation => ({ kind: "memory", gpa, bytes });
+const word16 = (value: number): Uint8Array => Uint8Array.of(value, value >> 8);
+const ringAt = (queue: number): number => RING.first + RING.spacing * queue;
+
+/** What the guest has given the device: seen by its reads of descriptors. */
+class GivenMemory {
+  readonly #device: VirtioPciDevice;
+  readonly #parts = new Map<number, number>();
+  #rings: (readonly [number, number])[] = [];
+
+  constructor(device: VirtioPciDevice) {
+    this.#device = device;
+  }
+
+  sees(bytes: Uint8Array): void {
+    if (bytes.length !== 16) return;
+    const view = new DataView(bytes.buffer, bytes.byteOffset, 16);
+    if ((view.getUint16(12, true) & DESC.WRITE) === 0 || view.getUint32(4, true) !== 0) return;
+    const gpa = view.getUint32(0, true);
+    this.#parts.set(gpa, Math.max(view.getUint32(8, true), this.#parts.get(gpa) ?? 0));
+  }
+
+  holds(gpa: number, length: number): boolean {
+    const isIn = ([start, size]: readonly [number, number]): boolean => gpa >= start && gpa + length <= start + size;
+    if (this.#rings.some(isIn)) return true;
+    for (const part of this.#parts) if (isIn(part)) return true;
+    const { queues } = this.#device.save() as { queues: { addresses: number[]; size: number }[] };
+    this.#rings = queues.map(({ addresses, size }) => [addresses[4]! + addresses[5]! * 2 ** 32, 6 + 8 * size]);
+    return this.#rings.some(isIn);
+  }
+}
+
+interface Driver {
+  readonly features: number;
+  readonly queues: number;
+  /** Buffers that a request of this driver consists of, and its queue. */
+  request(random: Random, buffer: (sizeBytes: number) => number): { readonly queue: number; readonly parts: Part[] };
+  readonly events?: FuzzTarget["events"];
+  check?(): void;
+}
+
+function target(context: FakeContext, device: VirtioPciDevice, driver: Driver): FuzzTarget {
+  const { pci } = device;
+  pci.connect({ intx: context.line("intx"), msi: () => {}, decodeChanged: () => {} });
+  const given = new GivenMemory(device);
+  const config = {
+    read: (offset: number, size: AccessSize) => pci.readConfig(offset, size),
+    write: (offset: number, size: AccessSize, value: number) => pci.writeConfig(offset, size, value),
+  };
+  const start = (deviceArea: number = RING.device): Operation[] => {
+    const { ACKNOWLEDGE, DRIVER, FEATURES_OK, DRIVER_OK } = DEVICE_STATUS;
+    const queue = (index: number): Operation[] => [
+      out(COMMON_CFG.queue_select, index, 2),
+      out(COMMON_CFG.queue_size, RING_SIZE, 2),
+      out(COMMON_CFG.queue_msix_vector, index, 2),
+      out(COMMON_CFG.queue_desc, ringAt(index)),
+      out(COMMON_CFG.queue_driver, ringAt(index) + RING.driver),
+      out(COMMON_CFG.queue_device, ringAt(index) + deviceArea),
+      out(COMMON_CFG.queue_enable, 1, 2),
+    ];
+    return [
+      out(4, 6, 2, CONFIG),
+      out(COMMON_CFG.device_status, 0, 1),
+      memory(RING.first, new Uint8Array(RING.spacing * driver.queues)),
+      out(COMMON_CFG.device_status, ACKNOWLEDGE | DRIVER, 1),
+      out(COMMON_CFG.driver_feature_select, 0),
+      out(COMMON_CFG.driver_feature, driver.features),
+      out(COMMON_CFG.driver_feature_select, 1),
+      out(COMMON_CFG.driver_feature, 1),
+      out(COMMON_CFG.device_status, ACKNOWLEDGE | DRIVER | FEATURES_OK, 1),
+      ...Array.from({ length: driver.queues }, (_, index) => queue(index)).flat(),
+      out(COMMON_CFG.device_status, ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK, 1),
+    ];
+  };
+  const request = (random: Random): Operation[] => {
+    let free = BUFFERS.start + 64 * random(BUFFERS.sizeBytes / 128);
+    const buffer = (sizeBytes: number): number => {
+      const gpa = free;
+      free += sizeBytes + random(16);
+      return gpa;
+    };
+    const { queue, parts } = driver.request(random, buffer);
+    const ring = ringAt(queue);
+    const available = context.memory.read16(ring + RING.driver + 2)!;
+    const isIndirect = random(3) === 0;
+    const first = isIndirect ? 0 : random(RING_SIZE - parts.length + 1);
+    const table = new DataView(new ArrayBuffer(16 * parts.length));
+    for (const [i, { gpa, sizeBytes, isWritable }] of parts.entries()) {
+      const isLast = i === parts.length - 1;
+      table.setUint32(16 * i, gpa, true);
+      table.setUint32(16 * i + 8, sizeBytes, true);
+      table.setUint16(16 * i + 12, (isWritable ? DESC.WRITE : 0) | (isLast ? 0 : DESC.NEXT), true);
+      table.setUint16(16 * i + 14, isLast ? 0 : first + i + 1, true);
+    }
+    const operations: Operation[] = parts.flatMap(({ gpa, bytes }) => (bytes ? [memory(gpa, bytes)] : []));
+    let head = first;
+    if (isIndirect) {
+      head = random(RING_SIZE);
+      const indirect = new DataView(new ArrayBuffer(16));
+      const tableAt = buffer(16 * parts.length);
+      indirect.setUint32(0, tableAt, true);
+      indirect.setUint32(8, 16 * parts.length, true);
+      indirect.setUint16(12, DESC.INDIRECT, true);
+      operations.push(memory(tableAt, new Uint8Array(table.buffer)));
+      operations.push(memory(ring + 16 * head, new Uint8Array(indirect.buffer)));
+    } else operations.push(memory(ring + 16 * first, new Uint8Array(table.buffer)));
+    operations.push(memory(ring + RING.driver + 4 + 2 * (available % RING_SIZE), word16(head)));
+    operations.push(memory(ring + RING.driver + 2, word16(available + 1)));
+    operations.push(out(BAR_LAYOUT.notify + 4 * queue, queue, 2));
+    return operations;
+  };
+  const others = (random: Random): Operation[] => {
+    const window = pci.readConfig(0x34, 1) + 0; // Where the list of capabilities begins.
+    switch (random(4)) {
+      case 0:
+        return [
+          out(16 * random(8) + 12, random(2), 4, MSIX),
+          out(16 * random(8), 0xfee0_0000, 4, MSIX),
+          out(window + 2, 0x8000, 2, CONFIG),
+        ];
+      case 1: {
+        const at = random(0x40);
+        return [out(at, random(2 ** 32), 4), { kind: "read", range: REGISTERS, offset: at, size: 4 }];
+      }
+      case 2:
+        return [
+          { kind: "read", range: REGISTERS, offset: BAR_LAYOUT.isr, size: 1 },
+          { kind: "read", range: REGISTERS, offset: BAR_LAYOUT.device + 4 * random(15), size: 4 },
+          out(BAR_LAYOUT.device + 4 * random(15), random(2), 1),
+        ];
+      default: {
+        // The window: BAR, offset, length, data, wherever it lies.
+        const at = 0x40 + 4 * random(44);
+        return [out(at, random(2 ** 32), 4, CONFIG), { kind: "read", range: CONFIG, offset: at, size: 4 }];
+      }
+    }
+  };
+  return {
+    device,
+    ranges: [
+      { handler: device, length: BAR_LAYOUT.sizeBytes },
+      { handler: config, length: 256 },
+      { handler: pci.msix!, length: 0x1000 },
+    ],
+    ...(driver.events ? { events: driver.events } : {}),
+    start: () => start(),
+    sees: (_gpa, bytes) => given.sees(bytes),
+    mayWrite: (gpa, length) => given.holds(gpa, length),
+    check: () => driver.check?.(),
+    sequence: (random) => {
+      const status = device.read(COMMON_CFG.device_status, 1);
+      if (status & DEVICE_STATUS.DEVICE_NEEDS_RESET || (status & DEVICE_STATUS.DRIVER_OK) === 0) {
+        // Also with both rings in one place, so that what the device writes is what it reads next.
+        if (random(3) !== 0) return start(random(4) === 0 ? RING.driver : RING.device);
+      }
+      const kind = random(16);
+      if (kind === 0) return others(random);
+      if (kind === 1) return random(8) === 0 ? start() : [{ kind: "time", ns: random(1000) }];
+      if (kind < 6) return [{ kind: "event", event: random(8), value: random(2 ** 32) }];
+      return request(random);
+    },
+  };
+}
+
+const rng: FuzzedDevice = {
+  name: "virtio-rng",
+  build: (context) =>
+    target(context, createVirtioRng(context, { name: "rng0" }), {
+      features: 0x3000_0000,
+      queues: 1,
+      request: (random, buffer) => ({
+        queue: 0,
+        parts: Array.from({ length: 1 + random(3) }, () => {
+          const sizeBytes = 1 + random(80);
+          return { gpa: buffer(sizeBytes), sizeBytes, isWritable: true };
+        }),
+      }),
+    }),
+};
+
+const consolePorts: FuzzedDevice = {
+  name: "virtio-console",
+  build: (context) => {
+    const ports = [
+      { name: "con", isConsole: true },
+      { name: "agent", channel: "agent0" },
+    ];
+    const device = createVirtioConsole(context, { name: "console0", ports });
+    return target(context, device, {
+      features: 0x3000_0003,
+      queues: 6,
+      events: [
+        (value) => context.input("con", new Uint8Array(value % 200).fill(value)),
+        (value) => context.input("agent0", new Uint8Array(value % 5000).fill(value)),
+        (value) => context.input("agent0.ctl", Uint8Array.of(1 + (value % 6), value >> 8, 0, value >> 16, 0)),
+        (value) => context.input("con.ctl", Uint8Array.of(3, value, 0, value >> 8, 0)),
+      ],
+      request: (random, buffer) => {
+        const queue = random(6);
+        if (queue === 3) {
+          const bytes = encodeControl({ port: random(2), event: random(8), value: random(2) });
+          return { queue, parts: [{ gpa: buffer(8), sizeBytes: 8, isWritable: false, bytes }] };
+        }
+        const sizeBytes = 1 + random(100);
+        return { queue, parts: [{ gpa: buffer(sizeBytes), sizeBytes, isWritable: queue % 2 === 0 }] };
+      },
+    });
+  },
+};
+
+const DISK_BYTES = 2 ** 20;
+const block = (isReadOnly: boolean): FuzzedDevice => ({
+  name: isReadOnly ? "virtio-block, read-only" : "virtio-block",
+  build: (context) => {
+    const device = createVirtioBlock(context, { name: "disk0", sizeBytes: DISK_BYTES, isReadOnly, queues: 2 });
+    const disk = context.disks.get("disk0")!;
+    return target(context, device, {
+      features: isReadOnly ? 0x3000_1200 : 0x3000_7a00,
+      queues: 2,
+      check: () => {
+        disk.history.length = 0;
+        if (disk.requests.length > BLOCK_LIMITS.requests) throw new Error(`${disk.requests.length} requests under way`);
+        for (const { operation, offset, length } of disk.requests) {
+          const isSound = offset >= 0 && length >= 0 && offset % 512 === 0 && length % 512 === 0;
+          const isAllowed = !isReadOnly || operation === "read" || operation === "flush";
+          const isEmpty = offset === 0 && length === 0;
+          if (!isSound || !isAllowed || offset + length > DISK_BYTES || (operation === "flush") !== isEmpty)
+            throw new Error(`the request ${operation} ${offset}+${length}`);
+          const limit = operation === "read" || operation === "write" ? BLOCK_LIMITS.bytes : BLOCK_LIMITS.rangeBytes;
+          if (length > limit) throw new Error(`${operation} of ${length} bytes`);
+        }
+      },
+      events: [
+        (value) => disk.requests.length > 0 && disk.complete(value % disk.requests.length, { fill: 0x5a }),
+        (value) => disk.requests.length > 0 && disk.complete(value % disk.requests.length, { isOk: value % 4 !== 0 }),
+        (value) => {
+          while (disk.requests.length > value % 8) disk.complete(0);
+        },
+        (value) => disk.deliver({ id: value % 64, isOk: true, bytes: new Uint8Array(value % 700) }),
+      ],
+      request: (random, buffer) => {
+        const type = [0, 0, 1, 1, 4, 8, 11, 13][random(8)]!;
+        const header = new DataView(new ArrayBuffer(16));
+        header.setUint32(0, type, true);
+        const sectors = 1 + random(random(4) === 0 ? 32 : 4);
+        const isOnDisk = random(4) !== 0;
+        const sector = isOnDisk ? random(DISK_BYTES / 512 - sectors + 1) : DISK_BYTES / 512 - random(4);
+        if (type < 4) header.setUint32(8, sector, true);
+        const parts: Part[] = [
+          { gpa: buffer(16), sizeBytes: 16, isWritable: false, bytes: new Uint8Array(header.buffer) },
+        ];
+        const isRead = type === 0 || type === 8;
+        if (type < 4) {
+          const whole = 512 * sectors;
+          const cut = 512 * random(sectors) + random(512);
+          if (cut > 0) parts.push({ gpa: buffer(cut), sizeBytes: cut, isWritable: isRead });
+          parts.push({ gpa: buffer(whole - cut), sizeBytes: whole - cut, isWritable: isRead });
+        } else if (type === 8) parts.push({ gpa: buffer(20), sizeBytes: 20, isWritable: true });
+        else if (type > 8) {
+          const ranges = new DataView(new ArrayBuffer(16 * (1 + random(4))));
+          for (let at = 0; at < ranges.byteLength; at += 16) {
+            ranges.setUint32(at, sector, true);
+            ranges.setUint32(at + 8, random(5), true);
+            ranges.setUint32(at + 12, type === 13 ? random(2) : 0, true);
+          }
+          const bytes = new Uint8Array(ranges.buffer);
+          parts.push({ gpa: buffer(bytes.length), sizeBytes: bytes.length, isWritable: false, bytes });
+        }
+        parts.push({ gpa: buffer(1), sizeBytes: 1, isWritable: true });
+        return { queue: random(2), parts };
+      },
+    });
+  },
+});
+
+export const VIRTIO_DEVICES: readonly FuzzedDevice[] = [rng, consolePorts, block(false), block(true)];
