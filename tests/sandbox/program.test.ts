@@ -1,13 +1,24 @@
 /** `--sandbox`, as a user meets it: VMs run in a process that is locked down, and what cannot be locked is said. */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { chmodSync, copyFileSync, existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  copyFileSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { ensureFirmware } from "../../packages/host/src/firmware/firmware-files.ts";
 import { bareKernel, GUESTS } from "../guest/bare-kernel.ts";
 import { type TinyGuest, tinyGuest } from "../guest/tiny-guest.ts";
 import { OTHER_USER, type ReadableBuild, readableBuild, whyNoSandbox } from "./unprivileged.ts";
 
 const TIMEOUT_MS = 120_000;
+const MIB = 2 ** 20;
 const isRoot = process.getuid?.() === 0;
 const users = isRoot ? [0, OTHER_USER] : [process.getuid?.() ?? OTHER_USER];
 
@@ -62,6 +73,22 @@ describe.skipIf(whyNoSandbox() !== undefined)("twinmetal run --sandbox", { timeo
     expect({ status, stdout, stderr }).toEqual({ status: 7, stdout: "from Linux\n", stderr: "" });
     expect(statSync(join(own, "run.rec")).size).toBeGreaterThan(10_000);
     expect(existsSync(join(own, "console"))).toBe(true);
+  });
+
+  it("strict: starts SeaBIOS with a screen", async ({ skip }) => {
+    const user = users.at(-1)!;
+    const why = await ensureFirmware("bios").then(
+      ({ vga }) => (vga === undefined ? "there is no VGA BIOS" : undefined),
+      (error: Error) => error.message,
+    );
+    if (why !== undefined) return skip(why);
+    const disk = join(build.directoryOf(user), "disk.img");
+    writeFileSync(disk, new Uint8Array(MIB));
+    if (isRoot) chownSync(disk, user, user);
+    const options = ["--memory", "32M", "--timeout", "15", "--disk", disk];
+    const { stdout, stderr } = run(user, ["--sandbox", "strict", "--firmware", "bios", ...options]);
+    expect(stderr).not.toMatch(/sandbox:|cannot be read/);
+    expect(stdout).toContain("Booting from Hard Disk");
   });
 
   it.each(users)("leaves user %i's VM no rights in any thread while its guest runs", async (user) => {

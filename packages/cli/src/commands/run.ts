@@ -373,9 +373,9 @@ async function firmwareFiles(
   onProgress: (progress: VmProgress) => void,
 ): Promise<readonly (string | undefined)[]> {
   if (firmware !== "bios" && firmware !== "uefi") return [firmware];
-  const { code, variables } = await io.library.ensureFirmware(firmware, { signal, onProgress });
+  const { code, variables, vga } = await io.library.ensureFirmware(firmware, { signal, onProgress });
   if (variables !== undefined && name !== undefined) await io.library.keepVariables(name, variables);
-  return [code, variables];
+  return [code, variables, vga];
 }
 
 function waitingFor(pid: number): string {
