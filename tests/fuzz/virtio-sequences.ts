@@ -134,6 +134,11 @@ function target(context: FakeContext, device: VirtioPciDevice, driver: Driver): 
       table.setUint16(16 * i + 12, (isWritable ? DESC.WRITE : 0) | (isLast ? 0 : DESC.NEXT), true);
       table.setUint16(16 * i + 14, isLast ? 0 : first + i + 1, true);
     }
+    // Now and then a loop, which no single changed bit makes of it.
+    if (random(40) === 0) {
+      table.setUint16(table.byteLength - 4, table.getUint16(table.byteLength - 4, true) | DESC.NEXT, true);
+      table.setUint16(table.byteLength - 2, first, true);
+    }
     const operations: Operation[] = parts.flatMap(({ gpa, bytes }) => (bytes ? [memory(gpa, bytes)] : []));
     let head = first;
     if (isIndirect) {
@@ -238,7 +243,8 @@ const consolePorts: FuzzedDevice = {
         (value) => context.input("con.ctl", Uint8Array.of(3, value, 0, value >> 8, 0)),
       ],
       request: (random, buffer) => {
-        const queue = random(6);
+        // More is said on the control queue than is heard there, so that answers wait.
+        const queue = [0, 1, 2, 3, 3, 3, 4, 5][random(8)]!;
         if (queue === 3) {
           const bytes = encodeControl({ port: random(2), event: random(8), value: random(2) });
           return { queue, parts: [{ gpa: buffer(8), sizeBytes: 8, isWritable: false, bytes }] };

@@ -1,0 +1,134 @@
+/**
+ * Bugs for the fuzz of devices to find: the rig with all devices as one script, in which one piece of text is another. Each is
+ * a check that somebody could forget. `device` is the front-end where it is looked for.
+ */
+import { build } from "vite";
+
+export interface PlantedBug {
+  readonly what: string;
+  readonly device: string;
+  readonly right: string;
+  readonly wrong: string;
+}
+
+export const PLANTED_BUGS: readonly PlantedBug[] = [
+  {
+    what: "a walk along descriptors has no end",
+    device: "virtio-rng",
+    right: "visited < tableSize",
+    wrong: "visited < Infinity",
+  },
+  {
+    what: "a transfer goes over the end of a buffer",
+    device: "virtio-block",
+    right: "Math.min(part.sizeBytes - skip, bytes.length - done)",
+    wrong: "Math.min(part.sizeBytes - skip + 1, bytes.length - done)",
+  },
+  {
+    what: "what the device may only read is written",
+    device: "virtio-rng",
+    right: "if (flags & DESC_F.WRITE) writable.push",
+    wrong: "if (true) writable.push",
+  },
+  {
+    what: "an available entry may name a descriptor behind the table",
+    device: "virtio-block",
+    right: "head === void 0 || head >= this.#size",
+    wrong: "head === void 0",
+  },
+  {
+    what: "a chain may be in flight twice",
+    device: "virtio-block",
+    right: "if (this.#inFlight.has(head)) {",
+    wrong: "if (false) {",
+  },
+  {
+    what: "a ring may have a size that is no power of two",
+    device: "virtio-rng",
+    right: "if (!this.#enabled && isRingSize(size, this.maxSize))",
+    wrong: "if (!this.#enabled)",
+  },
+  {
+    what: "a request may end a sector behind the disk",
+    device: "virtio-block",
+    right: "Number(sector) * SECTOR_BYTES + length <= sizeBytes",
+    wrong: "Number(sector) * SECTOR_BYTES + length <= sizeBytes + SECTOR_BYTES",
+  },
+  {
+    what: "a transfer may be of half a sector",
+    device: "virtio-block",
+    right: "length === 0 || length % SECTOR_BYTES !== 0 ||",
+    wrong: "length === 0 ||",
+  },
+  {
+    what: "a disk that is read-only is written",
+    device: "virtio-block, read-only",
+    right: "return disk.isReadOnly ? IOERR :",
+    wrong: "return",
+  },
+  {
+    what: "a port's messages wait without bound",
+    device: "virtio-console",
+    right: "if (last?.value === value) return;",
+    wrong: "",
+  },
+  {
+    what: "a flash buffer takes more than it has",
+    device: "cfi-flash",
+    right: "if (this.#bufferLeft > WRITE_BUFFER_BYTES) this.#failBuffer();",
+    wrong: "",
+  },
+  {
+    what: "fw_cfg's position leaves its item",
+    device: "fw-cfg",
+    right: "this.#offset = Math.min(this.#item.length, this.#offset + length);",
+    wrong: "this.#offset += length;",
+  },
+  {
+    what: "the screen moves beyond video memory",
+    device: "vga",
+    right: "Math.min(r[DISPI.Y_OFFSET], rows - r[DISPI.YRES])",
+    wrong: "r[DISPI.Y_OFFSET]",
+  },
+  {
+    what: "the keyboard has more lights than there are",
+    device: "i8042",
+    right: "this.#leds = value & 7",
+    wrong: "this.#leds = value",
+  },
+];
+
+type FuzzModule = typeof import("./device-fuzz.ts") & typeof import("./device-sequences.ts");
+
+const ENTRY = "fuzz-entry";
+
+/** The rig and all devices as one module's text. */
+export async function bundleFuzz(): Promise<string> {
+  const here = (name: string): string => JSON.stringify(new URL(name, import.meta.url).pathname);
+  const result = await build({
+    configFile: false,
+    logLevel: "silent",
+    build: { ssr: true, write: false, minify: false, target: "esnext", rollupOptions: { input: ENTRY } },
+    plugins: [
+      {
+        name: ENTRY,
+        enforce: "pre",
+        resolveId: (id) => (id === ENTRY ? `\0${ENTRY}` : null),
+        load: (id) => {
+          if (id !== `\0${ENTRY}`) return null;
+          return `export * from ${here("./device-fuzz.ts")}; export * from ${here("./device-sequences.ts")};`;
+        },
+      },
+    ],
+  });
+  const output = (Array.isArray(result) ? result : [result]).flatMap((one) => ("output" in one ? one.output : []));
+  return output.map((chunk) => (chunk.type === "chunk" ? chunk.code : "")).join("\n");
+}
+
+/** Throws unless what is right is there once. */
+export async function loadFuzz(bundle: string, bug?: PlantedBug): Promise<FuzzModule> {
+  if (bug && bundle.split(bug.right).length !== 2)
+    throw new Error(`"${bug.right}" is there ${bundle.split(bug.right).length - 1} times`);
+  const text = bug ? bundle.replace(bug.right, () => bug.wrong) : bundle;
+  return (await import(`data:text/javascript;base64,${Buffer.from(text).toString("base64")}`)) as FuzzModule;
+}
