@@ -14,6 +14,24 @@ export const DISK = listOption(
   parseDisk,
 );
 
+export const CDROM = listOption(
+  "cdrom",
+  "ISO",
+  "A disc in a CD drive; may be repeated. Firmware starts from it after the disks.",
+  (path): DiskOptions => {
+    if (path === "") throw new UsageError("which image? Give its path: --cdrom ISO.");
+    return { path, format: "raw", isReadOnly: true, isCdrom: true };
+  },
+);
+
+/** Of both options: the disks first. */
+export function disksOf(values: {
+  readonly disk?: readonly DiskOptions[] | undefined;
+  readonly cdrom?: readonly DiskOptions[] | undefined;
+}): readonly DiskOptions[] {
+  return [...(values.disk ?? []), ...(values.cdrom ?? [])];
+}
+
 type Bus = (typeof BUSES)[number];
 
 /** Throws UsageError. */

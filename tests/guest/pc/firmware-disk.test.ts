@@ -85,3 +85,55 @@ test.skipIf(typeof bios === "string")(
     await vm.serial.waitFor("from the SATA disk", { timeoutMs: TIMEOUT_MS });
   },
 );
+
+const BLOCK_BYTES = 2048;
+
+/** A disc with nothing but a boot record, its catalog and the sector it starts (El Torito 1.0; ECMA-119 for the descriptors). */
+function bootDisc(text: string): Uint8Array {
+  const disc = new Uint8Array(32 * BLOCK_BYTES);
+  const catalogBlock = 19;
+  const imageBlock = 20;
+  const descriptor = (block: number, type: number, name = ""): void => {
+    disc.set([type, ...new TextEncoder().encode("CD001"), 1], block * BLOCK_BYTES);
+    disc.set(new TextEncoder().encode(name), block * BLOCK_BYTES + 7);
+  };
+  descriptor(16, 1);
+  descriptor(17, 0, "EL TORITO SPECIFICATION");
+  descriptor(18, 255);
+  const view = new DataView(disc.buffer);
+  view.setUint32(17 * BLOCK_BYTES + 0x47, catalogBlock, true);
+  const catalog = catalogBlock * BLOCK_BYTES;
+  // Validation entry, whose words add up to 0, and the default entry: no emulation, four sectors.
+  disc.set([1], catalog);
+  view.setUint16(catalog + 28, 0x1_0000 - 0x0001 - 0xaa55, true);
+  disc.set([0x55, 0xaa], catalog + 30);
+  disc.set([0x88], catalog + 32);
+  view.setUint16(catalog + 38, 4, true);
+  view.setUint32(catalog + 40, imageBlock, true);
+  disc.set(bootDisk(text).subarray(0, 512), imageBlock * BLOCK_BYTES);
+  return disc;
+}
+
+test.skipIf(typeof bios === "string")(
+  "it starts from a CD where the disk holds nothing",
+  { timeout: 2 * TIMEOUT_MS },
+  async () => {
+    const folder = mkdtempSync(join(tmpdir(), "twinmetal-firmware-"));
+    onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+    const [firmware, empty, disc] = ["bios.bin", "empty.img", "disc.iso"].map((name) => join(folder, name));
+    writeFileSync(firmware!, bios as Uint8Array);
+    writeFileSync(empty!, new Uint8Array(1024 * 1024));
+    writeFileSync(disc!, bootDisc("from the CD"));
+    await using vm = await createVm({
+      firmware: firmware!,
+      memoryBytes: 64 * 2 ** 20,
+      engine: "jit",
+      disks: [
+        { path: empty!, format: "raw", bus: "ahci" },
+        { path: disc!, isCdrom: true },
+      ],
+    });
+    await vm.start();
+    await vm.serial.waitFor("from the CD", { timeoutMs: TIMEOUT_MS });
+  },
+);

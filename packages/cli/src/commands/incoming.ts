@@ -1,5 +1,6 @@
 /** `twinmetal run --incoming TARGET`: what is run here is a VM that comes from another process. */
 import type { Io } from "../command.ts";
+import { disksOf } from "../disk-choice.ts";
 import type { HostingPlan } from "../hosting.ts";
 import { linkSecurity } from "../migration-options.ts";
 import type { ParsedLine } from "../options.ts";
@@ -31,7 +32,7 @@ export function incomingPlan(io: Io, { values, operands, rest }: ParsedLine<type
         kernel,
         firmware,
         initrd,
-        disks: values.disk,
+        disks: disksOf(values),
         name,
         tier,
         maxMemoryBytes: memory,

@@ -2,7 +2,7 @@
 import { CPU_LIMITS, featuresOfKind, MEMORY_LIMITS } from "@twinmetal/core";
 import { defineCommand, type Io } from "../command.ts";
 import { parseCpu } from "../cpu-choice.ts";
-import { DISK } from "../disk-choice.ts";
+import { CDROM, DISK, disksOf } from "../disk-choice.ts";
 import { engineNotice } from "../engine-notice.ts";
 import { type HostingPlan, hostVm } from "../hosting.ts";
 import { LINK_OPTIONS, targetAddress } from "../migration-options.ts";
@@ -38,6 +38,7 @@ export const RUN_OPTIONS = {
     "Start from firmware: bios (SeaBIOS) or uefi (OVMF) from Debian's packages, or a ROM image of your own. With --name, UEFI's settings are kept.",
   ),
   disk: DISK,
+  cdrom: CDROM,
   vga: choice(
     "vga",
     ["std", "none"],
@@ -131,13 +132,14 @@ export const RUN = defineCommand({
     "Status: CMD's own; without CMD 0 when the guest turns off. 124 time-out, 125 Twinmetal failed or the guest crashed, 126 CMD cannot be run, 127 not found, 128+n ended by signal n, 2 bad usage.",
   ],
   options: RUN_OPTIONS,
-  planned: "-d --cold --cdrom --net -p --forward --allow -v --share --gdb".split(" "),
+  planned: "-d --cold --net -p --forward --allow -v --share --gdb".split(" "),
   examples: [
     ["twinmetal run", "a shell in a small Linux; type poweroff, or press Ctrl-]"],
     ["twinmetal run -m 1G --cpus 2 -- sh -c 'free -m; nproc'", "one command in a fresh VM"],
     ["echo hello | twinmetal run -- sha256sum", "input, output and status are the command's"],
     ["twinmetal run --kernel bzImage --initrd root.cpio.gz --append 'panic=-1'", "your own kernel"],
     ["twinmetal run --disk data.img --disk base.qcow2,ephemeral", "with two disks, one of which stays as it is"],
+    ["twinmetal run --firmware bios --cdrom memtest86+.iso", "starts from a CD"],
     ["twinmetal run --firmware uefi --name box", "UEFI, whose settings are kept for the next run of box"],
     ["twinmetal run --incoming unix:there.sock", "waits for a VM that is moved here"],
     ["twinmetal run --clock virtual --seed 00 --epoch 0 --record run.rec", "a run that can be replayed to the bit"],
@@ -300,7 +302,7 @@ async function create(
   return await io.library.createVm({
     ...boot,
     memoryBytes,
-    disks: values.disk,
+    disks: disksOf(values),
     cpuFeatures: cpu,
     vga,
     cpus,
@@ -360,7 +362,7 @@ async function confinePlan(
   const modules = values.module?.map(({ path }) => path) ?? [];
   const read = [kernel, initrd, made?.directory, ...modules, ...roms];
   const variables = firmware === "uefi" && name !== undefined ? io.library.variablesPath(name) : undefined;
-  const disks = await io.library.filesOfDisks(values.disk ?? []);
+  const disks = await io.library.filesOfDisks(disksOf(values));
   return vmConfinement({ read, variables, disks, cache, record, save, serial, engine }, memory);
 }
 

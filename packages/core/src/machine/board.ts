@@ -170,7 +170,7 @@ export function createBoard(
       })
     : undefined;
   const plugged = slotDevices(spec).map((device) => createDevice(wiring, device));
-  const drives = spec.devices.filter(isSataDrive).map((drive) => ({ ...drive, medium: "disk" as const }));
+  const drives = spec.devices.filter(isSataDrive).map((drive) => ({ ...drive, medium: mediumOf(drive) }));
   const ahci = drives.length > 0 ? createAhci(context, { name: "ahci", drives }) : undefined;
 
   attachPic(pic, ports, PORT_MAP);
@@ -257,6 +257,10 @@ function bootDisksOf(spec: MachineSpec): BootDisk[] {
     if (isSataDrive(device)) return [{ ...PCI_SLOT.ahci, port: drives.indexOf(device) }];
     return device.kind === "virtio-block" ? [{ device: PCI_SLOT.firstFree + slots.indexOf(device) }] : [];
   });
+}
+
+function mediumOf({ kind }: SataDriveSpec): "disk" | "cd" {
+  return kind === "sata-cd" ? "cd" : "disk";
 }
 
 type SlotDeviceSpec = Exclude<DeviceSpec, SataDriveSpec>;

@@ -17,9 +17,9 @@ export const TSC_FREQUENCY = { minHz: 100_000_000, maxHz: 8_000_000_000, stepHz:
 export const CPU_LIMITS = { min: 1, max: 8 } as const;
 export const CPU_MODELS = ["portable-v1"] as const;
 export const CLOCK_MODES = ["wall", "virtual"] as const;
-export const DEVICE_KINDS = ["virtio-console", "virtio-rng", "virtio-block", "sata-disk"] as const;
+export const DEVICE_KINDS = ["virtio-console", "virtio-rng", "virtio-block", "sata-disk", "sata-cd"] as const;
 /** Those that have a disk's bytes. */
-const DISK_KINDS: readonly string[] = ["virtio-block", "sata-disk"] satisfies DeviceKind[];
+const DISK_KINDS: readonly string[] = ["virtio-block", "sata-disk", "sata-cd"] satisfies DeviceKind[];
 /** Ports of the board's AHCI controller. */
 const MAX_SATA_DRIVES = 6;
 export const DISK_LIMITS = { minBytes: 512, maxBytes: 2 ** 50, stepBytes: 512 } as const;
@@ -81,7 +81,8 @@ export type DeviceSpec =
 
 /** A drive at the next port of the board's AHCI controller, which is there with the first of them. */
 export interface SataDriveSpec extends DiskSpec {
-  readonly kind: "sata-disk";
+  /** A disk, or a CD drive with a disc in it, which is read-only. */
+  readonly kind: "sata-disk" | "sata-cd";
   readonly name: string;
 }
 
@@ -315,7 +316,7 @@ export function isDisk(device: DeviceSpec): device is DeviceSpec & DiskSpec {
 }
 
 export function isSataDrive(device: DeviceSpec): device is SataDriveSpec {
-  return device.kind === "sata-disk";
+  return device.kind === "sata-disk" || device.kind === "sata-cd";
 }
 
 function fieldsOf(device: DeviceSpec): { readonly [key: string]: StateValue } {
@@ -325,6 +326,7 @@ function fieldsOf(device: DeviceSpec): { readonly [key: string]: StateValue } {
     case "virtio-block":
       return { sizeBytes: device.sizeBytes, isReadOnly: device.isReadOnly, queues: device.queues };
     case "sata-disk":
+    case "sata-cd":
       return { sizeBytes: device.sizeBytes, isReadOnly: device.isReadOnly };
     default:
       return {};
@@ -340,7 +342,7 @@ function deviceFromState(reader: StateReader): DeviceSpec {
     reader.end();
     return { kind, name, ...disk };
   }
-  if (kind === "sata-disk") {
+  if (kind === "sata-disk" || kind === "sata-cd") {
     const disk = {
       sizeBytes: reader.int("sizeBytes", 0, Number.MAX_SAFE_INTEGER),
       isReadOnly: reader.bool("isReadOnly"),
@@ -464,7 +466,10 @@ function checkDevices(devices: readonly DeviceSpec[]): void {
     names.add(name);
     if (kind === "virtio-console") checkPorts(name, device.ports);
     if (kind === "virtio-block") checkDisk(name, device);
-    if (kind === "sata-disk") checkDisk(name, { ...device, queues: 1 });
+    if (isSataDrive(device)) checkDisk(name, { ...device, queues: 1 });
+    if (kind === "sata-cd" && !device.isReadOnly) {
+      throw new SpecError("devices", `The disc in ${name} is not read-only, and a CD drive cannot write.`);
+    }
   }
   const drives = devices.filter(isSataDrive).length;
   if (drives > MAX_SATA_DRIVES) {

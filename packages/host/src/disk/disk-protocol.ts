@@ -14,6 +14,8 @@ export interface DiskOptions {
   readonly isEphemeral?: boolean;
   /** How the guest reaches it. Default: "virtio". Of a VM that exists, its own. */
   readonly bus?: DiskBus;
+  /** The image is a disc in a CD drive at the AHCI controller: raw and read-only. Of a VM that exists, its own. */
+  readonly isCdrom?: boolean;
 }
 
 export const DISK_BUSES = ["virtio", "ahci"] as const;

@@ -16,7 +16,8 @@ export interface VmDisks {
 }
 
 /** Opens them. Rejects with VmError; nothing is open then. Whoever gets them closes the thread. */
-export async function openVmDisks(options: readonly DiskOptions[]): Promise<VmDisks> {
+export async function openVmDisks(given: readonly DiskOptions[]): Promise<VmDisks> {
+  const options = given.map((disk) => (disk.isCdrom ? asDisc(disk) : disk));
   if (options.length === 0) return { thread: undefined, devices: [] };
   const thread = startThread(
     options,
@@ -82,10 +83,21 @@ function startThread(options: readonly DiskOptions[], channels: readonly string[
 function devicesOf(opened: readonly OpenedVmDisk[], options: readonly DiskOptions[]): DeviceSpec[] {
   return opened.map(({ sizeBytes, isReadOnly }, index): DeviceSpec => {
     const disk = { name: nameOf(index), sizeBytes, isReadOnly };
+    if (options[index]?.isCdrom) return { kind: "sata-cd", ...disk };
     return options[index]?.bus === "ahci"
       ? { kind: "sata-disk", ...disk }
       : { kind: "virtio-block", ...disk, queues: 1 };
   });
+}
+
+function asDisc(disk: DiskOptions): DiskOptions {
+  if (disk.bus === "virtio" || disk.isReadOnly === false || disk.isEphemeral || disk.format === "qcow2") {
+    throw new VmError(
+      "bad-option",
+      `${disk.path} cannot be a CD as it is asked for: a CD is raw, read-only and at the bus "ahci". Leave the rest out.`,
+    );
+  }
+  return { ...disk, format: "raw", isReadOnly: true };
 }
 
 const nameOf = (index: number): string => `disk${index}`;

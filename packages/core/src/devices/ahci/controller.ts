@@ -1,6 +1,7 @@
 /**
  * AHCI controller of Intel's ICH9 (PCI 8086:2922 at 00:1f.2; Serial ATA AHCI 1.3.1): six ports for SATA drives, 32 commands
- * each, native queueing, 64-bit addresses, MSI or INTx. Ports: port.ts; drives: ata-disk.ts.
+ * each, native queueing, 64-bit addresses, MSI or INTx. Ports: port.ts; drives: ata-disk.ts and
+ * atapi-cd.ts.
  *
  * Left out: the legacy IDE interface, command completion coalescing, enclosure management, power states of the link,
  * port multipliers, hot plug.

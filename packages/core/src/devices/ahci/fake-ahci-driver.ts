@@ -1,5 +1,6 @@
 /** A driver of one AHCI port for tests: lists in the fake context's memory, frames as a driver makes them. */
 import type { FakeContext } from "../fake-context.ts";
+import { ATA } from "./ata-disk.ts";
 import type { AhciController } from "./controller.ts";
 import { FIS_TYPE, GHC, HBA, PORT_BASE, PORT_BYTES, PX, PXCMD } from "./registers.ts";
 
@@ -87,6 +88,14 @@ export class FakeAhciDriver {
   issue(slot: number, command: AtaCommand): void {
     this.prepare(slot, command);
     this.write(PX.CI, 1 << slot);
+  }
+
+  /** A PACKET command; what the drive says of its end: the error register. */
+  packet(packet: readonly number[], regions: AtaCommand["regions"] = []): number {
+    this.issue(0, { command: ATA.PACKET, features: 1, packet, regions });
+    const error = this.read(PX.TFD) >>> 8;
+    if (error !== 0) this.restart();
+    return error;
   }
 
   /** A queued read or write. */

@@ -12,6 +12,7 @@ import type { GuestMemory } from "../../memory/guest-memory.ts";
 import type { StateReader } from "../../state/reader.ts";
 import type { DeviceContext, StateValue } from "../device.ts";
 import { ATA, AtaDisk } from "./ata-disk.ts";
+import { AtapiCd } from "./atapi-cd.ts";
 import { DiskRequests, type SataDiskOptions } from "./disk-requests.ts";
 import type { CommandFrame, Drive, DriveReply } from "./drive.ts";
 import { gather, PRD_START, type PrdTable, scatter } from "./prd-table.ts";
@@ -86,7 +87,7 @@ export class AhciPort {
     this.#memory = context.memory;
     this.#changed = changed;
     if (!drive) return;
-    this.#drive = new AtaDisk(drive);
+    this.#drive = drive.medium === "cd" ? new AtapiCd(drive) : new AtaDisk(drive);
     this.#requests = new DiskRequests(context, drive, (work) => this.#ended(work));
   }
 
@@ -301,9 +302,13 @@ export class AhciPort {
     this.#tfd = this.#drive ? this.#readyTaskFile() : 0x7f;
   }
 
+  get #isPacketDrive(): boolean {
+    return this.#sig !== 0x0000_0101;
+  }
+
   /** Error 1: the diagnostic passed. An ATAPI drive does not say DRDY. */
   #readyTaskFile(): number {
-    return 0x0100 | (this.#sig === 0x0000_0101 ? READY : ATA_STATUS.DSC);
+    return 0x0100 | (this.#isPacketDrive ? ATA_STATUS.DSC : READY);
   }
 
   #forget(): void {
@@ -382,7 +387,7 @@ export class AhciPort {
         return;
       }
       case "done":
-        this.#finish(slot, READY, 0, reply.count ?? 0);
+        this.#finish(slot, READY, 0, reply.count ?? (this.#isPacketDrive ? PACKET_DONE : 0));
         return;
       case "signature":
         this.#ci &= ~(1 << slot);
