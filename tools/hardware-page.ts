@@ -19,6 +19,14 @@ what "Left out" names. How they are put together: \`packages/core/src/machine/bo
 | --- | --- | --- | --- |
 `;
 
+const ON_KVM = `
+## On the kvm engine
+
+The same devices, run by the same code; what a guest does with them leaves guest mode. The VGA's window below 1 MiB and a
+firmware's flash are no memory slots of KVM's, so each access is an exit; the flash's reads, too. Firmware's ROM is a read-only
+slot. How far each is proven there: [kvm.md](kvm.md).
+`;
+
 const NOT_OFFERED = `
 ## Not offered, because
 
@@ -44,7 +52,7 @@ export function hardwarePage(): string {
   const rows = models.map(
     ({ file, state, what, leftOut }) => `| \`${file}\` | ${state} | ${escaped(what)} | ${escaped(leftOut)} |`,
   );
-  return `${HEAD}${rows.join("\n")}\n${NOT_OFFERED}`;
+  return `${HEAD}${rows.join("\n")}\n${ON_KVM}${NOT_OFFERED}`;
 }
 
 function deviceFiles(): string[] {

@@ -1,15 +1,22 @@
 /**
- * SeaBIOS and its VGA BIOS for VMs of the nested guest: where a Debian that has the package installed has them, so that
- * nothing is fetched in there.
+ * Firmware for VMs of the nested guest, SeaBIOS with its VGA BIOS or OVMF: where a Debian that has the package installed has
+ * it, so that nothing is fetched in there.
  */
 import { basename } from "node:path";
-import { ensureFirmware } from "../../packages/host/src/firmware/firmware-files.ts";
+import { ensureFirmware, type FirmwareKind } from "../../packages/host/src/firmware/firmware-files.ts";
 
-const INSTALLED = "usr/share/seabios";
+const INSTALLED: Readonly<Record<FirmwareKind, string>> = { bios: "usr/share/seabios", uefi: "usr/share/OVMF" };
 
-/** Files of this host by their paths in the guest. Rejects with an ImageError where there is no SeaBIOS. */
-export async function firmwareLayer(signal: AbortSignal): Promise<ReadonlyMap<string, string>> {
-  const { code, vga } = await ensureFirmware("bios", { signal });
-  const files = [code, ...(vga === undefined ? [] : [vga])];
-  return new Map(files.map((path) => [`${INSTALLED}/${basename(path)}`, path]));
+/** Files of this host by their paths in the guest. Rejects with an ImageError where one cannot be had. */
+export async function firmwareLayer(
+  kinds: ReadonlySet<FirmwareKind>,
+  signal: AbortSignal,
+): Promise<ReadonlyMap<string, string>> {
+  const files = new Map<string, string>();
+  for (const kind of kinds) {
+    const { code, variables, vga } = await ensureFirmware(kind, { signal });
+    for (const path of [code, variables, vga])
+      if (path !== undefined) files.set(`${INSTALLED[kind]}/${basename(path)}`, path);
+  }
+  return files;
 }

@@ -200,7 +200,8 @@ async function makeGuest(
   const base = await ensureBaseLayer({ signal, onProgress: progress.show });
   const isLoaded = programs.some(({ needsLoad }) => needsLoad);
   const load = isLoaded ? await ensureLoadLayer(base.tiny, { signal, onProgress: progress.show }) : undefined;
-  const firmware = programs.some(({ needsFirmware }) => needsFirmware) ? await firmwareLayer(signal) : undefined;
+  const kinds = programs.flatMap(({ needsFirmware }) => needsFirmware ?? []);
+  const firmware = await firmwareLayer(new Set(kinds), signal);
   progress.show("bundling the tests");
   const project = await buildProjectLayer(programs, base.tiny, load, firmware);
   progress.clear();

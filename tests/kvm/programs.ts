@@ -3,6 +3,8 @@
  * a program alone on two busy CPUs, under TCG; it is enforced in the guest and once more outside.
  */
 
+import type { FirmwareKind } from "../../packages/host/src/firmware/firmware-files.ts";
+
 export interface TestProgram {
   readonly name: string;
   /** Relative to this folder. */
@@ -12,8 +14,8 @@ export interface TestProgram {
   readonly form: "short" | "long";
   /** The Linux under load (load-layer.ts). */
   readonly needsLoad?: true;
-  /** SeaBIOS and its VGA BIOS (firmware-layer.ts). */
-  readonly needsFirmware?: true;
+  /** firmware-layer.ts */
+  readonly needsFirmware?: FirmwareKind;
 }
 
 export const PROGRAMS: readonly TestProgram[] = [
@@ -72,7 +74,7 @@ export const PROGRAMS: readonly TestProgram[] = [
     what: "SeaBIOS on KVM: a boot from a disk, its screen, requests that reach the guest whatever the main thread does",
     limitSeconds: 240,
     form: "short",
-    needsFirmware: true,
+    needsFirmware: "bios",
   },
   {
     name: "disk-changes",
@@ -80,7 +82,7 @@ export const PROGRAMS: readonly TestProgram[] = [
     what: "SeaBIOS without a disk, and a reset; a guest with a disk and a VGA changes engines, is saved and restored in either",
     limitSeconds: 1200,
     form: "long",
-    needsFirmware: true,
+    needsFirmware: "bios",
   },
   {
     name: "disk-linux",

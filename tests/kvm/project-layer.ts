@@ -27,7 +27,7 @@ const IMAGES = "root/.cache/twinmetal/images";
 /** The guest cannot be made on this host. */
 export class MissingPart extends Error {}
 
-/** `load`: the initrd of the Linux under load, where it is wanted; `firmware`: files of SeaBIOS, by their paths. */
+/** `load`: the initrd of the Linux under load, where it is wanted; `firmware`: files of firmware, by their paths. */
 export async function buildProjectLayer(
   programs: readonly TestProgram[],
   tiny: TinyImage,
