@@ -1,4 +1,4 @@
-// The examples of README.md and docs/guide/run.md, run as they stand there, with the built program and package.
+// The examples of README.md and of docs/guide that need a guest of Linux, run as they stand there, with the built program and package.
 
 import { execFile } from "node:child_process";
 import { chmod, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
@@ -61,17 +61,17 @@ describe("README.md", () => {
   });
 });
 
-describe("docs/guide/run.md", () => {
-  /** An example is taken from the page, so that the page cannot say something else. */
-  const fromPage = async (beginning: string, lines = 1): Promise<string> => {
-    const page = (await readFile(join(repository, "docs", "guide", "run.md"), "utf8")).split("\n");
-    const at = page.findIndex((line) => line.startsWith(beginning));
-    expect(at, `the page has no line that begins with ${beginning}`).toBeGreaterThanOrEqual(0);
-    return page.slice(at, at + lines).join("\n");
-  };
+/** An example is taken from the page, so that the page cannot say something else. */
+async function fromPage(page: string, beginning: string, lines = 1): Promise<string> {
+  const text = (await readFile(join(repository, "docs", "guide", page), "utf8")).split("\n");
+  const at = text.findIndex((line) => line.startsWith(beginning));
+  expect(at, `the page has no line that begins with ${beginning}`).toBeGreaterThanOrEqual(0);
+  return text.slice(at, at + lines).join("\n");
+}
 
+describe("docs/guide/run.md", () => {
   example("passes input, output and status of a command", async () => {
-    expect(await run("sh", ["-c", await fromPage("echo hello | twinmetal run")])).toEqual({
+    expect(await run("sh", ["-c", await fromPage("run.md", "echo hello | twinmetal run")])).toEqual({
       status: 0,
       stdout: "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03  -\n7\n",
       stderr: "",
@@ -79,14 +79,42 @@ describe("docs/guide/run.md", () => {
   });
 
   example("types what it is piped into the shell, and ends", async () => {
-    const { status, stdout } = await run("sh", ["-c", await fromPage("printf 'cd /proc")]);
+    const { status, stdout } = await run("sh", ["-c", await fromPage("run.md", "printf 'cd /proc")]);
     expect(status).toBe(0);
     expect(stdout).toMatch(/\nMemTotal: +\d+ kB\r\n/);
   });
 
   example("replays what it has recorded", async () => {
-    const { status, stdout, stderr } = await run("sh", ["-c", await fromPage("twinmetal run --record bug.rec", 2)]);
+    const { status, stdout, stderr } = await run("sh", [
+      "-c",
+      await fromPage("run.md", "twinmetal run --record bug.rec", 2),
+    ]);
     expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
     expect(stdout).toMatch(/^[0-9a-f-]{36}\n\{"stateHash":"[0-9a-f]{64}","retired":\d+\}\n$/);
+  });
+
+  example("gives the guest several processors", async () => {
+    const { status, stdout } = await run("sh", ["-c", await fromPage("run.md", "twinmetal run --cpus 4")]);
+    expect({ status, stdout }).toEqual({ status: 0, stdout: "4\n" });
+  });
+});
+
+describe("docs/guide/disks.md", () => {
+  example("keeps what was written to a disk, and not what was written to an ephemeral one", async () => {
+    const { status, stdout } = await run("sh", [
+      "-c",
+      await fromPage("disks.md", "twinmetal image create data.qcow2", 4),
+    ]);
+    expect({ status, stdout }).toEqual({
+      status: 0,
+      stdout: "data.qcow2: a disk of 1 GiB.\nkept\n",
+    });
+  });
+
+  example("has its disks there at the first prompt", async () => {
+    const line = "echo 'test -b /dev/vda && echo the disk is' there | twinmetal run --disk data.qcow2,readonly";
+    const { status, stdout } = await run("sh", ["-c", line]);
+    expect(status).toBe(0);
+    expect(stdout).toContain("\nthe disk is there\r\n");
   });
 });

@@ -1,16 +1,19 @@
 import { describe, expect, it } from "vitest";
-import { parseDisk } from "./disk-choice.ts";
+import { diskText, parseDisk } from "./disk-choice.ts";
+import type { DiskOptions } from "./vm-library.ts";
 
 describe("--disk", () => {
-  it.each([
+  it.each<[string, DiskOptions]>([
     ["a.img", { path: "a.img" }],
     ["/x/a,b.img", { path: "/x/a,b.img" }],
+    ["/x/disk,old", { path: "/x/disk,old" }],
     ["a.img,readonly", { path: "a.img", isReadOnly: true }],
     ["a,b.img,format=raw,ephemeral", { path: "a,b.img", format: "raw", isEphemeral: true }],
     ["d.qcow2,bus=virtio,format=qcow2", { path: "d.qcow2", format: "qcow2", bus: "virtio" }],
     ["d.img,bus=ahci", { path: "d.img", bus: "ahci" }],
   ])("%s", (text, expected) => {
     expect(parseDisk(text)).toEqual(expected);
+    expect(parseDisk(diskText(expected))).toEqual(expected);
   });
 
   it.each([
@@ -18,6 +21,8 @@ describe("--disk", () => {
     ["", /which image/],
     ["a.img,format=vdi", /no format "vdi"/],
     ["a.img,cache=none", /nothing that a disk has/],
+    ["a.img,snapshot", /"snapshot" is nothing that a disk has/],
+    ["a.img,ro,format=raw", /"ro" is nothing that a disk has/],
     ["a.img,bus=nvme", /not in this version yet/],
     ["a.img,bus=scsi", /no bus/],
     ["a.img,readonly,ephemeral", /exclude each other/],

@@ -50,7 +50,7 @@ export function parseDisk(text: string): DiskOptions {
       if (format === undefined) throw new UsageError(`there is no format "${value}". Possible: ${FORMATS.join(", ")}.`);
       disk.format = format;
     } else if (key === "bus" && value !== undefined) disk.bus = busOf(value);
-    else if (/^[a-z]+=/.test(word)) {
+    else if (/^[a-z]+=/.test(word) || isWordBehindFile(words)) {
       throw new UsageError(`"${word}" is nothing that a disk has. Possible: format=, bus=, readonly, ephemeral.`);
     } else break;
     words.pop();
@@ -61,6 +61,17 @@ export function parseDisk(text: string): DiskOptions {
     throw new UsageError("readonly and ephemeral exclude each other: what is not written need not be thrown away.");
   }
   return disk;
+}
+
+/** What parseDisk reads as the same. */
+export function diskText({ path, format, bus, isReadOnly, isEphemeral }: DiskOptions): string {
+  const words = [format && `format=${format}`, bus && `bus=${bus}`, isReadOnly && "readonly", isEphemeral && "ephemeral"];
+  return [path, ...words.filter(Boolean)].join(",");
+}
+
+/** "a.img,snapshot": no path goes on behind a file's extension without another one. */
+function isWordBehindFile(words: readonly string[]): boolean {
+  return /^[a-z-]+$/.test(words.at(-1)!) && /\.[a-z0-9]{2,5}$/i.test(words.at(-2)!);
 }
 
 function busOf(bus: string): Bus {

@@ -7,6 +7,7 @@ import { dirname } from "node:path";
 import type { Io } from "./command.ts";
 import { runCommand } from "./command-session.ts";
 import { runConsole } from "./console-session.ts";
+import { diskText } from "./disk-choice.ts";
 import { watchDisks } from "./disk-watch.ts";
 import { Ending } from "./ending.ts";
 import { watchForPanic } from "./panic-watch.ts";
@@ -16,7 +17,7 @@ import { openSerialSink, type SerialSink, type SerialTarget } from "./serial-tar
 import { concludeOutcome, type Outcome, orTrouble } from "./session.ts";
 import { formatStatistics, readStatistics } from "./statistics.ts";
 import { CommandError } from "./usage-error.ts";
-import { type ControlServer, MigrationDesk, type Vm, type VmProgress } from "./vm-library.ts";
+import { type ControlServer, type DiskOptions, MigrationDesk, type Vm, type VmProgress } from "./vm-library.ts";
 
 const CLOSE_MS = 5000;
 
@@ -38,6 +39,8 @@ export interface HostingPlan {
   readonly endsWithPanic: boolean;
   readonly timeoutMs: number | undefined;
   readonly savePath: string | undefined;
+  /** A saved VM is restored with the same ones. */
+  readonly disks?: readonly DiskOptions[] | undefined;
   /** Where the VM can be asked to migrate, and decided about. */
   readonly migrationSocket?: string;
   /** Undefined: the process stays as it is. */
@@ -173,7 +176,8 @@ async function leave(
   if (plan.savePath === undefined) return;
   await vm.save(plan.savePath, { onProgress: (report) => progress.report(report) });
   progress.clear();
-  say(`saved to ${plan.savePath}; go on with: twinmetal restore ${plan.savePath}`);
+  const disks = (plan.disks ?? []).map((disk) => ` --disk ${diskText(disk)}`).join("");
+  say(`saved to ${plan.savePath}; go on with: twinmetal restore ${plan.savePath}${disks}`);
 }
 
 function concludeEnding(ending: Ending, say: (message: string) => void): number {

@@ -389,6 +389,13 @@ describe("twinmetal run on a terminal", () => {
     expect(modesOf(stdin).at(-1)).toBe(false);
   });
 
+  it("names the disks that a saved VM is restored with", async () => {
+    const { run, vm, stdin, text } = setUp({ terminal: true });
+    vm.script = () => stdin.write("\x1d");
+    expect(await run("run", "--save", "a.vm", "--disk", "a.img", "--disk", "b.qcow2,readonly")).toBe(0);
+    expect(text.err).toContain("go on with: twinmetal restore a.vm --disk a.img --disk b.qcow2,readonly\n");
+  });
+
   it("says before it starts that a VM could not be saved there", async () => {
     for (const path of ["/nonexistent/a.vm", "/tmp"]) {
       const { run, text, created } = setUp({ terminal: true });

@@ -1,5 +1,13 @@
 import { describe, expect, it } from "vitest";
-import { formatSize, parseEpoch, parseMemory, parseSeed, parseSize, parseTimeout } from "./quantities.ts";
+import {
+  formatSize,
+  parseDiskSize,
+  parseEpoch,
+  parseMemory,
+  parseSeed,
+  parseSize,
+  parseTimeout,
+} from "./quantities.ts";
 
 const LIMITS = { minBytes: 16 * 2 ** 20, maxBytes: 3072 * 2 ** 20 };
 
@@ -27,13 +35,22 @@ describe("sizes", () => {
     expect(parseMemory("3G", LIMITS)).toBe(3 * 2 ** 30);
   });
 
+  it("of disks have limits of their own", () => {
+    const limits = { minBytes: 512, maxBytes: 2 ** 50 };
+    expect(parseDiskSize("2T", limits)).toBe(2 ** 41);
+    expect(() => parseDiskSize("0", limits)).toThrow("0 is too little for a disk: it has 512 bytes to 1024 TiB.");
+    expect(() => parseDiskSize("9000T", limits)).toThrow(/^9000T is too much for a disk/);
+    expect(() => parseDiskSize("big", limits)).toThrow(/"big" is not a size\. Give a number with K, M, G or T/);
+  });
+
   it("are written so that people can read them", () => {
-    expect([500, 2 ** 20, 12_345_678, 1.5 * 2 ** 30, 3 * 2 ** 30].map(formatSize)).toEqual([
+    expect([500, 2 ** 20, 12_345_678, 1.5 * 2 ** 30, 3 * 2 ** 30, 2 ** 41].map(formatSize)).toEqual([
       "500 bytes",
       "1 MiB",
       "11.8 MiB",
       "1536 MiB",
       "3 GiB",
+      "2 TiB",
     ]);
   });
 });

@@ -11,12 +11,17 @@ const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 
 /** "512M", "1.5G", "768MiB", or bytes. K, M, G and T are powers of 1024. */
 export function parseSize(text: string): number {
-  const [, digits, unit] = /^(\d+(?:\.\d+)?)([KMGT]?)(?:i?B)?$/i.exec(text.trim()) ?? [];
-  const bytes = digits === undefined ? Number.NaN : Number(digits) * (SIZE_UNITS[unit?.toUpperCase() ?? ""] ?? 1);
+  const bytes = bytesOf(text);
   if (!Number.isSafeInteger(bytes)) {
     throw new UsageError(`"${text}" is not a size. Give a number with K, M or G, such as 512M or 1.5G.`);
   }
   return bytes;
+}
+
+/** NaN for what is not written like a size. */
+function bytesOf(text: string): number {
+  const [, digits, unit] = /^(\d+(?:\.\d+)?)([KMGT]?)(?:i?B)?$/i.exec(text.trim()) ?? [];
+  return digits === undefined ? Number.NaN : Number(digits) * (SIZE_UNITS[unit?.toUpperCase() ?? ""] ?? 1);
 }
 
 /** A memory size within `limits`. A bare small number is most likely meant in MiB, and says so. */
@@ -32,6 +37,17 @@ export function parseMemory(text: string, limits: { readonly minBytes: number; r
   if (bytes > limits.maxBytes) throw new UsageError(`${text} of memory is too much: a VM has ${range}.`);
   if (bytes % 4096 !== 0) throw new UsageError(`${text} of memory is not a whole number of pages of 4 KiB.`);
   return bytes;
+}
+
+/** The size of a disk within `limits`, in bytes. */
+export function parseDiskSize(text: string, limits: { readonly minBytes: number; readonly maxBytes: number }): number {
+  const bytes = bytesOf(text);
+  if (Number.isNaN(bytes)) {
+    throw new UsageError(`"${text}" is not a size. Give a number with K, M, G or T, such as 512M or 20G.`);
+  }
+  if (bytes >= limits.minBytes && bytes <= limits.maxBytes) return Math.ceil(bytes);
+  const range = `${formatSize(limits.minBytes)} to ${formatSize(limits.maxBytes)}`;
+  throw new UsageError(`${text} is too ${bytes < limits.minBytes ? "little" : "much"} for a disk: it has ${range}.`);
 }
 
 /** Seconds, or with s, m or h. Returns milliseconds. */
@@ -76,7 +92,7 @@ export function parseEpoch(text: string): number {
 
 /** "512 MiB", with at most one digit after the point. */
 export function formatSize(bytes: number): string {
-  const units = ["bytes", "KiB", "MiB", "GiB"];
+  const units = ["bytes", "KiB", "MiB", "GiB", "TiB"];
   let value = bytes;
   let index = 0;
   while (value >= 1024 && index < units.length - 1 && (value % 1024 === 0 || value >= 10_240)) {

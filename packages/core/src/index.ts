@@ -93,6 +93,7 @@ export {
   CPU_MODELS,
   checkSpec,
   type DeviceSpec,
+  DISK_LIMITS,
   type DiskSpec,
   type FileReference,
   isDisk,

@@ -1,11 +1,12 @@
 /** `twinmetal image`: disk images made, described, checked, grown and converted, without a VM. */
-import { resolve } from "node:path";
+import { extname, resolve } from "node:path";
+import { DISK_LIMITS } from "@twinmetal/core";
 import { defineCommand, type Io } from "../command.ts";
 import { EXIT } from "../exit-status.ts";
 import { checkText, infoText } from "../image-text.ts";
 import { choice, flag, option, type ParsedLine } from "../options.ts";
 import { ProgressLine } from "../progress-line.ts";
-import { formatSize, parseSize } from "../quantities.ts";
+import { formatSize, parseDiskSize, parseSize } from "../quantities.ts";
 import { UsageError } from "../usage-error.ts";
 
 const FORMATS = ["qcow2", "raw"] as const;
@@ -79,7 +80,7 @@ export const IMAGE = defineCommand({
   usage: "create FILE [SIZE] | info FILE | check FILE | resize FILE [+]SIZE | convert FROM TO [options]",
   text: [
     "Images are raw (the file is the disk) or qcow2 (takes only the space that is written, and can lie on top of a backing file). Sizes take K, M, G and T.",
-    "create makes an empty disk, or with --backing one that starts with another image's contents: the backing file is then only read, so many images can share one. FILE must not exist yet.",
+    "create makes an empty disk, or with --backing one that starts with another image's contents: the backing file is then only read, so many images can share one. FILE must not exist yet. Name qcow2 images .qcow2: `run --disk` then knows the format by itself.",
     "check looks through a qcow2 image. Status: 0 clean, or repaired; 1 errors; 3 space is leaked, which does no harm. An image that was not closed, because of a crash, is looked through and repaired by itself when a VM opens it.",
     "resize makes a disk larger, by SIZE with +SIZE. convert copies a disk, its backing files merged, into a new image; zeroes take no space.",
     "An image that a VM or another program has open for writing is refused, except by info.",
@@ -122,12 +123,13 @@ async function create(io: Io, [file = "", size]: readonly string[], values: Valu
   }
   const sizeBytes = await io.library.createImage(file, {
     format,
-    sizeBytes: size === undefined ? undefined : parseSize(size),
+    sizeBytes: size === undefined ? undefined : parseDiskSize(size, DISK_LIMITS),
     clusterBytes: clusterSize,
     refcountBits,
     backing: backing === undefined ? undefined : { path: backing, format: backingFormat! },
   });
   tell(io, values, { path: file, sizeBytes }, `${file}: a disk of ${formatSize(sizeBytes)}.`);
+  noteName(io, file, format);
   return EXIT.OK;
 }
 
@@ -152,7 +154,7 @@ async function check(io: Io, [file = ""]: readonly string[], values: Values): Pr
 
 async function grow(io: Io, [file = "", size = ""]: readonly string[], values: Values): Promise<number> {
   const isMore = size.startsWith("+");
-  const bytes = parseSize(isMore ? size.slice(1) : size);
+  const bytes = parseDiskSize(isMore ? size.slice(1) : size, DISK_LIMITS);
   const sizeBytes = await io.library.growImage(file, (now) => (isMore ? now + bytes : bytes));
   tell(io, values, { path: file, sizeBytes }, `${file}: a disk of ${formatSize(sizeBytes)}.`);
   return EXIT.OK;
@@ -172,6 +174,7 @@ async function convert(io: Io, [from = "", to = ""]: readonly string[], values: 
     progress.clear();
     const made = await io.library.imageInfo(to);
     tell(io, values, made, infoText(made));
+    noteName(io, to, format);
     return EXIT.OK;
   } catch (error) {
     if (!controller.signal.aborted) throw error;
@@ -186,6 +189,16 @@ async function convert(io: Io, [from = "", to = ""]: readonly string[], values: 
 
 function tell(io: Io, { json }: Values, result: object, text: string): void {
   io.stdout.write(`${json ? JSON.stringify(result) : text}\n`);
+}
+
+/** `run --disk` believes a format that is not stated only where the name says the same: better known now than then. */
+function noteName(io: Io, path: string, format: (typeof FORMATS)[number] = "qcow2"): void {
+  const isNamed = [".qcow2", ".qcow"].includes(extname(path).toLowerCase());
+  if (isNamed === (format === "qcow2")) return;
+  const says = format === "qcow2" ? "is qcow2, and its name does not say so" : "is raw, and its name says qcow2";
+  io.stderr.write(
+    `twinmetal: ${path} ${says}. Name it otherwise, or give \`--disk ${path},format=${format}\` to a VM.\n`,
+  );
 }
 
 /** Nothing for what takes less than a second. */

@@ -56,6 +56,7 @@ export function incomingPlan(io: Io, { values, operands, rest }: ParsedLine<type
     endsWithPanic: true,
     timeoutMs: values.timeout,
     savePath: values.save,
+    disks: values.disk,
     migrationSocket,
     wantsStatistics: values.stats === true,
   };

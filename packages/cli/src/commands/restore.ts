@@ -40,7 +40,7 @@ const OPTIONS = {
   migrationSocket: option(
     "migration-socket",
     "PATH",
-    "A socket by which `twinmetal migrate` can move this VM elsewhere.",
+    "A socket by which `twinmetal migrate` can move this VM elsewhere, `screenshot` look at its screen, and `type` use its keyboard.",
   ),
   sandbox: SANDBOX,
   stats: flag("stats", "Print the VM's counters at the end, on standard error."),
@@ -102,6 +102,7 @@ export const RESTORE = defineCommand({
       endsWithPanic: true,
       timeoutMs: values.timeout,
       savePath: values.save,
+      disks: values.disk,
       migrationSocket: values.migrationSocket,
       sandbox: sandboxPlan(values, question, async (signal) => {
         const image = kernel === undefined ? await knownImage(io, signal) : undefined;

@@ -20,6 +20,14 @@ export async function openVmDisk(options: DiskOptions): Promise<BlockDevice> {
   const { path, format, isReadOnly = false, isEphemeral = false } = options;
   if (format === undefined) checkGuess(path);
   const { disk } = await openNodeDisk(path, { ...(format && { format }), isReadOnly: isReadOnly || isEphemeral });
+  if (disk.sizeBytes === 0) {
+    await disk.close();
+    const why = `${path} is a disk of 0 bytes, which no machine has.`;
+    throw new StorageError(
+      "out-of-range",
+      `${why} Name another image, or make it larger (\`twinmetal image resize\`).`,
+    );
+  }
   if (!isEphemeral || isReadOnly) return disk;
   try {
     return new ScratchOverlay(disk, await scratchFile());

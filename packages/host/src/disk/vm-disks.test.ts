@@ -151,5 +151,7 @@ describe("a VM's disks", () => {
       code: "disk-unsupported",
     });
     await expect(openVmDisks([{ path: join(folder, "none.img") }])).rejects.toMatchObject({ code: "disk-not-found" });
+    await writeFile(path, new Uint8Array(0));
+    await expect(openVmDisks([{ path }])).rejects.toThrow(`${path} is a disk of 0 bytes`);
   });
 });

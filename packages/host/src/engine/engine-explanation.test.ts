@@ -61,6 +61,11 @@ describe("where KVM works, and slowly", () => {
     const told = explain(working(1n));
     expect(told).toMatchObject({ engine: "jit", type: 2, improvements: [{ code: "slow" }] });
     expect(told.why).toContain("interprets guest kernels");
+    const lacking = { code: "missing-features" as const, reason: "It lacks much.", remedy: "Another host." };
+    const slow = working(1n);
+    const both = explain({ ...slow, findings: [lacking, ...slow.findings] });
+    expect(both.why).toContain("interprets guest kernels");
+    expect(both.notice).toMatch(/ as on KVM\. It lacks much\.$/);
     expect(told.improvements[0]?.remedy).toMatch(/VT-x or AMD-V.*nested virtualisation/);
   });
 

@@ -73,7 +73,7 @@ export function explainEngine(options: ExplainOptions = {}): EngineExplanation {
     why: whyOf(engine, wanted, probe),
     cost: engine === "kvm" ? kvmCost(probe) : about.cost,
     improvements,
-    notice: noticeOf(improvements),
+    notice: noticeOf(improvements, probe),
     host,
     kvm: probe,
   };
@@ -166,9 +166,11 @@ function nodeImprovements({ node, branchHints }: EngineHost): EngineImprovement[
   ];
 }
 
-function noticeOf(improvements: readonly EngineImprovement[]): string | undefined {
+/** One reason: a VM's first line is no place for all of them. */
+function noticeOf(improvements: readonly EngineImprovement[], { findings }: KvmProbe): string | undefined {
   const first = improvements.find(({ code }) => code !== "node-version");
-  return first && `It runs on the jit engine, where programs take about 12 times as long as on KVM. ${first.reason}`;
+  const reason = findings.find(({ code }) => code === first?.code)?.reason ?? first?.reason;
+  return reason && `It runs on the jit engine, where programs take about 12 times as long as on KVM. ${reason}`;
 }
 
 let known: EngineHost | undefined;

@@ -74,7 +74,17 @@ cd
 poweroff() { /sbin/poweroff; }
 reboot() { /sbin/reboot; }
 halt() { /sbin/halt; }
+# The agent loads the disks' drivers while the shell starts: what is typed at the first prompt finds the disks there.
+wait_for_disks() {
+  for _device in /sys/bus/pci/devices/*/device; do
+    read -r _kind <$_device && [ "$_kind" = 0x1042 ] || continue
+    _tries=100
+    until [ -e /run/twinmetal/disks ] || [ $((_tries -= 1)) = 0 ]; do sleep 0.1; done
+    return
+  done
+}
 if mkdir /run/twinmetal/greeted 2>/dev/null; then
+  wait_for_disks
   cat /etc/motd
 elif [ -e /run/twinmetal/once ]; then
   exec /sbin/poweroff
@@ -113,6 +123,7 @@ load_disk_modules() {
     zcat /lib/modules/$module.gz >/tmp/$module && insmod /tmp/$module
     rm -f /tmp/$module
   done </lib/modules/disk-order
+  : >$run/disks
 }
 
 has_virtio_device() {
