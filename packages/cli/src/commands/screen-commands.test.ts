@@ -43,6 +43,16 @@ describe("screenshot", () => {
     expect(asked[0]).toEqual(["vm.sock", { command: "screen" }]);
   });
 
+  it("says where a picture cannot be written", async () => {
+    const { run, text } = setUp({ text: null, pngBase64: "" });
+    expect(await run("screenshot", "vm.sock", join(folder, "nowhere", "a.png"))).toBe(125);
+    expect(text.err).toMatch(
+      /^twinmetal: The picture cannot be written to .*a\.png \(ENOENT\)\. Name another file\.\n$/,
+    );
+    expect(await run("screenshot", "vm.sock", folder)).toBe(125);
+    expect(text.err).toContain("(EISDIR)");
+  });
+
   it("says that graphics have no text, and asks for what is missing", async () => {
     const { run, text } = setUp({ text: null, pngBase64: "" });
     expect(await run("screenshot", "vm.sock", "--text")).toBe(125);

@@ -31,7 +31,7 @@ export const SCREENSHOT = defineCommand({
       throw new UsageError("where to? Give one of both: the name of a PNG file, or --text.");
     const { text, pngBase64 } = (await io.library.askMigrationControl(socket, { command: "screen" })) as ScreenAnswer;
     if (path !== undefined) {
-      await writeFile(path, Buffer.from(pngBase64, "base64"));
+      await writePicture(path, Buffer.from(pngBase64, "base64"));
       return 0;
     }
     if (text === null)
@@ -40,3 +40,14 @@ export const SCREENSHOT = defineCommand({
     return 0;
   },
 });
+
+async function writePicture(path: string, picture: Uint8Array): Promise<void> {
+  try {
+    await writeFile(path, picture);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw new CommandError(`The picture cannot be written to ${path} (${code}). Name another file.`, undefined, {
+      cause: error,
+    });
+  }
+}
