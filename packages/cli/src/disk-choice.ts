@@ -65,7 +65,12 @@ export function parseDisk(text: string): DiskOptions {
 
 /** What parseDisk reads as the same. */
 export function diskText({ path, format, bus, isReadOnly, isEphemeral }: DiskOptions): string {
-  const words = [format && `format=${format}`, bus && `bus=${bus}`, isReadOnly && "readonly", isEphemeral && "ephemeral"];
+  const words = [
+    format && `format=${format}`,
+    bus && `bus=${bus}`,
+    isReadOnly && "readonly",
+    isEphemeral && "ephemeral",
+  ];
   return [path, ...words.filter(Boolean)].join(",");
 }
 
