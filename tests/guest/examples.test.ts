@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { repository } from "../clone.ts";
 import { type TinyGuest, tinyGuest } from "./tiny-guest.ts";
 
-const TIMEOUT_MS = 120_000;
+const TIMEOUT_MS = 180_000;
 
 let guest: TinyGuest = { missing: "not looked for" };
 let directory = "";
