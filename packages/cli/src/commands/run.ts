@@ -170,7 +170,7 @@ export function runPlan(io: Io, { values, operands, rest }: ParsedLine<typeof RU
     endsWithPanic: !/\bpanic=/.test(values.append ?? ""),
     timeoutMs: values.timeout,
     savePath: values.save,
-    disks: values.disk,
+    disks: disksOf(values),
     migrationSocket: values.migrationSocket,
     sandbox: sandboxPlan(values, engineQuestion(values), (signal, onProgress) =>
       confinePlan(io, values, image, serial, signal, onProgress),
