@@ -200,7 +200,7 @@ class Rig {
       if (gpa + length > memory.bytes.length) return;
       throw new Error(`the device writes ${length} bytes at 0x${gpa.toString(16)}, which nobody gave it`);
     };
-    const { read, write, read16, write16, write32, write8 } = memory;
+    const { read, write, read16, read32, write16, write32, write8 } = memory;
     memory.read = (gpa, into) => {
       count();
       const isRead = read.call(memory, gpa, into);
@@ -210,6 +210,10 @@ class Rig {
     memory.read16 = (gpa) => {
       count();
       return read16.call(memory, gpa);
+    };
+    memory.read32 = (gpa) => {
+      count();
+      return read32.call(memory, gpa);
     };
     memory.write = (gpa, from) => {
       wrote(gpa, from.length);

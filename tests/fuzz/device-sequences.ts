@@ -24,6 +24,7 @@ import { renderScreen } from "../../packages/core/src/devices/vga/render.ts";
 import { screenText } from "../../packages/core/src/devices/vga/screen-text.ts";
 import { createVga } from "../../packages/core/src/devices/vga/vga.ts";
 import { StateReader } from "../../packages/core/src/state/reader.ts";
+import { AHCI } from "./ahci-sequences.ts";
 import type { FuzzedDevice, Operation, Random } from "./device-fuzz.ts";
 import { VIRTIO_DEVICES } from "./virtio-sequences.ts";
 
@@ -544,6 +545,7 @@ const SIMPLE: readonly FuzzedDevice[] = [
 
 export const FUZZED_DEVICES: readonly FuzzedDevice[] = [
   ...VIRTIO_DEVICES,
+  AHCI,
   fwCfg,
   flash,
   vga,

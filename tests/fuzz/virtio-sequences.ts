@@ -284,7 +284,12 @@ const block = (isReadOnly: boolean): FuzzedDevice => ({
         (value) => {
           while (disk.requests.length > value % 8) disk.complete(0);
         },
-        (value) => disk.deliver({ id: value % 64, isOk: true, bytes: new Uint8Array(value % 700) }),
+        (value) => {
+          const bytes = new Uint8Array((value >>> 8) % 700);
+          const underWay = disk.requests.findIndex(({ id }) => id === value % 64);
+          if (underWay >= 0) disk.complete(underWay, { bytes });
+          else disk.deliver({ id: value % 64, isOk: true, bytes });
+        },
       ],
       request: (random, buffer) => {
         const type = [0, 0, 1, 1, 4, 8, 11, 13][random(8)]!;

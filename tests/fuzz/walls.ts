@@ -6,8 +6,14 @@ import * as L from "../../packages/core/src/cpu/layout.ts";
 import type { Core } from "../../packages/core/src/interp/core.ts";
 
 const PATTERN = 0x5a;
-/** The state block's last field ends before. */
-const STATE_BLOCK_END: number = L.ACTIVITY.offset + 8;
+/** The state block's last field ends before; nothing in it is wider than 16 bytes. */
+const STATE_BLOCK_END: number =
+  16 +
+  Object.values(L).reduce<number>((end, value) => {
+    return typeof value === "object" && "offset" in value && typeof value.offset === "number"
+      ? Math.max(end, value.offset)
+      : end;
+  }, 0);
 /** Blocks of one batch stay far below. */
 const ARENA_WATCHED = L.ARENA_BYTES / 2;
 const NEVER = 0xffff_ffff_ffff_ffffn;

@@ -1,6 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { CONFIG } from "../../bus/pci/config-space.ts";
+import { StateError } from "../../state/errors.ts";
 import { deviceContract } from "../contract.ts";
+import type { StateValue } from "../device.ts";
 import { FakeContext, type FakeDisk } from "../fake-context.ts";
 import { ATA } from "./ata-disk.ts";
 import { type AhciController, createAhci } from "./controller.ts";
@@ -197,6 +199,24 @@ describe("commands", () => {
     driver.issue(0, { command: ATA.WRITE_DMA, lba: 0, count: 1, regions: [[DATA, 512]], isWrite: true });
     expect(driver.read(PX.TFD)).toBe((ATA_ERROR.ABRT << 8) | 0x51);
     expect(disk.history).toEqual([]);
+  });
+
+  it.each([
+    [
+      "a discard of more than a command can ask for",
+      { operation: "discard", ranges: [{ offset: 0, length: 2 ** 31 }] },
+    ],
+    ["a flush of something", { operation: "flush", ranges: [{ offset: 512, length: 0 }] }],
+  ])("a state with %s is refused", (_what, change) => {
+    const sizeBytes = 2 ** 32;
+    const { device, driver } = setUp({ sizeBytes });
+    driver.issue(0, { command: ATA.READ_DMA, lba: 0, count: 1, regions: [[DATA, 512]] });
+    type State = Record<string, StateValue>;
+    const state = device.save() as State & { ports: (State & { requests: State & { work: State[] } })[] };
+    const [port, ...others] = state.ports;
+    const requests = { ...port!.requests, pieces: [], work: [{ ...port!.requests.work[0], range: 0, ...change }] };
+    const other = setUp({ sizeBytes }).device;
+    expect(() => other.restore({ ...state, ports: [{ ...port!, requests }, ...others] })).toThrow(StateError);
   });
 
   it("a list outside memory is a fatal error", () => {

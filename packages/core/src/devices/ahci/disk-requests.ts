@@ -166,7 +166,7 @@ export class DiskRequests {
       ({ offset, length }) => range.offset >= offset && range.offset + range.length <= offset + length,
     );
     const isFit = isFlush
-      ? range.length === 0
+      ? range.offset === 0 && range.length === 0
       : isInside && (!of.hasBytes || (range.length > 0 && range.length <= BLOCK_LIMITS.bytes));
     if (!isFit) throw reader.invalid("range", "is not the command's");
     of.underWay++;

@@ -12,6 +12,8 @@ import { SLOTS } from "./registers.ts";
 const SECTOR_BYTES = 512;
 /** Of one DATA SET MANAGEMENT: a block of 512 bytes with 8 for each. */
 export const MAX_TRIM_RANGES = 64;
+/** Of one of them, which counts its sectors in 16 bits. */
+const MAX_TRIM_BYTES = 0xffff * SECTOR_BYTES;
 
 export interface ByteRange {
   readonly offset: number;
@@ -135,6 +137,9 @@ export class SataWork {
     }
     if (work.hasBytes ? ranges[0]!.length === 0 : work.#at !== 0) throw reader.invalid("at", "is in no data");
     if (work.#at % SECTOR_BYTES !== 0) throw reader.invalid("at", "is in the middle of a sector");
+    const isSound = ({ offset, length }: ByteRange): boolean =>
+      operation === "flush" ? offset === 0 && length === 0 : length > 0 && (work.hasBytes || length <= MAX_TRIM_BYTES);
+    if (!ranges.every(isSound)) throw reader.invalid("ranges", "are none of such a command");
     const changes = operation === "write" || operation === "discard";
     if (!changes && (request.isDurable || work.#owesFlush))
       throw reader.invalid("isDurable", "is in a command that changes nothing");
