@@ -11,40 +11,40 @@ const MINUTE_MS = 60_000;
 const reason = whyNoDisk();
 if (reason !== undefined) console.warn(`Debian from a disk skipped: ${reason}`);
 
-test.skipIf(reason !== undefined).each<Firmware>(["bios", "uefi"])(
-  "Debian starts by %s and turns off",
-  { timeout: 40 * MINUTE_MS },
-  async (firmware) => {
-    const folder = mkdtempSync(join(tmpdir(), "twinmetal-debian-"));
-    onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
-    const disk = join(folder, "disk.img");
-    makeDebianDisk(disk, firmware, folder);
-    await using vm = await createVm({
-      firmware,
-      engine: "jit",
-      memoryBytes: 1024 * 2 ** 20,
-      disks: [{ path: disk, format: "raw" }],
-    });
-    const startMs = performance.now();
-    const note = (what: string): void =>
-      console.log(`${firmware}: ${what} after ${Math.round(performance.now() - startMs)} ms`);
-    await vm.start();
-    await vm.serial.waitFor("Booting `Debian'", { timeoutMs: 5 * MINUTE_MS });
-    note("GRUB's entry");
-    await vm.serial.waitFor("twin login: ", { timeoutMs: 15 * MINUTE_MS });
-    note("login");
-    await vm.serial.write("root\n");
-    await vm.serial.waitFor("root@twin:~#", { timeoutMs: 5 * MINUTE_MS });
-    await vm.serial.write(
-      "systemctl is-system-running --wait; findmnt -no SOURCE /; test -d /sys/firmware/efi && echo by uefi\n",
-    );
-    const answer = await vm.serial.waitFor(/\/dev\/vd.*root@twin:~#/s, { timeoutMs: 5 * MINUTE_MS });
-    note("commands");
-    expect(answer).toMatch(/\brunning\r/);
-    expect(answer).toContain("/dev/vda");
-    expect(/\nby uefi/.test(answer)).toBe(firmware === "uefi");
-    await vm.serial.write("poweroff\n");
-    expect((await vm.wait()).kind).toBe("off");
-    note("off");
-  },
-);
+test.skipIf(reason !== undefined).each<readonly [Firmware, "virtio" | "ahci"]>([
+  ["bios", "virtio"],
+  ["uefi", "virtio"],
+  ["bios", "ahci"],
+])("Debian starts by %s from a disk on %s and turns off", { timeout: 40 * MINUTE_MS }, async (firmware, bus) => {
+  const folder = mkdtempSync(join(tmpdir(), "twinmetal-debian-"));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  const disk = join(folder, "disk.img");
+  makeDebianDisk(disk, firmware, folder);
+  await using vm = await createVm({
+    firmware,
+    engine: "jit",
+    memoryBytes: 1024 * 2 ** 20,
+    disks: [{ path: disk, format: "raw", bus }],
+  });
+  const startMs = performance.now();
+  const note = (what: string): void =>
+    console.log(`${firmware}, ${bus}: ${what} after ${Math.round(performance.now() - startMs)} ms`);
+  await vm.start();
+  await vm.serial.waitFor("Booting `Debian'", { timeoutMs: 5 * MINUTE_MS });
+  note("GRUB's entry");
+  await vm.serial.waitFor("twin login: ", { timeoutMs: 15 * MINUTE_MS });
+  note("login");
+  await vm.serial.write("root\n");
+  await vm.serial.waitFor("root@twin:~#", { timeoutMs: 5 * MINUTE_MS });
+  await vm.serial.write(
+    "systemctl is-system-running --wait; findmnt -no SOURCE /; test -d /sys/firmware/efi && echo by uefi\n",
+  );
+  const answer = await vm.serial.waitFor(/\/dev\/[vs]d.*root@twin:~#/s, { timeoutMs: 5 * MINUTE_MS });
+  note("commands");
+  expect(answer).toMatch(/\brunning\r/);
+  expect(answer).toContain(bus === "ahci" ? "/dev/sda" : "/dev/vda");
+  expect(/\nby uefi/.test(answer)).toBe(firmware === "uefi");
+  await vm.serial.write("poweroff\n");
+  expect((await vm.wait()).kind).toBe("off");
+  note("off");
+});
