@@ -27,17 +27,7 @@ import { type Expr, i32, i64, op, opWith, select } from "../../ir/builder.ts";
 import { define } from "../record.ts";
 import { FAULT, type Semantics } from "../semantics.ts";
 
-define({
-  name: "nop",
-  feature: "base",
-  forms: [
-    "90 | | nob",
-    "0F 0D /r | Ev,Gv",
-    "0F 1F /0 | Ev",
-    ...["18", "19", "1A", "1B", "1C", "1D", "1E", "1F"].map((op) => `0F ${op} /r | Ev,Gv`),
-  ],
-  semantics: () => {},
-});
+/** In front of NOP, which has the same form: without the feature PAUSE does nothing. */
 define({
   name: "pause",
   feature: "yield",
@@ -45,6 +35,18 @@ define({
   ends: true,
   forms: ["F3 90"],
   semantics: (s) => s.exit(L.EXIT_YIELD),
+});
+define({
+  name: "nop",
+  feature: "base",
+  forms: [
+    "90 | | nob",
+    "F3 90",
+    "0F 0D /r | Ev,Gv",
+    "0F 1F /0 | Ev",
+    ...["18", "19", "1A", "1B", "1C", "1D", "1E", "1F"].map((op) => `0F ${op} /r | Ev,Gv`),
+  ],
+  semantics: () => {},
 });
 define({ name: "ud2", feature: "base", ends: true, forms: ["0F 0B"], semantics: (s) => s.undefined() });
 define({ name: "ud1", feature: "base", ends: true, forms: ["0F B9 /r | Gv,Ev"], semantics: (s) => s.undefined() });
