@@ -1,13 +1,12 @@
 /**
  * Between the commands of a SATA port and its disk's channel: pieces go out while there is room, completions come back to
- * their command. Pieces under way are part of the state: a restored port submits them again under their numbers before
- * anything else. After a reset they are orphans, and nothing new is submitted until the last has come back, so that an old
- * write never lands after a new one.
+ * their command (requests-under-way.ts).
  */
 import type { GuestMemory } from "../../memory/guest-memory.ts";
 import type { StateReader } from "../../state/reader.ts";
-import { BLOCK_LIMITS, BLOCK_OPERATIONS, type BlockChannel, type BlockCompletion } from "../block-channel.ts";
+import { BLOCK_LIMITS, type BlockChannel, type BlockCompletion, type BlockOperation } from "../block-channel.ts";
 import type { DeviceContext, StateValue } from "../device.ts";
+import { RequestsUnderWay } from "../requests-under-way.ts";
 import { gather, scatter, walkPrds } from "./prd-table.ts";
 import { SLOTS } from "./registers.ts";
 import { readByteRange, readCursor, type SataPiece, SataWork } from "./sata-work.ts";
@@ -30,17 +29,14 @@ export class DiskRequests {
   /** The port's: a command has ended. */
   readonly #ended: (work: SataWork) => void;
   readonly #work = new Set<SataWork>();
-  readonly #pieces = new Map<number, UnderWay>();
-  readonly #orphans = new Set<number>();
-  #nextId = 0;
-  /** Restored, and what was under way is not submitted again yet. */
-  #isIdle = false;
+  readonly #underWay: RequestsUnderWay<UnderWay>;
 
   constructor(context: DeviceContext, disk: SataDiskOptions, ended: (work: SataWork) => void) {
     this.#memory = context.memory;
     this.#disk = disk;
     this.#ended = ended;
     this.#channel = context.openDisk(disk.name, (completion) => this.#completed(completion));
+    this.#underWay = new RequestsUnderWay<UnderWay>(this.#channel, (id, piece) => this.#submit(id, piece));
   }
 
   /** Commands that have not ended. */
@@ -71,13 +67,7 @@ export class DiskRequests {
 
   /** The commands are forgotten, though what is under way may still reach the disk. */
   abandon(): void {
-    if (this.#isIdle) {
-      // A restore that failed: nothing of this is under way.
-      this.#isIdle = false;
-      this.#orphans.clear();
-      this.#nextId = 0;
-    } else for (const id of this.#pieces.keys()) this.#orphans.add(id);
-    this.#pieces.clear();
+    this.#underWay.abandon();
     this.#work.clear();
   }
 
@@ -88,20 +78,12 @@ export class DiskRequests {
   }
 
   resume(): void {
-    if (!this.#isIdle) return;
-    this.#isIdle = false;
-    for (const id of this.#orphans) this.#channel.submit({ id, operation: "flush", offset: 0, length: 0 });
-    for (const [id, piece] of this.#pieces) {
-      // Without its data a write is none, but its number comes back.
-      if (this.#submit(id, piece)) continue;
-      piece.work.isFailed = true;
-      this.#channel.submit({ id, operation: "flush", offset: 0, length: 0 });
-    }
+    this.#underWay.resume();
   }
 
   pump(): void {
     this.resume();
-    if (this.#orphans.size > 0) return;
+    if (this.#underWay.hasOrphans) return;
     for (const work of [...this.#work]) {
       if (!this.#work.has(work)) continue;
       this.#advance(work);
@@ -112,13 +94,9 @@ export class DiskRequests {
   save(): StateValue {
     const work = [...this.#work];
     return {
-      nextId: this.#nextId,
-      orphans: [...this.#orphans],
       work: work.map((one) => one.save()),
-      pieces: [...this.#pieces].map(([id, { work: of, operation, offset, length, cursor }]) => ({
-        id,
+      ...this.#underWay.save(({ work: of, offset, length, cursor }) => ({
         work: work.indexOf(of),
-        operation,
         range: { offset, length },
         cursor: { ...cursor },
       })),
@@ -127,16 +105,7 @@ export class DiskRequests {
 
   /** Throws StateError; `abandon` then makes it empty. */
   restore(reader: StateReader): void {
-    this.#pieces.clear();
     this.#work.clear();
-    this.#orphans.clear();
-    this.#isIdle = true;
-    this.#nextId = reader.u32("nextId");
-    for (const id of reader.values("orphans", BLOCK_LIMITS.requests)) {
-      const isValid = typeof id === "number" && Number.isInteger(id) && id >= 0 && id <= 0xffff_ffff;
-      if (!isValid || this.#orphans.has(id)) throw reader.invalid("orphans", "are not different numbers of requests");
-      this.#orphans.add(id);
-    }
     const work = reader.array("work", SLOTS).map((one) => SataWork.restore(one, this.#disk));
     for (const one of work) {
       if (this.hasSlot(one.slot)) throw reader.invalid("work", "has two commands of one slot");
@@ -145,21 +114,15 @@ export class DiskRequests {
     if (work.length > 1 && work.some(({ transfer }) => transfer !== "queued")) {
       throw reader.invalid("work", "has commands that exclude each other");
     }
-    for (const piece of reader.array("pieces", BLOCK_LIMITS.requests)) this.#restorePiece(piece, work);
-    if (this.#pieces.size + this.#orphans.size > BLOCK_LIMITS.requests) {
-      throw reader.invalid("pieces", "are more than can be under way");
-    }
+    this.#underWay.restore(reader, (piece, operation) => this.#restorePiece(piece, operation, work));
     reader.end();
   }
 
-  #restorePiece(reader: StateReader, work: readonly SataWork[]): void {
-    const id = reader.u32("id");
+  #restorePiece(reader: StateReader, operation: BlockOperation, work: readonly SataWork[]): UnderWay {
     const of = work[reader.int("work", 0, Math.max(0, work.length - 1))];
-    const operation = reader.oneOf("operation", BLOCK_OPERATIONS);
     const range = readByteRange(reader.object("range"), this.#disk.sizeBytes);
     const cursor = readCursor(reader.object("cursor"));
-    reader.end();
-    if (!of || this.#pieces.has(id) || this.#orphans.has(id)) throw reader.invalid("id", "belongs to no command");
+    if (!of) throw reader.invalid("work", "is no command");
     const isFlush = operation === "flush" && (of.request.isDurable || of.request.operation === "flush");
     if (operation !== of.request.operation && !isFlush) throw reader.invalid("operation", "is not the command's");
     const isInside = of.request.ranges.some(
@@ -169,24 +132,13 @@ export class DiskRequests {
       ? range.offset === 0 && range.length === 0
       : isInside && (!of.hasBytes || (range.length > 0 && range.length <= BLOCK_LIMITS.bytes));
     if (!isFit) throw reader.invalid("range", "is not the command's");
-    of.underWay++;
-    this.#pieces.set(id, { work: of, operation, ...range, cursor });
+    return { work: of, operation, ...range, cursor };
   }
 
   #advance(work: SataWork): void {
-    while (this.#pieces.size < BLOCK_LIMITS.requests) {
+    while (!this.#underWay.isFull) {
       const piece = work.next((from, length) => walkPrds(this.#memory, work.table, from, length, () => true));
-      if (!piece) return;
-      while (this.#pieces.has(this.#nextId)) this.#nextId = (this.#nextId + 1) >>> 0;
-      const id = this.#nextId;
-      const underWay = { ...piece, work };
-      if (!this.#submit(id, underWay)) {
-        work.isFailed = true;
-        return;
-      }
-      this.#nextId = (id + 1) >>> 0;
-      this.#pieces.set(id, underWay);
-      work.underWay++;
+      if (!piece || !this.#underWay.add({ ...piece, work })) return;
     }
   }
 
@@ -202,12 +154,9 @@ export class DiskRequests {
 
   #completed({ id, isOk, bytes }: BlockCompletion): void {
     this.resume();
-    if (!this.#orphans.delete(id)) {
-      const piece = this.#pieces.get(id);
-      if (!piece) return;
-      this.#pieces.delete(id);
+    const piece = this.#underWay.complete(id);
+    if (piece) {
       const { work, operation, length, cursor } = piece;
-      work.underWay--;
       const isWhole =
         operation !== "read" ||
         (bytes.length === length && scatter(this.#memory, work.table, cursor, bytes) === length);

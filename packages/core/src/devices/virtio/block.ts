@@ -10,8 +10,9 @@
  * new one. Left out: geometry, secure erase, lifetime, zones, and the legacy interface.
  */
 import type { StateReader } from "../../state/reader.ts";
-import { BLOCK_LIMITS, BLOCK_OPERATIONS, type BlockChannel, type BlockCompletion } from "../block-channel.ts";
+import { BLOCK_LIMITS, type BlockChannel, type BlockCompletion, type BlockOperation } from "../block-channel.ts";
 import type { DeviceContext, StateValue } from "../device.ts";
+import { RequestsUnderWay } from "../requests-under-way.ts";
 import {
   BLOCK_CONFIG_BYTES,
   type BlockDisk,
@@ -52,12 +53,8 @@ class VirtioBlock implements VirtioModel {
   readonly #disk: VirtioBlockOptions;
   readonly #channel: BlockChannel;
   #isWriteback = true;
-  #nextId = 0;
   readonly #work = new Set<BlockWork>();
-  readonly #pieces = new Map<number, PieceUnderWay>();
-  readonly #orphans = new Set<number>();
-  /** Restored, and what was under way is not submitted again yet. */
-  #isIdle = false;
+  readonly #underWay: RequestsUnderWay<PieceUnderWay>;
 
   constructor(context: DeviceContext, host: VirtioHost, disk: VirtioBlockOptions) {
     if (!(disk.queues >= 1 && disk.queues <= MAX_QUEUES)) throw new RangeError(`a disk with ${disk.queues} queues`);
@@ -66,6 +63,7 @@ class VirtioBlock implements VirtioModel {
     this.features = blockFeatures(disk);
     this.queueSizes = new Array<number>(disk.queues).fill(QUEUE_SIZE);
     this.#channel = context.openDisk(disk.name, (completion) => this.#completed(completion));
+    this.#underWay = new RequestsUnderWay<PieceUnderWay>(this.#channel, (id, piece) => this.#submit(id, piece));
   }
 
   readConfig(config: DataView): void {
@@ -90,8 +88,7 @@ class VirtioBlock implements VirtioModel {
 
   /** What was under way when the state was saved goes to the disk again. */
   resume(): void {
-    if (!this.#isIdle) return;
-    this.#isIdle = false;
+    if (!this.#underWay.isIdle) return;
     for (const queue of this.queueSizes.keys()) {
       const chains = new Map(
         this.#host
@@ -101,22 +98,13 @@ class VirtioBlock implements VirtioModel {
       );
       for (const work of this.#work) if (work.queue === queue) work.chain = chains.get(work.head);
     }
-    for (const id of this.#orphans) this.#channel.submit({ id, operation: "flush", offset: 0, length: 0 });
-    for (const [id, piece] of this.#pieces) {
-      if (!piece.work.chain) this.#host.fail("a request under way is not in its ring");
-      // Without its data a write is none, but its number comes back.
-      if (!this.#submit(id, piece)) this.#channel.submit({ id, operation: "flush", offset: 0, length: 0 });
-    }
+    for (const work of this.#work)
+      if (work.underWay > 0 && !work.chain) this.#host.fail("a request under way is not in its ring");
+    this.#underWay.resume();
   }
 
   reset(): void {
-    if (this.#isIdle) {
-      // A restore that failed: nothing of this is under way.
-      this.#isIdle = false;
-      this.#orphans.clear();
-      this.#nextId = 0;
-    } else for (const id of this.#pieces.keys()) this.#orphans.add(id);
-    this.#pieces.clear();
+    this.#underWay.abandon();
     this.#work.clear();
     this.#isWriteback = true;
   }
@@ -125,30 +113,18 @@ class VirtioBlock implements VirtioModel {
     const work = [...this.#work];
     return {
       isWriteback: this.#isWriteback,
-      nextId: this.#nextId,
-      orphans: [...this.#orphans],
       work: work.map((one) => one.save()),
-      pieces: [...this.#pieces].map(([id, piece]) => ({
-        id,
-        work: work.indexOf(piece.work),
-        operation: piece.operation,
-        range: { offset: piece.offset, length: piece.length },
-        mayUnmap: piece.mayUnmap,
-        at: piece.at,
+      ...this.#underWay.save(({ work: of, offset, length, mayUnmap, at }) => ({
+        work: work.indexOf(of),
+        range: { offset, length },
+        mayUnmap,
+        at,
       })),
     };
   }
 
   restore(reader: StateReader): void {
-    this.#isIdle = true;
-    this.#orphans.clear();
     this.#isWriteback = reader.bool("isWriteback");
-    this.#nextId = reader.u32("nextId");
-    for (const id of reader.values("orphans", BLOCK_LIMITS.requests)) {
-      const isValid = typeof id === "number" && Number.isInteger(id) && id >= 0 && id <= 0xffff_ffff;
-      if (!isValid || this.#orphans.has(id)) throw reader.invalid("orphans", "are not different numbers of requests");
-      this.#orphans.add(id);
-    }
     const work = reader.array("work", BLOCK_LIMITS.requests).map((one) => BlockWork.restore(one, this.#disk));
     for (const one of work) {
       if (work.some((other) => other !== one && other.queue === one.queue && other.head === one.head)) {
@@ -156,21 +132,15 @@ class VirtioBlock implements VirtioModel {
       }
       this.#work.add(one);
     }
-    for (const piece of reader.array("pieces", BLOCK_LIMITS.requests)) this.#restorePiece(piece, work);
-    if (this.#pieces.size + this.#orphans.size > BLOCK_LIMITS.requests) {
-      throw reader.invalid("pieces", "are more than can be under way");
-    }
+    this.#underWay.restore(reader, (piece, operation) => this.#restorePiece(piece, operation, work));
   }
 
-  #restorePiece(reader: StateReader, work: readonly BlockWork[]): void {
-    const id = reader.u32("id");
+  #restorePiece(reader: StateReader, operation: BlockOperation, work: readonly BlockWork[]): PieceUnderWay {
     const of = work[reader.int("work", 0, Math.max(0, work.length - 1))];
-    const operation = reader.oneOf("operation", BLOCK_OPERATIONS);
     const range = readRange(reader.object("range"), this.#disk);
     const mayUnmap = reader.bool("mayUnmap");
     const at = reader.int("at", 0, this.#disk.sizeBytes);
-    reader.end();
-    if (!of || this.#pieces.has(id) || this.#orphans.has(id)) throw reader.invalid("id", "belongs to no request");
+    if (!of) throw reader.invalid("work", "is no request");
     const isPart = operation === of.operation || (operation === "flush" && of.operation !== "read");
     if (!isPart) throw reader.invalid("operation", "is not the request's");
     const isTransfer = operation === "read" || operation === "write";
@@ -183,13 +153,12 @@ class VirtioBlock implements VirtioModel {
         : of.ranges.some(({ offset, length }) => offset === range.offset && length === range.length);
     const isFit = isTransfer ? isInside && range.length > 0 : isWhole && at === 0;
     if (!isFit) throw reader.invalid("range", "is not the request's");
-    of.underWay++;
-    this.#pieces.set(id, { work: of, operation, ...range, mayUnmap, at });
+    return { work: of, operation, ...range, mayUnmap, at };
   }
 
   /** Sends what the channel has room for: first of the requests that are begun, then of new ones. */
   #pump(): void {
-    if (this.#orphans.size > 0) return;
+    if (this.#underWay.hasOrphans) return;
     for (const work of this.#work) if (!this.#advance(work)) return;
     for (const queue of this.queueSizes.keys()) {
       this.#take(queue);
@@ -200,7 +169,7 @@ class VirtioBlock implements VirtioModel {
   #take(queue: number): void {
     if (!this.#host.isRunning) return;
     const ring = this.#host.queue(queue);
-    while (this.#pieces.size < BLOCK_LIMITS.requests) {
+    while (!this.#underWay.isFull) {
       const chain = ring.pop();
       if (!chain) return;
       if (chain.writableBytes === 0) {
@@ -221,20 +190,12 @@ class VirtioBlock implements VirtioModel {
 
   /** False: the channel is full. */
   #advance(work: BlockWork): boolean {
-    while (this.#pieces.size < BLOCK_LIMITS.requests) {
+    while (!this.#underWay.isFull) {
       const piece = work.next();
-      if (!piece) break;
-      const id = this.#freeId();
-      const underWay = { ...piece, work };
-      if (!this.#submit(id, underWay)) {
-        work.isFailed = true;
-        break;
-      }
-      this.#pieces.set(id, underWay);
-      work.underWay++;
+      if (!piece || !this.#underWay.add({ ...piece, work })) break;
     }
     this.#settle(work);
-    return this.#pieces.size < BLOCK_LIMITS.requests;
+    return !this.#underWay.isFull;
   }
 
   /** False: the guest's data is not in RAM. */
@@ -247,24 +208,14 @@ class VirtioBlock implements VirtioModel {
     return true;
   }
 
-  #freeId(): number {
-    while (this.#pieces.has(this.#nextId)) this.#nextId = (this.#nextId + 1) >>> 0;
-    const id = this.#nextId;
-    this.#nextId = (id + 1) >>> 0;
-    return id;
-  }
-
   #completed({ id, isOk, bytes }: BlockCompletion): void {
     this.resume();
-    if (this.#orphans.delete(id)) {
+    const piece = this.#underWay.complete(id);
+    if (!piece) {
       this.#pump();
       return;
     }
-    const piece = this.#pieces.get(id);
-    if (!piece) return;
-    this.#pieces.delete(id);
     const { work, operation, at, length } = piece;
-    work.underWay--;
     const isRead = operation === "read";
     if (!isOk || (isRead && (bytes.length !== length || !this.#host.isRunning || !work.chain?.write(at, bytes)))) {
       work.isFailed = true;
