@@ -18,7 +18,6 @@
  * instruction that runs in the same slice.
  */
 
-import { BLOCK_LIMITS, type BlockChannel, type BlockCompletion, type BlockRequest } from "../devices/block-channel.ts";
 import type { DeviceContext } from "../devices/device.ts";
 import type { Engine, Vcpu } from "../engine/engine.ts";
 import type { Ram } from "../memory/ram.ts";
@@ -44,6 +43,7 @@ import {
   type MachineState,
   type SliceResult,
 } from "./machine-contract.ts";
+import { MachineDisks } from "./machine-disks.ts";
 import { machineSections } from "./machine-state.ts";
 import { Processors } from "./processors.ts";
 import { MachineRandom } from "./random.ts";
@@ -88,10 +88,7 @@ export class Machine {
   /** Time passes with the host's: the engine counts nanoseconds. */
   readonly #followsHost: boolean;
   readonly #inputs = new Map<string, (bytes: Uint8Array) => void>();
-  readonly #disks = new Map<string, (completion: BlockCompletion) => void>();
-  /** Where a replay's writes go, which nobody wants. */
-  #unwanted: Uint8Array | undefined;
-  #requestsUnderWay = 0;
+  readonly #disks = new MachineDisks(() => (this.#log.mode === "replay" ? undefined : this.#options.blocks));
   #waiting: MachineEvent[] = [];
   #state: MachineState = "created";
   #power: PowerAction | undefined;
@@ -257,7 +254,7 @@ export class Machine {
 
   /** Requests to disks that have left the machine, and whose completion has not entered. */
   get requestsUnderWay(): number {
-    return this.#requestsUnderWay;
+    return this.#disks.underWay;
   }
 
   /** What was asked for and has not entered: no part of a saved state, so whoever takes the machine over takes it, too. */
@@ -414,7 +411,7 @@ export class Machine {
     if (next?.retired === position.retired && next.skips === position.skips) return RAN;
     if (mode !== "replay" && this.#options.blocks?.hasDone) return RAN;
     // Time that is counted stands still while a disk works: how long that takes is the host's.
-    if (this.spec.clock === "virtual" && dueNs !== Number.POSITIVE_INFINITY && this.#requestsUnderWay === 0) {
+    if (this.spec.clock === "virtual" && dueNs !== Number.POSITIVE_INFINITY && this.#disks.underWay === 0) {
       this.clock.skipTo(dueNs);
       this.#skips = position.skips + 1;
       this.#skipsAtRetired = position.retired;
@@ -485,13 +482,10 @@ export class Machine {
         handler(event.bytes);
         break;
       }
-      case "block": {
-        const onDone = this.#disks.get(event.channel);
-        if (!onDone) throw this.#diverged(`the recording has a disk ${event.channel}, which this machine has not`);
-        this.#requestsUnderWay = Math.max(0, this.#requestsUnderWay - 1);
-        onDone(event);
+      case "block":
+        if (!this.#disks.complete(event))
+          throw this.#diverged(`the recording has a disk ${event.channel}, which this machine has not`);
         break;
-      }
       case "power":
         if (event.action === "button") this.board.pressPowerButton();
         else this.#requestPower(event.action, "by the host");
@@ -587,24 +581,8 @@ export class Machine {
         this.#inputs.set(channel, handler);
       },
       output: (channel, bytes) => this.#options.output(channel, bytes),
-      openDisk: (channel, onDone) => this.#openDisk(channel, onDone),
+      openDisk: (channel, onDone) => this.#disks.open(channel, onDone),
       power: (action, reason) => this.#requestPower(action, reason),
-    };
-  }
-
-  #openDisk(channel: string, onDone: (completion: BlockCompletion) => void): BlockChannel {
-    if (this.#disks.has(channel)) throw new MachineError("channel", `Two devices use the disk ${channel}.`);
-    this.#disks.set(channel, onDone);
-    const backend = (): MachineOptions["blocks"] => (this.#log.mode === "replay" ? undefined : this.#options.blocks);
-    return {
-      writeBuffer: (length) => {
-        this.#unwanted ??= new Uint8Array(BLOCK_LIMITS.bytes);
-        return backend()?.writeBuffer(channel, length) ?? this.#unwanted.subarray(0, length);
-      },
-      submit: (request: BlockRequest) => {
-        this.#requestsUnderWay++;
-        backend()?.submit(channel, request);
-      },
     };
   }
 
