@@ -31,9 +31,11 @@ import {
   OutgoingMigration,
   type OutgoingVm,
 } from "../migration/outgoing.ts";
+import { endedWithin } from "./ended-within.ts";
 import { EngineSwitch, type EngineSwitchOptions, type EngineSwitchResult, type SwitchingVm } from "./engine-switch.ts";
 import { execInGuest } from "./guest-exec.ts";
-import { endIdle, type IdleThread, type MachineEvents, MachineWorker } from "./machine-worker.ts";
+import { LeftThread } from "./left-thread.ts";
+import { type MachineEvents, MachineWorker } from "./machine-worker.ts";
 import { VmSerialPort } from "./serial-port.ts";
 import { type Stats, statsSince } from "./stats-sum.ts";
 import type { ExecOptions, ExecResult, Vm, VmEvents, VmExit, VmProgress, VmState } from "./vm.ts";
@@ -55,8 +57,6 @@ const DEFAULT_STOP_TIMEOUT_MS = 10_000;
 const PRESS_AGAIN_MS = 3000;
 /** What a machine gets to end its recording before its thread is terminated. */
 const KILL_GRACE_MS = 2000;
-/** So long the thread that the guest has left waits for it, with some 50 MiB of code and tables of V8's. */
-const IDLE_MS = 300_000;
 const AGENT_TIMEOUT_MS = 180_000;
 
 export interface HostedVmOptions {
@@ -82,9 +82,7 @@ export class HostedVm implements Vm {
   #worker: MachineWorker;
   /** Counted by the machines that the guest has left. */
   #leftStats: Promise<Stats> = Promise.resolve({});
-  /** Of the engine that the guest has left: to go back is quick. */
-  #idle: Promise<IdleThread | undefined> = Promise.resolve(undefined);
-  #idleTimer: NodeJS.Timeout | undefined;
+  readonly #leftThread = new LeftThread();
   #start: WorkerChoices;
   #switching: Promise<unknown> | undefined;
   /** The guest stands still between two engines: commands and what is typed wait. */
@@ -336,7 +334,7 @@ export class HostedVm implements Vm {
     this.#require(["running", "paused"], "change its engine");
     options.signal?.throwIfAborted();
     return await this.#exclusively(async () => {
-      const change = this.#engineSwitch(engine, () => this.#takeIdle());
+      const change = this.#engineSwitch(engine, () => this.#leftThread.take());
       const obstacles = await change.prepare(options.signal);
       if (obstacles.length === 0) return await this.#carryOut(change, engine, options);
       const list = obstacles.map(({ message }) => message).join(" ");
@@ -347,7 +345,7 @@ export class HostedVm implements Vm {
   /** Another machine of any engine, whatever speaks against it: for tests on hosts with one engine. */
   async renewMachine(engine: "jit" | "kvm", options: EngineSwitchOptions = {}): Promise<EngineSwitchResult> {
     return await this.#exclusively(async () => {
-      const change = this.#engineSwitch(engine, () => this.#takeIdle());
+      const change = this.#engineSwitch(engine, () => this.#leftThread.take());
       await change.build();
       return await this.#carryOut(change, engine, options);
     });
@@ -370,23 +368,6 @@ export class HostedVm implements Vm {
   #engineSwitch(engine: "jit" | "kvm", takeIdle?: SwitchingVm["takeIdle"]): EngineSwitch {
     const events = HostedVm.#events(() => this);
     return new EngineSwitch({ start: this.#start, worker: this.#worker, events, takeIdle }, engine);
-  }
-
-  #takeIdle(): Promise<IdleThread | undefined> {
-    const idle = this.#idle;
-    this.#idle = Promise.resolve(undefined);
-    clearTimeout(this.#idleTimer);
-    return idle;
-  }
-
-  /** A scope of its own: what the timer holds, the memory of the machine that was left is not to be among. */
-  #endIdleLater(): void {
-    this.#idleTimer = setTimeout(() => void this.#endIdle(), IDLE_MS).unref();
-  }
-
-  async #endIdle(): Promise<void> {
-    const idle = await this.#takeIdle();
-    if (idle) await endIdle(idle);
   }
 
   async #exclusively<T>(action: () => Promise<T>): Promise<T> {
@@ -424,12 +405,12 @@ export class HostedVm implements Vm {
         async (stats) => statsSince(await earlier, stats),
         () => earlier, // Its thread has ended.
       );
-      this.#idle = this.#leftStats.then(async () => {
+      const left = this.#leftStats.then(async () => {
         const idle = await before.leave();
         await worker.command("isAlone", undefined).catch(() => {}); // It may have ended meanwhile.
         return idle;
       });
-      this.#endIdleLater();
+      this.#leftThread.keep(left);
       return result;
     } catch (error) {
       await change.discard();
@@ -509,7 +490,7 @@ export class HostedVm implements Vm {
     await this.#worker.terminate();
     await this.#switching;
     await this.#worker.terminate();
-    await this.#endIdle();
+    await this.#leftThread.end();
     this.#variables?.close();
     await this.#disks?.close();
   }
@@ -647,28 +628,6 @@ export class HostedVm implements Vm {
       "bad-state",
       `The VM is ${this.#state} and cannot ${what}; it would have to be ${states.join(" or ")}.`,
     );
-  }
-}
-
-/** Whether `ended` settles in this time. Leaves no timer behind. */
-async function endedWithin(
-  ended: Promise<unknown>,
-  timeoutMs: number | undefined,
-  signal?: AbortSignal,
-): Promise<boolean> {
-  signal?.throwIfAborted();
-  let timer: NodeJS.Timeout | undefined;
-  let onAbort = (): void => {};
-  const others = new Promise<boolean>((resolve, reject) => {
-    if (timeoutMs !== undefined) timer = setTimeout(() => resolve(false), timeoutMs);
-    onAbort = () => reject(signal?.reason);
-    signal?.addEventListener("abort", onAbort, { once: true });
-  });
-  try {
-    return await Promise.race([ended.then(() => true), others]);
-  } finally {
-    clearTimeout(timer);
-    signal?.removeEventListener("abort", onAbort);
   }
 }
 
