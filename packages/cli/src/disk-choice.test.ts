@@ -10,6 +10,7 @@ describe("--disk", () => {
     ["a.img,readonly", { path: "a.img", isReadOnly: true }],
     ["a,b.img,format=raw,ephemeral", { path: "a,b.img", format: "raw", isEphemeral: true }],
     ["d.qcow2,bus=virtio,format=qcow2", { path: "d.qcow2", format: "qcow2", bus: "virtio" }],
+    ["d.img,bootindex=0", { path: "d.img", bootIndex: 0 }],
     ["d.img,bus=ahci", { path: "d.img", bus: "ahci" }],
   ])("%s", (text, expected) => {
     expect(parseDisk(text)).toEqual(expected);
@@ -23,6 +24,7 @@ describe("--disk", () => {
     ["a.img,cache=none", /nothing that a disk has/],
     ["a.img,snapshot", /"snapshot" is nothing that a disk has/],
     ["a.img,ro,format=raw", /"ro" is nothing that a disk has/],
+    ["a.img,bootindex=first", /no boot index/],
     ["a.img,bus=nvme", /not in this version yet/],
     ["a.img,bus=scsi", /no bus/],
     ["a.img,readonly,ephemeral", /exclude each other/],

@@ -1,4 +1,4 @@
-/** `--disk PATH[,format=..][,bus=..][,readonly][,ephemeral]`: one disk of a VM. What a path holds of commas is its own. */
+/** `--disk PATH[,format=..][,bus=..][,readonly][,ephemeral][,bootindex=N]`: one disk of a VM. What a path holds of commas is its own. */
 import { listOption } from "./options.ts";
 import { UsageError } from "./usage-error.ts";
 import type { DiskOptions } from "./vm-library.ts";
@@ -10,7 +10,7 @@ const PLANNED_BUSES = ["ide", "nvme"];
 export const DISK = listOption(
   "disk",
   "PATH[,...]",
-  "A disk from an image file; may be repeated: the guest's /dev/vda, /dev/vdb, in this order. With ,format=raw|qcow2 (default: by content and name), ,bus=ahci (a SATA disk, /dev/sda), ,readonly, or ,ephemeral: what the guest writes is thrown away. See docs/guide/disks.md.",
+  "A disk from an image file; may be repeated: the guest's /dev/vda, /dev/vdb, in this order. With ,format=raw|qcow2 (default: by content and name), ,bus=ahci (a SATA disk, /dev/sda), ,readonly, ,ephemeral (what the guest writes is thrown away) or ,bootindex=N (firmware tries it before disks without one, the smallest first). See docs/guide/disks.md.",
   parseDisk,
 );
 
@@ -37,9 +37,14 @@ type Bus = (typeof BUSES)[number];
 /** Throws UsageError. */
 export function parseDisk(text: string): DiskOptions {
   const words = text.split(",");
-  const disk: { path: string; format?: "raw" | "qcow2"; isReadOnly?: boolean; isEphemeral?: boolean; bus?: Bus } = {
-    path: "",
-  };
+  const disk: {
+    path: string;
+    format?: "raw" | "qcow2";
+    isReadOnly?: boolean;
+    isEphemeral?: boolean;
+    bus?: Bus;
+    bootIndex?: number;
+  } = { path: "" };
   while (words.length > 1) {
     const word = words.at(-1)!;
     const [key, value] = word.split(/=(.*)/s) as [string, string | undefined];
@@ -50,8 +55,11 @@ export function parseDisk(text: string): DiskOptions {
       if (format === undefined) throw new UsageError(`there is no format "${value}". Possible: ${FORMATS.join(", ")}.`);
       disk.format = format;
     } else if (key === "bus" && value !== undefined) disk.bus = busOf(value);
+    else if (key === "bootindex" && value !== undefined) disk.bootIndex = bootIndexOf(value);
     else if (/^[a-z]+=/.test(word) || isWordBehindFile(words)) {
-      throw new UsageError(`"${word}" is nothing that a disk has. Possible: format=, bus=, readonly, ephemeral.`);
+      throw new UsageError(
+        `"${word}" is nothing that a disk has. Possible: format=, bus=, bootindex=, readonly, ephemeral.`,
+      );
     } else break;
     words.pop();
   }
@@ -64,12 +72,13 @@ export function parseDisk(text: string): DiskOptions {
 }
 
 /** What parseDisk reads as the same. */
-export function diskText({ path, format, bus, isReadOnly, isEphemeral }: DiskOptions): string {
+export function diskText({ path, format, bus, isReadOnly, isEphemeral, bootIndex }: DiskOptions): string {
   const words = [
     format && `format=${format}`,
     bus && `bus=${bus}`,
     isReadOnly && "readonly",
     isEphemeral && "ephemeral",
+    bootIndex !== undefined && `bootindex=${bootIndex}`,
   ];
   return [path, ...words.filter(Boolean)].join(",");
 }
@@ -77,6 +86,11 @@ export function diskText({ path, format, bus, isReadOnly, isEphemeral }: DiskOpt
 /** "a.img,snapshot": no path goes on behind a file's extension without another one. */
 function isWordBehindFile(words: readonly string[]): boolean {
   return /^[a-z-]+$/.test(words.at(-1)!) && /\.[a-z0-9]{2,5}$/i.test(words.at(-2)!);
+}
+
+function bootIndexOf(text: string): number {
+  if (/^\d{1,3}$/.test(text)) return Number(text);
+  throw new UsageError(`"${text}" is no boot index. Give a whole number from 0 to 999.`);
 }
 
 function busOf(bus: string): Bus {

@@ -60,6 +60,7 @@ export type { KeptTranslations, TranslatedBatch, TranslationBatch, Translator } 
 export { type BootFiles, createBoard, KEYBOARD_CHANNEL, SERIAL_CHANNEL } from "./machine/board.ts";
 export type { Board, BoardWiring } from "./machine/board-interface.ts";
 export { FLASH_NAME, MEMORY_MAP } from "./machine/board-map.ts";
+export { BOOT_CLASSES, type BootClass, bootClassOf } from "./machine/boot-order.ts";
 export { type ByteSink, EventRecorder } from "./machine/event-recorder.ts";
 export { type ByteSource, EventReplay } from "./machine/event-replay.ts";
 export {

@@ -27,7 +27,7 @@ const bios = await debianFile(BIOS);
 if (typeof bios === "string") console.warn(`SeaBIOS skipped: ${bios}`);
 
 /** A VM in SeaBIOS with two disks. */
-async function withDisks(more: VmOptions) {
+async function withDisks(more: VmOptions, bootIndexOfSecond?: number) {
   const folder = mkdtempSync(join(tmpdir(), "twinmetal-firmware-"));
   onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
   const [firmware, first, second] = ["bios.bin", "first.img", "second.img"].map((name) => join(folder, name));
@@ -38,7 +38,10 @@ async function withDisks(more: VmOptions) {
     firmware: firmware!,
     memoryBytes: 64 * 2 ** 20,
     engine: "jit",
-    disks: [{ path: first! }, { path: second! }],
+    disks: [
+      { path: first! },
+      { path: second!, ...(bootIndexOfSecond === undefined ? {} : { bootIndex: bootIndexOfSecond }) },
+    ],
     ...more,
   });
 }
@@ -130,6 +133,41 @@ test.skipIf(typeof bios === "string")(
       engine: "jit",
       disks: [
         { path: empty!, format: "raw", bus: "ahci" },
+        { path: disc!, isCdrom: true },
+      ],
+    });
+    await vm.start();
+    await vm.serial.waitFor("from the CD", { timeoutMs: TIMEOUT_MS });
+  },
+);
+
+test.skipIf(typeof bios === "string")(
+  "a boot index goes before the order of the disks",
+  { timeout: 120_000 },
+  async () => {
+    await using vm = await withDisks({}, 0);
+    await vm.start();
+    await vm.serial.waitFor("from the second disk", { timeoutMs: TIMEOUT_MS });
+  },
+);
+
+test.skipIf(typeof bios === "string")(
+  "it starts from a CD before a disk, if that is asked for",
+  { timeout: 2 * TIMEOUT_MS },
+  async () => {
+    const folder = mkdtempSync(join(tmpdir(), "twinmetal-firmware-"));
+    onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+    const [firmware, disk, disc] = ["bios.bin", "disk.img", "disc.iso"].map((name) => join(folder, name));
+    writeFileSync(firmware!, bios as Uint8Array);
+    writeFileSync(disk!, bootDisk("from the disk"));
+    writeFileSync(disc!, bootDisc("from the CD"));
+    await using vm = await createVm({
+      firmware: firmware!,
+      memoryBytes: 64 * 2 ** 20,
+      engine: "jit",
+      bootOrder: ["cdrom", "disk"],
+      disks: [
+        { path: disk!, format: "raw" },
         { path: disc!, isCdrom: true },
       ],
     });

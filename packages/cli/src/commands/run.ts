@@ -1,5 +1,6 @@
 /** `twinmetal run`: a VM on this terminal, or one command in it. No daemon, no root; the VM is gone afterwards. */
 import { CPU_LIMITS, featuresOfKind, MEMORY_LIMITS } from "@twinmetal/core";
+import { BOOT } from "../boot-choice.ts";
 import { defineCommand, type Io } from "../command.ts";
 import { parseCpu } from "../cpu-choice.ts";
 import { CDROM, DISK, disksOf } from "../disk-choice.ts";
@@ -49,11 +50,7 @@ export const RUN_OPTIONS = {
     ["none"],
     "none (default): the screen is shown nowhere; `twinmetal screenshot` looks at it.",
   ),
-  boot: choice(
-    "boot",
-    ["menu"],
-    "menu: firmware waits a few seconds for a key, Escape with bios, that opens its boot menu.",
-  ),
+  boot: BOOT,
   memory: option(
     "memory",
     "SIZE",
@@ -140,6 +137,7 @@ export const RUN = defineCommand({
     ["twinmetal run --kernel bzImage --initrd root.cpio.gz --append 'panic=-1'", "your own kernel"],
     ["twinmetal run --disk data.img --disk base.qcow2,ephemeral", "with two disks, one of which stays as it is"],
     ["twinmetal run --firmware bios --cdrom memtest86+.iso", "starts from a CD"],
+    ["twinmetal run --firmware uefi --disk new.qcow2 --cdrom install.iso --boot cdrom,disk", "the CD first"],
     ["twinmetal run --firmware uefi --name box", "UEFI, whose settings are kept for the next run of box"],
     ["twinmetal run --incoming unix:there.sock", "waits for a VM that is moved here"],
     ["twinmetal run --clock virtual --seed 00 --epoch 0 --record run.rec", "a run that can be replayed to the bit"],
@@ -291,10 +289,10 @@ async function create(
     epoch,
     record,
   } = values;
-  let boot: Pick<VmOptions, "kernel" | "initrd" | "modules" | "firmware" | "hasBootMenu" | "append" | "isQuiet"> =
-    firmware === undefined
-      ? { kernel, initrd, modules, append, isQuiet: true }
-      : { firmware, hasBootMenu: values.boot === "menu" };
+  let boot: Pick<
+    VmOptions,
+    "kernel" | "initrd" | "modules" | "firmware" | "hasBootMenu" | "bootOrder" | "append" | "isQuiet"
+  > = firmware === undefined ? { kernel, initrd, modules, append, isQuiet: true } : { firmware, ...values.boot };
   if (image !== undefined) {
     const made = await ensureImage(io, values, signal, onProgress);
     boot = { kernel: made.kernelPath, initrd: made.initrdPath, append, isQuiet: true };

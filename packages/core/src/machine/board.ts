@@ -53,6 +53,7 @@ import type { GuestMemory } from "../memory/guest-memory.ts";
 import type { Board, BoardWiring } from "./board-interface.ts";
 import { FLASH_NAME, GSI, ISA_IRQ, MEMORY_MAP, PCI_SLOT, PIRQ_TO_ISA, PORT_MAP, pirqOf } from "./board-map.ts";
 import { type BoardProcessor, createProcessor } from "./board-processor.ts";
+import { bootDevicesOf } from "./boot-order.ts";
 import { type DeviceSpec, isSataDrive, type MachineSpec, type SataDriveSpec } from "./spec.ts";
 
 /** The files that the spec names: their bytes, unless something else is said. */
@@ -249,11 +250,11 @@ function shadowFirmware(memory: GuestMemory, romBytes: number): void {
   if (!isThere) throw new RangeError("the engine has no ROM for this machine's firmware");
 }
 
-/** In the order of the spec. */
+/** In the order in which firmware tries them. */
 function bootDisksOf(spec: MachineSpec): BootDisk[] {
   const slots = slotDevices(spec);
   const drives = spec.devices.filter(isSataDrive);
-  return spec.devices.flatMap((device): BootDisk[] => {
+  return bootDevicesOf(spec).flatMap((device): BootDisk[] => {
     if (isSataDrive(device)) return [{ ...PCI_SLOT.ahci, port: drives.indexOf(device) }];
     return device.kind === "virtio-block" ? [{ device: PCI_SLOT.firstFree + slots.indexOf(device) }] : [];
   });

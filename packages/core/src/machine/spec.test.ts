@@ -35,6 +35,11 @@ test("a spec survives its saved form", () => {
     name: "box",
     hasBootMenu: true,
     hasDebugExit: true,
+    bootOrder: ["disk1"],
+    devices: [
+      { kind: "sata-disk", name: "disk0", sizeBytes: 512, isReadOnly: false },
+      { kind: "sata-cd", name: "disk1", sizeBytes: 2048, isReadOnly: true },
+    ],
   });
   expect(specFromState(specToState(uefi))).toEqual(uefi);
   for (const vga of [{}, { rom: { sha256: "ef".repeat(32), sizeBytes: 39_936 } }]) {

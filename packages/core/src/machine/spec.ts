@@ -6,6 +6,7 @@ import { checkFeatureChoice } from "../cpu/features.ts";
 import type { StateValue } from "../devices/device.ts";
 import { MAX_ROM_BYTES, PAGE_BYTES } from "../memory/ram.ts";
 import { StateReader } from "../state/reader.ts";
+import { bootClassOf } from "./boot-order.ts";
 
 const MIB = 2 ** 20;
 
@@ -118,6 +119,8 @@ export interface MachineSpec {
   readonly variables?: FileReference;
   /** Of `firmware`: it waits a few seconds for a key that opens its boot menu. Default: false. */
   readonly hasBootMenu?: boolean;
+  /** Of `firmware`: names of devices that it tries first, in this order (machine/boot-order.ts). Default: none. */
+  readonly bootOrder?: readonly string[];
   /** Test programs can end the machine at a port: devices/debug-exit.ts. Default: false. */
   readonly hasDebugExit?: boolean;
   /** A display adapter with the display interface of QEMU's standard VGA, and a keyboard. Absent: neither is there. */
@@ -218,6 +221,7 @@ export function checkSpec(spec: MachineSpec): void {
   checkVariables(spec);
   if (spec.vga?.rom) checkVgaRom(spec.vga.rom);
   checkDevices(spec.devices);
+  if (spec.bootOrder) checkBootOrder(spec.bootOrder, spec.devices);
 }
 
 export function specToState(spec: MachineSpec): StateValue {
@@ -234,6 +238,7 @@ export function specToState(spec: MachineSpec): StateValue {
     variables,
     name,
     hasBootMenu,
+    bootOrder,
     hasDebugExit,
     vga,
     devices,
@@ -263,6 +268,7 @@ export function specToState(spec: MachineSpec): StateValue {
     ...(variables ? { variables: file(variables) } : {}),
     ...(name === undefined ? {} : { name }),
     ...(hasBootMenu ? { hasBootMenu } : {}),
+    ...(bootOrder ? { bootOrder: [...bootOrder] } : {}),
     ...(hasDebugExit ? { hasDebugExit } : {}),
     ...(vga ? { vga: { rom: vga.rom ? file(vga.rom) : null } } : {}),
     devices: devices.map((device) => ({
@@ -297,6 +303,7 @@ export function specFromState(state: StateValue, path = "spec"): MachineSpec {
     ...(variables ? { variables } : {}),
     ...(reader.has("name") ? { name: reader.text("name", MAX_NAME) } : {}),
     ...(reader.has("hasBootMenu") && reader.bool("hasBootMenu") ? { hasBootMenu: true } : {}),
+    ...(reader.has("bootOrder") ? { bootOrder: reader.texts("bootOrder", MAX_DEVICES, 64) } : {}),
     ...(reader.has("hasDebugExit") && reader.bool("hasDebugExit") ? { hasDebugExit: true } : {}),
     ...(vga ? { vga } : {}),
     devices: reader.array("devices", MAX_DEVICES).map(deviceFromState),
@@ -474,6 +481,19 @@ function checkDevices(devices: readonly DeviceSpec[]): void {
   const drives = devices.filter(isSataDrive).length;
   if (drives > MAX_SATA_DRIVES) {
     throw new SpecError("devices", `${drives} SATA drives do not fit: the controller has ${MAX_SATA_DRIVES} ports.`);
+  }
+}
+
+function checkBootOrder(names: readonly string[], devices: readonly DeviceSpec[]): void {
+  for (const [i, name] of names.entries()) {
+    const device = devices.find((candidate) => candidate.name === name);
+    if (!device || bootClassOf(device) === undefined)
+      throw new SpecError(
+        "boot",
+        `Firmware cannot start from ${JSON.stringify(name)}: that is none of the VM's disks.`,
+      );
+    if (names.indexOf(name) !== i)
+      throw new SpecError("boot", `${name} is twice in the boot order: name each device once.`);
   }
 }
 

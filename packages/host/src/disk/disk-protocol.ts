@@ -16,6 +16,8 @@ export interface DiskOptions {
   readonly bus?: DiskBus;
   /** The image is a disc in a CD drive at the AHCI controller: raw and read-only. Of a VM that exists, its own. */
   readonly isCdrom?: boolean;
+  /** Firmware tries disks that have one before all others, the smallest first. Of a VM that exists, its own. */
+  readonly bootIndex?: number;
 }
 
 export const DISK_BUSES = ["virtio", "ahci"] as const;

@@ -19,6 +19,7 @@ import {
   readFirmware,
   resolveBootPaths,
 } from "./boot-files.ts";
+import { bootOrderOf, checkBootOrder } from "./boot-order.ts";
 import { engineFor } from "./engine-choice.ts";
 import { HostedVm } from "./hosted-vm.ts";
 import { checkSlice, defaultSliceNs } from "./slice-time.ts";
@@ -141,6 +142,7 @@ function specOf(
   const isLinux = "kernel" in files && kindOfKernel(files.kernel) !== "multiboot";
   const words = [isLinux ? CONSOLE_ARGUMENTS : "", isLinux && options.isQuiet ? "quiet" : "", options.append ?? ""];
   const commandLine = words.filter((part) => part !== "").join(" ");
+  const devices = [...standardDevices(), ...disks];
   try {
     const spec = machineSpec({
       memoryBytes: options.memoryBytes ?? DEFAULT_MEMORY_BYTES,
@@ -168,10 +170,11 @@ function specOf(
         : {
             firmware: files.firmware.reference,
             ...(options.hasBootMenu ? { hasBootMenu: true } : {}),
+            ...bootOrderOf(options, devices),
             ...(files.variables ? { variables: files.variables.reference } : {}),
           }),
       ...(hasVga(options) ? { vga: "vgaRom" in files && files.vgaRom ? { rom: files.vgaRom.reference } : {} } : {}),
-      devices: [...standardDevices(), ...disks],
+      devices,
     });
     checkSpec(spec);
     return spec;
@@ -180,7 +183,8 @@ function specOf(
   }
 }
 
-function checkOptions({ name, sliceNs, firmware, kernel, initrd, modules, image, append, vga }: VmOptions): void {
+function checkOptions(options: VmOptions): void {
+  const { name, sliceNs, firmware, kernel, initrd, modules, image, append, vga } = options;
   if (modules !== undefined && kernel === undefined) {
     throw new VmError("bad-option", "Modules are a kernel's: give the kernel, or leave the modules out.");
   }
@@ -199,4 +203,5 @@ function checkOptions({ name, sliceNs, firmware, kernel, initrd, modules, image,
     );
   }
   checkSlice(sliceNs);
+  checkBootOrder(options);
 }

@@ -2,7 +2,7 @@
  * The VM object: what a library user holds. The machine runs in a worker thread of its own (vm-worker.ts); this side
  * stays responsive, whatever the guest does.
  */
-import type { KeyboardLayout, MigrationObstacle, MigrationResult, ScreenImage, Tier } from "@twinmetal/core";
+import type { BootClass, KeyboardLayout, MigrationObstacle, MigrationResult, ScreenImage, Tier } from "@twinmetal/core";
 import type { AgentClient } from "../agent/index.ts";
 import type { DiskOptions, DiskProblem } from "../disk/disk-protocol.ts";
 import type { MigrateVmOptions, MigrationChoice } from "../migration/outgoing.ts";
@@ -39,6 +39,11 @@ export interface VmOptions {
   readonly isQuiet?: boolean;
   /** Firmware waits a few seconds for a key that opens its boot menu: Escape for "bios". Default: false. */
   readonly hasBootMenu?: boolean;
+  /**
+   * What firmware tries first, in this order: ["cdrom", "disk"]. Disks of one class come in the order of `disks`; those with a
+   * `bootIndex` come before everything. Default: all in the order of `disks`.
+   */
+  readonly bootOrder?: readonly BootClass[];
   /** Added to the command line that a Linux kernel gets; all of that of another kernel. */
   readonly append?: string;
   /** Default 512 MiB; 16 MiB to 3072 MiB. */

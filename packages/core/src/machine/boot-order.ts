@@ -1,0 +1,29 @@
+/**
+ * What firmware starts from, and in which order (fw_cfg's "bootorder" is written from it): the devices that the spec names
+ * first, then all others that one can start from, in the order of the spec.
+ */
+import type { DeviceKind, DeviceSpec, MachineSpec } from "./spec.ts";
+
+/** As a user speaks of them. */
+export const BOOT_CLASSES = ["disk", "cdrom", "net"] as const;
+export type BootClass = (typeof BOOT_CLASSES)[number];
+
+const CLASS_OF: Readonly<Partial<Record<DeviceKind, BootClass>>> = {
+  "virtio-block": "disk",
+  "sata-disk": "disk",
+  "sata-cd": "cdrom",
+};
+
+/** Undefined: nothing starts from it. */
+export function bootClassOf({ kind }: Pick<DeviceSpec, "kind">): BootClass | undefined {
+  return CLASS_OF[kind];
+}
+
+export function bootDevicesOf({ devices, bootOrder = [] }: Pick<MachineSpec, "devices" | "bootOrder">): DeviceSpec[] {
+  const bootable = devices.filter((device) => bootClassOf(device) !== undefined);
+  const place = ({ name }: DeviceSpec): number => {
+    const at = bootOrder.indexOf(name);
+    return at < 0 ? bootOrder.length : at;
+  };
+  return bootable.sort((a, b) => place(a) - place(b));
+}
