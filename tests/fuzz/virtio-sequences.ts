@@ -19,7 +19,7 @@ import { createVirtioRng } from "../../packages/core/src/devices/virtio/rng.ts";
 import type { FuzzedDevice, FuzzTarget, Operation, Random } from "./device-fuzz.ts";
 
 const RING_SIZE = 16;
-const DESC = { NEXT: 1, WRITE: 2, INDIRECT: 4 } as const;
+const DESC = { NEXT: 1, WRITE: 2, INDIRECT: 4, AVAIL: 0x80, USED: 0x8000 } as const;
 const RING = { first: 0x1000, spacing: 0x400, driver: 0x100, device: 0x180 } as const;
 const BUFFERS = { start: 0x4000, sizeBytes: 0xa000 } as const;
 const REGISTERS = 0;
@@ -48,6 +48,8 @@ const ringAt = (queue: number): number => RING.first + RING.spacing * queue;
 class GivenMemory {
   readonly #device: VirtioPciDevice;
   readonly #parts = new Map<number, number>();
+  /** What a packed ring's descriptors give, whose flags lie elsewhere. */
+  readonly #packedParts = new Map<number, number>();
   #rings: (readonly [number, number])[] = [];
 
   constructor(device: VirtioPciDevice) {
@@ -57,22 +59,53 @@ class GivenMemory {
   sees(bytes: Uint8Array): void {
     if (bytes.length !== 16) return;
     const view = new DataView(bytes.buffer, bytes.byteOffset, 16);
-    if ((view.getUint16(12, true) & DESC.WRITE) === 0 || view.getUint32(4, true) !== 0) return;
+    if (view.getUint32(4, true) !== 0) return;
     const gpa = view.getUint32(0, true);
-    this.#parts.set(gpa, Math.max(view.getUint32(8, true), this.#parts.get(gpa) ?? 0));
+    for (const [parts, flagsAt] of [
+      [this.#parts, 12],
+      [this.#packedParts, 14],
+    ] as const) {
+      if ((view.getUint16(flagsAt, true) & DESC.WRITE) === 0) continue;
+      parts.set(gpa, Math.max(view.getUint32(8, true), parts.get(gpa) ?? 0));
+    }
   }
 
   holds(gpa: number, length: number): boolean {
     const isIn = ([start, size]: readonly [number, number]): boolean => gpa >= start && gpa + length <= start + size;
     if (this.#rings.some(isIn)) return true;
     for (const part of this.#parts) if (isIn(part)) return true;
-    const { queues } = this.#device.save() as { queues: { addresses: number[]; size: number }[] };
-    this.#rings = queues.map(({ addresses, size }) => [addresses[4]! + addresses[5]! * 2 ** 32, 6 + 8 * size]);
-    return this.#rings.some(isIn);
+    const { queues } = this.#device.save() as unknown as { queues: QueueState[] };
+    this.#rings = queues.flatMap(({ addresses, size, packed }): (readonly [number, number])[] => {
+      const [descriptors, device] = [0, 4].map((at) => addresses[at]! + addresses[at + 1]! * 2 ** 32);
+      if (!packed) return [[device!, 6 + 8 * size]];
+      return [
+        [descriptors!, 16 * size],
+        [device!, 4],
+      ];
+    });
+    const packed = queues.flatMap((queue) => queue.packed ?? []);
+    // A restored device knows what is in flight from its state.
+    const known = packed.flatMap(({ inFlight }) => inFlight.flatMap(({ descriptors }) => descriptors));
+    const isKnown = known.some(({ gpa: at, sizeBytes, flags }) => flags & DESC.WRITE && isIn([at, sizeBytes]));
+    return this.#rings.some(isIn) || isKnown || (packed.length > 0 && [...this.#packedParts].some(isIn));
   }
 }
 
+interface QueueState {
+  readonly addresses: readonly number[];
+  readonly size: number;
+  readonly packed?: {
+    readonly nextAvailable: number;
+    readonly availableWrap: boolean;
+    readonly inFlight: readonly {
+      readonly descriptors: readonly { readonly gpa: number; readonly sizeBytes: number; readonly flags: number }[];
+    }[];
+  };
+}
+
 interface Driver {
+  /** Negotiates packed rings. */
+  readonly isPacked?: boolean;
   readonly features: number;
   readonly queues: number;
   /** Buffers that a request of this driver consists of, and its queue. */
@@ -108,11 +141,46 @@ function target(context: FakeContext, device: VirtioPciDevice, driver: Driver): 
       out(COMMON_CFG.driver_feature_select, 0),
       out(COMMON_CFG.driver_feature, driver.features),
       out(COMMON_CFG.driver_feature_select, 1),
-      out(COMMON_CFG.driver_feature, 1),
+      out(COMMON_CFG.driver_feature, driver.isPacked ? 5 : 1),
       out(COMMON_CFG.device_status, ACKNOWLEDGE | DRIVER | FEATURES_OK, 1),
       ...Array.from({ length: driver.queues }, (_, index) => queue(index)).flat(),
       out(COMMON_CFG.device_status, ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK, 1),
     ];
+  };
+  /** All but the first descriptor become available before it. */
+  const packedRequest = (random: Random, queue: number, parts: readonly Part[], table: number): Operation[] => {
+    const { queues } = device.save() as unknown as { queues: QueueState[] };
+    const { packed = { nextAvailable: 0, availableWrap: true, inFlight: [] } } = queues[queue]!;
+    const ring = ringAt(queue);
+    const id = 4 * random(random(16) === 0 ? 4 : 0x4000);
+    const describe = (at: number, part: Omit<Part, "bytes">, flags: number): Operation => {
+      const bytes = new DataView(new ArrayBuffer(16));
+      bytes.setUint32(0, part.gpa, true);
+      bytes.setUint32(8, part.sizeBytes, true);
+      bytes.setUint16(12, id, true);
+      bytes.setUint16(14, flags | (part.isWritable ? DESC.WRITE : 0), true);
+      return memory(at, new Uint8Array(bytes.buffer));
+    };
+    const inRing = (i: number, part: Omit<Part, "bytes">, flags: number): Operation => {
+      const place = packed.nextAvailable + i;
+      const isLap = place < RING_SIZE === packed.availableWrap;
+      return describe(ring + 16 * (place % RING_SIZE), part, flags | (isLap ? DESC.AVAIL : DESC.USED));
+    };
+    const operations = parts.flatMap(({ gpa, bytes }) => (bytes ? [memory(gpa, bytes)] : []));
+    if (random(3) === 0) {
+      operations.push(...parts.map((part, i) => describe(table + 16 * i, part, 0)));
+      const whole = { gpa: table, sizeBytes: 16 * parts.length, isWritable: false };
+      operations.push(inRing(0, whole, DESC.INDIRECT));
+    } else {
+      // Now and then a chain that does not end.
+      const isEndless = random(40) === 0;
+      const chained = parts.map((part, i) => inRing(i, part, i < parts.length - 1 || isEndless ? DESC.NEXT : 0));
+      operations.push(...chained.toReversed());
+    }
+    const suppression = Uint8Array.of(random(RING_SIZE), random(2) << 7, random(3), 0);
+    if (random(4) === 0) operations.push(memory(ring + RING.driver, suppression));
+    operations.push(out(BAR_LAYOUT.notify + 4 * queue, queue, 2));
+    return operations;
   };
   const request = (random: Random): Operation[] => {
     let free = BUFFERS.start + 64 * random(BUFFERS.sizeBytes / 128);
@@ -122,6 +190,7 @@ function target(context: FakeContext, device: VirtioPciDevice, driver: Driver): 
       return gpa;
     };
     const { queue, parts } = driver.request(random, buffer);
+    if (driver.isPacked) return packedRequest(random, queue, parts, buffer(16 * parts.length));
     const ring = ringAt(queue);
     const available = context.memory.read16(ring + RING.driver + 2)!;
     const isIndirect = random(3) === 0;
@@ -209,10 +278,11 @@ function target(context: FakeContext, device: VirtioPciDevice, driver: Driver): 
   };
 }
 
-const rng: FuzzedDevice = {
-  name: "virtio-rng",
+const rng = (isPacked: boolean): FuzzedDevice => ({
+  name: isPacked ? "virtio-rng, packed" : "virtio-rng",
   build: (context) =>
     target(context, createVirtioRng(context, { name: "rng0" }), {
+      isPacked,
       features: 0x3000_0000,
       queues: 1,
       request: (random, buffer) => ({
@@ -223,7 +293,7 @@ const rng: FuzzedDevice = {
         }),
       }),
     }),
-};
+});
 
 const consolePorts: FuzzedDevice = {
   name: "virtio-console",
@@ -257,13 +327,14 @@ const consolePorts: FuzzedDevice = {
 };
 
 const DISK_BYTES = 2 ** 20;
-const block = (isReadOnly: boolean): FuzzedDevice => ({
-  name: isReadOnly ? "virtio-block, read-only" : "virtio-block",
+const block = (isReadOnly: boolean, isPacked = false): FuzzedDevice => ({
+  name: `virtio-block${isReadOnly ? ", read-only" : ""}${isPacked ? ", packed" : ""}`,
   build: (context) => {
     const device = createVirtioBlock(context, { name: "disk0", sizeBytes: DISK_BYTES, isReadOnly, queues: 2 });
     const disk = context.disks.get("disk0")!;
     return target(context, device, {
       features: isReadOnly ? 0x3000_1200 : 0x3000_7a00,
+      isPacked,
       queues: 2,
       check: () => {
         disk.history.length = 0;
@@ -326,4 +397,11 @@ const block = (isReadOnly: boolean): FuzzedDevice => ({
   },
 });
 
-export const VIRTIO_DEVICES: readonly FuzzedDevice[] = [rng, consolePorts, block(false), block(true)];
+export const VIRTIO_DEVICES: readonly FuzzedDevice[] = [
+  rng(false),
+  rng(true),
+  consolePorts,
+  block(false),
+  block(true),
+  block(false, true),
+];

@@ -1,6 +1,6 @@
 /**
  * The guest's side of a virtio-pci device for tests: finds the BARs as a driver does, negotiates, lays out rings in the
- * RAM of a FakeContext, adds buffers and collects what comes back. Polls; interrupts are only recorded.
+ * RAM of a FakeContext, split or packed, adds buffers and collects what comes back. Polls; interrupts are only recorded.
  */
 import { COMMAND, CONFIG } from "../../bus/pci/config-space.ts";
 import type { FakeContext } from "../fake-context.ts";
@@ -9,6 +9,8 @@ import { BAR_LAYOUT, COMMON_CFG, DEVICE_STATUS, NOTIFY_OFF_MULTIPLIER, type Virt
 
 const DESC_F_NEXT = 1;
 const DESC_F_WRITE = 2;
+const DESC_F_AVAIL = 1 << 7;
+const DESC_F_USED = 1 << 15;
 
 export interface FakeBuffer {
   readonly gpa: number;
@@ -24,6 +26,8 @@ interface Ring {
   nextDescriptor: number;
   added: number;
   seenUsed: number;
+  /** Of a packed ring: how many of its descriptors each buffer has. */
+  readonly lengths: Map<number, number>;
 }
 
 export class FakeDriver {
@@ -47,6 +51,10 @@ export class FakeDriver {
 
   set status(value: number) {
     this.device.write(COMMON_CFG.device_status, 1, value);
+  }
+
+  get isPacked(): boolean {
+    return ((this.#features >> BigInt(VIRTIO_F.RING_PACKED)) & 1n) !== 0n;
   }
 
   offeredFeatures(): bigint {
@@ -75,11 +83,12 @@ export class FakeDriver {
     const ring: Ring = {
       size,
       desc: this.allocate(16 * size, 16),
-      driver: this.allocate(6 + 2 * size, 2),
+      driver: this.allocate(6 + 2 * size, 4),
       device: this.allocate(6 + 8 * size, 4),
       nextDescriptor: 0,
       added: 0,
       seenUsed: 0,
+      lengths: new Map(),
     };
     device.write(COMMON_CFG.queue_select, 2, index);
     device.write(COMMON_CFG.queue_size, 2, size);
@@ -125,6 +134,7 @@ export class FakeDriver {
   /** Makes a chain available, without telling the device. Returns its head. */
   add(index: number, buffers: readonly FakeBuffer[]): number {
     const ring = this.ring(index);
+    if (this.isPacked) return this.#addPacked(ring, buffers);
     const head = ring.nextDescriptor % ring.size;
     for (const [i, buffer] of buffers.entries()) {
       const slot = (ring.nextDescriptor + i) % ring.size;
@@ -135,6 +145,25 @@ export class FakeDriver {
     ring.nextDescriptor += buffers.length;
     this.makeAvailable(index, head);
     return head;
+  }
+
+  /** The first descriptor becomes available last. */
+  #addPacked(ring: Ring, buffers: readonly FakeBuffer[]): number {
+    const id = ring.added++ & 0x7f;
+    const { memory } = this.context;
+    for (const [i, buffer] of [...buffers.entries()].toReversed()) {
+      const place = ring.nextDescriptor + i;
+      const isFirstLap = Math.floor(place / ring.size) % 2 === 0;
+      const flags = (buffer.writable ? DESC_F_WRITE : 0) | (i === buffers.length - 1 ? 0 : DESC_F_NEXT);
+      const at = ring.desc + 16 * (place % ring.size);
+      memory.write64(at, BigInt(buffer.gpa));
+      memory.write32(at + 8, buffer.sizeBytes);
+      memory.write16(at + 12, id);
+      memory.write16(at + 14, flags | (isFirstLap ? DESC_F_AVAIL : DESC_F_USED));
+    }
+    ring.nextDescriptor += buffers.length;
+    ring.lengths.set(id, buffers.length);
+    return id;
   }
 
   makeAvailable(index: number, head: number): void {
@@ -168,6 +197,7 @@ export class FakeDriver {
   used(index: number): { head: number; writtenBytes: number }[] {
     const ring = this.ring(index);
     const { memory } = this.context;
+    if (this.isPacked) return this.#usedPacked(ring);
     const entries: { head: number; writtenBytes: number }[] = [];
     const end = memory.read16(ring.device + 2)!;
     for (; ring.seenUsed !== end; ring.seenUsed = (ring.seenUsed + 1) & 0xffff) {
@@ -175,6 +205,22 @@ export class FakeDriver {
       entries.push({ head: memory.read32(at)!, writtenBytes: memory.read32(at + 4)! });
     }
     return entries;
+  }
+
+  #usedPacked(ring: Ring): { head: number; writtenBytes: number }[] {
+    const { memory } = this.context;
+    const entries: { head: number; writtenBytes: number }[] = [];
+    for (;;) {
+      const at = ring.desc + 16 * (ring.seenUsed % ring.size);
+      const lap = Math.floor(ring.seenUsed / ring.size) % 2 === 0 ? DESC_F_AVAIL | DESC_F_USED : 0;
+      const head = memory.read16(at + 12)!;
+      const length = ring.lengths.get(head);
+      const isUsed = (memory.read16(at + 14)! & (DESC_F_AVAIL | DESC_F_USED)) === lap;
+      if (!isUsed || length === undefined) return entries;
+      entries.push({ head, writtenBytes: memory.read32(at + 8)! });
+      ring.lengths.delete(head);
+      ring.seenUsed += length;
+    }
   }
 
   bytesAt(gpa: number, sizeBytes: number): Uint8Array {

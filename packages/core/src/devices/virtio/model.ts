@@ -12,6 +12,8 @@ export const VIRTIO_F = {
   INDIRECT_DESC: 28,
   EVENT_IDX: 29,
   VERSION_1: 32,
+  ACCESS_PLATFORM: 33,
+  RING_PACKED: 34,
 } as const;
 
 /** Device types (virtio 1.2, chapter 5). */

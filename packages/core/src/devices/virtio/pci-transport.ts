@@ -7,7 +7,9 @@
  *
  *   status:  reset -> ACKNOWLEDGE -> DRIVER -> FEATURES_OK -> DRIVER_OK ; NEEDS_RESET on a broken rule ; 0 = reset
  *
- * Left out: the legacy and transitional interfaces, queue reset, notification data, and shared memory regions.
+ * ACCESS_PLATFORM is offered, not required: addresses are guest-physical all the same, but a guest whose own are not
+ * (Linux on Xen) translates only where it is offered. Left out: the legacy and transitional interfaces, queue reset,
+ * notification data, ORDER_PLATFORM (memory is coherent, and drivers would pay for barriers), and shared memory regions.
  */
 import type { AccessSize, IoHandler } from "../../bus/io.ts";
 import { CAPABILITY_ID } from "../../bus/pci/config-space.ts";
@@ -65,6 +67,15 @@ export const NOTIFY_OFF_MULTIPLIER = 4;
 /** Body offsets of the capability that gives access through configuration space, after identifier and next pointer. */
 const PCI_CFG = { bar: 2, offset: 6, length: 10, data: 14, sizeBytes: 18 } as const;
 
+/** Of features that belong to no device type. */
+const OFFERED = [
+  VIRTIO_F.VERSION_1,
+  VIRTIO_F.INDIRECT_DESC,
+  VIRTIO_F.EVENT_IDX,
+  VIRTIO_F.ACCESS_PLATFORM,
+  VIRTIO_F.RING_PACKED,
+] as const;
+
 export class VirtioPciDevice implements Device, IoHandler {
   readonly name: string;
   readonly schema: { readonly id: string; readonly version: number };
@@ -90,11 +101,7 @@ export class VirtioPciDevice implements Device, IoHandler {
     const model = createModel(this.#host(context.memory));
     this.#model = model;
     this.schema = model.schema;
-    this.#offered =
-      model.features |
-      (1n << BigInt(VIRTIO_F.VERSION_1)) |
-      (1n << BigInt(VIRTIO_F.INDIRECT_DESC)) |
-      (1n << BigInt(VIRTIO_F.EVENT_IDX));
+    this.#offered = OFFERED.reduce((bits, bit) => bits | (1n << BigInt(bit)), model.features);
     this.#queues = model.queueSizes.map((size) => new Virtqueue(context.memory, size, () => this.#fail()));
     this.#vectors = model.queueSizes.map(() => NO_VECTOR);
 
@@ -245,7 +252,7 @@ export class VirtioPciDevice implements Device, IoHandler {
         if (!queue) throw new RangeError(`${device.name} has no queue ${index}`);
         return queue;
       },
-      hasFeature: (bit) => ((device.#accepted >> BigInt(bit)) & 1n) !== 0n,
+      hasFeature: (bit) => device.#accepts(bit),
       complete: (index) => {
         if (device.#queues[index]?.takeInterrupt()) device.#interrupt(device.#vectors[index]!, ISR.QUEUE);
       },
@@ -349,7 +356,7 @@ export class VirtioPciDevice implements Device, IoHandler {
   #writeQueueField(offset: number, size: AccessSize, value: number): void {
     const queue = this.#queues[this.#queueSelect];
     if (!queue) return;
-    if (size === 2 && offset === COMMON_CFG.queue_size) queue.setSize(value);
+    if (size === 2 && offset === COMMON_CFG.queue_size) queue.setSize(value, this.#accepts(VIRTIO_F.RING_PACKED));
     else if (size === 2 && offset === COMMON_CFG.queue_msix_vector) {
       this.#vectors[this.#queueSelect] = this.#validVector(value);
     } else if (size === 2 && offset === COMMON_CFG.queue_enable) {
@@ -361,8 +368,15 @@ export class VirtioPciDevice implements Device, IoHandler {
   }
 
   #enable(queue: Virtqueue): void {
-    const has = (bit: number): boolean => ((this.#accepted >> BigInt(bit)) & 1n) !== 0n;
-    queue.enable({ eventIndex: has(VIRTIO_F.EVENT_IDX), indirect: has(VIRTIO_F.INDIRECT_DESC) });
+    queue.enable({
+      eventIndex: this.#accepts(VIRTIO_F.EVENT_IDX),
+      indirect: this.#accepts(VIRTIO_F.INDIRECT_DESC),
+      packed: this.#accepts(VIRTIO_F.RING_PACKED),
+    });
+  }
+
+  #accepts(bit: number): boolean {
+    return ((this.#accepted >> BigInt(bit)) & 1n) !== 0n;
   }
 
   /** Features are settled once FEATURES_OK is set. */
@@ -386,8 +400,7 @@ export class VirtioPciDevice implements Device, IoHandler {
   }
 
   #featuresAcceptable(): boolean {
-    const isModern = ((this.#accepted >> BigInt(VIRTIO_F.VERSION_1)) & 1n) !== 0n;
-    return isModern && (this.#accepted & ~this.#offered) === 0n;
+    return this.#accepts(VIRTIO_F.VERSION_1) && (this.#accepted & ~this.#offered) === 0n;
   }
 
   /** A vector that does not exist reads back as "none", which tells the driver. */

@@ -9,7 +9,7 @@ const SIZE = 8;
 const [DESC, DRIVER, DEVICE, DATA] = [0x1000, 0x2000, 0x3000, 0x4000];
 const [NEXT, WRITE, INDIRECT] = [1, 2, 4];
 
-function setUp(features = { eventIndex: false, indirect: true }) {
+function setUp(features = { eventIndex: false, indirect: true, packed: false }) {
   const { memory } = new FakeContext();
   const broken: string[] = [];
   const create = (): Virtqueue => new Virtqueue(memory, SIZE, (reason) => broken.push(reason));
@@ -143,14 +143,14 @@ describe("what a driver must not do breaks the queue, once", () => {
       const reasons: string[] = [];
       const queue = new Virtqueue(memory, SIZE, (reason) => reasons.push(reason));
       queue.setAddressHalf(area, false, address);
-      queue.enable({ eventIndex: false, indirect: false });
+      queue.enable({ eventIndex: false, indirect: false, packed: false });
       expect(queue.pop()).toBeUndefined();
       expect(reasons).toHaveLength(1);
     }
   });
 
   it("an indirect descriptor without the feature", () => {
-    const { queue, desc, available, broken } = setUp({ eventIndex: false, indirect: false });
+    const { queue, desc, available, broken } = setUp({ eventIndex: false, indirect: false, packed: false });
     desc(0, DATA, 16, INDIRECT);
     available(0);
     expect(queue.pop()).toBeUndefined();
@@ -167,7 +167,7 @@ describe("what a driver must not do breaks the queue, once", () => {
     queue.setAddressHalf(AREA.DESCRIPTOR, false, DESC);
     queue.setAddressHalf(AREA.DRIVER, false, DRIVER);
     queue.setAddressHalf(AREA.DEVICE, false, DEVICE);
-    queue.enable({ eventIndex: false, indirect: true });
+    queue.enable({ eventIndex: false, indirect: true, packed: false });
     desc(0, DATA, 1);
     memory.write16(DRIVER + 2, 1);
     const fresh = queue.pop()!;
@@ -195,7 +195,7 @@ describe("interrupts", () => {
   });
 
   it("by event index: only when the used index passes the driver's, and notifications are asked for", () => {
-    const { memory, queue, desc, available } = setUp({ eventIndex: true, indirect: true });
+    const { memory, queue, desc, available } = setUp({ eventIndex: true, indirect: true, packed: false });
     const complete = (): boolean => {
       desc(0, DATA, 1);
       available(0);
@@ -245,7 +245,11 @@ it("random rings: no exception, bounded time", () => {
     return (seed ^ (seed >>> 15)) >>> 0;
   };
   for (let round = 0; round < 400; round++) {
-    const { memory, queue, desc, broken } = setUp({ eventIndex: round % 2 === 0, indirect: round % 3 !== 0 });
+    const { memory, queue, desc, broken } = setUp({
+      eventIndex: round % 2 === 0,
+      indirect: round % 3 !== 0,
+      packed: false,
+    });
     const near = (): number => (random() % 4 === 0 ? random() : random() % 0x1_0000);
     for (let at = 0x6000; at < 0x7000; at += 4) memory.write32(at, near() & (random() % 3 ? 0x3_ffff : ~0));
     for (let slot = 0; slot < SIZE; slot++) {
