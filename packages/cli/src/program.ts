@@ -10,6 +10,7 @@ import { REPLAY } from "./commands/replay.ts";
 import { RESTORE } from "./commands/restore.ts";
 import { RUN } from "./commands/run.ts";
 import { SCREENSHOT } from "./commands/screenshot.ts";
+import { STOP } from "./commands/stop.ts";
 import { TYPE } from "./commands/type.ts";
 import { VERSION } from "./commands/version.ts";
 import { EXIT } from "./exit-status.ts";
@@ -25,6 +26,7 @@ const COMMANDS = [
   MIGRATE,
   SCREENSHOT,
   TYPE,
+  STOP,
   REPLAY,
   IMAGE,
   ENGINE,
@@ -32,7 +34,7 @@ const COMMANDS = [
 ] as unknown as readonly Command[];
 const HELP = { name: "help", summary: "print this, or everything about one command" };
 const PLANNED =
-  "serve create start stop restart pause resume reset kill rm ls ps show set rename top events attach console exec shell cp logs save clone fork snapshot export import state net policy backup replica node user token doctor completion";
+  "serve create start restart pause resume reset kill rm ls ps show set rename top events attach console exec shell cp logs save clone fork snapshot export import state net policy backup replica node user token doctor completion";
 
 /** The library's errors about options that this program only hands on. */
 const BAD_OPTION_CODES: ReadonlySet<string> = new Set(["IMAGE_BAD_OPTION", "bad-option"]);

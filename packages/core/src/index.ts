@@ -34,6 +34,7 @@ export {
   type PortCommand,
   type PortReport,
 } from "./devices/virtio/console-control.ts";
+export { GENERATION_CHANNEL, GENERATION_ID_BYTES } from "./devices/vm-generation.ts";
 export {
   type Breakpoint,
   type DebugPlan,

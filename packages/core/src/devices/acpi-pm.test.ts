@@ -101,7 +101,7 @@ describe("contract", () => {
         { handler: pm.apm, length: 2, sizes: [1] },
       ],
       setUp: () => pm.registers.write(EN, 2, 0x0121),
-      events: [(random) => pm.raiseGpe(random & 63), () => pm.pressPowerButton()],
+      events: [(random) => pm.raiseGpe(random & 63), () => pm.pressPowerButton(), () => pm.pressSleepButton()],
     };
   });
   it.each(checks)("$name", ({ run }) => run());

@@ -13,7 +13,7 @@ import { StateReader } from "../state/reader.ts";
 import type { Device, DeviceContext, IrqLine, StateValue } from "./device.ts";
 import { nsOfTick, ticksAt } from "./tick-rate.ts";
 
-const PM1_STS = { TMR: 0x0001, PWRBTN: 0x0100, WAK: 0x8000, ALL: 0x8f31 } as const;
+const PM1_STS = { TMR: 0x0001, PWRBTN: 0x0100, SLPBTN: 0x0200, WAK: 0x8000, ALL: 0x8f31 } as const;
 const PM1_EN = { TMR: 0x0001, WRITABLE: 0x4721 } as const;
 /** Status bits that raise the SCI together with their enable bits. */
 const PM1_SCI = 0x0721;
@@ -62,6 +62,12 @@ export class AcpiPm implements Device {
   /** The user presses the power button: the operating system is asked to shut down. */
   pressPowerButton(): void {
     this.#pm1Status |= PM1_STS.PWRBTN;
+    this.#update();
+  }
+
+  /** The user presses the sleep button. */
+  pressSleepButton(): void {
+    this.#pm1Status |= PM1_STS.SLPBTN;
     this.#update();
   }
 

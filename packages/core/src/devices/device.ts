@@ -29,6 +29,8 @@ export interface Device {
   readonly name: string;
   /** Schema of `save`: a registered identifier and its version, e.g. "uart-16550", 1. Never reused for another layout. */
   readonly schema: { readonly id: string; readonly version: number };
+  /** States from before this device was made have no section of it: it is then as a fresh one. Default: false. */
+  readonly isNewerThanStates?: boolean;
   /** Power-on or system reset: every register to the data sheet's reset value, timers disarmed, lines low. */
   reset(): void;
   /** Everything a guest could observe later, and nothing else. Allowed at any instruction boundary, also mid-operation. */

@@ -2,8 +2,9 @@
  * What a machine's firmware is told through fw_cfg (devices/fw-cfg.ts): sizes, the memory map, ACPI tables with their
  * loader, and the settings of SeaBIOS and OVMF by the names that those look for.
  */
-import type { FwCfgFile, FwCfgItems } from "../devices/fw-cfg.ts";
+import type { FwCfg, FwCfgFile, FwCfgItems } from "../devices/fw-cfg.ts";
 import { MEMORY_MAP, PORT_MAP, SLEEP_TYPE } from "../machine/board-map.ts";
+import type { Gpa } from "../memory/guest-memory.ts";
 import { ascii, concat, littleEndian } from "./acpi/aml.ts";
 import { ACPI_FILE, GENERATION_FILE, tableLoader } from "./acpi/table-loader.ts";
 import { type AcpiImage, acpiImage, CHECKSUM_OFFSET, GENERATION } from "./acpi/tables.ts";
@@ -22,6 +23,8 @@ export interface FirmwareSettings extends SmbiosOptions {
   readonly hasBootMenu?: boolean | undefined;
   /** In the order in which firmware tries them. */
   readonly bootDisks?: readonly BootDisk[];
+  /** As `generationPageOf` makes it; the guest reads what it holds then. */
+  readonly generationPage: Uint8Array;
 }
 
 /** Where a disk is: a virtio-blk disk's PCI slot, or the AHCI controller's with a port. */
@@ -33,13 +36,26 @@ export interface BootDisk {
 
 const BOOT_MENU_WAIT_MS = 5000;
 
+/** The page that firmware places, with the generation identifier of a machine that is no copy. */
+export function generationPageOf(seed: string): Uint8Array {
+  const page = new Uint8Array(GENERATION.PAGE_BYTES);
+  page.set(generationIdOf(seed), GENERATION.OFFSET);
+  return page;
+}
+
+/** Where the identifier is, as firmware has told. */
+export function generationPlacedAt(fwCfg: FwCfg): Gpa | undefined {
+  const told = fwCfg.written(GENERATION_FILE.ADDRESS);
+  if (!told) return undefined;
+  const page = Number(new DataView(told.buffer, told.byteOffset, 8).getBigUint64(0, true));
+  return page === 0 ? undefined : page + GENERATION.OFFSET;
+}
+
 export function fwCfgItems(settings: FirmwareSettings): FwCfgItems {
   const { memoryBytes, cpuCount, hasVga = false, hasBootMenu = false, bootDisks = [] } = settings;
   const smbios = buildSmbios(settings);
   const image = acpiImage({ cpuCount, startsInLegacyMode: true, hasFwCfg: true, hasVga, has8042: hasVga });
   new DataView(image.tables.buffer).setUint32(image.generationAddressAt, GENERATION.OFFSET, true);
-  const generation = new Uint8Array(GENERATION.PAGE_BYTES);
-  generation.set(generationIdOf(settings.seed), GENERATION.OFFSET);
   const lowBytes = Math.min(memoryBytes, MEMORY_MAP.lowRamEnd);
   const ram = [
     { start: 0, sizeBytes: lowBytes, type: E820_TYPE.ram },
@@ -54,7 +70,7 @@ export function fwCfgItems(settings: FirmwareSettings): FwCfgItems {
     { name: "etc/system-states", bytes: states },
     ...(hasBootMenu ? [{ name: "etc/boot-menu-wait", bytes: littleEndian(BOOT_MENU_WAIT_MS, 2) }] : []),
     ...(bootDisks.length > 0 ? [{ name: "bootorder", bytes: bootOrder(bootDisks) }] : []),
-    { name: GENERATION_FILE.PAGE, bytes: generation },
+    { name: GENERATION_FILE.PAGE, bytes: settings.generationPage },
     { name: GENERATION_FILE.ADDRESS, bytes: new Uint8Array(8), isWritable: true },
     { name: SMBIOS_FILE.TABLES, bytes: smbios.tables },
     { name: SMBIOS_FILE.ANCHOR, bytes: smbios.anchor },

@@ -52,6 +52,7 @@ export interface Board {
   /** The processor's acknowledge cycle. Undefined if the request has gone in the meantime. */
   acknowledgeInterrupt(): number | undefined;
   pressPowerButton(): void;
+  pressSleepButton(): void;
   /**
    * After power-on and after each reset: puts the guest's first program into memory. Returns the state that the vCPU
    * starts in; undefined for the processor's own reset state.

@@ -73,6 +73,9 @@ export const PM_BLOCK = {
   sizeBytes: 0x80,
 } as const;
 
+/** General-purpose events, 0 to 63; each has its method in the DSDT. */
+export const GPE = { generation: 5 } as const;
+
 /** ISA interrupt numbers; equal to the IO-APIC input except for the timer's. */
 export const ISA_IRQ = {
   pit: 0,

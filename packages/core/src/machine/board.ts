@@ -42,16 +42,17 @@ import { createVirtioBlock } from "../devices/virtio/block.ts";
 import { createVirtioConsole } from "../devices/virtio/console.ts";
 import type { VirtioPciDevice } from "../devices/virtio/pci-transport.ts";
 import { createVirtioRng } from "../devices/virtio/rng.ts";
+import { createVmGeneration, GENERATION_ID_BYTES } from "../devices/vm-generation.ts";
 import { buildAcpiTables, GENERATION } from "../firmware/acpi/tables.ts";
 import { type BootFile, piecesOf } from "../firmware/boot-file.ts";
 import { cmosOf } from "../firmware/cmos.ts";
 import { LOW_MEMORY } from "../firmware/e820.ts";
-import { type BootDisk, fwCfgItems } from "../firmware/fw-cfg-items.ts";
+import { type BootDisk, fwCfgItems, generationPageOf, generationPlacedAt } from "../firmware/fw-cfg-items.ts";
 import { bootModules, planKernelBoot } from "../firmware/kernel-boot.ts";
-import { generationIdOf, placeSmbios } from "../firmware/smbios.ts";
+import { placeSmbios } from "../firmware/smbios.ts";
 import type { GuestMemory } from "../memory/guest-memory.ts";
 import type { Board, BoardWiring } from "./board-interface.ts";
-import { FLASH_NAME, GSI, ISA_IRQ, MEMORY_MAP, PCI_SLOT, PIRQ_TO_ISA, PORT_MAP, pirqOf } from "./board-map.ts";
+import { FLASH_NAME, GPE, GSI, ISA_IRQ, MEMORY_MAP, PCI_SLOT, PIRQ_TO_ISA, PORT_MAP, pirqOf } from "./board-map.ts";
 import { type BoardProcessor, createProcessor } from "./board-processor.ts";
 import { bootDevicesOf } from "./boot-order.ts";
 import { type DeviceSpec, isSataDrive, type MachineSpec, type SataDriveSpec } from "./spec.ts";
@@ -142,9 +143,15 @@ export function createBoard(
     smiEnable: spec.firmware ? SMI_APMC_EN : 0,
   });
   const systemControl = createSystemControl(context);
-  const fwCfg =
-    spec.firmware &&
-    createFwCfg(context, fwCfgItems({ ...spec, cpuCount: spec.cpus, hasVga, bootDisks: bootDisksOf(spec) }));
+  const generationPage = generationPageOf(spec.seed);
+  const generationId = generationPage.subarray(GENERATION.OFFSET, GENERATION.OFFSET + GENERATION_ID_BYTES);
+  const generation = createVmGeneration(context, {
+    id: generationId,
+    address: () => (fwCfg ? generationPlacedAt(fwCfg) : GENERATION.DIRECT_ADDRESS),
+    onChange: () => acpiPm.raiseGpe(GPE.generation),
+  });
+  const settings = { ...spec, cpuCount: spec.cpus, hasVga, bootDisks: bootDisksOf(spec), generationPage };
+  const fwCfg = spec.firmware && createFwCfg(context, fwCfgItems(settings));
   const coprocessorError = createCoprocessorError({ irq: isa(ISA_IRQ.coprocessor) });
 
   const lpcBridge = createLpcBridge({
@@ -203,6 +210,7 @@ export function createBoard(
     functionDevice(lpcBridge.pci),
     pci,
     ...(fwCfg ? [fwCfg] : []),
+    generation,
     ...(flash ? [flash] : []),
     ...plugged,
     ...(ahci ? [ahci] : []),
@@ -226,6 +234,7 @@ export function createBoard(
     others,
     acknowledgeInterrupt: () => first.acknowledgeInterrupt(),
     pressPowerButton: () => acpiPm.pressPowerButton(),
+    pressSleepButton: () => acpiPm.pressSleepButton(),
     boot: () => {
       if (spec.firmware) shadowFirmware(context.memory, spec.firmware.sizeBytes);
       if (!spec.boot || !files) return undefined;
@@ -234,7 +243,7 @@ export function createBoard(
       for (const [chip, inputs] of levelTriggered().entries()) ports.write(PORT_MAP.elcr + chip, 1, inputs);
       if (vga) startTextMode(vga);
       if (i8042) startKeyboard(i8042);
-      return bootKernel(context.memory, spec, spec.boot.commandLine, files);
+      return bootKernel(context.memory, spec, spec.boot.commandLine, files, generationId);
     },
   };
 }
@@ -311,13 +320,14 @@ function bootKernel(
   spec: MachineSpec,
   commandLine: string,
   { kernel, initrd, modules = [] }: BootFiles<BootFile>,
+  generationId: Uint8Array,
 ): VcpuState {
   let highRamBytes = 0;
   for (const segment of memory.segments)
     if (segment.start >= MEMORY_MAP.highRamStart) highRamBytes += segment.sizeBytes;
   const hasVga = spec.vga !== undefined;
   const acpi = buildAcpiTables({ cpuCount: spec.cpus, hasVga, has8042: hasVga });
-  const generation = { gpa: GENERATION.DIRECT_ADDRESS, bytes: generationIdOf(spec.seed) };
+  const generation = { gpa: GENERATION.DIRECT_ADDRESS, bytes: generationId };
   const smbios = placeSmbios({ ...spec, cpuCount: spec.cpus }, LOW_MEMORY.smbiosStart);
   const plan = planKernelBoot({
     kernel,

@@ -32,7 +32,7 @@ export const MAX_CHUNK_BYTES: number = 2 ** 20;
 
 const KIND = { clock: 0, epoch: 1, input: 2, power: 3, nmi: 4, check: 5, end: 6, block: 7 } as const;
 const HAS_SKIPS = 0x80;
-const POWER: readonly PowerRequest[] = ["button", "reset", "off"];
+const POWER: readonly PowerRequest[] = ["button", "reset", "off", "sleep"];
 
 export interface RecordingHeader {
   /** The machine's spec in its saved form. */

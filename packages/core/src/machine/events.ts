@@ -39,8 +39,8 @@ export type MachineEvent =
   /** The recording ends here, in a state with this hash. */
   | { readonly kind: "end"; readonly stateHash: Uint8Array };
 
-/** What a person could press on the case: the power button (a wish, by ACPI), reset, pulling the plug. */
-export type PowerRequest = "button" | "reset" | "off";
+/** What a person could press on the case: the power and the sleep button (wishes, by ACPI), reset, pulling the plug. */
+export type PowerRequest = "button" | "sleep" | "reset" | "off";
 
 export const MAX_INPUT_BYTES = 65_536;
 export const MAX_CHANNEL_NAME = 64;

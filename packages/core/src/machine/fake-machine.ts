@@ -322,6 +322,7 @@ export function createFakeBoard(wiring: BoardWiring): Board {
     },
     acknowledgeInterrupt: () => device.acknowledge(),
     pressPowerButton: () => device.raise(FAKE_VECTOR.BUTTON),
+    pressSleepButton: () => device.raise(FAKE_VECTOR.BUTTON),
     boot: () => undefined,
   };
 }

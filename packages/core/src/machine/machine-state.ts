@@ -134,7 +134,10 @@ function restoreParts(machine: Machine, file: SectionTable, readMemory: () => vo
   events.end();
   const clock = file.section("clock", "clock", VERSION);
   const random = file.section("random", "random", VERSION);
-  const devices = machine.board.devices.map((device) => ({
+  const saved = machine.board.devices.filter(
+    ({ name, isNewerThanStates }) => !isNewerThanStates || file.has(`device/${name}`),
+  );
+  const devices = saved.map((device) => ({
     device,
     state: file.section(`device/${device.name}`, device.schema.id, device.schema.version),
   }));

@@ -488,6 +488,7 @@ export class Machine {
         break;
       case "power":
         if (event.action === "button") this.board.pressPowerButton();
+        else if (event.action === "sleep") this.board.pressSleepButton();
         else this.#requestPower(event.action, "by the host");
         break;
       case "nmi":

@@ -31,6 +31,10 @@ export class SectionTable {
     return [...this.#sections.keys()];
   }
 
+  has(name: string): boolean {
+    return this.#sections.has(name);
+  }
+
   /** Version of a section's schema where it is one of 1 to `newest`, else `newest`, which `section` then refuses. */
   versionOf(name: string, newest: number): number {
     const version = this.#sections.get(name)?.version ?? newest;

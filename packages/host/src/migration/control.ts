@@ -9,6 +9,7 @@
  *   {"command": "screen"}                                     its screen: text, and a PNG file in base64
  *   {"command": "type", "text": T, "layout": "us" | "kr"}     typed on its keyboard
  *   {"command": "press", "keys": K}                           pressed together
+ *   {"command": "stop", "timeoutMs": N, "force": B}           asked to turn off, and waited for
  *   {"command": "cancel"}  {"command": "decide", "choice": "run" | "discard"}  {"command": "status"}
  *
  * A connection that goes away cancels the migration that it has asked for.
@@ -36,6 +37,7 @@ export type ControlRequest =
   | { readonly command: "record"; readonly path: string; readonly state: string }
   | { readonly command: "type"; readonly text: string; readonly layout: KeyboardLayout }
   | { readonly command: "press"; readonly keys: string }
+  | { readonly command: "stop"; readonly timeoutMs: number; readonly force: boolean }
   | { readonly command: "cancel" | "screen" | "status" }
   | { readonly command: "decide"; readonly choice: MigrationChoice };
 
@@ -68,6 +70,8 @@ export class MigrationDesk {
         return await this.#requireVm().type(request.text, { layout: request.layout });
       case "press":
         return await this.#requireVm().press(request.keys);
+      case "stop":
+        return await this.#requireVm().stop({ timeoutMs: request.timeoutMs, force: request.force, signal });
       case "cancel":
         if (!this.#running) throw new MigrationError("bad-state", "No migration is under way.");
         this.#running.abort();
@@ -136,6 +140,7 @@ export interface ControlServer {
 const MAX_LINE_BYTES = 64 * 1024;
 const MAX_CONNECTIONS = 8;
 const CLOSE_MS = 1000;
+const MAX_STOP_MS = 24 * 3_600_000;
 
 /** Rejects with MigrationError if nobody can listen there. Does not keep the process alive. */
 export async function serveMigrationControl(path: string, desk: MigrationDesk): Promise<ControlServer> {
@@ -217,8 +222,9 @@ function parseRequest(line: string): ControlRequest {
     throw badOption("The request is no JSON.");
   }
   if (typeof request !== "object" || request === null) throw badOption("The request is no object.");
-  const { command, target, options = {}, choice, engine, path, state, text, layout, keys } = request;
+  const { command, target, options = {}, choice, engine, path, state, text, layout, keys, timeoutMs, force } = request;
   if (command === "cancel" || command === "status" || command === "screen") return { command };
+  if (command === "stop" && isTime(timeoutMs) && typeof force === "boolean") return { command, timeoutMs, force };
   if (command === "press" && typeof keys === "string") return { command, keys };
   if (command === "type" && typeof text === "string" && isLayout(layout)) return { command, text, layout };
   if (command === "decide" && (choice === "run" || choice === "discard")) return { command, choice };
@@ -228,6 +234,10 @@ function parseRequest(line: string): ControlRequest {
     return { command, target, options };
   }
   throw badOption("The request asks for nothing that is known here.");
+}
+
+function isTime(timeMs: unknown): timeMs is number {
+  return typeof timeMs === "number" && timeMs >= 0 && timeMs <= MAX_STOP_MS;
 }
 
 function isLayout(layout: unknown): layout is KeyboardLayout {

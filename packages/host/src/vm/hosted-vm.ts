@@ -231,6 +231,11 @@ export class HostedVm implements Vm {
     );
   }
 
+  async pressSleepButton(): Promise<void> {
+    this.#require(["running", "paused"], "be put to sleep");
+    await this.#command("sleepButton", undefined);
+  }
+
   async kill(): Promise<void> {
     await this.#kill("ended by the host");
   }

@@ -51,7 +51,16 @@ const RECORD_FLUSH_MS = 1000;
 /** A guest that is slowed down rests at least so long at a time, and at most. */
 const REST_MS = { min: 1, max: 100 } as const;
 /** What moves a machine on, which one that is handed over does not. */
-const MOVES: ReadonlySet<CommandName> = new Set(["start", "pause", "resume", "reset", "powerButton", "save", "record"]);
+const MOVES: ReadonlySet<CommandName> = new Set([
+  "start",
+  "pause",
+  "resume",
+  "reset",
+  "powerButton",
+  "sleepButton",
+  "save",
+  "record",
+]);
 
 export interface MachineThreadOptions {
   readonly cells: Int32Array;
@@ -336,6 +345,8 @@ export class MachineThread {
         return machine.requestPower("reset");
       case "powerButton":
         return machine.requestPower("button");
+      case "sleepButton":
+        return machine.requestPower("sleep");
       case "powerOff":
         return this.#powerOff((args as Commands["powerOff"]["args"]).reason);
       case "save":

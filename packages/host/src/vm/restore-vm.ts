@@ -1,7 +1,7 @@
 /** `restoreVm`: a VM from a saved state. It is paused and goes on with `start`. */
 import { randomBytes } from "node:crypto";
 import { statSync } from "node:fs";
-import { type MachineSpec, readSpec, StateFile } from "@twinmetal/core";
+import { GENERATION_ID_BYTES, type MachineSpec, readSpec, StateFile } from "@twinmetal/core";
 import type { DiskThread } from "../disk/disk-thread.ts";
 import { disksOfSpec } from "../disk/vm-disks.ts";
 import { findBootFiles } from "./boot-files.ts";
@@ -16,9 +16,11 @@ import type { WorkerChoices } from "./worker-protocol.ts";
 
 /**
  * Rejects with VmError ("state-..." for files that are no whole state of this version), or the signal's reason. The
- * guest's calendar goes on as if it had run since the file was written, its monotonic time stood still; with the first
- * command, the guest's agent sets its clock by the calendar and gets new random numbers, which Linux takes up when it next
- * reseeds: until then two VMs of one state draw equal ones. A virtual clock stays as it was.
+ * guest's calendar goes on as if it had run since the file was written, its monotonic time stood still. It gets another
+ * generation identifier, by which a guest with a driver for it (Linux 5.18 and newer, CONFIG_VMGENID) draws other random
+ * numbers at once than other VMs of this state; with the first command, the guest's agent sets its clock by the calendar
+ * and gives it new random numbers, which a Linux without that driver takes up when it next reseeds. A virtual clock stays
+ * as it was, and so does the identifier.
  */
 export async function restoreVm(path: string, options: RestoreOptions = {}): Promise<Vm> {
   const { signal, onProgress } = options;
@@ -72,6 +74,7 @@ async function restoreWith(
       sliceNs: options.sliceNs ?? defaultSliceNs(engine),
       statePath: path,
       advanceCalendarSeconds: spec.clock === "wall" ? secondsSince(path) : 0,
+      ...(spec.clock === "wall" ? { generationId: new Uint8Array(randomBytes(GENERATION_ID_BYTES)) } : {}),
       recordPath: options.record,
       replayPath: undefined,
     },

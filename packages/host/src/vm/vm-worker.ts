@@ -11,6 +11,7 @@ import {
   checkRecording,
   createBoard,
   EventReplay,
+  GENERATION_CHANNEL,
   Machine,
   restoreMachine,
 } from "@twinmetal/core";
@@ -134,7 +135,8 @@ function prepare(thread: MachineThread): [Machine, Parameters<MachineThread["run
   } else if (start.recordPath !== undefined) {
     recorder = startRecording(machine, start.recordPath, startHash);
   }
-  const { advanceCalendarSeconds } = start;
+  const { advanceCalendarSeconds, generationId } = start;
+  if (generationId && start.replayPath === undefined) machine.input(GENERATION_CHANNEL, generationId);
   if (advanceCalendarSeconds > 0 && start.replayPath === undefined) machine.advanceCalendar(advanceCalendarSeconds);
   return [machine, recorder];
 }

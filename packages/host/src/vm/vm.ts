@@ -216,6 +216,8 @@ export interface Vm {
   pause(): Promise<void>;
   resume(): Promise<void>;
   reset(): Promise<void>;
+  /** The sleep button, by ACPI: most operating systems then suspend, which the power button ends. */
+  pressSleepButton(): Promise<void>;
   /** Asks the guest by the power button, waits `timeoutMs` (default 10 s), then ends it when `force` (default true). */
   stop(options?: { timeoutMs?: number; force?: boolean; signal?: AbortSignal }): Promise<void>;
   /** Ends the machine at once. */

@@ -61,6 +61,8 @@ export interface WorkerStart {
   readonly statePath: string | undefined;
   /** The guest's calendar jumps by this much after the restore. */
   readonly advanceCalendarSeconds: number;
+  /** Of a machine that is a copy from here on: its new generation identifier. */
+  readonly generationId?: Uint8Array;
   readonly recordPath: string | undefined;
   readonly replayPath: string | undefined;
 }
@@ -84,6 +86,7 @@ export interface Commands {
   pause: { args: undefined; result: undefined };
   resume: { args: undefined; result: undefined };
   reset: { args: undefined; result: undefined };
+  sleepButton: { args: undefined; result: undefined };
   powerButton: { args: undefined; result: undefined };
   powerOff: { args: { reason: string }; result: undefined };
   save: { args: { path: string }; result: undefined };

@@ -1,11 +1,11 @@
 /**
  * An encoder for the part of AML, the byte code of ACPI's definition blocks, that describes hardware (ACPI 6.5,
- * chapter 20): scopes, devices, names, packages, buffers, integers, strings, and small methods without calculation. Terms
- * are byte arrays that nest, e.g.
+ * chapter 20): scopes, devices, names, packages, buffers, integers, strings, and small methods. Terms are byte arrays that
+ * nest, e.g.
  *
  *   scope("\\_SB_", device("PCI0", name("_HID", eisaId("PNP0A08")), name("_UID", integer(0))))
  *
- * Left out: loops, arithmetic, operation regions, fields and most else that runs.
+ * Left out: loops, most operators and most else that runs.
  */
 export type Aml = Uint8Array;
 
@@ -25,10 +25,18 @@ const OP = {
   DUAL_NAME_PREFIX: 0x2e,
   MULTI_NAME_PREFIX: 0x2f,
   EXTENDED: 0x5b,
+  LOCAL0: 0x60,
   ARG0: 0x68,
   STORE: 0x70,
+  AND: 0x7b,
+  OR: 0x7d,
   DEVICE: 0x82,
+  NOTIFY: 0x86,
+  CREATE_DWORD_FIELD: 0x8a,
+  NOT: 0x92,
+  EQUAL: 0x93,
   IF: 0xa0,
+  ELSE: 0xa1,
   RETURN: 0xa4,
 } as const;
 
@@ -103,12 +111,18 @@ export function method(path: string, argumentCount: number, ...terms: readonly A
   return sized([OP.METHOD], nameString(path), Uint8Array.of(argumentCount), ...terms);
 }
 
+/** One that at most one thread runs, as it makes named objects. */
+export function serializedMethod(path: string, argumentCount: number, ...terms: readonly Aml[]): Aml {
+  const SERIALIZED = 1 << 3;
+  return method(path, argumentCount | SERIALIZED, ...terms);
+}
+
 /** A method without arguments that returns a constant. */
 export function methodReturning(path: string, value: Aml): Aml {
   return method(path, 0, returning(value));
 }
 
-/** Terms of methods. A value is a constant, an argument or a name. */
+/** Terms of methods. A value is a constant, an argument, a local, a name or what an operator makes; a target is one that can be written. */
 export function returning(value: Aml): Aml {
   return concat(Uint8Array.of(OP.RETURN), value);
 }
@@ -117,8 +131,46 @@ export function ifNotZero(value: Aml, ...terms: readonly Aml[]): Aml {
   return sized([OP.IF], value, ...terms);
 }
 
+/** Right behind `ifNotZero`. */
+export function otherwise(...terms: readonly Aml[]): Aml {
+  return sized([OP.ELSE], ...terms);
+}
+
 export function store(value: Aml, path: string): Aml {
-  return concat(Uint8Array.of(OP.STORE), value, nameString(path));
+  return storeIn(value, nameString(path));
+}
+
+export function storeIn(value: Aml, target: Aml): Aml {
+  return concat(Uint8Array.of(OP.STORE), value, target);
+}
+
+export function equal(left: Aml, right: Aml): Aml {
+  return concat(Uint8Array.of(OP.EQUAL), left, right);
+}
+
+export function notEqual(left: Aml, right: Aml): Aml {
+  return concat(Uint8Array.of(OP.NOT), equal(left, right));
+}
+
+export function and(left: Aml, right: Aml, target: Aml): Aml {
+  return concat(Uint8Array.of(OP.AND), left, right, target);
+}
+
+export function or(left: Aml, right: Aml, target: Aml): Aml {
+  return concat(Uint8Array.of(OP.OR), left, right, target);
+}
+
+/** Gives the four bytes of a buffer at `byteIndex` a name. */
+export function createDwordField(source: Aml, byteIndex: number, path: string): Aml {
+  return concat(Uint8Array.of(OP.CREATE_DWORD_FIELD), source, integer(byteIndex), nameString(path));
+}
+
+export function notify(path: string, value: number): Aml {
+  return concat(Uint8Array.of(OP.NOTIFY), nameString(path), integer(value));
+}
+
+export function local(index: number): Aml {
+  return Uint8Array.of(OP.LOCAL0 + index);
 }
 
 export function argument(index: number): Aml {
@@ -137,6 +189,19 @@ export function eisaId(text: string): Aml {
       (BigInt(product >> 8) << 16n) |
       (BigInt(product & 0xff) << 24n),
   );
+}
+
+/** A UUID as ToUUID makes it (19.6.142): the first three groups little-endian. */
+export function uuid(text: string): Aml {
+  if (!/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(text)) throw new RangeError(`${text} is no UUID`);
+  const bytes = Uint8Array.from(text.replaceAll("-", "").match(/../g)!, (digits) => Number.parseInt(digits, 16));
+  for (const [start, end] of [
+    [0, 4],
+    [4, 6],
+    [6, 8],
+  ] as const)
+    bytes.subarray(start, end).reverse();
+  return buffer(bytes);
 }
 
 /** A path like "\\_SB_.PCI0" or "COM1"; segments shorter than four characters are filled with underscores (20.2.2). */

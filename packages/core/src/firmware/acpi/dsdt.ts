@@ -8,12 +8,13 @@
  *   \_SB.PCI0           the host bridge: windows, interrupt routing
  *   \_SB.PCI0.ISA_      the LPC bridge with COM1, RTC_, KBD_, the panic device and fw_cfg; beside it HPET
  *   \_SB.VGEN           where the generation identifier is
+ *   \_GPE._E05          it has changed
  *
  * Constants, and one choice: PCI interrupts go to the IO-APIC, or as firmware has routed them to the 8259A pair. Left
- * out: interrupt link devices (routing is fixed), power resources, hot plug, the _OSC handshake for native PCI Express
- * features.
+ * out: interrupt link devices (routing is fixed), power resources, hot plug.
  */
 import {
+  GPE,
   gsiOfIntx,
   ISA_IRQ,
   isaIrqOfIntx,
@@ -25,21 +26,32 @@ import {
 } from "../../machine/board-map.ts";
 import {
   type Aml,
+  and,
   argument,
   concat,
+  createDwordField,
   device,
   dword,
   eisaId,
+  equal,
   ifNotZero,
   integer,
+  local,
   method,
   name,
   nameString,
+  notEqual,
+  notify,
+  or,
+  otherwise,
   packageOf,
   returning,
   scope,
+  serializedMethod,
   store,
+  storeIn,
   string,
+  uuid,
 } from "./aml.ts";
 import {
   busNumbers,
@@ -60,6 +72,11 @@ const PCI_CONFIG_PORTS = 8;
 const RTC_PORTS = 2;
 const UART_PORTS = 8;
 const FW_CFG_PORTS = 12;
+/** Notification of the generation counter's device: read it again. */
+const GENERATION_CHANGED = 0x80;
+const PCI_HOST_BRIDGE_UUID = "33db4d5b-1ff7-401c-9657-7441c03dd766";
+const OSC_STATUS = { UNKNOWN_UUID: 0x04, UNKNOWN_REVISION: 0x08, MASKED: 0x10 } as const;
+const OSC_CONTROL = { PME: 0x04, AER: 0x08, CAPABILITY: 0x10 } as const;
 
 export interface DsdtOptions {
   readonly cpuCount: number;
@@ -85,7 +102,13 @@ export function dsdtBody(options: DsdtOptions): Aml {
       generationCounter(),
       hostBridge(options),
     ),
+    scope("\\_GPE", method(eventMethod(GPE.generation), 0, notify("\\_SB.VGEN", GENERATION_CHANGED))),
   );
+}
+
+/** Of an edge of general-purpose event `index`. */
+function eventMethod(index: number): string {
+  return `_E${index.toString(16).toUpperCase().padStart(2, "0")}`;
 }
 
 function processor(index: number): Aml {
@@ -131,9 +154,35 @@ function hostBridge(options: DsdtOptions): Aml {
     name("_CRS", hostBridgeResources()),
     name("PRTA", interruptRouting(gsiOfIntx)),
     name("PRTP", interruptRouting(isaIrqOfIntx)),
+    operatingSystemCapabilities(),
     method("_PRT", 0, ifNotZero(nameString(USES_APIC), returning(nameString("PRTA"))), returning(nameString("PRTP"))),
     lpcBridge(options),
     highPrecisionTimer(),
+  );
+}
+
+/**
+ * PCI Firmware 3.3, 4.5.1: the operating system says what it can, and asks for control. It gets what no other part of
+ * the machine does; hot plug is none of it.
+ */
+function operatingSystemCapabilities(): Aml {
+  const [status, control] = [nameString("CDW1"), nameString("CDW3")];
+  const { UNKNOWN_UUID, UNKNOWN_REVISION, MASKED } = OSC_STATUS;
+  const fail = (bit: number): Aml => or(status, integer(bit), status);
+  return serializedMethod(
+    "_OSC",
+    4,
+    createDwordField(argument(3), 0, "CDW1"),
+    ifNotZero(
+      equal(argument(0), uuid(PCI_HOST_BRIDGE_UUID)),
+      createDwordField(argument(3), 8, "CDW3"),
+      ifNotZero(notEqual(argument(1), integer(1)), fail(UNKNOWN_REVISION)),
+      and(control, integer(OSC_CONTROL.PME | OSC_CONTROL.AER | OSC_CONTROL.CAPABILITY), local(0)),
+      ifNotZero(notEqual(local(0), control), fail(MASKED)),
+      storeIn(local(0), control),
+    ),
+    otherwise(fail(UNKNOWN_UUID)),
+    returning(argument(3)),
   );
 }
 

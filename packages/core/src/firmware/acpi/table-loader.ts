@@ -34,6 +34,7 @@ export function tableLoader(image: AcpiImage): Uint8Array {
     ),
     ...image.pointers.map(({ at, sizeBytes }) => addPointer(TABLES, TABLES, at, sizeBytes)),
     ...image.summed.map(({ start, length }) => addChecksum(TABLES, start + CHECKSUM_OFFSET, start, length)),
+    addPointer(ROOT, TABLES, RSDP.RSDT, 4),
     addPointer(ROOT, TABLES, RSDP.XSDT, 8),
     addChecksum(ROOT, RSDP.CHECKSUM, 0, RSDP.CHECKSUM_BYTES),
     addChecksum(ROOT, RSDP.EXTENDED_CHECKSUM, 0, RSDP.BYTES),

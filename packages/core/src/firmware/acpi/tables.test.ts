@@ -24,6 +24,10 @@ function readTables(cpuCount = 1) {
   expect(signature(rsdp, 8)).toBe("RSD PTR ");
   expect([sum(rsdp, 20), sum(rsdp, 36)]).toEqual([0, 0]);
   const xsdt = tableAt(Number(view.getBigUint64(rsdp + 24, true)));
+  const rsdt = tableAt(view.getUint32(rsdp + 16, true));
+  expect(rsdt.byteLength - 36).toBe((xsdt.byteLength - 36) / 2);
+  for (let i = 0; 36 + 4 * i < rsdt.byteLength; i++)
+    expect(rsdt.getUint32(36 + 4 * i, true)).toBe(Number(xsdt.getBigUint64(36 + 8 * i, true)));
   const tables = new Map<string, DataView>();
   for (let at = 36; at < xsdt.byteLength; at += 8) {
     const gpa = Number(xsdt.getBigUint64(at, true));
@@ -46,7 +50,7 @@ function madtEntries(madt: DataView): number[][] {
 describe("ACPI tables", () => {
   it("are reachable from the root pointer, whole, without overlaps, in the BIOS area", () => {
     const { tables, writes } = readTables();
-    expect([...tables.keys()].sort()).toEqual(["APIC", "DSDT", "FACP", "HPET", "MCFG"]);
+    expect([...tables.keys()].sort()).toEqual(["APIC", "DSDT", "FACP", "HPET", "MCFG", "WAET"]);
     const sorted = writes.toSorted((a, b) => a.gpa - b.gpa);
     expect(sorted[0]!.gpa).toBe(0xe_0000);
     for (const [i, { gpa, bytes }] of sorted.entries()) {
@@ -54,7 +58,7 @@ describe("ACPI tables", () => {
     }
   });
 
-  it("FADT: hardware in ACPI mode, fixed power button, the blocks of the board, reset by 0xCF9", () => {
+  it("FADT: hardware in ACPI mode, fixed power and sleep buttons, the blocks of the board, reset by 0xCF9", () => {
     const { fadt, facs, signature } = readTables();
     expect(fadt.byteLength).toBe(276);
     expect([facs % 64, signature(facs)]).toEqual([0, "FACS"]);
@@ -62,7 +66,7 @@ describe("ACPI tables", () => {
     expect(fadt.getUint16(46, true)).toBe(9);
     expect(fadt.getUint32(56, true)).toBe(PORT_MAP.powerManagement + PM_BLOCK.pm1Event);
     expect(fadt.getUint32(76, true)).toBe(PORT_MAP.powerManagement + PM_BLOCK.pmTimer);
-    expect(fadt.getUint32(112, true)).toBe(0x465);
+    expect(fadt.getUint32(112, true)).toBe(0x445);
     expect([fadt.getUint8(116), Number(fadt.getBigUint64(120, true)), fadt.getUint8(128)]).toEqual([1, 0xcf9, 6]);
     expect(fadt.getBigUint64(140, true)).toBe(BigInt(fadt.getUint32(40, true)));
   });
@@ -97,7 +101,7 @@ const hasIasl = spawnSync("iasl", ["-v"]).status === 0;
 describe.skipIf(!hasIasl)(
   `DSDT as iasl reads it${hasIasl ? "" : " (skipped: iasl, of acpica-tools, is not installed)"}`,
   () => {
-    it("disassembles to the board's devices and compiles again without a remark", () => {
+    it("disassembles to the board's devices and compiles again without a remark, and so do the static tables", () => {
       const folder = mkdtempSync(join(tmpdir(), "twinmetal-acpi-"));
       try {
         const dsdt = readTables(2).tables.get("DSDT")!;
@@ -129,12 +133,20 @@ describe.skipIf(!hasIasl)(
         expect(source).toMatch(
           /Method \(_PRT, 0[^{]*\{\s*If \(\\?PICM\)\s*\{\s*Return \(PRTA\)[^}]*\}\s*Return \(PRTP\)/,
         );
+        expect(source).toMatch(/Scope \(\\_GPE\)\s*\{\s*Method \(_E05, 0[^{]*\{\s*Notify \(\\_SB\.VGEN, 0x80\)/);
+        expect(source).toContain('ToUUID ("33db4d5b-1ff7-401c-9657-7441c03dd766") /* PCI Host Bridge Device */');
         const pinOf = (text: string): number => (text === "Zero" ? 0 : text === "One" ? 1 : Number(text));
         for (const [i, [, address, pin, interrupt]] of routes.entries()) {
           const interruptOf = i < 128 ? gsiOfIntx : isaIrqOfIntx;
           expect(Number(interrupt)).toBe(interruptOf(Math.floor(Number(address) / 0x1_0000), pinOf(pin!)));
         }
         expect(run("dsdt.dsl")).toMatch(/0 Errors, 0 Warnings, 0 Remarks/);
+        for (const [signature, { buffer, byteOffset, byteLength }] of readTables(2).tables) {
+          if (signature === "DSDT") continue;
+          writeFileSync(join(folder, `${signature}.dat`), new Uint8Array(buffer, byteOffset, byteLength));
+          expect(run("-d", `${signature}.dat`)).not.toMatch(/error|warning|invalid|unknown/i);
+          expect(run(`${signature}.dsl`)).toMatch(/0 Errors, 0 Warnings, 0 Remarks/);
+        }
       } finally {
         rmSync(folder, { recursive: true, force: true });
       }

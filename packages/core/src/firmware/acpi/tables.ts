@@ -2,12 +2,13 @@
  * The static ACPI tables (ACPI 6.5, section 5.2; IA-PC HPET 1.0a, 3.2.4; PCI Firmware 3.3, 4.1.2) of a board, laid out
  * in the BIOS area of the first MiB, or for firmware that places them:
  *
- *   RSDP -> XSDT -> FADT -> FACS, DSDT
- *                -> MADT, HPET, MCFG
+ *   RSDP -> XSDT, RSDT -> FADT -> FACS, DSDT
+ *                      -> MADT, HPET, MCFG, WAET
  *
- * Without firmware the hardware is in ACPI mode from the start: there is no SMI command port, SCI_EN reads 1. The power button is a fixed
- * feature; a sleep button and RTC wake-up do not exist. Reset is by the reset control register. Left out: RSDT, SSDTs,
- * SRAT and other tables of larger machines.
+ * Without firmware the hardware is in ACPI mode from the start: there is no SMI command port, SCI_EN reads 1. The power
+ * button and the sleep button are fixed features; RTC wake-up does not exist. Reset is by the reset control register. WAET
+ * ("Windows ACPI Emulated Devices Table", Microsoft, 2009) says what emulated timers make needless. Left out: SSDTs, SRAT and
+ * other tables of larger machines.
  */
 import { APM_COMMAND } from "../../devices/acpi-pm.ts";
 import { HPET_ID } from "../../devices/hpet.ts";
@@ -66,7 +67,6 @@ const FADT_MINOR_VERSION = 5;
 const FADT_FLAG = {
   WBINVD: 1 << 0,
   PROC_C1: 1 << 2,
-  SLP_BUTTON: 1 << 5,
   FIX_RTC: 1 << 6,
   RESET_REG_SUP: 1 << 10,
 } as const;
@@ -124,14 +124,14 @@ export interface AcpiImage {
   readonly summed: readonly { readonly start: number; readonly length: number }[];
   /** Where in `tables` the generation identifier's address belongs, 4 bytes. */
   readonly generationAddressAt: number;
-  /** Its XSDT's address, at RSDP_XSDT, is an offset in `tables`. */
+  /** Its RSDT's and XSDT's addresses are offsets in `tables`. */
   readonly rsdp: Uint8Array;
 }
 
 /** In a page of its own behind some zeros, which some firmware takes for a table otherwise. */
 export const GENERATION = { PAGE_BYTES: 4096, OFFSET: 40, ID_BYTES: 16, DIRECT_ADDRESS: 0xe_f028 } as const;
 export const CHECKSUM_OFFSET = 9;
-export const RSDP = { BYTES: 36, XSDT: 24, CHECKSUM: 8, CHECKSUM_BYTES: 20, EXTENDED_CHECKSUM: 32 } as const;
+export const RSDP = { BYTES: 36, RSDT: 16, XSDT: 24, CHECKSUM: 8, CHECKSUM_BYTES: 20, EXTENDED_CHECKSUM: 32 } as const;
 
 /** The tables of the board that board-map.ts describes, in the first MiB. */
 export function buildAcpiTables(options: AcpiOptions): AcpiTables {
@@ -147,6 +147,7 @@ export function buildAcpiTables(options: AcpiOptions): AcpiTables {
   for (const pointer of pointers) relocate(tables, pointer);
   new DataView(tables.buffer).setUint32(generationAddressAt, GENERATION.DIRECT_ADDRESS, true);
   for (const { start, length } of summed) sum(tables.subarray(start, start + length), CHECKSUM_OFFSET);
+  relocate(rsdp, { at: RSDP.RSDT, sizeBytes: 4 });
   relocate(rsdp, { at: RSDP.XSDT, sizeBytes: 8 });
   sum(rsdp.subarray(0, RSDP.CHECKSUM_BYTES), RSDP.CHECKSUM);
   sum(rsdp, RSDP.EXTENDED_CHECKSUM);
@@ -190,14 +191,19 @@ export function acpiImage(options: AcpiOptions): AcpiImage {
     placeTable(madtTable(options)),
     placeTable(hpetTable()),
     placeTable(mcfgTable()),
+    placeTable(waetTable()),
   ];
+  const rsdt = placeTable(
+    table("RSDT", 1, concat(...described.map((at) => littleEndian(at, 4)))),
+    described.map((_, i) => [HEADER_BYTES + 4 * i, 4] as const),
+  );
   const xsdt = placeTable(
     table("XSDT", 1, concat(...described.map((at) => littleEndian(at, 8)))),
     described.map((_, i) => [HEADER_BYTES + 8 * i, 8] as const),
   );
   const tables = new Uint8Array(free);
   for (const { at, bytes } of placed) tables.set(bytes, at);
-  return { tables, pointers, summed, generationAddressAt: generationPlace(tables), rsdp: rsdpStructure(xsdt) };
+  return { tables, pointers, summed, generationAddressAt: generationPlace(tables), rsdp: rsdpStructure(rsdt, xsdt) };
 }
 
 function generationPlace(tables: Uint8Array): number {
@@ -228,13 +234,13 @@ function sum(bytes: Uint8Array, at: number): void {
   bytes[at] = (bytes[at]! - total) & 0xff;
 }
 
-function rsdpStructure(xsdt: number): Uint8Array {
+function rsdpStructure(rsdt: number, xsdt: number): Uint8Array {
   return concat(
     ascii("RSD PTR "),
     Uint8Array.of(0),
     ascii(OEM_ID),
     Uint8Array.of(2),
-    littleEndian(0, 4),
+    littleEndian(rsdt, 4),
     littleEndian(RSDP.BYTES, 4),
     littleEndian(xsdt, 8),
     littleEndian(0, 4),
@@ -278,8 +284,8 @@ function fadtTable(facs: number, dsdt: number, options: AcpiOptions): Uint8Array
   set(FADT.P_LVL3_LAT, 2, NO_C3_LATENCY);
   set(FADT.CENTURY, 1, RTC_CENTURY);
   set(FADT.IAPC_BOOT_ARCH, 2, bootArchitecture(options));
-  const { WBINVD, PROC_C1, SLP_BUTTON, FIX_RTC, RESET_REG_SUP } = FADT_FLAG;
-  set(FADT.Flags, 4, WBINVD | PROC_C1 | SLP_BUTTON | FIX_RTC | RESET_REG_SUP);
+  const { WBINVD, PROC_C1, FIX_RTC, RESET_REG_SUP } = FADT_FLAG;
+  set(FADT.Flags, 4, WBINVD | PROC_C1 | FIX_RTC | RESET_REG_SUP);
   setAddress(FADT.RESET_REG, PORT_MAP.resetControl, 1, 1);
   set(FADT.RESET_VALUE, 1, RESET_VALUE);
   set(FADT.minorVersion, 1, FADT_MINOR_VERSION);
@@ -338,6 +344,12 @@ function hpetTable(): Uint8Array {
       Uint8Array.of(0),
     ),
   );
+}
+
+/** One reading of the power-management timer is enough. */
+function waetTable(): Uint8Array {
+  const PM_TIMER_GOOD = 1 << 1;
+  return table("WAET", 1, littleEndian(PM_TIMER_GOOD, 4));
 }
 
 function mcfgTable(): Uint8Array {

@@ -1,0 +1,38 @@
+import { EventEmitter } from "node:events";
+import { expect, it } from "vitest";
+import type { Io } from "../command.ts";
+import { runProgram } from "../program.ts";
+import type { ControlRequest } from "../vm-library.ts";
+
+function setUp() {
+  const asked: [string, ControlRequest][] = [];
+  let err = "";
+  const io = {
+    stdin: new EventEmitter(),
+    stdout: { write: () => {} },
+    stderr: { write: (part: string) => void (err += part) },
+    env: {},
+    onSignal: () => () => {},
+    library: {
+      askMigrationControl: async (socket: string, request: ControlRequest) => void asked.push([socket, request]),
+    },
+  } as unknown as Io;
+  return { asked, err: () => err, run: (...args: string[]) => runProgram(io, args) };
+}
+
+it("asks the VM to turn off, for a minute or as long as is said", async () => {
+  const { run, asked } = setUp();
+  expect(await run("stop", "vm.sock")).toBe(0);
+  expect(await run("stop", "vm.sock", "--timeout", "5m", "--force")).toBe(0);
+  expect(asked).toEqual([
+    ["vm.sock", { command: "stop", timeoutMs: 60_000, force: false }],
+    ["vm.sock", { command: "stop", timeoutMs: 300_000, force: true }],
+  ]);
+});
+
+it("needs a socket, and nothing else", async () => {
+  const { run, err } = setUp();
+  expect(await run("stop")).toBe(2);
+  expect(err()).toContain("--migration-socket");
+  expect(await run("stop", "vm.sock", "now")).toBe(2);
+});
