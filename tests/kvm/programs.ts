@@ -55,6 +55,13 @@ export const PROGRAMS: readonly TestProgram[] = [
     form: "short",
   },
   {
+    name: "several-vcpus",
+    file: "guest/several-vcpus.ts",
+    what: "2, 4 and 8 vCPUs in turn on KVM: start-up, interrupts between them, saved and restored in either engine",
+    limitSeconds: 180,
+    form: "short",
+  },
+  {
     name: "kicks",
     file: "guest/kicks.ts",
     what: "1000 kicks of a vCPU that spins, by the thread that has started it and by a third",
@@ -118,6 +125,13 @@ export const PROGRAMS: readonly TestProgram[] = [
     file: "guest/linux.ts",
     what: "Linux on the kvm engine: boot, commands, save and restore across engines, no descriptor left behind",
     limitSeconds: 1500,
+    form: "long",
+  },
+  {
+    name: "linux-vcpus",
+    file: "guest/linux-vcpus.ts",
+    what: "Linux on 2 and 4 vCPUs on KVM: work on all, interrupts between them, changes of engine, saves and restores",
+    limitSeconds: 2400,
     form: "long",
   },
   {

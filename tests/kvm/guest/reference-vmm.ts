@@ -50,8 +50,8 @@ export function writeReferenceGuest(path: string, { memoryBytes, cpuFeatures, st
   setCpuid(vm, context);
   new VcpuRegisters(vm).write(state, APIC_BASE);
   const [regs, sregs] = [new Uint8Array(REGS_BYTES), new Uint8Array(SREGS_BYTES)];
-  vm.onVcpu("KVM_GET_REGS", KVM.GET_REGS, regs);
-  vm.onVcpu("KVM_GET_SREGS", KVM.GET_SREGS, sregs);
+  vm.first.onVcpu("KVM_GET_REGS", KVM.GET_REGS, regs);
+  vm.first.onVcpu("KVM_GET_SREGS", KVM.GET_SREGS, sregs);
   vm.close();
   const cpuid = cpuidTable(context);
   const file = openSync(path, "w");

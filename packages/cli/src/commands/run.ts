@@ -67,7 +67,7 @@ export const RUN_OPTIONS = {
   cpus: option(
     "cpus",
     "N",
-    `Virtual processors, ${CPU_LIMITS.min} (default) to ${CPU_LIMITS.max}. On the jit engine they take turns in one thread of the host.`,
+    `Virtual processors, ${CPU_LIMITS.min} (default) to ${CPU_LIMITS.max}. They take turns in one thread of the host.`,
     parseCpus,
   ),
   serial: option(
@@ -334,12 +334,11 @@ async function ensureImage(
   });
 }
 
-function engineQuestion({ engine, clock, cpu, cpus, record, tier }: RunValues): EngineQuestion {
+function engineQuestion({ engine, clock, cpu, record, tier }: RunValues): EngineQuestion {
   return {
     wish: engine,
     clock: clock ?? "wall",
     cpuFeatures: cpu ?? [],
-    cpus: cpus ?? 1,
     isRecorded: record !== undefined,
     hasTier: tier !== undefined && tier !== "auto",
   };

@@ -464,6 +464,6 @@ export function memoryMap(ramBytes: number, romBytes = 0, ramAt?: number, vcpus 
 }
 
 /** Of a memory in which a jit engine can take a guest over: what RAM lies behind. */
-export function tableBytesBelowRam(ramBytes: number, romBytes = 0): number {
-  return memoryMap(ramBytes, romBytes).ram;
+export function tableBytesBelowRam(ramBytes: number, romBytes = 0, vcpus = 1): number {
+  return memoryMap(ramBytes, romBytes, undefined, vcpus).ram;
 }

@@ -11,6 +11,8 @@ import type { Engine, Vcpu, VcpuBus, VcpuExit } from "./engine.ts";
 export interface EngineOptions {
   readonly memoryBytes: number;
   readonly rom?: Uint8Array;
+  /** Default: one. */
+  readonly cpus?: number;
 }
 
 export interface EngineUnderTest {

@@ -11,7 +11,7 @@ import { MEMORY_SECTION, type StateSection } from "../state/section.ts";
 import { SectionTable } from "../state/section-table.ts";
 import { VCPU_SCHEMA, vcpuFromState, vcpuToState } from "../state/vcpu-state.ts";
 import type { Machine } from "./machine.ts";
-import { type ProcessorsState, TURN_INSTRUCTIONS } from "./processors.ts";
+import { MAX_TURN, type ProcessorsState } from "./processors.ts";
 import { type MachineSpec, specFromState, specToState } from "./spec.ts";
 
 const VERSION = 1;
@@ -166,7 +166,7 @@ const processorsToState = ({ current, turnLeft, waiting }: ProcessorsState): Sta
 function processorsFromState(state: StateValue, count: number): ProcessorsState {
   const reader = new StateReader(state, "processors");
   const current = reader.int("current", 0, count - 1);
-  const turnLeft = reader.int("turnLeft", 1, TURN_INSTRUCTIONS);
+  const turnLeft = reader.int("turnLeft", 1, MAX_TURN);
   const waiting = reader.ints("waiting", count, 0, 1).map((flag) => flag === 1);
   reader.end();
   return { current, turnLeft, waiting };

@@ -127,12 +127,13 @@ export class Machine {
       spec.cpus,
       (index, bus) => engine.createVcpu(index, bus),
       () => board,
+      engine.unit,
     );
     board = options.createBoard({
       spec,
       clock: this.clock,
       context: this.#deviceContext(),
-      setInterrupt: (pending) => this.vcpu.requestInterrupt(pending),
+      setInterrupt: (pending) => this.processors.setInterrupt(0, pending),
       setTaskPriority: (cr8) => this.vcpu.setTaskPriority(cr8),
       nmi: () => this.vcpu.nmi(),
       others: this.processors.others,
@@ -334,7 +335,7 @@ export class Machine {
   }
 
   #slice(untilRetired: number, isWanted?: () => boolean): SliceResult {
-    this.vcpu.followTime?.(false);
+    this.processors.followTime(false);
     this.#takeEvents();
     const sliceLength = Math.max(1, Math.floor((this.#sliceNs * 1000) / this.clock.psPerInstruction));
     const sliceEnd = Math.min(this.retired + sliceLength, untilRetired);
@@ -396,7 +397,7 @@ export class Machine {
   #anchorTime(stoodNs = 0): void {
     this.#pacer?.anchor(this.clock.nowNs() + stoodNs);
     if (!this.#followsHost) return;
-    this.vcpu.followTime?.(true);
+    this.processors.followTime(true);
     if (stoodNs > 0 || this.clock.psPerInstruction !== DEFAULT_PS_PER_INSTRUCTION)
       this.clock.correct(Math.round(stoodNs), DEFAULT_PS_PER_INSTRUCTION);
   }

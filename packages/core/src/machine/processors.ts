@@ -9,7 +9,7 @@
  * INIT and start-up (Intel SDM vol. 3, 9.4 and 11.6.1) are noted when the message comes, which may be in the middle of an
  * instruction, and carried out before the vCPU runs or is looked at. Left out: INIT to the first one, which resets the machine.
  */
-import type { Vcpu, VcpuBus } from "../engine/engine.ts";
+import type { Engine, Vcpu, VcpuBus } from "../engine/engine.ts";
 import { initState, startUpState } from "../engine/vcpu-state-block.ts";
 import type { Board, ProcessorPins, ProcessorSide } from "./board-interface.ts";
 import type { GuestClock } from "./guest-clock.ts";
@@ -20,6 +20,15 @@ import { VcpuRunner, type VcpuStop } from "./vcpu-runner.ts";
  * microseconds; and as long as a turn may an interrupt for another vCPU take to get there, if all compute.
  */
 export const TURN_INSTRUCTIONS = 50_000;
+
+/**
+ * Where the processor itself runs the guest: the way out of it and in again costs some ten microseconds. A turn ends before
+ * when another vCPU gets an interrupt, for the one that has sent it likely waits.
+ */
+export const TURN_NS = 1_000_000;
+
+/** A state may come from either kind of engine. */
+export const MAX_TURN = Math.max(TURN_INSTRUCTIONS, TURN_NS);
 
 /** In one run: a guest that only yields shall not keep the thread from what else it has to do. */
 const MAX_TURNS = 256;
@@ -38,8 +47,12 @@ export class Processors {
   readonly vcpus: readonly Vcpu[];
   readonly #runners: readonly VcpuRunner[];
   readonly #clock: GuestClock;
+  readonly #unit: Engine["unit"];
+  readonly #turn: number;
   #current = 0;
-  #turnLeft = TURN_INSTRUCTIONS;
+  #turnLeft = 1;
+  /** The turn ends with the run that is under way. */
+  #isGivenUp = false;
   /** Instructions of all but the current one. */
   #others = 0;
   /** Of all, when the run ends; 0 between runs. */
@@ -55,8 +68,12 @@ export class Processors {
     cpus: number,
     createVcpu: (index: number, bus: VcpuBus) => Vcpu,
     board: () => Board | undefined,
+    unit: Engine["unit"] = "instruction",
   ) {
     this.#clock = clock;
+    this.#unit = unit;
+    this.#turn = unit === "instruction" ? TURN_INSTRUCTIONS : TURN_NS;
+    this.#turnLeft = this.#turn;
     const each = Array.from({ length: cpus }, (_, index) => index);
     const sideOf = (index: number): ProcessorSide | undefined => (index === 0 ? board() : board()?.others?.[index - 1]);
     this.vcpus = each.map((index) =>
@@ -88,13 +105,29 @@ export class Processors {
     return this.vcpus.slice(1).map((vcpu, i): ProcessorPins => {
       const index = i + 1;
       return {
-        setInterrupt: (pending) => vcpu.requestInterrupt(pending),
+        setInterrupt: (pending) => this.setInterrupt(index, pending),
         setTaskPriority: (cr8) => vcpu.setTaskPriority(cr8),
         nmi: () => vcpu.nmi(),
         init: () => this.#init(index),
         startup: (vector) => this.#startUp(index, vector),
       };
     });
+  }
+
+  /**
+   * The vCPU's interrupt pin. Where the host's time counts, a vCPU whose turn it is gives it up for one that gets something
+   * to do, as it is likely to wait for that; turns of counted instructions go on to their end.
+   */
+  setInterrupt(index: number, pending: boolean): void {
+    this.vcpus[index]!.requestInterrupt(pending);
+    if (!pending || this.#unit === "instruction" || this.#target === 0 || index === this.#current) return;
+    this.#isGivenUp = true;
+    this.kick();
+  }
+
+  /** As Vcpu's: whoever has the turn counts the time. */
+  followTime(isAnchor: boolean): void {
+    this.vcpus[this.#current]!.followTime?.(isAnchor);
   }
 
   /** Makes the run that is under way end after the current instruction. */
@@ -159,10 +192,10 @@ export class Processors {
       const turn = Math.min(left, this.#turnLeft);
       const stop = this.#runners[this.#current]!.run(turn, turn === left ? slack : 0);
       this.#turnLeft -= vcpu.retired - before;
-      const isOver = this.#turnLeft <= 0 || stop.kind === "yielded";
+      const isOver = this.#turnLeft <= 0 || stop.kind === "yielded" || this.#isGivenUp;
       const isShort = stop.kind === "ran" && vcpu.retired - before < turn;
-      if (isOver) this.#begin((this.#current + 1) % this.vcpus.length);
       if (stop.kind !== "ran" && stop.kind !== "yielded" && stop.kind !== "halted") return stop;
+      if (isOver) this.#begin((this.#current + 1) % this.vcpus.length);
       // A kick, or near enough to the end.
       if (isShort) return RAN;
     }
@@ -188,7 +221,8 @@ export class Processors {
   }
 
   #begin(index: number): void {
-    this.#turnLeft = TURN_INSTRUCTIONS;
+    this.#turnLeft = this.#turn;
+    this.#isGivenUp = false;
     this.turns++;
     this.#current = index;
     this.#others = this.vcpus.reduce((sum, vcpu, i) => (i === index ? sum : sum + vcpu.retired), 0);

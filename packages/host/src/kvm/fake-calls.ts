@@ -2,6 +2,8 @@
 import { CAP, CPUID_ENTRY, CPUID2, KVM, KVM_API_VERSION, MSRS, RUN } from "./abi.ts";
 import { ERRNO, type IoctlArgument, type LinuxCalls, LinuxError } from "./linux-calls.ts";
 
+const RUN_ADDRESS = 0x7000_0000n;
+
 export type IoctlAnswer = (argument: IoctlArgument) => number;
 
 export class FakeCalls implements LinuxCalls {
@@ -12,7 +14,11 @@ export class FakeCalls implements LinuxCalls {
   readonly capabilities = new Set<number>(Object.values(CAP));
   readonly requests: number[] = [];
   readonly open_ = new Set<number>();
+  /** Of the first vCPU. */
   readonly run = new DataView(new ArrayBuffer(8192));
+  /** Of each vCPU, and what KVM_RUN was called for, in order. */
+  readonly kvmRuns: DataView[] = [];
+  readonly entered: number[] = [];
   /** Every feature of CPUID, or none. */
   supportsAll = true;
   openError: number | undefined;
@@ -21,6 +27,7 @@ export class FakeCalls implements LinuxCalls {
   pendingSignals = 0;
   mappings = 0;
   readonly signals: { threadId: number; signal: number }[] = [];
+  readonly #vcpus = new Map<number, number>();
   #nextFd = 10;
 
   constructor() {
@@ -33,7 +40,6 @@ export class FakeCalls implements LinuxCalls {
     this.answers.set(KVM.GET_SUPPORTED_CPUID, (list) => this.#supportedCpuid(list as Uint8Array));
     for (const request of [KVM.GET_MSRS, KVM.SET_MSRS])
       this.answers.set(request, (list) => viewOf(list as Uint8Array).getUint32(MSRS.nmsrs, true));
-    this.answers.set(KVM.RUN, () => this.runs.shift()?.(this.run) ?? -ERRNO.EINTR);
   }
 
   open(path: string): number {
@@ -48,6 +54,7 @@ export class FakeCalls implements LinuxCalls {
   ioctl(fd: number, request: number, argument: IoctlArgument): number {
     if (!this.open_.has(fd)) return -9;
     this.requests.push(request);
+    if (request === KVM.RUN && !this.answers.has(request)) return this.#enter(fd);
     return this.answers.get(request)?.(argument) ?? 0;
   }
 
@@ -55,9 +62,12 @@ export class FakeCalls implements LinuxCalls {
     return () => this.ioctl(fd, request, 0);
   }
 
-  map(): bigint {
+  map(fd: number): bigint {
     this.mappings++;
-    return 0x7000_0000n;
+    const index = this.kvmRuns.length;
+    this.#vcpus.set(fd, index);
+    this.kvmRuns.push(index === 0 ? this.run : new DataView(new ArrayBuffer(this.run.byteLength)));
+    return RUN_ADDRESS + BigInt(index * this.run.byteLength);
   }
 
   unmap(): void {
@@ -68,8 +78,8 @@ export class FakeCalls implements LinuxCalls {
     bytes.fill(0);
   }
 
-  viewAt(): DataView {
-    return this.run;
+  viewAt(address: bigint): DataView {
+    return this.kvmRuns[Number(address - RUN_ADDRESS) / this.run.byteLength] ?? this.run;
   }
 
   addressOf(): bigint {
@@ -103,6 +113,12 @@ export class FakeCalls implements LinuxCalls {
 
   deleteTimer(): void {
     this.timers--;
+  }
+
+  #enter(fd: number): number {
+    const vcpu = this.#vcpus.get(fd)!;
+    this.entered.push(vcpu);
+    return this.runs.shift()?.(this.kvmRuns[vcpu]!) ?? -ERRNO.EINTR;
   }
 
   #supportedCpuid(list: Uint8Array): number {

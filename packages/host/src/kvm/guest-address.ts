@@ -1,9 +1,9 @@
 /** Where a linear address of the guest's lies, as its page tables are now (Linux, api.rst: KVM_TRANSLATE). */
 import { KVM, TRANSLATION, TRANSLATION_BYTES } from "./abi.ts";
-import type { VmHandle } from "./vm-handle.ts";
+import type { VcpuHandle } from "./vcpu-handle.ts";
 
 /** The guest-physical address; undefined where nothing is mapped. */
-export function translate(vm: VmHandle, linear: bigint): number | undefined {
+export function translate(vm: VcpuHandle, linear: bigint): number | undefined {
   const request = new DataView(new ArrayBuffer(TRANSLATION_BYTES));
   request.setBigUint64(TRANSLATION.linear_address, linear, true);
   const result = vm.calls.ioctl(vm.vcpuFd, KVM.TRANSLATE, new Uint8Array(request.buffer));

@@ -5,7 +5,7 @@
 import { CPUID_LEAVES, CPUID_ROWS, type CpuidContext, cpuidLeaf } from "@twinmetal/core";
 import { CPUID_ENTRY, CPUID_FLAG_SIGNIFICANT_INDEX, CPUID2, KVM } from "./abi.ts";
 import { type LinuxCalls, succeeded } from "./linux-calls.ts";
-import type { VmHandle } from "./vm-handle.ts";
+import type { VcpuHandle } from "./vcpu-handle.ts";
 
 const MAX_SUPPORTED = 256;
 /** Bits of these registers are features; in the others they are numbers. */
@@ -19,21 +19,27 @@ const FEATURE_WORDS = [
   [0x80000001, 0, "edx"],
 ] as const;
 /**
- * Of leaf 1: x2APIC, TSC deadline, OSXSAVE, hypervisor are this side's or the state's; MCE, MCA and MTRR this side keeps.
+ * Of leaf 1: x2APIC, TSC deadline, OSXSAVE, hypervisor are this side's or the state's; MCE, MCA and MTRR this side keeps,
+ * and it says how many processors there are (HTT).
  * Of leaf 7: TSC_ADJUST likewise.
  */
 const OWN: Readonly<Record<string, number>> = {
   "1.ecx": (1 << 21) | (1 << 24) | (1 << 27) | (1 << 31),
-  "1.edx": (1 << 7) | (1 << 9) | (1 << 12) | (1 << 14),
+  "1.edx": (1 << 7) | (1 << 9) | (1 << 12) | (1 << 14) | (1 << 28),
   "7.ebx": 1 << 1,
 };
 
-/** Of the one vCPU after a reset. */
-export function cpuidContext(tscFrequencyHz: number, features: ReadonlySet<string>): CpuidContext {
-  return { osxsave: false, xcr0: 1n, apicId: 0, isApicEnabled: true, tscFrequencyHz, features };
+/** Of a vCPU after a reset. */
+export function cpuidContext(
+  tscFrequencyHz: number,
+  features: ReadonlySet<string>,
+  apicId = 0,
+  cpus = 1,
+): CpuidContext {
+  return { osxsave: false, xcr0: 1n, apicId, cpus, isApicEnabled: true, tscFrequencyHz, features };
 }
 
-export function setCpuid(vm: VmHandle, context: CpuidContext): void {
+export function setCpuid(vm: VcpuHandle, context: CpuidContext): void {
   vm.onVcpu("KVM_SET_CPUID2", KVM.SET_CPUID2, cpuidTable(context));
 }
 

@@ -1,6 +1,7 @@
 /**
  * How other threads reach a vCPU that is inside KVM_RUN, and what there is to close when its thread is gone: words in
- * shared memory that the vCPU's thread fills in (VcpuCells), read by the thread that started it (VcpuKicker).
+ * shared memory that the vCPU's thread fills in (VcpuCells), read by the thread that started it (VcpuKicker). Of several
+ * vCPUs that take turns in one thread, immediate_exit is set in the first one's kvm_run: the signal ends whichever runs.
  *
  *   kick   KICKED becomes 1, immediate_exit is set, one signal is sent; while KICKED is 1 no other one is. The vCPU
  *          leaves KVM_RUN, takes the signal away, clears both, and only then looks for what it was kicked for.
@@ -12,11 +13,24 @@
 import { RUN } from "./abi.ts";
 import { isNoCalls, linuxCalls } from "./koffi-calls.ts";
 import type { LinuxCalls } from "./linux-calls.ts";
-import { KICK_SIGNAL } from "./vm-handle.ts";
+import { KICK_SIGNAL } from "./vcpu-handle.ts";
 
-const CELL = { THREAD: 0, KICKED: 1, STOPPED: 2, TIMER: 3, KVM_FD: 4, VM_FD: 5, VCPU_FD: 6, RUN_BYTES: 7 } as const;
-const RUN_ADDRESS_AT = 32;
-const CELLS_BYTES = 40;
+const CELL = {
+  THREAD: 0,
+  KICKED: 1,
+  STOPPED: 2,
+  TIMER: 3,
+  KVM_FD: 4,
+  VM_FD: 5,
+  RUN_BYTES: 6,
+  VCPUS: 7,
+  VCPU_FD: 8,
+} as const;
+/** As many as a machine can have; core is not loaded for it in threads that do without. */
+const MAX_VCPUS = 8;
+/** Of each vCPU's kvm_run, behind their descriptors. */
+const RUN_ADDRESS_AT = 4 * (CELL.VCPU_FD + MAX_VCPUS);
+const CELLS_BYTES = RUN_ADDRESS_AT + 8 * MAX_VCPUS;
 
 /** For `VcpuCells`, to be handed to the vCPU's thread. */
 export function createCells(): SharedArrayBuffer {
@@ -28,30 +42,32 @@ export interface VcpuResources {
   readonly timer: number;
   readonly kvmFd: number;
   readonly vmFd: number;
-  readonly vcpuFd: number;
-  readonly runAddress: bigint;
   readonly runBytes: number;
+  readonly vcpus: readonly { readonly vcpuFd: number; readonly runAddress: bigint }[];
 }
 
 /** The vCPU's side. */
 export class VcpuCells {
   readonly #cells: Int32Array;
-  readonly #address: BigUint64Array;
+  readonly #addresses: BigUint64Array;
 
   constructor(cells: SharedArrayBuffer = createCells()) {
     this.#cells = new Int32Array(cells, 0, RUN_ADDRESS_AT / 4);
-    this.#address = new BigUint64Array(cells, RUN_ADDRESS_AT, 1);
+    this.#addresses = new BigUint64Array(cells, RUN_ADDRESS_AT, MAX_VCPUS);
   }
 
   /** From here on the vCPU can be kicked. */
   announce(resources: VcpuResources): void {
     const cells = this.#cells;
-    this.#address[0] = resources.runAddress;
+    for (const [index, { vcpuFd, runAddress }] of resources.vcpus.entries()) {
+      cells[CELL.VCPU_FD + index] = vcpuFd;
+      this.#addresses[index] = runAddress;
+    }
+    cells[CELL.VCPUS] = resources.vcpus.length;
     cells[CELL.RUN_BYTES] = resources.runBytes;
     cells[CELL.TIMER] = resources.timer + 1;
     cells[CELL.KVM_FD] = resources.kvmFd;
     cells[CELL.VM_FD] = resources.vmFd;
-    cells[CELL.VCPU_FD] = resources.vcpuFd;
     Atomics.store(cells, CELL.THREAD, resources.threadId);
   }
 
@@ -115,13 +131,13 @@ let hasHook = false;
 export class VcpuKicker {
   readonly #calls: LinuxCalls;
   readonly #cells: Int32Array;
-  readonly #address: BigUint64Array;
+  readonly #addresses: BigUint64Array;
   #run: DataView | undefined;
 
   constructor(calls: LinuxCalls, cells: SharedArrayBuffer) {
     this.#calls = calls;
     this.#cells = new Int32Array(cells, 0, RUN_ADDRESS_AT / 4);
-    this.#address = new BigUint64Array(cells, RUN_ADDRESS_AT, 1);
+    this.#addresses = new BigUint64Array(cells, RUN_ADDRESS_AT, MAX_VCPUS);
     running.add(this);
     if (hasHook) return;
     hasHook = true;
@@ -134,7 +150,7 @@ export class VcpuKicker {
   kick(): void {
     const thread = claimKick(this.#cells);
     if (thread === 0) return;
-    this.#run ??= this.#calls.viewAt(this.#address[0]!, this.#cells[CELL.RUN_BYTES]!);
+    this.#run ??= this.#calls.viewAt(this.#addresses[0]!, this.#cells[CELL.RUN_BYTES]!);
     this.#run.setUint8(RUN.immediate_exit, 1);
     this.#calls.signalThread(thread, KICK_SIGNAL);
   }
@@ -152,8 +168,12 @@ export class VcpuKicker {
     running.delete(this);
     if (Atomics.exchange(this.#cells, CELL.THREAD, 0) === 0) return;
     this.#run = undefined;
-    this.#calls.deleteTimer(this.#cells[CELL.TIMER]! - 1);
-    this.#calls.unmap(this.#address[0]!, this.#cells[CELL.RUN_BYTES]!);
-    for (const cell of [CELL.VCPU_FD, CELL.VM_FD, CELL.KVM_FD]) this.#calls.close(this.#cells[cell]!);
+    const [calls, cells] = [this.#calls, this.#cells];
+    calls.deleteTimer(cells[CELL.TIMER]! - 1);
+    for (let index = 0; index < cells[CELL.VCPUS]!; index++) {
+      calls.unmap(this.#addresses[index]!, cells[CELL.RUN_BYTES]!);
+      calls.close(cells[CELL.VCPU_FD + index]!);
+    }
+    for (const cell of [CELL.VM_FD, CELL.KVM_FD]) calls.close(cells[cell]!);
   }
 }

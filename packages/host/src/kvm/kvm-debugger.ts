@@ -21,7 +21,7 @@ import {
 } from "@twinmetal/core";
 import * as A from "./abi.ts";
 import { translate } from "./guest-address.ts";
-import type { VmHandle } from "./vm-handle.ts";
+import type { VcpuHandle } from "./vcpu-handle.ts";
 
 const INT3 = 0xcc;
 const VECTOR_BP = 3;
@@ -33,7 +33,7 @@ const EFER_LMA = 0x400n;
 const LOW_32 = 0xffff_ffffn;
 
 export class KvmDebugger {
-  readonly #vm: VmHandle;
+  readonly #vm: VcpuHandle;
   readonly #memory: GuestMemory;
   readonly #plan: DebugPlan;
   readonly #request = new DataView(new ArrayBuffer(A.GUEST_DEBUG_BYTES));
@@ -46,7 +46,7 @@ export class KvmDebugger {
   #passing: bigint | undefined;
 
   /** Throws RangeError. */
-  constructor(vm: VmHandle, memory: GuestMemory, request: DebugRequest) {
+  constructor(vm: VcpuHandle, memory: GuestMemory, request: DebugRequest) {
     this.#plan = debugPlan(request);
     this.#vm = vm;
     this.#memory = memory;

@@ -1,6 +1,6 @@
 /**
- * The kvm engine: guest code on the processor itself, in guest mode, through Linux's KVM. One vCPU, in the thread that
- * creates the engine. RAM is one WebAssembly.Memory under KVM's memory slots, so that devices see what the guest writes,
+ * The kvm engine: guest code on the processor itself, in guest mode, through Linux's KVM. The vCPUs take turns in the thread
+ * that creates the engine. RAM is one WebAssembly.Memory under KVM's memory slots, so that devices see what the guest writes,
  * and RAM's addresses in host and guest agree modulo 2 MiB, so that the kernel can use large pages for both.
  *
  *   room for a jit engine that takes the guest over | up to 2 MiB unused | RAM, without the hole | ROM
@@ -9,6 +9,7 @@
  * them, leave the guest and are answered as on the jit engine.
  */
 import {
+  CPU_LIMITS,
   type Engine,
   featureSet,
   MAX_ROM_BYTES,
@@ -22,10 +23,10 @@ import {
   type VcpuBus,
 } from "@twinmetal/core";
 import * as A from "./abi.ts";
-import type { KvmCounters } from "./counters.ts";
 import { DirtyLog } from "./dirty-log.ts";
 import { translate } from "./guest-address.ts";
 import { cpuidContext, missingFeatures, setCpuid } from "./guest-cpuid.ts";
+import { TscPlace } from "./guest-tsc.ts";
 import { HostTime } from "./host-time.ts";
 import { VcpuCells } from "./kick-cells.ts";
 import { isNoCalls, linuxCalls, type NoCalls } from "./koffi-calls.ts";
@@ -33,8 +34,11 @@ import { KvmVcpu } from "./kvm-vcpu.ts";
 import type { LinuxCalls } from "./linux-calls.ts";
 import { KVM_DEVICE } from "./probe.ts";
 import { type RamSlot, ROM_SLOT, ramSlots } from "./ram-slots.ts";
+import { RunTimer } from "./run-timer.ts";
+import { TurnTime } from "./turn-time.ts";
+import { KICK_SIGNAL, type VcpuHandle } from "./vcpu-handle.ts";
 import { DIRECT_MSRS } from "./vcpu-registers.ts";
-import { KICK_SIGNAL, VmHandle } from "./vm-handle.ts";
+import { VmHandle } from "./vm-handle.ts";
 
 export interface KvmEngineOptions {
   readonly memoryBytes: number;
@@ -45,6 +49,8 @@ export interface KvmEngineOptions {
   readonly hasVga?: boolean;
   /** As in a machine's spec. */
   readonly cpuFeatures?: readonly string[];
+  /** How many vCPUs, which take turns in one thread: 1 (default) to 8. */
+  readonly cpus?: number;
   /** By which another thread reaches the vCPU: kick-cells.ts. */
   readonly cells?: SharedArrayBuffer;
   /** RAM of an engine that no vCPU runs on any more when this one's first runs. Default: a new one. */
@@ -72,7 +78,8 @@ export class KvmError extends Error {
 
 const WASM_PAGE = 65_536;
 const LARGE_PAGE = 2 ** 21;
-const SCRATCH = { tscOffset: 0, msrBitmaps: 64 } as const;
+/** 8 bytes for each vCPU's counter, then the bitmaps. */
+const SCRATCH = { tscOffset: 0, msrBitmaps: 128 } as const;
 const MSR_RANGE_BITS = 64;
 const MIN_RUN_NS = 50_000;
 const CODE_BYTES = 15;
@@ -92,7 +99,10 @@ export class KvmEngine implements Engine {
   readonly #cells: VcpuCells;
   /** Where RAM starts, for the kernel. */
   readonly #ramAddress: bigint;
-  #vcpu: KvmVcpu | undefined;
+  readonly #cpus: number;
+  readonly #time: TurnTime;
+  readonly #runTimer: RunTimer;
+  readonly #vcpus: KvmVcpu[] = [];
 
   /** Throws KvmError, LinuxError; RangeError where there is no memory. Nothing stays open then. */
   constructor(options: KvmEngineOptions) {
@@ -101,9 +111,14 @@ export class KvmEngine implements Engine {
     const rom = options.rom ?? new Uint8Array();
     if (rom.length % PAGE_BYTES !== 0 || rom.length > MAX_ROM_BYTES)
       throw new RangeError(`a ROM of ${rom.length} bytes; possible are whole pages up to ${MAX_ROM_BYTES}`);
+    const { cpus = 1, hostNs = () => performance.now() * 1e6 } = options;
+    if (!Number.isInteger(cpus) || cpus < CPU_LIMITS.min || cpus > CPU_LIMITS.max)
+      throw new RangeError(`${cpus} vCPUs; possible are ${CPU_LIMITS.min} to ${CPU_LIMITS.max}`);
     this.#options = options;
+    this.#cpus = cpus;
+    this.#time = new TurnTime(new HostTime(hostNs), new TscPlace(), cpus);
     this.#features = featureSet(options.cpuFeatures ?? []);
-    this.holder = options.holder ?? newHolder(calls, options.memoryBytes, rom.length);
+    this.holder = options.holder ?? newHolder(calls, options.memoryBytes, rom.length, cpus);
     const { memory, ramOffset } = this.holder;
     const buffer = memory.buffer as SharedArrayBuffer;
     this.#scratch = new Uint8Array(new WebAssembly.Memory({ initial: 1, maximum: 1 }).buffer);
@@ -116,7 +131,7 @@ export class KvmEngine implements Engine {
     });
     this.memory.loadRom(rom);
     this.#ramAddress = calls.addressOf(new Uint8Array(buffer, ramOffset, 1));
-    this.#vm = new VmHandle(calls, options.path ?? KVM_DEVICE);
+    this.#vm = new VmHandle(calls, options.path ?? KVM_DEVICE, cpus);
     this.#slots = ramSlots(this.memory.segments, options.hasVga ?? false);
     this.dirtyTracking = new DirtyLog(this.#vm, this.#slots, (flags) => this.#setSlots(flags));
     const threadId = calls.threadId();
@@ -134,26 +149,34 @@ export class KvmEngine implements Engine {
       this.#vm.close();
       throw error;
     }
+    this.#runTimer = new RunTimer(calls, this.#timer);
     this.#cells = new VcpuCells(options.cells);
-    this.#cells.announce({ ...this.#vm, threadId, timer: this.#timer });
+    const { kvmFd, vmFd, runBytes, vcpus } = this.#vm;
+    this.#cells.announce({ kvmFd, vmFd, runBytes, vcpus, threadId, timer: this.#timer });
   }
 
   createVcpu(index: number, bus: VcpuBus): Vcpu {
-    if (index !== 0 || this.#vcpu) throw new RangeError("this engine runs one vCPU");
-    this.#vcpu = new KvmVcpu({
-      vm: this.#vm,
+    const handle = this.#vm.vcpus[index];
+    if (!handle || index !== this.#vcpus.length)
+      throw new RangeError(`no vCPU ${index}: this engine runs ${this.#cpus}, and makes them in order`);
+    const scratchAt = SCRATCH.tscOffset + 8 * index;
+    const vcpu = new KvmVcpu({
+      index,
+      handle,
+      kickedRun: this.#vm.first.run,
       cells: this.#cells,
-      timer: this.#timer,
-      time: new HostTime(this.#options.hostNs ?? (() => performance.now() * 1e6)),
+      timer: this.#runTimer,
+      time: this.#time,
       bus,
       memory: this.memory,
       features: this.#features,
       tscFrequencyHz: this.#options.tscFrequencyHz,
-      scratch: this.#scratch.subarray(SCRATCH.tscOffset, SCRATCH.tscOffset + 8),
-      codeAt: (linear) => this.#codeAt(linear),
+      scratch: this.#scratch.subarray(scratchAt, scratchAt + 8),
+      codeAt: (linear) => this.#codeAt(handle, linear),
       minRunNs: MIN_RUN_NS,
     });
-    return this.#vcpu;
+    this.#vcpus.push(vcpu);
+    return vcpu;
   }
 
   supportsReplay(): boolean {
@@ -161,8 +184,10 @@ export class KvmEngine implements Engine {
   }
 
   stats(): Readonly<Record<string, number>> {
-    const counters: KvmCounters | undefined = this.#vcpu?.counters;
-    return { ...counters };
+    const sums: Record<string, number> = {};
+    for (const { counters } of this.#vcpus)
+      for (const [name, count] of Object.entries(counters)) sums[name] = (sums[name] ?? 0) + count;
+    return sums;
   }
 
   /** What a jit engine has left below RAM takes no memory any more. Precondition: none uses it. */
@@ -190,9 +215,11 @@ export class KvmEngine implements Engine {
         "cpu",
         `This host's processor and KVM lack what the VM's CPU has: ${missing.join(", ")}. Create it without them (--cpu portable-v1,-NAME) where they can be left out, or use the jit engine.`,
       );
-    setCpuid(vm, context);
-    this.#setTscFrequency(tscFrequencyHz);
-    vm.admitKicks();
+    for (const [index, vcpu] of vm.vcpus.entries()) {
+      setCpuid(vcpu, cpuidContext(tscFrequencyHz, this.#features, index, this.#cpus));
+      this.#setTscFrequency(vcpu, tscFrequencyHz);
+      vcpu.admitKicks();
+    }
     vm.enable("X86_USER_SPACE_MSR", A.MSR_EXIT_REASONS);
     this.#filterMsrs();
     this.#setSlots(0);
@@ -211,8 +238,7 @@ export class KvmEngine implements Engine {
       this.#vm.setSlot({ slot, flags, guestAddress: start, sizeBytes, hostAddress: this.#ramAddress + BigInt(at) });
   }
 
-  #setTscFrequency(frequencyHz: number): void {
-    const { calls, vcpuFd } = this.#vm;
+  #setTscFrequency({ calls, vcpuFd }: VcpuHandle, frequencyHz: number): void {
     const khz = frequencyHz / 1000;
     if (this.#vm.extension(A.CAP.TSC_CONTROL) > 0 && calls.ioctl(vcpuFd, A.KVM.SET_TSC_KHZ, khz) >= 0) return;
     const hostKhz = calls.ioctl(vcpuFd, A.KVM.GET_TSC_KHZ, 0);
@@ -240,8 +266,8 @@ export class KvmEngine implements Engine {
     this.#vm.onVm("KVM_X86_SET_MSR_FILTER", A.KVM.X86_SET_MSR_FILTER, new Uint8Array(filter.buffer));
   }
 
-  #codeAt(linear: bigint): string {
-    const gpa = translate(this.#vm, linear);
+  #codeAt(vcpu: VcpuHandle, linear: bigint): string {
+    const gpa = translate(vcpu, linear);
     if (gpa === undefined) return "nothing that could be read";
     const bytes = new Uint8Array(Math.min(CODE_BYTES, PAGE_BYTES - (gpa % PAGE_BYTES)));
     if (!this.memory.read(gpa, bytes)) return "nothing that could be read";
@@ -250,8 +276,8 @@ export class KvmEngine implements Engine {
 }
 
 /** Untouched memory takes addresses and no more. */
-function newHolder(calls: LinuxCalls, memoryBytes: number, romBytes: number): RamHolder {
-  const room = tableBytesBelowRam(memoryBytes, romBytes);
+function newHolder(calls: LinuxCalls, memoryBytes: number, romBytes: number, cpus: number): RamHolder {
+  const room = tableBytesBelowRam(memoryBytes, romBytes, cpus);
   const pages = Math.ceil((room + LARGE_PAGE + memoryBytes + romBytes) / WASM_PAGE);
   const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
   const address = calls.addressOf(new Uint8Array(memory.buffer as SharedArrayBuffer, 0, 1));

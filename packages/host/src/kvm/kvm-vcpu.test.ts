@@ -1,12 +1,12 @@
 import { describe, expect, it } from "vitest";
-import { EVENTS, EXIT, IO_DIRECTION_OUT, KVM, RUN, TRANSLATION } from "./abi.ts";
+import { CPUID_ENTRY, CPUID2, EVENTS, EXIT, IO_DIRECTION_OUT, KVM, RUN, TRANSLATION } from "./abi.ts";
 import { exitWith, FakeCalls } from "./fake-calls.ts";
 import { createCells, VcpuKicker, VcpuSignal } from "./kick-cells.ts";
 import { KvmEngine } from "./kvm-engine.ts";
 import type { KvmVcpu } from "./kvm-vcpu.ts";
 import { ERRNO } from "./linux-calls.ts";
 import { type NotingBus, notingBus, realMode } from "./small-guest.ts";
-import { KICK_SIGNAL } from "./vm-handle.ts";
+import { KICK_SIGNAL } from "./vcpu-handle.ts";
 
 interface Rig {
   readonly calls: FakeCalls;
@@ -295,6 +295,62 @@ describe("state", () => {
     expect(vcpu.retired).toBe(after);
     vcpu.followTime(false);
     expect(vcpu.retired).toBeGreaterThan(after);
+  });
+});
+
+describe("several vCPUs", () => {
+  function several(cpus: number) {
+    const calls = new FakeCalls();
+    const cells = createCells();
+    const apicIds: number[] = [];
+    calls.answers.set(KVM.SET_CPUID2, (table) => {
+      // Leaf 1 is the second one: EBX has the APIC ID in its top byte.
+      const bytes = table as Uint8Array;
+      apicIds.push(bytes[CPUID2.entries + CPUID2.entryBytes + CPUID_ENTRY.ebx + 3]!);
+      return 0;
+    });
+    let now = 0;
+    const hostNs = (): number => (now += 100);
+    const engine = new KvmEngine({ memoryBytes: 16 * 2 ** 20, tscFrequencyHz: 2e9, cpus, calls, cells, hostNs });
+    const vcpus = Array.from({ length: cpus }, (_, i) => engine.createVcpu(i, notingBus()) as KvmVcpu);
+    for (const vcpu of vcpus) vcpu.setState(realMode(0x1000));
+    calls.entered.length = 0;
+    return { calls, cells, engine, vcpus, apicIds };
+  }
+
+  it("each have an APIC ID, and a kvm_run that is closed with the engine", () => {
+    const { calls, engine, vcpus, apicIds } = several(4);
+    expect(apicIds).toEqual([0, 1, 2, 3]);
+    expect(() => engine.createVcpu(4, notingBus())).toThrow(/no vCPU 4: this engine runs 4/);
+    for (const vcpu of vcpus.toReversed()) vcpu.run(1000);
+    expect(calls.entered).toEqual([3, 2, 1, 0]);
+    engine.close();
+    expect([calls.open_.size, calls.mappings, calls.timers]).toEqual([0, 0, 0]);
+  });
+
+  it("share the time that passes: it is the one's that runs", () => {
+    const [first, second] = several(2).vcpus as [KvmVcpu, KvmVcpu];
+    first.run(1000);
+    const before = first.retired;
+    expect(second.retired).toBe(0);
+    second.run(1000);
+    expect([first.retired, second.retired > 0]).toEqual([before, true]);
+  });
+
+  it("leave the guest for a kick, whichever runs; the next run of the first one is not cut short", () => {
+    const { calls, cells, vcpus } = several(2);
+    const kicker = new VcpuKicker(calls, cells);
+    kicker.kick();
+    expect(calls.run.getUint8(RUN.immediate_exit)).toBe(1);
+    expect(vcpus[1]!.run(1000)).toEqual({ reason: "kick" });
+    expect(calls.run.getUint8(RUN.immediate_exit)).toBe(0);
+    kicker.release();
+    expect([calls.open_.size, calls.mappings, calls.timers]).toEqual([0, 0, 0]);
+  });
+
+  it("are refused beyond what a machine can have", () => {
+    const options = { memoryBytes: 16 * 2 ** 20, tscFrequencyHz: 2e9, calls: new FakeCalls() };
+    for (const cpus of [0, 9, 1.5]) expect(() => new KvmEngine({ ...options, cpus })).toThrow(/possible are 1 to 8/);
   });
 });
 

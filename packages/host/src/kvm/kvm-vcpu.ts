@@ -1,6 +1,6 @@
 /**
  * One vCPU that the processor itself runs: a synchronous KVM_RUN in the machine's thread. What leaves the guest is
- * answered here, by the same devices as on the jit engine; `retired` is guest time in nanoseconds (host-time.ts).
+ * answered here, by the same devices as on the jit engine; `retired` is guest time in nanoseconds (turn-time.ts).
  *
  * A run ends by a timer at the end of its budget, or by a kick (kick-cells.ts); both are one signal. KVM completes a port,
  * MMIO or MSR access at the next entry only: before state is read it is entered once with immediate_exit.
@@ -14,20 +14,24 @@ import * as abi from "./abi.ts";
 import { answerMmio, answerPort, isLocalApic } from "./bus-accesses.ts";
 import { type KvmCounters, newCounters } from "./counters.ts";
 import { GuestTsc } from "./guest-tsc.ts";
-import type { HostTime } from "./host-time.ts";
 import { describeError, describeRunFailure } from "./internal-error.ts";
 import type { VcpuCells } from "./kick-cells.ts";
 import { KvmDebugger } from "./kvm-debugger.ts";
 import { ERRNO as ERRNOS, type LinuxCalls, LinuxError } from "./linux-calls.ts";
 import { isLocalApicMsr, MsrExits } from "./msr-exits.ts";
+import { leastRunNs, type RunTimer } from "./run-timer.ts";
+import type { TurnTime } from "./turn-time.ts";
+import { KICK_SIGNAL, type VcpuHandle } from "./vcpu-handle.ts";
 import { VcpuRegisters, writeMsrs } from "./vcpu-registers.ts";
-import { KICK_SIGNAL, type VmHandle } from "./vm-handle.ts";
 
 export interface KvmVcpuOptions {
-  readonly vm: VmHandle;
+  readonly index: number;
+  readonly handle: VcpuHandle;
+  /** The kvm_run that kicks set immediate_exit in: the first vCPU's. */
+  readonly kickedRun: DataView;
   readonly cells: VcpuCells;
-  readonly timer: number;
-  readonly time: HostTime;
+  readonly timer: RunTimer;
+  readonly time: TurnTime;
   readonly bus: VcpuBus;
   readonly memory: GuestMemory;
   readonly features: ReadonlySet<string>;
@@ -46,10 +50,6 @@ export interface KvmVcpuOptions {
  */
 const { EXIT, IO_DIRECTION_OUT, KVM, RUN } = abi;
 const ERRNO = ERRNOS;
-
-/** A run is at least so many entries long that nothing runs in: the guest then gets somewhere in each. */
-const MIN_RUN_ENTRIES = 20;
-const MEASURED_ENTRIES = 3;
 
 const BUDGET: VcpuExit = { reason: "budget" };
 const KICK: VcpuExit = { reason: "kick" };
@@ -72,14 +72,16 @@ const MAX_FLUSHES = 100;
 export class KvmVcpu implements Vcpu {
   readonly counters: KvmCounters = newCounters();
   readonly #options: KvmVcpuOptions;
-  readonly #vm: VmHandle;
+  readonly #handle: VcpuHandle;
+  readonly #index: number;
   readonly #calls: LinuxCalls;
   /** KVM_RUN: the call's result, or -errno. */
   readonly #enterGuest: () => number;
   readonly #run: DataView;
   readonly #bus: VcpuBus;
   readonly #cells: VcpuCells;
-  readonly #time: HostTime;
+  readonly #time: TurnTime;
+  readonly #timer: RunTimer;
   readonly #registers: VcpuRegisters;
   readonly #tsc: GuestTsc;
   readonly #msrs: MsrExits;
@@ -88,45 +90,43 @@ export class KvmVcpu implements Vcpu {
   #isHalted = false;
   #isShutdown = false;
   #isKicked = false;
-  /** The guest has run since the time was looked at. */
-  #isTimeStale = false;
   /** The last exit's instruction is not complete yet. */
   #isIncomplete = false;
   #isApicBaseStale = false;
   #cr8 = 0;
-  /** A time that is no small integer: V8 then keeps it as a double, and compiled code that reads it stays valid. */
-  #timerEndsNs = Number.NaN;
   readonly #minRunNs: number;
   #debugger: KvmDebugger | undefined;
 
   constructor(options: KvmVcpuOptions) {
-    const { vm } = options;
+    const { handle, time } = options;
     this.#options = options;
-    this.#vm = vm;
-    this.#calls = vm.calls;
-    this.#enterGuest = vm.calls.bound(vm.vcpuFd, KVM.RUN);
-    this.#run = vm.run;
+    this.#handle = handle;
+    this.#index = options.index;
+    this.#calls = handle.calls;
+    this.#enterGuest = handle.calls.bound(handle.vcpuFd, KVM.RUN);
+    this.#run = handle.run;
     this.#bus = options.bus;
     this.#cells = options.cells;
-    this.#time = options.time;
+    this.#time = time;
+    this.#timer = options.timer;
     this.#msrs = new MsrExits(options.bus, options.features);
-    this.#registers = new VcpuRegisters(vm);
-    this.#tsc = new GuestTsc(vm, options.tscFrequencyHz, options.scratch);
-    this.#minRunNs = Math.max(options.minRunNs, MIN_RUN_ENTRIES * this.#leastEntryNs());
+    this.#registers = new VcpuRegisters(handle);
+    this.#tsc = new GuestTsc(handle, options.tscFrequencyHz, time.tsc, options.scratch);
+    this.#minRunNs = leastRunNs(this.#run, this.#enterGuest, options.minRunNs);
   }
 
   get retired(): number {
-    if (this.#isTimeStale) this.#refreshTime();
-    return this.#time.count;
+    return this.#time.countOf(this.#index);
   }
 
   run(budget: number): VcpuExit {
+    this.#time.bring(this.#index);
     return this.#debugger ? this.#runDebugged(this.#debugger, budget) : this.#runOn(budget);
   }
 
   /** From here on the guest is stopped for what is asked. Throws RangeError. */
   debug(request: DebugRequest | undefined): void {
-    const next = request && new KvmDebugger(this.#vm, this.#options.memory, request);
+    const next = request && new KvmDebugger(this.#handle, this.#options.memory, request);
     this.#complete();
     if (!next) this.#debugger?.off();
     this.#debugger = next;
@@ -154,13 +154,13 @@ export class KvmVcpu implements Vcpu {
   #runOn(budget: number): VcpuExit {
     if (this.#isShutdown) return SHUTDOWN;
     if (this.#canInterrupt) return WINDOW;
-    this.#refreshTime();
+    this.#time.refresh();
     if (this.#isHalted) return HALT;
     this.#settle();
     this.#registers.entered();
     this.#setTimer(budget);
     const exit = this.#runToExit();
-    this.#refreshTime();
+    this.#time.refresh();
     return exit;
   }
 
@@ -170,7 +170,7 @@ export class KvmVcpu implements Vcpu {
       this.#run.setUint8(RUN.request_interrupt_window, isWanted ? 1 : 0);
       const result = this.#enter();
       // Most exits are answered without the time, and to ask for it costs as much as to answer them.
-      this.#isTimeStale = true;
+      this.#time.isStale = true;
       if (result === -ERRNO.EINTR || result === -ERRNO.EAGAIN) {
         const wasKicked = this.#takeKick();
         if (flushes++ < MAX_FLUSHES && this.#registers.hasEventInFlight) {
@@ -210,14 +210,14 @@ export class KvmVcpu implements Vcpu {
 
   interrupt(vector: number): void {
     this.#vector[0] = vector;
-    this.#vm.onVcpu("KVM_INTERRUPT", KVM.INTERRUPT, this.#vector);
+    this.#handle.onVcpu("KVM_INTERRUPT", KVM.INTERRUPT, this.#vector);
     this.#run.setUint8(RUN.ready_for_interrupt_injection, 0);
     this.#isHalted = false;
     this.counters.interruptsInjected++;
   }
 
   nmi(): void {
-    this.#vm.onVcpu("KVM_NMI", KVM.NMI, 0);
+    this.#handle.onVcpu("KVM_NMI", KVM.NMI, 0);
     if (this.#isHalted && !this.#registers.isNmiMasked) this.#isHalted = false;
   }
 
@@ -227,11 +227,9 @@ export class KvmVcpu implements Vcpu {
 
   /** Time of the host has passed: `retired` follows it, or with `isAnchor` leaves it out. */
   followTime(isAnchor: boolean): void {
-    if (!isAnchor) this.#refreshTime();
-    else {
-      this.#time.anchor();
-      this.#tsc.forget();
-    }
+    this.#time.bring(this.#index);
+    if (isAnchor) this.#time.anchor();
+    else this.#time.refresh();
   }
 
   getState(): VcpuState {
@@ -254,7 +252,7 @@ export class KvmVcpu implements Vcpu {
     this.setTaskPriority(Number(state.cr8));
     const canTake = (state.rflags & RFLAGS_IF) !== 0n && state.interruptShadow === "none";
     this.#run.setUint8(RUN.ready_for_interrupt_injection, canTake ? 1 : 0);
-    this.#time.anchor(state.retired);
+    this.#time.put(this.#index, state.retired);
     this.#tsc.forget();
   }
 
@@ -284,36 +282,17 @@ export class KvmVcpu implements Vcpu {
     if (this.#isApicBaseStale) {
       this.#isApicBaseStale = false;
       const base = this.#bus.readMsr(IA32_APIC_BASE);
-      if (base !== undefined) writeMsrs(this.#vm, [[IA32_APIC_BASE, base]]);
+      if (base !== undefined) writeMsrs(this.#handle, [[IA32_APIC_BASE, base]]);
     }
-    if (!this.#tsc.isKnown || this.#time.sinceMeasuredNs > TSC_CHECK_NS)
-      this.#tsc.follow(this.#time, () => this.#bus.readTsc(this.retired));
-  }
-
-  #refreshTime(): void {
-    this.#isTimeStale = false;
-    this.#time.refresh();
+    const { whole } = this.#time;
+    if (this.#tsc.isKnown && whole.sinceMeasuredNs <= TSC_CHECK_NS) return;
+    const adjust = this.#bus.readMsr(IA32_TSC_ADJUST) ?? 0n;
+    this.#tsc.follow(whole, () => this.#bus.readTsc(this.retired), adjust);
   }
 
   #setTimer(budget: number): void {
-    const count = this.retired;
-    const endsNs = count + Math.max(budget, this.#minRunNs);
-    // One that is set already and ends a little earlier does as well: the run is then one of two.
-    if (this.#timerEndsNs > count && this.#timerEndsNs <= endsNs && endsNs - this.#timerEndsNs < budget / 8) return;
-    this.#timerEndsNs = endsNs;
-    this.#calls.setTimer(this.#options.timer, endsNs - count);
-  }
-
-  #leastEntryNs(): number {
-    let least = Number.POSITIVE_INFINITY;
-    this.#run.setUint8(RUN.immediate_exit, 1);
-    for (let i = 0; i < MEASURED_ENTRIES; i++) {
-      const startMs = performance.now();
-      this.#enterGuest();
-      least = Math.min(least, (performance.now() - startMs) * 1e6);
-    }
-    this.#run.setUint8(RUN.immediate_exit, 0);
-    return least;
+    if (this.#time.isStale) this.#time.refresh();
+    this.#timer.set(this.#time.whole.count, budget, this.#minRunNs);
   }
 
   #enter(): number {
@@ -325,9 +304,10 @@ export class KvmVcpu implements Vcpu {
   #takeKick(): boolean {
     this.counters.signalExits++;
     this.#isIncomplete = false;
-    this.#timerEndsNs = 0;
+    this.#timer.taken();
     this.#calls.takeSignal(KICK_SIGNAL);
     this.#run.setUint8(RUN.immediate_exit, 0);
+    this.#options.kickedRun.setUint8(RUN.immediate_exit, 0);
     const wasKicked = this.#cells.clearKick();
     if (wasKicked) this.counters.kicks++;
     return wasKicked;
@@ -403,7 +383,7 @@ export class KvmVcpu implements Vcpu {
 
   #writeMsr(): void {
     const index = this.#msrs.write(this.#run);
-    if (index === IA32_APIC_BASE) writeMsrs(this.#vm, [[index, this.#run.getBigUint64(RUN.msr_data, true)]]);
+    if (index === IA32_APIC_BASE) writeMsrs(this.#handle, [[index, this.#run.getBigUint64(RUN.msr_data, true)]]);
     if (index !== IA32_TSC && index !== IA32_TSC_ADJUST) return;
     // The counter is set at the next run's begin, which is now.
     this.#tsc.forget();

@@ -6,7 +6,8 @@
 import { EXIT, KVM, REGS_BYTES, REGS_RFLAGS, REGS_RIP, RUN, SEGMENT, SREGS, SREGS_BYTES } from "./abi.ts";
 import { describeError } from "./internal-error.ts";
 import { ERRNO, errnoName, type LinuxCalls } from "./linux-calls.ts";
-import { KICK_SIGNAL, VmHandle } from "./vm-handle.ts";
+import { KICK_SIGNAL, type VcpuHandle } from "./vcpu-handle.ts";
+import { VmHandle } from "./vm-handle.ts";
 
 export type SelfTestStep = "iret" | "interrupt" | "exits" | "loop";
 
@@ -63,9 +64,9 @@ export function selfTest(calls: LinuxCalls, path: string): SelfTestResult {
     const bytes = new Uint8Array(memory.buffer);
     writeGuest(bytes);
     vm.setSlot({ slot: 0, flags: 0, guestAddress: 0, sizeBytes: bytes.length, hostAddress: calls.addressOf(bytes) });
-    vm.admitKicks();
-    setSegments(vm);
-    const result = new Steps(vm, timer).run();
+    vm.first.admitKicks();
+    setSegments(vm.first);
+    const result = new Steps(vm.first, timer).run();
     return { ...result, tookMs: performance.now() - startMs };
   } finally {
     calls.deleteTimer(timer);
@@ -78,12 +79,12 @@ export function selfTest(calls: LinuxCalls, path: string): SelfTestResult {
 class Failed extends Error {}
 
 class Steps {
-  readonly #vm: VmHandle;
+  readonly #vm: VcpuHandle;
   readonly #timer: number;
   #exitNs = 0;
   #loopsPerSecond = 0;
 
-  constructor(vm: VmHandle, timer: number) {
+  constructor(vm: VcpuHandle, timer: number) {
     this.#vm = vm;
     this.#timer = timer;
   }
@@ -188,7 +189,7 @@ function writeGuest(bytes: Uint8Array): void {
   }
 }
 
-function setSegments(vm: VmHandle): void {
+function setSegments(vm: VcpuHandle): void {
   const bytes = new Uint8Array(SREGS_BYTES);
   vm.onVcpu("KVM_GET_SREGS", KVM.GET_SREGS, bytes);
   const sregs = new DataView(bytes.buffer);
@@ -210,7 +211,7 @@ function setSegments(vm: VmHandle): void {
   vm.onVcpu("KVM_SET_SREGS", KVM.SET_SREGS, bytes);
 }
 
-function setInstruction(vm: VmHandle, rip: number): void {
+function setInstruction(vm: VcpuHandle, rip: number): void {
   const regs = new DataView(new ArrayBuffer(REGS_BYTES));
   regs.setBigUint64(48, BigInt(STACK), true);
   regs.setBigUint64(REGS_RIP, BigInt(rip), true);

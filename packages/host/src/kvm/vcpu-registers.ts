@@ -8,7 +8,7 @@
  */
 import type { DescriptorTable, SegmentRegister, VcpuState } from "@twinmetal/core";
 import * as A from "./abi.ts";
-import type { VmHandle } from "./vm-handle.ts";
+import type { VcpuHandle } from "./vcpu-handle.ts";
 
 /** The order of VcpuState.gpr in struct kvm_regs. */
 const GPR_OFFSETS = ["rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi"].map(
@@ -47,7 +47,7 @@ export const KVM_MSRS: readonly number[] = [
 export const DIRECT_MSRS: readonly number[] = [...KVM_MSRS, EFER, 0xc000_0100, 0xc000_0101];
 
 export class VcpuRegisters {
-  readonly #vm: VmHandle;
+  readonly #vm: VcpuHandle;
   readonly #regs = area(A.REGS_BYTES);
   readonly #sregs = area(A.SREGS2_BYTES);
   readonly #xsave = area(A.XSAVE_BYTES);
@@ -58,7 +58,7 @@ export class VcpuRegisters {
   /** As it was written, until the guest runs. */
   #shadow: VcpuState["interruptShadow"] = "none";
 
-  constructor(vm: VmHandle) {
+  constructor(vm: VcpuHandle) {
     this.#vm = vm;
   }
 
@@ -197,7 +197,7 @@ export class VcpuRegisters {
 }
 
 /** Throws LinuxError; with EINVAL where KVM knows one of them not, or not this value. */
-export function writeMsrs(vm: VmHandle, msrs: readonly (readonly [index: number, value: bigint])[]): void {
+export function writeMsrs(vm: VcpuHandle, msrs: readonly (readonly [index: number, value: bigint])[]): void {
   const view = msrArea(msrs.map(([index]) => index));
   for (const [i, [, value]] of msrs.entries()) view.setBigUint64(entryAt(i) + A.MSRS.data, value, true);
   const done = vm.onVcpu("KVM_SET_MSRS", A.KVM.SET_MSRS, bytesOf(view));
@@ -205,7 +205,7 @@ export function writeMsrs(vm: VmHandle, msrs: readonly (readonly [index: number,
     throw new RangeError(`KVM does not take the value of MSR 0x${msrs[done]?.[0].toString(16)}`);
 }
 
-export function readMsrs(vm: VmHandle, indices: readonly number[]): Record<string, bigint> {
+export function readMsrs(vm: VcpuHandle, indices: readonly number[]): Record<string, bigint> {
   const view = msrArea(indices);
   const done = vm.onVcpu("KVM_GET_MSRS", A.KVM.GET_MSRS, bytesOf(view));
   if (done !== indices.length) throw new RangeError(`KVM has no MSR 0x${indices[done]?.toString(16)}`);

@@ -1,12 +1,7 @@
-/** A KVM virtual machine and its one vCPU, as far as the self-test and the engine both need it: descriptors and requests. */
+/** A KVM virtual machine and its vCPUs, as far as the self-test and the engine both need it: descriptors and requests. */
 import { CAP, ENABLE_CAP, ENABLE_CAP_BYTES, KVM, MEMORY_REGION, MEMORY_REGION_BYTES } from "./abi.ts";
 import { type LinuxCalls, succeeded } from "./linux-calls.ts";
-
-/**
- * What ends KVM_RUN: a signal that the process ignores unless somebody has asked for it, so that one that comes too late
- * does no harm, and of which at most one is pending. It is blocked in the vCPU's thread and admitted inside KVM_RUN only.
- */
-export const KICK_SIGNAL = 23; // SIGURG
+import { VcpuHandle } from "./vcpu-handle.ts";
 
 /** Three pages below the ROM, which the kernel takes for itself where real mode needs help (KVM_SET_TSS_ADDR). */
 const TSS_ADDRESS = 0xfeff_d000;
@@ -24,14 +19,14 @@ export class VmHandle {
   readonly calls: LinuxCalls;
   readonly kvmFd: number;
   readonly vmFd: number;
-  readonly vcpuFd: number;
-  readonly runAddress: bigint;
+  /** Of each vCPU's kvm_run. */
   readonly runBytes: number;
-  readonly run: DataView;
+  readonly #vcpus: VcpuHandle[] = [];
+  readonly #mappings: bigint[] = [];
   readonly #owned: number[] = [];
 
-  /** `opened` is told of each descriptor as soon as it is there. Throws LinuxError; nothing stays open then. */
-  constructor(calls: LinuxCalls, path: string) {
+  /** Throws LinuxError; nothing stays open then. */
+  constructor(calls: LinuxCalls, path: string, vcpus = 1) {
     this.calls = calls;
     try {
       this.kvmFd = this.#own(calls.open(path));
@@ -41,14 +36,22 @@ export class VmHandle {
       const identity = new Uint8Array(8);
       new DataView(identity.buffer).setBigUint64(0, IDENTITY_MAP_ADDRESS, true);
       calls.ioctl(this.vmFd, KVM.SET_IDENTITY_MAP_ADDR, identity);
-      this.vcpuFd = this.#own(succeeded("KVM_CREATE_VCPU", calls.ioctl(this.vmFd, KVM.CREATE_VCPU, 0)));
       this.runBytes = succeeded("KVM_GET_VCPU_MMAP_SIZE", calls.ioctl(this.kvmFd, KVM.GET_VCPU_MMAP_SIZE, 0));
-      this.runAddress = calls.map(this.vcpuFd, this.runBytes);
+      for (let index = 0; index < vcpus; index++) this.#vcpus.push(this.#createVcpu(index));
     } catch (error) {
-      for (const fd of this.#owned) calls.close(fd);
+      this.close();
       throw error;
     }
-    this.run = calls.viewAt(this.runAddress, this.runBytes);
+  }
+
+  /** In the order of their APIC IDs. */
+  get vcpus(): readonly VcpuHandle[] {
+    return this.#vcpus;
+  }
+
+  /** The one that starts the machine. */
+  get first(): VcpuHandle {
+    return this.#vcpus[0]!;
   }
 
   extension(cap: number): number {
@@ -76,29 +79,25 @@ export class VmHandle {
     this.onVm("KVM_SET_USER_MEMORY_REGION", KVM.SET_USER_MEMORY_REGION, new Uint8Array(view.buffer));
   }
 
-  /** In the calling thread's KVM_RUN every signal but KICK_SIGNAL is blocked. */
-  admitKicks(): void {
-    const mask = new DataView(new ArrayBuffer(12));
-    mask.setUint32(0, 8, true);
-    mask.setBigUint64(4, BigInt.asUintN(64, ~(1n << BigInt(KICK_SIGNAL - 1))), true);
-    this.onVcpu("KVM_SET_SIGNAL_MASK", KVM.SET_SIGNAL_MASK, new Uint8Array(mask.buffer));
-  }
-
   /** Throws LinuxError. */
   onVm(name: string, request: number, argument: number | bigint | Uint8Array): number {
     return succeeded(name, this.calls.ioctl(this.vmFd, request, argument));
   }
 
-  /** Throws LinuxError. */
-  onVcpu(name: string, request: number, argument: number | bigint | Uint8Array): number {
-    return succeeded(name, this.calls.ioctl(this.vcpuFd, request, argument));
+  /** Precondition: no thread is in KVM_RUN, and nobody looks at a vCPU's `run` any more. */
+  close(): void {
+    for (const address of this.#mappings) this.calls.unmap(address, this.runBytes);
+    for (const fd of this.#owned.reverse()) this.calls.close(fd);
+    this.#mappings.length = 0;
+    this.#owned.length = 0;
   }
 
-  /** Precondition: no thread is in KVM_RUN, and nobody looks at `run` any more. */
-  close(): void {
-    this.calls.unmap(this.runAddress, this.runBytes);
-    for (const fd of this.#owned.reverse()) this.calls.close(fd);
-    this.#owned.length = 0;
+  #createVcpu(index: number): VcpuHandle {
+    const { calls, vmFd, runBytes } = this;
+    const fd = this.#own(succeeded("KVM_CREATE_VCPU", calls.ioctl(vmFd, KVM.CREATE_VCPU, index)));
+    const address = calls.map(fd, runBytes);
+    this.#mappings.push(address);
+    return new VcpuHandle(calls, vmFd, fd, address, runBytes);
   }
 
   #own(fd: number): number {

@@ -252,7 +252,6 @@ class Incoming implements Destination {
       wish: this.#options.engine,
       clock: spec.clock,
       cpuFeatures: spec.cpuFeatures,
-      cpus: spec.cpus,
       isRecorded: false,
       hasTier: tier !== "auto",
       tscFrequencyHz: spec.tscFrequencyHz,

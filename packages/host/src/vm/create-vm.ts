@@ -41,7 +41,6 @@ export async function createVm(options: VmOptions = {}): Promise<Vm> {
     wish: options.engine,
     clock: options.clock ?? "wall",
     cpuFeatures: options.cpuFeatures ?? [],
-    cpus: options.cpus ?? 1,
     isRecorded: options.record !== undefined,
     hasTier: options.tier !== undefined && options.tier !== "auto",
   });

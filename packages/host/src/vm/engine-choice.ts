@@ -12,8 +12,6 @@ export interface EngineQuestion {
   readonly wish: EngineWish | undefined;
   readonly clock: "wall" | "virtual";
   readonly cpuFeatures: readonly string[];
-  /** Default: one. */
-  readonly cpus?: number;
   readonly isRecorded: boolean;
   /** A tier of the jit engine was asked for. */
   readonly hasTier: boolean;
@@ -28,9 +26,6 @@ export interface EngineAnswer {
   /** What the time-stamp counter of a new VM has to be; undefined: as it is by default. */
   readonly tscFrequencyHz: number | undefined;
 }
-
-/** Why the kvm engine cannot have such a VM. */
-export const SEVERAL_CPUS = "The VM has several processors, and the kvm engine runs one so far.";
 
 const JIT: EngineAnswer = { engine: "jit", tscFrequencyHz: undefined };
 /** Within this KVM takes two frequencies for the same: its own tolerance, and the steps that CPUID can tell. */
@@ -58,8 +53,7 @@ export function engineFor(question: EngineQuestion): EngineAnswer {
   throw refusal(wrong);
 }
 
-function needsJit({ clock, cpus = 1, isRecorded, hasTier }: EngineQuestion): string | undefined {
-  if (cpus > 1) return SEVERAL_CPUS;
+function needsJit({ clock, isRecorded, hasTier }: EngineQuestion): string | undefined {
   if (clock === "virtual") return "A virtual clock counts instructions, which the kvm engine does not.";
   if (isRecorded) return "A recording is by instructions, which the kvm engine does not count.";
   return hasTier ? "A tier (interp, jit) is a part of the jit engine." : undefined;

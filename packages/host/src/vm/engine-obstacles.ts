@@ -6,12 +6,12 @@
 import type { MachineSpec, MigrationObstacle } from "@twinmetal/core";
 import { chooseEngine, type EngineKind } from "../engine/engine-explanation.ts";
 import { type KvmProbe, probeKvm } from "../kvm/probe.ts";
-import { SEVERAL_CPUS, wrongFrequency } from "./engine-choice.ts";
+import { wrongFrequency } from "./engine-choice.ts";
 
 export interface EngineChange {
   readonly from: EngineKind;
   readonly to: EngineKind;
-  readonly spec: Pick<MachineSpec, "clock" | "cpuFeatures" | "cpus" | "tscFrequencyHz">;
+  readonly spec: Pick<MachineSpec, "clock" | "cpuFeatures" | "tscFrequencyHz">;
   readonly isRecording: boolean;
   /** For tests. Default: asked now. */
   readonly probe?: (cpuFeatures: readonly string[]) => KvmProbe;
@@ -38,7 +38,7 @@ const VIRTUAL_CLOCK: MigrationObstacle = {
 
 const ask = (cpuFeatures: readonly string[]): KvmProbe => probeKvm({ cpuFeatures });
 
-function kvmObstacles({ clock, cpus, tscFrequencyHz }: EngineChange["spec"], probe: KvmProbe): MigrationObstacle[] {
+function kvmObstacles({ clock, tscFrequencyHz }: EngineChange["spec"], probe: KvmProbe): MigrationObstacle[] {
   const { findings, facts } = probe;
   const isUsable = chooseEngine("kvm", probe) === "kvm";
   const missing = findings.filter(({ code }) => code === "missing-features");
@@ -46,7 +46,6 @@ function kvmObstacles({ clock, cpus, tscFrequencyHz }: EngineChange["spec"], pro
   const frequency = facts && wrongFrequency(tscFrequencyHz, facts);
   return [
     ...(clock === "virtual" ? [VIRTUAL_CLOCK] : []),
-    ...(cpus > 1 ? [{ code: "engine", message: SEVERAL_CPUS } as const] : []),
     ...others.map(({ reason, remedy }) => ({ code: "engine", message: `${reason} ${remedy}` }) as const),
     ...missing.map(({ reason, remedy }) => ({ code: "cpu-feature", message: `${reason} ${remedy}` }) as const),
     ...(frequency === undefined ? [] : [{ code: "clock", message: frequency } as const]),

@@ -32,7 +32,6 @@ export async function restoreVm(path: string, options: RestoreOptions = {}): Pro
     wish: options.engine,
     clock: spec.clock,
     cpuFeatures: spec.cpuFeatures,
-    cpus: spec.cpus,
     isRecorded: options.record !== undefined,
     hasTier: options.tier !== undefined && options.tier !== "auto",
     tscFrequencyHz: spec.tscFrequencyHz,

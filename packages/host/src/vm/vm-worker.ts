@@ -59,6 +59,7 @@ function createEngine(): JitEngine | KvmEngine {
         memoryBytes,
         tscFrequencyHz,
         cpuFeatures,
+        cpus,
         hasVga,
         cells: start.vcpuCells,
         holder: start.holder,
