@@ -47,8 +47,8 @@ export function writeReferenceGuest(path: string, { memoryBytes, cpuFeatures, st
   if (isNoCalls(calls)) throw new Error(calls.detail);
   const vm = new VmHandle(calls, "/dev/kvm");
   const context = cpuidContext(TSC_FREQUENCY_HZ, featureSet(cpuFeatures));
-  setCpuid(vm, context);
-  new VcpuRegisters(vm).write(state, APIC_BASE);
+  setCpuid(vm.first, context);
+  new VcpuRegisters(vm.first).write(state, APIC_BASE);
   const [regs, sregs] = [new Uint8Array(REGS_BYTES), new Uint8Array(SREGS_BYTES)];
   vm.first.onVcpu("KVM_GET_REGS", KVM.GET_REGS, regs);
   vm.first.onVcpu("KVM_GET_SREGS", KVM.GET_SREGS, sregs);
