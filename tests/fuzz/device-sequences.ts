@@ -26,6 +26,7 @@ import { createVga } from "../../packages/core/src/devices/vga/vga.ts";
 import { StateReader } from "../../packages/core/src/state/reader.ts";
 import { AHCI } from "./ahci-sequences.ts";
 import type { FuzzedDevice, Operation, Random } from "./device-fuzz.ts";
+import { NVME } from "./nvme-sequences.ts";
 import { VIRTIO_DEVICES } from "./virtio-sequences.ts";
 
 const write = (range: number, offset: number, value: number, size: AccessSize = 1): Operation => ({
@@ -546,6 +547,7 @@ const SIMPLE: readonly FuzzedDevice[] = [
 export const FUZZED_DEVICES: readonly FuzzedDevice[] = [
   ...VIRTIO_DEVICES,
   AHCI,
+  NVME,
   fwCfg,
   flash,
   vga,

@@ -85,6 +85,30 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     wrong: "",
   },
   {
+    what: "an NVMe completion queue is written over its end",
+    device: "nvme",
+    right: "queue.tail = (queue.tail + 1) % queue.entries;",
+    wrong: "queue.tail++;",
+  },
+  {
+    what: "NVMe commands are taken whose completion has no room",
+    device: "nvme",
+    right: "this.pending(queue) + queue.reserved < queue.entries - 1",
+    wrong: "true",
+  },
+  {
+    what: "NVMe doorbells take any value",
+    device: "nvme",
+    right: "else if (value >= queue.entries)",
+    wrong: "else if (false)",
+  },
+  {
+    what: "an NVMe list of pages goes on for ever",
+    device: "nvme",
+    right: "if (left > 0 && list === prp2) return STATUS.INVALID_PRP_OFFSET;",
+    wrong: "",
+  },
+  {
     what: "a flash buffer takes more than it has",
     device: "cfi-flash",
     right: "if (this.#bufferLeft > WRITE_BUFFER_BYTES) this.#failBuffer();",

@@ -4,17 +4,20 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
-import { createVm } from "../../packages/host/src/index.ts";
+import { createVm, type DiskBus } from "../../packages/host/src/index.ts";
 import { type Firmware, makeDebianDisk, whyNoDisk } from "./debian-disk.ts";
 
 const MINUTE_MS = 60_000;
 const reason = whyNoDisk();
 if (reason !== undefined) console.warn(`Debian from a disk skipped: ${reason}`);
 
-test.skipIf(reason !== undefined).each<readonly [Firmware, "virtio" | "ahci"]>([
+test.skipIf(reason !== undefined).each<readonly [Firmware, DiskBus]>([
   ["bios", "virtio"],
   ["uefi", "virtio"],
   ["bios", "ahci"],
+  ["uefi", "ahci"],
+  ["bios", "nvme"],
+  ["uefi", "nvme"],
 ])("Debian starts by %s from a disk on %s and turns off", { timeout: 40 * MINUTE_MS }, async (firmware, bus) => {
   const folder = mkdtempSync(join(tmpdir(), "twinmetal-debian-"));
   onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
@@ -39,10 +42,10 @@ test.skipIf(reason !== undefined).each<readonly [Firmware, "virtio" | "ahci"]>([
   await vm.serial.write(
     "systemctl is-system-running --wait; findmnt -no SOURCE /; test -d /sys/firmware/efi && echo by uefi\n",
   );
-  const answer = await vm.serial.waitFor(/\/dev\/[vs]d.*root@twin:~#/s, { timeoutMs: 5 * MINUTE_MS });
+  const answer = await vm.serial.waitFor(/\/dev\/(?:[vs]d|nvme).*root@twin:~#/s, { timeoutMs: 5 * MINUTE_MS });
   note("commands");
   expect(answer).toMatch(/\brunning\r/);
-  expect(answer).toContain(bus === "ahci" ? "/dev/sda" : "/dev/vda");
+  expect(answer).toContain({ ahci: "/dev/sda", nvme: "/dev/nvme0n1", virtio: "/dev/vda" }[bus]);
   expect(/\nby uefi/.test(answer)).toBe(firmware === "uefi");
   await vm.serial.write("poweroff\n");
   expect((await vm.wait()).kind).toBe("off");

@@ -4,13 +4,13 @@ import { UsageError } from "./usage-error.ts";
 import type { DiskOptions } from "./vm-library.ts";
 
 const FORMATS = ["raw", "qcow2"] as const;
-const BUSES = ["virtio", "ahci"] as const;
-const PLANNED_BUSES = ["ide", "nvme"];
+const BUSES = ["virtio", "ahci", "nvme"] as const;
+const PLANNED_BUSES = ["ide"];
 
 export const DISK = listOption(
   "disk",
   "PATH[,...]",
-  "A disk from an image file; may be repeated: the guest's /dev/vda, /dev/vdb, in this order. With ,format=raw|qcow2 (default: by content and name), ,bus=ahci (a SATA disk, /dev/sda), ,readonly, ,ephemeral (what the guest writes is thrown away) or ,bootindex=N (firmware tries it before disks without one, the smallest first). See docs/guide/disks.md.",
+  "A disk from an image file; may be repeated: the guest's /dev/vda, /dev/vdb, in this order. With ,format=raw|qcow2 (default: by content and name), ,bus=ahci (a SATA disk, /dev/sda) or ,bus=nvme (/dev/nvme0n1), ,readonly, ,ephemeral (what the guest writes is thrown away) or ,bootindex=N (firmware tries it before disks without one, the smallest first). See docs/guide/disks.md.",
   parseDisk,
 );
 

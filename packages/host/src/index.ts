@@ -21,6 +21,7 @@ export {
   checkImage,
   convertImage,
   createImage,
+  type DiskBus,
   type DiskOptions,
   type DiskProblem,
   filesOfDisks,

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
-import { createVm, type VmOptions } from "../../../packages/host/src/index.ts";
+import { createVm, type DiskBus, type VmOptions } from "../../../packages/host/src/index.ts";
 import { debianFile } from "./debian-files.ts";
 
 const TIMEOUT_MS = 60_000;
@@ -65,27 +65,27 @@ test.skipIf(typeof bios === "string")("its menu starts another", { timeout: 2 * 
   await vm.serial.waitFor("from the second disk", { timeoutMs: TIMEOUT_MS });
 });
 
-test.skipIf(typeof bios === "string")(
-  "it starts from a SATA disk, before a virtio-blk one",
+test.skipIf(typeof bios === "string").each<DiskBus>(["ahci", "nvme"])(
+  "it starts from a disk on %s, before a virtio-blk one",
   { timeout: 2 * TIMEOUT_MS },
-  async () => {
+  async (bus) => {
     const folder = mkdtempSync(join(tmpdir(), "twinmetal-firmware-"));
     onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
-    const [firmware, empty, sata] = ["bios.bin", "empty.img", "sata.img"].map((name) => join(folder, name));
+    const [firmware, empty, other] = ["bios.bin", "empty.img", "other.img"].map((name) => join(folder, name));
     writeFileSync(firmware!, bios as Uint8Array);
     writeFileSync(empty!, new Uint8Array(1024 * 1024));
-    writeFileSync(sata!, bootDisk("from the SATA disk"));
+    writeFileSync(other!, bootDisk(`from the disk on ${bus}`));
     await using vm = await createVm({
       firmware: firmware!,
       memoryBytes: 64 * 2 ** 20,
       engine: "jit",
       disks: [
-        { path: sata!, format: "raw", bus: "ahci" },
+        { path: other!, format: "raw", bus },
         { path: empty!, format: "raw" },
       ],
     });
     await vm.start();
-    await vm.serial.waitFor("from the SATA disk", { timeoutMs: TIMEOUT_MS });
+    await vm.serial.waitFor(`from the disk on ${bus}`, { timeoutMs: TIMEOUT_MS });
   },
 );
 

@@ -30,6 +30,7 @@ import { attachFwCfg, createFwCfg } from "../devices/fw-cfg.ts";
 import { attachHpet, createHpet } from "../devices/hpet.ts";
 import { attachI8042, createI8042, startKeyboard } from "../devices/i8042/controller.ts";
 import { attachIoApic, createIoApic } from "../devices/ioapic.ts";
+import { createNvme } from "../devices/nvme/controller.ts";
 import { attachPic, createPic } from "../devices/pic.ts";
 import { attachPit, createPit } from "../devices/pit.ts";
 import { attachPvpanic, createPvpanic } from "../devices/pvpanic.ts";
@@ -40,7 +41,6 @@ import { startTextMode } from "../devices/vga/text-mode.ts";
 import { attachVga, createVga } from "../devices/vga/vga.ts";
 import { createVirtioBlock } from "../devices/virtio/block.ts";
 import { createVirtioConsole } from "../devices/virtio/console.ts";
-import type { VirtioPciDevice } from "../devices/virtio/pci-transport.ts";
 import { createVirtioRng } from "../devices/virtio/rng.ts";
 import { createVmGeneration, GENERATION_ID_BYTES } from "../devices/vm-generation.ts";
 import { buildAcpiTables, GENERATION } from "../firmware/acpi/tables.ts";
@@ -265,12 +265,18 @@ function bootDisksOf(spec: MachineSpec): BootDisk[] {
   const drives = spec.devices.filter(isSataDrive);
   return bootDevicesOf(spec).flatMap((device): BootDisk[] => {
     if (isSataDrive(device)) return [{ ...PCI_SLOT.ahci, port: drives.indexOf(device) }];
-    return device.kind === "virtio-block" ? [{ device: PCI_SLOT.firstFree + slots.indexOf(device) }] : [];
+    const slot = PCI_SLOT.firstFree + slots.indexOf(device as SlotDeviceSpec);
+    if (device.kind === "nvme-disk") return [{ device: slot, isNvme: true }];
+    return device.kind === "virtio-block" ? [{ device: slot }] : [];
   });
 }
 
 function mediumOf({ kind }: SataDriveSpec): "disk" | "cd" {
   return kind === "sata-cd" ? "cd" : "disk";
+}
+
+interface PciDevice extends Device {
+  readonly pci: PciFunction;
 }
 
 type SlotDeviceSpec = Exclude<DeviceSpec, SataDriveSpec>;
@@ -286,7 +292,7 @@ function levelTriggered(): readonly [number, number] {
   return [inputs & 0xff, inputs >> 8];
 }
 
-function createDevice({ context }: BoardWiring, spec: SlotDeviceSpec): VirtioPciDevice {
+function createDevice({ context }: BoardWiring, spec: SlotDeviceSpec): PciDevice {
   switch (spec.kind) {
     case "virtio-console":
       return createVirtioConsole(context, spec);
@@ -294,6 +300,8 @@ function createDevice({ context }: BoardWiring, spec: SlotDeviceSpec): VirtioPci
       return createVirtioRng(context, spec);
     case "virtio-block":
       return createVirtioBlock(context, spec);
+    case "nvme-disk":
+      return createNvme(context, spec);
   }
 }
 

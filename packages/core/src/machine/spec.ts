@@ -18,9 +18,16 @@ export const TSC_FREQUENCY = { minHz: 100_000_000, maxHz: 8_000_000_000, stepHz:
 export const CPU_LIMITS = { min: 1, max: 8 } as const;
 export const CPU_MODELS = ["portable-v1"] as const;
 export const CLOCK_MODES = ["wall", "virtual"] as const;
-export const DEVICE_KINDS = ["virtio-console", "virtio-rng", "virtio-block", "sata-disk", "sata-cd"] as const;
+export const DEVICE_KINDS = [
+  "virtio-console",
+  "virtio-rng",
+  "virtio-block",
+  "sata-disk",
+  "sata-cd",
+  "nvme-disk",
+] as const;
 /** Those that have a disk's bytes. */
-const DISK_KINDS: readonly string[] = ["virtio-block", "sata-disk", "sata-cd"] satisfies DeviceKind[];
+const DISK_KINDS: readonly string[] = ["virtio-block", "sata-disk", "sata-cd", "nvme-disk"] satisfies DeviceKind[];
 /** Ports of the board's AHCI controller. */
 const MAX_SATA_DRIVES = 6;
 export const DISK_LIMITS = { minBytes: 512, maxBytes: 2 ** 50, stepBytes: 512 } as const;
@@ -78,6 +85,8 @@ export type DeviceSpec =
   | { readonly kind: "virtio-rng"; readonly name: string }
   | { readonly kind: "virtio-console"; readonly name: string; readonly ports: readonly ConsolePortSpec[] }
   | ({ readonly kind: "virtio-block"; readonly name: string; readonly queues: number } & DiskSpec)
+  /** A controller with a disk of its own. */
+  | ({ readonly kind: "nvme-disk"; readonly name: string } & DiskSpec)
   | SataDriveSpec;
 
 /** A drive at the next port of the board's AHCI controller, which is there with the first of them. */
@@ -334,6 +343,7 @@ function fieldsOf(device: DeviceSpec): { readonly [key: string]: StateValue } {
       return { sizeBytes: device.sizeBytes, isReadOnly: device.isReadOnly, queues: device.queues };
     case "sata-disk":
     case "sata-cd":
+    case "nvme-disk":
       return { sizeBytes: device.sizeBytes, isReadOnly: device.isReadOnly };
     default:
       return {};
@@ -349,7 +359,7 @@ function deviceFromState(reader: StateReader): DeviceSpec {
     reader.end();
     return { kind, name, ...disk };
   }
-  if (kind === "sata-disk" || kind === "sata-cd") {
+  if (kind === "sata-disk" || kind === "sata-cd" || kind === "nvme-disk") {
     const disk = {
       sizeBytes: reader.int("sizeBytes", 0, Number.MAX_SAFE_INTEGER),
       isReadOnly: reader.bool("isReadOnly"),
@@ -473,7 +483,7 @@ function checkDevices(devices: readonly DeviceSpec[]): void {
     names.add(name);
     if (kind === "virtio-console") checkPorts(name, device.ports);
     if (kind === "virtio-block") checkDisk(name, device);
-    if (isSataDrive(device)) checkDisk(name, { ...device, queues: 1 });
+    if (isSataDrive(device) || kind === "nvme-disk") checkDisk(name, { ...device, queues: 1 });
     if (kind === "sata-cd" && !device.isReadOnly) {
       throw new SpecError("devices", `The disc in ${name} is not read-only, and a CD drive cannot write.`);
     }

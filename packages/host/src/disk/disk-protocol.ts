@@ -20,7 +20,7 @@ export interface DiskOptions {
   readonly bootIndex?: number;
 }
 
-export const DISK_BUSES = ["virtio", "ahci"] as const;
+export const DISK_BUSES = ["virtio", "ahci", "nvme"] as const;
 export type DiskBus = (typeof DISK_BUSES)[number];
 
 export interface OpenedVmDisk {

@@ -3,7 +3,7 @@
 export { type ConvertImageOptions, convertImage } from "./convert-image.ts";
 export { nodeDecoders } from "./decoders.ts";
 export { filesOfDisks } from "./disk-files.ts";
-export type { DiskOptions, DiskProblem } from "./disk-protocol.ts";
+export type { DiskBus, DiskOptions, DiskProblem } from "./disk-protocol.ts";
 export {
   type CheckImageOptions,
   type CreateImageOptions,

@@ -84,14 +84,14 @@ function devicesOf(opened: readonly OpenedVmDisk[], options: readonly DiskOption
   return opened.map(({ sizeBytes, isReadOnly }, index): DeviceSpec => {
     const disk = { name: nameOf(index), sizeBytes, isReadOnly };
     if (options[index]?.isCdrom) return { kind: "sata-cd", ...disk };
-    return options[index]?.bus === "ahci"
-      ? { kind: "sata-disk", ...disk }
-      : { kind: "virtio-block", ...disk, queues: 1 };
+    const { bus = "virtio" } = options[index] ?? {};
+    if (bus === "virtio") return { kind: "virtio-block", ...disk, queues: 1 };
+    return { kind: bus === "ahci" ? "sata-disk" : "nvme-disk", ...disk };
   });
 }
 
 function asDisc(disk: DiskOptions): DiskOptions {
-  if (disk.bus === "virtio" || disk.isReadOnly === false || disk.isEphemeral || disk.format === "qcow2") {
+  if ((disk.bus ?? "ahci") !== "ahci" || disk.isReadOnly === false || disk.isEphemeral || disk.format === "qcow2") {
     throw new VmError(
       "bad-option",
       `${disk.path} cannot be a CD as it is asked for: a CD is raw, read-only and at the bus "ahci". Leave the rest out.`,
