@@ -11,6 +11,7 @@ export type BootClass = (typeof BOOT_CLASSES)[number];
 const CLASS_OF: Readonly<Partial<Record<DeviceKind, BootClass>>> = {
   "virtio-block": "disk",
   "sata-disk": "disk",
+  "nvme-disk": "disk",
   "sata-cd": "cdrom",
 };
 
