@@ -35,6 +35,7 @@ function setUp() {
       onInput: (channel, handler) => inputs.set(channel, handler),
       output: () => {},
       openDisk: (channel, onDone) => fake.openDisk(channel, onDone),
+      openNetwork: (channel, port) => fake.openNetwork(channel, port),
       power: (action) => fake.power(action),
     },
     setInterrupt: (pending) => {

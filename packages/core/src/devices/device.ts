@@ -4,7 +4,8 @@
  * A device has a synchronous front-end (this interface: register logic, no await, no I/O, no host clock) and, where it
  * talks to the outside, an asynchronous back-end that lives elsewhere. The two meet in `DeviceContext`: output leaves
  * through `output`, input comes back through `onInput` in the order of the machine's event log, so a replay sees the
- * same bytes at the same instruction; disks are reached through `openDisk`, in the same order.
+ * same bytes at the same instruction; disks are reached through `openDisk`, networks through `openNetwork`, in the
+ * same order.
  *
  * Construction: `createX(context, options)` returns the device; the board (machine/board.ts) attaches it to ports,
  * MMIO, PCI and interrupt lines. Register logic and attachment stay in separate parts of the file.
@@ -12,6 +13,7 @@
 import type { Clock } from "../machine/clock.ts";
 import type { GuestMemory } from "../memory/guest-memory.ts";
 import type { BlockChannel, BlockCompletion } from "./block-channel.ts";
+import type { NetworkChannel, NetworkPort } from "./network-channel.ts";
 
 /** Plain data that the state codec can write: see state/codec.ts. Object keys are written in sorted order. */
 export type StateValue =
@@ -62,6 +64,8 @@ export interface DeviceContext {
   output(channel: string, bytes: Uint8Array): void;
   /** The disk of that name. At most one device for each; `onDone` is called at instruction boundaries only. */
   openDisk(channel: string, onDone: (completion: BlockCompletion) => void): BlockChannel;
+  /** What carries the frames of a network card. At most one card for each. */
+  openNetwork(channel: string, port: NetworkPort): NetworkChannel;
   /** The guest asks for power-off, reset, or reports a crash through a device; carried out after the current instruction. */
   power(action: "off" | "reset" | "crashed", reason: string): void;
 }

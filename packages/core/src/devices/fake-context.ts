@@ -7,6 +7,7 @@ import type { Clock, Timer } from "../machine/clock.ts";
 import type { Gpa, GuestMemory } from "../memory/guest-memory.ts";
 import type { BlockChannel, BlockCompletion, BlockRequest } from "./block-channel.ts";
 import type { DeviceContext, IrqLine } from "./device.ts";
+import type { NetworkChannel, NetworkPort } from "./network-channel.ts";
 
 const STORM_LIMIT = 1000;
 /** 2026-01-02 03:04:05 UTC, a Friday. */
@@ -222,6 +223,31 @@ export class FakeDisk implements BlockChannel {
   }
 }
 
+/** A network's end whose frames come when the test says. */
+export class FakeNetwork implements NetworkChannel {
+  readonly port: NetworkPort;
+  /** What the card has sent. */
+  readonly sent: Uint8Array[] = [];
+  readonly #onSend: (frame: Uint8Array) => void;
+
+  constructor(port: NetworkPort, onSend: (frame: Uint8Array) => void) {
+    this.port = port;
+    this.#onSend = onSend;
+  }
+
+  send(frame: Uint8Array): void {
+    this.sent.push(frame.slice());
+    this.#onSend(frame);
+  }
+
+  /** False: it waits outside. */
+  deliver(frame: Uint8Array): boolean {
+    if (!this.port.isReady) return false;
+    this.port.receive(frame);
+    return true;
+  }
+}
+
 export class FakeContext implements DeviceContext {
   readonly clock: FakeClock;
   readonly memory: FlatMemory;
@@ -230,6 +256,7 @@ export class FakeContext implements DeviceContext {
   readonly powerActions: string[] = [];
   readonly lines: Map<string, FakeIrqLine> = new Map();
   readonly disks: Map<string, FakeDisk> = new Map();
+  readonly networks: Map<string, FakeNetwork> = new Map();
   readonly #inputs = new Map<string, (bytes: Uint8Array) => void>();
   #randomState = 1;
 
@@ -265,6 +292,13 @@ export class FakeContext implements DeviceContext {
     const disk = new FakeDisk(onDone);
     this.disks.set(channel, disk);
     return disk;
+  }
+
+  openNetwork(channel: string, port: NetworkPort): NetworkChannel {
+    if (this.networks.has(channel)) throw new Error(`network ${channel} is open already`);
+    const network = new FakeNetwork(port, (frame) => this.output(channel, frame));
+    this.networks.set(channel, network);
+    return network;
   }
 
   power(action: "off" | "reset" | "crashed"): void {

@@ -1,6 +1,7 @@
 /** What a host gives to a machine (machine.ts) and hears from it. */
 import type { VcpuState } from "../cpu/state.ts";
 import type { BlockBackend } from "../devices/block-channel.ts";
+import type { NetworkBackend } from "../devices/network-channel.ts";
 import type { DebugStop } from "../engine/debugging.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { Ram } from "../memory/ram.ts";
@@ -21,6 +22,8 @@ export interface MachineOptions {
   readonly output: (channel: string, bytes: Uint8Array) => void;
   /** What keeps the bytes of the machine's disks. A machine with disks needs it, but for a replay. */
   readonly blocks?: BlockBackend | undefined;
+  /** What carries the frames of the machine's network cards. Without it they lead nowhere. */
+  readonly network?: NetworkBackend | undefined;
   /** The host's monotonic clock; wall mode only. Read once a slice, by the event log's side. */
   readonly wallNs?: () => number;
   readonly log?: EventLog;

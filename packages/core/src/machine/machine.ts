@@ -44,6 +44,7 @@ import {
   type SliceResult,
 } from "./machine-contract.ts";
 import { MachineDisks } from "./machine-disks.ts";
+import { MachineNetwork } from "./machine-network.ts";
 import { machineSections } from "./machine-state.ts";
 import { Processors } from "./processors.ts";
 import { MachineRandom } from "./random.ts";
@@ -71,6 +72,8 @@ const SLACK = 2048;
 const MAX_ROUNDS = 256;
 /** Of requests to disks, at one boundary. */
 const MAX_COMPLETIONS = 256;
+/** To network cards, at one boundary. */
+const MAX_FRAMES = 256;
 const RAN: SliceResult = { kind: "ran" };
 
 export class Machine {
@@ -89,6 +92,7 @@ export class Machine {
   readonly #followsHost: boolean;
   readonly #inputs = new Map<string, (bytes: Uint8Array) => void>();
   readonly #disks = new MachineDisks(() => (this.#log.mode === "replay" ? undefined : this.#options.blocks));
+  readonly #network = new MachineNetwork(() => (this.#log.mode === "replay" ? undefined : this.#options.network));
   #waiting: MachineEvent[] = [];
   #state: MachineState = "created";
   #power: PowerAction | undefined;
@@ -410,7 +414,7 @@ export class Machine {
     const { next, mode } = this.#log;
     const position = this.position;
     if (next?.retired === position.retired && next.skips === position.skips) return RAN;
-    if (mode !== "replay" && this.#options.blocks?.hasDone) return RAN;
+    if (mode !== "replay" && (this.#options.blocks?.hasDone || this.#network.hasNext)) return RAN;
     // Time that is counted stands still while a disk works: how long that takes is the host's.
     if (this.spec.clock === "virtual" && dueNs !== Number.POSITIVE_INFINITY && this.#disks.underWay === 0) {
       this.clock.skipTo(dueNs);
@@ -445,6 +449,7 @@ export class Machine {
     this.#waiting = [];
     for (const event of waiting) if (this.#state === "running") this.#enter(event);
     this.#takeCompletions();
+    this.#takeFrames();
   }
 
   #takeCompletions(): void {
@@ -454,6 +459,14 @@ export class Machine {
       const done = blocks.take();
       if (!done) return;
       this.#enter({ kind: "block", ...done });
+    }
+  }
+
+  #takeFrames(): void {
+    for (let i = 0; i < MAX_FRAMES && this.#state === "running"; i++) {
+      const next = this.#network.next();
+      if (!next) return;
+      this.#enter({ kind: "input", ...next });
     }
   }
 
@@ -572,18 +585,20 @@ export class Machine {
     this.processors.kick();
   }
 
+  #listen(channel: string, handler: (bytes: Uint8Array) => void): void {
+    if (this.#inputs.has(channel)) throw new MachineError("channel", `Two devices listen to the channel ${channel}.`);
+    this.#inputs.set(channel, handler);
+  }
+
   #deviceContext(): DeviceContext {
     return {
       clock: this.clock,
       memory: this.memory,
       random: (into) => this.random.fill(into),
-      onInput: (channel, handler) => {
-        if (this.#inputs.has(channel))
-          throw new MachineError("channel", `Two devices listen to the channel ${channel}.`);
-        this.#inputs.set(channel, handler);
-      },
+      onInput: (channel, handler) => this.#listen(channel, handler),
       output: (channel, bytes) => this.#options.output(channel, bytes),
       openDisk: (channel, onDone) => this.#disks.open(channel, onDone),
+      openNetwork: (channel, port) => this.#network.open(channel, port, (name, handler) => this.#listen(name, handler)),
       power: (action, reason) => this.#requestPower(action, reason),
     };
   }
