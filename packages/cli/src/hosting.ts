@@ -10,6 +10,7 @@ import { runConsole } from "./console-session.ts";
 import { diskText } from "./disk-choice.ts";
 import { watchDisks } from "./disk-watch.ts";
 import { Ending } from "./ending.ts";
+import { networkText } from "./network-choice.ts";
 import { watchForPanic } from "./panic-watch.ts";
 import { ProgressLine } from "./progress-line.ts";
 import { inSandbox, type SandboxPlan } from "./sandbox.ts";
@@ -17,7 +18,14 @@ import { openSerialSink, type SerialSink, type SerialTarget } from "./serial-tar
 import { concludeOutcome, type Outcome, orTrouble } from "./session.ts";
 import { formatStatistics, readStatistics } from "./statistics.ts";
 import { CommandError } from "./usage-error.ts";
-import { type ControlServer, type DiskOptions, MigrationDesk, type Vm, type VmProgress } from "./vm-library.ts";
+import {
+  type ControlServer,
+  type DiskOptions,
+  MigrationDesk,
+  type NetworkOptions,
+  type Vm,
+  type VmProgress,
+} from "./vm-library.ts";
 
 const CLOSE_MS = 5000;
 
@@ -41,6 +49,7 @@ export interface HostingPlan {
   readonly savePath: string | undefined;
   /** A saved VM is restored with the same ones. */
   readonly disks?: readonly DiskOptions[] | undefined;
+  readonly networks?: readonly NetworkOptions[] | undefined;
   /** Where the VM can be asked to migrate, and decided about. */
   readonly migrationSocket?: string;
   /** Undefined: the process stays as it is. */
@@ -177,7 +186,8 @@ async function leave(
   await vm.save(plan.savePath, { onProgress: (report) => progress.report(report) });
   progress.clear();
   const disks = (plan.disks ?? []).map((disk) => ` --disk ${diskText(disk)}`).join("");
-  say(`saved to ${plan.savePath}; go on with: twinmetal restore ${plan.savePath}${disks}`);
+  const nets = (plan.networks ?? []).map((network) => ` --net ${networkText(network)}`).join("");
+  say(`saved to ${plan.savePath}; go on with: twinmetal restore ${plan.savePath}${disks}${nets}`);
 }
 
 function concludeEnding(ending: Ending, say: (message: string) => void): number {

@@ -26,6 +26,8 @@ export interface SandboxPlan {
   readonly question: EngineQuestion;
   /** It opens what nobody knows before, so `auto` leaves it as it is. */
   readonly migrates: boolean;
+  /** Its network cards join others by Unix sockets, again when they were lost. */
+  readonly joins?: boolean;
   /** What is opened by its path from the start of Node on: the VM's boot files, states and consoles. */
   readonly confine: (signal: AbortSignal, onProgress: (progress: VmProgress) => void) => Promise<ConfinePlan>;
 }
@@ -35,6 +37,7 @@ export interface SandboxValues {
   readonly sandbox?: SandboxChoice | undefined;
   readonly migrationSocket?: string | undefined;
   readonly incoming?: unknown;
+  readonly net?: readonly ({ readonly path?: string | undefined } | undefined)[] | undefined;
 }
 
 /** Throws UsageError. */
@@ -58,7 +61,8 @@ export function sandboxPlan(
 ): SandboxPlan | undefined {
   checkSandbox(values);
   const { sandbox: wish = "auto" } = values;
-  return wish === "off" ? undefined : { wish, question, migrates: migrates(values), confine };
+  const joins = values.net?.some((card) => card?.path !== undefined) ?? false;
+  return wish === "off" ? undefined : { wish, question, migrates: migrates(values), joins, confine };
 }
 
 export interface SandboxedPlan {
@@ -99,7 +103,7 @@ export function inSandbox(io: Io, plan: HostingPlan): SandboxedPlan {
       }
       // Node opens a terminal by its path once more when it is first asked for.
       void io.stdin;
-      const findings = io.library.seal({ hasKvm }, confined);
+      const findings = io.library.seal({ hasKvm, ...(sandbox.joins && { sockets: ["unix"] as const }) }, confined);
       refuse(findings);
       for (const { layer, state, detail } of missingLayers(findings)) say(`sandbox: ${layer}: ${state}: ${detail}`);
     },
@@ -130,18 +134,24 @@ export interface UsedFiles {
   readonly record: string | undefined;
   readonly save: string | undefined;
   readonly serial: SerialTarget;
+  /** Unix sockets that its network cards lead to. */
+  readonly sockets?: readonly string[];
   readonly engine: EngineQuestion["wish"];
 }
 
 /** `memoryBytes`: the guest's; undefined where it is not known yet, and then it has no bound. */
 export function vmConfinement(used: UsedFiles, memoryBytes: number | undefined): ConfinePlan {
-  const { save } = used;
+  const { save, sockets = [] } = used;
   return {
     files: fileRules(used),
     resources: {
       tasks: MAX_TASKS,
       ...(memoryBytes !== undefined && { memoryBytes: memoryBytes + MEMORY_BESIDE_GUEST_BYTES }),
     },
+    ...(sockets.length > 0 && {
+      sockets: ["unix"] as const,
+      staysRoot: `The process stays root, though without its rights, since it joins the other end of ${sockets[0]} whenever that comes back. Start it as an ordinary user, or without --net.`,
+    }),
     ...(save !== undefined && {
       staysRoot: `The process stays root, though without its rights, since ${save} is written at the end. Start it as an ordinary user, or without --save.`,
     }),
@@ -163,6 +173,7 @@ function fileRules(used: UsedFiles): readonly FileRule[] {
     ...used.disks,
     ...rule(used.engine === "jit" ? undefined : KVM_DEVICE, "write"),
     ...rule(used.save === undefined ? undefined : dirname(resolve(used.save)), "create"),
+    ...(used.sockets ?? []).flatMap((path) => rule(dirname(resolve(path)), "socket")),
     ...rule(serial.kind === "socket" ? dirname(resolve(serial.path)) : undefined, "socket"),
   ];
 }

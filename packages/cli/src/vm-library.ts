@@ -17,6 +17,7 @@ export type {
   MigrationProgress,
   MigrationResult,
   MigrationSecurity,
+  NetworkOptions,
   ReplayResult,
   SandboxFinding,
   ScreenAnswer,

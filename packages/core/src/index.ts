@@ -23,6 +23,7 @@ export { FLASH_REPORT_HEADER_BYTES } from "./devices/cfi-flash.ts";
 export { DEBUG_CHANNEL } from "./devices/debug-port.ts";
 export { KEYBOARD_LAYOUTS, type KeyboardLayout, KeyError } from "./devices/i8042/layouts.ts";
 export { MAX_TYPED_CHARACTERS, pressedKeys, typedText } from "./devices/i8042/typing.ts";
+export { macBytes, NETWORK_LIMITS, type NetworkBackend } from "./devices/network-channel.ts";
 export { Uart16550 } from "./devices/uart-16550.ts";
 export { renderScreen, type ScreenImage } from "./devices/vga/render.ts";
 export { screenText } from "./devices/vga/screen-text.ts";
@@ -99,6 +100,7 @@ export {
   type DiskSpec,
   type FileReference,
   isDisk,
+  isNetworkCard,
   type LinuxBoot,
   type MachineSpec,
   MEMORY_LIMITS,

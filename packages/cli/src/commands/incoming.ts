@@ -3,6 +3,7 @@ import type { Io } from "../command.ts";
 import { disksOf } from "../disk-choice.ts";
 import type { HostingPlan } from "../hosting.ts";
 import { linkSecurity } from "../migration-options.ts";
+import { networksOf } from "../network-choice.ts";
 import type { ParsedLine } from "../options.ts";
 import { translationCache } from "../translation-cache.ts";
 import { UsageError } from "../usage-error.ts";
@@ -33,6 +34,7 @@ export function incomingPlan(io: Io, { values, operands, rest }: ParsedLine<type
         firmware,
         initrd,
         disks: disksOf(values),
+        networks: networksOf(values),
         name,
         tier,
         maxMemoryBytes: memory,
@@ -57,6 +59,7 @@ export function incomingPlan(io: Io, { values, operands, rest }: ParsedLine<type
     timeoutMs: values.timeout,
     savePath: values.save,
     disks: values.disk,
+    networks: networksOf(values),
     migrationSocket,
     wantsStatistics: values.stats === true,
   };

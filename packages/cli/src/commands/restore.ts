@@ -3,6 +3,7 @@ import { defineCommand, type Io } from "../command.ts";
 import { DISK } from "../disk-choice.ts";
 import { engineNotice } from "../engine-notice.ts";
 import { hostVm } from "../hosting.ts";
+import { NET, networkSockets, networksOf } from "../network-choice.ts";
 import { choice, flag, option } from "../options.ts";
 import { parseTimeout } from "../quantities.ts";
 import { SANDBOX, sandboxPlan, vmConfinement } from "../sandbox.ts";
@@ -20,6 +21,7 @@ const OPTIONS = {
   initrd: option("initrd", "FILE", "Its initial RAM disk."),
   firmware: option("firmware", "FILE", "The firmware that it was started from, where that is none of Debian's."),
   disk: DISK,
+  net: NET,
   serial: option(
     "serial",
     "WHERE",
@@ -84,6 +86,7 @@ export const RESTORE = defineCommand({
           initrd,
           firmware,
           disks: values.disk,
+          networks: networksOf(values),
           name,
           engine,
           tier,
@@ -103,13 +106,23 @@ export const RESTORE = defineCommand({
       timeoutMs: values.timeout,
       savePath: values.save,
       disks: values.disk,
+      networks: networksOf(values),
       migrationSocket: values.migrationSocket,
       sandbox: sandboxPlan(values, question, async (signal) => {
         const image = kernel === undefined ? await knownImage(io, signal) : undefined;
         const roms = firmware === undefined ? await io.library.knownFirmware(signal) : [firmware];
         const disks = await io.library.filesOfDisks(values.disk ?? []);
         return vmConfinement(
-          { read: [path, kernel, initrd, image, ...roms], disks, cache, record, save: values.save, serial, engine },
+          {
+            read: [path, kernel, initrd, image, ...roms],
+            disks,
+            sockets: networkSockets(networksOf(values)),
+            cache,
+            record,
+            save: values.save,
+            serial,
+            engine,
+          },
           undefined,
         );
       }),

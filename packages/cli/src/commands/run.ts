@@ -7,6 +7,7 @@ import { CDROM, DISK, disksOf } from "../disk-choice.ts";
 import { engineNotice } from "../engine-notice.ts";
 import { type HostingPlan, hostVm } from "../hosting.ts";
 import { LINK_OPTIONS, targetAddress } from "../migration-options.ts";
+import { NET, networkSockets, networksOf } from "../network-choice.ts";
 import { choice, flag, type OptionValues, option, type ParsedLine } from "../options.ts";
 import { formatSize, parseEpoch, parseMemory, parseSeed, parseTimeout } from "../quantities.ts";
 import { checkSandbox, SANDBOX, sandboxPlan, vmConfinement } from "../sandbox.ts";
@@ -40,6 +41,7 @@ export const RUN_OPTIONS = {
   ),
   disk: DISK,
   cdrom: CDROM,
+  net: NET,
   vga: choice(
     "vga",
     ["std", "none"],
@@ -129,13 +131,14 @@ export const RUN = defineCommand({
     "Status: CMD's own; without CMD 0 when the guest turns off. 124 time-out, 125 Twinmetal failed or the guest crashed, 126 CMD cannot be run, 127 not found, 128+n ended by signal n, 2 bad usage.",
   ],
   options: RUN_OPTIONS,
-  planned: "-d --cold --net -p --forward --allow -v --share --gdb".split(" "),
+  planned: "-d --cold -p --forward --allow -v --share --gdb".split(" "),
   examples: [
     ["twinmetal run", "a shell in a small Linux; type poweroff, or press Ctrl-]"],
     ["twinmetal run -m 1G --cpus 2 -- sh -c 'free -m; nproc'", "one command in a fresh VM"],
     ["echo hello | twinmetal run -- sha256sum", "input, output and status are the command's"],
     ["twinmetal run --kernel bzImage --initrd root.cpio.gz --append 'panic=-1'", "your own kernel"],
     ["twinmetal run --disk data.img --disk base.qcow2,ephemeral", "with two disks, one of which stays as it is"],
+    ["twinmetal run --net socket=/tmp/wire", "a network card; in another terminal the same, for the other end"],
     ["twinmetal run --firmware bios --cdrom memtest86+.iso", "starts from a CD"],
     ["twinmetal run --firmware uefi --disk new.qcow2 --cdrom install.iso --boot cdrom,disk", "the CD first"],
     ["twinmetal run --firmware uefi --name box", "UEFI, whose settings are kept for the next run of box"],
@@ -169,6 +172,7 @@ export function runPlan(io: Io, { values, operands, rest }: ParsedLine<typeof RU
     timeoutMs: values.timeout,
     savePath: values.save,
     disks: disksOf(values),
+    networks: networksOf(values),
     migrationSocket: values.migrationSocket,
     sandbox: sandboxPlan(values, engineQuestion(values), (signal, onProgress) =>
       confinePlan(io, values, image, serial, signal, onProgress),
@@ -302,6 +306,7 @@ async function create(
     ...boot,
     memoryBytes,
     disks: disksOf(values),
+    networks: networksOf(values),
     cpuFeatures: cpu,
     vga,
     cpus,
@@ -361,7 +366,8 @@ async function confinePlan(
   const read = [kernel, initrd, made?.directory, ...modules, ...roms];
   const variables = firmware === "uefi" && name !== undefined ? io.library.variablesPath(name) : undefined;
   const disks = await io.library.filesOfDisks(disksOf(values));
-  return vmConfinement({ read, variables, disks, cache, record, save, serial, engine }, memory);
+  const sockets = networkSockets(networksOf(values));
+  return vmConfinement({ read, variables, disks, sockets, cache, record, save, serial, engine }, memory);
 }
 
 /** What the VM's process reads of its firmware; what it keeps is made, as it cannot be later. */

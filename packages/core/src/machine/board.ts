@@ -31,6 +31,7 @@ import { attachHpet, createHpet } from "../devices/hpet.ts";
 import { attachI8042, createI8042, startKeyboard } from "../devices/i8042/controller.ts";
 import { attachIoApic, createIoApic } from "../devices/ioapic.ts";
 import { createNvme } from "../devices/nvme/controller.ts";
+import { macBytes } from "../devices/network-channel.ts";
 import { attachPic, createPic } from "../devices/pic.ts";
 import { attachPit, createPit } from "../devices/pit.ts";
 import { attachPvpanic, createPvpanic } from "../devices/pvpanic.ts";
@@ -41,6 +42,7 @@ import { startTextMode } from "../devices/vga/text-mode.ts";
 import { attachVga, createVga } from "../devices/vga/vga.ts";
 import { createVirtioBlock } from "../devices/virtio/block.ts";
 import { createVirtioConsole } from "../devices/virtio/console.ts";
+import { createVirtioNet } from "../devices/virtio/net.ts";
 import { createVirtioRng } from "../devices/virtio/rng.ts";
 import { createVmGeneration, GENERATION_ID_BYTES } from "../devices/vm-generation.ts";
 import { buildAcpiTables, GENERATION } from "../firmware/acpi/tables.ts";
@@ -302,6 +304,8 @@ function createDevice({ context }: BoardWiring, spec: SlotDeviceSpec): PciDevice
       return createVirtioBlock(context, spec);
     case "nvme-disk":
       return createNvme(context, spec);
+    case "virtio-net":
+      return createVirtioNet(context, { ...spec, mac: macBytes(spec.mac)! });
   }
 }
 

@@ -4,6 +4,7 @@
  */
 import { checkFeatureChoice } from "../cpu/features.ts";
 import type { StateValue } from "../devices/device.ts";
+import { macBytes, NETWORK_LIMITS } from "../devices/network-channel.ts";
 import { MAX_ROM_BYTES, PAGE_BYTES } from "../memory/ram.ts";
 import { StateReader } from "../state/reader.ts";
 import { bootClassOf } from "./boot-order.ts";
@@ -25,6 +26,7 @@ export const DEVICE_KINDS = [
   "sata-disk",
   "sata-cd",
   "nvme-disk",
+  "virtio-net",
 ] as const;
 /** Those that have a disk's bytes. */
 const DISK_KINDS: readonly string[] = ["virtio-block", "sata-disk", "sata-cd", "nvme-disk"] satisfies DeviceKind[];
@@ -32,6 +34,8 @@ const DISK_KINDS: readonly string[] = ["virtio-block", "sata-disk", "sata-cd", "
 const MAX_SATA_DRIVES = 6;
 export const DISK_LIMITS = { minBytes: 512, maxBytes: 2 ** 50, stepBytes: 512 } as const;
 const MAX_DISK_QUEUES = 8;
+const NETWORK_KINDS: readonly string[] = ["virtio-net"] satisfies DeviceKind[];
+const MAX_OPTION_ROM_BYTES = 2 ** 20;
 const MAX_CPU_FEATURES = 256;
 const MAX_COMMAND_LINE = 65_535;
 const MAX_DEVICES = 24;
@@ -87,13 +91,26 @@ export type DeviceSpec =
   | ({ readonly kind: "virtio-block"; readonly name: string; readonly queues: number } & DiskSpec)
   /** A controller with a disk of its own. */
   | ({ readonly kind: "nvme-disk"; readonly name: string } & DiskSpec)
-  | SataDriveSpec;
+  | SataDriveSpec
+  | NetworkCardSpec;
 
 /** A drive at the next port of the board's AHCI controller, which is there with the first of them. */
 export interface SataDriveSpec extends DiskSpec {
   /** A disk, or a CD drive with a disc in it, which is read-only. */
   readonly kind: "sata-disk" | "sata-cd";
   readonly name: string;
+}
+
+/** A network card, whose channel has the device's name. */
+export interface NetworkCardSpec {
+  readonly kind: "virtio-net";
+  readonly name: string;
+  /** Its address: "52:54:00:12:34:56". */
+  readonly mac: string;
+  /** Of virtio's: the largest payload of a frame that it takes. */
+  readonly mtu: number;
+  /** What firmware starts from it with. */
+  readonly rom?: FileReference;
 }
 
 export interface VgaSpec {
@@ -335,6 +352,10 @@ export function isSataDrive(device: DeviceSpec): device is SataDriveSpec {
   return device.kind === "sata-disk" || device.kind === "sata-cd";
 }
 
+export function isNetworkCard(device: DeviceSpec): device is NetworkCardSpec {
+  return NETWORK_KINDS.includes(device.kind);
+}
+
 function fieldsOf(device: DeviceSpec): { readonly [key: string]: StateValue } {
   switch (device.kind) {
     case "virtio-console":
@@ -345,6 +366,10 @@ function fieldsOf(device: DeviceSpec): { readonly [key: string]: StateValue } {
     case "sata-cd":
     case "nvme-disk":
       return { sizeBytes: device.sizeBytes, isReadOnly: device.isReadOnly };
+    case "virtio-net": {
+      const { mac, mtu, rom } = device;
+      return { mac, mtu, rom: rom ? { sha256: rom.sha256, sizeBytes: rom.sizeBytes } : null };
+    }
     default:
       return {};
   }
@@ -366,6 +391,12 @@ function deviceFromState(reader: StateReader): DeviceSpec {
     };
     reader.end();
     return { kind, name, ...disk };
+  }
+  if (kind === "virtio-net") {
+    const card = { mac: reader.text("mac", 17), mtu: reader.u16("mtu") };
+    const rom = reader.part("rom") === null ? undefined : fileFromState(reader.object("rom"));
+    reader.end();
+    return { kind, name, ...card, ...(rom ? { rom } : {}) };
   }
   if (kind !== "virtio-console") {
     reader.end();
@@ -412,7 +443,7 @@ function moduleFromState(reader: StateReader): ModuleReference {
   return module;
 }
 
-function checkFile(code: "boot" | "firmware" | "vga", role: string, file: FileReference): void {
+function checkFile(code: "boot" | "firmware" | "vga" | "devices", role: string, file: FileReference): void {
   if (/^[0-9a-f]{64}$/.test(file.sha256) && isWhole(file.sizeBytes, 0, MAX_FILE_BYTES)) return;
   throw new SpecError(code, `The ${role} is not named by a SHA-256 of 64 lower-case hexadecimal digits and its size.`);
 }
@@ -483,6 +514,7 @@ function checkDevices(devices: readonly DeviceSpec[]): void {
     names.add(name);
     if (kind === "virtio-console") checkPorts(name, device.ports);
     if (kind === "virtio-block") checkDisk(name, device);
+    if (isNetworkCard(device)) checkNetworkCard(device, devices);
     if (isSataDrive(device) || kind === "nvme-disk") checkDisk(name, { ...device, queues: 1 });
     if (kind === "sata-cd" && !device.isReadOnly) {
       throw new SpecError("devices", `The disc in ${name} is not read-only, and a CD drive cannot write.`);
@@ -505,6 +537,32 @@ function checkBootOrder(names: readonly string[], devices: readonly DeviceSpec[]
     if (names.indexOf(name) !== i)
       throw new SpecError("boot", `${name} is twice in the boot order: name each device once.`);
   }
+}
+
+function checkNetworkCard({ name, mac, mtu, rom }: NetworkCardSpec, devices: readonly DeviceSpec[]): void {
+  if (macBytes(mac) === undefined) {
+    throw new SpecError(
+      "devices",
+      `${JSON.stringify(mac)} is no address for the network card ${name}: give six bytes like 52:54:00:12:34:56, the first of them even.`,
+    );
+  }
+  if (devices.some((other) => isNetworkCard(other) && other.name !== name && other.mac === mac)) {
+    throw new SpecError("devices", `Two network cards have the address ${mac}: give each its own.`);
+  }
+  if (!isWhole(mtu, NETWORK_LIMITS.minMtu, NETWORK_LIMITS.maxMtu)) {
+    const { minMtu, maxMtu } = NETWORK_LIMITS;
+    throw new SpecError(
+      "devices",
+      `The network card ${name} cannot have an MTU of ${mtu}: give ${minMtu} to ${maxMtu}.`,
+    );
+  }
+  if (!rom) return;
+  checkFile("devices", "network card's ROM", rom);
+  if (rom.sizeBytes > 0 && rom.sizeBytes <= MAX_OPTION_ROM_BYTES) return;
+  throw new SpecError(
+    "devices",
+    `A network card's ROM of ${rom.sizeBytes} bytes does not fit. Give one of at most 1 MiB.`,
+  );
 }
 
 function checkDisk(device: string, { sizeBytes, queues }: DiskSpec & { readonly queues: number }): void {

@@ -114,16 +114,24 @@ watch_power_button() {
 load_modules() {
   mkdir $run/modules || return
   while read -r module; do insmod /lib/modules/$module; done </lib/modules/load-order
-  has_virtio_device 0x0002 && load_disk_modules
+  has_virtio_device 0x0002 && load_packed disk-order && : >$run/disks
+  has_network_card && load_packed network-order
   watch_power_button
 }
 
-load_disk_modules() {
+load_packed() {
   while read -r module; do
     zcat /lib/modules/$module.gz >/tmp/$module && insmod /tmp/$module
     rm -f /tmp/$module
-  done </lib/modules/disk-order
-  : >$run/disks
+  done </lib/modules/$1
+  return 0
+}
+
+has_network_card() {
+  for device in /sys/bus/pci/devices/*; do
+    read -r class <$device/class && [ "$class" = 0x020000 ] && return
+  done
+  return 1
 }
 
 has_virtio_device() {

@@ -27,9 +27,15 @@ import { acquireLock } from "./file-lock.ts";
 import { AGENT_SCRIPT, INIT_SCRIPT, POWER_SCRIPT, PROFILE_SCRIPT } from "./guest-scripts.ts";
 import { ImageError } from "./image-error.ts";
 import { buildStored, readStored, type StoredDescription } from "./image-store.ts";
-import { resolveModules } from "./kernel-modules.ts";
+import { type LoadableModule, resolveModules, type WantedModule } from "./kernel-modules.ts";
 import { fetchFromMirror } from "./mirror-packages.ts";
-import { buildTinyInitrd, TINY_DISK_MODULES, TINY_MODULES, type TinyInitrdParts } from "./tiny-initrd.ts";
+import {
+  buildTinyInitrd,
+  TINY_DISK_MODULES,
+  TINY_MODULES,
+  TINY_NETWORK_MODULES,
+  type TinyInitrdParts,
+} from "./tiny-initrd.ts";
 
 export type TinyKernel = "cloud" | "general";
 
@@ -120,7 +126,7 @@ class TinyBuilder {
       POWER_SCRIPT,
       PROFILE_SCRIPT,
       AGENT_SCRIPT,
-      JSON.stringify([TINY_MODULES, TINY_DISK_MODULES]),
+      JSON.stringify([TINY_MODULES, TINY_DISK_MODULES, TINY_NETWORK_MODULES]),
     ];
     this.#imageKey = `${this.#kernel}-${shortHash(this.#packagesKey, ...scripts)}`;
   }
@@ -340,7 +346,10 @@ async function keepAs({ path, ...record }: FetchedPackage, wanted: string): Prom
   return record;
 }
 
-function readModules(kernel: DebPayload, kernelRelease: string): Pick<TinyInitrdParts, "modules" | "diskModules"> {
+function readModules(
+  kernel: DebPayload,
+  kernelRelease: string,
+): Pick<TinyInitrdParts, "modules" | "diskModules" | "networkModules"> {
   const pathByModule = new Map<string, string>();
   for (const path of kernel.paths) {
     if (path.includes(`/modules/${kernelRelease}/`)) pathByModule.set(path.replace(MODULES_PREFIX, ""), path);
@@ -349,8 +358,11 @@ function readModules(kernel: DebPayload, kernelRelease: string): Pick<TinyInitrd
   const builtin = pathByModule.has("modules.builtin") ? read("modules.builtin").toString("utf8") : "";
   const tree = { paths: [...pathByModule.keys()], builtin, read };
   const modules = resolveModules(tree, TINY_MODULES, decompressModule);
-  const all = resolveModules(tree, [...TINY_MODULES, ...TINY_DISK_MODULES], decompressModule);
-  return { modules, diskModules: all.filter(({ name }) => !modules.some((known) => known.name === name)) };
+  const further = (wanted: readonly WantedModule[]): LoadableModule[] =>
+    resolveModules(tree, [...TINY_MODULES, ...wanted], decompressModule).filter(
+      ({ name }) => !modules.some((known) => known.name === name),
+    );
+  return { modules, diskModules: further(TINY_DISK_MODULES), networkModules: further(TINY_NETWORK_MODULES) };
 }
 
 function findKernelRelease(paths: readonly string[]): string {

@@ -23,6 +23,12 @@ export const TINY_DISK_MODULES: readonly WantedModule[] = [
   { name: "ext4", isOptional: true },
 ];
 
+/** Loaded where there is a network card; compressed, too. */
+export const TINY_NETWORK_MODULES: readonly WantedModule[] = [
+  { name: "virtio_net", isOptional: true },
+  { name: "e1000", isOptional: true },
+];
+
 export interface TinyInitrdParts {
   readonly kernelRelease: string;
   readonly busybox: Uint8Array;
@@ -30,6 +36,8 @@ export interface TinyInitrdParts {
   readonly modules: readonly LoadableModule[];
   /** Those of `TINY_DISK_MODULES` that are not among them, in load order. */
   readonly diskModules: readonly LoadableModule[];
+  /** Those of `TINY_NETWORK_MODULES`, likewise. */
+  readonly networkModules: readonly LoadableModule[];
 }
 
 /** What /init needs before `busybox --install` has made the other links. */
@@ -77,9 +85,11 @@ export function buildTinyInitrd(parts: TinyInitrdParts): Uint8Array {
     text("etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n"),
     text("lib/modules/load-order", parts.modules.map(({ name }) => `${name}.ko\n`).join("")),
     text("lib/modules/disk-order", parts.diskModules.map(({ name }) => `${name}.ko\n`).join("")),
+    text("lib/modules/network-order", parts.networkModules.map(({ name }) => `${name}.ko\n`).join("")),
   );
   for (const { name, data } of parts.modules) entries.push({ type: "file", path: `lib/modules/${name}.ko`, data });
-  for (const { name, data } of parts.diskModules) {
+  const packed = new Map([...parts.diskModules, ...parts.networkModules].map(({ name, data }) => [name, data]));
+  for (const [name, data] of packed) {
     entries.push({ type: "file", path: `lib/modules/${name}.ko.gz`, data: gzipSync(data) });
   }
   return writeCpio(entries);

@@ -19,6 +19,9 @@ import {
 } from "@twinmetal/core";
 import type { DiskOptions } from "../disk/disk-protocol.ts";
 import { disksOfSpec, type SpecDisks } from "../disk/vm-disks.ts";
+import type { NetworkOptions } from "../network/network-protocol.ts";
+import type { NetworkThread } from "../network/network-thread.ts";
+import { networksOfSpec } from "../network/vm-networks.ts";
 import { findBootFiles } from "../vm/boot-files.ts";
 import { type EngineWish, engineFor } from "../vm/engine-choice.ts";
 import { HostedVm } from "../vm/hosted-vm.ts";
@@ -39,6 +42,8 @@ export interface ReceiveVmOptions extends MigrationSecurity {
   readonly firmware?: string;
   /** The images of its disks, which its source has open until it stops: on storage that both reach. */
   readonly disks?: readonly DiskOptions[];
+  /** As for a restore. */
+  readonly networks?: readonly NetworkOptions[];
   /** Default: the name it comes with. */
   readonly name?: string;
   readonly sliceNs?: number;
@@ -216,7 +221,9 @@ class Incoming implements Destination {
 
   async #build(hello: Hello): Promise<Coming | readonly MigrationObstacle[]> {
     const disks = disksOfSpec(hello.spec, this.#options.disks);
-    const vm = await this.#create(hello, disks).catch(async (error: unknown) => {
+    const network = networksOfSpec(hello.spec, this.#options.networks);
+    const vm = await this.#create(hello, disks, network).catch(async (error: unknown) => {
+      await network?.close().catch(() => {}); // As the disks.
       await disks?.thread.close().catch(() => {}); // It has nothing open.
       throw error;
     });
@@ -237,6 +244,8 @@ class Incoming implements Destination {
       run: async ({ input, stoodUs }: Release, isPaused) => {
         if (input.length > 0) void vm.serial.write(input);
         await vm.worker.command("goOnHere", { stoodUs, isPaused });
+        // A socket that cannot be made is a cable that is out: the guest is here, and goes on.
+        await network?.open().catch(() => {});
       },
       discard: async () => {
         this.#isBusy = false;
@@ -245,7 +254,11 @@ class Incoming implements Destination {
     };
   }
 
-  async #create({ spec, name }: Hello, disks: SpecDisks | undefined): Promise<HostedVm> {
+  async #create(
+    { spec, name }: Hello,
+    disks: SpecDisks | undefined,
+    network: NetworkThread | undefined,
+  ): Promise<HostedVm> {
     const { signal, tier = "auto", translationCache } = this.#options;
     const files = await findBootFiles(spec, this.#options, { signal });
     const { engine } = engineFor({
@@ -259,6 +272,7 @@ class Incoming implements Destination {
     this.engine = engine;
     return await HostedVm.create({
       disks: disks?.thread,
+      network,
       name: this.#options.name ?? safeName(name),
       initialState: "paused",
       isIncoming: true,
@@ -267,6 +281,7 @@ class Incoming implements Destination {
         spec,
         files,
         ring: disks?.thread.ring,
+        frames: network?.ring,
         engine,
         tier,
         translationCache: cacheSettings(spec, translationCache),

@@ -8,6 +8,8 @@ import { AGENT_PORT_NAMES } from "../agent/index.ts";
 import { openVmDisks, type VmDisks } from "../disk/vm-disks.ts";
 import { ensureFirmware, FIRMWARE_KINDS } from "../firmware/firmware-files.ts";
 import { prepareVariables, variablesPath } from "../firmware/variable-store.ts";
+import type { NetworkThread } from "../network/network-thread.ts";
+import { checkNetworks, networkDevices, startNetworks } from "../network/vm-networks.ts";
 import {
   checkBootFiles,
   examineBootFile,
@@ -45,18 +47,26 @@ export async function createVm(options: VmOptions = {}): Promise<Vm> {
     hasTier: options.tier !== undefined && options.tier !== "auto",
   });
   const disks = await openVmDisks(options.disks ?? []);
+  const network = startNetworks(options.networks ?? []);
   try {
-    return await createWith(options, files, disks, engine, tscFrequencyHz);
+    await network?.open();
+    return await createWith(options, files, { disks, network }, engine, tscFrequencyHz);
   } catch (error) {
-    await disks.thread?.close().catch(() => {}); // What went wrong first is told.
+    await network?.close().catch(() => {}); // What went wrong first is told.
+    await disks.thread?.close().catch(() => {});
     throw error;
   }
+}
+
+interface OutsideOfVm {
+  readonly disks: VmDisks;
+  readonly network: NetworkThread | undefined;
 }
 
 async function createWith(
   options: VmOptions,
   files: KnownBootFiles,
-  disks: VmDisks,
+  { disks, network }: OutsideOfVm,
   engine: "jit" | "kvm",
   tscFrequencyHz: number | undefined,
 ): Promise<Vm> {
@@ -64,6 +74,7 @@ async function createWith(
   if ("kernel" in files) checkBootFiles(spec, files);
   return await HostedVm.create({
     disks: disks.thread,
+    network,
     variablesPath: "variables" in files && options.name !== undefined ? variablesPath(options.name) : undefined,
     name: options.name ?? `vm-${randomBytes(4).toString("hex")}`,
     initialState: "created",
@@ -72,6 +83,7 @@ async function createWith(
       spec,
       files,
       ring: disks.thread?.ring,
+      frames: network?.ring,
       engine,
       tier: options.tier ?? "auto",
       translationCache: cacheSettings(spec, options.translationCache),
@@ -141,7 +153,9 @@ function specOf(
   const isLinux = "kernel" in files && kindOfKernel(files.kernel) !== "multiboot";
   const words = [isLinux ? CONSOLE_ARGUMENTS : "", isLinux && options.isQuiet ? "quiet" : "", options.append ?? ""];
   const commandLine = words.filter((part) => part !== "").join(" ");
-  const devices = [...standardDevices(), ...disks];
+  const seed = options.seed ?? randomBytes(SEED_BYTES).toString("hex");
+  const cards = networkDevices(options.networks ?? [], options.name ?? seed);
+  const devices = [...standardDevices(), ...disks, ...cards];
   try {
     const spec = machineSpec({
       memoryBytes: options.memoryBytes ?? DEFAULT_MEMORY_BYTES,
@@ -150,7 +164,7 @@ function specOf(
       ...(tscFrequencyHz === undefined ? {} : { tscFrequencyHz }),
       clock: options.clock ?? "wall",
       ...(options.name === undefined ? {} : { name: options.name }),
-      seed: options.seed ?? randomBytes(SEED_BYTES).toString("hex"),
+      seed,
       epochSeconds: options.epochSeconds ?? Math.floor(Date.now() / 1000),
       ...("kernel" in files
         ? {
@@ -201,6 +215,7 @@ function checkOptions(options: VmOptions): void {
       `${JSON.stringify(name)} is no name for a VM: give up to 63 letters, digits, ".", "_" and "-".`,
     );
   }
+  checkNetworks(options.networks ?? []);
   checkSlice(sliceNs);
   checkBootOrder(options);
 }

@@ -31,6 +31,7 @@ import {
   OutgoingMigration,
   type OutgoingVm,
 } from "../migration/outgoing.ts";
+import type { NetworkThread } from "../network/network-thread.ts";
 import { endedWithin } from "./ended-within.ts";
 import { EngineSwitch, type EngineSwitchOptions, type EngineSwitchResult, type SwitchingVm } from "./engine-switch.ts";
 import { execInGuest } from "./guest-exec.ts";
@@ -68,6 +69,8 @@ export interface HostedVmOptions {
   readonly isIncoming?: boolean;
   /** Which has its disks' images open, and is closed with the VM; `start` names its ring. */
   readonly disks?: DiskThread | undefined;
+  /** Which carries the frames of its network cards, and is closed with the VM; `start` names its rings. */
+  readonly network?: NetworkThread | undefined;
   /** Where what its firmware's flash chip holds is kept. Default: nowhere. */
   readonly variablesPath?: string | undefined;
 }
@@ -100,6 +103,7 @@ export class HostedVm implements Vm {
   #exit: VmExit | undefined;
   readonly #variables: VariableStore | undefined;
   readonly #disks: DiskThread | undefined;
+  readonly #network: NetworkThread | undefined;
   #isBlocked = false;
   #saving: Promise<void> = Promise.resolve();
   #closing: Promise<void> | undefined;
@@ -118,10 +122,9 @@ export class HostedVm implements Vm {
     this.#spec = options.start.spec;
     this.#variables = options.variablesPath === undefined ? undefined : new VariableStore(options.variablesPath);
     this.#disks = options.disks;
-    if (options.disks) {
-      options.disks.onProblem = (problem) => this.#onDiskProblem(problem);
-      this.#wakeByDisks();
-    }
+    this.#network = options.network;
+    if (options.disks) options.disks.onProblem = (problem) => this.#onDiskProblem(problem);
+    this.#wakeByOutside();
     this.#needsFreshening = options.initialState === "paused" && !this.#isIncoming && this.#spec.clock === "wall";
     this.#ended = new Promise((resolve) => {
       this.#resolveEnded = resolve;
@@ -404,7 +407,7 @@ export class HostedVm implements Vm {
       const { worker, result } = await carriedOut;
       this.#worker = worker;
       this.#start = { ...this.#start, engine };
-      this.#wakeByDisks();
+      this.#wakeByOutside();
       const earlier = this.#leftStats;
       this.#leftStats = before.stats().then(
         async (stats) => statsSince(await earlier, stats),
@@ -436,8 +439,9 @@ export class HostedVm implements Vm {
     else this.#worker.sendInput(channel, bytes);
   }
 
-  #wakeByDisks(): void {
+  #wakeByOutside(): void {
     this.#disks?.wakes(this.#worker.cells, CELL.KICK, this.#worker.vcpuCells);
+    this.#network?.wakes(this.#worker.cells, CELL.KICK, this.#worker.vcpuCells);
   }
 
   #onDiskProblem(problem: DiskProblem): void {
@@ -497,6 +501,7 @@ export class HostedVm implements Vm {
     await this.#worker.terminate();
     await this.#leftThread.end();
     this.#variables?.close();
+    await this.#network?.close();
     await this.#disks?.close();
   }
 
@@ -610,6 +615,7 @@ export class HostedVm implements Vm {
     this.agent.shut(`The guest has ended: ${exit.reason}.`);
     this.serial.end(exit.reason);
     // Whoever calls `close` hears of an image that could not be closed.
+    void this.#network?.close().catch(() => {});
     void this.#disks?.close().catch(() => {});
     this.#resolveEnded(exit);
     this.#emit("exit", exit);

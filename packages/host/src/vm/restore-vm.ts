@@ -3,7 +3,9 @@ import { randomBytes } from "node:crypto";
 import { statSync } from "node:fs";
 import { GENERATION_ID_BYTES, type MachineSpec, readSpec, StateFile } from "@twinmetal/core";
 import type { DiskThread } from "../disk/disk-thread.ts";
-import { disksOfSpec } from "../disk/vm-disks.ts";
+import { disksOfSpec, type SpecDisks } from "../disk/vm-disks.ts";
+import type { NetworkThread } from "../network/network-thread.ts";
+import { networksOfSpec } from "../network/vm-networks.ts";
 import { findBootFiles } from "./boot-files.ts";
 import { engineFor } from "./engine-choice.ts";
 import { HostedVm } from "./hosted-vm.ts";
@@ -36,11 +38,15 @@ export async function restoreVm(path: string, options: RestoreOptions = {}): Pro
     hasTier: options.tier !== undefined && options.tier !== "auto",
     tscFrequencyHz: spec.tscFrequencyHz,
   });
-  const disks = disksOfSpec(spec, options.disks);
+  const network = networksOfSpec(spec, options.networks);
+  let disks: SpecDisks | undefined;
   try {
+    disks = disksOfSpec(spec, options.disks);
     await disks?.open();
-    return await restoreWith(path, options, { spec, files, engine, disks: disks?.thread });
+    await network?.open();
+    return await restoreWith(path, options, { spec, files, engine, disks: disks?.thread, network });
   } catch (error) {
+    await network?.close().catch(() => {});
     await disks?.thread.close().catch(() => {}); // What went wrong first is told.
     throw error;
   }
@@ -51,15 +57,17 @@ interface Restored {
   readonly files: WorkerChoices["files"];
   readonly engine: "jit" | "kvm";
   readonly disks: DiskThread | undefined;
+  readonly network: NetworkThread | undefined;
 }
 
 async function restoreWith(
   path: string,
   options: RestoreOptions,
-  { spec, files, engine, disks }: Restored,
+  { spec, files, engine, disks, network }: Restored,
 ): Promise<Vm> {
   return await HostedVm.create({
     disks,
+    network,
     name: options.name ?? `vm-${randomBytes(4).toString("hex")}`,
     initialState: "paused",
     signal: options.signal,
@@ -67,6 +75,7 @@ async function restoreWith(
       spec,
       files,
       ring: disks?.ring,
+      frames: network?.ring,
       engine,
       tier: options.tier ?? "auto",
       translationCache: cacheSettings(spec, options.translationCache),

@@ -30,6 +30,8 @@ export type VmErrorCode =
   | `${VmFileRole}-unreadable`
   /** The machine's files are known by hash only, and none of the given ones has it. */
   | `${"kernel" | "initrd" | "firmware"}-unknown`
+  /** A socket that a network card leads to cannot be made. */
+  | "network-socket"
   /** A file that was to be written cannot be. */
   | "not-writable"
   | "disk-full"

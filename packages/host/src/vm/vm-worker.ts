@@ -19,6 +19,7 @@ import { JitEngine, provideCoreModule } from "@twinmetal/core/engine";
 import { RingBlocks } from "../disk/block-ring.ts";
 import { KvmEngine, KvmError } from "../kvm/kvm-engine.ts";
 import { LinuxError } from "../kvm/linux-calls.ts";
+import { RingNetwork } from "../network/frame-ring.ts";
 import { collectGarbage } from "./collect-garbage.ts";
 import { MachineThread } from "./machine-thread.ts";
 import { nativeSha256 } from "./native-sha256.ts";
@@ -44,6 +45,7 @@ function createMachine(thread: MachineThread): Machine {
     output: (channel, bytes) => thread.output(channel, bytes),
     wallNs: () => performance.now() * 1e6,
     blocks: start.ring && new RingBlocks(start.ring),
+    network: start.frames && new RingNetwork(start.frames),
     sliceNs: start.sliceNs,
     sha256: nativeSha256,
   });

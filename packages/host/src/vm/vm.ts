@@ -6,6 +6,7 @@ import type { BootClass, KeyboardLayout, MigrationObstacle, MigrationResult, Scr
 import type { AgentClient } from "../agent/index.ts";
 import type { DiskOptions, DiskProblem } from "../disk/disk-protocol.ts";
 import type { MigrateVmOptions, MigrationChoice } from "../migration/outgoing.ts";
+import type { NetworkOptions } from "../network/network-protocol.ts";
 import type { EngineWish } from "./engine-choice.ts";
 import type { EngineSwitchOptions, EngineSwitchResult } from "./engine-switch.ts";
 import type { VmRegisters } from "./worker-protocol.ts";
@@ -54,6 +55,8 @@ export interface VmOptions {
   readonly cpuFeatures?: readonly string[];
   /** In the order in which the guest finds them, by virtio: /dev/vda, /dev/vdb in Linux. */
   readonly disks?: readonly DiskOptions[];
+  /** Its network cards, in the order in which the guest finds them: eth0, eth1. Default: none. */
+  readonly networks?: readonly NetworkOptions[];
   readonly name?: string;
   /**
    * "std": a display adapter (VGA with the Bochs display interface, as QEMU's standard VGA) and a keyboard; "none": neither.
@@ -102,6 +105,8 @@ export interface RestoreOptions {
   readonly initrd?: string;
   /** The images of its disks, in the order in which they were given to the VM. They are not in the saved state. */
   readonly disks?: readonly DiskOptions[];
+  /** What its network cards lead to, in their order. Those for which nothing is said find their cable pulled out. */
+  readonly networks?: readonly NetworkOptions[];
   readonly name?: string;
   /** Records from the restored state on. */
   readonly record?: string;

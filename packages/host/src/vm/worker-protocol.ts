@@ -9,6 +9,7 @@
 import type { MessagePort } from "node:worker_threads";
 import type { MachineEvent, MachineSpec, RamHolder, ScreenImage, StateForm, StoppedVm, Tier } from "@twinmetal/core";
 import type { DiskRing } from "../disk/block-ring.ts";
+import type { FrameRing } from "../network/frame-ring.ts";
 import type { BootFileLocation } from "./open-boot-file.ts";
 import type { TranslationSettings } from "./translation-settings.ts";
 import type { VmExit, VmProgress } from "./vm.ts";
@@ -56,6 +57,8 @@ export interface WorkerStart {
   readonly files: WorkerFiles | undefined;
   /** To the thread that has the disks' images; undefined without disks, and in a replay. */
   readonly ring?: DiskRing | undefined;
+  /** To the thread that carries the frames of network cards; undefined without any, and in a replay. */
+  readonly frames?: FrameRing | undefined;
   readonly sliceNs: number | undefined;
   /** The saved state to begin from instead of power-on. */
   readonly statePath: string | undefined;

@@ -10,14 +10,7 @@ import { MAC_BYTES } from "../network-channel.ts";
 const MAX_ADDRESSES = 64;
 const LISTS = ["unicast", "multicast"] as const;
 
-const MODES = [
-  "promiscuous",
-  "allMulticast",
-  "allUnicast",
-  "noMulticast",
-  "noUnicast",
-  "noBroadcast",
-] as const;
+const MODES = ["promiscuous", "allMulticast", "allUnicast", "noMulticast", "noUnicast", "noBroadcast"] as const;
 export type FilterMode = (typeof MODES)[number];
 
 export class ReceiveFilter {
@@ -84,7 +77,8 @@ export class ReceiveFilter {
     }
     for (const text of reader.texts("overflowing", LISTS.length, 16)) {
       const list = LISTS.find((known) => known === text);
-      if (!list || this.#overflowing.has(list)) throw reader.invalid("overflowing", "has a list that is none, or twice");
+      if (!list || this.#overflowing.has(list))
+        throw reader.invalid("overflowing", "has a list that is none, or twice");
       this.#overflowing.add(list);
     }
     for (const list of LISTS) {

@@ -7,7 +7,11 @@ interface FrameOptions {
   readonly payload?: Uint8Array;
 }
 
-export function tcpFrame({ sequence = 1000, flags = 0x10, ...options }: FrameOptions & {
+export function tcpFrame({
+  sequence = 1000,
+  flags = 0x10,
+  ...options
+}: FrameOptions & {
   readonly sequence?: number;
   readonly flags?: number;
 }): Uint8Array {

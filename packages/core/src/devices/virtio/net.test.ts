@@ -262,7 +262,8 @@ describe("contract", () => {
       device,
       ranges: [{ handler: device, length: BAR_LAYOUT.sizeBytes }],
       events: [
-        (random: number) => void network.deliver(udpFrame({ to: MAC, from: OTHER, payload: new Uint8Array(random % 400) })),
+        (random: number) =>
+          void network.deliver(udpFrame({ to: MAC, from: OTHER, payload: new Uint8Array(random % 400) })),
         (random: number) => network.port.linkChanged(random % 2 === 0),
       ],
       setUp: () => {

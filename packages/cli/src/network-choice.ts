@@ -1,0 +1,86 @@
+/** `--net WHERE[,model=..][,mac=..][,mtu=..]`: one network card of a VM. What a path holds of commas is its own. */
+import { macBytes, NETWORK_LIMITS } from "@twinmetal/core";
+import { listOption } from "./options.ts";
+import { UsageError } from "./usage-error.ts";
+import type { NetworkOptions } from "./vm-library.ts";
+
+const MODELS = ["virtio"] as const;
+const PLANNED = ["user", "switch", "tap"];
+
+export const NET = listOption(
+  "net",
+  "none|loopback|socket=PATH[,...]",
+  "A network card; may be repeated. socket=PATH: to the VM that has the same PATH, a Unix socket; loopback: what it sends comes back; none: no card (default). With ,mac=ADDRESS (default: from --name, or else --seed) and ,mtu=N (default 1500). See docs/guide/network.md.",
+  parseNetwork,
+);
+
+/** Of all that were given. */
+export function networksOf(values: {
+  readonly net?: readonly (NetworkOptions | undefined)[] | undefined;
+}): readonly NetworkOptions[] {
+  const given = values.net ?? [];
+  const cards = given.filter((card) => card !== undefined);
+  if (cards.length > 0 && cards.length < given.length) {
+    throw new UsageError("--net none and a network card exclude each other: leave one out.");
+  }
+  return cards;
+}
+
+/** Undefined: none. Throws UsageError. */
+export function parseNetwork(text: string): NetworkOptions | undefined {
+  const words = text.split(",");
+  const card: { model?: (typeof MODELS)[number]; mac?: string; mtu?: number } = {};
+  while (words.length > 1) {
+    const word = words.at(-1)!;
+    const [key, value] = word.split(/=(.*)/s) as [string, string | undefined];
+    if (value === undefined) break;
+    if (key === "model") card.model = modelOf(value);
+    else if (key === "mac") card.mac = macOf(value);
+    else if (key === "mtu") card.mtu = mtuOf(value);
+    else if (/^[a-z]+$/.test(key)) {
+      throw new UsageError(`"${word}" is nothing that a network card has. Possible: model=, mac=, mtu=.`);
+    } else break;
+    words.pop();
+  }
+  const where = words.join(",");
+  if (where === "loopback") return { to: "loopback", ...card };
+  const [, path] = /^socket=(.+)$/s.exec(where) ?? [];
+  if (path !== undefined) return { to: "socket", path, ...card };
+  if (where === "none") {
+    if (Object.keys(card).length > 0) throw new UsageError("--net none is no network card: leave the rest out.");
+    return undefined;
+  }
+  const [kind = ""] = where.split("=");
+  const what = PLANNED.includes(kind) ? `--net ${kind} is not in this version yet.` : `"${where}" is no network.`;
+  throw new UsageError(`${what} Possible: none, loopback, socket=PATH.`);
+}
+
+/** What parseNetwork reads as the same. */
+export function networkText({ to, path, model, mac, mtu }: NetworkOptions): string {
+  const words = [model && `model=${model}`, mac && `mac=${mac}`, mtu !== undefined && `mtu=${mtu}`];
+  return [to === "socket" ? `socket=${path}` : "loopback", ...words.filter(Boolean)].join(",");
+}
+
+/** The folders in which sockets are made. */
+export function networkSockets(networks: readonly NetworkOptions[]): string[] {
+  return networks.flatMap(({ path }) => (path === undefined ? [] : [path]));
+}
+
+function modelOf(text: string): (typeof MODELS)[number] {
+  const model = MODELS.find((known) => known === text);
+  if (model !== undefined) return model;
+  throw new UsageError(`there is no network card "${text}". Possible: ${MODELS.join(", ")}.`);
+}
+
+function macOf(text: string): string {
+  const mac = text.toLowerCase();
+  if (macBytes(mac) !== undefined) return mac;
+  throw new UsageError(`"${text}" is no network card's address. Give one like 52:54:00:12:34:56, the first byte even.`);
+}
+
+function mtuOf(text: string): number {
+  const { minMtu, maxMtu } = NETWORK_LIMITS;
+  const mtu = /^\d{1,5}$/.test(text) ? Number(text) : Number.NaN;
+  if (mtu >= minMtu && mtu <= maxMtu) return mtu;
+  throw new UsageError(`"${text}" is no MTU: give ${minMtu} to ${maxMtu}.`);
+}

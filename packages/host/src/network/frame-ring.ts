@@ -1,0 +1,245 @@
+/**
+ * Frames between the machine's thread and the thread that carries them (network-worker.ts): for each card two rings of bytes
+ * in shared memory, in which a frame is its length and its bytes. Bounded: a frame for which there is no room is waited for
+ * by the machine for a moment, once, and dropped; towards the machine it waits outside.
+ *
+ *   OUT: machine --> network; a change of WORK tells.   IN: network --> machine; a kick tells.   UP: the cable is plugged in.
+ *
+ * The rings are the VM's and outlive a change of its engine.
+ */
+import { NETWORK_LIMITS, type NetworkBackend } from "@twinmetal/core";
+
+export interface FrameRing {
+  readonly buffer: SharedArrayBuffer;
+  /** The cards' channels. */
+  readonly channels: readonly string[];
+}
+
+/** A power of two, so that positions may count on past 2^32. */
+const RING_BYTES = 2 ** 19;
+const HEADER_WORDS = 16;
+const WORK = 0;
+const CARD_WORDS = 16;
+const CELL = { UP: 0, OUT_HEAD: 1, OUT_TAIL: 2, OUT_WAITS: 3, IN_HEAD: 4, IN_TAIL: 5, IN_WAITS: 6 } as const;
+const LENGTH_BYTES = 4;
+/** So long a machine may stand still for a network that takes nothing. */
+const MAX_WAIT_MS = 20;
+
+export function createFrameRing(channels: readonly string[]): FrameRing {
+  const words = HEADER_WORDS + channels.length * CARD_WORDS;
+  return { buffer: new SharedArrayBuffer(4 * words + 2 * RING_BYTES * channels.length), channels };
+}
+
+/** One direction of one card. Each end is used by one thread. */
+class ByteRing {
+  readonly #cells: Int32Array;
+  readonly #head: number;
+  readonly #tail: number;
+  readonly #data: Uint8Array;
+  readonly #frame = new Uint8Array(NETWORK_LIMITS.frameBytes);
+  readonly #word = new Uint8Array(LENGTH_BYTES);
+
+  constructor(cells: Int32Array, head: number, tail: number, data: Uint8Array) {
+    this.#cells = cells;
+    this.#head = head;
+    this.#tail = tail;
+    this.#data = data;
+  }
+
+  get isEmpty(): boolean {
+    return Atomics.load(this.#cells, this.#tail) === Atomics.load(this.#cells, this.#head);
+  }
+
+  hasRoom(frameBytes: number): boolean {
+    const used = (Atomics.load(this.#cells, this.#tail) - Atomics.load(this.#cells, this.#head)) | 0;
+    return used + sizeOf(frameBytes) <= RING_BYTES;
+  }
+
+  /** Precondition: there is room. Whether the ring was empty before. */
+  push(frame: Uint8Array): boolean {
+    const tail = Atomics.load(this.#cells, this.#tail);
+    new DataView(this.#word.buffer).setUint32(0, frame.length, true);
+    this.#write(tail, this.#word);
+    this.#write(tail + LENGTH_BYTES, frame);
+    Atomics.store(this.#cells, this.#tail, (tail + sizeOf(frame.length)) | 0);
+    return Atomics.load(this.#cells, this.#head) === tail;
+  }
+
+  /** Valid until the next call. */
+  take(): Uint8Array | undefined {
+    const head = Atomics.load(this.#cells, this.#head);
+    if (Atomics.load(this.#cells, this.#tail) === head) return undefined;
+    this.#read(head, this.#word);
+    const length = Math.min(new DataView(this.#word.buffer).getUint32(0, true), NETWORK_LIMITS.frameBytes);
+    const frame = this.#frame.subarray(0, length);
+    this.#read(head + LENGTH_BYTES, frame);
+    Atomics.store(this.#cells, this.#head, (head + sizeOf(length)) | 0);
+    return frame;
+  }
+
+  #write(position: number, bytes: Uint8Array): void {
+    const at = offsetOf(position);
+    const first = Math.min(bytes.length, RING_BYTES - at);
+    this.#data.set(bytes.subarray(0, first), at);
+    this.#data.set(bytes.subarray(first), 0);
+  }
+
+  #read(position: number, into: Uint8Array): void {
+    const at = offsetOf(position);
+    const first = Math.min(into.length, RING_BYTES - at);
+    into.set(this.#data.subarray(at, at + first));
+    into.set(this.#data.subarray(0, into.length - first), first);
+  }
+}
+
+const offsetOf = (position: number): number => position & (RING_BYTES - 1);
+/** Of a frame with its length, in whole words. */
+const sizeOf = (frameBytes: number): number => (LENGTH_BYTES + frameBytes + 3) & ~3;
+
+interface CardRings {
+  readonly cells: Int32Array;
+  /** Of the card's first cell. */
+  readonly at: number;
+  readonly out: ByteRing;
+  readonly in: ByteRing;
+}
+
+function cardRings({ buffer, channels }: FrameRing): CardRings[] {
+  const cells = new Int32Array(buffer, 0, HEADER_WORDS + channels.length * CARD_WORDS);
+  return channels.map((_channel, index) => {
+    const at = HEADER_WORDS + index * CARD_WORDS;
+    const start = cells.byteLength + 2 * RING_BYTES * index;
+    const ring = (head: number, tail: number, number: number): ByteRing =>
+      new ByteRing(cells, at + head, at + tail, new Uint8Array(buffer, start + number * RING_BYTES, RING_BYTES));
+    return { cells, at, out: ring(CELL.OUT_HEAD, CELL.OUT_TAIL, 0), in: ring(CELL.IN_HEAD, CELL.IN_TAIL, 1) };
+  });
+}
+
+/** The machine's end. */
+export class RingNetwork implements NetworkBackend {
+  readonly #cards = new Map<string, CardRings & { isCongested: boolean }>();
+
+  constructor(ring: FrameRing) {
+    for (const [i, rings] of cardRings(ring).entries()) {
+      this.#cards.set(ring.channels[i]!, { ...rings, isCongested: false });
+    }
+  }
+
+  send(channel: string, frame: Uint8Array): void {
+    const card = this.#cards.get(channel);
+    if (!card || frame.length > NETWORK_LIMITS.frameBytes || !this.isUp(channel)) return;
+    if (!card.out.hasRoom(frame.length) && !waitForRoom(card, frame.length)) return;
+    card.isCongested = false;
+    if (!card.out.push(frame)) return;
+    Atomics.add(card.cells, WORK, 1);
+    Atomics.notify(card.cells, WORK);
+  }
+
+  hasFrame(channel: string): boolean {
+    return this.#cards.get(channel)?.in.isEmpty === false;
+  }
+
+  take(channel: string): Uint8Array | undefined {
+    const card = this.#cards.get(channel);
+    const frame = card?.in.take();
+    if (card && Atomics.load(card.cells, card.at + CELL.IN_WAITS) === 1) {
+      Atomics.store(card.cells, card.at + CELL.IN_WAITS, 0);
+      Atomics.add(card.cells, WORK, 1);
+      Atomics.notify(card.cells, WORK);
+    }
+    return frame;
+  }
+
+  isUp(channel: string): boolean {
+    const card = this.#cards.get(channel);
+    return card !== undefined && Atomics.load(card.cells, card.at + CELL.UP) === 1;
+  }
+}
+
+/** A network that took nothing for so long is not waited for again, until it does. */
+function waitForRoom(card: CardRings & { isCongested: boolean }, frameBytes: number): boolean {
+  const { cells, at, out } = card;
+  if (card.isCongested) return false;
+  const endMs = performance.now() + MAX_WAIT_MS;
+  for (let leftMs = MAX_WAIT_MS; leftMs > 0; leftMs = endMs - performance.now()) {
+    const head = Atomics.load(cells, at + CELL.OUT_HEAD);
+    Atomics.store(cells, at + CELL.OUT_WAITS, 1);
+    if (out.hasRoom(frameBytes)) return true;
+    Atomics.wait(cells, at + CELL.OUT_HEAD, head, leftMs);
+    if (out.hasRoom(frameBytes)) return true;
+  }
+  card.isCongested = true;
+  return false;
+}
+
+/** The network's end of one card. */
+export class CardEnd {
+  readonly #rings: CardRings;
+  readonly #kick: () => void;
+
+  constructor(rings: CardRings, kick: () => void) {
+    this.#rings = rings;
+    this.#kick = kick;
+  }
+
+  setUp(isUp: boolean): void {
+    const { cells, at } = this.#rings;
+    if (Atomics.exchange(cells, at + CELL.UP, isUp ? 1 : 0) !== (isUp ? 1 : 0)) this.#kick();
+  }
+
+  /** What the guest has sent. Valid until the next call. */
+  take(): Uint8Array | undefined {
+    const frame = this.#rings.out.take();
+    const { cells, at } = this.#rings;
+    if (Atomics.load(cells, at + CELL.OUT_WAITS) === 1) {
+      Atomics.store(cells, at + CELL.OUT_WAITS, 0);
+      Atomics.notify(cells, at + CELL.OUT_HEAD);
+    }
+    return frame;
+  }
+
+  /** False: there is no room, and WORK changes once there is some. */
+  deliver(frame: Uint8Array): boolean {
+    const { cells, at } = this.#rings;
+    const ring = this.#rings.in;
+    if (!ring.hasRoom(frame.length)) {
+      Atomics.store(cells, at + CELL.IN_WAITS, 1);
+      if (!ring.hasRoom(frame.length)) return false;
+    }
+    if (ring.push(frame)) this.#kick();
+    return true;
+  }
+}
+
+/** The network's end of all cards. */
+export class RingCards {
+  readonly ends: readonly CardEnd[];
+  readonly #cells: Int32Array;
+
+  constructor(ring: FrameRing, kick: () => void) {
+    this.#cells = new Int32Array(ring.buffer, 0, HEADER_WORDS);
+    this.ends = cardRings(ring).map((rings) => new CardEnd(rings, kick));
+  }
+
+  /** Read before the cards are looked at: to wait from there on. */
+  get work(): number {
+    return Atomics.load(this.#cells, WORK);
+  }
+
+  async untilWork(work: number): Promise<void> {
+    const { async, value } = waitAsync(this.#cells, WORK, work);
+    if (async) await value;
+  }
+
+  /** Ends a wait. */
+  wake(): void {
+    Atomics.add(this.#cells, WORK, 1);
+    Atomics.notify(this.#cells, WORK);
+  }
+}
+
+/** ES2024; V8 has it in every Node that is supported. */
+type AsyncWait =
+  | { readonly async: false; readonly value: string }
+  | { readonly async: true; readonly value: Promise<string> };
+const { waitAsync } = Atomics as unknown as { waitAsync(cells: Int32Array, index: number, value: number): AsyncWait };

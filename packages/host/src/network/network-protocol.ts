@@ -1,0 +1,45 @@
+/** What the VM object and the thread that carries the frames of its network cards (network-worker.ts) say to each other. */
+import type { PlainError } from "../vm/vm-error.ts";
+import type { FrameRing } from "./frame-ring.ts";
+
+export const NETWORK_MODELS = ["virtio"] as const;
+export type NetworkModel = (typeof NETWORK_MODELS)[number];
+
+/** One network card of a VM, as its user asks for it. */
+export interface NetworkOptions {
+  /**
+   * What is at the other end. "loopback": frames come back. "socket": the VM whose card has the same `path`; the first of the
+   * two makes the Unix socket. "nothing": the cable is not plugged in.
+   */
+  readonly to: "loopback" | "socket" | "nothing";
+  readonly path?: string;
+  /** What the guest finds. Default: "virtio". Of a VM that exists, its own. */
+  readonly model?: NetworkModel;
+  /** "52:54:00:12:34:56". Default: from the VM's name, or else its seed. Of a VM that exists, its own. */
+  readonly mac?: string;
+  /** The largest payload of a frame, of virtio; default 1500. Of a VM that exists, its own. */
+  readonly mtu?: number;
+}
+
+export interface NetworkThreadStart {
+  /** In the order of the ring's channels. */
+  readonly networks: readonly NetworkOptions[];
+  readonly ring: FrameRing;
+}
+
+export type ToNetwork =
+  /** Where the machine waits: as for disks (disk-protocol.ts). */
+  | {
+      readonly type: "kick";
+      readonly cells: SharedArrayBuffer;
+      readonly index: number;
+      readonly vcpuCells: SharedArrayBuffer | undefined;
+    }
+  | { readonly type: "open"; readonly id: number }
+  | { readonly type: "close"; readonly id: number };
+
+export interface FromNetwork {
+  readonly type: "reply";
+  readonly id: number;
+  readonly error?: PlainError;
+}

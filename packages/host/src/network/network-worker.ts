@@ -1,0 +1,111 @@
+/**
+ * The entry of the thread that carries the frames of a VM's network cards between the rings (frame-ring.ts) and what is at
+ * the other end of each: a socket, or the card itself.
+ */
+import { parentPort, workerData } from "node:worker_threads";
+import { createSignal } from "../kvm/kick-cells.ts";
+import { plainError } from "../vm/vm-error.ts";
+import { type CardEnd, RingCards } from "./frame-ring.ts";
+import type { FromNetwork, NetworkOptions, NetworkThreadStart, ToNetwork } from "./network-protocol.ts";
+import { type Link, SocketLink } from "./socket-link.ts";
+
+/** Of one card, before another one's turn. */
+const MAX_FRAMES = 256;
+
+interface Card {
+  readonly end: CardEnd;
+  readonly options: NetworkOptions;
+  link: Link | undefined;
+  /** Taken, and refused by the link: the next to be sent. */
+  waiting: Uint8Array | undefined;
+}
+
+const { networks, ring } = workerData as NetworkThreadStart;
+const send = (message: FromNetwork): void => parentPort!.postMessage(message);
+let kick: (() => void) | undefined;
+const rings = new RingCards(ring, () => kick?.());
+const cards: readonly Card[] = networks.map((options, i) => ({
+  options,
+  end: rings.ends[i]!,
+  link: undefined,
+  waiting: undefined,
+}));
+
+parentPort!.on("message", (message: ToNetwork) => {
+  switch (message.type) {
+    case "kick": {
+      const cells = new Int32Array(message.cells);
+      const vcpu = message.vcpuCells && createSignal(message.vcpuCells);
+      kick = () => {
+        Atomics.add(cells, message.index, 1);
+        Atomics.notify(cells, message.index);
+        vcpu?.kick();
+      };
+      // For what has come since this machine runs, and only the one before was told.
+      kick();
+      break;
+    }
+    case "open":
+      void open().then(
+        () => send({ type: "reply", id: message.id }),
+        (error: unknown) => send({ type: "reply", id: message.id, error: plainError(error) }),
+      );
+      break;
+    case "close":
+      for (const { link } of cards) link?.close();
+      send({ type: "reply", id: message.id });
+      break;
+  }
+});
+
+async function open(): Promise<void> {
+  for (const card of cards) {
+    card.link = await linkOf(card);
+    if (card.options.to === "loopback") card.end.setUp(true);
+  }
+  rings.wake();
+}
+
+async function linkOf(card: Card): Promise<Link | undefined> {
+  const { end, options } = card;
+  if (options.to === "socket") {
+    return await SocketLink.open(options.path!, {
+      deliver: (frame) => end.deliver(frame),
+      setUp: (isUp) => end.setUp(isUp),
+      ready: () => rings.wake(),
+    });
+  }
+  return options.to === "loopback" ? loopback(end) : undefined;
+}
+
+/** Its frames wait for room in the same ring as all others. */
+function loopback(end: CardEnd): Link {
+  return { send: (frame) => end.deliver(frame), resume: () => {}, close: () => {} };
+}
+
+/** False: there is more. */
+function carry(card: Card): boolean {
+  card.link?.resume();
+  for (let i = 0; i < MAX_FRAMES; i++) {
+    const frame = card.waiting ?? card.end.take();
+    if (!frame) return true;
+    card.waiting = undefined;
+    if (card.link === undefined || card.link.send(frame)) continue;
+    card.waiting = frame;
+    return true;
+  }
+  return false;
+}
+
+async function serve(): Promise<never> {
+  for (;;) {
+    const { work } = rings;
+    let isDone = true;
+    for (const card of cards) isDone = carry(card) && isDone;
+    if (isDone) await rings.untilWork(work);
+    // Sockets have their turn.
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+void serve();

@@ -1,0 +1,83 @@
+/**
+ * A VM's network cards as its options name them: what the machine's spec says of them, and the thread that carries their
+ * frames. Card n is the device "netN" of the spec; what is at the other end is the host's business and in no saved state.
+ */
+import { createHash } from "node:crypto";
+import { type DeviceSpec, isNetworkCard, type MachineSpec, macBytes } from "@twinmetal/core";
+import { VmError } from "../vm/vm-error.ts";
+import { NETWORK_MODELS, type NetworkOptions } from "./network-protocol.ts";
+import { NetworkThread } from "./network-thread.ts";
+
+const MAX_CARDS = 8;
+const DEFAULT_MTU = 1500;
+const OTHER_ENDS = ["loopback", "socket", "nothing"] as const;
+
+/** Throws VmError. */
+export function checkNetworks(networks: readonly NetworkOptions[]): void {
+  if (networks.length > MAX_CARDS) {
+    throw new VmError("bad-option", `A VM cannot have ${networks.length} network cards. Give at most ${MAX_CARDS}.`);
+  }
+  for (const { to, path, model, mac } of networks) {
+    if (!OTHER_ENDS.includes(to)) {
+      throw new VmError("bad-option", `A network cannot lead to ${JSON.stringify(to)}. Give ${OTHER_ENDS.join(", ")}.`);
+    }
+    if ((to === "socket") !== (path !== undefined && path !== "")) {
+      throw new VmError("bad-option", "A network has the path of a socket where it leads to one, and only there.");
+    }
+    if (model !== undefined && !NETWORK_MODELS.includes(model)) {
+      const known = NETWORK_MODELS.join(", ");
+      throw new VmError("bad-option", `There is no network card ${JSON.stringify(model)}. Give ${known}.`);
+    }
+    if (mac !== undefined && macBytes(mac) === undefined) {
+      throw new VmError(
+        "bad-option",
+        `${JSON.stringify(mac)} is no network card's address. Give six bytes like 52:54:00:12:34:56, the first of them even.`,
+      );
+    }
+  }
+}
+
+/** `identity`: the VM's name, or else its seed, which the addresses follow from. */
+export function networkDevices(networks: readonly NetworkOptions[], identity: string): DeviceSpec[] {
+  return networks.map(({ mac, mtu = DEFAULT_MTU }, index): DeviceSpec => {
+    return { kind: "virtio-net", name: nameOf(index), mac: mac ?? defaultMac(identity, index), mtu };
+  });
+}
+
+/** Undefined: the machine has no network card. Whoever gets it opens and closes it. */
+export function startNetworks(networks: readonly NetworkOptions[]): NetworkThread | undefined {
+  if (networks.length === 0) return undefined;
+  return NetworkThread.start(
+    networks,
+    networks.map((_network, index) => nameOf(index)),
+  );
+}
+
+/**
+ * For a machine that exists: the networks are those of the spec's cards, in their order; the cables of cards for which there
+ * is none stay out. Throws VmError where there are more.
+ */
+export function networksOfSpec(spec: MachineSpec, networks: readonly NetworkOptions[] = []): NetworkThread | undefined {
+  checkNetworks(networks);
+  const cards = spec.devices.filter(isNetworkCard);
+  if (networks.length > cards.length) {
+    const has = cards.length === 1 ? "1 network card" : `${cards.length || "no"} network cards`;
+    throw new VmError(
+      "bad-option",
+      `The VM has ${has}, and ${networks.length} networks were named. Leave the rest out.`,
+    );
+  }
+  if (cards.length === 0) return undefined;
+  return NetworkThread.start(
+    cards.map((_card, index): NetworkOptions => networks[index] ?? { to: "nothing" }),
+    cards.map(({ name }) => name),
+  );
+}
+
+/** One that its owner has made up: locally administered, and not of a group. */
+function defaultMac(identity: string, index: number): string {
+  const digest = createHash("sha256").update(`network card ${index} of ${identity}`).digest();
+  return [2, ...digest.subarray(0, 5)].map((byte) => byte.toString(16).padStart(2, "0")).join(":");
+}
+
+const nameOf = (index: number): string => `net${index}`;
