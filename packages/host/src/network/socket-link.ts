@@ -4,7 +4,7 @@
  *
  *   connect --there is one--> connected --lost--> connect          connect --nobody--> listen --somebody--> connected
  */
-import { unlinkSync } from "node:fs";
+import { lstatSync, unlinkSync } from "node:fs";
 import { createServer, connect as openSocket, type Server, type Socket } from "node:net";
 import { VmError } from "../vm/vm-error.ts";
 import { encodeFrame, FrameDecoder } from "./frame-stream.ts";
@@ -97,7 +97,7 @@ export class SocketLink implements Link {
       return undefined;
     }
     const { code } = socket as NodeJS.ErrnoException;
-    if (code === "ECONNREFUSED") removeStale(this.#path);
+    if (code === "ECONNREFUSED" && isSocket(this.#path)) removeStale(this.#path);
     else if (code !== "ENOENT") return socket;
     const server = await listening(this.#path, (peer) => this.#accept(peer));
     if (server instanceof Error) {
@@ -186,6 +186,11 @@ function listening(path: string, onPeer: (socket: Socket) => void): Promise<Serv
       resolve(server);
     });
   });
+}
+
+/** Any other file is somebody's. */
+function isSocket(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false })?.isSocket() ?? true;
 }
 
 /** A socket that nobody listens at. */
