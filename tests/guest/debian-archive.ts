@@ -92,6 +92,9 @@ export function kernelDeb(): Buffer {
     module("drivers/char/virtio_console.ko", "virtio_ring,virtio"),
     module("drivers/char/hw_random/virtio-rng.ko", "rng-core,virtio"),
     module("drivers/net/virtio_net.ko", "net_failover"),
+    module("drivers/net/net_failover.ko", "failover"),
+    module("net/core/failover.ko", ""),
+    module("drivers/net/vmxnet3.ko", ""),
   );
 }
 

@@ -99,6 +99,13 @@ describe("docs/guide/run.md", () => {
   });
 });
 
+describe("docs/guide/network.md", () => {
+  example("gives a card the address that was asked for", async () => {
+    const { status, stdout } = await run("sh", ["-c", await fromPage("network.md", "twinmetal run --net loopback")]);
+    expect({ status, stdout }).toEqual({ status: 0, stdout: "52:54:00:12:34:56\n" });
+  });
+});
+
 describe("docs/guide/disks.md", () => {
   example("keeps what was written to a disk, and not what was written to an ephemeral one", async () => {
     const { status, stdout } = await run("sh", [

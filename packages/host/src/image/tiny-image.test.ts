@@ -63,7 +63,8 @@ describe("ensureTinyImage", () => {
     const initrd = (await readFile(first.initrdPath)).toString("latin1");
     expect(initrd).toContain("the busybox");
     expect(initrd).toContain("virtio_ring.ko\nvirtio_pci.ko\nvirtio_console.ko\nvirtio_rng.ko\n");
-    expect(initrd).not.toContain("net_failover");
+    expect(initrd).toContain("failover.ko\nnet_failover.ko\nvirtio_net.ko\n");
+    expect(initrd).not.toContain("vmxnet3");
     expect(await cacheNames()).toEqual(["packages", "tiny"]);
 
     requests.length = 0;
