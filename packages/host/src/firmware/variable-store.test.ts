@@ -23,30 +23,42 @@ describe("variables of a VM's firmware", () => {
     expect([...readFileSync(path)]).toEqual([1, 2, 3]);
   });
 
-  it("follow what the chip reports, several at once", () => {
+  it("follow what the chip reports, several at once", async () => {
     const path = join(folder, "reports");
     writeFileSync(path, new Uint8Array(8));
-    const store = new VariableStore(path);
+    const store = await VariableStore.open(path);
     store.apply(Uint8Array.from([...report(1, 7), ...report(4, 5, 6)]));
-    store.close();
+    await store.close();
     expect([...readFileSync(path)]).toEqual([0, 7, 0, 0, 5, 6, 0, 0]);
   });
 
-  it("never grow, whatever a report says", () => {
+  it("never grow, whatever a report says", async () => {
     const path = join(folder, "bounds");
     writeFileSync(path, new Uint8Array(4));
-    const store = new VariableStore(path);
+    const store = await VariableStore.open(path);
     for (const odd of [report(3, 1, 2), report(2 ** 32 - 1, 1), report(0, 1, 2).slice(0, 9), [1, 2, 3]])
       store.apply(Uint8Array.from(odd));
-    store.close();
+    await store.close();
     expect([...readFileSync(path)]).toEqual([0, 0, 0, 0]);
   });
 
-  it("lie in the user's data directory, and say so where that cannot be written", () => {
+  it("are one VM's at a time", async () => {
+    const path = join(folder, "locked");
+    writeFileSync(path, new Uint8Array(4));
+    const first = await VariableStore.open(path);
+    await expect(VariableStore.open(path)).rejects.toMatchObject({
+      code: "locked",
+      message: expect.stringMatching(/^Another VM of this name is running: .* another name\.$/),
+    });
+    await first.close();
+    await (await VariableStore.open(path)).close();
+  });
+
+  it("lie in the user's data directory, and say so where that cannot be written", async () => {
     expect(variablesPath("box", { XDG_DATA_HOME: "/data" })).toBe("/data/twinmetal/firmware/box.variables");
     expect(variablesPath("box", { HOME: "/home/me" })).toBe("/home/me/.local/share/twinmetal/firmware/box.variables");
     writeFileSync(join(folder, "file"), "");
     expect(() => prepareVariables(join(folder, "file", "box"), Uint8Array.of(1))).toThrow(/leave the name out/);
-    expect(() => new VariableStore(join(folder, "absent"))).toThrow(/ENOENT/);
+    await expect(VariableStore.open(join(folder, "absent"))).rejects.toThrow(/ENOENT/);
   });
 });

@@ -4,12 +4,16 @@
  * written at its place at once, without waiting for the disk.
  *
  *   $XDG_DATA_HOME/twinmetal/firmware/NAME.variables      ~/.local/share where that is not set
+ *
+ * One VM at a time has the file: a second one of that name would write its own picture of it over the first one's.
  */
 import { closeSync, constants, existsSync, fstatSync, mkdirSync, openSync, writeFileSync, writeSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { dirname, isAbsolute, join } from "node:path";
 import { FLASH_REPORT_HEADER_BYTES } from "@twinmetal/core";
+import { StorageError } from "@twinmetal/storage";
+import { type ImageLock, lockImage } from "../disk/image-lock.ts";
 import { VmError } from "../vm/vm-error.ts";
 
 const PRIVATE_FILE = 0o600;
@@ -43,16 +47,34 @@ export class VariableStore {
   readonly #path: string;
   readonly #descriptor: number;
   readonly #sizeBytes: number;
+  readonly #lock: ImageLock;
 
-  /** Throws VmError. */
-  constructor(path: string) {
+  private constructor(path: string, descriptor: number, lock: ImageLock) {
     this.#path = path;
+    this.#descriptor = descriptor;
+    this.#lock = lock;
+    this.#sizeBytes = fstatSync(descriptor).size;
+  }
+
+  /** Nobody else has it until it is closed. Rejects with VmError. */
+  static async open(path: string): Promise<VariableStore> {
+    let descriptor: number;
     try {
-      this.#descriptor = openSync(path, constants.O_RDWR | constants.O_NONBLOCK);
+      descriptor = openSync(path, constants.O_RDWR | constants.O_NONBLOCK);
     } catch (error) {
       throw notWritable(path, error);
     }
-    this.#sizeBytes = fstatSync(this.#descriptor).size;
+    try {
+      return new VariableStore(path, descriptor, await lockImage(path, descriptor, false));
+    } catch (error) {
+      closeSync(descriptor);
+      if (!(error instanceof StorageError)) throw notWritable(path, error);
+      throw new VmError(
+        "locked",
+        `Another VM of this name is running: the firmware's variables in ${path} are its own until it ends. End it first, or give this VM another name.`,
+        { cause: error },
+      );
+    }
   }
 
   /** Reports of the chip, one or several. Throws VmError. */
@@ -73,8 +95,9 @@ export class VariableStore {
     }
   }
 
-  close(): void {
+  async close(): Promise<void> {
     closeSync(this.#descriptor);
+    await this.#lock.release();
   }
 }
 

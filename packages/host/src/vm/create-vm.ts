@@ -7,7 +7,7 @@ import { checkSpec, type DeviceSpec, type MachineSpec, machineSpec } from "@twin
 import { AGENT_PORT_NAMES } from "../agent/index.ts";
 import { openVmDisks, type VmDisks } from "../disk/vm-disks.ts";
 import { ensureFirmware, FIRMWARE_KINDS } from "../firmware/firmware-files.ts";
-import { prepareVariables, variablesPath } from "../firmware/variable-store.ts";
+import { prepareVariables, VariableStore, variablesPath } from "../firmware/variable-store.ts";
 import type { NetworkThread } from "../network/network-thread.ts";
 import { checkNetworks, networkDevices, startNetworks } from "../network/vm-networks.ts";
 import {
@@ -38,7 +38,17 @@ export async function createVm(options: VmOptions = {}): Promise<Vm> {
   const { signal } = options;
   signal?.throwIfAborted();
   checkOptions(options);
-  const files = options.firmware === undefined ? await kernelFiles(options) : await firmwareFiles(options);
+  const { files, store } =
+    options.firmware === undefined ? { files: await kernelFiles(options) } : await firmwareFiles(options);
+  try {
+    return await createFrom(options, files, store);
+  } catch (error) {
+    await store?.close().catch(() => {}); // What went wrong first is told.
+    throw error;
+  }
+}
+
+async function createFrom(options: VmOptions, files: KnownBootFiles, store: VariableStore | undefined): Promise<Vm> {
   const { engine, tscFrequencyHz } = engineFor({
     wish: options.engine,
     clock: options.clock ?? "wall",
@@ -50,7 +60,7 @@ export async function createVm(options: VmOptions = {}): Promise<Vm> {
   const network = startNetworks(options.networks ?? []);
   try {
     await network?.open();
-    return await createWith(options, files, { disks, network }, engine, tscFrequencyHz);
+    return await createWith(options, files, { variables: store, disks, network }, engine, tscFrequencyHz);
   } catch (error) {
     await network?.close().catch(() => {}); // What went wrong first is told.
     await disks.thread?.close().catch(() => {});
@@ -59,6 +69,7 @@ export async function createVm(options: VmOptions = {}): Promise<Vm> {
 }
 
 interface OutsideOfVm {
+  readonly variables: VariableStore | undefined;
   readonly disks: VmDisks;
   readonly network: NetworkThread | undefined;
 }
@@ -66,7 +77,7 @@ interface OutsideOfVm {
 async function createWith(
   options: VmOptions,
   files: KnownBootFiles,
-  { disks, network }: OutsideOfVm,
+  { variables, disks, network }: OutsideOfVm,
   engine: "jit" | "kvm",
   tscFrequencyHz: number | undefined,
 ): Promise<Vm> {
@@ -75,7 +86,7 @@ async function createWith(
   return await HostedVm.create({
     disks: disks.thread,
     network,
-    variablesPath: "variables" in files && options.name !== undefined ? variablesPath(options.name) : undefined,
+    variables,
     name: options.name ?? `vm-${randomBytes(4).toString("hex")}`,
     initialState: "created",
     signal: options.signal,
@@ -107,23 +118,39 @@ async function kernelFiles(options: VmOptions): Promise<KernelFiles> {
   return { kernel, ...(initrd ? { initrd } : {}), modules };
 }
 
-async function firmwareFiles(options: VmOptions): Promise<KnownFirmware> {
+interface FirmwareFiles {
+  readonly files: KnownFirmware;
+  /** Of a VM with a name: held for it alone, and closed by whoever gets it. */
+  readonly store?: VariableStore;
+}
+
+async function firmwareFiles(options: VmOptions): Promise<FirmwareFiles> {
   const { firmware, name, signal, onProgress } = options;
   const kind = FIRMWARE_KINDS.find((known) => known === firmware);
-  if (kind === undefined) return { firmware: await readFirmware(firmware!, signal) };
+  if (kind === undefined) return { files: { firmware: await readFirmware(firmware!, signal) } };
   const { code, variables, vga } = await ensureFirmware(kind, { signal, onProgress });
   const vgaRom = vga === undefined || !hasVga(options) ? undefined : await readFirmware(vga, signal);
   const files = { firmware: await readFirmware(code, signal), ...(vgaRom ? { vgaRom } : {}) };
-  if (variables === undefined) return files;
+  if (variables === undefined) return { files };
   const fresh = await readFirmware(variables, signal);
-  if (name === undefined) return { ...files, variables: fresh };
+  if (name === undefined) return { files: { ...files, variables: fresh } };
   const kept = variablesPath(name);
   prepareVariables(kept, fresh.bytes);
-  const own = await readFirmware(kept, signal);
-  if (own.bytes.length === fresh.bytes.length) return { ...files, variables: own };
-  throw new VmError(
+  const store = await VariableStore.open(kept);
+  try {
+    const own = await readFirmware(kept, signal);
+    if (own.bytes.length === fresh.bytes.length) return { files: { ...files, variables: own }, store };
+    throw foreignVariables(kept, own.bytes.length, fresh.bytes.length);
+  } catch (error) {
+    await store.close();
+    throw error;
+  }
+}
+
+function foreignVariables(path: string, sizeBytes: number, wantedBytes: number): VmError {
+  return new VmError(
     "firmware-unreadable",
-    `${kept} is no variable store of this firmware: it has ${own.bytes.length} bytes and not ${fresh.bytes.length}. Remove it, or give the VM another name.`,
+    `${path} is no variable store of this firmware: it has ${sizeBytes} bytes and not ${wantedBytes}. Remove it, or give the VM another name.`,
   );
 }
 

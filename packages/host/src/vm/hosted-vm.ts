@@ -24,7 +24,7 @@ import {
 import { AGENT_PORT_NAMES, AgentClient, AgentError, ConsolePorts } from "../agent/index.ts";
 import type { DiskProblem } from "../disk/disk-protocol.ts";
 import type { DiskThread } from "../disk/disk-thread.ts";
-import { VariableStore } from "../firmware/variable-store.ts";
+import type { VariableStore } from "../firmware/variable-store.ts";
 import {
   type MigrateVmOptions,
   type MigrationChoice,
@@ -71,8 +71,8 @@ export interface HostedVmOptions {
   readonly disks?: DiskThread | undefined;
   /** Which carries the frames of its network cards, and is closed with the VM; `start` names its rings. */
   readonly network?: NetworkThread | undefined;
-  /** Where what its firmware's flash chip holds is kept. Default: nowhere. */
-  readonly variablesPath?: string | undefined;
+  /** Where what its firmware's flash chip holds is kept, and which is closed with the VM. Default: nowhere. */
+  readonly variables?: VariableStore | undefined;
 }
 
 type Listener<K extends keyof VmEvents> = (...args: VmEvents[K]) => void;
@@ -120,7 +120,7 @@ export class HostedVm implements Vm {
     this.#state = options.initialState;
     this.#isIncoming = options.isIncoming ?? false;
     this.#spec = options.start.spec;
-    this.#variables = options.variablesPath === undefined ? undefined : new VariableStore(options.variablesPath);
+    this.#variables = options.variables;
     this.#disks = options.disks;
     this.#network = options.network;
     if (options.disks) options.disks.onProblem = (problem) => this.#onDiskProblem(problem);
@@ -500,7 +500,7 @@ export class HostedVm implements Vm {
     await this.#switching;
     await this.#worker.terminate();
     await this.#leftThread.end();
-    this.#variables?.close();
+    await this.#variables?.close();
     await this.#network?.close();
     await this.#disks?.close();
   }

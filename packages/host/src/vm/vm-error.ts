@@ -35,6 +35,8 @@ export type VmErrorCode =
   /** A file that was to be written cannot be. */
   | "not-writable"
   | "disk-full"
+  /** The firmware's variables that a VM of this name keeps are another running VM's. */
+  | "locked"
   /** An option has a value that makes no sense. */
   | "bad-option"
   /** The kvm engine was asked for and cannot run this VM here. */
