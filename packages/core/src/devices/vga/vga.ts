@@ -11,26 +11,15 @@ import { PciFunction } from "../../bus/pci/function.ts";
 import type { Clock } from "../../machine/clock.ts";
 import { StateReader } from "../../state/reader.ts";
 import type { Device, DeviceContext, StateValue } from "../device.ts";
-import { frameAt, status1, type Timing, timingOf } from "./crt-timing.ts";
-import { Dac } from "./dac.ts";
+import { frameAt } from "./crt-timing.ts";
 import { DISPI, Dispi } from "./dispi.ts";
 import { EDID } from "./edid.ts";
-import { IndexedRegisters } from "./indexed-registers.ts";
 import { PlanarMemory } from "./planar-memory.ts";
-import {
-  ATTR,
-  ATTR_INDEX,
-  CRTC,
-  GFX,
-  MISC,
-  OVERFLOW_LINE_COMPARE,
-  VGA_PORT as PORT,
-  PROTECT,
-  SEQ,
-} from "./registers.ts";
+import { ATTR_INDEX, MISC, VGA_PORT as PORT } from "./registers.ts";
 import { type RowSpan, ScreenChanges } from "./screen-changes.ts";
-import { planeAddress, type VgaView } from "./screen-mode.ts";
+import type { VgaView } from "./screen-mode.ts";
 import { parseSparse, saveSparse } from "./sparse-memory.ts";
+import { VgaRegisters } from "./vga-registers.ts";
 
 export const VIDEO_MEMORY_BYTES: number = 16 * 2 ** 20;
 export const VGA_WINDOW = { start: 0xa_0000, sizeBytes: 0x2_0000 } as const;
@@ -39,14 +28,6 @@ export const DISPI_PORTS = { index: 0x1ce, count: 3 } as const;
 const MMIO = { sizeBytes: 0x1000, vga: 0x400, vgaEnd: 0x420, dispi: 0x500, dispiEnd: 0x516, extension: 0x600 } as const;
 /** What follows the display interface: its size, and the byte order of pixels, which is little-endian. */
 const EXTENSION: readonly number[] = [8, 0, 0, 0, 0x1e, 0x1e, 0x1e, 0x1e];
-/** Input status 0: a colour monitor is there. */
-const STATUS_0 = 0x10;
-
-const SEQUENCER_MASKS = [0x03, 0x3d, 0x0f, 0x3f, 0x0e];
-const GRAPHICS_MASKS = [0x0f, 0x0f, 0x0f, 0x1f, 0x03, 0x7b, 0x0f, 0x0f, 0xff];
-const CRTC_MASKS: readonly number[] = Array.from({ length: CRTC.count }, () => 0xff);
-const ATTRIBUTE_MASKS: readonly number[] = [...Array.from({ length: 16 }, () => 0x3f), 0xef, 0xff, 0x3f, 0x0f, 0x0f];
-
 export interface VgaOptions {
   readonly name: string;
   /** Default: 16 MiB. A power of two, at least 256 KiB. */
@@ -61,19 +42,10 @@ export class Vga implements Device {
   readonly pci: PciFunction;
   readonly #clock: Clock;
   readonly #memory: Uint8Array;
-  readonly #sequencer = new IndexedRegisters(SEQUENCER_MASKS, 0x07);
-  readonly #graphics = new IndexedRegisters(GRAPHICS_MASKS, 0x0f);
-  readonly #crtc = new IndexedRegisters(CRTC_MASKS, 0x3f);
-  readonly #attribute = new IndexedRegisters(ATTRIBUTE_MASKS, 0xff);
-  readonly #dac = new Dac();
+  readonly #registers: VgaRegisters;
   readonly #planes: PlanarMemory;
   readonly #dispi: Dispi;
   readonly #changes: ScreenChanges;
-  #misc = 0;
-  #feature = 0;
-  /** The attribute controller's port takes an index next. */
-  #isIndexNext = true;
-  #timing: Timing | undefined;
 
   constructor(context: DeviceContext, options: VgaOptions) {
     const { name, memoryBytes = VIDEO_MEMORY_BYTES } = options;
@@ -81,10 +53,10 @@ export class Vga implements Device {
     this.#clock = context.clock;
     this.#memory = new Uint8Array(memoryBytes);
     this.#changes = new ScreenChanges(memoryBytes);
-    this.#planes = new PlanarMemory(this.#memory, this.#sequencer.values, this.#graphics.values, (at) =>
-      this.#changes.memory(at),
-    );
     this.#dispi = new Dispi(memoryBytes, () => void this.#memory.fill(0));
+    this.#registers = new VgaRegisters(context.clock, this.#changes, () => this.#dispi.hasWideDac);
+    const { sequencer, graphics } = this.#registers;
+    this.#planes = new PlanarMemory(this.#memory, sequencer.values, graphics.values, (at) => this.#changes.memory(at));
     this.pci = new PciFunction({
       name,
       vendorId: 0x1234,
@@ -101,18 +73,19 @@ export class Vga implements Device {
 
   /** What the screen shows now; valid until the guest goes on. */
   get view(): VgaView {
+    const { sequencer, crtc, graphics, attribute, dac, timing } = this.#registers;
     return {
       memory: this.#memory,
-      sequencer: this.#sequencer.values,
-      crtc: this.#crtc.values,
-      graphics: this.#graphics.values,
-      attribute: this.#attribute.values,
-      palette: this.#dac.palette,
-      pelMask: this.#dac.pelMask,
+      sequencer: sequencer.values,
+      crtc: crtc.values,
+      graphics: graphics.values,
+      attribute: attribute.values,
+      palette: dac.palette,
+      pelMask: dac.pelMask,
       hasWideDac: this.#dispi.hasWideDac,
-      isPaletteOn: (this.#attribute.index & ATTR_INDEX.ADDRESS_SOURCE) !== 0,
+      isPaletteOn: (attribute.index & ATTR_INDEX.ADDRESS_SOURCE) !== 0,
       dispi: this.#dispi.mode,
-      frame: frameAt(this.#timingNow, this.#clock.nowNs()),
+      frame: frameAt(timing, this.#clock.nowNs()),
     };
   }
 
@@ -123,8 +96,8 @@ export class Vga implements Device {
 
   /** Ports 3B0H to 3DFH, bytes. */
   readonly ports: IoHandler = {
-    read: (offset) => this.#readPort(offset),
-    write: (offset, _size, value) => this.#writePort(offset, value),
+    read: (offset) => this.#registers.read(offset),
+    write: (offset, _size, value) => this.#registers.write(offset, value),
   };
 
   /** Ports 1CEH (index), 1CFH and 1D0H (data), words. */
@@ -183,37 +156,25 @@ export class Vga implements Device {
       for (let i = 0; i < size; i++) {
         const at = offset + i;
         if (at >= MMIO.vga && at < MMIO.vgaEnd)
-          this.#writePort(at - MMIO.vga + PORT.attribute, (value >>> (8 * i)) & 0xff);
+          this.#registers.write(at - MMIO.vga + PORT.attribute, (value >>> (8 * i)) & 0xff);
       }
     },
   };
 
   reset(): void {
     this.pci.reset();
-    for (const bank of [this.#sequencer, this.#graphics, this.#crtc, this.#attribute]) bank.reset();
-    this.#dac.reset();
     this.#dispi.reset();
     this.#memory.fill(0);
     this.#planes.latches = 0;
-    this.#misc = 0;
-    this.#feature = 0;
-    this.#isIndexNext = true;
-    this.#changed();
+    this.#registers.reset();
   }
 
   save(): StateValue {
     return {
+      ...this.#registers.save(),
       pci: this.pci.save(),
-      sequencer: this.#sequencer.save(),
-      graphics: this.#graphics.save(),
-      crtc: this.#crtc.save(),
-      attribute: this.#attribute.save(),
-      dac: this.#dac.save(),
       dispi: this.#dispi.save(),
       latches: this.#planes.latches >>> 0,
-      misc: this.#misc,
-      feature: this.#feature,
-      isIndexNext: this.#isIndexNext,
       memory: saveSparse(this.#memory),
     };
   }
@@ -222,188 +183,27 @@ export class Vga implements Device {
     this.reset();
     const reader = new StateReader(state, this.name);
     const parts = [
-      this.#sequencer.parse(reader.object("sequencer")),
-      this.#graphics.parse(reader.object("graphics")),
-      this.#crtc.parse(reader.object("crtc")),
-      this.#attribute.parse(reader.object("attribute")),
-      this.#dac.parse(reader.object("dac")),
       this.#dispi.parse(reader.object("dispi")),
       parseSparse(reader.object("memory"), this.#memory),
+      this.#registers.parse(reader),
     ];
     const latches = reader.u32("latches");
-    const misc = reader.u8("misc");
-    const feature = reader.u8("feature");
-    const isIndexNext = reader.bool("isIndexNext");
     const pci = reader.part("pci");
     reader.end();
     this.pci.restore(pci, `${this.name}.pci`);
     for (const put of parts) put();
     this.#planes.latches = latches;
-    this.#misc = misc;
-    this.#feature = feature;
-    this.#isIndexNext = isIndexNext;
-    this.#changed();
-  }
-
-  get #timingNow(): Timing {
-    this.#timing ??= timingOf(this.#crtc.values, this.#sequencer.values[SEQ.CLOCKING]!, this.#misc);
-    return this.#timing;
-  }
-
-  /** The picture may be another one altogether. */
-  #changed(): void {
-    this.#timing = undefined;
-    this.#changes.everything();
-  }
-
-  #readPort(offset: number): number {
-    const isColor = (this.#misc & MISC.COLOR_IO) !== 0;
-    switch (offset) {
-      case PORT.attribute:
-        return this.#attribute.index;
-      case PORT.attributeRead:
-        return this.#attribute.values[this.#attribute.index & ATTR_INDEX.REGISTER] ?? 0;
-      case PORT.misc:
-        return STATUS_0;
-      case PORT.videoEnable:
-        return 1;
-      case PORT.sequencer:
-        return this.#sequencer.index;
-      case PORT.sequencer + 1:
-        return this.#sequencer.read();
-      case PORT.pelMask:
-        return this.#dac.pelMask;
-      case PORT.dacReadIndex:
-        return this.#dac.state;
-      case PORT.dacWriteIndex:
-        return this.#dac.writeIndex;
-      case PORT.dacData:
-        return this.#dac.read();
-      case PORT.featureRead:
-        return this.#feature;
-      case PORT.miscRead:
-        return this.#misc;
-      case PORT.graphics:
-        return this.#graphics.index;
-      case PORT.graphics + 1:
-        return this.#graphics.read();
-      case PORT.monoCrtc:
-      case PORT.colorCrtc:
-        return isColor === (offset === PORT.colorCrtc) ? this.#crtc.index : 0xff;
-      case PORT.monoCrtc + 1:
-      case PORT.colorCrtc + 1:
-        return isColor === (offset === PORT.colorCrtc + 1) ? this.#crtc.read() : 0xff;
-      case PORT.monoStatus:
-      case PORT.colorStatus:
-        if (isColor !== (offset === PORT.colorStatus)) return 0xff;
-        this.#isIndexNext = true;
-        return status1(this.#timingNow, this.#clock.nowNs());
-      default:
-        return 0xff;
-    }
-  }
-
-  #writePort(offset: number, value: number): void {
-    const isColor = (this.#misc & MISC.COLOR_IO) !== 0;
-    switch (offset) {
-      case PORT.attribute:
-        this.#writeAttribute(value);
-        break;
-      case PORT.misc:
-        this.#misc = value;
-        this.#changed();
-        break;
-      case PORT.sequencer:
-        this.#sequencer.select(value);
-        break;
-      case PORT.sequencer + 1:
-        this.#sequencer.write(value);
-        if (this.#sequencer.index !== SEQ.MAP_MASK && this.#sequencer.index !== SEQ.MEMORY_MODE) this.#changed();
-        break;
-      case PORT.pelMask:
-        this.#dac.pelMask = value;
-        this.#changes.everything();
-        break;
-      case PORT.dacReadIndex:
-        this.#dac.selectRead(value);
-        break;
-      case PORT.dacWriteIndex:
-        this.#dac.selectWrite(value);
-        break;
-      case PORT.dacData:
-        this.#dac.write(value, this.#dispi.hasWideDac);
-        this.#changes.everything();
-        break;
-      case PORT.graphics:
-        this.#graphics.select(value);
-        break;
-      case PORT.graphics + 1:
-        this.#graphics.write(value);
-        if (this.#graphics.index === GFX.MODE || this.#graphics.index === GFX.MISC) this.#changed();
-        break;
-      case PORT.monoCrtc:
-      case PORT.colorCrtc:
-        if (isColor === (offset === PORT.colorCrtc)) this.#crtc.select(value);
-        break;
-      case PORT.monoCrtc + 1:
-      case PORT.colorCrtc + 1:
-        if (isColor === (offset === PORT.colorCrtc + 1)) this.#writeCrtc(value);
-        break;
-      case PORT.monoStatus:
-      case PORT.colorStatus:
-        if (isColor === (offset === PORT.colorStatus)) this.#feature = value;
-        break;
-      default: // Nothing is there, or it cannot be written.
-    }
-  }
-
-  #writeAttribute(value: number): void {
-    if (this.#isIndexNext) {
-      const wasOn = this.#attribute.index & ATTR_INDEX.ADDRESS_SOURCE;
-      this.#attribute.index = value & (ATTR_INDEX.REGISTER | ATTR_INDEX.ADDRESS_SOURCE);
-      if (wasOn !== (value & ATTR_INDEX.ADDRESS_SOURCE)) this.#changes.everything();
-    } else {
-      const index = this.#attribute.index & ATTR_INDEX.REGISTER;
-      if (index < ATTR.count) {
-        this.#attribute.values[index] = value & ATTRIBUTE_MASKS[index]!;
-        this.#changes.everything();
-      }
-    }
-    this.#isIndexNext = !this.#isIndexNext;
-  }
-
-  #writeCrtc(value: number): void {
-    const { index, values } = this.#crtc;
-    if (values[CRTC.RETRACE_END]! & PROTECT && index <= CRTC.OVERFLOW) {
-      if (index === CRTC.OVERFLOW) this.#crtc.write(value, ~OVERFLOW_LINE_COMPARE & 0xff);
-    } else if (
-      index >= CRTC.CURSOR_START &&
-      index <= CRTC.CURSOR_LOW &&
-      index !== CRTC.START_HIGH &&
-      index !== CRTC.START_LOW
-    ) {
-      this.#touchCursor();
-      this.#crtc.write(value);
-      this.#touchCursor();
-      return;
-    } else this.#crtc.write(value);
-    this.#changed();
-  }
-
-  #touchCursor(): void {
-    const { values } = this.#crtc;
-    this.#changes.memory(planeAddress(values, (values[CRTC.CURSOR_HIGH]! << 8) | values[CRTC.CURSOR_LOW]!, 0) * 4);
   }
 
   #writeDispi(index: number, value: number): void {
     this.#dispi.write(index, value);
-    if (index !== DISPI.BANK) this.#changed();
+    if (index !== DISPI.BANK) this.#registers.changed();
   }
 
   #readWindow(offset: number): number {
     if (this.#dispi.isEnabled && this.#dispi.bpp !== 4)
       return offset < 0x1_0000 ? (this.#memory[this.#dispi.bankOffset + offset] ?? 0xff) : 0xff;
-    const address = this.#misc & MISC.RAM_ENABLE ? this.#planes.locate(offset) : -1;
+    const address = this.#registers.misc & MISC.RAM_ENABLE ? this.#planes.locate(offset) : -1;
     return address < 0 ? 0xff : this.#planes.read(address, this.#planeBank);
   }
 
@@ -415,7 +215,7 @@ export class Vga implements Device {
       this.#changes.memory(at);
       return;
     }
-    const address = this.#misc & MISC.RAM_ENABLE ? this.#planes.locate(offset) : -1;
+    const address = this.#registers.misc & MISC.RAM_ENABLE ? this.#planes.locate(offset) : -1;
     if (address >= 0) this.#planes.write(address, value, this.#planeBank);
   }
 
@@ -425,7 +225,7 @@ export class Vga implements Device {
 
   #readRegisterByte(offset: number): number {
     if (offset < MMIO.vga) return EDID[offset] ?? 0;
-    if (offset < MMIO.vgaEnd) return this.#readPort(offset - MMIO.vga + PORT.attribute);
+    if (offset < MMIO.vgaEnd) return this.#registers.read(offset - MMIO.vga + PORT.attribute);
     if (offset >= MMIO.dispi && offset < MMIO.dispiEnd) {
       const value = this.#dispi.read((offset - MMIO.dispi) >> 1);
       return (value >> (8 * (offset & 1))) & 0xff;
