@@ -236,6 +236,8 @@ export const TLB_PAGE_FLUSHES: Field = f(0xb10, "i64");
 export const CODE_DROPS: Field = f(0xb18, "i64");
 /** What the vCPU's thread does, ACTIVITY_*, for a look from another thread: how time is spent is sampled. */
 export const ACTIVITY: Field = f(0xb20, "i32");
+/** How many counts of heat are enough before there are none left: HASTE_ABOVE. */
+export const HASTE: Field = f(0xb24, "i32");
 /** A multiple of JUMP_STEP. */
 export const JUMP_GENERATION: Field = f(0x8e0, "i32");
 /**
@@ -366,6 +368,11 @@ export const BLOCK_MODE = 24;
  * instruction, across two pages) stay at 0.
  */
 export const BLOCK_HEAT = 8;
+/**
+ * Blocks whose heat is in [HASTE_ABOVE, HASTE_ABOVE + HASTE) are hot already (jit/haste.ts). What has less left was
+ * given a number of its own.
+ */
+export const HASTE_ABOVE = 512;
 /** Host addresses of the pages before and behind the block's that its region's code lies in, too; 0: not. */
 export const BLOCK_PAGE_BEFORE = 28;
 export const BLOCK_PAGE_AFTER = 32;

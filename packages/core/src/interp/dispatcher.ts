@@ -332,7 +332,7 @@ export function makeRun(handlers: HandlerSet): Routine {
         find(b.get(L.MODE).or(single.get()));
         const heat = b.load("i32.load", "host", block.get(), L.BLOCK_HEAT);
         b.if(
-          heat.gtS(0),
+          heat.gtS(0).and(heat.sub(L.HASTE_ABOVE).geU(b.get(L.HASTE))),
           () => b.store("i32.store", "host", block.get(), heat.sub(1), L.BLOCK_HEAT),
           () => {
             const second = b.load("i32.load", "host", block.get(), L.BLOCK_SECOND);
@@ -356,7 +356,7 @@ export function makeRun(handlers: HandlerSet): Routine {
             const isPlain = second.or(single.get()).or(b.get(L.ATTENTION)).eqz().and(isFlat);
             b.if(isPlain.and(rip.ne(interpretAt.get())).and(b.get(L.TLB_CURRENT).ne(L.TLB_NONE)), () =>
               b.if(
-                heat.eqz(),
+                heat.geS(0),
                 () => {
                   b.call(blockHot, block.get());
                   b.br(nextBlock, b.load("i32.load", "host", block.get(), L.BLOCK_HEAT).ltS(0));

@@ -8,8 +8,9 @@ import { type CodeWindow, PAGE_BYTES, WINDOW_BYTES } from "./region.ts";
 import { SeenTargets } from "./seen-targets.ts";
 import type { Pages } from "./translations.ts";
 
-/** How often a block has to have run for the region of another one to include it. */
-const REACHED = 48;
+/** How often a block has to have run for the region of another one to include it: of that one's runs, and at least. */
+const REACHED = 1 / 62;
+const LEAST_REACHED = 8;
 
 export class CodeAround {
   readonly #core: Core;
@@ -46,8 +47,11 @@ export class CodeAround {
     this.seen.look(pages);
   }
 
-  /** The code in `pages` for a region from the block at `host` on; `heat`: of blocks that have not run, or all may be reached. */
-  window(host: number, mode: number, pages: Pages, heat: number | undefined): CodeWindow {
+  /**
+   * The code in `pages` for a region from the block at `host` on, which ran so often. `heat`: of blocks that have not run, or
+   * all may be reached.
+   */
+  window(host: number, mode: number, pages: Pages, heat: number | undefined, runs: number): CodeWindow {
     const bytes = new Uint8Array(WINDOW_BYTES);
     for (const [i, page] of pages.entries())
       if (page) bytes.set(this.#bytes.subarray(page, page + PAGE_BYTES), i * PAGE_BYTES);
@@ -57,7 +61,7 @@ export class CodeAround {
       hasBefore: pages[0] !== 0,
       hasAfter: pages[2] !== 0,
       mode,
-      ...(heat === undefined ? {} : { reached: this.reached(pages, mode, heat), seen: this.seen.pairs(pages) }),
+      ...(heat === undefined ? {} : { reached: this.reached(pages, mode, heat, runs), seen: this.seen.pairs(pages) }),
     };
   }
 
@@ -71,15 +75,16 @@ export class CodeAround {
       if (view.getInt32(at + L.BLOCK_MODE, true) === mode && view.getUint32(at + L.BLOCK_ALIAS, true) === at) yield at;
   }
 
-  /** Offsets in a window of the blocks that ran at least REACHED times. */
-  reached(pages: Pages, mode: number, heat: number): Uint16Array {
+  /** Offsets in a window of the blocks that a region includes whose entry ran so often. */
+  reached(pages: Pages, mode: number, heat: number, runs: number = heat): Uint16Array {
     const { view } = this.#core;
+    const least = Math.max(LEAST_REACHED, Math.floor(runs * REACHED));
     const offsets: number[] = [];
     for (const [i, page] of pages.entries()) {
       if (!page) continue;
       for (const at of this.blocksIn(page, mode)) {
         const left = view.getInt32(at + L.BLOCK_HEAT, true);
-        if (left > heat - REACHED && left <= heat) continue;
+        if (left > heat - least && left <= heat) continue;
         offsets.push(i * PAGE_BYTES + (view.getUint32(at + L.BLOCK_HOST, true) % PAGE_BYTES));
       }
     }

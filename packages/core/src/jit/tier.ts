@@ -9,6 +9,7 @@
 import * as L from "../cpu/layout.ts";
 import { type Core, NEVER_HOT } from "../interp/core.ts";
 import { CodeAround } from "./code-around.ts";
+import { Haste } from "./haste.ts";
 import { type CodeWindow, PAGE_BYTES } from "./region.ts";
 import { RegionModules, type TierBounds } from "./region-modules.ts";
 import { readOrigins } from "./saved-regions.ts";
@@ -61,6 +62,8 @@ interface Request {
   /** #epoch when it was made. */
   readonly epoch: number;
   readonly isUser: boolean;
+  /** How often the block had run by then. */
+  readonly runs: number;
 }
 
 export class RegionTier {
@@ -71,6 +74,7 @@ export class RegionTier {
   readonly #code: CodeAround;
   readonly #modules: RegionModules;
   readonly #translations: Translations;
+  readonly #haste: Haste | undefined;
   #queue: Request[] = [];
   /** Host addresses of blocks that are part of a region, and were not asked for again. */
   readonly #covered = new Set<number>();
@@ -110,6 +114,7 @@ export class RegionTier {
     this.#code = new CodeAround(core);
     this.#translations = new Translations(this.#bytes);
     this.#modules = new RegionModules(core.regions.table, core.handlers.table.length, options.bounds ?? DEFAULT_BOUNDS);
+    this.#haste = options.translator.isBeside ? new Haste(core.view, options.heat) : undefined;
     this.#expectsKept = options.translator.takeKept !== undefined;
     core.decoder.heat = options.heat;
     core.decoder.onHot = (block) => this.#onHot(block);
@@ -139,6 +144,7 @@ export class RegionTier {
     if (this.#modules.isOverBounds) this.#reset();
     if (this.#queue.length > this.counters.regionsQueuedMost) this.counters.regionsQueuedMost = this.#queue.length;
     while (this.#queue.length > 0 && this.#inFlight.size < MAX_IN_FLIGHT) this.#send();
+    this.#haste?.look(this.#queue.length, this.#inFlight.size > 0);
   }
 
   /** Blocks that are there already are decoded again, and then find theirs. */
@@ -260,6 +266,7 @@ export class RegionTier {
 
   #onHot(block: number): void {
     const { view } = this.#core;
+    const runs = this.#options.heat - view.getInt32(block + L.BLOCK_HEAT, true);
     view.setInt32(block + L.BLOCK_HEAT, RETRY, true);
     const host = view.getUint32(block + L.BLOCK_HOST, true);
     const pages = this.#code.pagesOf(host);
@@ -276,9 +283,10 @@ export class RegionTier {
     }
     const mode = view.getInt32(block + L.BLOCK_MODE, true);
     const isUser = view.getInt32(L.CPU_BASE + L.CPL.offset, true) === 3;
-    this.#queue.push({ block, host, mode, pages, epoch: this.#epoch, isUser });
+    this.#queue.push({ block, host, mode, pages, epoch: this.#epoch, isUser, runs });
     // Of a guest that changes its code faster than it is translated.
     if (this.#queue.length > MAX_QUEUE) this.#queue = this.#queue.filter((r) => this.#isAlive(r)).slice(-MAX_QUEUE / 2);
+    this.#haste?.asked(this.#queue.length);
     if (!this.#options.isImmediate) return;
     this.#send();
     const batch = this.#options.translator.take();
@@ -327,7 +335,7 @@ export class RegionTier {
     if (requests.length === 0) return;
     const id = this.#nextBatch++;
     const heat = this.#options.isImmediate ? undefined : this.#options.heat;
-    const windows = requests.map(({ host, mode, pages }) => this.#code.window(host, mode, pages, heat));
+    const windows = requests.map(({ host, mode, pages, runs }) => this.#code.window(host, mode, pages, heat, runs));
     this.#inFlight.set(id, { requests, windows });
     const sharedMemory = !(this.#core.memory.buffer instanceof ArrayBuffer);
     const { cpuFeatures, translator } = this.#options;

@@ -61,6 +61,8 @@ export interface KeptTranslations {
 
 /** Where the machine sends code to be translated. Answers come in any order. */
 export interface Translator {
+  /** It works beside the machine's thread: what is asked of it while it is idle takes no time of that. */
+  readonly isBeside?: boolean;
   request(batch: TranslationBatch): void;
   /** What earlier runs have left, as it comes; "none": and nothing more will. Never waits. */
   takeKept?(): KeptTranslations | "none" | undefined;

@@ -90,6 +90,7 @@ export function startTranslationThread(
 }
 
 export class PortTranslator implements Translator {
+  readonly isBeside = true;
   readonly #port: MessagePort;
   readonly #kept: MessagePort[];
   readonly takeKept?: () => KeptTranslations | "none" | undefined;

@@ -1,0 +1,48 @@
+/**
+ * While nobody waits for a translation, blocks count as hot sooner: the thread that translates has nothing else to do, and
+ * programs that end soon, or that come back again and again for a moment, are never as hot as otherwise asked for. The
+ * longer that thread is idle the sooner. A few at a time, so that one which is really hot waits for a few.
+ */
+import * as L from "../cpu/layout.ts";
+
+/** So many requests wait at most that were made in haste. */
+const FEW = 4;
+/** Looks at an idle translator until half as many runs are enough. */
+const PATIENCE = 4;
+/** The fewest runs that are enough, as a fraction of what is asked for otherwise. A region costs the host's first compiler on this thread. */
+const LEAST = 1 / 8;
+
+export class Haste {
+  readonly #view: DataView;
+  readonly #heat: number;
+  #idle = 0;
+
+  /** `heat`: of a block that has not run. */
+  constructor(view: DataView, heat: number) {
+    this.#view = view;
+    this.#heat = heat;
+  }
+
+  /** Between two slices. */
+  look(waiting: number, isUnderWay: boolean): void {
+    if (waiting > 0 || isUnderWay) {
+      this.#idle = 0;
+      if (isUnderWay || waiting >= FEW) this.#allow(this.#heat);
+      return;
+    }
+    this.#idle++;
+    const enough = this.#heat / 2 ** (1 + Math.floor(this.#idle / PATIENCE));
+    this.#allow(Math.ceil(Math.max(enough, this.#heat * LEAST)));
+  }
+
+  /** Another request waits. */
+  asked(waiting: number): void {
+    if (waiting >= FEW) this.#allow(this.#heat);
+  }
+
+  /** Blocks are hot after so many runs. */
+  #allow(runs: number): void {
+    const haste = Math.max(0, this.#heat - runs + 1 - L.HASTE_ABOVE);
+    this.#view.setInt32(L.CPU_BASE + L.HASTE.offset, haste, true);
+  }
+}
