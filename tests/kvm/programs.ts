@@ -92,6 +92,14 @@ export const PROGRAMS: readonly TestProgram[] = [
     needsFirmware: "bios",
   },
   {
+    name: "ovmf",
+    file: "guest/ovmf.ts",
+    what: "OVMF on KVM: to its shell, on a screen; variables in flash that is memory while it is read",
+    limitSeconds: 2700,
+    form: "long",
+    needsFirmware: "uefi",
+  },
+  {
     name: "disk-linux",
     file: "guest/disk-linux.ts",
     what: "a Linux with a disk on KVM: what it writes is in the image; saved in the middle of writes, on in jit",

@@ -109,6 +109,7 @@ export {
   type SpecErrorCode,
   type VgaSpec,
 } from "./machine/spec.ts";
+export type { DeviceMemory, DeviceMemoryKind } from "./memory/device-memory.ts";
 export type { GuestMemory, MemorySegment } from "./memory/guest-memory.ts";
 export { MAX_ROM_BYTES, PAGE_BYTES, Ram, type RamHolder, ramSegments } from "./memory/ram.ts";
 export { MigrationError, type MigrationErrorCode, type MigrationObstacle } from "./migration/errors.ts";

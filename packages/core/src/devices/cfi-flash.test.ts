@@ -23,6 +23,30 @@ function setUp() {
   return { context, flash, mmio, read, write };
 }
 
+describe("CFI flash as memory that the guest reaches by itself", () => {
+  it("is that while reads answer what it holds, wherever the board has put it", () => {
+    const context = new FakeContext();
+    const places: (number | undefined)[] = [];
+    const bytes = new Uint8Array(FLASH_BLOCK_BYTES);
+    context.deviceMemory = (sizeBytes, kind) => {
+      expect([sizeBytes, kind]).toEqual([FLASH_BLOCK_BYTES, "read-only"]);
+      return { bytes, place: (gpa) => places.push(gpa), takeWritten: () => {} };
+    };
+    const flash = createCfiFlash(context, { name: "flash0", content: bytes.map(() => 0xff) });
+    const mmio = new MmioBus();
+    attachCfiFlash(flash, mmio, START);
+    expect(places.splice(0)).toEqual([START]);
+    for (const value of [C.PROGRAM, 0x5a, C.READ_STATUS]) mmio.write(START + 3, 1, value);
+    expect(places.splice(0)).toEqual([undefined, undefined, undefined]);
+    mmio.write(START, 1, C.READ_ARRAY);
+    expect([places.splice(0), bytes[3]]).toEqual([[START], 0x5a]);
+    const saved = flash.save();
+    mmio.write(START, 1, C.READ_QUERY);
+    flash.restore(saved);
+    expect(places).toEqual([undefined, START, START]);
+  });
+});
+
 describe("CFI flash", () => {
   it("is memory until a command comes, and again after Read Array", () => {
     const { mmio, read, write } = setUp();

@@ -8,6 +8,7 @@
  * set). Left out: lock bits, suspend, protection registers.
  */
 import type { AccessSize, IoBus, IoHandler } from "../bus/io.ts";
+import type { DeviceMemory } from "../memory/device-memory.ts";
 import { StateReader } from "../state/reader.ts";
 import type { Device, DeviceContext, StateValue } from "./device.ts";
 
@@ -56,7 +57,10 @@ export class CfiFlash implements Device {
   readonly schema = { id: "cfi-flash", version: 1 } as const;
   readonly #context: DeviceContext;
   readonly #bytes: Uint8Array;
+  /** `#bytes`, where the guest can read them without an exit: while reads answer what the chip holds. */
+  readonly #memory: DeviceMemory | undefined;
   readonly #query: Uint8Array;
+  #start: number | undefined;
   #mode: Mode = "array";
   #status = 0;
   /** Of a buffered write: where it goes, and what came so far. */
@@ -71,7 +75,9 @@ export class CfiFlash implements Device {
       );
     this.name = name;
     this.#context = context;
-    this.#bytes = content.slice();
+    this.#memory = context.deviceMemory?.(content.length, "read-only");
+    this.#bytes = this.#memory?.bytes ?? new Uint8Array(content.length);
+    this.#bytes.set(content);
     this.#query = queryTable(content.length);
   }
 
@@ -96,9 +102,15 @@ export class CfiFlash implements Device {
     },
   };
 
+  /** Where the board has put it. */
+  placedAt(start: number): void {
+    this.#start = start;
+    this.#setMode(this.#mode);
+  }
+
   /** The content stays: it is what the chip is for. */
   reset(): void {
-    this.#mode = "array";
+    this.#setMode("array");
     this.#status = 0;
     this.#endBuffer();
   }
@@ -135,13 +147,18 @@ export class CfiFlash implements Device {
       throw reader.invalid("bufferLeft", "does not agree with the buffer and the mode");
     if (places.some((at) => blockOf(at) !== bufferBlock)) throw reader.invalid("bufferAt", "leaves the block");
     this.#bytes.set(content);
-    this.#mode = mode;
+    this.#setMode(mode);
     this.#status = status;
     this.#bufferBlock = bufferBlock;
     this.#bufferLeft = bufferLeft;
     this.#buffer = places.map((at, i) => ({ at, value: values[i]! }));
     // The host's copy may be another machine's.
     this.#tell(0, this.#bytes.length);
+  }
+
+  #setMode(mode: Mode): void {
+    this.#mode = mode;
+    this.#memory?.place(mode === "array" ? this.#start : undefined);
   }
 
   #read(offset: number): number {
@@ -161,34 +178,34 @@ export class CfiFlash implements Device {
     switch (this.#mode) {
       case "program":
         this.#program(offset, value);
-        this.#mode = "status";
+        this.#setMode("status");
         break;
       case "erase":
         if (value === FLASH_COMMAND.CONFIRM) this.#erase(offset);
         else this.#status |= FLASH_STATUS.READY | FLASH_STATUS.ERASE_ERROR | FLASH_STATUS.PROGRAM_ERROR;
-        this.#mode = "status";
+        this.#setMode("status");
         break;
       case "lock":
         this.#status |= FLASH_STATUS.READY;
-        this.#mode = "status";
+        this.#setMode("status");
         break;
       case "buffer-count":
         this.#bufferLeft = value + 1;
-        this.#mode = "buffer-data";
+        this.#setMode("buffer-data");
         if (this.#bufferLeft > WRITE_BUFFER_BYTES) this.#failBuffer();
         break;
       case "buffer-data":
         if (blockOf(offset) !== this.#bufferBlock) this.#failBuffer();
         else {
           this.#buffer.push({ at: offset, value });
-          if (--this.#bufferLeft === 0) this.#mode = "buffer-confirm";
+          if (--this.#bufferLeft === 0) this.#setMode("buffer-confirm");
         }
         break;
       case "buffer-confirm":
         if (value === FLASH_COMMAND.CONFIRM) {
           for (const { at, value: byte } of this.#buffer) this.#program(at, byte);
           this.#endBuffer();
-          this.#mode = "status";
+          this.#setMode("status");
         } else this.#failBuffer();
         break;
       default:
@@ -200,33 +217,33 @@ export class CfiFlash implements Device {
     switch (value) {
       case FLASH_COMMAND.PROGRAM:
       case FLASH_COMMAND.PROGRAM_ALTERNATE:
-        this.#mode = "program";
+        this.#setMode("program");
         break;
       case FLASH_COMMAND.BLOCK_ERASE:
-        this.#mode = "erase";
+        this.#setMode("erase");
         break;
       case FLASH_COMMAND.CLEAR_STATUS:
         this.#status = 0;
         break;
       case FLASH_COMMAND.LOCK_SETUP:
-        this.#mode = "lock";
+        this.#setMode("lock");
         break;
       case FLASH_COMMAND.READ_STATUS:
-        this.#mode = "status";
+        this.#setMode("status");
         break;
       case FLASH_COMMAND.READ_IDENTIFIERS:
-        this.#mode = "identifiers";
+        this.#setMode("identifiers");
         break;
       case FLASH_COMMAND.READ_QUERY:
-        this.#mode = "query";
+        this.#setMode("query");
         break;
       case FLASH_COMMAND.WRITE_TO_BUFFER:
         this.#status |= FLASH_STATUS.READY;
         this.#bufferBlock = blockOf(offset);
-        this.#mode = "buffer-count";
+        this.#setMode("buffer-count");
         break;
       default:
-        this.#mode = "array";
+        this.#setMode("array");
     }
   }
 
@@ -249,7 +266,7 @@ export class CfiFlash implements Device {
   #failBuffer(): void {
     this.#endBuffer();
     this.#status |= FLASH_STATUS.READY | FLASH_STATUS.PROGRAM_ERROR;
-    this.#mode = "status";
+    this.#setMode("status");
   }
 
   #endBuffer(): void {
@@ -281,6 +298,7 @@ export function createCfiFlash(context: DeviceContext, options: CfiFlashOptions)
 
 export function attachCfiFlash(flash: CfiFlash, mmio: IoBus, start: number): void {
   mmio.claim(start, flash.sizeBytes, flash.registers, { name: flash.name });
+  flash.placedAt(start);
 }
 
 const blockOf = (offset: number): number => offset - (offset % FLASH_BLOCK_BYTES);

@@ -11,6 +11,7 @@
  * MMIO, PCI and interrupt lines. Register logic and attachment stay in separate parts of the file.
  */
 import type { Clock } from "../machine/clock.ts";
+import type { DeviceMemory, DeviceMemoryKind } from "../memory/device-memory.ts";
 import type { GuestMemory } from "../memory/guest-memory.ts";
 import type { BlockChannel, BlockCompletion } from "./block-channel.ts";
 import type { NetworkChannel, NetworkPort } from "./network-channel.ts";
@@ -66,6 +67,8 @@ export interface DeviceContext {
   openDisk(channel: string, onDone: (completion: BlockCompletion) => void): BlockChannel;
   /** What carries the frames of a network card. At most one card for each. */
   openNetwork(channel: string, port: NetworkPort): NetworkChannel;
+  /** Whole pages that the guest can reach without asking the device; undefined where the engine has none to give. */
+  deviceMemory?(sizeBytes: number, kind: DeviceMemoryKind): DeviceMemory | undefined;
   /** The guest asks for power-off, reset, or reports a crash through a device; carried out after the current instruction. */
   power(action: "off" | "reset" | "crashed", reason: string): void;
 }

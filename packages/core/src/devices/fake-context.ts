@@ -249,6 +249,8 @@ export class FakeNetwork implements NetworkChannel {
 }
 
 export class FakeContext implements DeviceContext {
+  /** None, unless a test gives it. */
+  deviceMemory?: NonNullable<DeviceContext["deviceMemory"]>;
   readonly clock: FakeClock;
   readonly memory: FlatMemory;
   /** What left through `output`, as [channel, bytes]. */

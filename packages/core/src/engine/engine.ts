@@ -6,6 +6,7 @@
  */
 import type { AccessSize } from "../bus/io.ts";
 import type { VcpuState } from "../cpu/state.ts";
+import type { DeviceMemory, DeviceMemoryKind } from "../memory/device-memory.ts";
 import type { GuestMemory } from "../memory/guest-memory.ts";
 import type { RamHolder } from "../memory/ram.ts";
 import type { DebugRequest, DebugStop } from "./debugging.ts";
@@ -123,6 +124,8 @@ export interface Engine {
   supportsReplay(): boolean;
   /** Undefined where the engine cannot tell: such a machine is not migrated while it runs. */
   readonly dirtyTracking?: DirtyTracking;
+  /** For devices whose memory guests reach without an exit; undefined where each access is one. Throws RangeError without memory. */
+  deviceMemory?(sizeBytes: number, kind: DeviceMemoryKind): DeviceMemory;
   /** For another engine of this process that goes on with the guest; undefined where threads cannot share it. */
   readonly holder?: RamHolder | undefined;
   /** Counters for `--stats`, by name. */

@@ -599,6 +599,7 @@ export class Machine {
       output: (channel, bytes) => this.#options.output(channel, bytes),
       openDisk: (channel, onDone) => this.#disks.open(channel, onDone),
       openNetwork: (channel, port) => this.#network.open(channel, port, (name, handler) => this.#listen(name, handler)),
+      deviceMemory: (sizeBytes, kind) => this.engine.deviceMemory?.(sizeBytes, kind),
       power: (action, reason) => this.#requestPower(action, reason),
     };
   }

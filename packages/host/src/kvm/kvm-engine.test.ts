@@ -44,6 +44,43 @@ function run({ vcpu }: Guest): VcpuExit {
 }
 
 describe.skipIf(!isUsable)(`small guests${why}`, () => {
+  it("reach a device's memory without an exit, and the device where they store to what is read-only", () => {
+    // mov 0x2000000,%al ; out %al,$0x10 ; mov %al,0x2000000 ; mov 0x2000000,%al ; out %al,$0x11 ; hlt
+    const code = "8a042500000002 e610 88042500000002 8a042500000002 e611 f4";
+    const seen: Record<string, unknown> = {};
+    for (const kind of ["read-only", "read-write"] as const) {
+      const g = guest(`${code}`);
+      const memory = g.engine.deviceMemory(0x2000, kind);
+      memory.bytes[0] = 0x41;
+      memory.place(0x200_0000);
+      g.bus.writeMmio = (gpa, size, value) => {
+        g.bus.notes.push(`write${size} ${gpa.toString(16)} ${value.toString(16)}`);
+        memory.place(undefined);
+      };
+      g.vcpu.setState(longMode(0x1000));
+      expect(run(g)).toEqual({ reason: "halt" });
+      const written: number[] = [];
+      memory.takeWritten((at) => written.push(at));
+      seen[kind] = [g.bus.notes, written];
+    }
+    expect(seen).toEqual({
+      "read-only": [["out1 10 41", "write1 2000000 41", "read1 2000000", "out1 11 78"], []],
+      "read-write": [["out1 10 41", "out1 11 41"], [0]],
+    });
+  });
+
+  it("find a device's memory nowhere that is RAM's already, or the local APIC's", () => {
+    const g = guest("8a042500000002 e610 f4");
+    const memory = g.engine.deviceMemory(0x2000, "read-write");
+    for (const gpa of [0, 0x1000, 0xfedf_f000, 0xfee0_0000, 0x123, 2 ** 51]) memory.place(gpa);
+    g.vcpu.setState(longMode(0x1000));
+    expect(run(g)).toEqual({ reason: "halt" });
+    expect(g.bus.notes).toEqual(["read1 2000000", "out1 10 78"]);
+    memory.place(0x200_0000);
+    memory.place(undefined);
+    memory.takeWritten(() => expect.unreachable());
+  });
+
   it("in real mode reach their ports, and HLT", () => {
     // mov $0x41,%al ; out %al,$0x10 ; in $0x20,%al ; out %al,$0x11 ; hlt
     const g = guest("b041 e610 e420 e611 f4");

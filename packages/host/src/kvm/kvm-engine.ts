@@ -10,6 +10,8 @@
  */
 import {
   CPU_LIMITS,
+  type DeviceMemory,
+  type DeviceMemoryKind,
   type Engine,
   featureSet,
   MAX_ROM_BYTES,
@@ -23,6 +25,7 @@ import {
   type VcpuBus,
 } from "@twinmetal/core";
 import * as A from "./abi.ts";
+import { DeviceSlot, FIRST_DEVICE_SLOT } from "./device-slots.ts";
 import { DirtyLog } from "./dirty-log.ts";
 import { translate } from "./guest-address.ts";
 import { cpuidContext, missingFeatures, setCpuid } from "./guest-cpuid.ts";
@@ -103,6 +106,7 @@ export class KvmEngine implements Engine {
   readonly #time: TurnTime;
   readonly #runTimer: RunTimer;
   readonly #vcpus: KvmVcpu[] = [];
+  #nextDeviceSlot = FIRST_DEVICE_SLOT;
 
   /** Throws KvmError, LinuxError; RangeError where there is no memory. Nothing stays open then. */
   constructor(options: KvmEngineOptions) {
@@ -177,6 +181,10 @@ export class KvmEngine implements Engine {
     });
     this.#vcpus.push(vcpu);
     return vcpu;
+  }
+
+  deviceMemory(sizeBytes: number, kind: DeviceMemoryKind): DeviceMemory {
+    return new DeviceSlot(this.#vm, this.#nextDeviceSlot++, sizeBytes, kind);
   }
 
   supportsReplay(): boolean {

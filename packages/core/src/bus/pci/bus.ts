@@ -149,7 +149,12 @@ export class PciBus implements Device {
     for (const { window, base } of wanted) {
       const bus = window.space === "io" ? this.#options.ports : this.#options.mmio;
       const release = bus.tryClaim(base, window.sizeBytes, window.handler, window);
-      if (release) this.#releases.push(release);
+      if (!release) continue;
+      this.#releases.push(() => {
+        release();
+        window.onPlaced?.(undefined);
+      });
+      window.onPlaced?.(base);
     }
   }
 }

@@ -39,6 +39,8 @@ export interface PciWindow {
   readonly sizeBytes: number;
   readonly handler: IoHandler;
   readonly maxSize?: AccessSize;
+  /** Told where the window is reached from here on, as nothing else is there; undefined: nowhere. */
+  readonly onPlaced?: ((base: number | undefined) => void) | undefined;
   /** Where it is decoded now; undefined while it is not. */
   base(): number | undefined;
 }
@@ -149,7 +151,12 @@ export class PciFunction {
     index: number,
     sizeBytes: number,
     handler: IoHandler,
-    options: { wide?: boolean; prefetchable?: boolean; maxSize?: AccessSize } = {},
+    options: {
+      wide?: boolean;
+      prefetchable?: boolean;
+      maxSize?: AccessSize;
+      onPlaced?: (base: number | undefined) => void;
+    } = {},
   ): PciBar {
     const wide = options.wide ?? false;
     if (!isPowerOfTwo(sizeBytes, 16)) throw new RangeError(`a memory BAR of ${sizeBytes} bytes`);
@@ -157,7 +164,8 @@ export class PciFunction {
     const type = (wide ? 0b100 : 0) | (options.prefetchable ? 0b1000 : 0);
     this.config.define(CONFIG.BAR0 + 4 * index, 4, type, sizeBytes > 0x8000_0000 ? 0 : -sizeBytes);
     if (wide) this.config.define(CONFIG.BAR0 + 4 * index + 4, 4, 0, -Math.max(1, sizeBytes / 2 ** 32));
-    return this.#addBar({ index, wide, space: "memory", sizeBytes, handler, maxSize: options.maxSize });
+    const { maxSize, onPlaced } = options;
+    return this.#addBar({ index, wide, space: "memory", sizeBytes, handler, maxSize, onPlaced });
   }
 
   /** Adds an I/O BAR of at most 256 ports. */

@@ -30,6 +30,11 @@ export class ScreenChanges {
     this.#granules[at >> GRANULE_BITS] = 1;
   }
 
+  /** Whole granules. */
+  range(at: number, bytes: number): void {
+    this.#granules.fill(1, at >> GRANULE_BITS, (at + bytes) >> GRANULE_BITS);
+  }
+
   everything(): void {
     this.#isAll = true;
   }

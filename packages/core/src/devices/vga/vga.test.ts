@@ -1,5 +1,8 @@
 import { describe, expect, it } from "vitest";
+import { MmioBus, PortBus } from "../../bus/io-bus.ts";
+import { PciBus } from "../../bus/pci/bus.ts";
 import { deviceContract } from "../contract.ts";
+import { FakeContext } from "../fake-context.ts";
 import { DISPI } from "./dispi.ts";
 import { EDID } from "./edid.ts";
 import { programMode, TEXT_MODE } from "./mode-registers.ts";
@@ -8,7 +11,46 @@ import { VGA_PORT as PORT } from "./registers.ts";
 import { renderScreen } from "./render.ts";
 import { screenText } from "./screen-text.ts";
 import { setDispi, setGlyph, testVga } from "./test-vga.ts";
-import { createVga, type Vga } from "./vga.ts";
+import { createVga, type Vga, VIDEO_MEMORY_BYTES } from "./vga.ts";
+
+describe("the frame buffer as memory that the guest reaches by itself", () => {
+  it("is where its BAR is, and rows that were stored to have changed", () => {
+    const context = new FakeContext();
+    const places: (number | undefined)[] = [];
+    let written: number[] = [];
+    const bytes = new Uint8Array(VIDEO_MEMORY_BYTES);
+    context.deviceMemory = () => ({
+      bytes,
+      place: (gpa) => places.push(gpa),
+      takeWritten: (note) => {
+        for (const at of written) note(at, 4096);
+        written = [];
+      },
+    });
+    const vga = createVga(context, { name: "vga" });
+    const pci = new PciBus({
+      ports: new PortBus(),
+      mmio: new MmioBus(),
+      msi: () => {},
+      intx: () => ({ set: () => {} }),
+    });
+    pci.plug(2, 0, vga.pci);
+    vga.pci.writeConfig(0x10, 4, 0xe000_0000);
+    expect(places).toEqual([]);
+    vga.pci.writeConfig(0x04, 2, 2);
+    expect(places.splice(0)).toEqual([0xe000_0000]);
+    vga.pci.writeConfig(0x10, 4, 0xe100_0000);
+    expect(places.splice(0)).toEqual([undefined, 0xe100_0000]);
+    setDispi(vga, 1024, 4, 32);
+    vga.takeChanges();
+    bytes[2 * 4096] = 1;
+    written = [2 * 4096];
+    expect(vga.takeChanges()).toEqual([{ first: 2, end: 3 }]);
+    expect(vga.takeChanges()).toEqual([]);
+    vga.reset();
+    expect(places).toEqual([undefined]);
+  });
+});
 
 describe("ports", () => {
   it("answer where the miscellaneous output register says", () => {

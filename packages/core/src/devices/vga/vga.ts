@@ -9,6 +9,7 @@
 import type { AccessSize, IoBus, IoHandler } from "../../bus/io.ts";
 import { PciFunction } from "../../bus/pci/function.ts";
 import type { Clock } from "../../machine/clock.ts";
+import type { DeviceMemory } from "../../memory/device-memory.ts";
 import { StateReader } from "../../state/reader.ts";
 import type { Device, DeviceContext, StateValue } from "../device.ts";
 import { frameAt } from "./crt-timing.ts";
@@ -43,6 +44,8 @@ export class Vga implements Device {
   readonly #clock: Clock;
   readonly #memory: Uint8Array;
   readonly #registers: VgaRegisters;
+  /** `#memory`, where the guest can reach it without an exit. */
+  readonly #frameBuffer: DeviceMemory | undefined;
   readonly #planes: PlanarMemory;
   readonly #dispi: Dispi;
   readonly #changes: ScreenChanges;
@@ -51,7 +54,8 @@ export class Vga implements Device {
     const { name, memoryBytes = VIDEO_MEMORY_BYTES } = options;
     this.name = name;
     this.#clock = context.clock;
-    this.#memory = new Uint8Array(memoryBytes);
+    this.#frameBuffer = context.deviceMemory?.(memoryBytes, "read-write");
+    this.#memory = this.#frameBuffer?.bytes ?? new Uint8Array(memoryBytes);
     this.#changes = new ScreenChanges(memoryBytes);
     this.#dispi = new Dispi(memoryBytes, () => void this.#memory.fill(0));
     this.#registers = new VgaRegisters(context.clock, this.#changes, () => this.#dispi.hasWideDac);
@@ -66,7 +70,10 @@ export class Vga implements Device {
       subsystemVendorId: 0x1af4,
       subsystemId: 0x1100,
     });
-    this.pci.addMemoryBar(0, memoryBytes, this.linear, { prefetchable: true });
+    this.pci.addMemoryBar(0, memoryBytes, this.linear, {
+      prefetchable: true,
+      onPlaced: (base) => this.#frameBuffer?.place(base),
+    });
     this.pci.addMemoryBar(2, MMIO.sizeBytes, this.registers, { maxSize: 2 });
     if (options.rom) this.pci.addRom(options.rom);
   }
@@ -91,6 +98,7 @@ export class Vga implements Device {
 
   /** Rows that have changed since the last call. */
   takeChanges(): RowSpan[] {
+    this.#frameBuffer?.takeWritten((at, bytes) => this.#changes.range(at, bytes));
     return this.#changes.take(this.view);
   }
 
