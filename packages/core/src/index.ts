@@ -9,6 +9,7 @@ export { CPUID_ROWS, type CpuidRow } from "./cpu/cpuid-table.ts";
 export { checkFeatureChoice, decodedFeatures, featureSet, featuresOfKind } from "./cpu/features.ts";
 export { KeptMsrs } from "./cpu/kept-msrs.ts";
 export { tableBytesBelowRam } from "./cpu/layout.ts";
+export { physicalAddress } from "./cpu/linear-address.ts";
 export { constantMsr, ignoresMsrWrite } from "./cpu/msr-table.ts";
 export type { DescriptorTable, SegmentRegister, VcpuState } from "./cpu/state.ts";
 export {

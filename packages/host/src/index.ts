@@ -14,6 +14,7 @@ export {
   type AgentInfo,
   type AgentProcess,
 } from "./agent/index.ts";
+export { type GdbAddress, type GdbServer, type GdbServerOptions, serveGdb } from "./debug/gdb-server.ts";
 export {
   type CheckImageOptions,
   type ConvertImageOptions,
@@ -113,6 +114,7 @@ export { restoreVm } from "./vm/restore-vm.ts";
 export { yieldCompilerThreads } from "./vm/thread-priority.ts";
 export { translationDirectory } from "./vm/translation-store.ts";
 export type {
+  DebugMemoryOptions,
   ExecOptions,
   ExecResult,
   ReplayOptions,
@@ -122,6 +124,8 @@ export type {
   SerialPort,
   TranslationCacheChoice,
   Vm,
+  VmDebugger,
+  VmDebugStop,
   VmEvents,
   VmExit,
   VmOptions,

@@ -40,6 +40,7 @@ import { type MachineEvents, MachineWorker } from "./machine-worker.ts";
 import { VmSerialPort } from "./serial-port.ts";
 import { type Stats, statsSince } from "./stats-sum.ts";
 import type { ExecOptions, ExecResult, Vm, VmEvents, VmExit, VmProgress, VmState } from "./vm.ts";
+import { HostedDebugger } from "./vm-debugger.ts";
 import { plainError, VmError } from "./vm-error.ts";
 import { VmScreen } from "./vm-screen.ts";
 import {
@@ -82,6 +83,7 @@ export class HostedVm implements Vm {
   readonly serial: VmSerialPort;
   readonly agent: AgentClient;
   readonly screen: VmScreen;
+  readonly debug: HostedDebugger;
   #worker: MachineWorker;
   /** Counted by the machines that the guest has left. */
   #leftStats: Promise<Stats> = Promise.resolve({});
@@ -95,6 +97,7 @@ export class HostedVm implements Vm {
   readonly #listeners: { readonly [K in keyof VmEvents]: Set<Listener<K>> } = {
     state: new Set(),
     disk: new Set(),
+    debug: new Set(),
     exit: new Set(),
   };
   readonly #ended: Promise<VmExit>;
@@ -140,6 +143,12 @@ export class HostedVm implements Vm {
       sendCommand: (port, kind) => this.#sendInput(port + CONTROL_SUFFIX, encodePortCommand({ kind })),
     });
     this.agent = new AgentClient(this.#ports);
+    this.debug = new HostedDebugger({
+      command: (command, args) => this.#command(command, args),
+      resume: () => this.resume(),
+      ended: () => this.#exit?.reason,
+      stopped: (stop) => this.#emit("debug", stop),
+    });
     this.screen = new VmScreen({
       hasScreen: this.#spec.vga !== undefined,
       image: () => this.#command("screen", undefined),
@@ -171,6 +180,7 @@ export class HostedVm implements Vm {
       onOutput: (parts) => vm().#output(parts),
       onSerialTaken: (bytes) => vm().serial.taken(bytes),
       onState: (state) => vm().#changeState(state),
+      onDebugStop: (report) => vm().debug.onStop(report),
       onExit: (exit) => vm().#onExit(exit),
     };
   }
@@ -408,6 +418,7 @@ export class HostedVm implements Vm {
       this.#worker = worker;
       this.#start = { ...this.#start, engine };
       this.#wakeByOutside();
+      void this.debug.moved().catch(() => {}); // It may have ended meanwhile.
       const earlier = this.#leftStats;
       this.#leftStats = before.stats().then(
         async (stats) => statsSince(await earlier, stats),
@@ -614,6 +625,7 @@ export class HostedVm implements Vm {
     this.#exit = exit;
     this.agent.shut(`The guest has ended: ${exit.reason}.`);
     this.serial.end(exit.reason);
+    this.debug.onEnd(exit.reason);
     // Whoever calls `close` hears of an image that could not be closed.
     void this.#network?.close().catch(() => {});
     void this.#disks?.close().catch(() => {});

@@ -22,6 +22,7 @@ import {
   Vga,
 } from "@twinmetal/core";
 import { formatCrashReport, privilegeLevel } from "./crash-report.ts";
+import { type DebugReport, MachineDebugger } from "./machine-debugger.ts";
 import { MachineMigration } from "./machine-migration.ts";
 import { OutputBatch } from "./output-batch.ts";
 import { saveStateFile, startRecording } from "./state-files.ts";
@@ -53,6 +54,10 @@ const REST_MS = { min: 1, max: 100 } as const;
 /** What moves a machine on, which one that is handed over does not. */
 const MOVES: ReadonlySet<CommandName> = new Set([
   "start",
+  "startPaused",
+  "step",
+  "setVcpuState",
+  "writeMemory",
   "pause",
   "resume",
   "reset",
@@ -81,6 +86,7 @@ export class MachineThread {
   readonly #batch = new OutputBatch();
   #machine: Machine | undefined;
   #migration: MachineMigration | undefined;
+  #debugger: MachineDebugger | undefined;
   #restMs = 0;
   #uart: Uart16550 | undefined;
   #vga: Vga | undefined;
@@ -122,6 +128,7 @@ export class MachineThread {
   ): void {
     this.#machine = machine;
     this.#migration = new MachineMigration(machine);
+    this.#debugger = new MachineDebugger(machine);
     this.#recorder = recorder;
     this.#isReplay = isReplay;
     this.#vga = machine.board.devices.find((device) => device instanceof Vga);
@@ -156,11 +163,17 @@ export class MachineThread {
     this.#busyMs += endMs - startMs;
     this.#slices++;
     const { share } = this.#migration!;
+    if (this.#debugger!.hasHalted && result.kind !== "stopped") {
+      this.#debugStop(this.#debugger!.halted());
+      return;
+    }
     if (share < 1) this.#rest(kick, (endMs - startMs) * (1 / share - 1));
     switch (result.kind) {
       case "ran":
-      case "debug":
         break;
+      case "debug":
+        this.#debugStop(this.#debugger!.stopped(result.stop, result.vcpu));
+        return;
       case "idle":
       case "blocked": {
         this.#flush();
@@ -183,6 +196,12 @@ export class MachineThread {
       this.#recorder.log.flush();
       this.#recordFlushedMs = endMs;
     }
+  }
+
+  #debugStop(report: DebugReport): void {
+    this.#flush();
+    this.#send({ type: "state", state: "paused" });
+    this.#send({ type: "debug-stop", report });
   }
 
   /** Somebody kicks, or output is old: slices on kvm are long. */
@@ -332,7 +351,35 @@ export class MachineThread {
         else machine.start();
         this.#send({ type: "state", state: "running" });
         return undefined;
+      case "startPaused":
+        machine.start();
+        machine.pause();
+        this.#send({ type: "state", state: "paused" });
+        return undefined;
+      case "debug":
+        this.#requireGuest();
+        return this.#debugger!.set((args as Commands["debug"]["args"]).request);
+      case "step":
+        this.#requireGuest();
+        this.#debugger!.step();
+        this.#send({ type: "state", state: "running" });
+        return undefined;
+      case "vcpuState":
+        return this.#debugger!.state((args as Commands["vcpuState"]["args"]).vcpu);
+      case "setVcpuState": {
+        const { vcpu, state } = args as Commands["setVcpuState"]["args"];
+        return this.#debugger!.setState(vcpu, state);
+      }
+      case "readMemory": {
+        const { place, length } = args as Commands["readMemory"]["args"];
+        return this.#debugger!.read(place, length);
+      }
+      case "writeMemory": {
+        const { place, bytes } = args as Commands["writeMemory"]["args"];
+        return this.#debugger!.write(place, bytes);
+      }
       case "pause":
+        this.#debugger!.giveUp();
         if (machine.state !== "paused") machine.pause();
         this.#flush();
         this.#send({ type: "state", state: "paused" });

@@ -7,6 +7,7 @@ import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
 import { createCells, createKicker, type VcpuKicker } from "../kvm/kick-cells.ts";
 import { ActivitySampler } from "./activity-sampler.ts";
 import { KeptCode } from "./kept-code.ts";
+import type { DebugReport } from "./machine-debugger.ts";
 import { type KeptAnswer, startTranslationThread, type TranslationThread } from "./port-translator.ts";
 import { startKeeper } from "./start-keeper.ts";
 import { hintBranches } from "./v8-flags.ts";
@@ -29,6 +30,7 @@ export interface MachineEvents {
   onOutput(parts: readonly OutputPart[]): void;
   onSerialTaken(bytes: number): void;
   onState(state: "running" | "paused"): void;
+  onDebugStop?(report: DebugReport): void;
   onReplayEnd?(stateHash: string, retired: number): void;
   /** Called once, last of all. */
   onExit(exit: VmExit): void;
@@ -276,6 +278,9 @@ export class MachineWorker {
         break;
       case "replay-end":
         this.#events.onReplayEnd?.(message.stateHash, message.retired);
+        break;
+      case "debug-stop":
+        this.#events.onDebugStop?.(message.report);
         break;
       case "exit":
         this.#ended(message.exit);

@@ -45,6 +45,8 @@ export type VmErrorCode =
   | "memory-unavailable"
   /** The VM is in a state in which this cannot be done. */
   | "bad-state"
+  /** A debugger asked for memory where there is none. */
+  | "no-memory"
   /** The VM has neither screen nor keyboard. */
   | "no-screen"
   /** A text or a key that the keyboard has not. */

@@ -2,7 +2,17 @@
  * The VM object: what a library user holds. The machine runs in a worker thread of its own (vm-worker.ts); this side
  * stays responsive, whatever the guest does.
  */
-import type { BootClass, KeyboardLayout, MigrationObstacle, MigrationResult, ScreenImage, Tier } from "@twinmetal/core";
+import type {
+  BootClass,
+  DebugRequest,
+  DebugStop,
+  KeyboardLayout,
+  MigrationObstacle,
+  MigrationResult,
+  ScreenImage,
+  Tier,
+  VcpuState,
+} from "@twinmetal/core";
 import type { AgentClient } from "../agent/index.ts";
 import type { DiskOptions, DiskProblem } from "../disk/disk-protocol.ts";
 import type { MigrateVmOptions, MigrationChoice } from "../migration/outgoing.ts";
@@ -148,6 +158,8 @@ export interface VmEvents {
   state: [state: VmState];
   /** An image could not do what the guest asked for. If it is blocked, the VM is paused and `resume` tries again. */
   disk: [problem: DiskProblem];
+  /** The VM has stopped for what `debug` was asked for, and is paused. */
+  debug: [stop: VmDebugStop];
   /** The guest is off ("off": powered off) or crashed, with the report. */
   exit: [result: VmExit];
 }
@@ -173,6 +185,49 @@ export interface SerialPort {
    * characters are kept); rejects on time-out, abort, or when the guest ends. Text that was matched is not searched again.
    */
   waitFor(pattern: string | RegExp, options?: { timeoutMs?: number; signal?: AbortSignal }): Promise<string>;
+}
+
+/** Why a VM that is debugged has stopped. */
+export interface VmDebugStop {
+  /** step: one instruction has retired. breakpoint: in front of the instruction. watchpoint: behind the access. */
+  readonly kind: DebugStop["kind"];
+  /** What was asked for: of the instruction, or what is watched. */
+  readonly address?: bigint;
+  readonly vcpu: number;
+}
+
+/**
+ * A debugger outside the guest, which cannot tell. Addresses are linear (virtual), as the vCPU's page tables map them, unless
+ * `isPhysical`. All breakpoints are every vCPU's. Works the same on both engines; docs/guide/debug.md.
+ */
+export interface VmDebugger {
+  /**
+   * What the VM stops for from here on, instead of what was set before; undefined: nothing. Running or not. It is set again
+   * behind a change of engine, and stays behind in a migration. Rejects with VmError "bad-option" for what cannot be.
+   */
+  set(request: DebugRequest | undefined): Promise<void>;
+  /** Powers on and is paused in front of the first instruction. */
+  startPaused(): Promise<void>;
+  /**
+   * Of a paused VM: one instruction of the vCPU that has the turn. Interrupts wait meanwhile: rejects with VmError "bad-state"
+   * where the guest waits for one (HLT).
+   */
+  step(): Promise<VmDebugStop>;
+  /** Lets a paused VM go on, and resolves at its next stop. Rejects on time-out, abort, and when the guest ends. */
+  continue(options?: { timeoutMs?: number; signal?: AbortSignal }): Promise<VmDebugStop>;
+  /** All that the architecture knows of a vCPU. */
+  registers(vcpu?: number): Promise<VcpuState>;
+  /** Of a paused VM. The count of instructions stays. */
+  setRegisters(state: VcpuState, vcpu?: number): Promise<void>;
+  /** At most 1 MiB. Rejects with VmError "no-memory" where there is none. */
+  readMemory(address: bigint, length: number, options?: DebugMemoryOptions): Promise<Uint8Array>;
+  writeMemory(address: bigint, bytes: Uint8Array, options?: DebugMemoryOptions): Promise<void>;
+}
+
+export interface DebugMemoryOptions {
+  /** Whose page tables: default 0. */
+  readonly vcpu?: number;
+  readonly isPhysical?: boolean;
 }
 
 export interface Screen {
@@ -256,6 +311,8 @@ export interface Vm {
   stateHash(): Promise<string>;
   /** Counters by name (docs/jit.md): retired, guestNs, calendarSeconds, busyMs, idleMs, outputBytes, time by tier, the engine's. */
   stats(): Promise<Readonly<Record<string, number>>>;
+  /** Breakpoints, steps, registers and memory, from outside the guest. */
+  readonly debug: VmDebugger;
   /** The processor's registers at the next boundary. */
   registers(): Promise<VmRegisters>;
   /**

@@ -7,9 +7,20 @@
  *                      other side subtracts once it has got rid of the bytes. A machine with too much pending waits.
  */
 import type { MessagePort } from "node:worker_threads";
-import type { MachineEvent, MachineSpec, RamHolder, ScreenImage, StateForm, StoppedVm, Tier } from "@twinmetal/core";
+import type {
+  DebugRequest,
+  MachineEvent,
+  MachineSpec,
+  RamHolder,
+  ScreenImage,
+  StateForm,
+  StoppedVm,
+  Tier,
+  VcpuState,
+} from "@twinmetal/core";
 import type { DiskRing } from "../disk/block-ring.ts";
 import type { FrameRing } from "../network/frame-ring.ts";
+import type { DebugReport, MemoryPlace } from "./machine-debugger.ts";
 import type { BootFileLocation } from "./open-boot-file.ts";
 import type { TranslationSettings } from "./translation-settings.ts";
 import type { VmExit, VmProgress } from "./vm.ts";
@@ -97,6 +108,14 @@ export interface Commands {
   stateHash: { args: undefined; result: string };
   stats: { args: undefined; result: Readonly<Record<string, number>> };
   registers: { args: undefined; result: VmRegisters };
+  /** For a debugger: machine-debugger.ts. */
+  debug: { args: { request: DebugRequest | undefined }; result: undefined };
+  startPaused: { args: undefined; result: undefined };
+  step: { args: undefined; result: undefined };
+  vcpuState: { args: { vcpu: number }; result: VcpuState };
+  setVcpuState: { args: { vcpu: number; state: VcpuState }; result: undefined };
+  readMemory: { args: { place: MemoryPlace; length: number }; result: Uint8Array };
+  writeMemory: { args: { place: MemoryPlace; bytes: Uint8Array }; result: undefined };
   /** What the screen shows; undefined: there is none. */
   screen: { args: undefined; result: ScreenImage | undefined };
   screenText: { args: undefined; result: readonly string[] | undefined };
@@ -182,6 +201,8 @@ export type FromMachine =
   /** So many bytes of serial input are in the machine. */
   | { readonly type: "serial-taken"; readonly bytes: number }
   | { readonly type: "state"; readonly state: "running" | "paused" }
+  /** The machine was paused for what a debugger has asked. */
+  | { readonly type: "debug-stop"; readonly report: DebugReport }
   | { readonly type: "exit"; readonly exit: VmExit }
   | { readonly type: "replay-end"; readonly stateHash: string; readonly retired: number }
   | { readonly type: "progress"; readonly id: number; readonly progress: VmProgress }
