@@ -26,6 +26,7 @@ import { createVga } from "../../packages/core/src/devices/vga/vga.ts";
 import { StateReader } from "../../packages/core/src/state/reader.ts";
 import { AHCI } from "./ahci-sequences.ts";
 import type { FuzzedDevice, Operation, Random } from "./device-fuzz.ts";
+import { IDE } from "./ide-sequences.ts";
 import { NVME } from "./nvme-sequences.ts";
 import { VIRTIO_DEVICES } from "./virtio-sequences.ts";
 
@@ -548,6 +549,7 @@ export const FUZZED_DEVICES: readonly FuzzedDevice[] = [
   ...VIRTIO_DEVICES,
   AHCI,
   NVME,
+  IDE,
   fwCfg,
   flash,
   vga,

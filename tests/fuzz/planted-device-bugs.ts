@@ -109,6 +109,24 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     wrong: "",
   },
   {
+    what: "an IDE command's buffer is as large as its guest says",
+    device: "ide",
+    right: "Math.min(this.left, BLOCK_LIMITS.bytes)",
+    wrong: "this.left",
+  },
+  {
+    what: "IDE's bus master writes behind a region",
+    device: "ide",
+    right: "Math.min(regionBytes - this.#offset, bytes.length - at)",
+    wrong: "bytes.length - at",
+  },
+  {
+    what: "an IDE command comes while another is under way",
+    device: "ide",
+    right: "if (this.#transfer) return;",
+    wrong: "",
+  },
+  {
     what: "a flash buffer takes more than it has",
     device: "cfi-flash",
     right: "if (this.#bufferLeft > WRITE_BUFFER_BYTES) this.#failBuffer();",

@@ -18,6 +18,8 @@ test.skipIf(reason !== undefined).each<readonly [Firmware, DiskBus]>([
   ["uefi", "ahci"],
   ["bios", "nvme"],
   ["uefi", "nvme"],
+  ["bios", "ide"],
+  ["uefi", "ide"],
 ])("Debian starts by %s from a disk on %s and turns off", { timeout: 40 * MINUTE_MS }, async (firmware, bus) => {
   const folder = mkdtempSync(join(tmpdir(), "twinmetal-debian-"));
   onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
@@ -45,7 +47,7 @@ test.skipIf(reason !== undefined).each<readonly [Firmware, DiskBus]>([
   const answer = await vm.serial.waitFor(/\/dev\/(?:[vs]d|nvme).*root@twin:~#/s, { timeoutMs: 5 * MINUTE_MS });
   note("commands");
   expect(answer).toMatch(/\brunning\r/);
-  expect(answer).toContain({ ahci: "/dev/sda", nvme: "/dev/nvme0n1", virtio: "/dev/vda" }[bus]);
+  expect(answer).toContain({ ahci: "/dev/sda", ide: "/dev/sda", nvme: "/dev/nvme0n1", virtio: "/dev/vda" }[bus]);
   expect(/\nby uefi/.test(answer)).toBe(firmware === "uefi");
   await vm.serial.write("poweroff\n");
   expect((await vm.wait()).kind).toBe("off");

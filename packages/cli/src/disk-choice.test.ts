@@ -13,6 +13,7 @@ describe("--disk", () => {
     ["d.img,bootindex=0", { path: "d.img", bootIndex: 0 }],
     ["d.img,bus=ahci", { path: "d.img", bus: "ahci" }],
     ["d.img,bus=nvme", { path: "d.img", bus: "nvme" }],
+    ["d.img,bus=ide", { path: "d.img", bus: "ide" }],
   ])("%s", (text, expected) => {
     expect(parseDisk(text)).toEqual(expected);
     expect(parseDisk(diskText(expected))).toEqual(expected);
@@ -26,7 +27,6 @@ describe("--disk", () => {
     ["a.img,snapshot", /"snapshot" is nothing that a disk has/],
     ["a.img,ro,format=raw", /"ro" is nothing that a disk has/],
     ["a.img,bootindex=first", /no boot index/],
-    ["a.img,bus=ide", /not in this version yet/],
     ["a.img,bus=scsi", /no bus/],
     ["a.img,readonly,ephemeral", /exclude each other/],
   ])("%s is refused", (text, message) => {

@@ -65,7 +65,7 @@ test.skipIf(typeof bios === "string")("its menu starts another", { timeout: 2 * 
   await vm.serial.waitFor("from the second disk", { timeoutMs: TIMEOUT_MS });
 });
 
-test.skipIf(typeof bios === "string").each<DiskBus>(["ahci", "nvme"])(
+test.skipIf(typeof bios === "string").each<DiskBus>(["ahci", "nvme", "ide"])(
   "it starts from a disk on %s, before a virtio-blk one",
   { timeout: 2 * TIMEOUT_MS },
   async (bus) => {
@@ -117,10 +117,10 @@ function bootDisc(text: string): Uint8Array {
   return disc;
 }
 
-test.skipIf(typeof bios === "string")(
-  "it starts from a CD where the disk holds nothing",
+test.skipIf(typeof bios === "string").each<"ahci" | "ide">(["ahci", "ide"])(
+  "it starts from a CD on %s where the disk holds nothing",
   { timeout: 2 * TIMEOUT_MS },
-  async () => {
+  async (bus) => {
     const folder = mkdtempSync(join(tmpdir(), "twinmetal-firmware-"));
     onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
     const [firmware, empty, disc] = ["bios.bin", "empty.img", "disc.iso"].map((name) => join(folder, name));
@@ -132,8 +132,8 @@ test.skipIf(typeof bios === "string")(
       memoryBytes: 64 * 2 ** 20,
       engine: "jit",
       disks: [
-        { path: empty!, format: "raw", bus: "ahci" },
-        { path: disc!, isCdrom: true },
+        { path: empty!, format: "raw", bus },
+        { path: disc!, isCdrom: true, ...(bus === "ide" && { bus }) },
       ],
     });
     await vm.start();

@@ -46,6 +46,10 @@ export const PORT_MAP = {
   debugExit: 0xf4,
   uart0: 0x3f8,
   debug: 0x402,
+  ide: [
+    { task: 0x1f0, control: 0x3f6 },
+    { task: 0x170, control: 0x376 },
+  ],
   pvpanic: 0x505,
   fwCfg: 0x510,
   fwCfgDma: 0x514,
@@ -86,6 +90,8 @@ export const ISA_IRQ = {
   sci: 9,
   mouse: 12,
   coprocessor: 13,
+  idePrimary: 14,
+  ideSecondary: 15,
 } as const;
 
 /** IO-APIC inputs ("global system interrupts") that differ from the ISA number or have none. */
@@ -114,6 +120,7 @@ export const HPET_PERIOD_FS = 10_000_000;
 export const PCI_SLOT = {
   hostBridge: { device: 0, function: 0 },
   lpcBridge: { device: 31, function: 0 },
+  ide: { device: 31, function: 1 },
   ahci: { device: 31, function: 2 },
   vga: { device: 30, function: 0 },
   /** Slots 1 to 29 are free for devices. */

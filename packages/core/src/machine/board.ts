@@ -5,7 +5,7 @@
  *               ^ LINT0                                 |
  *               +---------- 8259A pair <----------------+ (ISA wires go to both; PIRQs as the LPC bridge routes them)
  *   ports -- PIC PIT RTC UART, ACPI PM, system control, PCI     memory -- IO-APIC, HPET, PCI windows, ECAM
- *   PCI 0 -- 00.0 host bridge, 1f.0 LPC bridge, 1f.2 AHCI, slots 1 up: the spec's devices, 1e.0 VGA (with it, the keyboard)
+ *   PCI 0 -- 00.0 host bridge, 1f.0 LPC bridge, 1f.1 IDE, 1f.2 AHCI, slots 1 up: the spec's devices, 1e.0 VGA (with it, the keyboard)
  *
  * Direct boots: `boot` does what firmware would do to the chipset, then loads the kernel. Firmware itself is the ROM of
  * the engine's memory and starts at the reset vector.
@@ -29,6 +29,7 @@ import type { Device, DeviceContext, IrqLine } from "../devices/device.ts";
 import { attachFwCfg, createFwCfg } from "../devices/fw-cfg.ts";
 import { attachHpet, createHpet } from "../devices/hpet.ts";
 import { attachI8042, createI8042, startKeyboard } from "../devices/i8042/controller.ts";
+import { attachIde, createIde } from "../devices/ide/controller.ts";
 import { attachIoApic, createIoApic } from "../devices/ioapic.ts";
 import { macBytes } from "../devices/network-channel.ts";
 import { createNvme } from "../devices/nvme/controller.ts";
@@ -57,7 +58,14 @@ import type { Board, BoardWiring } from "./board-interface.ts";
 import { FLASH_NAME, GPE, GSI, ISA_IRQ, MEMORY_MAP, PCI_SLOT, PIRQ_TO_ISA, PORT_MAP, pirqOf } from "./board-map.ts";
 import { type BoardProcessor, createProcessor } from "./board-processor.ts";
 import { bootDevicesOf } from "./boot-order.ts";
-import { type DeviceSpec, isSataDrive, type MachineSpec, type SataDriveSpec } from "./spec.ts";
+import {
+  type DeviceSpec,
+  type IdeDriveSpec,
+  isIdeDrive,
+  isSataDrive,
+  type MachineSpec,
+  type SataDriveSpec,
+} from "./spec.ts";
 
 /** The files that the spec names: their bytes, unless something else is said. */
 export interface BootFiles<File extends BootFile = Uint8Array> {
@@ -181,6 +189,15 @@ export function createBoard(
     : undefined;
   const plugged = slotDevices(spec).map((device) => createDevice(wiring, device));
   const drives = spec.devices.filter(isSataDrive).map((drive) => ({ ...drive, medium: mediumOf(drive) }));
+  const ideDrives = spec.devices.filter(isIdeDrive).map((drive) => ({ ...drive, medium: mediumOf(drive) }));
+  const ide =
+    ideDrives.length > 0
+      ? createIde(context, {
+          name: "ide",
+          drives: ideDrives,
+          irqs: [isa(ISA_IRQ.idePrimary), isa(ISA_IRQ.ideSecondary)],
+        })
+      : undefined;
   const ahci = drives.length > 0 ? createAhci(context, { name: "ahci", drives }) : undefined;
 
   attachPic(pic, ports, PORT_MAP);
@@ -197,6 +214,7 @@ export function createBoard(
   attachDebugPort(createDebugPort(context), ports, PORT_MAP);
   if (fwCfg) attachFwCfg(fwCfg, ports, PORT_MAP);
   if (flash) attachCfiFlash(flash, mmio, MEMORY_MAP.highRamStart - (spec.firmware?.sizeBytes ?? 0) - flash.sizeBytes);
+  if (ide) attachIde(ide, ports, PORT_MAP.ide);
   attachHpet(hpet, mmio, MEMORY_MAP);
   attachIoApic(ioApic, mmio, MEMORY_MAP);
   ports.claim(PORT_MAP.pciConfigAddress, 4, pci.addressPort, { name: "PCI configuration address" });
@@ -204,6 +222,7 @@ export function createBoard(
   pci.plug(PCI_SLOT.hostBridge.device, PCI_SLOT.hostBridge.function, hostBridge);
   pci.plug(PCI_SLOT.lpcBridge.device, PCI_SLOT.lpcBridge.function, lpcBridge.pci);
   if (vga) pci.plug(PCI_SLOT.vga.device, PCI_SLOT.vga.function, vga.pci);
+  if (ide) pci.plug(PCI_SLOT.ide.device, PCI_SLOT.ide.function, ide.pci);
   if (ahci) pci.plug(PCI_SLOT.ahci.device, PCI_SLOT.ahci.function, ahci.pci);
   for (const [i, device] of plugged.entries()) pci.plug(PCI_SLOT.firstFree + i, 0, device.pci);
 
@@ -215,6 +234,7 @@ export function createBoard(
     generation,
     ...(flash ? [flash] : []),
     ...plugged,
+    ...(ide ? [ide] : []),
     ...(ahci ? [ahci] : []),
     ...(vga ? [vga] : []),
     ...(i8042 ? [i8042] : []),
@@ -265,27 +285,32 @@ function shadowFirmware(memory: GuestMemory, romBytes: number): void {
 function bootDisksOf(spec: MachineSpec): BootDisk[] {
   const slots = slotDevices(spec);
   const drives = spec.devices.filter(isSataDrive);
+  const ideDrives = spec.devices.filter(isIdeDrive);
   return bootDevicesOf(spec).flatMap((device): BootDisk[] => {
     if (isSataDrive(device)) return [{ ...PCI_SLOT.ahci, port: drives.indexOf(device) }];
+    if (isIdeDrive(device)) {
+      const unit = ideDrives.indexOf(device);
+      return [{ ...PCI_SLOT.ide, ide: [unit >> 1, unit & 1] }];
+    }
     const slot = PCI_SLOT.firstFree + slots.indexOf(device as SlotDeviceSpec);
     if (device.kind === "nvme-disk") return [{ device: slot, isNvme: true }];
     return device.kind === "virtio-block" ? [{ device: slot }] : [];
   });
 }
 
-function mediumOf({ kind }: SataDriveSpec): "disk" | "cd" {
-  return kind === "sata-cd" ? "cd" : "disk";
+function mediumOf({ kind }: SataDriveSpec | IdeDriveSpec): "disk" | "cd" {
+  return kind === "sata-cd" || kind === "ide-cd" ? "cd" : "disk";
 }
 
 interface PciDevice extends Device {
   readonly pci: PciFunction;
 }
 
-type SlotDeviceSpec = Exclude<DeviceSpec, SataDriveSpec>;
+type SlotDeviceSpec = Exclude<DeviceSpec, SataDriveSpec | IdeDriveSpec>;
 
 /** Those with a PCI slot each. */
 function slotDevices({ devices }: MachineSpec): SlotDeviceSpec[] {
-  return devices.filter((device): device is SlotDeviceSpec => !isSataDrive(device));
+  return devices.filter((device): device is SlotDeviceSpec => !isSataDrive(device) && !isIdeDrive(device));
 }
 
 /** What firmware writes to the edge/level registers of the 8259A pair: PCI interrupts and the SCI are levels. */

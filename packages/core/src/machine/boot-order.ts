@@ -12,7 +12,9 @@ const CLASS_OF: Readonly<Partial<Record<DeviceKind, BootClass>>> = {
   "virtio-block": "disk",
   "sata-disk": "disk",
   "nvme-disk": "disk",
+  "ide-disk": "disk",
   "sata-cd": "cdrom",
+  "ide-cd": "cdrom",
 };
 
 /** Undefined: nothing starts from it. */

@@ -27,9 +27,20 @@ export const DEVICE_KINDS = [
   "sata-cd",
   "nvme-disk",
   "virtio-net",
+  "ide-disk",
+  "ide-cd",
 ] as const;
 /** Those that have a disk's bytes. */
-const DISK_KINDS: readonly string[] = ["virtio-block", "sata-disk", "sata-cd", "nvme-disk"] satisfies DeviceKind[];
+const DISK_KINDS: readonly string[] = [
+  "virtio-block",
+  "sata-disk",
+  "sata-cd",
+  "nvme-disk",
+  "ide-disk",
+  "ide-cd",
+] satisfies DeviceKind[];
+/** Of the board's IDE controller. */
+const MAX_IDE_DRIVES = 4;
 /** Ports of the board's AHCI controller. */
 const MAX_SATA_DRIVES = 6;
 export const DISK_LIMITS = { minBytes: 512, maxBytes: 2 ** 50, stepBytes: 512 } as const;
@@ -92,6 +103,7 @@ export type DeviceSpec =
   /** A controller with a disk of its own. */
   | ({ readonly kind: "nvme-disk"; readonly name: string } & DiskSpec)
   | SataDriveSpec
+  | IdeDriveSpec
   | NetworkCardSpec;
 
 /** A drive at the next port of the board's AHCI controller, which is there with the first of them. */
@@ -111,6 +123,12 @@ export interface NetworkCardSpec {
   readonly mtu: number;
   /** What firmware starts from it with. */
   readonly rom?: FileReference;
+}
+
+/** A drive at the board's IDE controller, which is there with the first of them: primary master, its slave, and so on. */
+export interface IdeDriveSpec extends DiskSpec {
+  readonly kind: "ide-disk" | "ide-cd";
+  readonly name: string;
 }
 
 export interface VgaSpec {
@@ -356,6 +374,15 @@ export function isNetworkCard(device: DeviceSpec): device is NetworkCardSpec {
   return NETWORK_KINDS.includes(device.kind);
 }
 
+export function isIdeDrive(device: DeviceSpec): device is IdeDriveSpec {
+  return device.kind === "ide-disk" || device.kind === "ide-cd";
+}
+
+/** With a size, and read-only or not, and nothing else. */
+function isPlainDisk(kind: DeviceKind): kind is "sata-disk" | "sata-cd" | "nvme-disk" | "ide-disk" | "ide-cd" {
+  return DISK_KINDS.includes(kind) && kind !== "virtio-block";
+}
+
 function fieldsOf(device: DeviceSpec): { readonly [key: string]: StateValue } {
   switch (device.kind) {
     case "virtio-console":
@@ -365,6 +392,8 @@ function fieldsOf(device: DeviceSpec): { readonly [key: string]: StateValue } {
     case "sata-disk":
     case "sata-cd":
     case "nvme-disk":
+    case "ide-disk":
+    case "ide-cd":
       return { sizeBytes: device.sizeBytes, isReadOnly: device.isReadOnly };
     case "virtio-net": {
       const { mac, mtu, rom } = device;
@@ -384,7 +413,7 @@ function deviceFromState(reader: StateReader): DeviceSpec {
     reader.end();
     return { kind, name, ...disk };
   }
-  if (kind === "sata-disk" || kind === "sata-cd" || kind === "nvme-disk") {
+  if (isPlainDisk(kind)) {
     const disk = {
       sizeBytes: reader.int("sizeBytes", 0, Number.MAX_SAFE_INTEGER),
       isReadOnly: reader.bool("isReadOnly"),
@@ -515,11 +544,17 @@ function checkDevices(devices: readonly DeviceSpec[]): void {
     if (kind === "virtio-console") checkPorts(name, device.ports);
     if (kind === "virtio-block") checkDisk(name, device);
     if (isNetworkCard(device)) checkNetworkCard(device, devices);
-    if (isSataDrive(device) || kind === "nvme-disk") checkDisk(name, { ...device, queues: 1 });
-    if (kind === "sata-cd" && !device.isReadOnly) {
+    if (isPlainDisk(kind)) checkDisk(name, { ...(device as DiskSpec), queues: 1 });
+    if ((device.kind === "sata-cd" || device.kind === "ide-cd") && !device.isReadOnly) {
       throw new SpecError("devices", `The disc in ${name} is not read-only, and a CD drive cannot write.`);
     }
   }
+  const ideDrives = devices.filter(isIdeDrive).length;
+  if (ideDrives > MAX_IDE_DRIVES)
+    throw new SpecError(
+      "devices",
+      `${ideDrives} IDE drives do not fit: the controller has room for ${MAX_IDE_DRIVES}.`,
+    );
   const drives = devices.filter(isSataDrive).length;
   if (drives > MAX_SATA_DRIVES) {
     throw new SpecError("devices", `${drives} SATA drives do not fit: the controller has ${MAX_SATA_DRIVES} ports.`);

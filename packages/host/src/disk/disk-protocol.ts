@@ -14,13 +14,13 @@ export interface DiskOptions {
   readonly isEphemeral?: boolean;
   /** How the guest reaches it. Default: "virtio". Of a VM that exists, its own. */
   readonly bus?: DiskBus;
-  /** The image is a disc in a CD drive at the AHCI controller: raw and read-only. Of a VM that exists, its own. */
+  /** The image is a disc in a CD drive at the AHCI controller, or by `bus` the IDE one: raw and read-only. Of a VM that exists, its own. */
   readonly isCdrom?: boolean;
   /** Firmware tries disks that have one before all others, the smallest first. Of a VM that exists, its own. */
   readonly bootIndex?: number;
 }
 
-export const DISK_BUSES = ["virtio", "ahci", "nvme"] as const;
+export const DISK_BUSES = ["virtio", "ahci", "nvme", "ide"] as const;
 export type DiskBus = (typeof DISK_BUSES)[number];
 
 export interface OpenedVmDisk {

@@ -8,6 +8,7 @@ import type { DiskOptions, OpenedVmDisk } from "./disk-protocol.ts";
 import { DiskThread } from "./disk-thread.ts";
 
 const MAX_DISKS = 16;
+const KINDS = { ahci: "sata-disk", nvme: "nvme-disk", ide: "ide-disk" } as const;
 
 export interface VmDisks {
   /** Undefined: no disks. */
@@ -83,18 +84,24 @@ function startThread(options: readonly DiskOptions[], channels: readonly string[
 function devicesOf(opened: readonly OpenedVmDisk[], options: readonly DiskOptions[]): DeviceSpec[] {
   return opened.map(({ sizeBytes, isReadOnly }, index): DeviceSpec => {
     const disk = { name: nameOf(index), sizeBytes, isReadOnly };
-    if (options[index]?.isCdrom) return { kind: "sata-cd", ...disk };
-    const { bus = "virtio" } = options[index] ?? {};
+    const { bus = "virtio", isCdrom } = options[index] ?? {};
+    if (isCdrom) return { kind: bus === "ide" ? "ide-cd" : "sata-cd", ...disk };
     if (bus === "virtio") return { kind: "virtio-block", ...disk, queues: 1 };
-    return { kind: bus === "ahci" ? "sata-disk" : "nvme-disk", ...disk };
+    return { kind: KINDS[bus], ...disk };
   });
 }
 
 function asDisc(disk: DiskOptions): DiskOptions {
-  if ((disk.bus ?? "ahci") !== "ahci" || disk.isReadOnly === false || disk.isEphemeral || disk.format === "qcow2") {
+  if (
+    disk.bus === "virtio" ||
+    disk.bus === "nvme" ||
+    disk.isReadOnly === false ||
+    disk.isEphemeral ||
+    disk.format === "qcow2"
+  ) {
     throw new VmError(
       "bad-option",
-      `${disk.path} cannot be a CD as it is asked for: a CD is raw, read-only and at the bus "ahci". Leave the rest out.`,
+      `${disk.path} cannot be a CD as it is asked for: a CD is raw, read-only and at the bus "ahci" or "ide". Leave the rest out.`,
     );
   }
   return { ...disk, format: "raw", isReadOnly: true };

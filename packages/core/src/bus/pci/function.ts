@@ -172,7 +172,8 @@ export class PciFunction {
   addIoBar(index: number, sizeBytes: number, handler: IoHandler, options: { maxSize?: AccessSize } = {}): PciBar {
     if (!isPowerOfTwo(sizeBytes, 4) || sizeBytes > 256) throw new RangeError(`an I/O BAR of ${sizeBytes} ports`);
     if (index < 0 || index >= BAR_COUNT) throw new RangeError(`no BAR ${index}`);
-    this.config.define(CONFIG.BAR0 + 4 * index, 4, 1, 0xffff & -sizeBytes);
+    // All 32 bits, as firmware takes the size from them; there are no ports beyond 64 Ki.
+    this.config.define(CONFIG.BAR0 + 4 * index, 4, 1, -sizeBytes);
     return this.#addBar({ index, wide: false, space: "io", sizeBytes, handler, maxSize: options.maxSize });
   }
 
@@ -349,6 +350,7 @@ export class PciFunction {
     if ((this.config.read(CONFIG.COMMAND, 2) & enable) === 0) return undefined;
     const low = this.config.read(CONFIG.BAR0 + 4 * bar.index, 4);
     const high = bar.wide ? this.config.read(CONFIG.BAR0 + 4 * bar.index + 4, 4) : 0;
+    if (bar.space === "io" && low >>> 16 !== 0) return undefined;
     const base = bar.space === "io" ? low & 0xfffc : high * 2 ** 32 + ((low & ~0xf) >>> 0);
     // Zero is the unassigned state; beyond 2^52 there is no guest-physical address.
     return base === 0 || base + bar.sizeBytes > 2 ** 52 ? undefined : base;

@@ -107,6 +107,7 @@ export class AtaDisk implements Drive {
     const { fis } = frame;
     const command = fis[2]!;
     const isQueued = command === ATA.READ_FPDMA_QUEUED || command === ATA.WRITE_FPDMA_QUEUED;
+    if (isQueued && this.#disk.isParallel) return ABORTED;
     if (isQueued) return this.#queued(frame, command === ATA.WRITE_FPDMA_QUEUED);
     const transfer = TRANSFER_COMMANDS.get(command);
     if (transfer) return this.#transfer(fis, transfer);
@@ -280,15 +281,17 @@ export class AtaDisk implements Drive {
     put(59, this.#multiple === 0 ? 0 : 0x0100 | this.#multiple);
     view.setUint32(2 * 60, Math.min(sectors, 0x0fff_ffff), true);
     put(63, 0x0007, 0x0003, 120, 120, 120, 120);
-    put(75, SLOTS - 1, 0x0106);
+    if (!this.#disk.isParallel) put(75, SLOTS - 1, 0x0106);
     put(80, 0x01f0);
     const cache = this.#hasWriteCache ? 0x20 : 0;
     put(82, 0x0068, 0x7400, 0x4060, 0x0048 | cache, 0x3400, 0x4060, 0x407f);
     view.setBigUint64(2 * 100, BigInt(sectors), true);
-    put(105, this.#disk.isReadOnly ? 0 : 1, 0x6003);
-    put(169, this.#disk.isReadOnly ? 0 : TRIM);
+    if (this.#disk.isParallel) put(93, 0x6003);
+    const hasTrim = !this.#disk.isReadOnly && !this.#disk.isParallel;
+    put(105, hasTrim ? 1 : 0, 0x6003);
+    put(169, hasTrim ? TRIM : 0);
     put(217, 0x0001);
-    put(222, 0x1020);
+    if (!this.#disk.isParallel) put(222, 0x1020);
     return sealIdentity(view);
   }
 }

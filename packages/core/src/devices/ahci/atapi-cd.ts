@@ -265,10 +265,10 @@ export class AtapiCd implements Drive {
     put(49, 0x0f00);
     put(53, 0x0006);
     put(63, 0x0007, 0x0003, 120, 120, 120, 120);
-    put(76, 0x0006);
+    put(this.#disk.isParallel ? 93 : 76, this.#disk.isParallel ? 0x6003 : 0x0006);
     put(80, 0x01f0);
     put(82, 0x0218, 0x4000, 0x4000, 0x0218, 0, 0x4000, 0x407f);
-    put(222, 0x1020);
+    if (!this.#disk.isParallel) put(222, 0x1020);
     return sealIdentity(view);
   }
 }

@@ -16,6 +16,8 @@ export interface SataDiskOptions {
   readonly name: string;
   readonly sizeBytes: number;
   readonly isReadOnly: boolean;
+  /** At a parallel interface: without queued commands, and without TRIM. Default: serial. */
+  readonly isParallel?: boolean;
 }
 
 interface UnderWay extends SataPiece {
