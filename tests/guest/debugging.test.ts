@@ -199,3 +199,20 @@ describe("GDB's protocol", () => {
     await server.close();
   });
 });
+
+describe("twinmetal run --gdb", () => {
+  it("lets GDB have the guest from its first instruction on", { timeout: 3 * WAIT_MS }, async () => {
+    const path = join(directory, "gdb4");
+    const program = join(import.meta.dirname, "../../bin/twinmetal.mjs");
+    const args = ["run", "--kernel", join(directory, "kernel"), "-m", "16M", "--engine", "jit", "--serial", "null"];
+    const run = spawn(process.execPath, [program, ...args, "--gdb", `unix:${path},wait`]);
+    let text = "";
+    for (const stream of [run.stdout, run.stderr]) stream.on("data", (bytes: Buffer) => (text += bytes));
+    await expect.poll(() => text, { timeout: 2 * WAIT_MS }).toContain(`The guest waits for GDB: target remote ${path}`);
+    const gdb = new Client(path);
+    expect(await gdb.ask("p10")).toBe("0002200000000000");
+    expect(await gdb.ask("c")).toBe("W00");
+    const status = await new Promise((resolve) => run.on("close", resolve));
+    expect([status, text.split("\n").length]).toEqual([0, 2]);
+  });
+});

@@ -10,6 +10,7 @@ import { runConsole } from "./console-session.ts";
 import { diskText } from "./disk-choice.ts";
 import { watchDisks } from "./disk-watch.ts";
 import { Ending } from "./ending.ts";
+import { type GdbChoice, gdbCommand } from "./gdb-choice.ts";
 import { networkText } from "./network-choice.ts";
 import { watchForPanic } from "./panic-watch.ts";
 import { ProgressLine } from "./progress-line.ts";
@@ -21,6 +22,7 @@ import { CommandError } from "./usage-error.ts";
 import {
   type ControlServer,
   type DiskOptions,
+  type GdbServer,
   MigrationDesk,
   type NetworkOptions,
   type Vm,
@@ -52,6 +54,8 @@ export interface HostingPlan {
   readonly networks?: readonly NetworkOptions[] | undefined;
   /** Where the VM can be asked to migrate, and decided about. */
   readonly migrationSocket?: string;
+  /** Where a debugger connects, and how many processors it finds. */
+  readonly gdb?: (GdbChoice & { readonly cpus: number }) | undefined;
   /** Undefined: the process stays as it is. */
   readonly sandbox?: SandboxPlan | undefined;
   readonly wantsStatistics: boolean;
@@ -71,6 +75,7 @@ export async function hostVm(io: Io, given: HostingPlan): Promise<number> {
   let sink: SerialSink | undefined;
   let unwatch = (): void => {};
   let control: ControlServer | undefined;
+  let gdb: GdbServer | undefined;
   const desk = new MigrationDesk();
   desk.onUndecided = ({ message }) => say(message);
   try {
@@ -84,6 +89,11 @@ export async function hostVm(io: Io, given: HostingPlan): Promise<number> {
     sink = await openSerialSink(vm, plan.serial);
     const isTerminal = io.stdin.isTTY && io.stderr.isTTY;
     const notice = isTerminal ? plan.notice?.(vm) : undefined;
+    if (plan.gdb) {
+      gdb = await io.library.serveGdb(vm, plan.gdb.address, plan.gdb);
+      const waits = plan.gdb.isWaiting ? "The guest waits for GDB" : "GDB finds the guest";
+      say(`${waits}: ${gdbCommand(gdb.address)}`);
+    }
     seal(vm, say);
     if (isTerminal && plan.command === undefined) say(plan.greeting(vm));
     if (notice !== undefined) say(notice);
@@ -98,6 +108,7 @@ export async function hostVm(io: Io, given: HostingPlan): Promise<number> {
     progress.clear();
     unwatch();
     if (vm !== undefined) await close(vm, sink);
+    await gdb?.close();
     await control?.close();
     ending.dispose();
   }

@@ -136,6 +136,8 @@ export interface UsedFiles {
   readonly serial: SerialTarget;
   /** Unix sockets that its network cards lead to. */
   readonly sockets?: readonly string[];
+  /** Unix sockets that a debugger connects to: they are there before the guest starts. */
+  readonly debuggers?: readonly string[];
   readonly engine: EngineQuestion["wish"];
 }
 
@@ -173,7 +175,7 @@ function fileRules(used: UsedFiles): readonly FileRule[] {
     ...used.disks,
     ...rule(used.engine === "jit" ? undefined : KVM_DEVICE, "write"),
     ...rule(used.save === undefined ? undefined : dirname(resolve(used.save)), "create"),
-    ...(used.sockets ?? []).flatMap((path) => rule(dirname(resolve(path)), "socket")),
+    ...[...(used.sockets ?? []), ...(used.debuggers ?? [])].flatMap((path) => rule(dirname(resolve(path)), "socket")),
     ...rule(serial.kind === "socket" ? dirname(resolve(serial.path)) : undefined, "socket"),
   ];
 }

@@ -12,6 +12,8 @@ export type {
   EngineSwitchResult,
   ExecResult,
   FileRule,
+  GdbAddress,
+  GdbServer,
   ImageInfo,
   MigrationObstacle,
   MigrationProgress,
@@ -50,6 +52,7 @@ export type VmLibrary = Pick<
   | "confineAndRestart"
   | "takeConfined"
   | "seal"
+  | "serveGdb"
   | "sandboxSupport"
   | "createImage"
   | "imageInfo"

@@ -5,6 +5,7 @@ import { defineCommand, type Io } from "../command.ts";
 import { parseCpu } from "../cpu-choice.ts";
 import { CDROM, DISK, disksOf } from "../disk-choice.ts";
 import { engineNotice } from "../engine-notice.ts";
+import { GDB } from "../gdb-choice.ts";
 import { type HostingPlan, hostVm } from "../hosting.ts";
 import { LINK_OPTIONS, targetAddress } from "../migration-options.ts";
 import { NET, networkSockets, networksOf } from "../network-choice.ts";
@@ -106,6 +107,7 @@ export const RUN_OPTIONS = {
     "PATH",
     "A socket by which `twinmetal migrate` can move this VM elsewhere, `screenshot` look at its screen, and `type` use its keyboard.",
   ),
+  gdb: GDB,
   incoming: option(
     "incoming",
     "TARGET",
@@ -131,7 +133,7 @@ export const RUN = defineCommand({
     "Status: CMD's own; without CMD 0 when the guest turns off. 124 time-out, 125 Twinmetal failed or the guest crashed, 126 CMD cannot be run, 127 not found, 128+n ended by signal n, 2 bad usage.",
   ],
   options: RUN_OPTIONS,
-  planned: "-d --cold -p --forward --allow -v --share --gdb".split(" "),
+  planned: "-d --cold -p --forward --allow -v --share".split(" "),
   examples: [
     ["twinmetal run", "a shell in a small Linux; type poweroff, or press Ctrl-]"],
     ["twinmetal run -m 1G --cpus 2 -- sh -c 'free -m; nproc'", "one command in a fresh VM"],
@@ -142,6 +144,7 @@ export const RUN = defineCommand({
     ["twinmetal run --firmware bios --cdrom memtest86+.iso", "starts from a CD"],
     ["twinmetal run --firmware uefi --disk new.qcow2 --cdrom install.iso --boot cdrom,disk", "the CD first"],
     ["twinmetal run --firmware uefi --name box", "UEFI, whose settings are kept for the next run of box"],
+    ["twinmetal run --gdb unix:gdb.sock,wait", "for GDB: target remote gdb.sock"],
     ["twinmetal run --incoming unix:there.sock", "waits for a VM that is moved here"],
     ["twinmetal run --clock virtual --seed 00 --epoch 0 --record run.rec", "a run that can be replayed to the bit"],
   ],
@@ -174,6 +177,7 @@ export function runPlan(io: Io, { values, operands, rest }: ParsedLine<typeof RU
     disks: disksOf(values),
     networks: networksOf(values),
     migrationSocket: values.migrationSocket,
+    gdb: values.gdb && { ...values.gdb, cpus: values.cpus ?? 1 },
     sandbox: sandboxPlan(values, engineQuestion(values), (signal, onProgress) =>
       confinePlan(io, values, image, serial, signal, onProgress),
     ),
@@ -237,6 +241,8 @@ function checkTogether(values: RunValues, serial: SerialTarget, command: readonl
   if (values.save !== undefined && (command !== undefined || serial.kind !== "stdio")) {
     throw new UsageError("--save saves when you leave the console, so it needs the console on this terminal.");
   }
+  if (values.gdb?.isWaiting && command !== undefined)
+    throw new UsageError("--gdb WHERE,wait and a command exclude each other: leave ,wait out, or the command.");
   if (values.migrationSocket !== undefined && command !== undefined) {
     throw new UsageError(
       "--migration-socket and a command exclude each other: the command's input and output are here.",
@@ -305,6 +311,7 @@ async function create(
   return await io.library.createVm({
     ...boot,
     memoryBytes,
+    startsPaused: values.gdb?.isWaiting,
     disks: disksOf(values),
     networks: networksOf(values),
     cpuFeatures: cpu,
@@ -367,7 +374,8 @@ async function confinePlan(
   const variables = firmware === "uefi" && name !== undefined ? io.library.variablesPath(name) : undefined;
   const disks = await io.library.filesOfDisks(disksOf(values));
   const sockets = networkSockets(networksOf(values));
-  return vmConfinement({ read, variables, disks, sockets, cache, record, save, serial, engine }, memory);
+  const debuggers = values.gdb?.address.kind === "unix" ? [values.gdb.address.path] : [];
+  return vmConfinement({ read, variables, disks, sockets, debuggers, cache, record, save, serial, engine }, memory);
 }
 
 /** What the VM's process reads of its firmware; what it keeps is made, as it cannot be later. */

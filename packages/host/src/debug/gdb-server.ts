@@ -2,7 +2,7 @@
  * A place where GDB connects to a VM: `target remote PATH` or `target remote HOST:PORT`. One at a time; whoever comes while one
  * is there is turned away. There is no password: a socket file is its owner's alone, and TCP is for this host's own addresses.
  */
-import { chmod, rm } from "node:fs/promises";
+import { chmod } from "node:fs/promises";
 import { createServer, type Server, type Socket } from "node:net";
 import type { Vm } from "../vm/vm.ts";
 import { VmError } from "../vm/vm-error.ts";
@@ -54,7 +54,6 @@ export async function serveGdb(vm: Vm, where: GdbAddress, { cpus = 1 }: GdbServe
     close: async () => {
       current?.destroy();
       await new Promise<void>((resolve) => server.close(() => resolve()));
-      if (where.kind === "unix") await rm(where.path, { force: true });
     },
   };
 }

@@ -89,6 +89,7 @@ async function createWith(
     variables,
     name: options.name ?? `vm-${randomBytes(4).toString("hex")}`,
     initialState: "created",
+    startsPaused: options.startsPaused,
     signal: options.signal,
     start: {
       spec,

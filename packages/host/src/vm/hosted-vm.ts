@@ -65,6 +65,7 @@ export interface HostedVmOptions {
   readonly name: string;
   readonly start: WorkerChoices;
   readonly initialState: "created" | "paused";
+  readonly startsPaused?: boolean | undefined;
   readonly signal?: AbortSignal;
   /** It comes from elsewhere, running. */
   readonly isIncoming?: boolean;
@@ -103,6 +104,7 @@ export class HostedVm implements Vm {
   readonly #ended: Promise<VmExit>;
   #resolveEnded!: (exit: VmExit) => void;
   #state: VmState;
+  readonly #startsPaused: boolean;
   #exit: VmExit | undefined;
   readonly #variables: VariableStore | undefined;
   readonly #disks: DiskThread | undefined;
@@ -121,6 +123,7 @@ export class HostedVm implements Vm {
     this.#start = options.start;
     this.#worker = worker;
     this.#state = options.initialState;
+    this.#startsPaused = options.startsPaused ?? false;
     this.#isIncoming = options.isIncoming ?? false;
     this.#spec = options.start.spec;
     this.#variables = options.variables;
@@ -205,7 +208,8 @@ export class HostedVm implements Vm {
     this.#require(["created", "paused"], "start");
     this.#requireDecided();
     await this.#unblock();
-    await this.#command("start", undefined);
+    const isHeld = this.#startsPaused && this.#state === "created";
+    await this.#command(isHeld ? "startPaused" : "start", undefined);
   }
 
   async pause(): Promise<void> {

@@ -46,6 +46,8 @@ export interface VmOptions {
   readonly firmware?: string;
   /** Of a Multiboot or PVH kernel, in front of the initrd. A state with modules is restored without them: it cannot be reset. */
   readonly modules?: readonly { readonly path: string; readonly commandLine: string }[];
+  /** `start` leaves it paused in front of its first instruction, for a debugger. Default: false. */
+  readonly startsPaused?: boolean;
   /** Linux says little while it starts. Default: false. */
   readonly isQuiet?: boolean;
   /** Firmware waits a few seconds for a key that opens its boot menu: Escape for "bios". Default: false. */
