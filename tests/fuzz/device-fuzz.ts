@@ -37,6 +37,8 @@ export interface FuzzTarget {
   sees?(gpa: number, bytes: Uint8Array): void;
   /** Whether the guest has given the device this memory to write. Without it: never. */
   mayWrite?(gpa: number, length: number): boolean;
+  /** Whether the guest has given these pages back. Without it: never. */
+  mayDiscard?(gpa: number, length: number): boolean;
   /** Throws what is wrong. After every operation. */
   check?(): void;
 }
@@ -200,7 +202,17 @@ class Rig {
       if (gpa + length > memory.bytes.length) return;
       throw new Error(`the device writes ${length} bytes at 0x${gpa.toString(16)}, which nobody gave it`);
     };
-    const { read, write, read16, read32, write16, write32, write8 } = memory;
+    const { read, write, read16, read32, write16, write32, write8, discard } = memory;
+    memory.discard = (gpa, length) => {
+      // Each page is as much work as another access.
+      count(1 + Math.ceil(length / 4096));
+      if (gpa + length > memory.bytes.length)
+        throw new Error(`the device discards at 0x${gpa.toString(16)}, which is no RAM`);
+      const isThere = discard.call(memory, gpa, length);
+      if (isThere && this.target.mayDiscard?.(gpa, length) !== true)
+        throw new Error(`the device discards ${length} bytes at 0x${gpa.toString(16)}, which nobody gave back`);
+      return isThere;
+    };
     memory.read = (gpa, into) => {
       count();
       const isRead = read.call(memory, gpa, into);

@@ -79,6 +79,18 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     wrong: "return",
   },
   {
+    what: "a page that is reported in part is discarded",
+    device: "virtio-balloon",
+    right: "Math.ceil(gpa / BALLOON_PAGE_BYTES)",
+    wrong: "Math.floor(gpa / BALLOON_PAGE_BYTES)",
+  },
+  {
+    what: "pages behind the end of memory are discarded",
+    device: "virtio-balloon",
+    right: "Math.min(end, segment.start + segment.sizeBytes)",
+    wrong: "end",
+  },
+  {
     what: "a port's messages wait without bound",
     device: "virtio-console",
     right: "if (last?.value === value) return;",

@@ -6,6 +6,8 @@
 import type { AccessSize } from "../../packages/core/src/bus/io.ts";
 import { BLOCK_LIMITS } from "../../packages/core/src/devices/block-channel.ts";
 import type { FakeContext } from "../../packages/core/src/devices/fake-context.ts";
+import { createVirtioBalloon, VIRTIO_BALLOON_F } from "../../packages/core/src/devices/virtio/balloon.ts";
+import { encodeBalloonRequest } from "../../packages/core/src/devices/virtio/balloon-messages.ts";
 import { createVirtioBlock } from "../../packages/core/src/devices/virtio/block.ts";
 import { createVirtioConsole } from "../../packages/core/src/devices/virtio/console.ts";
 import { encodeControl } from "../../packages/core/src/devices/virtio/console-control.ts";
@@ -22,6 +24,9 @@ const RING_SIZE = 16;
 const DESC = { NEXT: 1, WRITE: 2, INDIRECT: 4, AVAIL: 0x80, USED: 0x8000 } as const;
 const RING = { first: 0x1000, spacing: 0x400, driver: 0x100, device: 0x180 } as const;
 const BUFFERS = { start: 0x4000, sizeBytes: 0xa000 } as const;
+const PAGE = 4096;
+/** Of the guest's memory. */
+const MOST_PAGES = 16;
 const REGISTERS = 0;
 const CONFIG = 1;
 const MSIX = 2;
@@ -56,7 +61,24 @@ class GivenMemory {
     this.#device = device;
   }
 
+  /** Numbers of pages in what the device has read, whatever it is. */
+  readonly #pages = new Set<number>();
+
+  /** Each page is named by a number, or lies whole in a part. */
+  gaveBack(gpa: number, length: number): boolean {
+    for (let page = gpa; page < gpa + length; page += PAGE) {
+      const isIn = ([start, size]: readonly [number, number]): boolean => page >= start && page + PAGE <= start + size;
+      if (!this.#pages.has(page / PAGE) && ![...this.#parts, ...this.#packedParts].some(isIn)) return false;
+    }
+    return true;
+  }
+
   sees(bytes: Uint8Array): void {
+    const words = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    for (let at = 0; at + 4 <= bytes.length; at += 4) {
+      const page = words.getUint32(at, true);
+      if (page < MOST_PAGES) this.#pages.add(page);
+    }
     if (bytes.length !== 16) return;
     const view = new DataView(bytes.buffer, bytes.byteOffset, 16);
     if (view.getUint32(4, true) !== 0) return;
@@ -262,6 +284,7 @@ function target(context: FakeContext, device: VirtioPciDevice, driver: Driver): 
     start: () => start(),
     sees: (_gpa, bytes) => given.sees(bytes),
     mayWrite: (gpa, length) => given.holds(gpa, length),
+    mayDiscard: (gpa, length) => given.gaveBack(gpa, length),
     check: () => driver.check?.(),
     sequence: (random) => {
       const status = device.read(COMMON_CFG.device_status, 1);
@@ -397,6 +420,40 @@ const block = (isReadOnly: boolean, isPacked = false): FuzzedDevice => ({
   },
 });
 
+const balloon: FuzzedDevice = {
+  name: "virtio-balloon",
+  build: (context) => {
+    const { STATS_VQ, DEFLATE_ON_OOM, REPORTING } = VIRTIO_BALLOON_F;
+    const ask = (request: Parameters<typeof encodeBalloonRequest>[0]): void =>
+      context.input("balloon0", encodeBalloonRequest(request));
+    return target(context, createVirtioBalloon(context, { name: "balloon0" }), {
+      features: 0x3000_0000 | (1 << STATS_VQ) | (1 << DEFLATE_ON_OOM) | (1 << REPORTING),
+      queues: 4,
+      events: [
+        (value) => ask({ kind: "target", pages: value % 32 }),
+        () => ask({ kind: "ask" }),
+        (value) => context.input("balloon0", Uint8Array.of(1 + (value % 3), value >> 8)),
+      ],
+      request: (random, buffer) => {
+        const queue = random(4);
+        if (queue === 3) {
+          // Parts of the last pages, where neither rings nor other buffers lie.
+          const parts = Array.from({ length: 1 + random(3) }, () => ({
+            gpa: 0xe000 + random(0x1000),
+            sizeBytes: 1 + random(0x2000),
+            isWritable: true,
+          }));
+          return { queue, parts };
+        }
+        const count = queue === 2 ? 1 + random(12) : 4 * (1 + random(8));
+        const bytes = new Uint8Array(queue === 2 ? 10 * count : count);
+        for (let at = 0; at < bytes.length; at += 4) bytes[at] = queue === 2 ? random(256) : 14 + random(4);
+        return { queue, parts: [{ gpa: buffer(bytes.length), sizeBytes: bytes.length, isWritable: false, bytes }] };
+      },
+    });
+  },
+};
+
 export const VIRTIO_DEVICES: readonly FuzzedDevice[] = [
   rng(false),
   rng(true),
@@ -404,4 +461,5 @@ export const VIRTIO_DEVICES: readonly FuzzedDevice[] = [
   block(false),
   block(true),
   block(false, true),
+  balloon,
 ];

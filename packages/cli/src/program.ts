@@ -3,6 +3,7 @@
  * standard error, after the program's name; a stack trace comes with --debug only.
  */
 import type { Command, Io } from "./command.ts";
+import { BALLOON } from "./commands/balloon.ts";
 import { ENGINE } from "./commands/engine.ts";
 import { IMAGE } from "./commands/image.ts";
 import { MIGRATE } from "./commands/migrate.ts";
@@ -26,6 +27,7 @@ const COMMANDS = [
   MIGRATE,
   SCREENSHOT,
   TYPE,
+  BALLOON,
   STOP,
   REPLAY,
   IMAGE,

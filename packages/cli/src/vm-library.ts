@@ -15,6 +15,7 @@ export type {
   GdbAddress,
   GdbServer,
   ImageInfo,
+  MemoryAnswer,
   MigrationObstacle,
   MigrationProgress,
   MigrationResult,

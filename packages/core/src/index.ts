@@ -29,6 +29,12 @@ export { Uart16550 } from "./devices/uart-16550.ts";
 export { renderScreen, type ScreenImage } from "./devices/vga/render.ts";
 export { screenText } from "./devices/vga/screen-text.ts";
 export { Vga } from "./devices/vga/vga.ts";
+export {
+  BALLOON_PAGE_BYTES,
+  type BalloonStatistics,
+  decodeBalloonReports,
+  encodeBalloonRequest,
+} from "./devices/virtio/balloon-messages.ts";
 export { CONSOLE_WINDOW_BYTES } from "./devices/virtio/console.ts";
 export {
   decodePortReport,

@@ -82,6 +82,7 @@ export {
   type ControlOptions,
   type ControlRequest,
   type ControlServer,
+  type MemoryAnswer,
   MigrationDesk,
   type ScreenAnswer,
   serveMigrationControl,

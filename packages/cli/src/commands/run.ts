@@ -61,6 +61,10 @@ export const RUN_OPTIONS = {
     (text) => parseMemory(text, MEMORY_LIMITS),
     "m",
   ),
+  balloon: flag(
+    "balloon",
+    "The guest can be asked to give memory back while it runs: `twinmetal balloon` (it needs the driver virtio_balloon).",
+  ),
   cpu: option(
     "cpu",
     "MODEL[,+NAME][,-NAME]",
@@ -141,6 +145,10 @@ export const RUN = defineCommand({
     ["twinmetal run --kernel bzImage --initrd root.cpio.gz --append 'panic=-1'", "your own kernel"],
     ["twinmetal run --disk data.img --disk base.qcow2,ephemeral", "with two disks, one of which stays as it is"],
     ["twinmetal run --net socket=/tmp/wire", "a network card; in another terminal the same, for the other end"],
+    [
+      "twinmetal run -m 2G --balloon --migration-socket vm.sock",
+      "memory that can be taken back: twinmetal balloon vm.sock 1G",
+    ],
     ["twinmetal run --firmware bios --cdrom memtest86+.iso", "starts from a CD"],
     ["twinmetal run --firmware uefi --disk new.qcow2 --cdrom install.iso --boot cdrom,disk", "the CD first"],
     ["twinmetal run --firmware uefi --name box", "UEFI, whose settings are kept for the next run of box"],
@@ -314,6 +322,7 @@ async function create(
     startsPaused: values.gdb?.isWaiting,
     disks: disksOf(values),
     networks: networksOf(values),
+    hasBalloon: values.balloon,
     cpuFeatures: cpu,
     vga,
     cpus,

@@ -122,6 +122,12 @@ export class FlatMemory implements GuestMemory {
     return true;
   }
 
+  discard(gpa: Gpa, length: number): boolean {
+    if (!this.#holds(gpa, length) || gpa % 4096 !== 0 || length % 4096 !== 0) return false;
+    this.bytes.fill(0, gpa, gpa + length);
+    return true;
+  }
+
   read8(gpa: Gpa): number | undefined {
     return this.#holds(gpa, 1) ? this.#view.getUint8(gpa) : undefined;
   }

@@ -41,6 +41,7 @@ import { attachSystemControl, createSystemControl } from "../devices/system-cont
 import { attachUart16550, createUart16550 } from "../devices/uart-16550.ts";
 import { startTextMode } from "../devices/vga/text-mode.ts";
 import { attachVga, createVga } from "../devices/vga/vga.ts";
+import { createVirtioBalloon } from "../devices/virtio/balloon.ts";
 import { createVirtioBlock } from "../devices/virtio/block.ts";
 import { createVirtioConsole } from "../devices/virtio/console.ts";
 import { createVirtioNet } from "../devices/virtio/net.ts";
@@ -323,6 +324,8 @@ function createDevice({ context }: BoardWiring, spec: SlotDeviceSpec): PciDevice
   switch (spec.kind) {
     case "virtio-console":
       return createVirtioConsole(context, spec);
+    case "virtio-balloon":
+      return createVirtioBalloon(context, spec);
     case "virtio-rng":
       return createVirtioRng(context, spec);
     case "virtio-block":

@@ -29,6 +29,7 @@ export const DEVICE_KINDS = [
   "virtio-net",
   "ide-disk",
   "ide-cd",
+  "virtio-balloon",
 ] as const;
 /** Those that have a disk's bytes. */
 const DISK_KINDS: readonly string[] = [
@@ -97,7 +98,7 @@ export interface DiskSpec {
 
 /** `name` is unique, and the name of the device's section in a state: lower-case letters, digits and "-". */
 export type DeviceSpec =
-  | { readonly kind: "virtio-rng"; readonly name: string }
+  | { readonly kind: "virtio-rng" | "virtio-balloon"; readonly name: string }
   | { readonly kind: "virtio-console"; readonly name: string; readonly ports: readonly ConsolePortSpec[] }
   | ({ readonly kind: "virtio-block"; readonly name: string; readonly queues: number } & DiskSpec)
   /** A controller with a disk of its own. */

@@ -23,6 +23,11 @@ export interface GuestMemory {
   read(gpa: Gpa, into: Uint8Array): boolean;
   /** Copies `from` to guest RAM and invalidates translated code there. False, with nothing written, if any byte is not RAM. */
   write(gpa: Gpa, from: Uint8Array): boolean;
+  /**
+   * The guest gives these whole pages back: they become zeros, and take no memory of the host's until they are touched where
+   * the host can do that. False, with nothing changed, unless all is RAM and whole pages of 4 KiB.
+   */
+  discard(gpa: Gpa, length: number): boolean;
   /** Little-endian loads and stores; undefined or false outside RAM (a load also reads ROM). */
   read8(gpa: Gpa): number | undefined;
   read16(gpa: Gpa): number | undefined;

@@ -58,6 +58,8 @@ export class Ram implements GuestMemory {
   readonly dirtyPages: Uint8Array;
   /** The segments' bytes, in the order of `segments`. */
   readonly regions: readonly RamRegion[];
+  /** Makes whole pages zeros that take no memory; false where it cannot. Default: nobody can. */
+  giveBack: ((bytes: Uint8Array) => boolean) | undefined;
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
   readonly #onWrite: (gpa: Gpa, length: number) => void;
@@ -101,6 +103,16 @@ export class Ram implements GuestMemory {
     if (at < 0) return false;
     this.#bytes.set(from, at);
     this.#mark(at, gpa, from.length);
+    return true;
+  }
+
+  discard(gpa: Gpa, length: number): boolean {
+    const at = this.#locate(gpa, length);
+    if (at < 0 || gpa % PAGE_BYTES !== 0 || length % PAGE_BYTES !== 0) return false;
+    if (length === 0) return true;
+    const bytes = this.#bytes.subarray(at, at + length);
+    if (!this.giveBack?.(bytes)) clearPages(bytes);
+    this.#mark(at, gpa, length);
     return true;
   }
 
@@ -187,6 +199,15 @@ export class Ram implements GuestMemory {
     const last = Math.floor((at + length - 1) / PAGE_BYTES);
     for (let page = Math.floor(at / PAGE_BYTES); page <= last; page++) this.dirtyPages[page] = 1;
     this.#onWrite(gpa, length);
+  }
+}
+
+/** Those that are zeros are only read: they may take no memory of the host's yet. */
+function clearPages(bytes: Uint8Array): void {
+  const words = new BigUint64Array(bytes.buffer, bytes.byteOffset, bytes.length / 8);
+  for (let at = 0; at < words.length; at += PAGE_BYTES / 8) {
+    const page = words.subarray(at, at + PAGE_BYTES / 8);
+    if (page.some((word) => word !== 0n)) page.fill(0n);
   }
 }
 

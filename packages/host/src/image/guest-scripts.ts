@@ -116,6 +116,7 @@ load_modules() {
   while read -r module; do insmod /lib/modules/$module; done </lib/modules/load-order
   has_virtio_device 0x0002 && load_packed disk-order && : >$run/disks
   has_network_card && load_packed network-order
+  for id in 0x0005 0x0013; do has_virtio_device $id && load_packed virtio-$id; done
   watch_power_button
 }
 

@@ -31,6 +31,7 @@ import { type LoadableModule, resolveModules, type WantedModule } from "./kernel
 import { fetchFromMirror } from "./mirror-packages.ts";
 import {
   buildTinyInitrd,
+  TINY_DEVICE_MODULES,
   TINY_DISK_MODULES,
   TINY_MODULES,
   TINY_NETWORK_MODULES,
@@ -126,7 +127,7 @@ class TinyBuilder {
       POWER_SCRIPT,
       PROFILE_SCRIPT,
       AGENT_SCRIPT,
-      JSON.stringify([TINY_MODULES, TINY_DISK_MODULES, TINY_NETWORK_MODULES]),
+      JSON.stringify([TINY_MODULES, TINY_DEVICE_MODULES, TINY_DISK_MODULES, TINY_NETWORK_MODULES]),
     ];
     this.#imageKey = `${this.#kernel}-${shortHash(this.#packagesKey, ...scripts)}`;
   }
@@ -346,10 +347,7 @@ async function keepAs({ path, ...record }: FetchedPackage, wanted: string): Prom
   return record;
 }
 
-function readModules(
-  kernel: DebPayload,
-  kernelRelease: string,
-): Pick<TinyInitrdParts, "modules" | "diskModules" | "networkModules"> {
+function readModules(kernel: DebPayload, kernelRelease: string): Omit<TinyInitrdParts, "kernelRelease" | "busybox"> {
   const pathByModule = new Map<string, string>();
   for (const path of kernel.paths) {
     if (path.includes(`/modules/${kernelRelease}/`)) pathByModule.set(path.replace(MODULES_PREFIX, ""), path);
@@ -362,7 +360,13 @@ function readModules(
     resolveModules(tree, [...TINY_MODULES, ...wanted], decompressModule).filter(
       ({ name }) => !modules.some((known) => known.name === name),
     );
-  return { modules, diskModules: further(TINY_DISK_MODULES), networkModules: further(TINY_NETWORK_MODULES) };
+  const deviceModules = Object.entries(TINY_DEVICE_MODULES).map(([device, wanted]) => [device, further(wanted)]);
+  return {
+    modules,
+    diskModules: further(TINY_DISK_MODULES),
+    networkModules: further(TINY_NETWORK_MODULES),
+    deviceModules: Object.fromEntries(deviceModules),
+  };
 }
 
 function findKernelRelease(paths: readonly string[]): string {

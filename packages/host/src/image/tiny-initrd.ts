@@ -29,6 +29,12 @@ export const TINY_NETWORK_MODULES: readonly WantedModule[] = [
   { name: "e1000", isOptional: true },
 ];
 
+/** Loaded where there is such a virtio device, by its number as the guest shows it. */
+export const TINY_DEVICE_MODULES: Readonly<Record<string, readonly WantedModule[]>> = {
+  "0x0005": [{ name: "virtio_balloon", isOptional: true }],
+  "0x0013": [{ name: "vmw_vsock_virtio_transport", isOptional: true }],
+};
+
 export interface TinyInitrdParts {
   readonly kernelRelease: string;
   readonly busybox: Uint8Array;
@@ -38,6 +44,8 @@ export interface TinyInitrdParts {
   readonly diskModules: readonly LoadableModule[];
   /** Those of `TINY_NETWORK_MODULES`, likewise. */
   readonly networkModules: readonly LoadableModule[];
+  /** As `TINY_DEVICE_MODULES`, in load order. */
+  readonly deviceModules: Readonly<Record<string, readonly LoadableModule[]>>;
 }
 
 /** What /init needs before `busybox --install` has made the other links. */
@@ -87,6 +95,11 @@ export function buildTinyInitrd(parts: TinyInitrdParts): Uint8Array {
     text("lib/modules/disk-order", parts.diskModules.map(({ name }) => `${name}.ko\n`).join("")),
     text("lib/modules/network-order", parts.networkModules.map(({ name }) => `${name}.ko\n`).join("")),
   );
+  const deviceModules = Object.entries(parts.deviceModules);
+  for (const [device, modules] of deviceModules)
+    entries.push(text(`lib/modules/virtio-${device}`, modules.map(({ name }) => `${name}.ko\n`).join("")));
+  for (const { name, data } of deviceModules.flatMap(([, modules]) => modules))
+    entries.push({ type: "file", path: `lib/modules/${name}.ko.gz`, data: gzipSync(data) });
   for (const { name, data } of parts.modules) entries.push({ type: "file", path: `lib/modules/${name}.ko`, data });
   const packed = new Map([...parts.diskModules, ...parts.networkModules].map(({ name, data }) => [name, data]));
   for (const [name, data] of packed) {

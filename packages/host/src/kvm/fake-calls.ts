@@ -74,8 +74,9 @@ export class FakeCalls implements LinuxCalls {
     this.mappings--;
   }
 
-  discard(bytes: Uint8Array): void {
+  discard(bytes: Uint8Array): boolean {
     bytes.fill(0);
+    return true;
   }
 
   viewAt(address: bigint): DataView {

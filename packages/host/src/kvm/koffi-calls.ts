@@ -168,9 +168,9 @@ class KoffiCalls implements LinuxCalls {
     this.#words(SYS.munmap, address, bytes, 0, 0);
   }
 
-  discard(bytes: Uint8Array): void {
+  discard(bytes: Uint8Array): boolean {
     // SAFETY: a WebAssembly.Memory is private and anonymous, so that its pages come back as zeros; it stays mapped.
-    this.#words(SYS.madvise, this.addressOf(bytes), bytes.length, MADV_DONTNEED, 0);
+    return this.#words(SYS.madvise, this.addressOf(bytes), bytes.length, MADV_DONTNEED, 0) === 0;
   }
 
   viewAt(address: bigint, bytes: number): DataView {

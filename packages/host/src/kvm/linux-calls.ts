@@ -18,10 +18,10 @@ export interface LinuxCalls {
   map(fd: number, bytes: number): bigint;
   unmap(address: bigint, bytes: number): void;
   /**
-   * Whole pages become zeros and take no memory until somebody touches them; where that cannot be, they stay. Precondition:
+   * Whole pages become zeros and take no memory until somebody touches them. False: that cannot be, and they stay. Precondition:
    * they are a WebAssembly.Memory's.
    */
-  discard(bytes: Uint8Array): void;
+  discard(bytes: Uint8Array): boolean;
   /**
    * The bytes at an address, not copied. Preconditions: they are mapped, and stay so while the result is in use; at most
    * 4 GiB.

@@ -8,6 +8,7 @@
  *   {"command": "record", "path": P, "state": S}              it is recorded from here on
  *   {"command": "screen"}                                     its screen: text, and a PNG file in base64
  *   {"command": "type", "text": T, "layout": "us" | "kr"}     typed on its keyboard
+ *   {"command": "balloon", "bytes": N}  {"command": "memory"} its balloon, and what it says of its memory
  *   {"command": "press", "keys": K}                           pressed together
  *   {"command": "stop", "timeoutMs": N, "force": B}           asked to turn off, and waited for
  *   {"command": "cancel"}  {"command": "decide", "choice": "run" | "discard"}  {"command": "status"}
@@ -16,6 +17,7 @@
  */
 import { connect, createServer, type Socket } from "node:net";
 import {
+  type BalloonStatistics,
   KEYBOARD_LAYOUTS,
   type KeyboardLayout,
   MigrationError,
@@ -24,6 +26,7 @@ import {
   type MigrationProgress,
 } from "@twinmetal/core";
 import type { Vm } from "../vm/vm.ts";
+import { whyNothingIsGivenBack } from "../vm/vm-memory.ts";
 import { badOption } from "./address.ts";
 import { removeStaleSocket } from "./connecting.ts";
 import type { MigrateVmOptions, MigrationChoice } from "./outgoing.ts";
@@ -37,8 +40,9 @@ export type ControlRequest =
   | { readonly command: "record"; readonly path: string; readonly state: string }
   | { readonly command: "type"; readonly text: string; readonly layout: KeyboardLayout }
   | { readonly command: "press"; readonly keys: string }
+  | { readonly command: "balloon"; readonly bytes: number }
   | { readonly command: "stop"; readonly timeoutMs: number; readonly force: boolean }
-  | { readonly command: "cancel" | "screen" | "status" }
+  | { readonly command: "cancel" | "memory" | "screen" | "status" }
   | { readonly command: "decide"; readonly choice: MigrationChoice };
 
 /** What a control socket is for. It changes: a VM comes, is held, goes. */
@@ -68,6 +72,11 @@ export class MigrationDesk {
         return await screenOf(this.#requireVm());
       case "type":
         return await this.#requireVm().type(request.text, { layout: request.layout });
+      case "balloon":
+        await this.#requireVm().memory.balloon(request.bytes, { signal });
+        return memoryOf(this.#requireVm());
+      case "memory":
+        return { ...memoryOf(this.#requireVm()), statistics: await this.#requireVm().memory.statistics({ signal }) };
       case "press":
         return await this.#requireVm().press(request.keys);
       case "stop":
@@ -118,6 +127,17 @@ export class MigrationDesk {
     if (this.vm) return this.vm;
     throw new MigrationError("bad-state", "There is no VM there yet.");
   }
+}
+
+/** How much the guest does without, and why the host has nothing of it, if so. */
+export interface MemoryAnswer {
+  readonly balloonBytes: number;
+  readonly notGivenBack: string | null;
+  readonly statistics?: BalloonStatistics;
+}
+
+function memoryOf({ memory }: Vm): MemoryAnswer {
+  return { balloonBytes: memory.balloonBytes, notGivenBack: whyNothingIsGivenBack() ?? null };
 }
 
 /** What the screen shows. */
@@ -225,6 +245,8 @@ function parseRequest(line: string): ControlRequest {
   const { command, target, options = {}, choice, engine, path, state, text, layout, keys, timeoutMs, force } = request;
   if (command === "cancel" || command === "status" || command === "screen") return { command };
   if (command === "stop" && isTime(timeoutMs) && typeof force === "boolean") return { command, timeoutMs, force };
+  if (command === "memory") return { command };
+  if (command === "balloon" && typeof request["bytes"] === "number") return { command, bytes: request["bytes"] };
   if (command === "press" && typeof keys === "string") return { command, keys };
   if (command === "type" && typeof text === "string" && isLayout(layout)) return { command, text, layout };
   if (command === "decide" && (choice === "run" || choice === "discard")) return { command, choice };

@@ -28,6 +28,7 @@ import { checkSlice, defaultSliceNs } from "./slice-time.ts";
 import { cacheSettings } from "./translation-settings.ts";
 import type { Vm, VmOptions } from "./vm.ts";
 import { asVmError, VmError } from "./vm-error.ts";
+import { BALLOON_NAME } from "./vm-memory.ts";
 
 export const DEFAULT_MEMORY_BYTES: number = 512 * 2 ** 20;
 const SEED_BYTES = 32;
@@ -183,7 +184,8 @@ function specOf(
   const commandLine = words.filter((part) => part !== "").join(" ");
   const seed = options.seed ?? randomBytes(SEED_BYTES).toString("hex");
   const cards = networkDevices(options.networks ?? [], options.name ?? seed);
-  const devices = [...standardDevices(), ...disks, ...cards];
+  const balloon: DeviceSpec[] = options.hasBalloon ? [{ kind: "virtio-balloon", name: BALLOON_NAME }] : [];
+  const devices = [...standardDevices(), ...disks, ...cards, ...balloon];
   try {
     const spec = machineSpec({
       memoryBytes: options.memoryBytes ?? DEFAULT_MEMORY_BYTES,

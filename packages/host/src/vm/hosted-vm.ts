@@ -42,6 +42,7 @@ import { type Stats, statsSince } from "./stats-sum.ts";
 import type { ExecOptions, ExecResult, Vm, VmEvents, VmExit, VmProgress, VmState } from "./vm.ts";
 import { HostedDebugger } from "./vm-debugger.ts";
 import { plainError, VmError } from "./vm-error.ts";
+import { BALLOON_NAME, MemoryOfVm } from "./vm-memory.ts";
 import { VmScreen } from "./vm-screen.ts";
 import {
   CELL,
@@ -85,6 +86,7 @@ export class HostedVm implements Vm {
   readonly agent: AgentClient;
   readonly screen: VmScreen;
   readonly debug: HostedDebugger;
+  readonly memory: MemoryOfVm;
   #worker: MachineWorker;
   /** Counted by the machines that the guest has left. */
   #leftStats: Promise<Stats> = Promise.resolve({});
@@ -151,6 +153,12 @@ export class HostedVm implements Vm {
       resume: () => this.resume(),
       ended: () => this.#exit?.reason,
       stopped: (stop) => this.#emit("debug", stop),
+    });
+    this.memory = new MemoryOfVm({
+      hasBalloon: this.#spec.devices.some(({ kind }) => kind === "virtio-balloon"),
+      memoryBytes: this.#spec.memoryBytes,
+      send: (channel, bytes) => this.#sendInput(channel, bytes),
+      ended: () => this.#exit?.reason,
     });
     this.screen = new VmScreen({
       hasScreen: this.#spec.vga !== undefined,
@@ -592,6 +600,7 @@ export class HostedVm implements Vm {
       }
       freeCost += cost;
       if (AGENT_PORT_NAMES.includes(channel)) this.#ports.receiveData(channel, bytes);
+      else if (channel === BALLOON_NAME) this.memory.receive(bytes);
       else if (channel === FLASH_NAME) this.#keepVariables(bytes);
       else if (channel !== DEBUG_CHANNEL) this.#reports(channel.slice(0, -CONTROL_SUFFIX.length), bytes);
     }
@@ -630,6 +639,7 @@ export class HostedVm implements Vm {
     this.agent.shut(`The guest has ended: ${exit.reason}.`);
     this.serial.end(exit.reason);
     this.debug.onEnd(exit.reason);
+    this.memory.look();
     // Whoever calls `close` hears of an image that could not be closed.
     void this.#network?.close().catch(() => {});
     void this.#disks?.close().catch(() => {});

@@ -49,6 +49,8 @@ export type VmErrorCode =
   | "no-memory"
   /** The VM has neither screen nor keyboard. */
   | "no-screen"
+  /** The VM has no balloon in its memory. */
+  | "no-balloon"
   /** A text or a key that the keyboard has not. */
   | "bad-key"
   /** The guest ended before what was waited for. */

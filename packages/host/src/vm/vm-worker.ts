@@ -17,6 +17,7 @@ import {
 } from "@twinmetal/core";
 import { JitEngine, provideCoreModule } from "@twinmetal/core/engine";
 import { RingBlocks } from "../disk/block-ring.ts";
+import { isNoCalls, linuxCalls } from "../kvm/koffi-calls.ts";
 import { KvmEngine, KvmError } from "../kvm/kvm-engine.ts";
 import { LinuxError } from "../kvm/linux-calls.ts";
 import { RingNetwork } from "../network/frame-ring.ts";
@@ -37,6 +38,7 @@ let engine: JitEngine | KvmEngine | undefined;
 function createMachine(thread: MachineThread): Machine {
   const { spec } = start;
   engine = createEngine();
+  if (spec.devices.some(({ kind }) => kind === "virtio-balloon")) giveBackPages(engine);
   return new Machine({
     spec,
     memory: engine.memory,
@@ -49,6 +51,12 @@ function createMachine(thread: MachineThread): Machine {
     sliceNs: start.sliceNs,
     sha256: nativeSha256,
   });
+}
+
+/** Of what the guest gives up, the host gets the pages. */
+function giveBackPages({ memory }: JitEngine | KvmEngine): void {
+  const calls = linuxCalls();
+  if (!isNoCalls(calls)) memory.giveBack = (bytes) => calls.discard(bytes);
 }
 
 function createEngine(): JitEngine | KvmEngine {

@@ -3,6 +3,7 @@
  * stays responsive, whatever the guest does.
  */
 import type {
+  BalloonStatistics,
   BootClass,
   DebugRequest,
   DebugStop,
@@ -69,6 +70,8 @@ export interface VmOptions {
   readonly disks?: readonly DiskOptions[];
   /** Its network cards, in the order in which the guest finds them: eth0, eth1. Default: none. */
   readonly networks?: readonly NetworkOptions[];
+  /** The guest can be asked to do without a part of its memory: `memory.balloon`. Default: false. */
+  readonly hasBalloon?: boolean;
   readonly name?: string;
   /**
    * "std": a display adapter (VGA with the Bochs display interface, as QEMU's standard VGA) and a keyboard; "none": neither.
@@ -244,6 +247,20 @@ export interface Screen {
   waitFor(pattern: string | RegExp, options?: { timeoutMs?: number; signal?: AbortSignal }): Promise<readonly string[]>;
 }
 
+/** Of a VM with `hasBalloon`; methods reject with VmError "no-balloon" where there is none. */
+export interface VmMemory {
+  /** What is in the balloon, as the guest said last. */
+  readonly balloonBytes: number;
+  /**
+   * The guest shall do without so many bytes of its memory, 0 for none: they become free for the host (with koffi, on Linux).
+   * Resolves when it does, with their number; rejects after `timeoutMs`, default 30 s, and the guest goes on trying. With 0
+   * it does not wait. A later call replaces an earlier one, which then resolves.
+   */
+  balloon(bytes: number, options?: { timeoutMs?: number; signal?: AbortSignal }): Promise<number>;
+  /** What the guest says of its memory; a driver need not tell everything. Rejects after `timeoutMs`, default 5 s. */
+  statistics(options?: { timeoutMs?: number; signal?: AbortSignal }): Promise<BalloonStatistics>;
+}
+
 export interface ExecOptions {
   readonly stdin?: Uint8Array | string | AsyncIterable<Uint8Array>;
   readonly env?: Readonly<Record<string, string>>;
@@ -291,6 +308,7 @@ export interface Vm {
    * `state`. On the jit engine; the machine is paused for it.
    */
   record(path: string, options: { readonly state: string }): Promise<void>;
+  readonly memory: VmMemory;
   /** What a VM with `vga: "std"` shows. Its methods reject with VmError "no-screen" where there is none. */
   readonly screen: Screen;
   /** The screen as the bytes of a PNG file. */

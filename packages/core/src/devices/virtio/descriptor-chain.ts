@@ -29,6 +29,11 @@ export class DescriptorChain {
     this.writableBytes = totalBytes(writable);
   }
 
+  /** Where the device may write, in order; no address of them is checked. */
+  get writableParts(): readonly MemoryPart[] {
+    return this.#writable;
+  }
+
   /** Fills `into` from the readable part, starting at `offset`. False if it is shorter or not memory; `into` may be half filled. */
   read(offset: number, into: Uint8Array): boolean {
     return transfer(this.#readable, offset, into, (gpa, bytes) => this.#memory.read(gpa, bytes));
