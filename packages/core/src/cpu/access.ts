@@ -3,7 +3,7 @@
  * RAM. A read gives the host address where its bytes are; a write is probed first (all faults happen then), stored at
  * the address it got, and committed, which cannot fault. Code that hits the TLB needs no commit.
  */
-import { type Builder, type Expr, i32, op, select } from "../ir/builder.ts";
+import { type Builder, type Expr, i32, op, own, select } from "../ir/builder.ts";
 import { type Routine, routine } from "../ir/routine.ts";
 import { codeWritten } from "./code-cache.ts";
 import { CR0_AM } from "./control-bits.ts";
@@ -18,7 +18,7 @@ import { checkSegment } from "./segment-limits.ts";
 import { fillTlb, noteStore, tlbEntry } from "./tlb.ts";
 
 /** Absolute address of a place in the state block. */
-export const cpuAddress = (offset: number): Expr => i32(L.CPU_BASE + offset);
+export const cpuAddress = (offset: number): Expr => own(L.CPU_BASE + offset);
 
 function userAccess(b: Builder): Expr {
   return select(b.get(L.CPL).eq(3), i32(PF_U), i32(0));
@@ -91,7 +91,7 @@ export const readSlow: Routine = routine("read_slow", ["i64", "i32", "i32"], "i3
     );
   };
   part(va, first, cpuAddress(L.SCRATCH_READ));
-  part(second, rest, b.keep(first.add(L.CPU_BASE + L.SCRATCH_READ)));
+  part(second, rest, b.keep(first.add(cpuAddress(L.SCRATCH_READ))));
   b.return(cpuAddress(L.SCRATCH_READ));
 });
 
@@ -135,9 +135,7 @@ export const writeSlow: Routine = routine(
       for (const part of [0, 1] as const) {
         const bytes = b.get(L.PENDING_BYTES[part]);
         const to =
-          part === 0
-            ? cpuAddress(L.SCRATCH_WRITE)
-            : b.keep(b.get(L.PENDING_BYTES[0]).add(L.CPU_BASE + L.SCRATCH_WRITE));
+          part === 0 ? cpuAddress(L.SCRATCH_WRITE) : b.keep(b.get(L.PENDING_BYTES[0]).add(cpuAddress(L.SCRATCH_WRITE)));
         b.if(bytes.nez(), () => {
           const from = b.get(L.PENDING_HOST[part]);
           b.if(
@@ -157,7 +155,7 @@ export const commitSlow: Routine = routine("commit_slow", [], undefined, (b) => 
   for (const part of [0, 1] as const) {
     const bytes = b.get(L.PENDING_BYTES[part]);
     const from =
-      part === 0 ? cpuAddress(L.SCRATCH_WRITE) : b.keep(b.get(L.PENDING_BYTES[0]).add(L.CPU_BASE + L.SCRATCH_WRITE));
+      part === 0 ? cpuAddress(L.SCRATCH_WRITE) : b.keep(b.get(L.PENDING_BYTES[0]).add(cpuAddress(L.SCRATCH_WRITE)));
     b.if(bytes.nez(), () => {
       const to = b.get(L.PENDING_HOST[part]);
       b.if(

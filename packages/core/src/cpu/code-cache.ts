@@ -3,8 +3,9 @@
  * when the code under them changes. Each RAM page has a list of its blocks and a bitmap of the 64-byte granules that
  * they cover; a store into a covered granule drops the page's blocks.
  */
-import { type Expr, i32, i64 } from "../ir/builder.ts";
-import { hostRoutine, type Routine, routine } from "../ir/routine.ts";
+import { type Builder, type Expr, i32, i64, own } from "../ir/builder.ts";
+import { hostRoutine, isParallel, type Routine, routine } from "../ir/routine.ts";
+import { fence } from "./atomics.ts";
 import * as L from "./layout.ts";
 import { countOne, forgetJumps, noteStore } from "./tlb.ts";
 
@@ -16,6 +17,9 @@ export const decodeCrossing: Routine = hostRoutine("decode_crossing", ["i32", "i
 /** A block's BLOCK_HEAT has come down to 0: the host sets it anew, and may translate what starts there. */
 export const blockHot: Routine = hostRoutine("block_hot", ["i32"], undefined);
 
+/** Of vCPUs in parallel: code in the page at a host address was overwritten; all drop what they made of it. */
+const codeChanged: Routine = hostRoutine("code_changed", ["i32"], undefined);
+
 /** Fibonacci hashing: neighbours and equal places of different pages both spread. */
 const HASH_FACTOR = 0x9e3779b1 | 0;
 
@@ -26,7 +30,7 @@ export function hashSet(host: Expr, mode: Expr): Expr {
     .mul(HASH_FACTOR)
     .shrU(32 - L.BLOCK_SET_BITS)
     .shl(6)
-    .add(L.BLOCK_HASH);
+    .add(own(L.BLOCK_HASH));
 }
 /** The same, for the host's side. */
 export function hashSetOf(host: number, mode: number): number {
@@ -69,12 +73,31 @@ export function granuleMask(offset: Expr, bytes: Expr): Expr {
 
 /** Bytes at a host address in RAM, within one page, were or will be stored: noted, and decoded code there dropped. */
 export const codeWritten: Routine = routine("code_written", ["i32", "i32"], undefined, (b, host, bytes) => {
+  if (isParallel()) b.call(fence);
   noteStore(b, host);
   const page = b.keep(host.sub(b.get(L.RAM_HOST)).shrU(12));
   const granuleAt = b.keep(page.shl(3).add(b.get(L.PAGE_GRANULES)));
   const covered = b.load("i64.load", "host", granuleAt);
   b.if(covered.eqz(), () => b.return());
   b.if(covered.and(granuleMask(b.keep(host.and(0xfff)), bytes)).eqz(), () => b.return());
+  if (isParallel()) {
+    b.call(codeChanged, host.and(-4096));
+    b.return();
+    return;
+  }
+  dropList(b, page);
+  b.store("i64.store", "host", granuleAt, i64(0));
+  b.put(L.ATTENTION, b.get(L.ATTENTION).or(L.ATTENTION_CODE));
+});
+
+/** Of vCPUs in parallel: this one's blocks in the page at a host address go. */
+export const dropPage: Routine = routine("drop_page", ["i32"], undefined, (b, page) => {
+  dropList(b, b.keep(page.sub(b.get(L.RAM_HOST)).shrU(12)));
+  b.put(L.ATTENTION, b.get(L.ATTENTION).or(L.ATTENTION_CODE));
+});
+
+/** All blocks of a page, given by its number in RAM. */
+function dropList(b: Builder, page: Expr): void {
   const listAt = b.keep(page.shl(2).add(b.get(L.PAGE_LISTS)));
   const block = b.variable(b.load("i32.load", "host", listAt));
   b.while(
@@ -97,6 +120,4 @@ export const codeWritten: Routine = routine("code_written", ["i32", "i32"], unde
   countOne(b, L.CODE_DROPS);
   b.call(forgetJumps);
   b.store("i32.store", "host", listAt, i32(0));
-  b.store("i64.store", "host", granuleAt, i64(0));
-  b.put(L.ATTENTION, b.get(L.ATTENTION).or(L.ATTENTION_CODE));
-});
+}

@@ -75,12 +75,15 @@ const FEATURES = {
   xgetbv1: optIn({ needs: ["xsave"], word: L.FEATURE_XGETBV1 }),
 
   yield: engine,
+  parallel: engine,
 } as const satisfies Readonly<Record<string, FeatureRow>>;
 
 export type Feature = keyof typeof FEATURES;
 
 /** PAUSE ends a run, so that another vCPU's turn comes; without it PAUSE is the NOP that it was before it had a name. */
 export const YIELD: Feature = "yield";
+/** vCPUs run in parallel: LOCK locks. */
+export const PARALLEL: Feature = "parallel";
 
 const ROWS: ReadonlyMap<string, FeatureRow> = new Map(Object.entries(FEATURES));
 
@@ -118,9 +121,9 @@ export function checkFeatureChoice(choice: readonly string[]): string | undefine
 const known = (): string =>
   `Possible are, to add: ${featuresOfKind("opt-in").join(", ")}; to take away: ${featuresOfKind("portable").join(", ")}.`;
 
-/** What the jit engine decodes by: a VM's choice, and PAUSE as one of several vCPUs has it. */
-export function decodedFeatures(choice: readonly string[], cpus: number): readonly string[] {
-  return cpus > 1 ? [...choice, YIELD] : choice;
+/** What the jit engine decodes by: a VM's choice, and how several vCPUs run. */
+export function decodedFeatures(choice: readonly string[], cpus: number, isParallel = false): readonly string[] {
+  return cpus > 1 ? [...choice, isParallel ? PARALLEL : YIELD] : choice;
 }
 
 /** The features of a CPU with this choice. Precondition: `checkFeatureChoice` finds nothing wrong. */

@@ -2,7 +2,7 @@
  * The four page-directory-pointer-table entries of PAE paging, which the processor keeps in registers: loaded when
  * MOV to CR0, CR3 or CR4 says so (SDM vol. 3, 4.4.1). In 4-level paging they are memory like the other levels.
  */
-import { type Expr, i32, i64, op } from "../ir/builder.ts";
+import { type Expr, i64, op, own } from "../ir/builder.ts";
 import { type Routine, routine } from "../ir/routine.ts";
 import * as L from "./layout.ts";
 import { MAXPHYADDR, mmioRead, ramHost } from "./physical.ts";
@@ -17,8 +17,8 @@ export const loadPointers: Routine = routine("load_pointers", ["i64"], "i32", (b
   const host = b.variable(b.call(ramHost, table));
   b.if(host.get().eqz(), () => {
     for (let i = 0; i < 2; i++)
-      b.call(mmioRead, op("f64.convert_i64_u", table.add(16 * i)), 16, L.CPU_BASE + L.SCRATCH_ENTRY + 16 * i);
-    host.set(i32(L.CPU_BASE + L.SCRATCH_ENTRY));
+      b.call(mmioRead, op("f64.convert_i64_u", table.add(16 * i)), 16, own(L.CPU_BASE + L.SCRATCH_ENTRY + 16 * i));
+    host.set(own(L.CPU_BASE + L.SCRATCH_ENTRY));
   });
   const entries = [0, 1, 2, 3].map((i): Expr => b.load("i64.load", "host", host.get(), 8 * i));
   for (const entry of entries)

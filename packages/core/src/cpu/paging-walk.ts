@@ -5,9 +5,10 @@
  * Flags are written when the walk is known to succeed: A in every entry that was used, D in the last one of a write. A
  * table outside RAM is read from the bus (firmware has them in ROM); flags are not written there.
  */
-import { type Builder, type Expr, i32, i64, op, select, type Variable } from "../ir/builder.ts";
-import { type Routine, routine } from "../ir/routine.ts";
+import { type Builder, type Expr, i32, i64, op, own, select, type Variable } from "../ir/builder.ts";
+import { isParallel, type Routine, routine } from "../ir/routine.ts";
 import type { Label } from "../ir/types.ts";
+import { COMPARE_EXCHANGE } from "./atomics.ts";
 import { CR0_WP, CR4_PSE, CR4_SMAP, CR4_SMEP, EFER_NXE } from "./control-bits.ts";
 import { RF_AC } from "./flags.ts";
 import * as L from "./layout.ts";
@@ -58,10 +59,10 @@ const entryOutsideRam: Routine = routine(
   (b, phys, bytes, access) => {
     // A fetch is no part of an instruction: nothing of a block is behind it.
     b.if(access.and(PF_I), () => b.put(L.CURRENT_UOP, 0));
-    const at = L.CPU_BASE + L.SCRATCH_ENTRY;
-    b.store("i64.store", "host", i32(at), i64(0));
+    const at = own(L.CPU_BASE + L.SCRATCH_ENTRY);
+    b.store("i64.store", "host", at, i64(0));
     b.call(mmioRead, op("f64.convert_i64_u", phys), bytes, at);
-    b.return(b.load("i64.load", "host", i32(at)));
+    b.return(b.load("i64.load", "host", at));
   },
 );
 
@@ -80,8 +81,11 @@ class Walk {
   readonly upper: readonly [Variable, Variable, Variable];
   readonly slot: Variable;
   readonly entry: Variable;
+  /** Of vCPUs in parallel: starts the walk again, because another one has changed an entry meanwhile. */
+  readonly #again: Label | undefined;
 
-  constructor(b: Builder, va: Expr, access: Expr, bytes: 4 | 8, reserved: bigint) {
+  constructor(b: Builder, va: Expr, access: Expr, bytes: 4 | 8, reserved: bigint, again?: Label) {
+    this.#again = again;
     this.b = b;
     this.va = va;
     this.access = access;
@@ -184,6 +188,10 @@ class Walk {
       () => {
         for (const slot of this.upper)
           b.if(slot.get().nez(), () => {
+            if (this.#again) {
+              b.br(this.#again, b.call(markUsed, slot.get()).eqz());
+              return;
+            }
             const entry = b.load("i32.load8_u", "host", slot.get());
             noteStore(b, slot.get());
             b.store("i32.store8", "host", slot.get(), entry.or(ACCESSED));
@@ -194,7 +202,10 @@ class Walk {
     );
     b.if(marked.ne(this.entry.get().lo32()).and(this.slot.get().nez()), () => {
       noteStore(b, this.slot.get());
-      b.store("i32.store8", "host", this.slot.get(), marked);
+      if (this.#again) {
+        const walked = b.keep(this.entry.get().lo32());
+        b.br(this.#again, b.call(COMPARE_EXCHANGE[32], this.slot.get(), walked, marked).ne(walked));
+      } else b.store("i32.store8", "host", this.slot.get(), marked);
     });
     const global = b.get(L.CR4).lo32().shrU(7).and(marked.shrU(8)).and(1).mul(PAGE_GLOBAL);
     b.put(L.XLATE_FLAGS, allowed.get().or(global).or(marked.and(DIRTY).shrU(2)).or(size));
@@ -213,6 +224,21 @@ class Walk {
     );
     b.return(b.call(locatePage));
   }
+}
+
+/** The A flag in the entry at a host address, with others about. 0: it is not present any more, or has just changed. */
+const markUsed: Routine = routine("mark_used", ["i32"], "i32", (b, slot) => {
+  const entry = b.load("i32.load", "host", slot);
+  b.if(entry.and(1).eqz(), () => b.return(0));
+  b.if(entry.and(ACCESSED), () => b.return(1));
+  noteStore(b, slot);
+  b.return(b.call(COMPARE_EXCHANGE[32], slot, entry, entry.or(ACCESSED)).eq(entry));
+});
+
+/** A walk, again and again while other vCPUs change the entries under it. */
+function walked(b: Builder, walk: (again?: Label) => void): void {
+  if (isParallel()) b.loop(walk);
+  else walk();
 }
 
 /** XLATE_HOST from XLATE_PHYS: XLATE_RAM, or XLATE_MMIO. */
@@ -271,7 +297,10 @@ function lowerLevels(walk: Walk, directory: Expr, size: PageSize, leaf: Label): 
 
 /** The body of a routine that walks the tables of 4-level paging for a canonical linear address. */
 export function walk4Level(b: Builder, va: Expr, access: Expr): void {
-  const walk = new Walk(b, va, access, 8, RESERVED_4LEVEL);
+  walked(b, (again) => walk4Levels(b, va, access, again));
+}
+function walk4Levels(b: Builder, va: Expr, access: Expr, again: Label | undefined): void {
+  const walk = new Walk(b, va, access, 8, RESERVED_4LEVEL, again);
   const size = new PageSize(b);
   const pml4e = walk.read(b.get(L.CR3).and(FRAME), 39, PS);
   walk.use(pml4e);
@@ -299,15 +328,20 @@ export function walk4Level(b: Builder, va: Expr, access: Expr): void {
 export const walkPae: Routine = routine("walk_pae", ["i64", "i32"], "i32", (b, va, access) => {
   const pdpte = b.load("i64.load", "cpu", va.shrU(30).lo32().shl(3), L.pdpte(0).offset);
   b.if(pdpte.and(P).eqz(), () => b.return(b.call(pageFault, va, access, 0)));
-  const walk = new Walk(b, va, access, 8, RESERVED_PAE);
-  const size = new PageSize(b);
-  b.block((leaf) => lowerLevels(walk, pdpte.and(FRAME), size, leaf));
-  walk.finish(walk.entry.get().and(FRAME), size.shift.get(), size.flag.get());
+  walked(b, (again) => {
+    const walk = new Walk(b, va, access, 8, RESERVED_PAE, again);
+    const size = new PageSize(b);
+    b.block((leaf) => lowerLevels(walk, pdpte.and(FRAME), size, leaf));
+    walk.finish(walk.entry.get().and(FRAME), size.shift.get(), size.flag.get());
+  });
 });
 
 /** 32-bit paging, for a linear address of 32 bits. Without CR4.PSE nothing in an entry is reserved. */
-export const walk32Bit: Routine = routine("walk_32bit", ["i64", "i32"], "i32", (b, va, access) => {
-  const walk = new Walk(b, va, access, 4, 0n);
+export const walk32Bit: Routine = routine("walk_32bit", ["i64", "i32"], "i32", (b, va, access) =>
+  walked(b, (again) => walkTwoLevels(b, va, access, again)),
+);
+function walkTwoLevels(b: Builder, va: Expr, access: Expr, again: Label | undefined): void {
+  const walk = new Walk(b, va, access, 4, 0n, again);
   const size = new PageSize(b);
   const frame = b.variable(i64(0));
   const pde = walk.read(b.get(L.CR3).and(0xfffff000n), 22);
@@ -325,7 +359,7 @@ export const walk32Bit: Routine = routine("walk_32bit", ["i64", "i32"], "i32", (
     frame.set(pte.value.and(0xfffff000n));
   });
   walk.finish(frame.get(), size.shift.get(), size.flag.get());
-});
+}
 
 /** CR0.PG = 0: linear addresses of 32 bits are physical. */
 export const walkNothing: Routine = routine("walk_nothing", ["i64"], "i32", (b, va) => {

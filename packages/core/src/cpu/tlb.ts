@@ -6,7 +6,7 @@
  * has been noted (PAGE_UNWRITTEN); MMIO is never cached; every fill is logged, so that a flush costs as much as what was filled. Entries are of 4 KiB whatever the page's size.
  * PCIDs are not part of an entry: a new CR3 drops everything that is not global.
  */
-import { type Builder, type Expr, type Field, i32, i64, select } from "../ir/builder.ts";
+import { type Builder, type Expr, type Field, i32, i64, own as ownTable, select } from "../ir/builder.ts";
 import { type Routine, routine } from "../ir/routine.ts";
 import { CR4_SMAP } from "./control-bits.ts";
 import * as L from "./layout.ts";
@@ -107,7 +107,7 @@ const reliedPage = (va: Expr): Expr =>
 
 /** Translated code will rely on the mapping of the page of `va`. */
 export function relyOnPage(b: Builder, va: Expr): void {
-  setBits(b, L.RELIED_PAGES, reliedPage(va), i32(1));
+  setBits(b, ownTable(L.RELIED_PAGES), reliedPage(va), i32(1));
 }
 
 /** Makes every entry of one log miss. A log that overflowed empties all sets. */
@@ -143,9 +143,9 @@ export const forgetJumps: Routine = routine("forget_jumps", [], undefined, (b) =
   b.put(L.STACK_LIMIT, 0n);
   const next = b.keep(b.get(L.JUMP_GENERATION).add(L.JUMP_STEP));
   b.put(L.JUMP_GENERATION, next);
-  b.fill(i32(L.RELIED_PAGES), i32(0), i32(L.RELIED_PAGES_BYTES));
+  b.fill(ownTable(L.RELIED_PAGES), i32(0), i32(L.RELIED_PAGES_BYTES));
   // Generations come again.
-  b.if(next.eqz(), () => b.fill(i32(L.JUMP_CACHE), i32(0xff), i32(L.JUMP_CACHE_BYTES)), undefined, false);
+  b.if(next.eqz(), () => b.fill(ownTable(L.JUMP_CACHE), i32(0xff), i32(L.JUMP_CACHE_BYTES)), undefined, false);
 });
 
 /** Counts one more in a field for statistics. */
@@ -187,7 +187,7 @@ export const flushPage: Routine = routine("flush_page", ["i64"], undefined, (b, 
   }
   forgetCodePage(b);
   // Translated code knows nothing of other pages.
-  b.if(bitOf(b, L.RELIED_PAGES, reliedPage(va)), () => b.call(forgetJumps), undefined, false);
+  b.if(bitOf(b, ownTable(L.RELIED_PAGES), reliedPage(va)), () => b.call(forgetJumps), undefined, false);
 });
 
 /** Drops the write tags of every entry that maps the RAM page at host address `page`: code was decoded in it. */

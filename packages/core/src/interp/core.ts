@@ -2,7 +2,7 @@
  * The core module of a machine on the jit engine: its memory, the compiled routines, and the host's side of them
  * (decoding blocks, device accesses).
  */
-import { codeWritten, hashSetOf } from "../cpu/code-cache.ts";
+import { codeWritten, dropPage, hashSetOf } from "../cpu/code-cache.ts";
 import { updateFpuBlocked } from "../cpu/control-registers.ts";
 import { deliverException, deliverInterrupt } from "../cpu/exceptions.ts";
 import { ALL_FEATURES, featureWord } from "../cpu/features.ts";
@@ -17,6 +17,7 @@ import { type HandlerSet, makeHandlers } from "../isa/handlers.ts";
 import { encodeMicroOp } from "../isa/micro-op.ts";
 import "../isa/records/index.ts";
 import { compileModule } from "../ir/compile.ts";
+import { inVariant, type Variant } from "../ir/routine.ts";
 import type { Routine } from "../ir/types.ts";
 import { walkCalls } from "../ir/walk.ts";
 import { TRANSLATED_ROUTINES } from "../isa/records/x87-form.ts";
@@ -72,10 +73,12 @@ const MAX_BLOCK_INSTRUCTIONS = 32;
 export const NEVER_HOT = 0x7fff_ffff;
 
 let sharedHandlers: HandlerSet | undefined;
+let parallelHandlers: HandlerSet | undefined;
 /** Compiled modules by the handlers in them: one for shared and one for unshared memory. */
 const modules = new WeakMap<HandlerSet["table"], Map<boolean, WebAssembly.Module>>();
 
-export function handlerSet(): HandlerSet {
+export function handlerSet(variant: Variant = "one"): HandlerSet {
+  if (variant === "parallel") return (parallelHandlers ??= makeHandlers(undefined, variant));
   sharedHandlers ??= makeHandlers();
   return sharedHandlers;
 }
@@ -95,6 +98,7 @@ export function coreExports(handlers: HandlerSet): Parameters<typeof compileModu
     code_written: codeWritten,
     protect_page: protectPage,
     run_regions: runRegions,
+    ...(handlers.variant === "parallel" && { drop_page: dropPage }),
   };
 }
 
@@ -126,13 +130,21 @@ export function library(handlers: HandlerSet): Record<string, Routine> {
   return all;
 }
 
-export function coreModuleBytes(sharedMemory: boolean, handlers: HandlerSet = handlerSet()): Uint8Array<ArrayBuffer> {
-  return compileModule({
-    cpuBase: L.CPU_BASE,
-    sharedMemory,
-    exports: { ...library(handlers), ...coreExports(handlers) },
-    table: handlers.table.map((h) => h.routine),
-  });
+/** `ownShift`: where a vCPU's own tables lie, against the first one's. */
+export function coreModuleBytes(
+  sharedMemory: boolean,
+  handlers: HandlerSet = handlerSet(),
+  ownShift = 0,
+): Uint8Array<ArrayBuffer> {
+  return inVariant(handlers.variant, () =>
+    compileModule({
+      cpuBase: L.CPU_BASE + ownShift,
+      ownShift,
+      sharedMemory,
+      exports: { ...library(handlers), ...coreExports(handlers) },
+      table: handlers.table.map((h) => h.routine),
+    }),
+  );
 }
 
 function coreModule(sharedMemory: boolean, handlers: HandlerSet): WebAssembly.Module {

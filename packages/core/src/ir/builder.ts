@@ -10,6 +10,7 @@ import type { LazyFlags } from "../cpu/flags.ts";
 import { OPS } from "./ops.ts";
 import {
   type AddressTable,
+  type AtomicOp,
   IrError,
   type Label,
   type Local,
@@ -236,6 +237,9 @@ export const i32 = (value: number | bigint): Expr => constant("i32", value);
 export const i64 = (value: number | bigint): Expr => constant("i64", value);
 export const v128 = (bits: bigint): Expr => constant("v128", bits);
 
+/** Address of a table that each vCPU has its own of, by the first one's: other vCPUs' modules have it elsewhere. */
+export const own = (address: number): Expr => new Expr({ kind: "own", type: "i32", value: address });
+
 /** Any WebAssembly operator by its name, with its lane or shuffle immediate where it has one. Constants fold when the evaluator can. */
 export function op(name: string, ...args: (Operand | undefined)[]): Expr {
   return opWith(name, undefined, ...args);
@@ -368,7 +372,7 @@ export class Builder {
   /** Binds an expression to a name, so that it can be used more than once. Leaves stay as they are. */
   keep(value: Expr): Expr {
     const node = value.node;
-    if (node.kind === "const" || (node.kind === "local" && !node.local.mutable)) return value;
+    if (node.kind === "const" || node.kind === "own" || (node.kind === "local" && !node.local.mutable)) return value;
     const { local, expr } = this.#fresh(value.type);
     this.emit({ kind: "let", local, value: value.take() });
     return expr;
@@ -494,6 +498,17 @@ export class Builder {
   return(value?: Operand): void {
     const expr = typeof value === "number" || typeof value === "bigint" ? i32(value) : value;
     this.emit({ kind: "return", value: expr?.take() });
+  }
+  /** An atomic operation; undefined without a result. */
+  atomic(name: AtomicOp, result: "i32" | "i64" | undefined, ...args: Expr[]): Expr {
+    const taken = args.map((arg) => arg.take());
+    if (!result) {
+      this.emit({ kind: "atomic", local: undefined, op: name, args: taken });
+      return i32(0);
+    }
+    const { local, expr } = this.#fresh(result);
+    this.emit({ kind: "atomic", local, op: name, args: taken });
+    return expr;
   }
   /** memory.copy between host addresses. */
   copy(to: Expr, from: Expr, bytes: Expr): void {

@@ -21,6 +21,8 @@ export const ITSELF = "itself";
 export interface ModuleSpec {
   /** Where the vCPU's state block starts in memory. */
   readonly cpuBase: number;
+  /** What is added to addresses of tables that each vCPU has its own of. Default: 0. */
+  readonly ownShift?: number;
   readonly sharedMemory: boolean;
   readonly exports: Readonly<Record<string, Routine>>;
   /** Function table for `callTable`, in order. All have the type of the first. It is exported as `table`, and may grow. */
@@ -92,6 +94,9 @@ class ModuleEmitter implements CodePlaces {
   }
   get cpuBase(): number {
     return this.spec.cpuBase;
+  }
+  get ownShift(): number {
+    return this.spec.ownShift ?? 0;
   }
   writeIndex(out: WasmWriter, r: Routine): void {
     if (this.#isAlone) out.bytes([0x80, 0]);
@@ -246,8 +251,8 @@ export function compileModule(spec: ModuleSpec): Uint8Array<ArrayBuffer> {
 }
 
 /** Compiles one routine (i32) -> i32 that uses no table, alone. Its statements are built here and dropped behind. */
-export function compileFunction(routine: Routine, cpuBase: number): CompiledFunction {
-  return new ModuleEmitter({ cpuBase, sharedMemory: false, table: [] }, true).function(routine);
+export function compileFunction(routine: Routine, cpuBase: number, ownShift = 0): CompiledFunction {
+  return new ModuleEmitter({ cpuBase, ownShift, sharedMemory: false, table: [] }, true).function(routine);
 }
 
 /** A module of functions that were compiled alone, exported by their numbers: "0", "1", ... */

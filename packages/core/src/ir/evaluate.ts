@@ -127,6 +127,8 @@ export class Evaluator {
           return undefined;
         };
       }
+      case "atomic":
+        throw new IrError("an atomic operation is for vCPUs in parallel");
       case "access":
         throw new IrError("an access by a table is translated code's");
       case "callTable": {
@@ -202,6 +204,7 @@ export class Evaluator {
   }
 
   #node(n: Node, scope: Scope): Eval {
+    if (n.kind === "own") return () => n.value;
     if (n.kind === "const") {
       const value = n.type === "i64" ? BigInt.asUintN(64, BigInt(n.value)) : n.value;
       return () => value;

@@ -6,7 +6,7 @@
 import { Locals } from "./locals.ts";
 import { OPS } from "./ops.ts";
 import type { Routine, RoutineBody } from "./routine.ts";
-import { IrError, type Label, type Local, type Node, type Statement, type ValueType } from "./types.ts";
+import { type AtomicOp, IrError, type Label, type Local, type Node, type Statement, type ValueType } from "./types.ts";
 import { WasmWriter } from "./wasm-writer.ts";
 
 export const TYPE_CODE: Readonly<Record<ValueType, number>> = {
@@ -17,10 +17,21 @@ export const TYPE_CODE: Readonly<Record<ValueType, number>> = {
   v128: 0x7b,
 };
 
+/** Code, and alignment and offset of the access (threads proposal). */
+const ATOMIC_CODE: Readonly<Record<AtomicOp, readonly number[]>> = {
+  "atomic.fence": [0xfe, 0x03, 0],
+  "i32.atomic.rmw.cmpxchg": [0xfe, 0x48, 2, 0],
+  "i64.atomic.rmw.cmpxchg": [0xfe, 0x49, 3, 0],
+  "i32.atomic.rmw8.cmpxchg_u": [0xfe, 0x4a, 0, 0],
+  "i32.atomic.rmw16.cmpxchg_u": [0xfe, 0x4b, 1, 0],
+};
+
 /** What code says about the module that it is part of. */
 export interface CodePlaces {
   /** Where the vCPU's state block starts in memory. */
   readonly cpuBase: number;
+  /** What is added to addresses of tables that each vCPU has its own of. */
+  readonly ownShift: number;
   tableType: () => number;
   writeIndex: (out: WasmWriter, routine: Routine) => void;
 }
@@ -276,6 +287,11 @@ export class FunctionEmitter {
         this.node(s.bytes);
         out.bytes([0xfc, 0x0b, 0]);
         return;
+      case "atomic":
+        for (const arg of s.args) this.node(arg);
+        out.bytes(ATOMIC_CODE[s.op]);
+        if (s.local) this.#setLocal(s.local);
+        return;
     }
   }
 
@@ -350,6 +366,10 @@ export class FunctionEmitter {
           out.bytes([0xfd, 0x0c]);
           this.#bytes16(BigInt(n.value));
         }
+        return;
+      case "own":
+        out.byte(0x41);
+        out.s32(n.value + this.#module.ownShift);
         return;
       case "local":
         this.#getLocal(n.local);

@@ -152,6 +152,10 @@ export class Locals {
           this.#count(s.value);
           this.#count(s.bytes);
           break;
+        case "atomic":
+          for (const a of s.args) this.#count(a);
+          if (s.local) this.#define(s.local, depth, number);
+          break;
       }
     }
     this.#lists[depth] = NOWHERE;

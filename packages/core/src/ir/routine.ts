@@ -14,21 +14,43 @@ export function routine(
   result: ValueType | undefined,
   build: (b: Builder, ...args: Expr[]) => void,
 ): Routine {
-  let made: RoutineBody | undefined;
+  const made: Record<Variant, RoutineBody | undefined> = { one: undefined, parallel: undefined };
   return {
     name,
     params,
     result,
     body: () => {
-      if (!made) {
+      let body = made[variant];
+      if (!body) {
         const b = new Builder();
         const args = params.map((type) => b.parameter(type));
         build(b, ...args);
-        made = { locals: b.parameters, statements: b.finish() };
+        body = { locals: b.parameters, statements: b.finish() };
+        made[variant] = body;
       }
-      return made;
+      return body;
     },
   };
+}
+
+/**
+ * Whose code is built: of vCPUs that have the guest's memory for themselves while they run, one or several in turn; or of
+ * vCPUs that run in parallel. Routines and semantics that differ ask `isParallel()` while they are built.
+ */
+export type Variant = "one" | "parallel";
+let variant: Variant = "one";
+
+export const isParallel = (): boolean => variant === "parallel";
+
+/** Builds, or compiles, in a variant. */
+export function inVariant<T>(wanted: Variant, build: () => T): T {
+  const before = variant;
+  variant = wanted;
+  try {
+    return build();
+  } finally {
+    variant = before;
+  }
 }
 
 /** A function of the host that guest code paths call: a device access, a decode. */

@@ -102,10 +102,26 @@ export type Statement =
     }
   | { readonly kind: "return"; readonly value: Node | undefined }
   | { readonly kind: "copy"; readonly to: Node; readonly from: Node; readonly bytes: Node }
-  | { readonly kind: "fill"; readonly to: Node; readonly value: Node; readonly bytes: Node };
+  | { readonly kind: "fill"; readonly to: Node; readonly value: Node; readonly bytes: Node }
+  /** What other threads see as one access, at an aligned host address; "atomic.fence" has no address. */
+  | {
+      readonly kind: "atomic";
+      readonly local: Local | undefined;
+      readonly op: AtomicOp;
+      readonly args: readonly Node[];
+    };
+
+export type AtomicOp =
+  | "atomic.fence"
+  | "i32.atomic.rmw8.cmpxchg_u"
+  | "i32.atomic.rmw16.cmpxchg_u"
+  | "i32.atomic.rmw.cmpxchg"
+  | "i64.atomic.rmw.cmpxchg";
 
 export type Node =
   | { readonly kind: "const"; readonly type: ValueType; readonly value: number | bigint }
+  /** Address of a table that each vCPU has its own of: where the first one has it. Never folded into constants. */
+  | { readonly kind: "own"; readonly type: "i32"; readonly value: number }
   | { readonly kind: "local"; readonly type: ValueType; readonly local: Local; readonly version: number }
   | {
       readonly kind: "op";

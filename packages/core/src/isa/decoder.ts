@@ -128,8 +128,11 @@ export class Decoder {
   #vvvv = 0;
   #isProtected = true;
   #isRefused = false;
+  /** LOCK makes another shape. */
+  readonly #hasLocks: boolean;
 
-  constructor(records: readonly InstructionRecord[]) {
+  constructor(records: readonly InstructionRecord[], hasLocks = false) {
+    this.#hasLocks = hasLocks;
     const names = new Set<string>();
     for (const record of records) {
       if (names.has(record.name)) throw new Error(`two records are named ${record.name}`);
@@ -150,7 +153,7 @@ export class Decoder {
 
   /** The decoder of a CPU that has no other features than these. The forms are shared. */
   limitedTo(features: ReadonlySet<Feature>): Decoder {
-    const decoder = new Decoder([]);
+    const decoder = new Decoder([], this.#hasLocks);
     for (const [at, opcode] of this.#opcodes.entries()) decoder.#opcodes[at] = opcode?.limitedTo(features);
     return decoder;
   }
@@ -479,6 +482,6 @@ export class Decoder {
 
   /** Shape index of the last result, for `form.handlers`. */
   shape(): number {
-    return shapeIndex(this.osz, this.asz, this.mode64, this.memory, this.rep);
+    return shapeIndex(this.osz, this.asz, this.mode64, this.memory, this.rep, this.#hasLocks && this.lock);
   }
 }

@@ -123,10 +123,22 @@ export interface Form {
   readonly flatHandlers: Int32Array;
 }
 
-const SHAPES = 108;
-/** One number for all that a handler may depend on besides the form. `osz`, `asz`: 0 16-bit, 1 32-bit, 2 64-bit; `rep`: 0 none, 1 F3, 2 F2. */
-export function shapeIndex(osz: number, asz: number, mode64: boolean, memory: boolean, rep: number): number {
-  return (((osz * 3 + asz) * 2 + (mode64 ? 1 : 0)) * 2 + (memory ? 1 : 0)) * 3 + rep;
+/** Those with LOCK are behind them. */
+export const UNLOCKED_SHAPES = 108;
+/**
+ * One number for all that a handler may depend on besides the form. `osz`, `asz`: 0 16-bit, 1 32-bit, 2 64-bit; `rep`: 0 none, 1 F3,
+ * 2 F2; `lock`: of vCPUs that run in parallel.
+ */
+export function shapeIndex(
+  osz: number,
+  asz: number,
+  mode64: boolean,
+  memory: boolean,
+  rep: number,
+  lock = false,
+): number {
+  const unlocked = (((osz * 3 + asz) * 2 + (mode64 ? 1 : 0)) * 2 + (memory ? 1 : 0)) * 3 + rep;
+  return lock ? UNLOCKED_SHAPES + unlocked : unlocked;
 }
 
 const FIXED: Readonly<Record<string, [OperandSize, "gpr" | "segment" | "one", number]>> = {
@@ -225,8 +237,8 @@ export function parseForm(record: InstructionRecord, text: string): Form {
     force64: attributes.includes("f64"),
     lock: attributes.includes("lock"),
     noB: attributes.includes("nob"),
-    handlers: new Int32Array(SHAPES).fill(-1),
-    hotHandlers: new Int32Array(SHAPES).fill(-1),
-    flatHandlers: new Int32Array(SHAPES).fill(-1),
+    handlers: new Int32Array(2 * UNLOCKED_SHAPES).fill(-1),
+    hotHandlers: new Int32Array(2 * UNLOCKED_SHAPES).fill(-1),
+    flatHandlers: new Int32Array(2 * UNLOCKED_SHAPES).fill(-1),
   };
 }

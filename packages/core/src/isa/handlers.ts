@@ -8,9 +8,9 @@ import { ALL_FEATURES } from "../cpu/features.ts";
 import * as L from "../cpu/layout.ts";
 import { EXC_GP, EXC_NM, EXC_UD } from "../cpu/raise.ts";
 import type { Builder, Expr } from "../ir/builder.ts";
-import { type Routine, routine } from "../ir/routine.ts";
+import { type Routine, routine, type Variant } from "../ir/routine.ts";
 import { Decoder } from "./decoder.ts";
-import { type Form, shapeIndex } from "./form.ts";
+import { type Form, shapeIndex, UNLOCKED_SHAPES } from "./form.ts";
 import { isHot, isHotWhenFlat } from "./hot.ts";
 import { operandShape } from "./operand.ts";
 import { type Feature, type InstructionRecord, RECORDS } from "./record.ts";
@@ -25,6 +25,8 @@ export interface Handler {
 }
 
 export interface HandlerSet {
+  /** Whose code its routines are: they are built in this variant. */
+  readonly variant: Variant;
   readonly decoder: Decoder;
   /** Instructions of other features are #UD. */
   readonly features: ReadonlySet<Feature>;
@@ -84,7 +86,8 @@ export function buildHandler(
 ): boolean {
   const s = new Semantics(b, handler.shape, up, binding);
   gate(s, handler.record.feature, handler.record);
-  handler.record.semantics(s);
+  if (handler.shape.lock) s.locked(() => handler.record.semantics(s));
+  else handler.record.semantics(s);
   return s.accessesMemory;
 }
 
@@ -100,7 +103,7 @@ function makeRoutine(key: string, record: InstructionRecord, shape: Shape): Rout
 const SIZES = [16, 32, 64] as const;
 
 /** Every shape that a form can take, with its indices: those that differ in nothing that the record uses are one. */
-function shapesOf(form: Form): Iterable<{ shape: Shape; indices: number[] }> {
+function shapesOf(form: Form, variant: Variant): Iterable<{ shape: Shape; indices: number[] }> {
   const uses = form.record.uses ?? [];
   const found = new Map<number, { shape: Shape; indices: number[] }>();
   for (const mode64 of [true, false]) {
@@ -114,7 +117,7 @@ function shapesOf(form: Form): Iterable<{ shape: Shape; indices: number[] }> {
           if (memory && form.mod === "register" && !form.operands.some((o) => o.type === "C" || o.type === "D"))
             continue;
           if (!memory && form.mod === "memory") continue;
-          for (const rep of [0, 1, 2]) {
+          for (const [rep, lock] of prefixes(form, memory, variant)) {
             // Operands have widths by operand size, whether or not the record looks at it.
             const used = shapeIndex(
               osz,
@@ -122,8 +125,10 @@ function shapesOf(form: Form): Iterable<{ shape: Shape; indices: number[] }> {
               uses.includes("mode") ? mode64 : true,
               memory,
               uses.includes("rep") ? rep : 0,
+              // XCHG with memory locks without being told (SDM vol. 3, 9.1.2.1).
+              lock || (variant === "parallel" && memory && form.record.name === "xchg"),
             );
-            const index = shapeIndex(osz, asz, mode64, memory, rep);
+            const index = shapeIndex(osz, asz, mode64, memory, rep, lock);
             const known = found.get(used);
             if (known) {
               known.indices.push(index);
@@ -135,6 +140,7 @@ function shapesOf(form: Form): Iterable<{ shape: Shape; indices: number[] }> {
               asz: uses.includes("asz") ? (SIZES[asz] ?? 32) : 32,
               mode64: uses.includes("mode") ? mode64 : true,
               rep: uses.includes("rep") ? ((["", "rep", "repne"] as const)[rep] ?? "") : "",
+              ...(used >= UNLOCKED_SHAPES && { lock: true }),
             };
             found.set(used, { shape, indices: [index] });
           }
@@ -145,6 +151,13 @@ function shapesOf(form: Form): Iterable<{ shape: Shape; indices: number[] }> {
   return found.values();
 }
 
+/** Combinations of REP and LOCK that a form is asked for. */
+function prefixes(form: Form, memory: boolean, variant: Variant): readonly (readonly [rep: number, lock: boolean])[] {
+  const reps = [0, 1, 2];
+  const locks = variant === "parallel" && memory && form.lock ? [false, true] : [false];
+  return locks.flatMap((lock) => reps.map((rep) => [rep, lock] as const));
+}
+
 export function shapeKey(record: InstructionRecord, shape: Shape): string {
   const uses = record.uses ?? [];
   const parts = [record.name, ...shape.operands.map((o) => `${o.kind}${o.width || ""}`)];
@@ -152,6 +165,7 @@ export function shapeKey(record: InstructionRecord, shape: Shape): string {
   if (uses.includes("asz")) parts.push(`a${shape.asz}`);
   if (uses.includes("mode")) parts.push(shape.mode64 ? "long" : "legacy");
   if (shape.rep) parts.push(shape.rep);
+  if (shape.lock) parts.push("lock");
   return parts.join(" ");
 }
 
@@ -162,12 +176,12 @@ const PSEUDO: readonly InstructionRecord[] = [
 ];
 
 /** Builds decoder and handler numbers from the records given (default: all). */
-export function makeHandlers(records: readonly InstructionRecord[] = RECORDS): HandlerSet {
-  const decoder = new Decoder(records);
+export function makeHandlers(records: readonly InstructionRecord[] = RECORDS, variant: Variant = "one"): HandlerSet {
+  const decoder = new Decoder(records, variant === "parallel");
   const byKey = new Map<string, Handler>();
   const places: { form: Form; indices: number[]; key: string }[] = [];
   for (const form of decoder.forms())
-    for (const { shape, indices } of shapesOf(form)) {
+    for (const { shape, indices } of shapesOf(form, variant)) {
       const key = shapeKey(form.record, shape);
       if (!byKey.has(key))
         byKey.set(key, { key, record: form.record, shape, routine: makeRoutine(key, form.record, shape) });
@@ -193,6 +207,7 @@ export function makeHandlers(records: readonly InstructionRecord[] = RECORDS): H
       form.flatHandlers[index] = mode64 ? -1 : (flatNumber.get(key) ?? -1);
     }
   return {
+    variant,
     decoder,
     features: ALL_FEATURES,
     hot,

@@ -19,6 +19,7 @@ import {
   writeProbed,
   writeSlow,
 } from "../cpu/access.ts";
+import { beginExclusive, COMPARE_EXCHANGE, endExclusive } from "../cpu/atomics.ts";
 import type { Width } from "../cpu/flags.ts";
 import * as flags from "../cpu/flags.ts";
 import * as L from "../cpu/layout.ts";
@@ -27,9 +28,19 @@ import type { FloatFormat } from "../cpu/softfloat.ts";
 import { legacyStackAddress, movedPointer } from "../cpu/stack-frame.ts";
 import { tlbEntry } from "../cpu/tlb.ts";
 import type { Extended } from "../cpu/x87-quick.ts";
-import { type Builder, type Expr, i32, i64, loadOp, type Operand, select, storeOp } from "../ir/builder.ts";
+import {
+  type Builder,
+  type Expr,
+  i32,
+  i64,
+  loadOp,
+  type Operand,
+  select,
+  storeOp,
+  type Variable,
+} from "../ir/builder.ts";
 import { type Routine, routine } from "../ir/routine.ts";
-import { IrError, type ValueType } from "../ir/types.ts";
+import { IrError, type Label, type ValueType } from "../ir/types.ts";
 
 /** r general register, x XMM, p MMX, s segment, c control, d debug register, f ST(i), m memory, i immediate, j branch target. */
 export type OperandKind = "r" | "x" | "p" | "s" | "c" | "d" | "f" | "m" | "i" | "j";
@@ -47,6 +58,8 @@ export interface Shape {
   readonly mode64: boolean;
   /** "" , "rep" (F3) or "repne" (F2). */
   readonly rep: "" | "rep" | "repne";
+  /** With LOCK, or as if: of vCPUs that run in parallel only. */
+  readonly lock?: boolean;
 }
 
 /** What a handler answers: go on, a fault is pending, RIP is set, leave `run` with EXIT_REASON. */
@@ -54,6 +67,15 @@ export const NEXT = 0;
 export const FAULT = 1;
 export const BRANCH = 2;
 export const LEAVE = 3;
+
+/** Of a locked instruction that is being built. In translated code what has to begin again is left to the interpreter. */
+interface Lock {
+  /** 1: in an exclusive section. */
+  readonly exclusive?: Variable;
+  readonly again?: Label;
+  /** What was read. */
+  readonly old?: Expr;
+}
 
 /** A store between its probe and its commit. */
 export interface Probe {
@@ -136,6 +158,8 @@ export interface Translation {
    * the interpreter. Nothing of the instruction has happened then.
    */
   host(address: Expr, bytes: number, isWrite: boolean, leave: () => void): Expr;
+  /** The same for a store, as an address that can be computed with. */
+  hostAlone(address: Expr, bytes: number, leave: () => void): Expr;
 }
 
 /** Effective address of the memory operand, before the segment base. */
@@ -169,8 +193,9 @@ export class Semantics {
   readonly b: Builder;
   readonly shape: Shape;
   readonly #up: Expr;
-  readonly #binding: Binding;
+  #binding: Binding;
   #committed = false;
+  #lock: Lock | undefined;
   #accessesMemory = false;
   #probe: Probe | undefined;
   #linear: Expr | undefined;
@@ -297,6 +322,67 @@ export class Semantics {
     build();
     this.#committed = before;
   }
+  /**
+   * Builds a locked instruction (SDM vol. 3, 9.1.2): from the read of its destination to the store nobody else stores
+   * there, or it begins again. What compare-and-exchange cannot do is done in an exclusive section.
+   */
+  locked(build: () => void): void {
+    const { b } = this;
+    if (this.isTranslated) {
+      this.#lock = {};
+      build();
+      return;
+    }
+    const binding = this.#binding;
+    const exclusive = b.variable(i32(0));
+    this.#binding = {
+      ...binding,
+      leave: (code) => {
+        b.if(exclusive.get(), () => b.call(endExclusive));
+        binding.leave(code);
+      },
+    };
+    b.loop((again) => {
+      this.#lock = { exclusive, again };
+      build();
+    });
+    this.#binding = binding;
+  }
+  /** In front of a locked access: misaligned, or not plain RAM, it is for an exclusive section, or the interpreter. */
+  #checkLock({ exclusive, again }: Lock, host: Expr, bytes: number): void {
+    const { b } = this;
+    const isOdd = b.keep(host.and(bytes - 1));
+    if (!exclusive || !again) {
+      // Not for translated code.
+      if (bytes > 8) b.call(beginExclusive);
+      b.if(isOdd, () => this.#binding.leave(FAULT), undefined, false);
+      return;
+    }
+    const isHard = bytes > 8 ? i32(1) : isOdd.or(host.eq(cpuAddress(L.SCRATCH_WRITE)));
+    b.if(exclusive.get().eqz().and(isHard.nez()), () => {
+      b.call(beginExclusive);
+      exclusive.set(1);
+      b.br(again);
+    });
+  }
+  #storeLocked({ exclusive, again, old }: Lock, { width, host }: Probe, value: Expr): void {
+    const { b } = this;
+    if (!old || this.#committed) throw new IrError("a locked store without its read, or behind other changes");
+    const kept = b.keep(value);
+    const exchange = (): Expr => b.call(COMPARE_EXCHANGE[width as 8], host, old, kept).ne(old);
+    if (!exclusive || !again) b.if(exchange(), () => this.#binding.leave(FAULT), undefined, false);
+    else {
+      const alone = (): void => {
+        b.store(storeOp(kept.type, width), "host", host, kept);
+        b.call(commitStore, host);
+        b.call(endExclusive);
+      };
+      if (width > 64) alone();
+      else b.if(exclusive.get(), alone, () => b.br(again, exchange()));
+    }
+    this.commit();
+  }
+
   /** Whether a load or store was built. */
   get accessesMemory(): boolean {
     return this.#accessesMemory;
@@ -352,9 +438,15 @@ export class Semantics {
     if (!this.#binding.inlineAccess) {
       const host = b.call(writeLinear, address, width / 8, seg, readsToo ? 1 : 0);
       b.if(host.eqz(), () => this.#binding.leave(FAULT), undefined, false);
+      if (this.#lock) this.#checkLock(this.#lock, host, width / 8);
       return { width, host };
     }
     const { translation } = this.#binding;
+    if (translation && this.#lock) {
+      const host = b.keep(translation.hostAlone(address, width / 8, () => this.#binding.leave(FAULT)));
+      this.#checkLock(this.#lock, host, width / 8);
+      return { width, host };
+    }
     if (translation)
       return { width, host: translation.host(address, width / 8, true, () => this.#binding.leave(FAULT)) };
     const va = b.keep(address);
@@ -387,11 +479,17 @@ export class Semantics {
   }
   /** The old value under a read-modify-write probe. */
   probed(probe: Probe): Expr {
-    return this.b.load(loadOp(Semantics.type(probe.width), probe.width), "host", probe.host);
+    const old = this.b.load(loadOp(Semantics.type(probe.width), probe.width), "host", probe.host);
+    if (this.#lock) this.#lock = { ...this.#lock, old };
+    return old;
   }
   /** Stores through a probe. Cannot fault. */
   store(probe: Probe, value: Expr): void {
     const width = probe.width;
+    if (this.#lock) {
+      this.#storeLocked(this.#lock, probe, value);
+      return;
+    }
     this.b.store(storeOp(value.type, width), "host", probe.host, value);
     if (this.isTranslated) {
       // Always RAM: anything else was left to the interpreter.

@@ -122,6 +122,13 @@ export class PageAccess {
     return host.get();
   }
 
+  /** The same for a store, as an address that can be computed with. */
+  hostAlone(address: Expr, bytes: number, leave: () => void): Expr {
+    const b = this.#b;
+    b.agePending();
+    return b.access(WRITES, b.get(L.TLB_CURRENT), b.keep(address), how(bytes, true, leave));
+  }
+
   #groupOf({ key, offset }: Origin, bytes: number): Group | undefined {
     for (const group of this.#groups.get(key) ?? []) {
       const [low, high] = [Math.min(group.low, offset), Math.max(group.high, offset + bytes)];

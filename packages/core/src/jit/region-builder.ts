@@ -3,6 +3,7 @@
  * flags are locals, and what translated code must not do is refused (Untranslatable), so that such an instruction is left
  * to the interpreter.
  */
+import { COMPARE_EXCHANGE, fence } from "../cpu/atomics.ts";
 import * as L from "../cpu/layout.ts";
 import {
   constant,
@@ -59,7 +60,8 @@ export const microOpAddress = (): Expr => i32(MICRO_OP);
 /** Routines of the core that region code calls by itself: they leave registers and flags alone. */
 const OWN: ReadonlySet<Routine> = new Set([
   ...[regionRead, regionWrite, writableRange, stackRead, stackWrite, stackRange, runRegions, regionFlags, regionCarry],
-  ...[unparkFlags, ITSELF],
+  ...[unparkFlags, ITSELF, fence],
+  ...Object.values(COMPARE_EXCHANGE),
   ...[leaveRegion, worldRest],
 ]);
 

@@ -5,8 +5,8 @@ import type { CompiledFunction } from "../ir/function-emitter.ts";
 import type { Region } from "./region.ts";
 import { translateRegion } from "./translate.ts";
 
-export function regionFunction(region: Region): CompiledFunction {
-  return compileFunction(translateRegion(region, "region"), L.CPU_BASE);
+export function regionFunction(region: Region, ownShift = 0): CompiledFunction {
+  return compileFunction(translateRegion(region, "region"), L.CPU_BASE + ownShift, ownShift);
 }
 
 export const regionModule: (functions: readonly CompiledFunction[], sharedMemory: boolean) => Uint8Array<ArrayBuffer> =

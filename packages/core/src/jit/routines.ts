@@ -21,9 +21,9 @@ import * as L from "../cpu/layout.ts";
 import { PF_I, PF_U, PF_W, XLATE_RAM } from "../cpu/page-fault.ts";
 import { translate } from "../cpu/paging.ts";
 import { fillTlb, noteStore, relyOnPage, tlbEntry } from "../cpu/tlb.ts";
-import { type Builder, type Expr, i32, select } from "../ir/builder.ts";
+import { type Builder, type Expr, i32, own, select } from "../ir/builder.ts";
 import { ITSELF as ITSELF_NAME } from "../ir/compile.ts";
-import { hostRoutine, type Routine, routine } from "../ir/routine.ts";
+import { hostRoutine, isParallel, type Routine, routine } from "../ir/routine.ts";
 import { FRAME_UNIT_BYTES } from "./frame.ts";
 
 /** What a region answers. RIP and all state are exact in each case. */
@@ -70,7 +70,9 @@ export const regionWrite: Routine = routine("region_write", ["i64", "i32"], "i32
   const page = host.sub(b.get(L.RAM_HOST)).shrU(12);
   const covered = b.load("i64.load", "host", page.shl(3).add(b.get(L.PAGE_GRANULES)));
   b.if(covered.eqz(), () => b.return(host));
-  b.return(select(covered.and(granuleMask(b.keep(host.and(0xfff)), bytes)).eqz(), host, i32(0)));
+  // Another vCPU may be about to decode here: the interpreter looks behind the store.
+  if (isParallel()) b.return(0);
+  else b.return(select(covered.and(granuleMask(b.keep(host.and(0xfff)), bytes)).eqz(), host, i32(0)));
 });
 
 /** For a read, and stores behind it: 0 as well unless the TLB lets them through. */
@@ -180,7 +182,7 @@ export const runRegions: Routine = routine("run_regions", ["i32"], "i32", (b, de
         .xor(low.shrU(12))
         .and(L.JUMP_ENTRIES - 1)
         .mul(L.JUMP_ENTRY_BYTES)
-        .add(L.JUMP_CACHE),
+        .add(own(L.JUMP_CACHE)),
     );
     const key = b.keep(jumpKey(b));
     const isKnown = b

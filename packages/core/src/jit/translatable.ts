@@ -126,6 +126,7 @@ function canBuild(handler: Handler): boolean {
       x87,
       floats,
       host: (address, bytes, isWrite, leave) => memory.host(address, bytes, isWrite, leave),
+      hostAlone: (address, bytes, leave) => memory.hostAlone(address, bytes, leave),
     },
   };
   // As in a block that knows more than the state block has.

@@ -353,6 +353,7 @@ class RegionTranslator {
     let startsShadow = false;
     const translation: Translation = {
       host: (address, bytes, isWrite, leave) => this.#memory.host(address, bytes, isWrite, leave),
+      hostAlone: (address, bytes, leave) => this.#memory.hostAlone(address, bytes, leave),
       x87: this.#x87,
       floats: this.#floats,
       goTo: (where) => {

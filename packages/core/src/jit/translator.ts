@@ -2,9 +2,10 @@
  * Translation as a service: windows of code in, a module out. It needs nothing of the machine, so it runs in a thread of
  * its own where there is one.
  */
-import { featureSet } from "../cpu/features.ts";
+import { featureSet, PARALLEL } from "../cpu/features.ts";
 import { handlerSet } from "../interp/core.ts";
 import type { CompiledFunction } from "../ir/function-emitter.ts";
+import { inVariant } from "../ir/routine.ts";
 import { type HandlerSet, limitHandlers } from "../isa/handlers.ts";
 import { type CodeWindow, findRegion, isOutermost, PAGE_BYTES } from "./region.ts";
 import { regionFunction, regionModule } from "./region-module.ts";
@@ -21,6 +22,8 @@ export interface TranslationBatch {
   readonly pages: readonly number[];
   /** Whether each window's code runs in ring 3. */
   readonly isUser: readonly boolean[];
+  /** Where the tables of the vCPU lie that the code is for, against the first one's. Default: 0. */
+  readonly ownShift?: number;
 }
 
 export interface TranslatedRegion {
@@ -78,7 +81,8 @@ function handlersFor(cpuFeatures: readonly string[]): HandlerSet {
   const key = cpuFeatures.join();
   const found = handlersOf.get(key);
   if (found) return found;
-  const made = limitHandlers(handlerSet(), featureSet(cpuFeatures));
+  const variant = cpuFeatures.includes(PARALLEL) ? "parallel" : "one";
+  const made = limitHandlers(handlerSet(variant), featureSet(cpuFeatures));
   handlersOf.set(key, made);
   return made;
 }
@@ -89,6 +93,14 @@ export function translateRegions(
   keep: (region: SavedRegion, isUser: boolean) => void,
 ): TranslatedBatch["regions"] {
   const handlers = handlersFor(batch.cpuFeatures);
+  return inVariant(handlers.variant, () => translateWith(handlers, batch, keep));
+}
+
+function translateWith(
+  handlers: HandlerSet,
+  batch: TranslationBatch,
+  keep: (region: SavedRegion, isUser: boolean) => void,
+): TranslatedBatch["regions"] {
   const covered = new Set<number>();
   let made = 0;
   return batch.windows.map((window, i): TranslatedRegion | Covered | undefined => {
@@ -100,7 +112,7 @@ export function translateRegions(
     const blocks = [...region.blocks.values()].filter(isOutermost).map(({ offset }) => offset);
     const { mode, ranges, resumptions } = region;
     const code = ranges.map(([from, to]) => window.bytes.slice(from, to));
-    const compiled = regionFunction(region);
+    const compiled = regionFunction(region, batch.ownShift);
     keep({ mode, entry: window.entry, resumptions, ranges, code, compiled }, batch.isUser[i] ?? false);
     for (const offset of blocks) covered.add(base + offset);
     return { name: String(made++), ranges, resumptions, blocks, instructionCount: region.instructionCount };

@@ -4,10 +4,12 @@
  * do nothing; CLFLUSH has the faults of a byte load.
  */
 import { checksAlignment } from "../../cpu/access.ts";
+import { fence } from "../../cpu/atomics.ts";
 import * as L from "../../cpu/layout.ts";
 import { MXCSR_MASK } from "../../cpu/mxcsr.ts";
 import { EXC_AC, EXC_GP } from "../../cpu/raise.ts";
 import { op } from "../../ir/builder.ts";
+import { isParallel } from "../../ir/routine.ts";
 import { define } from "../record.ts";
 import { checkAligned } from "./sse-form.ts";
 
@@ -29,7 +31,12 @@ for (const [name, first] of [
   ["sfence", 0xf8],
 ] as const) {
   const forms = Array.from({ length: 8 }, (_, i) => `NP 0F AE =${(first + i).toString(16).toUpperCase()}`);
-  define({ name, feature: "base", forms, semantics: () => {} });
+  define({
+    name,
+    feature: "base",
+    forms,
+    semantics: (s) => void (name === "mfence" && isParallel() && s.b.call(fence)),
+  });
 }
 
 for (const [i, name] of ["prefetchnta", "prefetcht0", "prefetcht1", "prefetcht2"].entries())

@@ -8,7 +8,7 @@ import { MXCSR_MASK } from "../../cpu/mxcsr.ts";
 import { EXC_GP, EXC_NM, EXC_UD } from "../../cpu/raise.ts";
 import { initialize } from "../../cpu/x87.ts";
 import { loadCertain, storeCertain } from "../../cpu/x87-environment.ts";
-import { type Expr, i32, i64 } from "../../ir/builder.ts";
+import { type Expr, i32, i64, own } from "../../ir/builder.ts";
 import { define } from "../record.ts";
 import type { Semantics } from "../semantics.ts";
 import {
@@ -99,7 +99,7 @@ function restore(s: Semantics, wide: boolean): void {
       () => b.call(loadX87, va, segment, wide ? 1 : 0),
       () => {
         b.call(initialize);
-        b.fill(i32(L.CPU_BASE + L.X87), i32(0), i32(128));
+        b.fill(own(L.CPU_BASE + L.X87), i32(0), i32(128));
       },
     ),
   );
@@ -107,7 +107,7 @@ function restore(s: Semantics, wide: boolean): void {
     b.if(
       loaded.and(XCR0_SSE).nez(),
       () => b.call(loadXmm, va, segment),
-      () => b.fill(i32(L.CPU_BASE + L.XMM), i32(0), b.get(L.MODE).and(L.MODE_64).shl(7).add(128)),
+      () => b.fill(own(L.CPU_BASE + L.XMM), i32(0), b.get(L.MODE).and(L.MODE_64).shl(7).add(128)),
     ),
   );
 }
