@@ -77,6 +77,11 @@ export const RUN_OPTIONS = {
     `Virtual processors, ${CPU_LIMITS.min} (default) to ${CPU_LIMITS.max}. They take turns in one thread of the host.`,
     parseCpus,
   ),
+  smp: choice(
+    "smp",
+    ["turns", "parallel"],
+    "How several vCPUs of the jit engine run. turns (default): in one thread, one after the other. parallel: each in a thread of its own (x64 hosts; no recording, no virtual clock).",
+  ),
   serial: option(
     "serial",
     "WHERE",
@@ -299,6 +304,7 @@ async function create(
     memory,
     cpu,
     cpus,
+    smp,
     engine,
     tier,
     name,
@@ -326,6 +332,7 @@ async function create(
     cpuFeatures: cpu,
     vga,
     cpus,
+    smp,
     engine,
     tier,
     translationCache: translationCache(values.translationCache, io.env),

@@ -428,8 +428,13 @@ export interface MemoryMap {
   /** Where the area of vCPU 1 begins; those of the others follow. */
   readonly vcpuAreas: number;
   readonly vcpus: number;
+  /** Of vCPUs in parallel, which each have all tables below RAM of their own but granules and PAGE_UNWRITTEN: where, against the first one's. */
+  readonly ownShift: number;
   readonly wasmPages: number;
 }
+
+/** Of the vCPU that a map is for: CPU_BASE, or where it is instead. */
+export const cpuBase = ({ ownShift }: Pick<MemoryMap, "ownShift">): number => CPU_BASE + ownShift;
 
 /** Where a vCPU's state block lies while another one runs. Precondition: there are several. */
 export function parkedBlock(map: MemoryMap, vcpu: number): number {
@@ -466,8 +471,22 @@ export function memoryMap(ramBytes: number, romBytes = 0, ramAt?: number, vcpus 
     romBytes,
     vcpuAreas,
     vcpus,
+    ownShift: 0,
     wasmPages: Math.ceil((ram + ramBytes + romBytes) / 65536),
   };
+}
+
+/** The maps of vCPUs that run in parallel in one memory: RAM, granules and PAGE_UNWRITTEN are the same ones. */
+export function parallelMaps(ramBytes: number, romBytes: number, vcpus: number): readonly MemoryMap[] {
+  const one = memoryMap(ramBytes, romBytes);
+  const listBytes = one.pageGranules - one.pageLists;
+  const areaBytes = Math.ceil((PAGE_TABLES + listBytes) / VCPU_AREA_BYTES) * VCPU_AREA_BYTES;
+  const ram = Math.ceil((one.vcpuAreas + (vcpus - 1) * areaBytes) / 0x200000) * 0x200000;
+  const wasmPages = Math.ceil((ram + ramBytes + romBytes) / 65536);
+  return Array.from({ length: vcpus }, (_, vcpu) => {
+    const ownShift = vcpu === 0 ? 0 : one.vcpuAreas + (vcpu - 1) * areaBytes;
+    return { ...one, pageLists: one.pageLists + ownShift, ram, wasmPages, ownShift };
+  });
 }
 
 /** Of a memory in which a jit engine can take a guest over: what RAM lies behind. */

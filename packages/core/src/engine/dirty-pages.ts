@@ -16,12 +16,16 @@ export class TlbDirtyTracking implements DirtyTracking {
   readonly #view: DataView;
   readonly #unwritten: Uint8Array;
   readonly #sets: readonly number[];
+  readonly #blocks: readonly number[];
   #isOn = false;
 
-  constructor(view: DataView, map: L.MemoryMap) {
+  /** `parallel`: the maps of vCPUs in parallel. */
+  constructor(view: DataView, map: L.MemoryMap, parallel?: readonly L.MemoryMap[]) {
     this.#view = view;
     this.#unwritten = new Uint8Array(view.buffer, map.pageUnwritten, map.ramBytes / 4096);
-    const vcpus = Array.from({ length: map.vcpus }, (_, vcpu) => L.tlbShift(map, vcpu));
+    const inTurn = Array.from({ length: map.vcpus }, (_, vcpu) => L.tlbShift(map, vcpu));
+    const vcpus = parallel?.map(({ ownShift }) => ownShift) ?? inTurn;
+    this.#blocks = parallel?.map(L.cpuBase) ?? [L.CPU_BASE];
     this.#sets = vcpus.flatMap((shift) => SETS.map((set) => set + shift));
   }
 
@@ -59,6 +63,6 @@ export class TlbDirtyTracking implements DirtyTracking {
         view.setUint32(at + 4, NEVER, true);
       }
     }
-    view.setBigUint64(L.CPU_BASE + L.STACK_LIMIT.offset, 0n, true);
+    for (const block of this.#blocks) view.setBigUint64(block + L.STACK_LIMIT.offset, 0n, true);
   }
 }

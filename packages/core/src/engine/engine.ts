@@ -40,6 +40,8 @@ export interface VcpuBus {
    * that waits. Answers whether IGNNE# is asserted; where it is not, the vCPU waits for an interrupt.
    */
   floatError?(asserted: boolean): boolean;
+  /** Of vCPUs in parallel: the acknowledge cycle of the interrupt controller. Undefined if the request has gone. */
+  acknowledgeInterrupt?(): number | undefined;
   /** The next 64 bits of the machine's own random stream, for RDRAND and RDSEED. */
   randomBits(): bigint;
 }
@@ -113,6 +115,22 @@ export interface DirtyTracking {
   stop(): void;
 }
 
+/** Of engines whose vCPUs run in threads of their own, all but the first. Everything here is the machine's thread's. */
+export interface ParallelVcpus {
+  /** All others come to an instruction boundary and rest, as they do at first; holds are counted. */
+  hold(): void;
+  release(): void;
+  /** Answers the others' accesses of devices. */
+  serve(): void;
+  /** Whether they wait for that. */
+  hasMail(): boolean;
+  /** One of the others can not go on: "shutdown" or "error". Once. */
+  takeStop(): { readonly vcpu: number; readonly exit: VcpuExit } | undefined;
+  /** It waits for a start-up message. */
+  isParked(vcpu: number): boolean;
+  setParked(vcpu: number, isParked: boolean): void;
+}
+
 export interface Engine {
   readonly kind: "jit" | "kvm";
   /** What `Vcpu.retired` counts. */
@@ -128,6 +146,8 @@ export interface Engine {
   deviceMemory?(sizeBytes: number, kind: DeviceMemoryKind): DeviceMemory;
   /** For another engine of this process that goes on with the guest; undefined where threads cannot share it. */
   readonly holder?: RamHolder | undefined;
+  /** Undefined: vCPUs take turns in the machine's thread. */
+  readonly parallel?: ParallelVcpus;
   /** Counters for `--stats`, by name. */
   stats(): Readonly<Record<string, number>>;
 }

@@ -18,11 +18,12 @@ import type { TierBounds } from "../jit/region-modules.ts";
 import { RegionTier } from "../jit/tier.ts";
 import { LocalTranslator, type Translator } from "../jit/translator.ts";
 import { MEMORY_MAP } from "../machine/board-map.ts";
-import { MAX_ROM_BYTES, PAGE_BYTES, Ram, type RamHolder, ramSegments } from "../memory/ram.ts";
+import { Ram, type RamHolder, ramSegments } from "../memory/ram.ts";
 import type { DebugRequest } from "./debugging.ts";
 import { TlbDirtyTracking } from "./dirty-pages.ts";
 import type { DirtyTracking, Engine, Vcpu, VcpuBus, VcpuExit } from "./engine.ts";
 import { JitDebugger } from "./jit-debugger.ts";
+import { checkCpus, checkRom, EXITS, HEAT, readParts, writeParts } from "./jit-parts.ts";
 import { VcpuBlocks } from "./vcpu-blocks.ts";
 import { resetState, type StateBlock } from "./vcpu-state-block.ts";
 
@@ -59,19 +60,7 @@ export interface JitEngineOptions {
   readonly createCore?: typeof createCore;
 }
 
-const EXITS: Readonly<Record<number, VcpuExit>> = {
-  [L.EXIT_BUDGET]: { reason: "budget" },
-  [L.EXIT_HALT]: { reason: "halt" },
-  [L.EXIT_INTERRUPT]: { reason: "interrupt-window" },
-  [L.EXIT_KICK]: { reason: "kick" },
-  [L.EXIT_SHUTDOWN]: { reason: "shutdown" },
-  [L.EXIT_YIELD]: { reason: "yield" },
-  // What has stopped it, jit-debugger.ts finds out.
-  [L.EXIT_DEBUG]: { reason: "debug", stop: { kind: "step" } },
-};
 const MAX_BUDGET = 2 ** 30;
-/** To translate an instruction takes as long as to interpret it some thousand times. */
-const HEAT = 3000;
 const IA32_APIC_BASE = 0x1b;
 const APIC_BASE_EN = 0x800n;
 
@@ -228,31 +217,21 @@ export class JitEngine implements Engine {
       {
         mmioRead: (gpa, bytes, at) => {
           const bus = this.#requireBus();
-          blocks.live.during(() => {
-            for (let offset = 0; offset < bytes; ) {
-              const size = partSize(gpa, bytes, offset);
+          blocks.live.during(() =>
+            readParts(core.view, gpa, bytes, at, (part, size) => {
               this.#counters.mmioReads++;
-              const value = bus.readMmio(gpa + offset, size);
-              if (size === 4) core.view.setUint32(at + offset, value, true);
-              else if (size === 2) core.view.setUint16(at + offset, value, true);
-              else core.view.setUint8(at + offset, value);
-              offset += size;
-            }
-          });
+              return bus.readMmio(part, size);
+            }),
+          );
         },
         mmioWrite: (gpa, bytes, at) => {
           const bus = this.#requireBus();
-          blocks.live.during(() => {
-            for (let offset = 0; offset < bytes; ) {
-              const size = partSize(gpa, bytes, offset);
+          blocks.live.during(() =>
+            writeParts(core.view, gpa, bytes, at, (part, size, value) => {
               this.#counters.mmioWrites++;
-              const from = at + offset;
-              if (size === 4) bus.writeMmio(gpa + offset, size, core.view.getUint32(from, true));
-              else if (size === 2) bus.writeMmio(gpa + offset, size, core.view.getUint16(from, true));
-              else bus.writeMmio(gpa + offset, size, core.view.getUint8(from));
-              offset += size;
-            }
-          });
+              bus.writeMmio(part, size, value);
+            }),
+          );
         },
         portRead: (port, bytes) => {
           this.#counters.portReads++;
@@ -403,23 +382,4 @@ export class JitEngine implements Engine {
     if (!bus) throw new Error("no vCPU yet");
     return bus;
   }
-}
-
-function checkCpus(cpus = 1): number {
-  if (Number.isInteger(cpus) && cpus >= 1 && cpus <= L.MAX_VCPUS) return cpus;
-  throw new RangeError(`${cpus} vCPUs; possible are 1 to ${L.MAX_VCPUS}`);
-}
-
-function checkRom(rom: Uint8Array | undefined): number {
-  const sizeBytes = rom?.length ?? 0;
-  if (sizeBytes % PAGE_BYTES === 0 && sizeBytes <= MAX_ROM_BYTES) return sizeBytes;
-  throw new RangeError(`a ROM of ${sizeBytes} bytes; possible are whole pages up to ${MAX_ROM_BYTES}`);
-}
-
-/** An access of any size is made of accesses of 4, 2 and 1 bytes at natural addresses: how many the one at `offset` has. */
-function partSize(gpa: number, bytes: number, offset: number): AccessSize {
-  if (bytes === 4 || bytes === 2 || bytes === 1) return bytes;
-  const left = bytes - offset;
-  const beyond = (gpa + offset) % 4;
-  return left >= 4 && beyond === 0 ? 4 : left >= 2 && beyond % 2 === 0 ? 2 : 1;
 }

@@ -70,6 +70,7 @@ export interface CoreExports {
 }
 
 const MAX_BLOCK_INSTRUCTIONS = 32;
+const MAX_INSTRUCTION_BYTES = 15;
 export const NEVER_HOT = 0x7fff_ffff;
 
 let sharedHandlers: HandlerSet | undefined;
@@ -163,14 +164,25 @@ function granules(first: number, last: number): number {
   return (-1 << first) & (-1 >>> (31 - last));
 }
 
+/** What a decoder of one of several vCPUs in parallel tells the others. Pages are host addresses. */
+export interface CodeSharing {
+  /** Returns when no vCPU stores to the page unseen. Pages outside RAM are nobody's. `offset`: of code in it. */
+  claim(page: number, offset: number): void;
+  /** Granules `first` to `last` of a page hold code; claims it first. */
+  cover(page: number, first: number, last: number): void;
+  /** Own blocks of the page go. */
+  forget(page: number): void;
+}
+
 /** Decodes guest code into blocks of micro-ops (layout: cpu/layout.ts) in a machine's memory. */
 export class BlockDecoder {
   readonly #handlers: HandlerSet;
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
   readonly #map: L.MemoryMap;
+  readonly #sharing: CodeSharing | undefined;
   #protect: (page: number) => void = () => {};
-  #next: number = L.ARENA;
+  #next: number;
   /** How often the arena was full and everything was dropped. */
   flushes = 0;
   blocks = 0;
@@ -183,7 +195,9 @@ export class BlockDecoder {
   /** How often a new block runs until `onHot`. */
   heat = NEVER_HOT;
 
-  constructor(handlers: HandlerSet, buffer: ArrayBufferLike, map: L.MemoryMap) {
+  constructor(handlers: HandlerSet, buffer: ArrayBufferLike, map: L.MemoryMap, sharing?: CodeSharing) {
+    this.#sharing = sharing;
+    this.#next = L.ARENA + map.ownShift;
     this.#handlers = handlers;
     this.#bytes = new Uint8Array(buffer);
     this.#view = new DataView(buffer);
@@ -197,16 +211,20 @@ export class BlockDecoder {
   /** Drops all blocks. */
   flush(): void {
     this.onFlush();
-    this.#next = L.ARENA;
+    const { ownShift } = this.#map;
+    this.#next = L.ARENA + ownShift;
     this.flushes++;
-    this.#bytes.fill(0xff, L.BLOCK_HASH, L.BLOCK_HASH + L.BLOCK_HASH_BYTES);
-    this.#bytes.fill(0xff, L.JUMP_CACHE, L.JUMP_CACHE + L.JUMP_CACHE_BYTES);
-    clearPageTables(this.#bytes, this.#map);
+    fillTable(this.#bytes, L.BLOCK_HASH + ownShift, L.BLOCK_HASH_BYTES);
+    fillTable(this.#bytes, L.JUMP_CACHE + ownShift, L.JUMP_CACHE_BYTES);
+    // What others have decoded stays.
+    if (this.#sharing) clearPageLists(this.#bytes, this.#map);
+    else clearPageTables(this.#bytes, this.#map);
   }
 
   /** Blocks of more than one instruction that are entered in the look-up table. */
   *known(): Iterable<number> {
-    for (let at = L.BLOCK_HASH; at < L.BLOCK_HASH + L.BLOCK_HASH_BYTES; at += 16) {
+    const table = L.BLOCK_HASH + this.#map.ownShift;
+    for (let at = table; at < table + L.BLOCK_HASH_BYTES; at += 16) {
       const host = this.#view.getInt32(at, true);
       const mode = this.#view.getInt32(at + 4, true);
       if (host === -1 || mode & L.MODE_SINGLE) continue;
@@ -229,9 +247,33 @@ export class BlockDecoder {
     this.#cover(page, host & 0xfff, bytes);
     if (page >>> 12 !== this.#view.getUint32(block + L.BLOCK_HOST, true) >>> 12) this.#link(block, host, true);
   }
+  /** Others run in the same memory. */
+  get isShared(): boolean {
+    return this.#sharing !== undefined;
+  }
   /** Whether `attach` has room for two pages. */
   get canAttach(): boolean {
-    return this.#next + 2 * L.BLOCK_HEADER_BYTES <= L.ARENA + L.ARENA_BYTES;
+    return this.#next + 2 * L.BLOCK_HEADER_BYTES <= this.#arenaEnd;
+  }
+
+  /** Of vCPUs in parallel: a block of bytes that were there when all others knew that there is code. */
+  decodeShared(host: number, mode: number, second?: number): number {
+    const sharing = this.#sharing!;
+    for (;;) {
+      sharing.claim((host & ~0xfff) >>> 0, host & 0xfff);
+      if (second) sharing.claim((second & ~0xfff) >>> 0, second & 0xfff);
+      const before = this.#codeAt(host, second);
+      const block = second === undefined ? this.decodeBlock(host, mode) : this.decodeCrossing(host, mode, second);
+      if (before.every((byte, i) => byte === this.#codeAt(host, second)[i])) return block;
+      sharing.forget((host & ~0xfff) >>> 0);
+    }
+  }
+  #codeAt(hostSigned: number, second = 0): Uint8Array {
+    const host = hostSigned >>> 0;
+    const pageEnd = ((host & ~0xfff) >>> 0) + 4096;
+    const first = this.#bytes.slice(host, Math.min(pageEnd, host + MAX_BLOCK_INSTRUCTIONS * MAX_INSTRUCTION_BYTES));
+    if (!second) return first;
+    return Uint8Array.from([...first, ...this.#bytes.subarray(second >>> 0, (second >>> 0) + MAX_INSTRUCTION_BYTES)]);
   }
 
   static codeSize(mode: number): CodeSize {
@@ -286,8 +328,11 @@ export class BlockDecoder {
 
   #open(): number {
     const most = L.BLOCK_HEADER_BYTES + (MAX_BLOCK_INSTRUCTIONS + 1) * L.UOP_BYTES;
-    if (this.#next + most > L.ARENA + L.ARENA_BYTES) this.flush();
+    if (this.#next + most > this.#arenaEnd) this.flush();
     return this.#next;
+  }
+  get #arenaEnd(): number {
+    return L.ARENA + this.#map.ownShift + L.ARENA_BYTES;
   }
 
   /** Writes micro-op number `count`; true if it ends the block. */
@@ -335,7 +380,7 @@ export class BlockDecoder {
     v.setInt32(block + L.BLOCK_HEAT, mode & L.MODE_SINGLE || second ? 0 : this.heat, true);
     v.setInt32(block + L.BLOCK_PAGE_BEFORE, 0, true);
     v.setInt32(block + L.BLOCK_PAGE_AFTER, 0, true);
-    const set = hashSetOf(host, mode);
+    const set = hashSetOf(host, mode) + this.#map.ownShift;
     this.#bytes.copyWithin(set + 16, set, set + 16 * (L.BLOCK_WAYS - 1));
     v.setInt32(set, host, true);
     v.setInt32(set + 4, mode, true);
@@ -356,6 +401,10 @@ export class BlockDecoder {
     if (index < 0 || index >= this.#map.ramBytes / 4096) return;
     const at = this.#map.pageGranules + index * 8;
     const last = Math.min(4095, offset + bytes - 1) >> 6;
+    if (this.#sharing) {
+      this.#sharing.cover(page, offset >> 6, last);
+      return;
+    }
     const [low, high] = [this.#view.getInt32(at, true), this.#view.getInt32(at + 4, true)];
     const first = offset >> 6;
     if (first < 32) this.#view.setInt32(at, low | granules(first, Math.min(31, last)), true);
@@ -396,8 +445,9 @@ export function hostImports(
   decoder: BlockDecoder,
   host: CoreHost,
   view: DataView,
+  cpuBase: number = L.CPU_BASE,
 ): Record<string, (...args: never[]) => unknown> {
-  const at = L.CPU_BASE + L.ACTIVITY.offset;
+  const at = cpuBase + L.ACTIVITY.offset;
   const during =
     (activity: number) =>
     <A extends unknown[], R>(call: (...args: A) => R) =>
@@ -466,6 +516,15 @@ export function createCore(
   return { memory, map, exports, view, decoder, handlers, regions: { table, imports } };
 }
 
+/** Nothing is found in the table. */
+function fillTable(bytes: Uint8Array, from: number, sizeBytes: number): void {
+  bytes.fill(0xff, from, from + sizeBytes);
+}
+
+function clearPageLists(bytes: Uint8Array, { pageLists, ramBytes, romBytes }: L.MemoryMap): void {
+  bytes.fill(0, pageLists, pageLists + (ramBytes + romBytes) / 1024);
+}
+
 /** No block is known, no page holds code; ROM stays without write permission. */
 function clearPageTables(bytes: Uint8Array, map: L.MemoryMap): void {
   bytes.fill(0, map.pageLists, map.pageUnwritten);
@@ -481,13 +540,17 @@ export function prepareMemory(
   hasVga = false,
 ): void {
   const bytes = new Uint8Array(view.buffer);
-  bytes.fill(0xff, L.TLB_SUPERVISOR, L.TLB_SUPERVISOR_AC + L.TLB_SET_BYTES);
-  bytes.fill(0xff, L.TLB_NONE, L.TLB_NONE + L.TLB_SET_BYTES);
-  bytes.fill(0xff, L.BLOCK_HASH, L.BLOCK_HASH + L.BLOCK_HASH_BYTES);
-  bytes.fill(0xff, L.JUMP_CACHE, L.JUMP_CACHE + L.JUMP_CACHE_BYTES);
-  bytes.fill(0xff, L.ONES_PAGE, L.ONES_PAGE + 4096);
-  const put = (field: { offset: number }, value: number): void => view.setInt32(L.CPU_BASE + field.offset, value, true);
-  view.setBigUint64(L.CPU_BASE + L.QUARTER_GIB.offset, 1n << 28n, true);
+  const { ownShift } = map;
+  const cpuBase = L.cpuBase(map);
+  fillTable(bytes, L.TLB_SUPERVISOR + ownShift, L.TLB_SUPERVISOR_AC + L.TLB_SET_BYTES - L.TLB_SUPERVISOR);
+  fillTable(bytes, L.BLOCK_HASH + ownShift, L.BLOCK_HASH_BYTES);
+  fillTable(bytes, L.JUMP_CACHE + ownShift, L.JUMP_CACHE_BYTES);
+  // All have the first one's.
+  fillTable(bytes, L.TLB_NONE, L.TLB_SET_BYTES);
+  fillTable(bytes, L.ONES_PAGE, 4096);
+  const put = (field: { offset: number }, value: number): void => view.setInt32(cpuBase + field.offset, value, true);
+  view.setBigUint64(cpuBase + L.QUARTER_GIB.offset, 1n << 28n, true);
+  put(L.TLB_SHIFT, ownShift);
   put(L.RAM_HOST, map.ram);
   put(L.RAM_BYTES, map.ramBytes);
   put(L.ROM_HOST, map.ram + map.ramBytes);
@@ -498,7 +561,8 @@ export function prepareMemory(
   put(L.PAGE_LISTS, map.pageLists);
   put(L.PAGE_GRANULES, map.pageGranules);
   put(L.PAGE_UNWRITTEN, map.pageUnwritten);
-  clearPageTables(bytes, map);
+  if (ownShift) clearPageLists(bytes, map);
+  else clearPageTables(bytes, map);
   for (let vcpu = 1; vcpu < map.vcpus; vcpu++) {
     const parked = L.parkedBlock(map, vcpu);
     const shift = L.tlbShift(map, vcpu);

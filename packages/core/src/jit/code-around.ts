@@ -20,23 +20,23 @@ export class CodeAround {
 
   constructor(core: Core) {
     this.#core = core;
-    this.seen = new SeenTargets(core.view);
+    this.seen = new SeenTargets(core.view, L.cpuBase(core.map));
     this.#bytes = new Uint8Array(core.memory.buffer);
   }
 
   /** Pages around the code at RIP, which is at `host`. */
   pagesOf(host: number): Pages {
-    const { view } = this.#core;
-    const rip = view.getBigUint64(L.CPU_BASE + L.RIP.offset, true);
-    const page = (rip + view.getBigUint64(L.CPU_BASE + L.CODE_BASE.offset, true)) & ~0xfffn;
+    const { view, map } = this.#core;
+    const rip = view.getBigUint64(L.cpuBase(map) + L.RIP.offset, true);
+    const page = (rip + view.getBigUint64(L.cpuBase(map) + L.CODE_BASE.offset, true)) & ~0xfffn;
     return [this.#codePage(page - 4096n), (host & ~0xfff) >>> 0, this.#codePage(page + 4096n)];
   }
 
   /** Host address of a linear page of code, if the TLB has it. */
   #codePage(linear: bigint): number {
-    const { view } = this.#core;
+    const { view, map } = this.#core;
     const va = BigInt.asUintN(64, linear);
-    const set = view.getUint32(L.CPU_BASE + L.TLB_CURRENT.offset, true);
+    const set = view.getUint32(L.cpuBase(map) + L.TLB_CURRENT.offset, true);
     const entry = set + (Number((va >> 7n) & 0xffffffffn) & ((L.TLB_ENTRIES - 1) * L.TLB_ENTRY_BYTES));
     if (view.getBigUint64(entry + L.TLB_EXECUTE, true) !== va >> 12n) return 0;
     return (Number(va & 0xffffffffn) + view.getInt32(entry + L.TLB_ADDEND, true)) >>> 0;
@@ -67,9 +67,9 @@ export class CodeAround {
 
   /** Blocks that start in the page at `page`. */
   *blocksIn(page: number, mode: number): Iterable<number> {
-    const { view } = this.#core;
-    const ram = view.getUint32(L.CPU_BASE + L.RAM_HOST.offset, true);
-    const lists = view.getUint32(L.CPU_BASE + L.PAGE_LISTS.offset, true);
+    const { view, map } = this.#core;
+    const ram = view.getUint32(L.cpuBase(map) + L.RAM_HOST.offset, true);
+    const lists = view.getUint32(L.cpuBase(map) + L.PAGE_LISTS.offset, true);
     let at = view.getUint32(lists + ((page - ram) >>> 12) * 4, true);
     for (; at; at = view.getUint32(at + L.BLOCK_NEXT, true))
       if (view.getInt32(at + L.BLOCK_MODE, true) === mode && view.getUint32(at + L.BLOCK_ALIAS, true) === at) yield at;

@@ -14,11 +14,13 @@ const LEAST = 1 / 8;
 
 export class Haste {
   readonly #view: DataView;
+  readonly #cpuBase: number;
   readonly #heat: number;
   #idle = 0;
 
-  /** `heat`: of a block that has not run. */
-  constructor(view: DataView, heat: number) {
+  /** `heat`: of a block that has not run; `cpuBase`: where the vCPU's state block is. */
+  constructor(view: DataView, heat: number, cpuBase: number = L.CPU_BASE) {
+    this.#cpuBase = cpuBase;
     this.#view = view;
     this.#heat = heat;
   }
@@ -43,6 +45,6 @@ export class Haste {
   /** Blocks are hot after so many runs. */
   #allow(runs: number): void {
     const haste = Math.max(0, this.#heat - runs + 1 - L.HASTE_ABOVE);
-    this.#view.setInt32(L.CPU_BASE + L.HASTE.offset, haste, true);
+    this.#view.setInt32(this.#cpuBase + L.HASTE.offset, haste, true);
   }
 }

@@ -16,17 +16,20 @@ export class SeenTargets {
   /** By host address of the page of a block: its offset there, and host addresses of the blocks that ran behind it. */
   readonly #pages = new Map<number, Map<number, Set<number>>>();
 
-  constructor(view: DataView) {
+  readonly #cpuBase: number;
+
+  constructor(view: DataView, cpuBase: number) {
     this.#view = view;
+    this.#cpuBase = cpuBase;
   }
 
   /** What the ring shows of code in `pages`, of which the middle one is that of the block that ran last. */
   look(pages: Pages): void {
     const view = this.#view;
-    const next = view.getInt32(L.CPU_BASE + L.BRANCH_NEXT.offset, true);
+    const next = view.getInt32(this.#cpuBase + L.BRANCH_NEXT.offset, true);
     const ringBytes = L.BRANCH_RING_ENTRIES * 8;
     const at = (i: number): bigint =>
-      view.getBigUint64(L.CPU_BASE + L.BRANCH_RING + ((next + i * 8) % ringBytes), true);
+      view.getBigUint64(this.#cpuBase + L.BRANCH_RING + ((next + i * 8) % ringBytes), true);
     const first = (at(L.BRANCH_RING_ENTRIES - 1) & ~0xfffn) - 4096n;
     let before = -1;
     for (let i = 0; i < L.BRANCH_RING_ENTRIES; i++) {

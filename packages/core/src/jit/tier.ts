@@ -114,7 +114,7 @@ export class RegionTier {
     this.#code = new CodeAround(core);
     this.#translations = new Translations(this.#bytes);
     this.#modules = new RegionModules(core.regions.table, core.handlers.table.length, options.bounds ?? DEFAULT_BOUNDS);
-    this.#haste = options.translator.isBeside ? new Haste(core.view, options.heat) : undefined;
+    this.#haste = options.translator.isBeside ? new Haste(core.view, options.heat, L.cpuBase(core.map)) : undefined;
     this.#expectsKept = options.translator.takeKept !== undefined;
     core.decoder.heat = options.heat;
     core.decoder.onHot = (block) => this.#onHot(block);
@@ -282,7 +282,7 @@ export class RegionTier {
       return;
     }
     const mode = view.getInt32(block + L.BLOCK_MODE, true);
-    const isUser = view.getInt32(L.CPU_BASE + L.CPL.offset, true) === 3;
+    const isUser = view.getInt32(L.cpuBase(this.#core.map) + L.CPL.offset, true) === 3;
     this.#queue.push({ block, host, mode, pages, epoch: this.#epoch, isUser, runs });
     // Of a guest that changes its code faster than it is translated.
     if (this.#queue.length > MAX_QUEUE) this.#queue = this.#queue.filter((r) => this.#isAlive(r)).slice(-MAX_QUEUE / 2);
@@ -341,7 +341,8 @@ export class RegionTier {
     const { cpuFeatures, translator } = this.#options;
     const pages = requests.map((request) => request.pages[1]);
     const isUser = requests.map((request) => request.isUser);
-    translator.request({ id, cpuFeatures, sharedMemory, windows, pages, isUser });
+    const { ownShift } = this.#core.map;
+    translator.request({ id, cpuFeatures, sharedMemory, windows, pages, isUser, ownShift });
   }
 
   #receive(batch: TranslatedBatch): void {
@@ -413,6 +414,8 @@ export class RegionTier {
       if (piece.page === 0) view.setUint32(block + L.BLOCK_PAGE_BEFORE, page, true);
       if (piece.page === 2) view.setUint32(block + L.BLOCK_PAGE_AFTER, page, true);
     }
+    // Another vCPU may have written before it knew of the code.
+    if (decoder.isShared && !this.#translations.matches(translation, pages)) return false;
     view.setInt32(block + L.BLOCK_HEAT, ~translation.index, true);
     this.#modules.use(translation.home);
     return true;

@@ -86,6 +86,11 @@ export class Translations {
     return undefined;
   }
 
+  /** Whether the code is what the translation was made from. */
+  matches(translation: Translation, pages: Pages): boolean {
+    return this.#matches(translation, pages);
+  }
+
   #matches(translation: Translation, pages: Pages): boolean {
     for (const piece of pieces(translation.ranges)) {
       const page = pages[piece.page];

@@ -251,10 +251,18 @@ export class GuestClock implements Clock {
     return this.#baseNs + Math.floor((this.#basePs + (retired - this.#baseRetired) * this.#psPerInstruction) / 1000);
   }
 
-  /** Exact: the product stays below 10^9 * 8 * 10^6 < 2^53, the quotient keeps 20 fraction bits. */
   #tscAtNs(ns: number): bigint {
-    const seconds = Math.floor(ns / NS_PER_SECOND);
-    const rest = ns - seconds * NS_PER_SECOND;
-    return BigInt(seconds) * this.#tscHz + BigInt(Math.floor((rest * this.#tscKhz) / 1_000_000));
+    return counterOf(ns, this.#tscHz, this.#tscKhz);
   }
 }
+
+/** Exact: the product stays below 10^9 * 8 * 10^6 < 2^53, the quotient keeps 20 fraction bits. */
+function counterOf(ns: number, hz: bigint, khz: number): bigint {
+  const seconds = Math.floor(ns / NS_PER_SECOND);
+  const rest = ns - seconds * NS_PER_SECOND;
+  return BigInt(seconds) * hz + BigInt(Math.floor((rest * khz) / 1_000_000));
+}
+
+/** The count of a time-stamp counter of this frequency, a multiple of 1000, at a time. */
+export const counterAt = (ns: number, frequencyHz: number): bigint =>
+  counterOf(ns, BigInt(frequencyHz), frequencyHz / 1000);

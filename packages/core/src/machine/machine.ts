@@ -132,6 +132,7 @@ export class Machine {
       (index, bus) => engine.createVcpu(index, bus),
       () => board,
       engine.unit,
+      engine.parallel,
     );
     board = options.createBoard({
       spec,
@@ -214,10 +215,12 @@ export class Machine {
     this.#bootUp();
     this.#anchorTime();
     this.#state = "running";
+    this.engine.parallel?.release();
   }
 
   pause(): void {
     this.#require(["running"], "pause");
+    this.engine.parallel?.hold();
     for (const device of this.board.devices) device.pause?.();
     this.#state = "paused";
   }
@@ -228,6 +231,7 @@ export class Machine {
     for (const device of this.board.devices) device.resume?.();
     this.#anchorTime(stoodNs);
     this.#state = "running";
+    this.engine.parallel?.release();
   }
 
   /** Bytes from the outside, delivered at the next boundary. */
@@ -529,13 +533,16 @@ export class Machine {
       this.#offReason = reason;
       this.#stop("off");
     } else {
+      this.engine.parallel?.hold();
       for (const device of this.board.devices) device.reset();
       this.#bootUp();
+      this.engine.parallel?.release();
     }
   }
 
   /** The run ends by itself; a recording of it ends here too. */
   #stop(state: "off" | "crashed", crash?: Pick<CrashReport, "code" | "reason">): void {
+    if (this.#state === "running") this.engine.parallel?.hold();
     this.#state = state;
     if (crash) {
       const { current } = this.processors;

@@ -9,7 +9,7 @@
  * INIT and start-up (Intel SDM vol. 3, 9.4 and 11.6.1) are noted when the message comes, which may be in the middle of an
  * instruction, and carried out before the vCPU runs or is looked at. Left out: INIT to the first one, which resets the machine.
  */
-import type { Engine, Vcpu, VcpuBus } from "../engine/engine.ts";
+import type { Engine, ParallelVcpus, Vcpu, VcpuBus } from "../engine/engine.ts";
 import { initState, startUpState } from "../engine/vcpu-state-block.ts";
 import type { Board, ProcessorPins, ProcessorSide } from "./board-interface.ts";
 import type { GuestClock } from "./guest-clock.ts";
@@ -35,6 +35,7 @@ const MAX_TURNS = 256;
 
 const HALTED: VcpuStop = { kind: "halted" };
 const RAN: VcpuStop = { kind: "ran" };
+const SHUTDOWN: VcpuStop = { kind: "shutdown" };
 
 export interface ProcessorsState {
   readonly current: number;
@@ -49,6 +50,8 @@ export class Processors {
   readonly #clock: GuestClock;
   readonly #unit: Engine["unit"];
   readonly #turn: number;
+  /** All but the first one run by themselves. */
+  readonly #parallel: ParallelVcpus | undefined;
   #current = 0;
   #turnLeft = 1;
   /** The turn ends with the run that is under way. */
@@ -69,7 +72,9 @@ export class Processors {
     createVcpu: (index: number, bus: VcpuBus) => Vcpu,
     board: () => Board | undefined,
     unit: Engine["unit"] = "instruction",
+    parallel?: ParallelVcpus,
   ) {
+    this.#parallel = parallel;
     this.#clock = clock;
     this.#unit = unit;
     this.#turn = unit === "instruction" ? TURN_INSTRUCTIONS : TURN_NS;
@@ -79,7 +84,7 @@ export class Processors {
     this.vcpus = each.map((index) =>
       createVcpu(
         index,
-        this.#busOf(() => sideOf(index)!.bus),
+        this.#busOf(() => sideOf(index)!),
       ),
     );
     this.#runners = this.vcpus.map(
@@ -145,6 +150,7 @@ export class Processors {
   run(limit: number, slack = 0): VcpuStop {
     this.#target = this.retired + limit;
     try {
+      if (this.#parallel) return this.#runFirst(this.#parallel, limit);
       return this.vcpus.length === 1 ? this.#runners[0]!.run(limit, slack) : this.#takeTurns(slack);
     } finally {
       this.#target = 0;
@@ -162,6 +168,7 @@ export class Processors {
       this.#isWaiting[index] = index > 0;
       this.#isReset[index] = false;
       this.#startAt[index] = undefined;
+      if (index > 0) this.#parallel?.setParked(index, true);
       if (index > 0) this.vcpus[index]!.reset();
     }
     this.#begin(0);
@@ -177,9 +184,22 @@ export class Processors {
       this.#isWaiting[index] = waiting[index] ?? false;
       this.#isReset[index] = false;
       this.#startAt[index] = undefined;
+      if (index > 0) this.#parallel?.setParked(index, this.#isWaiting[index]!);
     }
-    this.#begin(current);
+    this.#begin(this.#parallel ? 0 : current);
     this.#turnLeft = turnLeft;
+  }
+
+  /** The first one's run, beside which the others run. */
+  #runFirst(parallel: ParallelVcpus, limit: number): VcpuStop {
+    parallel.serve();
+    const stop = this.#runners[0]!.run(limit);
+    const other = parallel.takeStop();
+    if (other) {
+      this.#current = other.vcpu;
+      return other.exit.reason === "error" ? { kind: "error", message: other.exit.message } : SHUTDOWN;
+    }
+    return stop.kind === "halted" && parallel.hasMail() ? RAN : stop;
   }
 
   #takeTurns(slack: number): VcpuStop {
@@ -232,14 +252,16 @@ export class Processors {
     this.#isWaiting[index] = true;
     this.#isReset[index] = true;
     this.#startAt[index] = undefined;
+    this.#parallel?.setParked(index, true);
     // Its own: not an instruction more.
-    if (index === this.#current) this.kick();
+    if (index === this.#current || this.#parallel) this.kick();
   }
 
   #startUp(index: number, vector: number): void {
     if (!this.#isWaiting[index]) return;
     this.#isWaiting[index] = false;
     this.#startAt[index] = vector;
+    if (this.#parallel) this.kick();
   }
 
   #carryOut(index: number): void {
@@ -247,13 +269,17 @@ export class Processors {
     if (this.#isReset[index]) vcpu.setState(initState(vcpu.getState()));
     this.#isReset[index] = false;
     const vector = this.#startAt[index];
-    if (vector !== undefined) vcpu.setState(startUpState(vcpu.getState(), vector));
     this.#startAt[index] = undefined;
+    if (vector === undefined) return;
+    vcpu.setState(startUpState(vcpu.getState(), vector));
+    this.#parallel?.setParked(index, false);
   }
 
   /** A board's side for a vCPU, whose count of instructions is not the machine's where there are several. */
-  #busOf(bus: () => VcpuBus): VcpuBus {
+  #busOf(side: () => ProcessorSide): VcpuBus {
+    const bus = (): VcpuBus => side().bus;
     return {
+      acknowledgeInterrupt: () => side().acknowledgeInterrupt(),
       readPort: (port, size) => bus().readPort(port, size),
       writePort: (port, size, value) => bus().writePort(port, size, value),
       readMmio: (gpa, size) => bus().readMmio(gpa, size),

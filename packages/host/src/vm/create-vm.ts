@@ -24,6 +24,7 @@ import {
 import { bootOrderOf, checkBootOrder } from "./boot-order.ts";
 import { engineFor } from "./engine-choice.ts";
 import { HostedVm } from "./hosted-vm.ts";
+import { runsInParallel } from "./parallel-choice.ts";
 import { checkSlice, defaultSliceNs } from "./slice-time.ts";
 import { cacheSettings } from "./translation-settings.ts";
 import type { Vm, VmOptions } from "./vm.ts";
@@ -57,6 +58,7 @@ async function createFrom(options: VmOptions, files: KnownBootFiles, store: Vari
     isRecorded: options.record !== undefined,
     hasTier: options.tier !== undefined && options.tier !== "auto",
   });
+  runsInParallel(options, engine);
   const disks = await openVmDisks(options.disks ?? []);
   const network = startNetworks(options.networks ?? []);
   try {
@@ -99,6 +101,7 @@ async function createWith(
       frames: network?.ring,
       engine,
       tier: options.tier ?? "auto",
+      isParallel: runsInParallel(options, engine),
       translationCache: cacheSettings(spec, options.translationCache),
       sliceNs: options.sliceNs ?? defaultSliceNs(engine),
       statePath: undefined,

@@ -86,7 +86,8 @@ export class MachineWorker {
     });
     this.#events = events;
     hintBranches();
-    const cache = start.engine === "jit" ? start.translationCache : undefined;
+    // Code of vCPUs in parallel is another one's, for each.
+    const cache = start.engine === "jit" && !start.isParallel ? start.translationCache : undefined;
     const keptCode = cache && new KeptCode(cache);
     const core = keptCode?.core();
     const kept = cache && new MessageChannel();
@@ -100,16 +101,24 @@ export class MachineWorker {
       this.#translation = startTranslationThread(cache, startKeeper);
       translator = this.#translation.port;
     }
+    const others = start.isParallel && hasTranslation ? start.spec.cpus - 1 : 0;
+    const vcpuTranslators = Array.from({ length: others }, () => this.#translation!.vcpuPort());
     const workerData: WorkerStart = {
       ...start,
       cells,
       vcpuCells,
       port: port2,
       translator,
+      vcpuTranslators,
       kept: kept?.port2,
       core,
     };
-    const transferList = [port2, ...(translator ? [translator] : []), ...(kept ? [kept.port2] : [])];
+    const transferList = [
+      port2,
+      ...vcpuTranslators,
+      ...(translator ? [translator] : []),
+      ...(kept ? [kept.port2] : []),
+    ];
     this.#worker = wakened(idle?.worker, workerData, transferList) ?? newThread(workerData, transferList);
     // While the threads load their code.
     const { modules, sources } = (hasTranslation ? keptCode?.regions() : undefined) ?? { modules: [], sources: [] };

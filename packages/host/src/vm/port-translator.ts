@@ -18,6 +18,8 @@ export type ToTranslation =
   | { readonly type: "known"; readonly sources: readonly string[]; readonly hasCore: boolean }
   /** Without a cache: for the next machine. */
   | { readonly type: "machine"; readonly port: MessagePort }
+  /** Without a cache: for another vCPU of the same machine. */
+  | { readonly type: "vcpu"; readonly port: MessagePort }
   | { readonly type: "end" };
 /** From the thread: something is in the store that is not linked yet (native-keeper.ts). */
 export type FromTranslation = "unlinked";
@@ -40,6 +42,8 @@ export interface TranslationThread {
   readonly isReusable: boolean;
   /** For another machine; the one before is not answered any more. Precondition: `isReusable`. Undefined: it has ended. */
   nextPort(): MessagePort | undefined;
+  /** For another vCPU of the machine, which is answered beside it. Precondition: `isReusable`. */
+  vcpuPort(): MessagePort;
   tell(message: ToTranslation): void;
   /** Resolves when what was translated is kept, or has taken too long, and the thread is gone. */
   end(): Promise<void>;
@@ -86,7 +90,12 @@ export function startTranslationThread(
     worker.postMessage({ type: "machine", port } satisfies ToTranslation, [port]);
     return machines;
   };
-  return { port: port1, isReusable: cache === undefined, nextPort, tell, end: () => (ending ??= end()) };
+  const vcpuPort = (): MessagePort => {
+    const { port1: vcpus, port2: port } = new MessageChannel();
+    worker.postMessage({ type: "vcpu", port } satisfies ToTranslation, [port]);
+    return vcpus;
+  };
+  return { port: port1, isReusable: cache === undefined, nextPort, vcpuPort, tell, end: () => (ending ??= end()) };
 }
 
 export class PortTranslator implements Translator {

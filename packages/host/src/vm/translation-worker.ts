@@ -43,12 +43,11 @@ let batches = 0;
 let known: ReadonlySet<string> = new Set();
 
 parentPort!.on("message", receive);
-port.on("message", translate);
+port.on("message", (batch) => translate(batch, firstPort));
 
-function translate(batch: TranslationBatch | WarmMessage): void {
+function translate(batch: TranslationBatch | WarmMessage, machine: MessagePort): void {
   if ("warm" in batch) return void cache?.keepWarm(batch.warm);
   const startMs = performance.now();
-  const machine = port;
   let largest = 0;
   const answer = translateBatch(batch, (region, isUser) => {
     largest = Math.max(largest, region.compiled.code.length);
@@ -68,13 +67,14 @@ function translate(batch: TranslationBatch | WarmMessage): void {
 function receive(message: ToTranslation): void {
   if (message.type === "end") end();
   if (message.type === "machine") serve(message.port);
+  else if (message.type === "vcpu") message.port.on("message", (batch) => translate(batch, message.port));
   else begin(settings as TranslationSettings, message);
 }
 
 function serve(next: MessagePort): void {
   port.close();
   port = next;
-  port.on("message", translate);
+  port.on("message", (batch) => translate(batch, next));
 }
 
 function begin(options: TranslationSettings, message: ToTranslation & { readonly type: "known" }): void {

@@ -15,7 +15,7 @@ import {
   Machine,
   restoreMachine,
 } from "@twinmetal/core";
-import { JitEngine, provideCoreModule } from "@twinmetal/core/engine";
+import { JitEngine, ParallelEngine, provideCoreModule } from "@twinmetal/core/engine";
 import { RingBlocks } from "../disk/block-ring.ts";
 import { isNoCalls, linuxCalls } from "../kvm/koffi-calls.ts";
 import { KvmEngine, KvmError } from "../kvm/kvm-engine.ts";
@@ -27,13 +27,14 @@ import { nativeSha256 } from "./native-sha256.ts";
 import { OpenBootFile } from "./open-boot-file.ts";
 import { PortTranslator } from "./port-translator.ts";
 import { FileSource, FileStream, startRecording } from "./state-files.ts";
+import { vcpuThreads } from "./vcpu-threads.ts";
 import { plainError, VmError } from "./vm-error.ts";
 import type { FromMachine, WorkerStart } from "./worker-protocol.ts";
 
 let start = workerData as WorkerStart;
 const send = (message: FromMachine, transfer?: ArrayBuffer[]): void => parentPort!.postMessage(message, transfer);
 
-let engine: JitEngine | KvmEngine | undefined;
+let engine: JitEngine | KvmEngine | ParallelEngine | undefined;
 
 function createMachine(thread: MachineThread): Machine {
   const { spec } = start;
@@ -54,12 +55,12 @@ function createMachine(thread: MachineThread): Machine {
 }
 
 /** Of what the guest gives up, the host gets the pages. */
-function giveBackPages({ memory }: JitEngine | KvmEngine): void {
+function giveBackPages({ memory }: NonNullable<typeof engine>): void {
   const calls = linuxCalls();
   if (!isNoCalls(calls)) memory.giveBack = (bytes) => calls.discard(bytes);
 }
 
-function createEngine(): JitEngine | KvmEngine {
+function createEngine(): NonNullable<typeof engine> {
   const { memoryBytes, tscFrequencyHz, cpuFeatures, cpus } = start.spec;
   const hasVga = start.spec.vga !== undefined;
   const firmware = start.files?.firmware && { rom: start.files.firmware.bytes };
@@ -77,6 +78,13 @@ function createEngine(): JitEngine | KvmEngine {
       });
     if (start.core) provideCoreModule(start.core);
     const translator = start.translator && { translator: new PortTranslator(start.translator, start.kept) };
+    if (start.isParallel)
+      return new ParallelEngine({
+        ...{ memoryBytes, tscFrequencyHz, cpuFeatures, cpus, hasVga, onDropped: collectGarbage },
+        ...vcpuThreads(start),
+        ...firmware,
+        ...translator,
+      });
     return new JitEngine({
       memoryBytes,
       tscFrequencyHz,

@@ -64,6 +64,11 @@ export interface VmOptions {
   readonly memoryBytes?: number;
   /** Virtual processors, 1 (default) to 8. On the jit engine, where they take turns in one thread of the host. */
   readonly cpus?: number;
+  /**
+   * How several vCPUs of the jit engine run. "turns" (default): one after the other in one thread, which can be recorded and
+   * has exact virtual clocks. "parallel": each in a thread of its own; on x64 hosts, with the wall clock, unrecorded.
+   */
+  readonly smp?: "turns" | "parallel";
   /** Features beyond the CPU model's, such as "aes", and with a "-" in front those it shall be without. Default: none. */
   readonly cpuFeatures?: readonly string[];
   /** In the order in which the guest finds them, by virtio: /dev/vda, /dev/vdb in Linux. */

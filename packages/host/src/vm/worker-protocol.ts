@@ -53,6 +53,10 @@ export interface WorkerStart {
   /** By which the vCPU of the kvm engine is kicked (kvm/kick-cells.ts). */
   readonly vcpuCells: SharedArrayBuffer | undefined;
   readonly tier: Tier;
+  /** Several vCPUs of the jit engine run in threads of their own. */
+  readonly isParallel?: boolean;
+  /** To the thread that translates, for each of those but the first. */
+  readonly vcpuTranslators?: readonly MessagePort[];
   /** To the thread that translates; undefined unless `tier` is "auto". */
   readonly translator: MessagePort | undefined;
   /** Where translations outlive the process; undefined: nowhere. */
@@ -92,7 +96,10 @@ export interface WorkerFiles {
 }
 
 /** What is decided where the thread is started. */
-export type WorkerChoices = Omit<WorkerStart, "cells" | "vcpuCells" | "port" | "translator" | "kept" | "core">;
+export type WorkerChoices = Omit<
+  WorkerStart,
+  "cells" | "vcpuCells" | "port" | "translator" | "vcpuTranslators" | "kept" | "core"
+>;
 
 /** Commands and what they answer. */
 export interface Commands {

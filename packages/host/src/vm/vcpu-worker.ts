@@ -1,0 +1,17 @@
+/** The entry of the thread of one of several vCPUs in parallel; it is ended from outside. */
+import { workerData } from "node:worker_threads";
+import { VcpuThread } from "@twinmetal/core/engine";
+import { PortTranslator } from "./port-translator.ts";
+import { hostClock, type VcpuWorkerStart } from "./vcpu-threads.ts";
+
+const { start, translator, failures, epochNs } = workerData as VcpuWorkerStart;
+const thread = new VcpuThread(start, {
+  hostNs: hostClock(epochNs),
+  translator: translator && new PortTranslator(translator),
+});
+try {
+  thread.run();
+} catch (error) {
+  failures.postMessage(error instanceof Error ? (error.stack ?? error.message) : String(error));
+  thread.failed();
+}
