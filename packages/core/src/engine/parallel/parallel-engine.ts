@@ -1,5 +1,5 @@
 /**
- * The jit engine with several vCPUs in parallel (docs/decisions/0015): the first one in the machine's thread, which has all devices,
+ * The jit engine with several vCPUs in parallel (docs/decisions/0016): the first one in the machine's thread, which has all devices,
  * each other one in a thread of its own over the same memory. Needs shared memory, and a host whose plain loads and stores
  * have x86's order: x64.
  *
