@@ -10,11 +10,11 @@
 import { type BlockDevice, checkRange, checkWritable, SECTOR_BYTES } from "../block-device.ts";
 import { writeZeroBytes } from "../image-file.ts";
 import { StorageError } from "../storage-error.ts";
-import { corrupt, setU64 } from "./big-endian.ts";
+import { corrupt } from "./big-endian.ts";
 import { ABSENT, ClusterMap, type Extent, OWN, SHARED, ZERO } from "./cluster-map.ts";
 import { CompressedReader, type Decoders } from "./compressed.ts";
-import { FIELD, MAX_L1_BYTES } from "./header.ts";
-import { bytesOf, type Qcow2Image } from "./image.ts";
+import { growTables } from "./grow.ts";
+import type { Qcow2Image } from "./image.ts";
 import { type ClusterRun, Refcounts } from "./refcounts.ts";
 import type { TablePage } from "./table-cache.ts";
 import { Passage, Turns } from "./turns.ts";
@@ -374,55 +374,13 @@ export class Qcow2Disk implements BlockDevice {
       throw new StorageError("unsupported", "A version 2 image with snapshots cannot be resized: convert it first.");
     }
     const oldSize = this.#sizeBytes;
-    await this.#turns.run(() => this.#growTables(sizeBytes));
+    await this.#turns.run(async () => {
+      await growTables({ image: this.image, refcounts: this.#refcounts, writeBack: this.#writeBack }, sizeBytes);
+      this.#sizeBytes = sizeBytes;
+    });
     const backingEnd = Math.min(this.backing?.sizeBytes ?? 0, sizeBytes);
     if (backingEnd > oldSize) await this.writeZeroes(oldSize, backingEnd - oldSize, true);
     await this.flush();
-  }
-
-  async #growTables(sizeBytes: number): Promise<void> {
-    const { image } = this;
-    const entries = Math.ceil(sizeBytes / (this.#clusterBytes * image.l2Entries));
-    if (entries * 8 > MAX_L1_BYTES) {
-      const what = `Clusters of ${this.#clusterBytes} bytes are too small for a disk of ${sizeBytes} bytes.`;
-      throw new StorageError("out-of-range", `${what} Convert the image to larger ones.`);
-    }
-    await this.#writeBack.run();
-    if (entries <= image.header.l1Size) {
-      await image.writeField(FIELD.size, 8, (view) => setU64(view, 0, sizeBytes));
-      image.header.size = sizeBytes;
-      this.#sizeBytes = sizeBytes;
-      return;
-    }
-    const old = { offset: image.header.l1TableOffset, bytes: image.header.l1Size * 8 };
-    const table = new Uint8Array(Math.max(entries, image.header.l1Size) * 8);
-    table.set(bytesOf(image.l1, 0, image.l1.byteLength));
-    const offset = await this.#allocateInRow(Math.ceil(table.length / this.#clusterBytes));
-    await image.write(offset, table);
-    await this.#refcounts.cache.writeDirty();
-    await image.flush();
-    await image.useL1(sizeBytes, offset, table);
-    await image.flush();
-    this.#sizeBytes = sizeBytes;
-    for (let at = 0; at < old.bytes; at += this.#clusterBytes) this.#writeBack.releaseLater(old.offset + at, false);
-  }
-
-  async #allocateInRow(count: number): Promise<number> {
-    const runs: ClusterRun[] = [];
-    for (;;) {
-      const run = await this.#refcounts.allocate(count);
-      const last = runs.at(-1);
-      if (last !== undefined && last.offset + last.count * this.#clusterBytes === run.offset) {
-        runs[runs.length - 1] = { offset: last.offset, count: last.count + run.count };
-      } else {
-        runs.push(run);
-      }
-      const found = runs.at(-1)!;
-      if (found.count < count) continue;
-      const spare = { offset: found.offset + count * this.#clusterBytes, count: found.count - count };
-      for (const unused of [...runs.slice(0, -1), spare]) await this.#refcounts.undo(unused);
-      return found.offset;
-    }
   }
 
   async close(): Promise<void> {

@@ -13,17 +13,16 @@ import type { StateReader } from "../../state/reader.ts";
 import type { DeviceContext, StateValue } from "../device.ts";
 import { ATA, AtaDisk } from "./ata-disk.ts";
 import { AtapiCd } from "./atapi-cd.ts";
+import { type CommandHeader, commandFrame, HEADER_FLAG, readHeader, writeTransferred } from "./command-list.ts";
 import { DiskRequests, type SataDiskOptions } from "./disk-requests.ts";
-import type { CommandFrame, Drive, DriveReply } from "./drive.ts";
-import { gather, PRD_START, type PrdTable, scatter } from "./prd-table.ts";
+import type { Drive, DriveReply } from "./drive.ts";
+import { deviceBitsFrame, pioSetupFrame, registerFrame, signatureFrame } from "./frames.ts";
+import { PRD_START, scatter } from "./prd-table.ts";
 import {
-  ACMD_BYTES,
   ATA_STATUS,
   address,
   FIS_BYTES,
-  FIS_INTERRUPT,
   FIS_TYPE,
-  HEADER_BYTES,
   PX,
   PXCMD,
   PXCMD_WRITABLE,
@@ -35,7 +34,6 @@ import {
   SERR_DIAG_X,
   SLOTS,
   SSTS_UP,
-  TABLE,
 } from "./registers.ts";
 import { SataWork } from "./sata-work.ts";
 
@@ -43,16 +41,8 @@ export interface PortDrive extends SataDiskOptions {
   readonly medium: "disk" | "cd";
 }
 
-interface Header {
-  readonly gpa: number;
-  readonly flags: number;
-  readonly table: number;
-  readonly prds: PrdTable;
-}
-
 const SRST = 0x04;
 const DET_MASK = 0xf;
-const HEADER_FLAG = { CFL: 0x1f, ATAPI: 0x20, CLEAR_BUSY: 0x400 } as const;
 /** Dwords of a register frame. */
 const CFL = 5;
 /** Sector count at the end of a PACKET command: IO and CoD (SFF-8020i, 5.4). */
@@ -349,19 +339,11 @@ export class AhciPort {
     // The drive has queued commands, and takes no other until they are done.
     if (!isQueued && this.#requests!.hasQueued) return;
     this.#slot = slot;
-    const frame: CommandFrame = {
-      fis,
-      slot,
-      packet: () => this.#readTable(header, TABLE.ACMD, ACMD_BYTES),
-      data: (length) => {
-        const bytes = new Uint8Array(length);
-        return gather(this.#memory, header.prds, PRD_START, bytes) ? bytes : undefined;
-      },
-    };
-    this.#answer(header, slot, isQueued, this.#drive!.command(frame));
+    const reply = this.#drive!.command(commandFrame(this.#memory, header, slot, fis));
+    this.#answer(header, slot, isQueued, reply);
   }
 
-  #answer(header: Header, slot: number, isQueued: boolean, reply: DriveReply): void {
+  #answer(header: CommandHeader, slot: number, isQueued: boolean, reply: DriveReply): void {
     switch (reply.kind) {
       case "work": {
         const work = new SataWork(slot, reply.transfer, reply.request, header.prds);
@@ -375,7 +357,7 @@ export class AhciPort {
       }
       case "data": {
         const done = scatter(this.#memory, header.prds, PRD_START, reply.bytes);
-        this.#memory.write32(header.gpa + 4, done);
+        writeTransferred(this.#memory, header, done);
         if (reply.isPacket) {
           this.#pioSetup(reply.bytes.length, false);
           this.#finish(slot, READY, 0, PACKET_DONE);
@@ -417,7 +399,7 @@ export class AhciPort {
       this.#deviceBits(READY, 0, bit);
     } else {
       const header = this.#header(slot);
-      if (header) this.#memory.write32(header.gpa + 4, work.dataBytes);
+      if (header) writeTransferred(this.#memory, header, work.dataBytes);
       if (transfer === "pio" && request.operation === "read") {
         this.#ci &= ~bit;
         this.#tfd = READY;
@@ -444,22 +426,8 @@ export class AhciPort {
     }
   }
 
-  #header(slot: number): Header | undefined {
-    const list = address(this.#clb, this.#clbu >>> 0);
-    if (list === undefined) return undefined;
-    const gpa = list + slot * HEADER_BYTES;
-    const bytes = new Uint8Array(HEADER_BYTES);
-    if (!this.#memory.read(gpa, bytes)) return undefined;
-    const view = new DataView(bytes.buffer);
-    const table = address(view.getUint32(8, true) & ~0x7f, view.getUint32(12, true));
-    if (table === undefined) return undefined;
-    const prds = { gpa: table + TABLE.PRDT, entries: view.getUint16(2, true) };
-    return { gpa, flags: view.getUint16(0, true), table, prds };
-  }
-
-  #readTable({ table }: Header, offset: number, length: number): Uint8Array | undefined {
-    const bytes = new Uint8Array(length);
-    return this.#memory.read(table + offset, bytes) ? bytes : undefined;
+  #header(slot: number): CommandHeader | undefined {
+    return readHeader(this.#memory, { clb: this.#clb, clbu: this.#clbu }, slot);
   }
 
   #finish(slot: number, status: number, error: number, count: number): void {
@@ -490,51 +458,34 @@ export class AhciPort {
 
   #register(status: number, error: number, count: number, interrupts: boolean): void {
     this.#tfd = (error << 8) | status;
-    const fis = new Uint8Array(FIS_BYTES);
-    fis.set([FIS_TYPE.D2H, interrupts ? FIS_INTERRUPT : 0, status, error]);
-    fis[12] = count;
-    this.#receive(RX_FIS.REGISTER, fis);
-    if (interrupts) this.#is |= PXIS.DHRS;
-    this.#changed();
+    this.#receive(RX_FIS.REGISTER, registerFrame({ status, error, interrupts }, count), interrupts ? PXIS.DHRS : 0);
   }
 
   #postSignature(interrupts: boolean): void {
-    const fis = new Uint8Array(FIS_BYTES);
-    fis.set([FIS_TYPE.D2H, interrupts ? FIS_INTERRUPT : 0, this.#tfd & 0xff, this.#tfd >>> 8]);
-    fis.set([(this.#sig >>> 8) & 0xff, (this.#sig >>> 16) & 0xff, this.#sig >>> 24], 4);
-    fis[12] = this.#sig & 0xff;
-    this.#receive(RX_FIS.REGISTER, fis);
-    if (interrupts) this.#is |= PXIS.DHRS;
-    this.#changed();
+    const answer = { status: this.#tfd & 0xff, error: this.#tfd >>> 8, interrupts };
+    this.#receive(RX_FIS.REGISTER, signatureFrame(answer, this.#sig), interrupts ? PXIS.DHRS : 0);
   }
 
   #pioSetup(length: number, interrupts: boolean): void {
-    const fis = new Uint8Array(FIS_BYTES);
-    fis.set([FIS_TYPE.PIO_SETUP, (interrupts ? FIS_INTERRUPT : 0) | 0x20, READY | ATA_STATUS.DRQ, 0]);
-    fis[15] = READY;
-    fis.set([length & 0xff, (length >>> 8) & 0xff], 16);
-    this.#receive(RX_FIS.PIO_SETUP, fis);
-    if (interrupts) this.#is |= PXIS.PSS;
-    this.#changed();
+    this.#receive(RX_FIS.PIO_SETUP, pioSetupFrame(length, interrupts), interrupts ? PXIS.PSS : 0);
   }
 
   #deviceBits(status: number, error: number, done: number): void {
     const bits = status & 0x77;
     this.#tfd = (error << 8) | (this.#tfd & 0x88) | bits;
-    const fis = new Uint8Array(8);
-    fis.set([FIS_TYPE.SET_DEVICE_BITS, FIS_INTERRUPT, bits, error]);
-    new DataView(fis.buffer).setUint32(4, done >>> 0, true);
-    this.#receive(RX_FIS.SET_DEVICE_BITS, fis);
-    this.#is |= PXIS.SDBS;
-    this.#changed();
+    this.#receive(RX_FIS.SET_DEVICE_BITS, deviceBitsFrame(bits, error, done), PXIS.SDBS);
   }
 
-  #receive(offset: number, fis: Uint8Array): void {
-    if ((this.#cmd & PXCMD.FRE) === 0) return;
-    const area = address(this.#fb, this.#fbu >>> 0);
-    if (area === undefined || !this.#memory.write(area + offset, fis)) {
-      this.#is |= PXIS.HBFS;
-      this.#isStopped = true;
+  /** A frame comes, with the interrupt that it brings. */
+  #receive(offset: number, fis: Uint8Array, interrupt: number): void {
+    if (this.#cmd & PXCMD.FRE) {
+      const area = address(this.#fb, this.#fbu >>> 0);
+      if (area === undefined || !this.#memory.write(area + offset, fis)) {
+        this.#is |= PXIS.HBFS;
+        this.#isStopped = true;
+      }
     }
+    this.#is |= interrupt;
+    this.#changed();
   }
 }
