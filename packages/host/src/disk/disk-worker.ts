@@ -28,6 +28,9 @@ let isOpen = false;
 let underWay = 0;
 let blocked: RingRequest[] = [];
 let kick: (() => void) | undefined;
+/** Requests are being carried out that were taken together: the machine is kicked once for them. */
+let isInBatch = false;
+let owesKick = false;
 let onIdle: (() => void) | undefined;
 
 parentPort!.on("message", (message: ToDisks) => {
@@ -118,14 +121,25 @@ async function carryOut(request: RingRequest): Promise<void> {
   underWay++;
   try {
     await perform(disks[request.disk]!, request);
-    server.done(request, true);
-    kick?.();
+    done(request, true);
   } catch (error) {
     failed(request, error);
   } finally {
     underWay--;
     if (underWay === 0) onIdle?.();
   }
+}
+
+function done(request: RingRequest, isOk: boolean): void {
+  server.done(request, isOk);
+  if (isInBatch) owesKick = true;
+  else kick?.();
+}
+
+function endBatch(): void {
+  isInBatch = false;
+  if (owesKick) kick?.();
+  owesKick = false;
 }
 
 async function perform(disk: BlockDevice, { operation, offset, length, bytes, mayUnmap }: RingRequest): Promise<void> {
@@ -150,8 +164,7 @@ function failed(request: RingRequest, error: unknown): void {
   const isBlocked = code === "no-space";
   if (isBlocked) blocked.push(request);
   else {
-    server.done(request, false);
-    kick?.();
+    done(request, false);
   }
   send({ type: "problem", problem: { path, code, message, isBlocked } });
 }
@@ -160,8 +173,10 @@ async function serve(): Promise<never> {
   let turnMs = performance.now();
   for (;;) {
     const { work } = server;
+    isInBatch = true;
     const taken = takeAll();
     for (let step = 0; step < STEPS && underWay > 0; step++) await undefined;
+    endBatch();
     const isBusy = taken > 0 || (underWay === 0 && isOpen && server.waitForWork(work, LINGER_MS));
     if (isBusy && performance.now() - turnMs < TURN_MS) continue;
     if (isBusy) await new Promise((resolve) => setImmediate(resolve));

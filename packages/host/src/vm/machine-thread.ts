@@ -21,6 +21,7 @@ import {
   Uart16550,
   Vga,
 } from "@twinmetal/core";
+import { SPIN_MS } from "../disk/block-ring.ts";
 import { formatCrashReport, privilegeLevel } from "./crash-report.ts";
 import { type DebugReport, MachineDebugger } from "./machine-debugger.ts";
 import { MachineMigration } from "./machine-migration.ts";
@@ -222,6 +223,10 @@ export class MachineThread {
   /** The guest waits. */
   #sleep(kick: number, timeoutMs: number): void {
     const startMs = performance.now();
+    if (this.#machine?.requestsUnderWay) {
+      const endMs = startMs + Math.min(timeoutMs, SPIN_MS);
+      while (performance.now() < endMs && Atomics.load(this.#cells, CELL.KICK) === kick);
+    }
     Atomics.store(this.#cells, CELL.ASLEEP, 1);
     Atomics.wait(this.#cells, CELL.KICK, kick, timeoutMs);
     Atomics.store(this.#cells, CELL.ASLEEP, 0);
