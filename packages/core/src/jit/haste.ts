@@ -5,8 +5,10 @@
  */
 import * as L from "../cpu/layout.ts";
 
-/** So many requests wait at most that were made in haste. */
-const FEW = 4;
+/** So many requests are made in haste at a time, */
+const FEW = 8;
+/** and for so many looks fewer are held back: a module for each would be many modules, and where they are many, blocks are dropped. */
+const HELD = 8;
 /** Looks at an idle translator until half as many runs are enough. */
 const PATIENCE = 4;
 /** The fewest runs that are enough, as a fraction of what is asked for otherwise. A region costs the host's first compiler on this thread. */
@@ -17,6 +19,9 @@ export class Haste {
   readonly #cpuBase: number;
   readonly #heat: number;
   #idle = 0;
+  #held = 0;
+  /** One that waits is as hot as otherwise asked for. */
+  #isUrgent = false;
 
   /** `heat`: of a block that has not run; `cpuBase`: where the vCPU's state block is. */
   constructor(view: DataView, heat: number, cpuBase: number = L.CPU_BASE) {
@@ -37,9 +42,18 @@ export class Haste {
     this.#allow(Math.ceil(Math.max(enough, this.#heat * LEAST)));
   }
 
-  /** Another request waits. */
-  asked(waiting: number): void {
+  /** Another request waits, for a block that has run so often. */
+  asked(waiting: number, runs: number): void {
+    if (runs >= this.#heat) this.#isUrgent = true;
     if (waiting >= FEW) this.#allow(this.#heat);
+  }
+
+  /** Between two slices: whether those that wait had better wait for others. */
+  holdsBack(waiting: number): boolean {
+    if (waiting > 0 && waiting < FEW && !this.#isUrgent && this.#held++ < HELD) return true;
+    this.#held = 0;
+    this.#isUrgent = false;
+    return false;
   }
 
   /** Blocks are hot after so many runs. */

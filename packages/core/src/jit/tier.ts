@@ -143,7 +143,8 @@ export class RegionTier {
     if (this.#modules.isCrowded) this.#dropOld();
     if (this.#modules.isOverBounds) this.#reset();
     if (this.#queue.length > this.counters.regionsQueuedMost) this.counters.regionsQueuedMost = this.#queue.length;
-    while (this.#queue.length > 0 && this.#inFlight.size < MAX_IN_FLIGHT) this.#send();
+    const isHeldBack = this.#inFlight.size === 0 && this.#haste?.holdsBack(this.#queue.length);
+    while (!isHeldBack && this.#queue.length > 0 && this.#inFlight.size < MAX_IN_FLIGHT) this.#send();
     this.#haste?.look(this.#queue.length, this.#inFlight.size > 0);
   }
 
@@ -286,7 +287,7 @@ export class RegionTier {
     this.#queue.push({ block, host, mode, pages, epoch: this.#epoch, isUser, runs });
     // Of a guest that changes its code faster than it is translated.
     if (this.#queue.length > MAX_QUEUE) this.#queue = this.#queue.filter((r) => this.#isAlive(r)).slice(-MAX_QUEUE / 2);
-    this.#haste?.asked(this.#queue.length);
+    this.#haste?.asked(this.#queue.length, runs);
     if (!this.#options.isImmediate) return;
     this.#send();
     const batch = this.#options.translator.take();
