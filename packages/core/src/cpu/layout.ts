@@ -238,8 +238,9 @@ export const CODE_DROPS: Field = f(0xb18, "i64");
 export const ACTIVITY: Field = f(0xb20, "i32");
 /** How many counts of heat are enough before there are none left: HASTE_ABOVE. */
 export const HASTE: Field = f(0xb24, "i32");
-/** A multiple of JUMP_STEP. */
+/** Even multiples of JUMP_STEP: of what a new CR3 changes, too, and of what it does not. */
 export const JUMP_GENERATION: Field = f(0x8e0, "i32");
+export const JUMP_GLOBAL_GENERATION: Field = f(0xb28, "i32");
 /**
  * The linear page that was last stored to through RSP by translated code (jit/page-access.ts), and what to add to an
  * address in it for the host's. STACK_LIMIT: accesses that begin at a smaller offset in the page are inside; 0 = none.
@@ -298,6 +299,8 @@ export const TLB_READ = 0;
 export const TLB_WRITE = 8;
 export const TLB_EXECUTE = 16;
 export const TLB_ADDEND = 24;
+/** Not 0: the page is global. */
+export const TLB_GLOBAL = 28;
 export const TLB_ENTRY_BYTES = 32;
 export const TLB_SET_BYTES: number = TLB_ENTRIES * TLB_ENTRY_BYTES;
 export const TLB_SUPERVISOR = 0x20000;
@@ -318,8 +321,10 @@ export const TLB_HUGE_BYTES = 4096;
 export const TLB_NONE = 0xa0000;
 
 /**
- * Regions by linear address, for jumps and calls from one to another: entries of {linear address i64, JUMP_GENERATION +
- * TLB_CURRENT + MODE i32, index in the table i32}. An entry holds while no mapping changes and no code is written.
+ * Regions by linear address, for jumps and calls from one to another: entries of {linear address i64, a
+ * generation + TLB_CURRENT + MODE i32, index in the table i32}. An entry holds while no mapping changes and no code is
+ * written. The generation is JUMP_GENERATION, or, for supervisor code in global pages alone, JUMP_GLOBAL_GENERATION +
+ * JUMP_STEP: such an entry outlives a new CR3.
  */
 export const JUMP_CACHE = 0xc0000;
 export const JUMP_ENTRIES = 4096;

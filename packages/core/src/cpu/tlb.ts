@@ -86,6 +86,7 @@ export const fillTlb: Routine = routine("fill_tlb", ["i64"], undefined, (b, va) 
   b.store("i64.store", "host", entry, select(mayWrite, vpn, i64(-1)), L.TLB_WRITE);
   b.store("i64.store", "host", entry, select(flags.and(PAGE_EXECUTABLE), vpn, i64(-1)), L.TLB_EXECUTE);
   b.store("i32.store", "host", entry, host.sub(va.lo32()), L.TLB_ADDEND);
+  b.store("i32.store", "host", entry, flags.and(PAGE_GLOBAL), L.TLB_GLOBAL);
   b.if(flags.and(PAGE_2M | PAGE_4M | PAGE_1G), () => noteLarge(b, va, flags), undefined, false);
   const log = b.keep(select(flags.and(PAGE_GLOBAL), i32(L.TLB_LOG_GLOBAL), i32(L.TLB_LOG)).add(b.get(L.TLB_SHIFT)));
   const count = b.load("i32.load", "host", log);
@@ -138,14 +139,24 @@ export function forgetCodePage(b: Builder): void {
   b.put(L.CODE_PAGE, 1);
 }
 
-/** What translated code knows of mappings goes (JUMP_CACHE, STACK_PAGE): one of them, or code, has changed. */
-export const forgetJumps: Routine = routine("forget_jumps", [], undefined, (b) => {
-  b.put(L.STACK_LIMIT, 0n);
-  const next = b.keep(b.get(L.JUMP_GENERATION).add(L.JUMP_STEP));
-  b.put(L.JUMP_GENERATION, next);
-  b.fill(ownTable(L.RELIED_PAGES), i32(0), i32(L.RELIED_PAGES_BYTES));
-  // Generations come again.
+function nextGeneration(b: Builder, generation: Field): void {
+  const next = b.keep(b.get(generation).add(2 * L.JUMP_STEP));
+  b.put(generation, next);
+  // They come again.
   b.if(next.eqz(), () => b.fill(ownTable(L.JUMP_CACHE), i32(0xff), i32(L.JUMP_CACHE_BYTES)), undefined, false);
+}
+
+/** What translated code knows of mappings that are not global goes (JUMP_CACHE, STACK_PAGE). */
+const forgetPrivateJumps: Routine = routine("forget_private_jumps", [], undefined, (b) => {
+  b.put(L.STACK_LIMIT, 0n);
+  nextGeneration(b, L.JUMP_GENERATION);
+});
+
+/** What translated code knows of mappings goes: one of them, or code, has changed. */
+export const forgetJumps: Routine = routine("forget_jumps", [], undefined, (b) => {
+  b.call(forgetPrivateJumps);
+  nextGeneration(b, L.JUMP_GLOBAL_GENERATION);
+  b.fill(ownTable(L.RELIED_PAGES), i32(0), i32(L.RELIED_PAGES_BYTES));
 });
 
 /** Counts one more in a field for statistics. */
@@ -158,7 +169,7 @@ export const flushTlb: Routine = routine("flush_tlb", [], undefined, (b) => {
   countOne(b, L.TLB_FLUSHES);
   b.call(flushLog, own(b, L.TLB_LOG));
   forgetCodePage(b);
-  b.call(forgetJumps);
+  b.call(forgetPrivateJumps);
 });
 
 export const flushTlbAll: Routine = routine("flush_tlb_all", [], undefined, (b) => {

@@ -63,14 +63,16 @@ export class VcpuBlocks {
     const { map, exports } = this.#core;
     const before = this.live;
     const next = this.of(vcpu);
-    const generation = before.get(L.JUMP_GENERATION);
+    const generations = [L.JUMP_GENERATION, L.JUMP_GLOBAL_GENERATION].map(
+      (field) => [field, before.get(field)] as const,
+    );
     before.base = L.parkedBlock(map, this.#running);
     this.#bytes.copyWithin(before.base, L.CPU_BASE, L.CPU_BASE + L.CPU_BYTES);
     this.#bytes.copyWithin(L.CPU_BASE, next.base, next.base + L.CPU_BYTES);
     next.base = L.CPU_BASE;
     this.#running = vcpu;
     this.switches++;
-    next.put(L.JUMP_GENERATION, generation);
+    for (const [field, generation] of generations) next.put(field, generation);
     // Whoever forgets jumps clears RELIED_PAGES, which this one's page was in.
     next.put64(L.STACK_LIMIT, 0n);
     const pages = this.#protected[vcpu];

@@ -102,12 +102,15 @@ export const stackWrite: Routine = stackAccess("stack_write", regionWrite);
 /** For several accesses, of which nothing is done yet: looks at the TLB only. */
 export const stackRange: Routine = stackAccess("stack_range", undefined);
 
+/** Where a block says what lies beside its page, and how far from it. */
+const BESIDE = [
+  [L.BLOCK_PAGE_BEFORE, -4096],
+  [L.BLOCK_PAGE_AFTER, 4096],
+] as const;
+
 /** Whether the pages beside a block's that its region lies in are where they were: 1, and the region is entered, or 0. */
 export const pagesHold: Routine = routine("pages_hold", ["i32", "i64"], "i32", (b, block, linear) => {
-  for (const [field, bytes] of [
-    [L.BLOCK_PAGE_BEFORE, -4096],
-    [L.BLOCK_PAGE_AFTER, 4096],
-  ] as const) {
+  for (const [field, bytes] of BESIDE) {
     const host = b.load("i32.load", "host", block, field);
     b.if(host, () => {
       const va = b.keep(linear.and(-4096).add(bytes));
@@ -119,10 +122,33 @@ export const pagesHold: Routine = routine("pages_hold", ["i32", "i64"], "i32", (
   return b.return(1);
 });
 
-/** Mode, privilege, mappings and code: what JUMP_CACHE goes by. */
+/** Mode, privilege, mappings and code: what regions rely on, and JUMP_CACHE goes by. */
 export function jumpKey(b: Builder): Expr {
   return b.get(L.JUMP_GENERATION).add(b.get(L.TLB_CURRENT)).add(b.get(L.MODE));
 }
+/** The likelier key of an entry: of supervisor code in global pages. */
+function likelyKey(b: Builder): Expr {
+  const global = b.get(L.JUMP_GLOBAL_GENERATION).add(L.JUMP_STEP);
+  const generation = select(b.get(L.CPL).eq(3), b.get(L.JUMP_GENERATION), global);
+  return generation.add(b.get(L.TLB_CURRENT)).add(b.get(L.MODE));
+}
+
+/** Whether the TLB has a page of code as a global one: then a new CR3 changes nothing for it. */
+function isGlobal(b: Builder, va: Expr): Expr {
+  const tlb = b.keep(tlbEntry(b.get(L.TLB_CURRENT), va));
+  const isThere = b.load("i64.load", "host", tlb, L.TLB_EXECUTE).eq(va.shrU(12));
+  return isThere.and(b.load("i32.load", "host", tlb, L.TLB_GLOBAL).nez());
+}
+
+/** Whether that holds for all pages of the region of the block at a linear address: 1 or 0. */
+const liesInGlobalPages: Routine = routine("lies_in_global_pages", ["i32", "i64"], "i32", (b, block, linear) => {
+  b.if(isGlobal(b, linear).eqz(), () => b.return(0));
+  for (const [field, bytes] of BESIDE)
+    b.if(b.load("i32.load", "host", block, field), () =>
+      b.if(isGlobal(b, b.keep(linear.add(bytes))).eqz(), () => b.return(0)),
+    );
+  return b.return(1);
+});
 
 /** What it costs to leave all calls for a block that has no region, in times that such a block runs in the interpreter. */
 const UNWINDING = 16;
@@ -131,9 +157,15 @@ const MOST_HEAT = 1 << 19;
 
 /**
  * The region at a linear address: index in the table, or 0 when the dispatcher has to look. Enters it in JUMP_CACHE at
- * `entry` under `key`. `depth`: as of runRegions.
+ * `entry`, under `key` (likelyKey, which was not there) if it can be. `depth`: as of runRegions.
  */
 const findJump: Routine = routine("find_jump", ["i64", "i32", "i32", "i32"], "i32", (b, linear, entry, key, depth) => {
+  const privateKey = b.keep(jumpKey(b));
+  const isThere = b
+    .load("i64.load", "host", entry)
+    .eq(linear)
+    .and(b.load("i32.load", "host", entry, 8).eq(privateKey));
+  b.if(isThere, () => b.return(b.load("i32.load", "host", entry, 12)));
   b.if(linear.and(-4096).ne(b.get(L.CODE_PAGE)), () => {
     const tlb = b.keep(tlbEntry(b.get(L.TLB_CURRENT), linear));
     const tag = b.load("i64.load", "host", tlb, L.TLB_EXECUTE);
@@ -163,7 +195,8 @@ const findJump: Routine = routine("find_jump", ["i64", "i32", "i32", "i32"], "i3
   b.if(b.call(pagesHold, block, linear).eqz(), () => b.return(0));
   const index = b.keep(heat.not());
   b.store("i64.store", "host", entry, linear);
-  b.store("i32.store", "host", entry, key, 8);
+  const isKept = b.call(liesInGlobalPages, block, linear);
+  b.store("i32.store", "host", entry, select(isKept, key, privateKey), 8);
   b.store("i32.store", "host", entry, index, 12);
   b.return(index);
 });
@@ -184,14 +217,12 @@ export const runRegions: Routine = routine("run_regions", ["i32"], "i32", (b, de
         .mul(L.JUMP_ENTRY_BYTES)
         .add(own(L.JUMP_CACHE)),
     );
-    const key = b.keep(jumpKey(b));
-    const isKnown = b
-      .load("i64.load", "host", entry)
-      .eq(linear)
-      .and(b.load("i32.load", "host", entry, 8).eq(key));
+    const key = b.keep(likelyKey(b));
+    const differs = b.load("i64.load", "host", entry).xor(linear);
+    const isOlder = b.load("i32.load", "host", entry, 8).xor(key);
     const index = b.variable(b.load("i32.load", "host", entry, 12));
     b.if(
-      isKnown.eqz(),
+      differs.or(isOlder.u64()).nez(),
       () => {
         index.set(b.call(findJump, linear, entry, key, depth));
         b.if(index.get().eqz(), () => b.return(LEFT_DISPATCH));
@@ -200,9 +231,15 @@ export const runRegions: Routine = routine("run_regions", ["i32"], "i32", (b, de
       false,
     );
     const left = b.callTable(b.keep(index.get()), depth);
-    b.br(again, left.eq(LEFT_NEXT));
-    const isForUs = left.eqz().or(left.eq(LEFT_ANEW));
-    b.br(again, depth.eqz().and(isForUs));
+    // Most often, and from calls.
+    b.if(
+      left.eqz(),
+      () => b.br(again, depth.eqz()),
+      () => {
+        b.br(again, left.eq(LEFT_NEXT));
+        b.br(again, depth.eqz().and(left.eq(LEFT_ANEW)));
+      },
+    );
     b.return(left);
   });
   b.return(LEFT_NEXT);
