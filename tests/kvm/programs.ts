@@ -62,6 +62,13 @@ export const PROGRAMS: readonly TestProgram[] = [
     form: "short",
   },
   {
+    name: "debugger",
+    file: "guest/debugger.ts",
+    what: "a debugger outside a guest on KVM: steps, registers, memory; on jit, and back",
+    limitSeconds: 120,
+    form: "short",
+  },
+  {
     name: "kicks",
     file: "guest/kicks.ts",
     what: "1000 kicks of a vCPU that spins, by the thread that has started it and by a third",

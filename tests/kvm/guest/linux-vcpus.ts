@@ -2,7 +2,7 @@
  * Linux on several vCPUs on the kvm engine: it finds them all and works on all; a running one goes to jit and back, and is
  * saved and restored in either. The state's hashes are equal each time.
  */
-import { createVm, restoreVm, type Vm } from "@twinmetal/host";
+import { createVm, receiveVm, restoreVm, type Vm } from "@twinmetal/host";
 import { afterAll, describe, expect, it } from "vitest";
 import { unusableFeatures } from "./engines.ts";
 import { booted, textOf } from "./linux-commands.ts";
@@ -10,6 +10,8 @@ import { booted, textOf } from "./linux-commands.ts";
 const MINUTE_MS = 60_000;
 const MIB = 2 ** 20;
 const STATE = "/tmp/vcpus.state";
+/** Of a processor in software that may be shared with much else: this is no measure of the link. */
+const LINK = { maxDowntimeMs: 3000, stallMs: 60_000 };
 /** Time goes on while hashes are made, which a watchdog would have to say something about. */
 const KERNEL_WORDS = "quiet nowatchdog rcupdate.rcu_cpu_stall_suppress=1 init_on_free=1";
 const cpuFeatures = unusableFeatures();
@@ -89,8 +91,23 @@ describe.each([2, 4])("Linux on %i vCPUs on the kvm engine", (cpus) => {
     await restored.start();
     await works(restored, cpus);
     lap("restored, and jobs");
-    await restored.stop();
-    expect((await restored.wait()).kind).toBe("off");
-    await restored.close();
+
+    const address = `unix:/tmp/vcpus-${cpus}`;
+    let begin = (): void => {};
+    const listening = new Promise<void>((resolve) => {
+      begin = resolve;
+    });
+    const arriving = receiveVm(address, { engine: "kvm", onListening: () => begin() });
+    const [there, { downtimeMs }] = await Promise.all([
+      arriving,
+      listening.then(() => restored.migrate(address, LINK)),
+    ]);
+    expect([restored.state, kept(there).engine, there.state]).toEqual(["migrated", "kvm", "running"]);
+    lap(`moved, stood still ${Math.round(downtimeMs)} ms`);
+    await works(there, cpus);
+    lap("jobs there");
+    await there.stop();
+    expect((await there.wait()).kind).toBe("off");
+    await there.close();
   });
 });

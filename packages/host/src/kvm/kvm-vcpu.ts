@@ -11,16 +11,14 @@
 import type { DebugRequest, GuestMemory, Vcpu, VcpuBus, VcpuExit, VcpuState } from "@twinmetal/core";
 import { resetState } from "@twinmetal/core";
 import * as abi from "./abi.ts";
-import { answerMmio, answerPort, isLocalApic } from "./bus-accesses.ts";
-import { type KvmCounters, newCounters } from "./counters.ts";
+import type { KvmCounters } from "./counters.ts";
 import { GuestTsc } from "./guest-tsc.ts";
-import { describeError, describeRunFailure } from "./internal-error.ts";
 import type { VcpuCells } from "./kick-cells.ts";
 import { KvmDebugger } from "./kvm-debugger.ts";
 import { ERRNO as ERRNOS, type LinuxCalls, LinuxError } from "./linux-calls.ts";
-import { isLocalApicMsr, MsrExits } from "./msr-exits.ts";
 import { leastRunNs, type RunTimer } from "./run-timer.ts";
 import type { TurnTime } from "./turn-time.ts";
+import { DEBUG, HALT, IA32_APIC_BASE, IA32_TSC_ADJUST, SHUTDOWN, VcpuExits } from "./vcpu-exits.ts";
 import { KICK_SIGNAL, type VcpuHandle } from "./vcpu-handle.ts";
 import { VcpuRegisters, writeMsrs } from "./vcpu-registers.ts";
 
@@ -48,29 +46,19 @@ export interface KvmVcpuOptions {
  * As this module's own constants they become part of the compiled run loop. What is imported is loaded at each exit, from
  * objects here and there: 3 us more where the processor forgets its address translations at each exit, as QEMU's does.
  */
-const { EXIT, IO_DIRECTION_OUT, KVM, RUN } = abi;
+const { KVM, RUN } = abi;
 const ERRNO = ERRNOS;
 
 const BUDGET: VcpuExit = { reason: "budget" };
 const KICK: VcpuExit = { reason: "kick" };
-const HALT: VcpuExit = { reason: "halt" };
 const WINDOW: VcpuExit = { reason: "interrupt-window" };
-const SHUTDOWN: VcpuExit = { reason: "shutdown" };
-/** What has stopped it, kvm-debugger.ts finds out. */
-const DEBUG: VcpuExit = { reason: "debug", stop: { kind: "step" } };
 
 const RFLAGS_IF = 0x200n;
-const IA32_APIC_BASE = 0x1b;
-const IA32_TSC = 0x10;
-const IA32_TSC_ADJUST = 0x3b;
-/** The pseudo-MSR by which the board hears of writes to CR8. */
-const TASK_PRIORITY = 0xffff_0008;
 const TSC_CHECK_NS = 1e9;
 /** How often a kick is put off while an event is on its way to the guest, which one entry nearly always ends. */
 const MAX_FLUSHES = 100;
 
 export class KvmVcpu implements Vcpu {
-  readonly counters: KvmCounters = newCounters();
   readonly #options: KvmVcpuOptions;
   readonly #handle: VcpuHandle;
   readonly #index: number;
@@ -84,16 +72,13 @@ export class KvmVcpu implements Vcpu {
   readonly #timer: RunTimer;
   readonly #registers: VcpuRegisters;
   readonly #tsc: GuestTsc;
-  readonly #msrs: MsrExits;
+  readonly #exits: VcpuExits;
   readonly #vector = new Uint8Array(4);
   #isPending = false;
   #isHalted = false;
   #isShutdown = false;
   #isKicked = false;
-  /** The last exit's instruction is not complete yet. */
-  #isIncomplete = false;
   #isApicBaseStale = false;
-  #cr8 = 0;
   readonly #minRunNs: number;
   #debugger: KvmDebugger | undefined;
 
@@ -109,10 +94,23 @@ export class KvmVcpu implements Vcpu {
     this.#cells = options.cells;
     this.#time = time;
     this.#timer = options.timer;
-    this.#msrs = new MsrExits(options.bus, options.features);
-    this.#registers = new VcpuRegisters(handle);
+    const registers = new VcpuRegisters(handle);
+    this.#registers = registers;
+    const { bus, features, codeAt } = options;
+    this.#exits = new VcpuExits({
+      ...{ handle, bus, features, registers, codeAt },
+      onTscWritten: () => {
+        // The counter is set at the next run's begin, which is now.
+        this.#tsc.forget();
+        this.kick();
+      },
+    });
     this.#tsc = new GuestTsc(handle, options.tscFrequencyHz, time.tsc, options.scratch);
     this.#minRunNs = leastRunNs(this.#run, this.#enterGuest, options.minRunNs);
+  }
+
+  get counters(): KvmCounters {
+    return this.#exits.counters;
   }
 
   get retired(): number {
@@ -185,8 +183,8 @@ export class KvmVcpu implements Vcpu {
       const exit = this.#left(result);
       if (exit) return exit;
       // An instruction that is stepped over ends in this run.
-      if (this.#isIncomplete && this.#debugger?.isSingle) {
-        if (!this.#isStore) continue;
+      if (this.#exits.isIncomplete && this.#debugger?.isSingle) {
+        if (!this.#exits.isStore) continue;
         this.#complete();
         this.#debugger.stepped();
         return DEBUG;
@@ -204,7 +202,7 @@ export class KvmVcpu implements Vcpu {
   }
 
   setTaskPriority(cr8: number): void {
-    this.#cr8 = cr8;
+    this.#exits.cr8 = cr8;
     this.#run.setBigUint64(RUN.cr8, BigInt(cr8), true);
   }
 
@@ -236,7 +234,7 @@ export class KvmVcpu implements Vcpu {
     this.#complete();
     const state = this.#registers.read({ halted: this.#isHalted, retired: this.retired });
     // KVM learns of a priority that the local APIC was given at the next entry only.
-    return { ...state, cr8: BigInt(this.#cr8), msrs: { ...state.msrs, ...this.#msrs.kept.save() } };
+    return { ...state, cr8: BigInt(this.#exits.cr8), msrs: { ...state.msrs, ...this.#exits.msrs.kept.save() } };
   }
 
   /** Throws RangeError or LinuxError where KVM finds the state impossible. */
@@ -244,7 +242,7 @@ export class KvmVcpu implements Vcpu {
     this.#complete();
     this.#debugger?.forget();
     this.#registers.write(state, this.#bus.readMsr(IA32_APIC_BASE) ?? 0xfee0_0900n);
-    this.#msrs.kept.load(state.msrs);
+    this.#exits.msrs.kept.load(state.msrs);
     this.#isShutdown = false;
     this.#isHalted = state.halted && !(state.nmiPending && !state.nmiMasked);
     this.#isKicked = false;
@@ -258,14 +256,6 @@ export class KvmVcpu implements Vcpu {
 
   reset(): void {
     this.setState(resetState(this.retired));
-  }
-
-  /** The last exit was a store to MMIO or to a port. */
-  get #isStore(): boolean {
-    const run = this.#run;
-    const reason = run.getUint32(RUN.exit_reason, true);
-    if (reason === EXIT.MMIO) return run.getUint8(RUN.mmio_is_write) !== 0;
-    return reason === EXIT.IO && run.getUint8(RUN.io_direction) === IO_DIRECTION_OUT;
   }
 
   get isWaiting(): boolean {
@@ -303,7 +293,7 @@ export class KvmVcpu implements Vcpu {
   /** After a signal: takes it away, and answers whether somebody has sent it on purpose. */
   #takeKick(): boolean {
     this.counters.signalExits++;
-    this.#isIncomplete = false;
+    this.#exits.isIncomplete = false;
     this.#timer.taken();
     this.#calls.takeSignal(KICK_SIGNAL);
     this.#run.setUint8(RUN.immediate_exit, 0);
@@ -315,87 +305,22 @@ export class KvmVcpu implements Vcpu {
 
   /** Undefined: answered, and the guest can go on. */
   #left(result: number): VcpuExit | undefined {
-    const run = this.#run;
-    if (result < 0) return this.#failed(describeRunFailure(-result));
-    const cr8 = run.getUint8(RUN.cr8);
-    if (cr8 !== this.#cr8) {
-      this.#cr8 = cr8;
-      this.#bus.writeMsr(TASK_PRIORITY, BigInt(cr8));
+    const exit = this.#exits.answer(result);
+    if (exit === undefined || exit === DEBUG) return exit;
+    if (exit === HALT) {
+      this.#isHalted = true;
+      return this.#canInterrupt ? WINDOW : HALT;
     }
-    this.#isIncomplete = false;
-    switch (run.getUint32(RUN.exit_reason, true)) {
-      case EXIT.IO:
-        this.counters.portExits++;
-        this.#isIncomplete = true;
-        answerPort(run, this.#bus);
-        return undefined;
-      case EXIT.MMIO:
-        this.counters.mmioExits++;
-        this.#isIncomplete = true;
-        if (isLocalApic(run)) this.counters.localApicExits++;
-        answerMmio(run, this.#bus);
-        return undefined;
-      case EXIT.X86_RDMSR:
-        this.#countMsr();
-        this.#isIncomplete = true;
-        this.#msrs.read(run);
-        return undefined;
-      case EXIT.X86_WRMSR:
-        this.#countMsr();
-        this.#isIncomplete = true;
-        this.#writeMsr();
-        return undefined;
-      case EXIT.HLT:
-        this.counters.haltExits++;
-        this.#isHalted = true;
-        return this.#canInterrupt ? WINDOW : HALT;
-      case EXIT.IRQ_WINDOW_OPEN:
-        this.counters.windowExits++;
-        return undefined;
-      case EXIT.SET_TPR:
-      case EXIT.INTR:
-        this.counters.otherExits++;
-        return undefined;
-      case EXIT.SHUTDOWN:
-        this.#isShutdown = true;
-        return SHUTDOWN;
-      case EXIT.DEBUG:
-        return DEBUG;
-      default:
-        return this.#failed(describeError(run));
-    }
-  }
-
-  #failed(what: string): VcpuExit {
     this.#isShutdown = true;
-    const { rip, cs } = this.#registers.read({ halted: false, retired: 0 });
-    const code = this.#options.codeAt(cs.base + rip);
-    return {
-      reason: "error",
-      message: `The processor could not go on with the guest: ${what}. At ${cs.selector.toString(16)}:${rip.toString(16)} there is ${code}.`,
-    };
-  }
-
-  #countMsr(): void {
-    this.counters.msrExits++;
-    if (isLocalApicMsr(this.#run)) this.counters.localApicExits++;
-  }
-
-  #writeMsr(): void {
-    const index = this.#msrs.write(this.#run);
-    if (index === IA32_APIC_BASE) writeMsrs(this.#handle, [[index, this.#run.getBigUint64(RUN.msr_data, true)]]);
-    if (index !== IA32_TSC && index !== IA32_TSC_ADJUST) return;
-    // The counter is set at the next run's begin, which is now.
-    this.#tsc.forget();
-    this.kick();
+    return exit;
   }
 
   /** Ends the instruction of the last exit. It may leave the guest again, for the next part of a wide access. */
   #complete(): void {
-    while (this.#isIncomplete) {
+    while (this.#exits.isIncomplete) {
       this.#run.setUint8(RUN.immediate_exit, 1);
       const result = this.#enterGuest();
-      if (result === -ERRNO.EINTR) this.#isIncomplete = false;
+      if (result === -ERRNO.EINTR) this.#exits.isIncomplete = false;
       else if (result < 0) throw new LinuxError("KVM_RUN", -result);
       else if (this.#left(result)) break;
     }
