@@ -163,7 +163,7 @@ describe("GDB's protocol", () => {
     await expect.poll(() => vm.state).toBe("running");
     gdb.interrupt();
     expect(await stop).toBe("T02thread:1;");
-    expect(await gdb.ask(`X${ENTRY.toString(16)},2:\xbb\x05`)).toBe("OK");
+    expect(await gdb.ask(`X${ENTRY.toString(16)},2:\xbb\x04`)).toBe("OK");
     expect(await gdb.ask("c")).toBe("W00");
     await local.close();
   });

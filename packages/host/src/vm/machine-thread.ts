@@ -201,7 +201,7 @@ export class MachineThread {
 
   #debugStop(report: DebugReport): void {
     this.#flush();
-    this.#send({ type: "state", state: "paused" });
+    // One message: nothing keeps the process for a second one of a machine that is paused.
     this.#send({ type: "debug-stop", report });
   }
 

@@ -279,16 +279,13 @@ export class MachineWorker {
         this.#events.onSerialTaken(message.bytes);
         break;
       case "state":
-        this.#isRunning = message.state === "running";
-        if (this.#isRunning) this.#sampler?.start();
-        else this.#sampler?.stop();
-        this.#hold();
-        this.#events.onState(message.state);
+        this.#changeState(message.state);
         break;
       case "replay-end":
         this.#events.onReplayEnd?.(message.stateHash, message.retired);
         break;
       case "debug-stop":
+        this.#changeState("paused");
         this.#events.onDebugStop?.(message.report);
         break;
       case "exit":
@@ -307,6 +304,14 @@ export class MachineWorker {
       }
     }
   };
+
+  #changeState(state: "running" | "paused"): void {
+    this.#isRunning = state === "running";
+    if (this.#isRunning) this.#sampler?.start();
+    else this.#sampler?.stop();
+    this.#hold();
+    this.#events.onState(state);
+  }
 
   #ended(exit: VmExit): void {
     if (this.#hasEnded) return;

@@ -208,7 +208,7 @@ export type FromMachine =
   /** So many bytes of serial input are in the machine. */
   | { readonly type: "serial-taken"; readonly bytes: number }
   | { readonly type: "state"; readonly state: "running" | "paused" }
-  /** The machine was paused for what a debugger has asked. */
+  /** The machine is paused, for what a debugger has asked. */
   | { readonly type: "debug-stop"; readonly report: DebugReport }
   | { readonly type: "exit"; readonly exit: VmExit }
   | { readonly type: "replay-end"; readonly stateHash: string; readonly retired: number }
