@@ -6,7 +6,9 @@
  *   kick   KICKED becomes 1, immediate_exit is set, one signal is sent; while KICKED is 1 no other one is. The vCPU
  *          leaves KVM_RUN, takes the signal away, clears both, and only then looks for what it was kicked for.
  *          Threads that neither start nor end the vCPU's one send the signal only (VcpuSignal).
- *   stop   STOPPED becomes 1, and a kick: the vCPU never enters the guest again, so its thread can be terminated.
+ *   stop   STOPPED becomes 1, and a kick: the vCPU looks for it behind each signal, and when it announces itself, and then
+ *          never enters the guest again, so its thread can be terminated. Not before each entry: what an exit touches is
+ *          what it costs where the processor forgets its address translations at each one, as QEMU's does.
  *
  * A thread inside KVM_RUN cannot be terminated, and a process that exits waits for it: therefore the hook on "exit".
  */
@@ -56,7 +58,7 @@ export class VcpuCells {
     this.#addresses = new BigUint64Array(cells, RUN_ADDRESS_AT, MAX_VCPUS);
   }
 
-  /** From here on the vCPU can be kicked. */
+  /** From here on the vCPU can be kicked. One that was stopped before that waits here. */
   announce(resources: VcpuResources): void {
     const cells = this.#cells;
     for (const [index, { vcpuFd, runAddress }] of resources.vcpus.entries()) {
@@ -69,6 +71,7 @@ export class VcpuCells {
     cells[CELL.KVM_FD] = resources.kvmFd;
     cells[CELL.VM_FD] = resources.vmFd;
     Atomics.store(cells, CELL.THREAD, resources.threadId);
+    this.waitWhileStopped();
   }
 
   get isKicked(): boolean {
@@ -80,7 +83,7 @@ export class VcpuCells {
     return Atomics.exchange(this.#cells, CELL.KICKED, 0) !== 0;
   }
 
-  /** Before each entry: a stopped vCPU waits for its thread's end. */
+  /** Behind each signal: a stopped vCPU waits for its thread's end. */
   waitWhileStopped(): void {
     while (Atomics.load(this.#cells, CELL.STOPPED) !== 0) Atomics.wait(this.#cells, CELL.STOPPED, 1);
   }

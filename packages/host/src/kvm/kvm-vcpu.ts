@@ -166,7 +166,7 @@ export class KvmVcpu implements Vcpu {
     for (let flushes = 0; ; ) {
       const isWanted = this.#isPending && !this.#debugger?.isStepping;
       this.#run.setUint8(RUN.request_interrupt_window, isWanted ? 1 : 0);
-      const result = this.#enter();
+      const result = this.#enterGuest();
       // Most exits are answered without the time, and to ask for it costs as much as to answer them.
       this.#time.isStale = true;
       if (result === -ERRNO.EINTR || result === -ERRNO.EAGAIN) {
@@ -285,17 +285,13 @@ export class KvmVcpu implements Vcpu {
     this.#timer.set(this.#time.whole.count, budget, this.#minRunNs);
   }
 
-  #enter(): number {
-    this.#cells.waitWhileStopped();
-    return this.#enterGuest();
-  }
-
   /** After a signal: takes it away, and answers whether somebody has sent it on purpose. */
   #takeKick(): boolean {
     this.counters.signalExits++;
     this.#exits.isIncomplete = false;
     this.#timer.taken();
     this.#calls.takeSignal(KICK_SIGNAL);
+    this.#cells.waitWhileStopped();
     this.#run.setUint8(RUN.immediate_exit, 0);
     this.#options.kickedRun.setUint8(RUN.immediate_exit, 0);
     const wasKicked = this.#cells.clearKick();
