@@ -14,7 +14,7 @@ const alias = {
   "@twinmetal/core/translation": source("core/src/jit/index.ts"),
   "@twinmetal/core/large-bytes": source("core/src/memory/large-bytes.ts"),
   ...Object.fromEntries(
-    ["core", "storage", "host", "cli"].map((name) => [`@twinmetal/${name}`, source(`${name}/src/index.ts`)]),
+    ["core", "storage", "network", "host", "cli"].map((name) => [`@twinmetal/${name}`, source(`${name}/src/index.ts`)]),
   ),
 };
 const LONG = "**/*.long.test.ts";

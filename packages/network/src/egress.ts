@@ -1,0 +1,163 @@
+/**
+ * Where a guest may go. Names are judged when they are resolved: the addresses that an allowed name had are pinned to it, and
+ * a connection is judged by address alone, so that nothing that a name means later opens a way. What is not the public
+ * Internet (this host, its networks, a cloud's metadata) has to be named by its address, or as `host`.
+ */
+import { type Address, embeddedIpv4, formatAddress } from "./address.ts";
+import { isPublic, isWithin, type Prefix, parsePrefix } from "./prefix.ts";
+
+export type EgressMode =
+  /** The public Internet, and what the rules name besides. */
+  | "public"
+  /** What the rules name. */
+  | "listed"
+  /** Everything, the host's own network included. */
+  | "open";
+
+export interface EgressRule {
+  readonly target:
+    | { readonly kind: "host" }
+    | { readonly kind: "prefix"; readonly prefix: Prefix }
+    /** With `isWild`: the names below it, not itself. */
+    | { readonly kind: "name"; readonly name: string; readonly isWild: boolean };
+  /** Undefined: every port. */
+  readonly port?: number;
+}
+
+export class EgressRuleError extends Error {
+  readonly code = "egress-rule";
+
+  constructor(text: string, why: string) {
+    super(
+      `"${text}" says nothing that a guest could be allowed: ${why}. ` +
+        "A rule is HOST or HOST:PORT, where HOST is a name, *.name, an address, an address/length, or host for this host.",
+    );
+    this.name = "EgressRuleError";
+  }
+}
+
+/** `HOST[:PORT]`; IPv6 addresses with a port stand in brackets. Throws EgressRuleError. */
+export function parseEgressRule(text: string): EgressRule {
+  const whole = parsePrefix(text);
+  if (whole) return { target: { kind: "prefix", prefix: whole } };
+  const match = /^(?:\[(?<bracketed>[^\]]*)\]|(?<plain>[^:]*))(?::(?<port>.*))?$/.exec(text);
+  if (!match) throw new EgressRuleError(text, "there is more than one colon");
+  const { bracketed, plain = "", port: portText } = match.groups!;
+  const port = portText === undefined ? undefined : Number(portText);
+  if (port !== undefined && !(/^\d{1,5}$/.test(portText!) && port >= 1 && port <= 65535)) {
+    throw new EgressRuleError(text, `"${portText}" is no port from 1 to 65535`);
+  }
+  const host = (bracketed ?? plain).toLowerCase().replace(/\.$/, "");
+  const prefix = parsePrefix(host);
+  if (prefix) return { target: { kind: "prefix", prefix }, port };
+  if (bracketed !== undefined) throw new EgressRuleError(text, `"${bracketed}" is no address`);
+  if (host === "host") return { target: { kind: "host" }, port };
+  const isWild = host.startsWith("*.");
+  const name = isWild ? host.slice(2) : host;
+  if (!/^([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$/.test(name) || name.length > 253) {
+    throw new EgressRuleError(text, `"${host}" is no name`);
+  }
+  if (/^[\d.]+$/.test(name)) throw new EgressRuleError(text, `"${name}" is no whole address`);
+  return { target: { kind: "name", name, isWild }, port };
+}
+
+export interface Verdict {
+  readonly isAllowed: boolean;
+  /** For people: the rule, or why not. */
+  readonly why: string;
+  /** The name by which the guest has learnt the address. */
+  readonly name?: string;
+}
+
+/** Addresses of one name that are remembered, and names. */
+const MAX_PINS = 4096;
+
+export class Egress {
+  readonly #mode: EgressMode;
+  readonly #rules: readonly EgressRule[];
+  /** Address -> names that had it; the least recently resolved first. */
+  readonly #pins = new Map<Address, Set<string>>();
+
+  constructor(mode: EgressMode, rules: readonly EgressRule[] = []) {
+    this.#mode = mode;
+    this.#rules = rules;
+  }
+
+  /** May the guest ask for the name at all? */
+  mayResolve(name: string): boolean {
+    return this.#mode !== "listed" || this.#rules.some((rule) => matchesName(rule, name));
+  }
+
+  /**
+   * The name has these addresses now: answers those that may be told. One that is not public never becomes allowed by a
+   * name (rebinding); it has to be named itself.
+   */
+  pin(name: string, addresses: readonly Address[]): Address[] {
+    const told = addresses.filter((address) => this.#mode === "open" || isPublic(address) || this.#isNamed(address));
+    for (const address of told) {
+      const names = this.#pins.get(address) ?? new Set();
+      names.delete(name);
+      names.add(name);
+      if (names.size > 16) names.delete(names.values().next().value!);
+      this.#pins.delete(address);
+      this.#pins.set(address, names);
+    }
+    while (this.#pins.size > MAX_PINS) this.#pins.delete(this.#pins.keys().next().value!);
+    return told;
+  }
+
+  #isNamed(address: Address): boolean {
+    return this.#rules.some(({ target }) => target.kind === "prefix" && isWithin(address, target.prefix));
+  }
+
+  /** May the guest connect, or send a datagram, there? */
+  judge(address: Address, port: number): Verdict {
+    const names = [...(this.#pins.get(address) ?? [])];
+    const name = names.at(-1);
+    const inner = embeddedIpv4(address);
+    // What leads to an IPv4 address is that address.
+    const reached = inner ?? address;
+    if (this.#mode === "open") return { isAllowed: true, why: "everything is allowed", name };
+    const isOpen = isPublic(address);
+    for (const rule of this.#rules) {
+      if (rule.port !== undefined && rule.port !== port) continue;
+      const { target } = rule;
+      const byAddress = target.kind === "prefix" && (isWithin(address, target.prefix) || isWithin(reached, target.prefix));
+      const byName = isOpen && target.kind === "name" && names.some((known) => matchesName(rule, known));
+      if (byAddress || byName) return { isAllowed: true, why: describeRule(rule), name };
+    }
+    if (!isOpen) return { isAllowed: false, why: `${formatAddress(address)} is not on the public Internet, and no rule names it`, name };
+    if (this.#mode === "public") return { isAllowed: true, why: "the public Internet is allowed", name };
+    return { isAllowed: false, why: "no rule names it", name };
+  }
+
+  /** May the guest reach this port of the host's own loopback address? */
+  judgeHost(port: number): Verdict {
+    if (this.#mode === "open") return { isAllowed: true, why: "everything is allowed" };
+    const rule = this.#rules.find(({ target, port: named }) => target.kind === "host" && (named ?? port) === port);
+    return rule
+      ? { isAllowed: true, why: describeRule(rule) }
+      : { isAllowed: false, why: `this host is not allowed: --allow host:${port} would do it` };
+  }
+}
+
+function matchesName({ target }: EgressRule, name: string): boolean {
+  if (target.kind !== "name") return false;
+  return target.isWild ? name.endsWith(`.${target.name}`) : name === target.name;
+}
+
+/** As it is written in `--allow`. */
+export function describeRule({ target, port }: EgressRule): string {
+  const tail = port === undefined ? "" : `:${port}`;
+  switch (target.kind) {
+    case "host":
+      return `host${tail}`;
+    case "name":
+      return `${target.isWild ? "*." : ""}${target.name}${tail}`;
+    case "prefix": {
+      const { address, length } = target.prefix;
+      const text = `${formatAddress(address)}${length === address.length * 8 ? "" : `/${length}`}`;
+      return port !== undefined && text.includes(":") ? `[${text}]${tail}` : `${text}${tail}`;
+    }
+  }
+}

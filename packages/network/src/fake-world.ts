@@ -1,0 +1,163 @@
+/** For tests: a host whose time goes on when it is told to, and whose peers are the test. */
+import { type Address, formatAddress } from "./address.ts";
+import type { HostStream, HostUdp, NetworkWorld, StreamEvents, Timer, UdpEvents } from "./world.ts";
+
+interface Due {
+  readonly atMs: number;
+  readonly expired: () => void;
+  isCancelled: boolean;
+}
+
+/** One end of a connection that a guest has opened: what arrived, and how to answer. */
+export class FakeStream implements HostStream {
+  readonly address: Address;
+  readonly port: number;
+  readonly events: StreamEvents;
+  readonly received: Uint8Array[] = [];
+  pendingBytes = 0;
+  isEnded = false;
+  isDestroyed = false;
+  isPaused = false;
+
+  constructor(address: Address, port: number, events: StreamEvents) {
+    this.address = address;
+    this.port = port;
+    this.events = events;
+  }
+
+  write(bytes: Uint8Array): void {
+    if (this.isEnded || this.isDestroyed) throw new Error("a write behind the end");
+    this.received.push(bytes.slice());
+  }
+
+  end(): void {
+    this.isEnded = true;
+  }
+
+  destroy(): void {
+    this.isDestroyed = true;
+  }
+
+  pause(): void {
+    this.isPaused = true;
+  }
+
+  resume(): void {
+    this.isPaused = false;
+  }
+
+  get bytes(): Uint8Array {
+    return concatenated(this.received);
+  }
+}
+
+export function concatenated(parts: readonly Uint8Array[]): Uint8Array {
+  const all = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
+}
+
+export interface FakeUdp {
+  readonly events: UdpEvents;
+  readonly sent: { readonly address: Address; readonly port: number; readonly data: Uint8Array }[];
+  isClosed: boolean;
+}
+
+export class FakeWorld implements NetworkWorld {
+  readonly streams: FakeStream[] = [];
+  readonly sockets: FakeUdp[] = [];
+  readonly names = new Map<string, readonly Address[] | Error>();
+  readonly asked: string[] = [];
+  #nowMs = 0;
+  /** The next one last; of those at one time the one that was set first. */
+  #due: Due[] = [];
+  #random: number;
+
+  constructor(seed = 1) {
+    this.#random = seed;
+  }
+
+  nowMs(): number {
+    return this.#nowMs;
+  }
+
+  setTimer(afterMs: number, expired: () => void): Timer {
+    const due = { atMs: this.#nowMs + afterMs, expired, isCancelled: false };
+    let [low, high] = [0, this.#due.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.#due[middle]!.atMs > due.atMs) low = middle + 1;
+      else high = middle;
+    }
+    this.#due.splice(low, 0, due);
+    return {
+      cancel: () => {
+        due.isCancelled = true;
+      },
+    };
+  }
+
+  get timers(): number {
+    return this.#due.filter(({ isCancelled }) => !isCancelled).length;
+  }
+
+  /** Numerical Recipes' generator: enough for tests. */
+  randomU32(): number {
+    this.#random = (Math.imul(this.#random, 1_664_525) + 1_013_904_223) >>> 0;
+    return this.#random;
+  }
+
+  /** In [0, 1). */
+  random(): number {
+    return (this.randomU32() >>> 8) / 2 ** 24;
+  }
+
+  /** Runs the next timer that is due within `limitMs`; false: there is none. */
+  step(limitMs = Number.POSITIVE_INFINITY): boolean {
+    while (this.#due.at(-1)?.isCancelled) this.#due.pop();
+    const next = this.#due.at(-1);
+    if (!next || next.atMs > this.#nowMs + limitMs) return false;
+    this.#due.pop();
+    this.#nowMs = Math.max(this.#nowMs, next.atMs);
+    next.expired();
+    return true;
+  }
+
+  advance(ms: number): void {
+    const endMs = this.#nowMs + ms;
+    while (this.step(endMs - this.#nowMs));
+    this.#nowMs = endMs;
+  }
+
+  connect(address: Address, port: number, events: StreamEvents): HostStream {
+    const stream = new FakeStream(address, port, events);
+    this.streams.push(stream);
+    return stream;
+  }
+
+  openUdp(_family: 4 | 6, events: UdpEvents): HostUdp {
+    const socket: FakeUdp = { events, sent: [], isClosed: false };
+    this.sockets.push(socket);
+    return {
+      send: (address, port, data) => void socket.sent.push({ address, port, data }),
+      close: () => {
+        socket.isClosed = true;
+      },
+    };
+  }
+
+  resolve(name: string, family: 4 | 6): Promise<readonly Address[]> {
+    this.asked.push(`${name}/${family}`);
+    const found = this.names.get(name) ?? [];
+    return found instanceof Error ? Promise.reject(found) : Promise.resolve(found);
+  }
+}
+
+/** For messages of tests. */
+export function textOf(stream: FakeStream): string {
+  return `${formatAddress(stream.address)}:${stream.port}`;
+}

@@ -1,0 +1,18 @@
+/** Networks for guests, for any host: sockets, names and time are handed in as a NetworkWorld. */
+
+export { type Address, formatAddress, parseAddress } from "./address.ts";
+export type { ConnectionRecord } from "./connection-log.ts";
+export { describeRule, Egress, type EgressMode, type EgressRule, EgressRuleError, parseEgressRule, type Verdict } from "./egress.ts";
+export type { GuestLink, Offload } from "./link.ts";
+export { UserNetwork, type UserNetworkOptions, type UserNetworkStatistics } from "./user-network.ts";
+export {
+  type HostStream,
+  type HostUdp,
+  NameError,
+  type NameErrorCode,
+  type NetworkWorld,
+  type StreamEvents,
+  type StreamFailure,
+  type Timer,
+  type UdpEvents,
+} from "./world.ts";

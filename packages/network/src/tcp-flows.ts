@@ -1,0 +1,202 @@
+/**
+ * The connections of a network's guests, by the addresses and ports of both ends. GUEST-CONTROLLED: how many there are, and
+ * how many wait for the host; more are refused (RST), the others go on.
+ */
+import type { Address } from "./address.ts";
+import type { GuestLink } from "./link.ts";
+import { type IpPacket, type LinkHeader, payloadOffset } from "./ip/packet.ts";
+import { TcpConnection, type TcpLink, type TcpOwner } from "./tcp/connection.ts";
+import { FLAG, type OutgoingSegment, type Segment, type SegmentOptions, segmentFrame } from "./tcp/segment.ts";
+import { plus } from "./tcp/sequence.ts";
+import type { Endpoint } from "./udp-flows.ts";
+import type { HostStream, NetworkWorld, StreamEvents, StreamFailure } from "./world.ts";
+
+const MAX_FLOWS = 2048;
+const MAX_CONNECTING = 256;
+const TCP_HEADER_BYTES = 20;
+const ETHERNET_BYTES = 14;
+/** What a length field of 16 bits allows, with headers. */
+const MAX_FRAME_BYTES = 65_535;
+
+export interface TcpFlowsOptions {
+  readonly world: NetworkWorld;
+  readonly link: GuestLink;
+  /** The Ethernet addresses of what goes to the guest. */
+  readonly linkTo: (guest: Address) => LinkHeader | undefined;
+}
+
+/** Whether the guest may connect, and how; a function is called with the connection's events. */
+export type Admission = ((events: StreamEvents) => HostStream) | "refused" | "prohibited";
+
+export interface TcpGate {
+  /** The guest wants to connect to the packet's destination. */
+  admit(guest: Endpoint, peer: Endpoint): Admission;
+  /** An ICMP error is due for the packet. */
+  unreachable(packet: IpPacket, why: "host" | "network" | "prohibited"): void;
+}
+
+export class TcpFlows {
+  readonly #options: TcpFlowsOptions;
+  readonly #flows = new Map<string, TcpConnection>();
+  /** Those that had something to send when the card had no room. */
+  readonly #waiting = new Set<TcpConnection>();
+  #connecting = 0;
+
+  constructor(options: TcpFlowsOptions) {
+    this.#options = options;
+  }
+
+  get count(): number {
+    return this.#flows.size;
+  }
+
+  /** A segment of a guest. */
+  receive(packet: IpPacket, segment: Segment, gate: TcpGate): void {
+    const guest = { address: packet.source, port: segment.sourcePort };
+    const peer = { address: packet.destination, port: segment.destinationPort };
+    const known = this.#flows.get(key(guest, peer));
+    if (known) {
+      known.receive(segment);
+      return;
+    }
+    if ((segment.flags & (FLAG.SYN | FLAG.ACK | FLAG.RST)) !== FLAG.SYN) {
+      if ((segment.flags & FLAG.RST) === 0) this.#reset(guest, peer, segment);
+      return;
+    }
+    if (this.#flows.size >= MAX_FLOWS || this.#connecting >= MAX_CONNECTING) {
+      this.#reset(guest, peer, segment);
+      return;
+    }
+    const admission = gate.admit(guest, peer);
+    if (admission === "refused") this.#reset(guest, peer, segment);
+    else if (admission === "prohibited") gate.unreachable(packet, "prohibited");
+    else this.#fromGuest(guest, peer, segment, admission, packet, gate);
+  }
+
+  #fromGuest(
+    guest: Endpoint,
+    peer: Endpoint,
+    syn: Segment,
+    connect: (events: StreamEvents) => HostStream,
+    packet: IpPacket,
+    gate: TcpGate,
+  ): void {
+    const flow = this.#newFlow(guest, peer);
+    let isConnecting = true;
+    const settle = (): void => {
+      if (isConnecting) this.#connecting--;
+      isConnecting = false;
+    };
+    const owner: TcpOwner = {
+      closed: () => {
+        settle();
+        flow.closed();
+      },
+      rejected: (why: StreamFailure) => {
+        if (why === "refused" || why === "reset") this.#reset(guest, peer, syn);
+        else gate.unreachable(packet, why === "unreachable" ? "network" : "host");
+      },
+    };
+    this.#connecting++;
+    const connection = TcpConnection.fromGuest(this.#options.world, flow.link, owner, syn, (events) =>
+      connect({
+        opened: () => {
+          settle();
+          events.opened();
+        },
+        data: (bytes) => events.data(bytes),
+        ended: () => events.ended(),
+        drained: () => events.drained(),
+        failed: (why) => events.failed(why),
+      }),
+    );
+    flow.begin(connection);
+  }
+
+  /** Somebody on the host's side wants to talk to a port of the guest. Undefined: there are too many, or that one exists. */
+  toGuest(guest: Endpoint, peer: Endpoint, stream: HostStream): StreamEvents | undefined {
+    if (this.#flows.size >= MAX_FLOWS || this.#flows.has(key(guest, peer))) return undefined;
+    const flow = this.#newFlow(guest, peer);
+    const owner: TcpOwner = { closed: flow.closed, rejected: () => {} };
+    const connection = TcpConnection.toGuest(this.#options.world, flow.link, owner, stream);
+    flow.begin(connection);
+    return connection;
+  }
+
+  #newFlow(guest: Endpoint, peer: Endpoint): {
+    readonly link: TcpLink;
+    readonly closed: () => void;
+    readonly begin: (connection: TcpConnection) => void;
+  } {
+    let connection: TcpConnection | undefined;
+    let isClosed = false;
+    const { link } = this.#options;
+    const headerBytes = payloadOffset(guest.address) + TCP_HEADER_BYTES;
+    const mss = link.mtu + ETHERNET_BYTES - headerBytes;
+    const largest = Math.min(MAX_FRAME_BYTES, link.largestTcpFrame) - headerBytes - 40;
+    return {
+      link: {
+        mss,
+        largestSegment: Math.max(mss, largest),
+        send: (segment, fill) => this.#send(guest, peer, segment, mss, fill),
+        canSend: () => {
+          const can = link.canSend();
+          if (!can && connection) this.#waiting.add(connection);
+          return can;
+        },
+      },
+      closed: () => {
+        isClosed = true;
+        this.#flows.delete(key(guest, peer));
+        if (connection) this.#waiting.delete(connection);
+      },
+      begin: (begun) => {
+        connection = begun;
+        if (!isClosed) this.#flows.set(key(guest, peer), begun);
+      },
+    };
+  }
+
+  #send(
+    guest: Endpoint,
+    peer: Endpoint,
+    segment: Omit<OutgoingSegment, "sourcePort" | "destinationPort">,
+    mss: number,
+    fill?: (into: Uint8Array) => void,
+  ): void {
+    const { link, linkTo } = this.#options;
+    const header = linkTo(guest.address);
+    if (!header) return;
+    const isLong = segment.payloadBytes > mss;
+    const isPartial = link.hasChecksumOffload || isLong;
+    const whole = { ...segment, sourcePort: peer.port, destinationPort: guest.port };
+    const frame = segmentFrame(header, { source: peer.address, destination: guest.address }, whole, isPartial, fill);
+    link.send(frame, { isChecksumPartial: isPartial, segmentBytes: isLong ? mss : undefined });
+  }
+
+  /** RFC 9293, 3.10.7.1. */
+  #reset(guest: Endpoint, peer: Endpoint, { flags, acknowledgement, sequence, payload }: Segment): void {
+    const length = payload.length + (flags & FLAG.SYN ? 1 : 0) + (flags & FLAG.FIN ? 1 : 0);
+    const hasAck = (flags & FLAG.ACK) !== 0;
+    const options: SegmentOptions = {};
+    const answer = hasAck
+      ? { sequence: acknowledgement, acknowledgement: 0, flags: FLAG.RST }
+      : { sequence: 0, acknowledgement: plus(sequence, length), flags: FLAG.RST | FLAG.ACK };
+    this.#send(guest, peer, { ...answer, window: 0, options, payloadBytes: 0 }, Number.POSITIVE_INFINITY);
+  }
+
+  /** The card has room again. */
+  ready(): void {
+    const waiting = [...this.#waiting];
+    this.#waiting.clear();
+    for (const connection of waiting) connection.pump();
+  }
+
+  close(): void {
+    for (const connection of [...this.#flows.values()]) connection.abort();
+  }
+}
+
+function key(guest: Endpoint, peer: Endpoint): string {
+  return guest.address + peer.address + String.fromCharCode(guest.port, peer.port);
+}

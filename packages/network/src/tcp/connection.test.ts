@@ -1,0 +1,223 @@
+import { describe, expect, it } from "vitest";
+import { FakeStream, FakeWorld } from "../fake-world.ts";
+import { parseAddress } from "../address.ts";
+import { TcpConnection, type TcpLink, type TcpOwner } from "./connection.ts";
+import { FLAG, type OutgoingSegment, type Segment } from "./segment.ts";
+
+const ADDRESS = parseAddress("192.0.2.1")!;
+const MSS = 1460;
+
+interface Wire {
+  readonly lossRate?: number;
+  readonly duplicateRate?: number;
+  readonly delayMs?: number;
+  readonly jitterMs?: number;
+  readonly largestSegment?: number;
+  readonly hasSack?: boolean;
+}
+
+/** Two connections, each the other's guest, on a wire that loses, repeats and reorders. */
+class Pair {
+  readonly world: FakeWorld;
+  readonly a: TcpConnection;
+  readonly b: TcpConnection;
+  readonly streamA: FakeStream;
+  readonly streamB: FakeStream;
+  readonly segments: Segment[] = [];
+  closed = 0;
+  lost = 0;
+
+  constructor(wire: Wire = {}, seed = 1) {
+    this.world = new FakeWorld(seed);
+    const ignored = { opened() {}, data() {}, ended() {}, drained() {}, failed() {} };
+    this.streamA = new FakeStream(ADDRESS, 1, ignored);
+    this.streamB = new FakeStream(ADDRESS, 2, ignored);
+    let b: TcpConnection | undefined;
+    let a: TcpConnection | undefined;
+    const owner: TcpOwner = { closed: () => void this.closed++, rejected: () => {} };
+    const toB = this.#link(wire, (segment) => {
+      if (b) b.receive(segment);
+      else if (segment.flags & FLAG.SYN) {
+        b = TcpConnection.fromGuest(this.world, toA, owner, segment, () => this.streamB);
+        b.opened();
+      }
+    });
+    const toA = this.#link(wire, (segment) => a?.receive(segment));
+    a = TcpConnection.toGuest(this.world, toB, owner, this.streamA);
+    this.world.advance(60_000);
+    this.a = a;
+    this.b = b!;
+  }
+
+  #link({ lossRate = 0, duplicateRate = 0, delayMs = 1, jitterMs = 0, largestSegment = MSS, hasSack = true }: Wire, deliver: (segment: Segment) => void): TcpLink {
+    return {
+      mss: MSS,
+      largestSegment,
+      canSend: () => true,
+      send: (segment: Omit<OutgoingSegment, "sourcePort" | "destinationPort">, fill) => {
+        const payload = new Uint8Array(segment.payloadBytes);
+        fill?.(payload);
+        const options = hasSack ? segment.options : { ...segment.options, isSackPermitted: undefined, sack: undefined };
+        const whole: Segment = { ...segment, options, sourcePort: 1, destinationPort: 2, payload };
+        this.segments.push(whole);
+        const copies = this.world.random() < duplicateRate ? 2 : 1;
+        for (let i = 0; i < copies; i++) {
+          if (this.world.random() < lossRate) this.lost++;
+          else this.world.setTimer(delayMs + this.world.random() * jitterMs, () => deliver(whole));
+        }
+      },
+    };
+  }
+}
+
+function bytesOf(count: number, seed: number): Uint8Array {
+  const world = new FakeWorld(seed);
+  return Uint8Array.from({ length: count }, () => world.randomU32() >>> 24);
+}
+
+/** Hands the bytes over as a host's socket would: in chunks, and none while it is paused. */
+function feed(pair: Pair, side: "a" | "b", bytes: Uint8Array): void {
+  const [connection, stream] = side === "a" ? [pair.a, pair.streamA] : [pair.b, pair.streamB];
+  let at = 0;
+  const next = (): void => {
+    if (!stream.isPaused && at < bytes.length) {
+      const end = Math.min(bytes.length, at + 16_384);
+      connection.data(bytes.slice(at, end));
+      at = end;
+    }
+    if (at < bytes.length) pair.world.setTimer(0.5, next);
+    else connection.ended();
+  };
+  next();
+}
+
+describe("a connection between two ends", () => {
+  it.each<[name: string, wire: Wire, bytes: number, limitMs: number]>([
+    ["a clean wire", {}, 1_000_000, 2000],
+    ["large segments", { largestSegment: 65_000 }, 1_000_000, 2000],
+    ["2 % lost, 50 ms", { lossRate: 0.02, delayMs: 25 }, 2_000_000, 20_000],
+    ["10 % lost", { lossRate: 0.1, delayMs: 5 }, 500_000, 60_000],
+    ["reordered", { delayMs: 5, jitterMs: 10 }, 1_000_000, 20_000],
+    ["lost, doubled and reordered", { lossRate: 0.05, duplicateRate: 0.05, delayMs: 5, jitterMs: 10 }, 500_000, 60_000],
+    ["2 % lost without selective acknowledgements", { lossRate: 0.02, hasSack: false, delayMs: 5 }, 300_000, 120_000],
+  ])("carries every byte both ways, and both ends: %s", (_name, wire, count, limitMs) => {
+    for (let seed = 1; seed <= 2; seed++) {
+      const pair = new Pair(wire, seed);
+      const [there, back] = [bytesOf(count, seed), bytesOf(count, seed + 100)];
+      const startMs = pair.world.nowMs();
+      feed(pair, "a", there);
+      feed(pair, "b", back);
+      let doneMs = 0;
+      while (pair.world.nowMs() - startMs < 4 * limitMs + 60_000 && pair.world.step(120_000)) {
+        if (doneMs === 0 && pair.streamA.isEnded && pair.streamB.isEnded) doneMs = pair.world.nowMs() - startMs;
+      }
+      expect(Buffer.compare(pair.streamB.bytes, there)).toBe(0);
+      expect(Buffer.compare(pair.streamA.bytes, back)).toBe(0);
+      expect([pair.streamA.isEnded, pair.streamB.isEnded]).toEqual([true, true]);
+      expect(pair.closed).toBe(2);
+      expect(pair.world.timers).toBe(0);
+      expect(doneMs).toBeLessThan(limitMs);
+    }
+  });
+
+  it("one side may end and still receive", () => {
+    const pair = new Pair();
+    pair.a.data(Uint8Array.of(1));
+    pair.a.ended();
+    pair.world.advance(500);
+    expect(pair.streamB.isEnded).toBe(true);
+    pair.b.data(bytesOf(10_000, 1));
+    pair.b.ended();
+    pair.world.advance(500);
+    expect(pair.streamA.bytes.length).toBe(10_000);
+    pair.world.advance(20_000);
+    expect(pair.closed).toBe(2);
+  });
+
+  it("a receiver that does not read closes the window; nothing is lost when it does, and the sender asks meanwhile", () => {
+    const pair = new Pair();
+    pair.streamB.pendingBytes = 4_000_000;
+    const bytes = bytesOf(3_000_000, 7);
+    feed(pair, "a", bytes);
+    pair.world.advance(300_000);
+    const received = pair.streamB.bytes.length;
+    expect(received).toBeLessThan(1_500_000);
+    expect(pair.streamA.isPaused).toBe(true);
+    expect(pair.closed).toBe(0);
+    pair.streamB.pendingBytes = 0;
+    pair.b.drained();
+    pair.world.advance(10_000);
+    expect(Buffer.compare(pair.streamB.bytes, bytes)).toBe(0);
+  });
+
+  it("a lost window update is made up for by a probe", () => {
+    const pair = new Pair();
+    pair.streamB.pendingBytes = 4_000_000;
+    const bytes = bytesOf(3_000_000, 7);
+    feed(pair, "a", bytes);
+    pair.world.advance(5000);
+    pair.streamB.pendingBytes = 0; // Without a word.
+    pair.world.advance(200_000);
+    expect(pair.streamB.bytes.length).toBe(bytes.length);
+  });
+
+  it("acknowledges every second segment at once and a single one after a while", () => {
+    const pair = new Pair();
+    pair.segments.length = 0;
+    pair.a.data(new Uint8Array(100));
+    pair.world.advance(10);
+    expect(pair.segments.length).toBe(1);
+    pair.world.advance(50);
+    expect(pair.segments.length).toBe(2);
+    pair.segments.length = 0;
+    pair.a.data(new Uint8Array(20 * MSS));
+    pair.world.advance(100);
+    expect(pair.segments.filter(({ payload }) => payload.length === 0).length).toBe(10);
+  });
+
+  it("a peer that never answers is given up in the end, with a reset", () => {
+    const pair = new Pair();
+    const silent = new Pair({ lossRate: 0 });
+    silent.segments.length = 0;
+    pair.world.advance(0);
+    // The other end vanishes.
+    Object.assign(pair.b, { receive: () => {} });
+    pair.a.data(new Uint8Array(10));
+    pair.world.advance(900_000);
+    expect(pair.streamA.isDestroyed).toBe(true);
+    expect((pair.segments.at(-1)!.flags & FLAG.RST) !== 0).toBe(true);
+    expect(pair.segments.length).toBeLessThan(40);
+  });
+
+  it("a reset of the host's side becomes the guest's", () => {
+    const pair = new Pair();
+    pair.a.failed("reset");
+    pair.world.advance(100);
+    expect(pair.streamB.isDestroyed).toBe(true);
+    expect(pair.closed).toBe(2);
+  });
+
+  it("a reset that guesses its number is answered, not obeyed (RFC 5961)", () => {
+    const pair = new Pair();
+    const last = pair.segments.filter(({ flags }) => flags & FLAG.ACK).at(-1)!;
+    const forged: Segment = { ...last, sequence: (last.sequence + 500) >>> 0, flags: FLAG.RST, payload: new Uint8Array(0) };
+    const before = pair.segments.length;
+    (pair.segments.at(-1) === last ? pair.b : pair.a).receive(forged);
+    expect(pair.closed).toBe(0);
+    expect(pair.segments.length).toBe(before + 1);
+  });
+
+  it("random segments change nothing and end nothing but by a right reset", () => {
+    const pair = new Pair({}, 5);
+    const { world } = pair;
+    for (let i = 0; i < 20_000; i++) {
+      const flags = world.randomU32() & 0x3f & ~FLAG.RST;
+      const payload = new Uint8Array(world.randomU32() % 100);
+      const sack = world.random() < 0.3 ? [[world.randomU32(), world.randomU32()] as const] : undefined;
+      const segment = { sequence: world.randomU32(), acknowledgement: world.randomU32(), flags, window: world.randomU32() & 0xffff };
+      (i % 2 ? pair.a : pair.b).receive({ ...segment, sourcePort: 1, destinationPort: 2, options: { sack }, payload });
+    }
+    world.advance(5000);
+    expect(pair.closed).toBe(0);
+  });
+});

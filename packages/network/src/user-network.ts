@@ -1,0 +1,336 @@
+/**
+ * A network for guests on a host that gives no rights: an Ethernet with a gateway on it that ends every connection here and
+ * goes on with the host's own sockets. What goes out is judged (egress.ts) and logged; a guest gets its address by DHCP or
+ * router advertisement, and names from the gateway's name service.
+ *
+ * Left out: echo to the outside (a socket for it needs rights; it is refused as prohibited), multicast, other protocols.
+ * GUEST-CONTROLLED: every frame.
+ */
+import { type Address, addressOf, isIpv4 } from "./address.ts";
+import { arpFrame, parseArp } from "./arp.ts";
+import { ConnectionLog, type ConnectionRecord } from "./connection-log.ts";
+import { answerDhcp, DHCP_CLIENT_PORT, DHCP_SERVER_PORT } from "./dhcp.ts";
+import { DnsStream } from "./dns/dns-stream.ts";
+import { DNS_PORT, NameService } from "./dns/name-service.ts";
+import type { Egress } from "./egress.ts";
+import {
+  BROADCAST,
+  ETHERNET_HEADER_BYTES,
+  ETHERTYPE,
+  ethertypeOf,
+  isGroup,
+  type MacAddress,
+  macAt,
+  MAC_BYTES,
+} from "./ethernet.ts";
+import { fragmentsOf } from "./ip/fragmentation.ts";
+import { echoReply, parseEcho, type Unreachable, unreachable } from "./ip/icmp.ts";
+import { type IpPacket, type LinkHeader, PROTOCOL, parseIp } from "./ip/packet.ts";
+import { Reassembly } from "./ip/reassembly.ts";
+import { parseUdp, udpFrame } from "./ip/udp.ts";
+import type { GuestLink, Offload } from "./link.ts";
+import { neighbourAdvertisement, parseNeighbour, routerAdvertisement } from "./neighbours.ts";
+import { GATEWAY_MAC, guestAddress, IPV4, IPV6, isDns, isGateway, isOnLink, MAX_GUESTS } from "./network-plan.ts";
+import { parseSegment } from "./tcp/segment.ts";
+import { type Admission, TcpFlows } from "./tcp-flows.ts";
+import { type Endpoint, UdpFlows } from "./udp-flows.ts";
+import type { HostStream, NetworkWorld, StreamEvents } from "./world.ts";
+
+const UNSPECIFIED = addressOf(0, 0, 0, 0);
+const LIMITED_BROADCAST = addressOf(255, 255, 255, 255);
+/** Ports that the gateway itself uses begin here when somebody connects to the guest. */
+const FIRST_DIAL_PORT = 49_152;
+const DIAL_PORTS = 16_384;
+
+export interface UserNetworkOptions {
+  readonly world: NetworkWorld;
+  readonly link: GuestLink;
+  readonly egress: Egress;
+  /** Guests get IPv6 addresses, too. Default false. */
+  readonly hasIpv6?: boolean;
+  readonly hostName?: string;
+  /** The host's own name server, for questions that are not for addresses. */
+  readonly nameServer?: Address;
+  /** For PXE: what `tftp` of 10.0.2.2 has. */
+  readonly bootFile?: string;
+  readonly log?: (record: ConnectionRecord) => void;
+}
+
+export interface UserNetworkStatistics {
+  readonly tcpConnections: number;
+  readonly udpSockets: number;
+  readonly leases: number;
+}
+
+export class UserNetwork {
+  readonly #options: UserNetworkOptions;
+  readonly #world: NetworkWorld;
+  readonly #link: GuestLink;
+  readonly #egress: Egress;
+  readonly #log: ConnectionLog;
+  readonly #tcp: TcpFlows;
+  readonly #udp: UdpFlows;
+  readonly #names: NameService;
+  readonly #reassembly = new Reassembly();
+  /** Cards in the order in which they asked for an address. */
+  readonly #leases: MacAddress[] = [];
+  readonly #stations = new Map<Address, MacAddress>();
+  #datagramId = 0;
+  #nextDialPort = 0;
+
+  constructor(options: UserNetworkOptions) {
+    const { world, link, egress } = options;
+    this.#options = options;
+    this.#world = world;
+    this.#link = link;
+    this.#egress = egress;
+    this.#log = new ConnectionLog(world, options.log);
+    this.#tcp = new TcpFlows({ world, link, linkTo: (guest) => this.#linkTo(guest) });
+    this.#udp = new UdpFlows({
+      world,
+      outside,
+      received: (guest, peer, data) => this.#sendUdp(peer, guest, data),
+      refused: () => {},
+    });
+    this.#names = new NameService({
+      world,
+      egress,
+      nameServer: options.nameServer,
+      ownNames: new Map([
+        ["host.twinmetal.internal", [IPV4.gateway, IPV6.gateway]],
+        ["gateway.twinmetal.internal", [IPV4.gateway, IPV6.gateway]],
+      ]),
+      refused: (name, why) => this.#log.add({ protocol: "dns", name, isAllowed: false, why }),
+    });
+  }
+
+  get statistics(): UserNetworkStatistics {
+    return { tcpConnections: this.#tcp.count, udpSockets: this.#udp.count, leases: this.#leases.length };
+  }
+
+  /** The address that the first card got, or gets when it asks. */
+  get guestAddress(): Address {
+    return guestAddress(0);
+  }
+
+  /** A frame from the guest, which is the network's from here on. */
+  receive(frame: Uint8Array, offload: Offload = {}): void {
+    if (frame.length < ETHERNET_HEADER_BYTES || isGroup(macAt(frame, MAC_BYTES))) return;
+    switch (ethertypeOf(frame)) {
+      case ETHERTYPE.ARP:
+        this.#receiveArp(frame);
+        return;
+      case ETHERTYPE.IPV4:
+      case ETHERTYPE.IPV6:
+        this.#receiveIp(frame, offload.isChecksumPartial ?? false);
+        return;
+      default:
+    }
+  }
+
+  #receiveArp(frame: Uint8Array): void {
+    const arp = parseArp(frame);
+    if (!arp) return;
+    this.#learn(arp.sender, arp.senderMac);
+    if (!arp.isRequest || (arp.target !== IPV4.gateway && arp.target !== IPV4.dns)) return;
+    const own = { mac: GATEWAY_MAC, address: arp.target };
+    this.#link.send(arpFrame("reply", own, { mac: arp.senderMac, address: arp.sender }), {});
+  }
+
+  #learn(address: Address, mac: MacAddress): void {
+    if (address === UNSPECIFIED || !isOnLink(address) || isGateway(address) || isDns(address) || isGroup(mac)) return;
+    this.#stations.delete(address);
+    this.#stations.set(address, mac);
+    if (this.#stations.size > MAX_GUESTS * 4) this.#stations.delete(this.#stations.keys().next().value!);
+  }
+
+  #linkTo(guest: Address): LinkHeader | undefined {
+    const to = this.#stations.get(guest);
+    return to && { to, from: GATEWAY_MAC };
+  }
+
+  #receiveIp(frame: Uint8Array, isTrusted: boolean): void {
+    const part = parseIp(frame);
+    if (!part) return;
+    const packet = this.#reassembly.add(part, this.#world.nowMs());
+    if (!packet) return;
+    const mac = macAt(frame, MAC_BYTES);
+    const isV4 = isIpv4(packet.source);
+    if (!isV4 && !this.#options.hasIpv6) return;
+    this.#learn(packet.source, mac);
+    if (packet.protocol === PROTOCOL.UDP) {
+      this.#receiveUdp(packet, isTrusted, mac);
+      return;
+    }
+    // From here on only stations of this network, to single addresses: no spoofing, no multicast.
+    if (!this.#stations.has(packet.source) && !isNeighbourDiscovery(packet)) return;
+    if (packet.protocol === PROTOCOL.TCP) this.#receiveTcp(packet, isTrusted);
+    else if (packet.protocol === PROTOCOL.ICMP || packet.protocol === PROTOCOL.ICMPV6) this.#receiveIcmp(packet, mac);
+  }
+
+  #receiveIcmp(packet: IpPacket, mac: MacAddress): void {
+    if (packet.protocol === PROTOCOL.ICMPV6 && this.#receiveNeighbour(packet, mac)) return;
+    const echo = parseEcho(packet);
+    const link = this.#linkTo(packet.source);
+    if (!echo || !link) return;
+    if (!isGateway(packet.destination) && !isDns(packet.destination)) {
+      this.#unreachable(packet, isOnLink(packet.destination) ? "host" : "prohibited");
+      return;
+    }
+    for (const frame of this.#fragments(echoReply(link, packet, echo))) this.#link.send(frame, {});
+  }
+
+  #receiveNeighbour(packet: IpPacket, mac: MacAddress): boolean {
+    const message = parseNeighbour(packet);
+    if (!message) return false;
+    if (message.kind === "router-solicitation") {
+      const { router, network, dns } = IPV6;
+      const advertised = { router, prefix: network.address, dns, mtu: this.#link.mtu };
+      this.#link.send(routerAdvertisement(GATEWAY_MAC, advertised), {});
+    } else if (message.kind === "solicitation") {
+      const { target } = message;
+      const isOwn = isGateway(target) || isDns(target);
+      // Without a source it is a test whether an address is free (RFC 4862): ours are not.
+      if (isOwn) this.#link.send(neighbourAdvertisement({ to: mac, from: GATEWAY_MAC }, packet.source, target), {});
+    }
+    return true;
+  }
+
+  #receiveUdp(packet: IpPacket, isTrusted: boolean, mac: MacAddress): void {
+    const udp = parseUdp(packet, isTrusted);
+    if (!udp) return;
+    const { destination, source } = packet;
+    if (udp.destinationPort === DHCP_SERVER_PORT && (destination === LIMITED_BROADCAST || destination === IPV4.gateway)) {
+      this.#receiveDhcp(udp.data, mac);
+      return;
+    }
+    if (!this.#stations.has(source) || isMulticast(destination)) return;
+    const [guest, peer] = [
+      { address: source, port: udp.sourcePort },
+      { address: destination, port: udp.destinationPort },
+    ];
+    if (isDns(destination) || (isGateway(destination) && udp.destinationPort === DNS_PORT)) {
+      if (udp.destinationPort !== DNS_PORT) this.#unreachable(packet, "port");
+      else this.#names.ask(udp.data, true, (answer) => this.#sendUdp(peer, guest, answer));
+      return;
+    }
+    if (isOnLink(destination) && !isGateway(destination)) {
+      this.#unreachable(packet, "host");
+      return;
+    }
+    const verdict = isGateway(destination)
+      ? this.#egress.judgeHost(udp.destinationPort)
+      : this.#egress.judge(destination, udp.destinationPort);
+    if (!this.#udp.isKnown(guest, peer) || !verdict.isAllowed) {
+      this.#log.add({ protocol: "udp", ...peer, ...verdict });
+    }
+    if (verdict.isAllowed) this.#udp.send(guest, peer, udp.data);
+    else this.#unreachable(packet, "prohibited");
+  }
+
+  #receiveDhcp(message: Uint8Array, mac: MacAddress): void {
+    const { hostName, bootFile } = this.#options;
+    const reply = answerDhcp(message, {
+      server: IPV4.gateway,
+      mask: IPV4.mask,
+      router: IPV4.gateway,
+      dns: IPV4.dns,
+      mtu: this.#link.mtu,
+      hostName,
+      bootFile,
+      addressFor: (client) => this.#lease(client),
+    });
+    if (!reply) return;
+    if (reply.leased !== undefined) this.#learn(reply.leased, mac);
+    const udp = { sourcePort: DHCP_SERVER_PORT, destinationPort: DHCP_CLIENT_PORT, data: reply.message };
+    const addresses = { source: IPV4.gateway, destination: LIMITED_BROADCAST };
+    this.#link.send(udpFrame({ to: BROADCAST, from: GATEWAY_MAC }, addresses, udp), {});
+  }
+
+  #lease(mac: MacAddress): Address | undefined {
+    let index = this.#leases.indexOf(mac);
+    if (index < 0) {
+      if (this.#leases.length === MAX_GUESTS) return undefined;
+      index = this.#leases.push(mac) - 1;
+    }
+    return guestAddress(index);
+  }
+
+  #receiveTcp(packet: IpPacket, isTrusted: boolean): void {
+    const segment = parseSegment(packet, isTrusted);
+    if (!segment || isMulticast(packet.destination)) return;
+    this.#tcp.receive(packet, segment, {
+      admit: (_guest, peer) => this.#admit(peer),
+      unreachable: (about, why) => this.#unreachable(about, why),
+    });
+  }
+
+  #admit(peer: Endpoint): Admission {
+    const { address, port } = peer;
+    const isOwn = isGateway(address) || isDns(address);
+    if (isOwn && port === DNS_PORT) return (events) => new DnsStream(this.#names, events);
+    if (isDns(address) || (isOnLink(address) && !isOwn)) return "refused";
+    const verdict = isOwn ? this.#egress.judgeHost(port) : this.#egress.judge(address, port);
+    this.#log.add({ protocol: "tcp", ...peer, ...verdict });
+    return verdict.isAllowed ? (events) => this.#world.connect(outside(address), port, events) : "prohibited";
+  }
+
+  #unreachable(packet: IpPacket, why: Unreachable): void {
+    const link = this.#linkTo(packet.source);
+    if (link && !isMulticast(packet.destination)) this.#link.send(unreachable(link, packet, why), {});
+  }
+
+  #sendUdp(from: Endpoint, to: Endpoint, data: Uint8Array): void {
+    const link = this.#linkTo(to.address);
+    if (!link) return;
+    const addresses = { source: from.address, destination: to.address };
+    const frame = udpFrame(link, addresses, { sourcePort: from.port, destinationPort: to.port, data });
+    for (const fragment of this.#fragments(frame)) this.#link.send(fragment, {});
+  }
+
+  #fragments(frame: Uint8Array): Uint8Array[] {
+    this.#datagramId = (this.#datagramId + 1) >>> 0;
+    return fragmentsOf(frame, this.#link.mtu, this.#datagramId);
+  }
+
+  /** The card has room again after it had none. */
+  ready(): void {
+    this.#tcp.ready();
+  }
+
+  /**
+   * Connects a stream to a port of a guest, which sees the gateway as its peer. Answers where the stream's events go;
+   * undefined: there are too many connections, or the guest has not been heard of yet.
+   */
+  connectToGuest(port: number, stream: HostStream, guest: Address = this.guestAddress): StreamEvents | undefined {
+    if (!this.#stations.has(guest)) return undefined;
+    const gateway = isIpv4(guest) ? IPV4.gateway : IPV6.gateway;
+    for (let tries = 0; tries < 16; tries++) {
+      const own = FIRST_DIAL_PORT + (this.#nextDialPort++ % DIAL_PORTS);
+      const events = this.#tcp.toGuest({ address: guest, port }, { address: gateway, port: own }, stream);
+      if (events) return events;
+    }
+    return undefined;
+  }
+
+  /** Ends everything. */
+  close(): void {
+    this.#tcp.close();
+    this.#udp.close();
+    this.#names.close();
+  }
+}
+
+function outside(address: Address): Address {
+  if (!isGateway(address)) return address;
+  return isIpv4(address) ? IPV4.hostLoopback : IPV6.hostLoopback;
+}
+
+function isMulticast(address: Address): boolean {
+  const first = address.charCodeAt(0);
+  return isIpv4(address) ? first >= 224 : first === 0xff;
+}
+
+function isNeighbourDiscovery({ protocol, payload }: IpPacket): boolean {
+  return protocol === PROTOCOL.ICMPV6 && payload[0]! >= 133 && payload[0]! <= 136;
+}
