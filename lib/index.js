@@ -1,2 +1,3 @@
 export * from "@twinmetal/host";
+export * from "@twinmetal/network";
 export * from "@twinmetal/storage";

@@ -1,29 +1,88 @@
-/** `--net WHERE[,model=..][,mac=..][,mtu=..]`: one network card of a VM. What a path holds of commas is its own. */
+/**
+ * `--net WHERE[,model=..][,mac=..][,mtu=..]`: one network card of a VM. What a path holds of commas is its own. `--allow` and
+ * `--forward` are about those that lead to a user network.
+ */
 import { macBytes, NETWORK_LIMITS } from "@twinmetal/core";
+import { parseEgressRule } from "@twinmetal/network";
 import { listOption } from "./options.ts";
 import { UsageError } from "./usage-error.ts";
-import type { NetworkOptions } from "./vm-library.ts";
+import type { ForwardOptions, NetworkOptions } from "./vm-library.ts";
 
 const MODELS = ["virtio"] as const;
-const PLANNED = ["user", "switch", "tap"];
+const PLANNED = ["switch", "tap"];
 
 export const NET = listOption(
   "net",
-  "none|loopback|socket=PATH[,...]",
-  "A network card; may be repeated. socket=PATH: to the VM that has the same PATH, a Unix socket; loopback: what it sends comes back; none: no card (default). With ,mac=ADDRESS (default: from --name, or else --seed) and ,mtu=N (default 1500). See docs/guide/network.md.",
+  "none|user|loopback|socket=PATH[,...]",
+  "A network card; may be repeated. user: a gateway with addresses, names and the Internet, by this host's own sockets; socket=PATH: to the VM that has the same PATH, a Unix socket; loopback: what it sends comes back; none: no card (default). With ,mac=ADDRESS (default: from --name, or else --seed) and ,mtu=N (default 1500). See docs/guide/network.md.",
   parseNetwork,
 );
 
-/** Of all that were given. */
-export function networksOf(values: {
+export const ALLOW = listOption(
+  "allow",
+  "HOST[:PORT]",
+  "With --net user: the guest reaches nothing but what is named so; may be repeated. HOST is a name, *.name, an address, address/length, or host for this host; all for everything. Without it: the Internet, but no private networks and not this host.",
+  parseAllow,
+);
+
+export const FORWARD = listOption(
+  "forward",
+  "[HOST:]PORT:GUESTPORT",
+  "With --net user: connections to this host's PORT (of 127.0.0.1, unless HOST is given) go to the guest's GUESTPORT; may be repeated.",
+  parseForward,
+);
+
+export interface NetworkValues {
   readonly net?: readonly (NetworkOptions | undefined)[] | undefined;
-}): readonly NetworkOptions[] {
+  readonly allow?: readonly string[] | undefined;
+  readonly forward?: readonly ForwardOptions[] | undefined;
+}
+
+/** Of all that were given. Throws UsageError. */
+export function networksOf(values: NetworkValues): readonly NetworkOptions[] {
+  const { allow, forward } = values;
+  const cards = cardsOf(values);
+  if (!allow && !forward) return cards;
+  const first = cards.findIndex(({ to }) => to === "user");
+  if (first < 0) {
+    throw new UsageError(`--${allow ? "allow" : "forward"} is about a user network: give --net user, too.`);
+  }
+  const isOpen = allow?.includes("all") ?? false;
+  const rules = isOpen ? { egress: "open" as const } : { allow };
+  return cards.map((card, i): NetworkOptions => {
+    if (card.to !== "user") return card;
+    return { ...card, ...rules, ...(i === first && { forwards: forward }) };
+  });
+}
+
+function cardsOf(values: NetworkValues): readonly NetworkOptions[] {
   const given = values.net ?? [];
   const cards = given.filter((card) => card !== undefined);
   if (cards.length > 0 && cards.length < given.length) {
     throw new UsageError("--net none and a network card exclude each other: leave one out.");
   }
   return cards;
+}
+
+function parseAllow(text: string): string {
+  if (text === "all") return text;
+  try {
+    parseEgressRule(text);
+  } catch (error) {
+    throw new UsageError((error as Error).message);
+  }
+  return text;
+}
+
+function parseForward(text: string): ForwardOptions {
+  const match = /^(?:(?<host>[^:]+|\[[^\]]+\]):)?(?<from>\d{1,5}):(?<to>\d{1,5})$/.exec(text);
+  const { host, from, to } = match?.groups ?? {};
+  const [hostPort, guestPort] = [Number(from), Number(to)];
+  const isPort = (port: number): boolean => port >= 1 && port <= 65535;
+  if (!isPort(hostPort) || !isPort(guestPort)) {
+    throw new UsageError(`"${text}" is no forward. Give PORT:GUESTPORT or HOST:PORT:GUESTPORT, like 2222:22.`);
+  }
+  return { hostAddress: host?.replace(/^\[|\]$/g, ""), hostPort, guestPort };
 }
 
 /** Undefined: none. Throws UsageError. */
@@ -43,7 +102,7 @@ export function parseNetwork(text: string): NetworkOptions | undefined {
     words.pop();
   }
   const where = words.join(",");
-  if (where === "loopback") return { to: "loopback", ...card };
+  if (where === "loopback" || where === "user") return { to: where, ...card };
   const [, path] = /^socket=(.+)$/s.exec(where) ?? [];
   if (path !== undefined) return { to: "socket", path, ...card };
   if (where === "none") {
@@ -52,13 +111,13 @@ export function parseNetwork(text: string): NetworkOptions | undefined {
   }
   const [kind = ""] = where.split("=");
   const what = PLANNED.includes(kind) ? `--net ${kind} is not in this version yet.` : `"${where}" is no network.`;
-  throw new UsageError(`${what} Possible: none, loopback, socket=PATH.`);
+  throw new UsageError(`${what} Possible: none, user, loopback, socket=PATH.`);
 }
 
 /** What parseNetwork reads as the same. */
 export function networkText({ to, path, model, mac, mtu }: NetworkOptions): string {
   const words = [model && `model=${model}`, mac && `mac=${mac}`, mtu !== undefined && `mtu=${mtu}`];
-  return [to === "socket" ? `socket=${path}` : "loopback", ...words.filter(Boolean)].join(",");
+  return [to === "socket" ? `socket=${path}` : to, ...words.filter(Boolean)].join(",");
 }
 
 /** The folders in which sockets are made. */

@@ -24,8 +24,8 @@ export interface SandboxPlan {
   /** auto: where the VM gets the kvm engine, which this question tells. */
   readonly wish: "auto" | "on" | "strict";
   readonly question: EngineQuestion;
-  /** It opens what nobody knows before, so `auto` leaves it as it is. */
-  readonly migrates: boolean;
+  /** Why it opens what nobody knows before, so that `auto` leaves it as it is; undefined: it does not. */
+  readonly opens: string | undefined;
   /** Its network cards join others by Unix sockets, again when they were lost. */
   readonly joins?: boolean;
   /** What is opened by its path from the start of Node on: the VM's boot files, states and consoles. */
@@ -37,21 +37,26 @@ export interface SandboxValues {
   readonly sandbox?: SandboxChoice | undefined;
   readonly migrationSocket?: string | undefined;
   readonly incoming?: unknown;
-  readonly net?: readonly ({ readonly path?: string | undefined } | undefined)[] | undefined;
+  readonly net?: readonly ({ readonly to: string; readonly path?: string | undefined } | undefined)[] | undefined;
 }
 
 /** Throws UsageError. */
 export function checkSandbox(values: SandboxValues): void {
-  const { sandbox, incoming } = values;
-  if ((sandbox !== "on" && sandbox !== "strict") || !migrates(values)) return;
-  const other = incoming === undefined ? "migration-socket" : "incoming";
-  throw new UsageError(
-    `--sandbox ${sandbox} and --${other} exclude each other in this version: a VM that migrates opens connections and keys that are not known before.`,
-  );
+  const { sandbox } = values;
+  const opens = whyItOpens(values);
+  if ((sandbox !== "on" && sandbox !== "strict") || opens === undefined) return;
+  const other = isOnUserNetwork(values) ? "net user" : values.incoming === undefined ? "migration-socket" : "incoming";
+  throw new UsageError(`--sandbox ${sandbox} and --${other} exclude each other in this version: ${opens}.`);
 }
 
-const migrates = ({ migrationSocket, incoming }: SandboxValues): boolean =>
-  migrationSocket !== undefined || incoming !== undefined;
+const isOnUserNetwork = ({ net }: SandboxValues): boolean => net?.some((card) => card?.to === "user") ?? false;
+
+function whyItOpens(values: SandboxValues): string | undefined {
+  if (values.migrationSocket !== undefined || values.incoming !== undefined) {
+    return "a VM that migrates opens connections and keys that are not known before";
+  }
+  return isOnUserNetwork(values) ? "a VM on a user network opens the connections that its guest asks for" : undefined;
+}
 
 /** Undefined: no sandbox. Throws UsageError. */
 export function sandboxPlan(
@@ -62,7 +67,7 @@ export function sandboxPlan(
   checkSandbox(values);
   const { sandbox: wish = "auto" } = values;
   const joins = values.net?.some((card) => card?.path !== undefined) ?? false;
-  return wish === "off" ? undefined : { wish, question, migrates: migrates(values), joins, confine };
+  return wish === "off" ? undefined : { wish, question, opens: whyItOpens(values), joins, confine };
 }
 
 export interface SandboxedPlan {
@@ -85,7 +90,7 @@ export function inSandbox(io: Io, plan: HostingPlan): SandboxedPlan {
       ...plan,
       create: async (signal, onProgress, desk) => {
         confined = io.library.takeConfined();
-        if (!confined && (wish !== "auto" || (!sandbox.migrates && getsKvm(io, sandbox.question)))) {
+        if (!confined && (wish !== "auto" || (sandbox.opens === undefined && getsKvm(io, sandbox.question)))) {
           refuse(io.library.sandboxSupport());
           const files = await sandbox.confine(signal, onProgress);
           signal.throwIfAborted();
@@ -98,7 +103,7 @@ export function inSandbox(io: Io, plan: HostingPlan): SandboxedPlan {
     seal: (vm, say) => {
       const hasKvm = vm.engine === "kvm";
       if (!confined) {
-        if (hasKvm) say("sandbox: off, since a VM that migrates opens connections and keys that are not known before.");
+        if (hasKvm && sandbox.opens) say(`sandbox: off, since ${sandbox.opens}.`);
         return;
       }
       // Node opens a terminal by its path once more when it is first asked for.

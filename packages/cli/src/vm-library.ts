@@ -12,6 +12,7 @@ export type {
   EngineSwitchResult,
   ExecResult,
   FileRule,
+  ForwardOptions,
   GdbAddress,
   GdbServer,
   ImageInfo,

@@ -89,7 +89,7 @@ export {
 } from "./migration/control.ts";
 export { type ReceiveVmOptions, receiveVm } from "./migration/incoming.ts";
 export type { MigrateVmOptions, MigrationChoice } from "./migration/outgoing.ts";
-export { NETWORK_MODELS, type NetworkModel, type NetworkOptions } from "./network/index.ts";
+export { type ForwardOptions, NETWORK_MODELS, type NetworkModel, type NetworkOptions } from "./network/index.ts";
 export {
   type Confined,
   type ConfinePlan,

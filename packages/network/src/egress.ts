@@ -54,7 +54,10 @@ export function parseEgressRule(text: string): EgressRule {
   if (host === "host") return { target: { kind: "host" }, port };
   const isWild = host.startsWith("*.");
   const name = isWild ? host.slice(2) : host;
-  if (!/^([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$/.test(name) || name.length > 253) {
+  if (
+    !/^([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$/.test(name) ||
+    name.length > 253
+  ) {
     throw new EgressRuleError(text, `"${host}" is no name`);
   }
   if (/^[\d.]+$/.test(name)) throw new EgressRuleError(text, `"${name}" is no whole address`);
@@ -122,11 +125,17 @@ export class Egress {
     for (const rule of this.#rules) {
       if (rule.port !== undefined && rule.port !== port) continue;
       const { target } = rule;
-      const byAddress = target.kind === "prefix" && (isWithin(address, target.prefix) || isWithin(reached, target.prefix));
+      const byAddress =
+        target.kind === "prefix" && (isWithin(address, target.prefix) || isWithin(reached, target.prefix));
       const byName = isOpen && target.kind === "name" && names.some((known) => matchesName(rule, known));
       if (byAddress || byName) return { isAllowed: true, why: describeRule(rule), name };
     }
-    if (!isOpen) return { isAllowed: false, why: `${formatAddress(address)} is not on the public Internet, and no rule names it`, name };
+    if (!isOpen)
+      return {
+        isAllowed: false,
+        why: `${formatAddress(address)} is not on the public Internet, and no rule names it`,
+        name,
+      };
     if (this.#mode === "public") return { isAllowed: true, why: "the public Internet is allowed", name };
     return { isAllowed: false, why: "no rule names it", name };
   }

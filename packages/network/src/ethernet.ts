@@ -46,6 +46,13 @@ export function newFrame(to: MacAddress, from: MacAddress, ethertype: number, pa
 
 /** Precondition: the Address type's characters are bytes; for link-local addresses out of a MAC (RFC 4291, appendix A). */
 export function interfaceIdOf(mac: MacAddress): Address {
-  const [a, b, c, d, e, f] = [...mac].map((byte) => byte.charCodeAt(0)) as [number, number, number, number, number, number];
+  const [a, b, c, d, e, f] = [...mac].map((byte) => byte.charCodeAt(0)) as [
+    number,
+    number,
+    number,
+    number,
+    number,
+    number,
+  ];
   return String.fromCharCode(a ^ 2, b, c, 0xff, 0xfe, d, e, f) as Address;
 }

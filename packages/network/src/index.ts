@@ -2,7 +2,15 @@
 
 export { type Address, formatAddress, parseAddress } from "./address.ts";
 export type { ConnectionRecord } from "./connection-log.ts";
-export { describeRule, Egress, type EgressMode, type EgressRule, EgressRuleError, parseEgressRule, type Verdict } from "./egress.ts";
+export {
+  describeRule,
+  Egress,
+  type EgressMode,
+  type EgressRule,
+  EgressRuleError,
+  parseEgressRule,
+  type Verdict,
+} from "./egress.ts";
 export type { GuestLink, Offload } from "./link.ts";
 export { UserNetwork, type UserNetworkOptions, type UserNetworkStatistics } from "./user-network.ts";
 export {

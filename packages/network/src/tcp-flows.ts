@@ -3,8 +3,8 @@
  * how many wait for the host; more are refused (RST), the others go on.
  */
 import type { Address } from "./address.ts";
-import type { GuestLink } from "./link.ts";
 import { type IpPacket, type LinkHeader, payloadOffset } from "./ip/packet.ts";
+import type { GuestLink } from "./link.ts";
 import { TcpConnection, type TcpLink, type TcpOwner } from "./tcp/connection.ts";
 import { FLAG, type OutgoingSegment, type Segment, type SegmentOptions, segmentFrame } from "./tcp/segment.ts";
 import { plus } from "./tcp/sequence.ts";
@@ -123,7 +123,10 @@ export class TcpFlows {
     return connection;
   }
 
-  #newFlow(guest: Endpoint, peer: Endpoint): {
+  #newFlow(
+    guest: Endpoint,
+    peer: Endpoint,
+  ): {
     readonly link: TcpLink;
     readonly closed: () => void;
     readonly begin: (connection: TcpConnection) => void;

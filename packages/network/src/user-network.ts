@@ -19,9 +19,9 @@ import {
   ETHERTYPE,
   ethertypeOf,
   isGroup,
+  MAC_BYTES,
   type MacAddress,
   macAt,
-  MAC_BYTES,
 } from "./ethernet.ts";
 import { fragmentsOf } from "./ip/fragmentation.ts";
 import { echoReply, parseEcho, type Unreachable, unreachable } from "./ip/icmp.ts";
@@ -200,7 +200,10 @@ export class UserNetwork {
     const udp = parseUdp(packet, isTrusted);
     if (!udp) return;
     const { destination, source } = packet;
-    if (udp.destinationPort === DHCP_SERVER_PORT && (destination === LIMITED_BROADCAST || destination === IPV4.gateway)) {
+    if (
+      udp.destinationPort === DHCP_SERVER_PORT &&
+      (destination === LIMITED_BROADCAST || destination === IPV4.gateway)
+    ) {
       this.#receiveDhcp(udp.data, mac);
       return;
     }

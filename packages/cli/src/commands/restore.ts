@@ -3,7 +3,7 @@ import { defineCommand, type Io } from "../command.ts";
 import { DISK } from "../disk-choice.ts";
 import { engineNotice } from "../engine-notice.ts";
 import { hostVm } from "../hosting.ts";
-import { NET, networkSockets, networksOf } from "../network-choice.ts";
+import { ALLOW, FORWARD, NET, networkSockets, networksOf } from "../network-choice.ts";
 import { choice, flag, option } from "../options.ts";
 import { parseTimeout } from "../quantities.ts";
 import { SANDBOX, sandboxPlan, vmConfinement } from "../sandbox.ts";
@@ -22,6 +22,8 @@ const OPTIONS = {
   firmware: option("firmware", "FILE", "The firmware that it was started from, where that is none of Debian's."),
   disk: DISK,
   net: NET,
+  allow: ALLOW,
+  forward: FORWARD,
   serial: option(
     "serial",
     "WHERE",

@@ -8,7 +8,7 @@ import { engineNotice } from "../engine-notice.ts";
 import { GDB } from "../gdb-choice.ts";
 import { type HostingPlan, hostVm } from "../hosting.ts";
 import { LINK_OPTIONS, targetAddress } from "../migration-options.ts";
-import { NET, networkSockets, networksOf } from "../network-choice.ts";
+import { ALLOW, FORWARD, NET, networkSockets, networksOf } from "../network-choice.ts";
 import { choice, flag, type OptionValues, option, type ParsedLine } from "../options.ts";
 import { formatSize, parseEpoch, parseMemory, parseSeed, parseTimeout } from "../quantities.ts";
 import { checkSandbox, SANDBOX, sandboxPlan, vmConfinement } from "../sandbox.ts";
@@ -43,6 +43,8 @@ export const RUN_OPTIONS = {
   disk: DISK,
   cdrom: CDROM,
   net: NET,
+  allow: ALLOW,
+  forward: FORWARD,
   vga: choice(
     "vga",
     ["std", "none"],

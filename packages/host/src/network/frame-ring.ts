@@ -198,15 +198,19 @@ export class CardEnd {
     return frame;
   }
 
-  /** False: there is no room, and WORK changes once there is some. */
-  deliver(frame: Uint8Array): boolean {
+  /** False: WORK changes once there is room. */
+  hasRoom(frameBytes: number): boolean {
     const { cells, at } = this.#rings;
     const ring = this.#rings.in;
-    if (!ring.hasRoom(frame.length)) {
-      Atomics.store(cells, at + CELL.IN_WAITS, 1);
-      if (!ring.hasRoom(frame.length)) return false;
-    }
-    if (ring.push(frame)) this.#kick();
+    if (ring.hasRoom(frameBytes)) return true;
+    Atomics.store(cells, at + CELL.IN_WAITS, 1);
+    return ring.hasRoom(frameBytes);
+  }
+
+  /** False: there is no room, and WORK changes once there is some. */
+  deliver(frame: Uint8Array): boolean {
+    if (!this.hasRoom(frame.length)) return false;
+    if (this.#rings.in.push(frame)) this.#kick();
     return true;
   }
 }

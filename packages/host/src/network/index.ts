@@ -1,3 +1,3 @@
 /** Networks of VMs: what is at the other end of their cards. */
 
-export { NETWORK_MODELS, type NetworkModel, type NetworkOptions } from "./network-protocol.ts";
+export { type ForwardOptions, NETWORK_MODELS, type NetworkModel, type NetworkOptions } from "./network-protocol.ts";

@@ -9,16 +9,34 @@ export type NetworkModel = (typeof NETWORK_MODELS)[number];
 export interface NetworkOptions {
   /**
    * What is at the other end. "loopback": frames come back. "socket": the VM whose card has the same `path`; the first of the
-   * two makes the Unix socket. "nothing": the cable is not plugged in.
+   * two makes the Unix socket. "nothing": the cable is not plugged in. "user": a gateway that goes on with this host's
+   * own sockets.
    */
-  readonly to: "loopback" | "socket" | "nothing";
+  readonly to: "loopback" | "socket" | "nothing" | "user";
   readonly path?: string;
+  /**
+   * Of "user": where the guest may go besides what `egress` opens: names, *.names, addresses, address/length, "host" for this
+   * host; each with :PORT or for all ports.
+   */
+  readonly allow?: readonly string[];
+  /** Of "user". Default: "listed" with `allow`, else "public": the Internet, without private and this host's networks. */
+  readonly egress?: "public" | "listed" | "open";
+  /** Of "user": ports of this host that lead to the guest. */
+  readonly forwards?: readonly ForwardOptions[];
   /** What the guest finds. Default: "virtio". Of a VM that exists, its own. */
   readonly model?: NetworkModel;
   /** "52:54:00:12:34:56". Default: from the VM's name, or else its seed. Of a VM that exists, its own. */
   readonly mac?: string;
   /** The largest payload of a frame, of virtio; default 1500. Of a VM that exists, its own. */
   readonly mtu?: number;
+}
+
+/** TCP. */
+export interface ForwardOptions {
+  /** Default: "127.0.0.1". */
+  readonly hostAddress?: string;
+  readonly hostPort: number;
+  readonly guestPort: number;
 }
 
 export interface NetworkThreadStart {

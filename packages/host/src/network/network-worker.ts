@@ -1,6 +1,6 @@
 /**
  * The entry of the thread that carries the frames of a VM's network cards between the rings (frame-ring.ts) and what is at
- * the other end of each: a socket, or the card itself.
+ * the other end of each: a socket, a user network, or the card itself.
  */
 import { parentPort, workerData } from "node:worker_threads";
 import { createSignal } from "../kvm/kick-cells.ts";
@@ -8,6 +8,7 @@ import { plainError } from "../vm/vm-error.ts";
 import { type CardEnd, RingCards } from "./frame-ring.ts";
 import type { FromNetwork, NetworkOptions, NetworkThreadStart, ToNetwork } from "./network-protocol.ts";
 import { type Link, SocketLink } from "./socket-link.ts";
+import { UserLink } from "./user-link.ts";
 
 /** Of one card, before another one's turn. */
 const MAX_FRAMES = 256;
@@ -68,13 +69,14 @@ async function open(): Promise<void> {
 
 async function linkOf(card: Card): Promise<Link | undefined> {
   const { end, options } = card;
-  if (options.to === "socket") {
-    return await SocketLink.open(options.path!, {
-      deliver: (frame) => end.deliver(frame),
-      setUp: (isUp) => end.setUp(isUp),
-      ready: () => rings.wake(),
-    });
-  }
+  const events = {
+    deliver: (frame: Uint8Array) => end.deliver(frame),
+    hasRoom: (frameBytes: number) => end.hasRoom(frameBytes),
+    setUp: (isUp: boolean) => end.setUp(isUp),
+    ready: () => rings.wake(),
+  };
+  if (options.to === "socket") return await SocketLink.open(options.path!, events);
+  if (options.to === "user") return await UserLink.open(options, events);
   return options.to === "loopback" ? loopback(end) : undefined;
 }
 

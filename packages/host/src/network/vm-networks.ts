@@ -10,7 +10,7 @@ import { NetworkThread } from "./network-thread.ts";
 
 const MAX_CARDS = 8;
 const DEFAULT_MTU = 1500;
-const OTHER_ENDS = ["loopback", "socket", "nothing"] as const;
+const OTHER_ENDS = ["loopback", "socket", "nothing", "user"] as const;
 
 /** Throws VmError. */
 export function checkNetworks(networks: readonly NetworkOptions[]): void {

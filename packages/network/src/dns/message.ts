@@ -33,7 +33,8 @@ export function parseQuestion(message: Uint8Array): Question | undefined {
   let at = HEADER_BYTES;
   for (;;) {
     const length = message[at];
-    if (length === undefined || length > MAX_LABEL_BYTES || at - HEADER_BYTES + length > MAX_NAME_BYTES) return undefined;
+    if (length === undefined || length > MAX_LABEL_BYTES || at - HEADER_BYTES + length > MAX_NAME_BYTES)
+      return undefined;
     at++;
     if (length === 0) break;
     if (at + length > message.length) return undefined;

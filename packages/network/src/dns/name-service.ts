@@ -46,7 +46,14 @@ export class NameService {
     };
     const { egress, ownNames, refused } = this.#options;
     const own = ownNames.get(question.name);
-    if (own) done(answerMessage(question, RCODE.NONE, own.filter((address) => address.length === lengthOf(question.type))));
+    if (own)
+      done(
+        answerMessage(
+          question,
+          RCODE.NONE,
+          own.filter((address) => address.length === lengthOf(question.type)),
+        ),
+      );
     else if (!egress.mayResolve(question.name)) {
       refused?.(question.name, "no rule names it");
       done(answerMessage(question, RCODE.REFUSED));

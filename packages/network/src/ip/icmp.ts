@@ -60,7 +60,10 @@ export function echoReply(link: LinkHeader, request: IpPacket, { id, sequence, d
 export function unreachable(link: LinkHeader, packet: IpPacket, why: Unreachable): Uint8Array {
   const isV4 = isIpv4(packet.source);
   const room = isV4 ? IPV4_HEADER_BYTES + 8 : 1280 - IPV6_HEADER_BYTES - HEADER_BYTES;
-  const quoted = packet.whole.subarray(0, isV4 ? Math.max(room, packet.whole.length - packet.payload.length + 8) : room);
+  const quoted = packet.whole.subarray(
+    0,
+    isV4 ? Math.max(room, packet.whole.length - packet.payload.length + 8) : room,
+  );
   const addresses = { source: packet.destination, destination: packet.source };
   const type = isV4 ? ICMP.UNREACHABLE : ICMPV6.UNREACHABLE;
   return icmpFrame(link, addresses, type, CODE[why][isV4 ? 0 : 1], new Uint8Array(4), quoted);

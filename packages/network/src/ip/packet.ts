@@ -67,12 +67,20 @@ function parseIpv6(bytes: Uint8Array): IpPacket | undefined {
   let [protocol, at] = [bytes[6]!, IPV6_HEADER_BYTES];
   let fragment: Fragment | undefined;
   for (let headers = 0; !fragment; headers++) {
-    if (protocol !== EXTENSION.HOP_BY_HOP && protocol !== EXTENSION.DESTINATION_OPTIONS && protocol !== EXTENSION.FRAGMENT)
+    if (
+      protocol !== EXTENSION.HOP_BY_HOP &&
+      protocol !== EXTENSION.DESTINATION_OPTIONS &&
+      protocol !== EXTENSION.FRAGMENT
+    )
       break;
     if (headers === MAX_EXTENSION_HEADERS || at + 8 > totalBytes) return undefined;
     if (protocol === EXTENSION.FRAGMENT) {
       const field = u16(bytes, at + 2);
-      fragment = { id: u16(bytes, at + 4) * 0x1_0000 + u16(bytes, at + 6), offset: field & 0xfff8, isLast: !(field & 1) };
+      fragment = {
+        id: u16(bytes, at + 4) * 0x1_0000 + u16(bytes, at + 6),
+        offset: field & 0xfff8,
+        isLast: !(field & 1),
+      };
     }
     const length = protocol === EXTENSION.FRAGMENT ? 8 : 8 + bytes[at + 1]! * 8;
     protocol = bytes[at]!;

@@ -41,7 +41,11 @@ export class Reassembly {
     this.#expire(nowMs);
     const datagram = this.#datagrams.get(key) ?? this.#begin(key, nowMs);
     const isBeyond = datagram.totalBytes !== undefined && (end > datagram.totalBytes || fragment.isLast);
-    if (isBeyond || datagram.parts.length === MAX_PARTS || !insert(datagram.parts, { offset: fragment.offset, bytes: payload })) {
+    if (
+      isBeyond ||
+      datagram.parts.length === MAX_PARTS ||
+      !insert(datagram.parts, { offset: fragment.offset, bytes: payload })
+    ) {
       this.#datagrams.delete(key);
       return undefined;
     }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { FakeStream, FakeWorld } from "../fake-world.ts";
 import { parseAddress } from "../address.ts";
+import { FakeStream, FakeWorld } from "../fake-world.ts";
 import { TcpConnection, type TcpLink, type TcpOwner } from "./connection.ts";
 import { FLAG, type OutgoingSegment, type Segment } from "./segment.ts";
 
@@ -49,7 +49,10 @@ class Pair {
     this.b = b!;
   }
 
-  #link({ lossRate = 0, duplicateRate = 0, delayMs = 1, jitterMs = 0, largestSegment = MSS, hasSack = true }: Wire, deliver: (segment: Segment) => void): TcpLink {
+  #link(
+    { lossRate = 0, duplicateRate = 0, delayMs = 1, jitterMs = 0, largestSegment = MSS, hasSack = true }: Wire,
+    deliver: (segment: Segment) => void,
+  ): TcpLink {
     return {
       mss: MSS,
       largestSegment,
@@ -200,7 +203,12 @@ describe("a connection between two ends", () => {
   it("a reset that guesses its number is answered, not obeyed (RFC 5961)", () => {
     const pair = new Pair();
     const last = pair.segments.filter(({ flags }) => flags & FLAG.ACK).at(-1)!;
-    const forged: Segment = { ...last, sequence: (last.sequence + 500) >>> 0, flags: FLAG.RST, payload: new Uint8Array(0) };
+    const forged: Segment = {
+      ...last,
+      sequence: (last.sequence + 500) >>> 0,
+      flags: FLAG.RST,
+      payload: new Uint8Array(0),
+    };
     const before = pair.segments.length;
     (pair.segments.at(-1) === last ? pair.b : pair.a).receive(forged);
     expect(pair.closed).toBe(0);
@@ -214,7 +222,12 @@ describe("a connection between two ends", () => {
       const flags = world.randomU32() & 0x3f & ~FLAG.RST;
       const payload = new Uint8Array(world.randomU32() % 100);
       const sack = world.random() < 0.3 ? [[world.randomU32(), world.randomU32()] as const] : undefined;
-      const segment = { sequence: world.randomU32(), acknowledgement: world.randomU32(), flags, window: world.randomU32() & 0xffff };
+      const segment = {
+        sequence: world.randomU32(),
+        acknowledgement: world.randomU32(),
+        flags,
+        window: world.randomU32() & 0xffff,
+      };
       (i % 2 ? pair.a : pair.b).receive({ ...segment, sourcePort: 1, destinationPort: 2, options: { sack }, payload });
     }
     world.advance(5000);

@@ -301,7 +301,13 @@ export class TcpConnection implements StreamEvents {
     const send = this.#send;
     const { acknowledgement, options, payload } = segment;
     const window = segment.window << this.#peerScale;
-    const result = send.acknowledge(acknowledgement, window, this.#hasSack ? options.sack : undefined, payload.length > 0, this.#mss);
+    const result = send.acknowledge(
+      acknowledgement,
+      window,
+      this.#hasSack ? options.sack : undefined,
+      payload.length > 0,
+      this.#mss,
+    );
     if (result === "unsent") {
       this.#challenge(false);
       return false;

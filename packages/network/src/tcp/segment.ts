@@ -2,7 +2,7 @@
  * TCP segments (RFC 9293, 3.1) with the options that both sides use: maximum segment size, window scale (RFC 7323),
  * selective acknowledgements (RFC 2018). Timestamps are not offered. GUEST-CONTROLLED: every byte.
  */
-import { foldChecksum, addWords } from "../checksum.ts";
+import { addWords, foldChecksum } from "../checksum.ts";
 import {
   type IpHeader,
   type IpPacket,

@@ -73,7 +73,13 @@ export class SendHalf {
   }
 
   /** Precondition: the SYN is acknowledged, or this is its acknowledgement. */
-  acknowledge(ack: number, window: number, sack: readonly Range[] | undefined, hasPayload: boolean, mss: number): Acknowledged {
+  acknowledge(
+    ack: number,
+    window: number,
+    sack: readonly Range[] | undefined,
+    hasPayload: boolean,
+    mss: number,
+  ): Acknowledged {
     if (distance(ack, this.next) > 0) return "unsent";
     const count = distance(ack, this.una);
     if (count < 0) return "old";

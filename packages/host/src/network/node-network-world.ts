@@ -1,0 +1,169 @@
+/** The host's side of a user network (packages/network): Node's sockets, its resolver, its clock. */
+import { randomBytes } from "node:crypto";
+import { createSocket, type Socket as UdpSocket } from "node:dgram";
+import { ADDRCONFIG, ALL, getServers, promises as names } from "node:dns";
+import { connect, type Socket } from "node:net";
+import { networkInterfaces } from "node:os";
+import {
+  type Address,
+  formatAddress,
+  type HostStream,
+  type HostUdp,
+  NameError,
+  type NetworkWorld,
+  parseAddress,
+  type StreamEvents,
+  type StreamFailure,
+  type Timer,
+  type UdpEvents,
+} from "@twinmetal/network";
+
+/** As long as a guest's own system would try. */
+const CONNECT_LIMIT_MS = 75_000;
+/** Datagrams on their way out of one socket; more are dropped, as on any wire. */
+const MAX_UDP_UNDER_WAY = 64;
+
+export class NodeNetworkWorld implements NetworkWorld {
+  nowMs(): number {
+    return performance.now();
+  }
+
+  setTimer(afterMs: number, expired: () => void): Timer {
+    const timer = setTimeout(expired, Math.ceil(afterMs));
+    return { cancel: () => clearTimeout(timer) };
+  }
+
+  randomU32(): number {
+    return randomBytes(4).readUInt32LE();
+  }
+
+  connect(address: Address, port: number, events: StreamEvents): HostStream {
+    const socket = connect({ host: formatAddress(address), port, allowHalfOpen: true, noDelay: true });
+    socket.setTimeout(CONNECT_LIMIT_MS, () => socket.destroy(Object.assign(new Error(), { code: "ETIMEDOUT" })));
+    socket.once("connect", () => socket.setTimeout(0));
+    return new SocketStream(socket, events);
+  }
+
+  openUdp(family: 4 | 6, events: UdpEvents): HostUdp {
+    return new NodeUdp(family, events);
+  }
+
+  async resolve(name: string, family: 4 | 6): Promise<readonly Address[]> {
+    try {
+      const found = await names.lookup(name, { family, all: true, hints: family === 6 ? 0 : ADDRCONFIG & ~ALL });
+      return found.flatMap(({ address }) => parseAddress(address) ?? []);
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === "ENOTFOUND") throw new NameError("no-name", `${name} does not exist`);
+      if (code === "ENODATA") throw new NameError("no-address", `${name} has no such address`);
+      throw new NameError("no-answer", `no name server answered for ${name}`);
+    }
+  }
+}
+
+/** The host's own name server, the first that is given as an address and has the usual port. */
+export function hostNameServer(): Address | undefined {
+  return getServers().flatMap((text) => parseAddress(text) ?? [])[0];
+}
+
+/** Some card of the host has an IPv6 address that others can reach. */
+export function hasIpv6(): boolean {
+  const addresses = Object.values(networkInterfaces()).flatMap((card) => card ?? []);
+  return addresses.some(({ family, internal, scopeid }) => family === "IPv6" && !internal && scopeid === 0);
+}
+
+const FAILURES: Readonly<Record<string, StreamFailure>> = {
+  ECONNREFUSED: "refused",
+  ETIMEDOUT: "timed-out",
+  EHOSTUNREACH: "unreachable",
+  ENETUNREACH: "unreachable",
+  EADDRNOTAVAIL: "unreachable",
+  EACCES: "unreachable",
+  EPERM: "unreachable",
+};
+
+/** A socket as a user network's stream. Also for sockets that a forwarded port has accepted. */
+export class SocketStream implements HostStream {
+  readonly #socket: Socket;
+  #events: StreamEvents | undefined;
+
+  constructor(socket: Socket, events?: StreamEvents) {
+    this.#socket = socket;
+    if (events) this.listen(events);
+  }
+
+  listen(events: StreamEvents): void {
+    this.#events = events;
+    const socket = this.#socket;
+    socket.on("connect", () => events.opened());
+    socket.on("data", (bytes) => events.data(bytes));
+    socket.on("end", () => events.ended());
+    socket.on("drain", () => events.drained());
+    socket.on("error", (error: NodeJS.ErrnoException) => {
+      const failed = this.#events;
+      this.#events = undefined;
+      failed?.failed(FAILURES[error.code ?? ""] ?? "reset");
+    });
+  }
+
+  write(bytes: Uint8Array): void {
+    const { writableLength } = this.#socket;
+    const isTaken = this.#socket.write(bytes, () => {
+      // Node's own `drain` comes when nothing is left; the guest's window opens earlier.
+      if (writableLength > 0) this.#events?.drained();
+    });
+    if (isTaken) return;
+  }
+
+  get pendingBytes(): number {
+    return this.#socket.writableLength;
+  }
+
+  end(): void {
+    this.#socket.end();
+  }
+
+  destroy(): void {
+    this.#events = undefined;
+    this.#socket.removeAllListeners("data");
+    this.#socket.on("error", () => {});
+    this.#socket.destroy();
+  }
+
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#socket.resume();
+  }
+}
+
+class NodeUdp implements HostUdp {
+  readonly #socket: UdpSocket;
+  #underWay = 0;
+  #isClosed = false;
+
+  constructor(family: 4 | 6, events: UdpEvents) {
+    this.#socket = createSocket({ type: family === 4 ? "udp4" : "udp6" });
+    this.#socket.on("message", (data, { address, port }) => {
+      const from = parseAddress(address.split("%", 1)[0]!);
+      if (from !== undefined) events.received(from, port, data);
+    });
+    // One that cannot be bound or sent from loses what it was given, as a wire does.
+    this.#socket.on("error", () => {});
+  }
+
+  send(address: Address, port: number, data: Uint8Array): void {
+    if (this.#isClosed || this.#underWay >= MAX_UDP_UNDER_WAY) return;
+    this.#underWay++;
+    this.#socket.send(data, port, formatAddress(address), () => {
+      this.#underWay--;
+    });
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#socket.close();
+  }
+}

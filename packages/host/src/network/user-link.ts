@@ -1,0 +1,106 @@
+/**
+ * A user network (packages/network) at the end of a VM's card, with the host's sockets; and ports of the host that lead to
+ * ports of the guest.
+ */
+import { createServer, type Server, type Socket } from "node:net";
+import { Egress, type GuestLink, parseEgressRule, UserNetwork } from "@twinmetal/network";
+import { VmError } from "../vm/vm-error.ts";
+import type { ForwardOptions, NetworkOptions } from "./network-protocol.ts";
+import { hasIpv6, hostNameServer, NodeNetworkWorld, SocketStream } from "./node-network-world.ts";
+import type { Link, LinkEvents } from "./socket-link.ts";
+
+const ETHERNET_HEADER_BYTES = 14;
+const DEFAULT_MTU = 1500;
+/** Frames that came when the card had no room: answers to what the guest itself sends, so few. */
+const MAX_WAITING = 64;
+
+/** What a card's end offers besides: a look whether a frame would find room. */
+export interface UserLinkEvents extends LinkEvents {
+  hasRoom(frameBytes: number): boolean;
+}
+
+export class UserLink implements Link {
+  readonly #network: UserNetwork;
+  readonly #events: UserLinkEvents;
+  readonly #servers: Server[] = [];
+  #waiting: Uint8Array[] = [];
+
+  private constructor(options: NetworkOptions, events: UserLinkEvents) {
+    this.#events = events;
+    const mtu = options.mtu ?? DEFAULT_MTU;
+    const link: GuestLink = {
+      mtu,
+      hasChecksumOffload: false,
+      largestTcpFrame: 0,
+      canSend: () => this.#waiting.length === 0 && events.hasRoom(mtu + ETHERNET_HEADER_BYTES),
+      send: (frame) => {
+        if (this.#waiting.length > 0 || !events.deliver(frame)) this.#keep(frame);
+      },
+    };
+    const rules = options.allow?.map(parseEgressRule) ?? [];
+    this.#network = new UserNetwork({
+      world: new NodeNetworkWorld(),
+      link,
+      egress: new Egress(options.egress ?? (options.allow ? "listed" : "public"), rules),
+      hasIpv6: hasIpv6(),
+      nameServer: hostNameServer(),
+    });
+  }
+
+  /** Rejects with VmError where a port of the host cannot be listened at. */
+  static async open(options: NetworkOptions, events: UserLinkEvents): Promise<UserLink> {
+    const link = new UserLink(options, events);
+    try {
+      for (const forward of options.forwards ?? []) await link.#forward(forward);
+    } catch (error) {
+      link.close();
+      throw error;
+    }
+    events.setUp(true);
+    return link;
+  }
+
+  #forward({ hostAddress = "127.0.0.1", hostPort, guestPort }: ForwardOptions): Promise<void> {
+    const server = createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, (socket) => {
+      this.#connectToGuest(socket, guestPort);
+    });
+    this.#servers.push(server);
+    return new Promise((resolve, reject) => {
+      server.once("error", (error: NodeJS.ErrnoException) => {
+        const why = error.code === "EADDRINUSE" ? "somebody else uses it" : error.message;
+        const what = `Port ${hostPort} of ${hostAddress} cannot lead to the guest's port ${guestPort}: ${why}.`;
+        reject(new VmError("network-socket", `${what} Give another port in --forward.`, { cause: error }));
+      });
+      server.listen(hostPort, hostAddress, () => resolve());
+    });
+  }
+
+  #connectToGuest(socket: Socket, guestPort: number): void {
+    const stream = new SocketStream(socket);
+    const events = this.#network.connectToGuest(guestPort, stream);
+    if (events) stream.listen(events);
+    else socket.destroy();
+  }
+
+  #keep(frame: Uint8Array): void {
+    if (this.#waiting.length < MAX_WAITING) this.#waiting.push(frame);
+  }
+
+  send(frame: Uint8Array): boolean {
+    this.#network.receive(frame.slice());
+    return true;
+  }
+
+  resume(): void {
+    while (this.#waiting.length > 0) {
+      if (!this.#events.deliver(this.#waiting[0]!)) return;
+      this.#waiting.shift();
+    }
+    this.#network.ready();
+  }
+
+  close(): void {
+    for (const server of this.#servers) server.close();
+    this.#network.close();
+  }
+}
