@@ -66,6 +66,18 @@ case $action in
 esac
 `;
 
+/** What udhcpc calls with what it was told. */
+export const DHCP_SCRIPT = `#!/bin/sh
+case $1 in
+  deconfig) ip addr flush dev $interface ;;
+  bound | renew)
+    ip addr replace $ip/$mask dev $interface
+    for gateway in $router; do ip route replace default via $gateway dev $interface; done
+    for server in $dns; do echo "nameserver $server"; done >/etc/resolv.conf
+    ;;
+esac
+`;
+
 export const PROFILE_SCRIPT = `export PATH=/sbin:/usr/sbin:/bin:/usr/bin HOME=/root
 TERM=vt102
 [ -e /run/twinmetal/term ] && read -r TERM </run/twinmetal/term
@@ -83,8 +95,15 @@ wait_for_disks() {
     return
   done
 }
+wait_for_network() {
+  read -r _words </proc/cmdline
+  case $_words in *twinmetal.net=dhcp*) ;; *) return ;; esac
+  _tries=100
+  until [ -e /run/twinmetal/network ] || [ $((_tries -= 1)) = 0 ]; do sleep 0.1; done
+}
 if mkdir /run/twinmetal/greeted 2>/dev/null; then
   wait_for_disks
+  wait_for_network
   cat /etc/motd
 elif [ -e /run/twinmetal/once ]; then
   exec /sbin/poweroff
@@ -115,9 +134,20 @@ load_modules() {
   mkdir $run/modules || return
   while read -r module; do insmod /lib/modules/$module; done </lib/modules/load-order
   has_virtio_device 0x0002 && load_packed disk-order && : >$run/disks
-  has_network_card && load_packed network-order
+  has_network_card && load_packed network-order && ask_for_addresses
   for id in 0x0005 0x0013; do has_virtio_device $id && load_packed virtio-$id; done
   watch_power_button
+}
+
+# Where the host says that somebody answers.
+ask_for_addresses() {
+  read -r words </proc/cmdline
+  case $words in *twinmetal.net=dhcp*) ;; *) return ;; esac
+  for card in /sys/class/net/eth*; do
+    ip link set \${card##*/} up
+    udhcpc -n -q -t 5 -T 1 -s /etc/twinmetal/dhcp -i \${card##*/}
+  done
+  : >$run/network
 }
 
 load_packed() {

@@ -24,7 +24,7 @@ import { DebPayload, decompressModule } from "./deb-payload.ts";
 import type { FetchedPackage, FetchHooks, PackageRecord } from "./debian-package.ts";
 import { type DebianSource, findDebianSource, findKeyring } from "./debian-sources.ts";
 import { acquireLock } from "./file-lock.ts";
-import { AGENT_SCRIPT, INIT_SCRIPT, POWER_SCRIPT, PROFILE_SCRIPT } from "./guest-scripts.ts";
+import { AGENT_SCRIPT, DHCP_SCRIPT, INIT_SCRIPT, POWER_SCRIPT, PROFILE_SCRIPT } from "./guest-scripts.ts";
 import { ImageError } from "./image-error.ts";
 import { buildStored, readStored, type StoredDescription } from "./image-store.ts";
 import { type LoadableModule, resolveModules, type WantedModule } from "./kernel-modules.ts";
@@ -127,6 +127,7 @@ class TinyBuilder {
       POWER_SCRIPT,
       PROFILE_SCRIPT,
       AGENT_SCRIPT,
+      DHCP_SCRIPT,
       JSON.stringify([TINY_MODULES, TINY_DEVICE_MODULES, TINY_DISK_MODULES, TINY_NETWORK_MODULES]),
     ];
     this.#imageKey = `${this.#kernel}-${shortHash(this.#packagesKey, ...scripts)}`;

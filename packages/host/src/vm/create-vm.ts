@@ -183,7 +183,13 @@ function specOf(
   tscFrequencyHz: number | undefined,
 ): MachineSpec {
   const isLinux = "kernel" in files && kindOfKernel(files.kernel) !== "multiboot";
-  const words = [isLinux ? CONSOLE_ARGUMENTS : "", isLinux && options.isQuiet ? "quiet" : "", options.append ?? ""];
+  const words = [
+    isLinux ? CONSOLE_ARGUMENTS : "",
+    isLinux && options.isQuiet ? "quiet" : "",
+    // The tiny guest then asks for its address.
+    isLinux && options.networks?.some(({ to }) => to === "user") ? "twinmetal.net=dhcp" : "",
+    options.append ?? "",
+  ];
   const commandLine = words.filter((part) => part !== "").join(" ");
   const seed = options.seed ?? randomBytes(SEED_BYTES).toString("hex");
   const cards = networkDevices(options.networks ?? [], options.name ?? seed);

@@ -1,0 +1,565 @@
+import { beforeEach, describe, expect, it } from "vitest";
+import { type Address, addressOf, formatAddress, parseAddress } from "./address.ts";
+import { arpFrame, parseArp } from "./arp.ts";
+import type { ConnectionRecord } from "./connection-log.ts";
+import { Egress, type EgressMode, parseEgressRule } from "./egress.ts";
+import { BROADCAST, ETHERTYPE, ethertypeOf, macAt, macOf, newFrame } from "./ethernet.ts";
+import { FakeStream, FakeWorld } from "./fake-world.ts";
+import { fragmentsOf } from "./ip/fragmentation.ts";
+import { ICMP, icmpFrame } from "./ip/icmp.ts";
+import { type IpPacket, PROTOCOL, parseIp } from "./ip/packet.ts";
+import { parseUdp, udpFrame } from "./ip/udp.ts";
+import { GATEWAY_MAC, IPV4, IPV6 } from "./network-plan.ts";
+import { FLAG, parseSegment, type Segment, segmentFrame } from "./tcp/segment.ts";
+import { UserNetwork } from "./user-network.ts";
+import { NameError } from "./world.ts";
+
+const MAC = macOf(2, 0, 0, 0, 0, 1);
+const GUEST = parseAddress("10.0.2.15")!;
+const OUTSIDE = parseAddress("93.184.216.34")!;
+const LINK = { to: GATEWAY_MAC, from: MAC };
+
+/** A guest by hand. */
+class Guest {
+  readonly world = new FakeWorld();
+  readonly frames: Uint8Array[] = [];
+  readonly records: ConnectionRecord[] = [];
+  readonly network: UserNetwork;
+  hasRoom = true;
+
+  constructor(mode: EgressMode = "public", allow: readonly string[] = [], nameServer?: Address) {
+    this.network = new UserNetwork({
+      world: this.world,
+      link: {
+        mtu: 1500,
+        hasChecksumOffload: false,
+        largestTcpFrame: 0,
+        canSend: () => this.hasRoom,
+        send: (frame) => void this.frames.push(frame),
+      },
+      egress: new Egress(mode, allow.map(parseEgressRule)),
+      hasIpv6: true,
+      nameServer,
+      log: (record) => void this.records.push(record),
+    });
+    this.network.receive(arpFrame("request", { mac: MAC, address: GUEST }, { mac: BROADCAST, address: IPV4.gateway }));
+    this.take();
+  }
+
+  take(): Uint8Array[] {
+    return this.frames.splice(0);
+  }
+
+  packets(): IpPacket[] {
+    return this.take().flatMap((frame) => parseIp(frame) ?? []);
+  }
+
+  udp(destination: Address, destinationPort: number, data: Uint8Array, sourcePort = 4000): void {
+    this.network.receive(udpFrame(LINK, { source: GUEST, destination }, { sourcePort, destinationPort, data }));
+  }
+
+  tcp(
+    destination: Address,
+    destinationPort: number,
+    segment: Partial<Segment> & { flags: number },
+    sourcePort = 5000,
+  ): void {
+    const { payload = new Uint8Array(0) } = segment;
+    const whole = {
+      sequence: 1000,
+      acknowledgement: 0,
+      window: 65_535,
+      options: {},
+      ...segment,
+      sourcePort,
+      destinationPort,
+      payloadBytes: payload.length,
+    };
+    this.network.receive(segmentFrame(LINK, { source: GUEST, destination }, whole, false, (into) => into.set(payload)));
+  }
+
+  segments(): Segment[] {
+    return this.packets().flatMap((packet) =>
+      packet.protocol === PROTOCOL.TCP ? (parseSegment(packet, false) ?? []) : [],
+    );
+  }
+}
+
+let guest: Guest;
+beforeEach(() => {
+  guest = new Guest();
+});
+
+describe("on the link", () => {
+  it("answers ARP for the gateway and the name server, and for nobody else", () => {
+    for (const target of ["10.0.2.2", "10.0.2.3", "10.0.2.99"]) {
+      guest.network.receive(
+        arpFrame("request", { mac: MAC, address: GUEST }, { mac: BROADCAST, address: parseAddress(target)! }),
+      );
+    }
+    const answers = guest.take().map((frame) => parseArp(frame)!);
+    expect(answers.map(({ sender, isRequest }) => [formatAddress(sender), isRequest])).toEqual([
+      ["10.0.2.2", false],
+      ["10.0.2.3", false],
+    ]);
+  });
+
+  it("leases addresses by DHCP, the same for the same card, and says no to others", () => {
+    const ask = (type: number, mac: number, requested?: Address): Uint8Array => {
+      const bytes = new Uint8Array(300);
+      bytes.set([1, 1, 6, 0, 1, 2, 3, 4]);
+      bytes.set([2, 0, 0, 0, 0, mac], 28);
+      bytes.set([0x63, 0x82, 0x53, 0x63, 53, 1, type], 236);
+      const end = requested ? [50, 4, ...[...requested].map((c) => c.charCodeAt(0)), 255] : [255];
+      bytes.set(end, 243);
+      const addresses = { source: addressOf(0, 0, 0, 0), destination: addressOf(255, 255, 255, 255) };
+      const link = { to: BROADCAST, from: macOf(2, 0, 0, 0, 0, mac) };
+      guest.network.receive(udpFrame(link, addresses, { sourcePort: 68, destinationPort: 67, data: bytes }));
+      return parseUdp(guest.packets()[0]!, false)!.data;
+    };
+    const offer = ask(1, 1);
+    expect([...offer.subarray(16, 20)]).toEqual([10, 0, 2, 15]);
+    expect([...ask(1, 2).subarray(16, 20)]).toEqual([10, 0, 2, 16]);
+    expect([...ask(1, 1).subarray(16, 20)]).toEqual([10, 0, 2, 15]);
+    expect(ask(3, 1, parseAddress("10.0.2.15")!)[242]).toBe(5);
+    expect(ask(3, 1, parseAddress("10.0.2.77")!)[242]).toBe(6);
+    expect(guest.network.statistics.leases).toBe(2);
+  });
+
+  it("answers echoes to its own addresses, and says that others cannot be reached so", () => {
+    const echo = (destination: Address): IpPacket => {
+      const head = Uint8Array.of(0, 7, 0, 1);
+      guest.network.receive(
+        icmpFrame(LINK, { source: GUEST, destination }, ICMP.ECHO, 0, head, Uint8Array.of(1, 2, 3)),
+      );
+      return guest.packets()[0]!;
+    };
+    expect([...echo(IPV4.gateway).payload.subarray(4)]).toEqual([0, 7, 0, 1, 1, 2, 3]);
+    expect([...echo(OUTSIDE).payload.subarray(0, 2)]).toEqual([3, 13]);
+  });
+
+  it("tells an IPv6 guest prefix, router and name server, and answers for them", () => {
+    const source = parseAddress("fe80::1")!;
+    const all = parseAddress("ff02::2")!;
+    const solicit = icmpFrame(
+      LINK,
+      { source, destination: all, hops: 255 },
+      133,
+      0,
+      new Uint8Array(4),
+      new Uint8Array(0),
+    );
+    guest.network.receive(solicit);
+    const advertisement = guest.packets()[0]!;
+    expect([advertisement.payload[0], formatAddress(advertisement.source)]).toEqual([134, "fe80::2"]);
+    const target = new Uint8Array(16);
+    for (let i = 0; i < 16; i++) target[i] = IPV6.gateway.charCodeAt(i);
+    guest.network.receive(
+      icmpFrame(LINK, { source, destination: IPV6.gateway, hops: 255 }, 135, 0, new Uint8Array(4), target),
+    );
+    expect(guest.packets()[0]!.payload[0]).toBe(136);
+  });
+});
+
+describe("datagrams", () => {
+  it("go out by a socket of the host, and come back from peers that were written to", () => {
+    guest.udp(OUTSIDE, 123, Uint8Array.of(1));
+    const [socket] = guest.world.sockets;
+    expect(socket!.sent).toEqual([{ address: OUTSIDE, port: 123, data: Uint8Array.of(1) }]);
+    socket!.events.received(OUTSIDE, 123, Uint8Array.of(2));
+    socket!.events.received(OUTSIDE, 124, Uint8Array.of(3));
+    socket!.events.received(parseAddress("8.8.8.8")!, 123, Uint8Array.of(4));
+    const answers = guest.packets().map((packet) => parseUdp(packet, false)!);
+    expect(answers.map(({ data, sourcePort, destinationPort }) => [[...data], sourcePort, destinationPort])).toEqual([
+      [[2], 123, 4000],
+    ]);
+  });
+
+  it("that are long come in fragments, whole or not at all, and go back so", () => {
+    const data = Uint8Array.from({ length: 5000 }, (_, i) => i);
+    const udp = { sourcePort: 4000, destinationPort: 123, data };
+    const parts = fragmentsOf(udpFrame(LINK, { source: GUEST, destination: OUTSIDE }, udp), 1500, 9);
+    for (const part of [...parts].reverse()) guest.network.receive(part);
+    expect(guest.world.sockets[0]!.sent[0]!.data).toEqual(data);
+    guest.world.sockets[0]!.events.received(OUTSIDE, 123, data);
+    const frames = guest.take();
+    expect(frames.length).toBe(4);
+    expect(Math.max(...frames.map(({ length }) => length))).toBeLessThanOrEqual(1514);
+    // Two that overlap.
+    guest.network.receive(fragmentsOf(udpFrame(LINK, { source: GUEST, destination: OUTSIDE }, udp), 1500, 10)[0]!);
+    for (const part of fragmentsOf(udpFrame(LINK, { source: GUEST, destination: OUTSIDE }, udp), 1000, 10)) {
+      guest.network.receive(part);
+    }
+    expect(guest.world.sockets[0]!.sent.length).toBe(1);
+  });
+
+  it("of thousands of ports hold so many sockets of the host and no more, and idle ones are closed", () => {
+    for (let port = 1; port <= 3000; port++) guest.udp(OUTSIDE, 123, Uint8Array.of(1), port);
+    expect(guest.world.sockets.filter(({ isClosed }) => !isClosed).length).toBe(512);
+    guest.world.advance(200_000);
+    expect(guest.world.sockets.filter(({ isClosed }) => !isClosed).length).toBe(0);
+    expect(guest.world.timers).toBe(0);
+  });
+});
+
+const query = (name: string, type = 1): Uint8Array => {
+  const labels = name.split(".").flatMap((label) => [label.length, ...[...label].map((c) => c.charCodeAt(0))]);
+  return Uint8Array.from([0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, ...labels, 0, 0, type, 0, 1]);
+};
+
+async function ask(name: string, type = 1): Promise<{ rcode: number; answers: number; bytes: Uint8Array } | undefined> {
+  guest.udp(IPV4.dns, 53, query(name, type));
+  for (let i = 0; i < 5; i++) await Promise.resolve();
+  const packet = guest.packets()[0];
+  const bytes = packet && parseUdp(packet, false)!.data;
+  return bytes && { rcode: bytes[3]! & 15, answers: (bytes[6]! << 8) | bytes[7]!, bytes };
+}
+
+describe("names", () => {
+  it("are resolved by the host; what does not exist is told so", async () => {
+    guest.world.names.set("example.org", [OUTSIDE]);
+    guest.world.names.set("nowhere.org", new NameError("no-name", "?"));
+    const found = await ask("Example.ORG");
+    expect(found).toMatchObject({ rcode: 0, answers: 1 });
+    expect([...found!.bytes.subarray(-4)]).toEqual([93, 184, 216, 34]);
+    expect(await ask("nowhere.org")).toMatchObject({ rcode: 3, answers: 0 });
+    expect(guest.world.asked).toEqual(["example.org/4", "nowhere.org/4"]);
+    expect(await ask("host.twinmetal.internal")).toMatchObject({ rcode: 0, answers: 1 });
+  });
+
+  it("of other types go to the host's own name server, and only its answer to this question comes back", async () => {
+    const server = parseAddress("9.9.9.9")!;
+    guest = new Guest("public", [], server);
+    expect(await ask("example.org", 15)).toBeUndefined();
+    const [socket] = guest.world.sockets;
+    const { data, address } = socket!.sent[0]!;
+    expect(address).toBe(server);
+    const answer = Uint8Array.from([...data, 1, 2, 3]);
+    answer[2] = 0x81;
+    const wrong = Uint8Array.from(answer);
+    wrong[13]! ^= 1;
+    socket!.events.received(server, 53, wrong);
+    socket!.events.received(OUTSIDE, 53, answer);
+    expect(guest.packets().length).toBe(0);
+    socket!.events.received(server, 53, answer);
+    expect([...parseUdp(guest.packets()[0]!, false)!.data.subarray(0, 2)]).toEqual([0x12, 0x34]);
+  });
+
+  it("that are no queries, or too many at a time, get no answer", async () => {
+    guest.udp(IPV4.dns, 53, new Uint8Array(5));
+    guest.udp(IPV4.dns, 53, query("a".repeat(63)).subarray(0, 40));
+    expect(guest.packets().length).toBe(0);
+    guest.world.names.set("slow.org", [OUTSIDE]);
+    for (let i = 0; i < 1000; i++) guest.udp(IPV4.dns, 53, query("slow.org"));
+    expect(guest.world.asked.length).toBe(64);
+  });
+
+  it("are told over TCP, too", async () => {
+    guest.world.names.set("example.org", [OUTSIDE]);
+    guest.tcp(IPV4.dns, 53, { flags: FLAG.SYN });
+    await Promise.resolve();
+    const [answer] = guest.segments();
+    const message = query("example.org");
+    const payload = Uint8Array.from([0, message.length, ...message]);
+    const acknowledgement = (answer!.sequence + 1) >>> 0;
+    guest.tcp(IPV4.dns, 53, { flags: FLAG.ACK | FLAG.PSH, sequence: 1001, acknowledgement, payload });
+    for (let i = 0; i < 8; i++) await Promise.resolve();
+    const told = guest.segments().find((segment) => segment.payload.length > 0)!;
+    expect(told.payload[1]).toBe(told.payload.length - 2);
+    expect([...told.payload.subarray(-4)]).toEqual([93, 184, 216, 34]);
+  });
+});
+
+describe("connections", () => {
+  it("are the host's: opened, written, read, ended", () => {
+    guest.tcp(OUTSIDE, 80, { flags: FLAG.SYN, options: { mss: 1460 } });
+    expect(guest.segments()).toEqual([]); // Not before the peer has answered.
+    const stream = guest.world.streams[0]!;
+    expect([formatAddress(stream.address), stream.port]).toEqual(["93.184.216.34", 80]);
+    stream.events.opened();
+    const [syn] = guest.segments();
+    expect(syn!.flags).toBe(FLAG.SYN | FLAG.ACK);
+    const acknowledgement = (syn!.sequence + 1) >>> 0;
+    guest.tcp(OUTSIDE, 80, { flags: FLAG.ACK, sequence: 1001, acknowledgement, payload: Uint8Array.of(1, 2, 3) });
+    expect([...stream.bytes]).toEqual([1, 2, 3]);
+    stream.events.data(Uint8Array.of(4, 5));
+    stream.events.ended();
+    const sent = guest.segments();
+    expect(sent.flatMap(({ payload }) => [...payload])).toEqual([4, 5]);
+    expect(sent.some(({ flags }) => flags & FLAG.FIN)).toBe(true);
+    guest.tcp(OUTSIDE, 80, { flags: FLAG.ACK | FLAG.FIN, sequence: 1004, acknowledgement: acknowledgement + 3 });
+    expect(stream.isEnded).toBe(true);
+    guest.world.advance(30_000);
+    expect(guest.network.statistics.tcpConnections).toBe(0);
+  });
+
+  it.each([
+    ["refused", "a reset", (packets: IpPacket[]) => parseSegment(packets[0]!, false)!.flags === (FLAG.RST | FLAG.ACK)],
+    [
+      "unreachable",
+      "ICMP: network",
+      (packets: IpPacket[]) => packets[0]!.payload[0] === 3 && packets[0]!.payload[1] === 0,
+    ],
+    ["timed-out", "ICMP: host", (packets: IpPacket[]) => packets[0]!.payload[0] === 3 && packets[0]!.payload[1] === 1],
+  ] as const)("that the host finds %s end in %s", (why, _what, isRight) => {
+    guest.tcp(OUTSIDE, 80, { flags: FLAG.SYN });
+    guest.world.streams[0]!.events.failed(why);
+    expect(isRight(guest.packets())).toBe(true);
+    expect(guest.network.statistics.tcpConnections).toBe(0);
+  });
+
+  it("a flood of them is bounded: sockets of the host, memory, and the rest is refused", () => {
+    for (let i = 0; i < 20_000; i++) guest.tcp(OUTSIDE, 1 + (i % 60_000), { flags: FLAG.SYN }, 1 + (i >> 2));
+    expect(guest.world.streams.length).toBe(256);
+    expect(guest.records.length).toBeLessThanOrEqual(256);
+    expect(guest.network.statistics.tcpConnections).toBe(256);
+  });
+
+  it("segments for none get a reset, and resets nothing", () => {
+    guest.tcp(OUTSIDE, 80, { flags: FLAG.ACK, acknowledgement: 77 });
+    expect(guest.segments()[0]).toMatchObject({ flags: FLAG.RST, sequence: 77 });
+    guest.tcp(OUTSIDE, 80, { flags: FLAG.RST });
+    expect(guest.segments()).toEqual([]);
+  });
+
+  it("from the host's side reach a port of the guest", () => {
+    const stream = new FakeStream(GUEST, 22, { opened() {}, data() {}, ended() {}, drained() {}, failed() {} });
+    const events = guest.network.connectToGuest(22, stream)!;
+    const [syn] = guest.segments();
+    expect([syn!.flags, syn!.destinationPort]).toEqual([FLAG.SYN, 22]);
+    const answer = { flags: FLAG.SYN | FLAG.ACK, sequence: 500, acknowledgement: (syn!.sequence + 1) >>> 0 };
+    guest.tcp(IPV4.gateway, syn!.sourcePort, answer, 22);
+    events.data(Uint8Array.of(9));
+    expect(guest.segments().flatMap(({ payload }) => [...payload])).toEqual([9]);
+    expect(stream.isPaused).toBe(false);
+  });
+
+  it("wait for a card without room, and go on when it has some", () => {
+    guest.tcp(OUTSIDE, 80, { flags: FLAG.SYN, options: { mss: 1460 } });
+    const stream = guest.world.streams[0]!;
+    stream.events.opened();
+    const acknowledgement = (guest.segments()[0]!.sequence + 1) >>> 0;
+    guest.tcp(OUTSIDE, 80, { flags: FLAG.ACK, sequence: 1001, acknowledgement });
+    guest.hasRoom = false;
+    stream.events.data(new Uint8Array(5000));
+    expect(guest.segments().length).toBe(0);
+    guest.hasRoom = true;
+    guest.network.ready();
+    expect(guest.segments().reduce((sum, { payload }) => sum + payload.length, 0)).toBe(5000);
+  });
+});
+
+describe("egress", () => {
+  const tries: [mode: EgressMode, allow: string[], to: string, port: number, isAllowed: boolean][] = [
+    ["public", [], "93.184.216.34", 80, true],
+    ["public", [], "2606:2800:220:1::1", 80, true],
+    ["public", [], "10.1.2.3", 80, false],
+    ["public", [], "172.16.0.1", 80, false],
+    ["public", [], "172.32.0.1", 80, true],
+    ["public", [], "192.168.1.1", 443, false],
+    ["public", [], "169.254.169.254", 80, false],
+    ["public", [], "100.64.0.1", 80, false],
+    ["public", [], "100.128.0.1", 80, true],
+    ["public", [], "127.0.0.1", 22, false],
+    ["public", [], "127.9.9.9", 22, false],
+    ["public", [], "0.0.0.0", 22, false],
+    ["public", [], "224.0.0.1", 22, false],
+    ["public", [], "255.255.255.255", 22, false],
+    ["public", [], "10.0.2.2", 22, false],
+    ["public", [], "10.0.2.3", 80, false],
+    ["public", [], "::1", 22, false],
+    ["public", [], "::ffff:10.0.0.1", 22, false],
+    ["public", [], "::ffff:127.0.0.1", 22, false],
+    ["public", [], "64:ff9b::a00:1", 22, false],
+    ["public", [], "2002:a00:1::1", 22, false],
+    ["public", [], "fe80::1234", 22, false],
+    ["public", [], "fd12::1", 22, false],
+    ["public", [], "fd00:ec2::254", 80, false],
+    ["public", ["10.1.0.0/16"], "10.1.2.3", 80, true],
+    ["public", ["10.1.0.0/16:443"], "10.1.2.3", 80, false],
+    ["public", ["host:22"], "10.0.2.2", 22, true],
+    ["public", ["host:22"], "10.0.2.2", 23, false],
+    ["public", ["host"], "10.0.2.2", 23, true],
+    ["public", ["host"], "127.0.0.1", 23, false],
+    ["listed", [], "93.184.216.34", 80, false],
+    ["listed", ["93.184.216.34"], "93.184.216.34", 80, true],
+    ["listed", ["93.184.216.34:443"], "93.184.216.34", 80, false],
+    ["listed", ["93.184.216.34:443"], "93.184.216.34", 443, true],
+    ["listed", ["93.184.216.0/24"], "93.184.216.34", 80, true],
+    ["listed", ["93.184.217.0/24"], "93.184.216.34", 80, false],
+    ["listed", ["[2606:2800::]:443"], "2606:2800::", 443, true],
+    ["listed", ["0.0.0.0/0"], "10.1.1.1", 443, true],
+    ["listed", ["example.org"], "93.184.216.34", 80, false],
+    ["open", [], "192.168.1.1", 80, true],
+    ["open", [], "10.0.2.2", 80, true],
+  ];
+
+  it.each(tries)("%s %j: to %s port %i: %s", (mode, allow, to, port, isAllowed) => {
+    guest = new Guest(mode, allow);
+    const destination = parseAddress(to)!;
+    if (destination.length === 4) {
+      guest.tcp(destination, port, { flags: FLAG.SYN });
+      expect(guest.world.streams.length).toBe(isAllowed ? 1 : 0);
+      guest.udp(destination, port, Uint8Array.of(1));
+      expect(guest.world.sockets.length).toBe(isAllowed ? 1 : 0);
+      // What is refused is told so at once; multicast, and broadcasts, by nobody.
+      const isSingle = destination.charCodeAt(0) < 224;
+      if (!isAllowed) expect(guest.packets().length > 0).toBe(isSingle);
+      return;
+    }
+    const source = parseAddress("fd00:2::5")!;
+    const segment = {
+      sourcePort: 1,
+      destinationPort: port,
+      sequence: 1,
+      acknowledgement: 0,
+      flags: FLAG.SYN,
+      window: 1,
+    };
+    guest.network.receive(
+      segmentFrame(LINK, { source, destination }, { ...segment, options: {}, payloadBytes: 0 }, false),
+    );
+    expect(guest.world.streams.length).toBe(isAllowed ? 1 : 0);
+  });
+
+  it("a name that is allowed opens the addresses that it had, for its port, and nothing else", async () => {
+    guest = new Guest("listed", ["example.org:443", "*.cdn.example"]);
+    guest.world.names.set("example.org", [OUTSIDE]);
+    guest.world.names.set("a.cdn.example", [parseAddress("8.8.8.8")!]);
+    expect(await ask("other.org")).toMatchObject({ rcode: 5 });
+    expect(await ask("cdn.example")).toMatchObject({ rcode: 5 });
+    expect(await ask("evil-cdn.example")).toMatchObject({ rcode: 5 });
+    expect(guest.world.asked).toEqual([]);
+    expect(await ask("example.org")).toMatchObject({ rcode: 0, answers: 1 });
+    expect(await ask("a.cdn.example")).toMatchObject({ rcode: 0, answers: 1 });
+    guest.tcp(OUTSIDE, 443, { flags: FLAG.SYN }, 1);
+    guest.tcp(OUTSIDE, 80, { flags: FLAG.SYN }, 2);
+    guest.tcp(parseAddress("8.8.8.8")!, 53, { flags: FLAG.SYN }, 3);
+    guest.tcp(parseAddress("8.8.4.4")!, 53, { flags: FLAG.SYN }, 4);
+    expect(guest.world.streams.map(({ address, port }) => `${formatAddress(address)}:${port}`)).toEqual([
+      "93.184.216.34:443",
+      "8.8.8.8:53",
+    ]);
+    expect(
+      guest.records.filter(({ protocol }) => protocol === "tcp").map(({ isAllowed, name }) => [isAllowed, name]),
+    ).toEqual([
+      [true, "example.org"],
+      [false, "example.org"],
+      [true, "a.cdn.example"],
+      [false, undefined],
+    ]);
+  });
+
+  it("a name that leads to a private address opens nothing (rebinding), and the answer leaves it out", async () => {
+    for (const mode of ["listed", "public"] as const) {
+      guest = new Guest(mode, mode === "listed" ? ["rebind.org"] : []);
+      guest.world.names.set(
+        "rebind.org",
+        ["10.0.0.5", "127.0.0.1", "169.254.169.254"].map((text) => parseAddress(text)!),
+      );
+      expect(await ask("rebind.org")).toMatchObject({ rcode: 5, answers: 0 });
+      guest.tcp(parseAddress("10.0.0.5")!, 80, { flags: FLAG.SYN });
+      expect(guest.world.streams.length).toBe(0);
+      guest.take();
+      guest.world.names.set("rebind.org", [OUTSIDE, parseAddress("10.0.0.5")!]);
+      expect(await ask("rebind.org")).toMatchObject({ rcode: 0, answers: 1 });
+    }
+  });
+
+  it.each([
+    "",
+    ":80",
+    "a b",
+    "host:0",
+    "host:65536",
+    "host:x",
+    "1.2.3",
+    "1.2.3.4.5",
+    "*",
+    "*.",
+    "-a.org",
+    "[::1",
+    "a..b",
+    "[host]:1",
+  ])("%j is no rule", (text) => {
+    expect(() => parseEgressRule(text)).toThrow(/is no|says nothing/);
+  });
+});
+
+describe("hostile frames", () => {
+  it("spoofed and broadcast senders get nowhere", () => {
+    const spoofed = { source: parseAddress("8.8.8.8")!, destination: OUTSIDE };
+    guest.network.receive(udpFrame(LINK, spoofed, { sourcePort: 1, destinationPort: 2, data: new Uint8Array(1) }));
+    const frame = udpFrame(
+      { ...LINK, from: BROADCAST },
+      { source: GUEST, destination: OUTSIDE },
+      { sourcePort: 1, destinationPort: 2, data: new Uint8Array(1) },
+    );
+    guest.network.receive(frame);
+    expect(guest.world.sockets.length).toBe(0);
+  });
+
+  it("mutated ones change nothing but themselves: no exception, everything bounded, all answers well-formed", () => {
+    const world = new FakeWorld(42);
+    const dns = query("example.org");
+    const syn = {
+      sourcePort: 7,
+      destinationPort: 80,
+      sequence: 1,
+      acknowledgement: 0,
+      flags: FLAG.SYN,
+      window: 999,
+      options: { mss: 1460, windowScale: 7, isSackPermitted: true },
+      payloadBytes: 0,
+    };
+    const addresses = { source: GUEST, destination: OUTSIDE };
+    const seeds = [
+      arpFrame("request", { mac: MAC, address: GUEST }, { mac: BROADCAST, address: IPV4.gateway }),
+      udpFrame(LINK, { source: GUEST, destination: IPV4.dns }, { sourcePort: 9, destinationPort: 53, data: dns }),
+      udpFrame(LINK, addresses, { sourcePort: 9, destinationPort: 99, data: new Uint8Array(3000) }),
+      ...fragmentsOf(
+        udpFrame(LINK, addresses, { sourcePort: 9, destinationPort: 99, data: new Uint8Array(3000) }),
+        1500,
+        3,
+      ),
+      segmentFrame(LINK, addresses, syn, false),
+      segmentFrame(LINK, addresses, { ...syn, flags: FLAG.ACK, options: { sack: [[1, 2]] } }, false),
+      icmpFrame(
+        LINK,
+        { source: GUEST, destination: IPV4.gateway },
+        ICMP.ECHO,
+        0,
+        new Uint8Array(4),
+        new Uint8Array(50),
+      ),
+      icmpFrame(
+        LINK,
+        { source: parseAddress("fe80::1")!, destination: parseAddress("ff02::2")!, hops: 255 },
+        133,
+        0,
+        new Uint8Array(4),
+        new Uint8Array(0),
+      ),
+      newFrame(GATEWAY_MAC, MAC, ETHERTYPE.IPV6, 60),
+    ];
+    for (let i = 0; i < 30_000; i++) {
+      const frame = seeds[world.randomU32() % seeds.length]!.slice();
+      for (let n = world.randomU32() % 4; n > 0; n--) frame[world.randomU32() % frame.length] = world.randomU32();
+      // Half of them with right checksums, so that they get further.
+      const cut = world.random() < 0.1 ? frame.subarray(0, world.randomU32() % frame.length) : frame;
+      guest.network.receive(cut, { isChecksumPartial: world.random() < 0.5 });
+      if (i % 100 === 0) {
+        for (const { events } of guest.world.streams.slice(-3)) events.opened();
+        guest.world.advance(50);
+      }
+      for (const answer of guest.take()) {
+        expect([ETHERTYPE.ARP, ETHERTYPE.IPV4, ETHERTYPE.IPV6]).toContain(ethertypeOf(answer));
+        expect(macAt(answer, 6)).toBe(GATEWAY_MAC);
+        if (ethertypeOf(answer) !== ETHERTYPE.ARP) expect(parseIp(answer)).toBeDefined();
+      }
+    }
+    const { tcpConnections, udpSockets } = guest.network.statistics;
+    expect(tcpConnections).toBeLessThanOrEqual(2048);
+    expect(udpSockets).toBeLessThanOrEqual(512);
+  });
+});

@@ -1,0 +1,91 @@
+/**
+ * A user network with a real Linux: its address by DHCP, bytes to and from servers of the host with equal hashes, a forwarded
+ * port, and what is not allowed.
+ */
+import { createHash, randomBytes } from "node:crypto";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { createVm, type Vm, VmError } from "../../packages/host/src/index.ts";
+import { tinyGuest } from "./tiny-guest.ts";
+
+const guest = await tinyGuest();
+const DATA = randomBytes(8 << 20);
+const HASH = createHash("sha256").update(DATA).digest("hex");
+
+let server: Server;
+let port: number;
+let uploaded = "";
+
+beforeAll(async () => {
+  server = createServer((request, response) => {
+    if (request.method !== "POST") {
+      response.end(DATA);
+      return;
+    }
+    const hash = createHash("sha256");
+    request.on("data", (bytes) => hash.update(bytes));
+    request.on("end", () => {
+      uploaded = hash.digest("hex");
+      response.end("thanks");
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  port = (server.address() as AddressInfo).port;
+});
+afterAll(() => void server.close());
+
+async function freePort(): Promise<number> {
+  const probe = createServer();
+  await new Promise<void>((resolve) => probe.listen(0, "127.0.0.1", resolve));
+  const { port: free } = probe.address() as AddressInfo;
+  await new Promise((resolve) => probe.close(resolve));
+  return free;
+}
+
+async function run(vm: Vm, script: string): Promise<[status: number | undefined, out: string]> {
+  const { exitCode, stdout, stderr } = await vm.exec(["sh", "-c", script]);
+  const decoder = new TextDecoder();
+  return [exitCode, (decoder.decode(stdout) + decoder.decode(stderr)).trim()];
+}
+
+describe.skipIf("missing" in guest)("a user network", { timeout: 240_000 }, () => {
+  it("gives an address, names and what is allowed of this host; ports lead to the guest", async () => {
+    const forwarded = await freePort();
+    const vm = await createVm({
+      memoryBytes: 128 << 20,
+      engine: "jit",
+      networks: [{ to: "user", allow: [`host:${port}`], forwards: [{ hostPort: forwarded, guestPort: 80 }] }],
+    });
+    try {
+      await vm.start();
+      expect(await run(vm, "ip -4 -o addr show eth0 | grep -o '10.0.2.15/24'; cat /etc/resolv.conf")).toEqual([
+        0,
+        "10.0.2.15/24\nnameserver 10.0.2.3",
+      ]);
+      const url = `http://host.twinmetal.internal:${port}/`;
+      expect(await run(vm, `wget -q -O /tmp/data ${url} && sha256sum </tmp/data`)).toEqual([0, `${HASH}  -`]);
+      const head = `printf 'POST / HTTP/1.0\\r\\nContent-Length: ${DATA.length}\\r\\n\\r\\n'`;
+      expect((await run(vm, `(${head}; cat /tmp/data) | nc 10.0.2.2 ${port}`))[1]).toContain("thanks");
+      expect(uploaded).toBe(HASH);
+      expect((await run(vm, "mkdir /www && mv /tmp/data /www/data && httpd -h /www"))[0]).toBe(0);
+      const answer = Buffer.from(await (await fetch(`http://127.0.0.1:${forwarded}/data`)).arrayBuffer());
+      expect(createHash("sha256").update(answer).digest("hex")).toBe(HASH);
+      for (const refused of [`10.0.2.2:${port + 1}`, "169.254.169.254", "192.168.1.1", "1.1.1.1"]) {
+        const [status, out] = await run(vm, `wget -q -O - http://${refused}/`);
+        expect([status, out], refused).toEqual([1, expect.stringMatching(/No route to host|Connection refused/)]);
+      }
+      expect((await run(vm, "nslookup example.org"))[1]).toContain("REFUSED");
+      expect((await run(vm, "ping -c 1 -W 5 10.0.2.2"))[0]).toBe(0);
+    } finally {
+      await vm.close();
+    }
+  });
+
+  it("says which port of the host it cannot have", async () => {
+    const forwards = [{ hostPort: port, guestPort: 80 }];
+    const failed = createVm({ memoryBytes: 64 << 20, engine: "jit", networks: [{ to: "user", forwards }] });
+    await expect(failed).rejects.toThrow(`Port ${port} of 127.0.0.1 cannot lead to the guest's port 80`);
+    await expect(failed).rejects.toBeInstanceOf(VmError);
+  });
+});
