@@ -50,6 +50,7 @@ describe("the packed package", () => {
         "node_modules/@twinmetal/cli/dist/index.js",
         "node_modules/@twinmetal/core/dist/index.d.ts",
         "node_modules/@twinmetal/host/dist/index.js.map",
+        "node_modules/@twinmetal/network/dist/index.js",
         "node_modules/@twinmetal/storage/dist/index.js",
       ]),
     );

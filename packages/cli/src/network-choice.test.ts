@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { networksOf, networkText, parseNetwork } from "./network-choice.ts";
+import { networksOf, networkText, parseForward, parseNetwork } from "./network-choice.ts";
 
 describe("--net", () => {
   it.each([
@@ -8,6 +8,8 @@ describe("--net", () => {
     ["socket=a,b.sock,mtu=9000", { to: "socket", path: "a,b.sock", mtu: 9000 }],
     ["socket=a=b,model=virtio", { to: "socket", path: "a=b", model: "virtio" }],
     ["loopback,mac=52:54:00:AB:cd:01", { to: "loopback", mac: "52:54:00:ab:cd:01" }],
+    ["user", { to: "user" }],
+    ["user,mtu=9000", { to: "user", mtu: 9000 }],
     ["none", undefined],
   ])("reads %s", (text, expected) => {
     expect(parseNetwork(text)).toEqual(expected);
@@ -16,7 +18,7 @@ describe("--net", () => {
 
   it.each([
     ["socket", /is no network/],
-    ["user", /not in this version yet/],
+    ["switch=lab", /not in this version yet/],
     ["loopback,mac=01:00:00:00:00:01", /no network card's address/],
     ["loopback,mtu=20", /no MTU/],
     ["loopback,model=rtl8139", /no network card "rtl8139"/],
@@ -24,6 +26,24 @@ describe("--net", () => {
     ["none,mtu=1500", /leave the rest out/],
   ])("refuses %s", (text, message) => {
     expect(() => parseNetwork(text)).toThrow(message);
+  });
+
+  it("has rules and forwards where it leads to a user network, and only there", () => {
+    const values = { net: [parseNetwork("loopback"), parseNetwork("user")] };
+    expect(networksOf({ ...values, allow: ["example.org:443", "host"] })).toEqual([
+      { to: "loopback" },
+      { to: "user", allow: ["example.org:443", "host"] },
+    ]);
+    expect(networksOf({ ...values, allow: ["all"] })[1]).toEqual({ to: "user", egress: "open" });
+    const forward = ["2222:22", "[::1]:80:8080", "0.0.0.0:81:81"].map(parseForward);
+    expect(networksOf({ ...values, forward })[1]?.forwards).toEqual([
+      { hostPort: 2222, guestPort: 22 },
+      { hostAddress: "::1", hostPort: 80, guestPort: 8080 },
+      { hostAddress: "0.0.0.0", hostPort: 81, guestPort: 81 },
+    ]);
+    expect(() => networksOf({ net: [{ to: "loopback" }], allow: ["host"] })).toThrow(/give --net user/);
+    for (const text of ["22", "0:22", "22:65536", "a:b", "x:1:2:3"])
+      expect(() => parseForward(text)).toThrow(/no forward/);
   });
 
   it("is no card with none, and not both", () => {

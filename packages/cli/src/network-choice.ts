@@ -74,7 +74,8 @@ function parseAllow(text: string): string {
   return text;
 }
 
-function parseForward(text: string): ForwardOptions {
+/** `[HOST:]PORT:GUESTPORT`. Throws UsageError. */
+export function parseForward(text: string): ForwardOptions {
   const match = /^(?:(?<host>[^:]+|\[[^\]]+\]):)?(?<from>\d{1,5}):(?<to>\d{1,5})$/.exec(text);
   const { host, from, to } = match?.groups ?? {};
   const [hostPort, guestPort] = [Number(from), Number(to)];

@@ -1,34 +1,34 @@
 /**
  * IP addresses as strings of their raw bytes, one character each: 4 for IPv4, 16 for IPv6. They compare with `===`, are keys
- * of maps, and cost no parsing for each packet. Texts (RFC 4291, 5952) are for people: `formatAddress`, `parseAddress`.
+ * of maps, and cost no parsing for each packet. Texts (RFC 4291, 5952) are for people: `formatIpAddress`, `parseIpAddress`.
  */
 
 /** The raw bytes of an address: 4 or 16 characters, each 0 to 255. */
-export type Address = string & { readonly __address: unique symbol };
+export type IpAddress = string & { readonly __address: unique symbol };
 
 export const IPV4_BYTES = 4;
 export const IPV6_BYTES = 16;
 
-export function isIpv4(address: Address): boolean {
+export function isIpv4(address: IpAddress): boolean {
   return address.length === IPV4_BYTES;
 }
 
-export function addressAt(bytes: Uint8Array, offset: number, length: number): Address {
+export function addressAt(bytes: Uint8Array, offset: number, length: number): IpAddress {
   let address = "";
   for (let i = 0; i < length; i++) address += String.fromCharCode(bytes[offset + i]!);
-  return address as Address;
+  return address as IpAddress;
 }
 
-export function addressOf(...bytes: number[]): Address {
-  return String.fromCharCode(...bytes) as Address;
+export function addressOf(...bytes: number[]): IpAddress {
+  return String.fromCharCode(...bytes) as IpAddress;
 }
 
-export function putAddress(into: Uint8Array, offset: number, address: Address): void {
+export function putAddress(into: Uint8Array, offset: number, address: IpAddress): void {
   for (let i = 0; i < address.length; i++) into[offset + i] = address.charCodeAt(i);
 }
 
 /** Dotted, or RFC 5952's form with the longest run of zeroes left out. */
-export function formatAddress(address: Address): string {
+export function formatIpAddress(address: IpAddress): string {
   if (isIpv4(address)) return [...address].map((byte) => byte.charCodeAt(0)).join(".");
   const groups = Array.from({ length: 8 }, (_, i) => (address.charCodeAt(2 * i) << 8) | address.charCodeAt(2 * i + 1));
   let [start, length] = [0, 1];
@@ -42,11 +42,11 @@ export function formatAddress(address: Address): string {
 }
 
 /** Undefined: no address. IPv4 in its four decimal parts only, without the octal and short forms that others take. */
-export function parseAddress(text: string): Address | undefined {
+export function parseIpAddress(text: string): IpAddress | undefined {
   return text.includes(":") ? parseIpv6(text) : parseIpv4(text);
 }
 
-function parseIpv4(text: string): Address | undefined {
+function parseIpv4(text: string): IpAddress | undefined {
   const parts = text.split(".");
   if (parts.length !== IPV4_BYTES || !parts.every((part) => /^(0|[1-9]\d{0,2})$/.test(part) && Number(part) < 256)) {
     return undefined;
@@ -54,7 +54,7 @@ function parseIpv4(text: string): Address | undefined {
   return addressOf(...parts.map(Number));
 }
 
-function parseIpv6(text: string): Address | undefined {
+function parseIpv6(text: string): IpAddress | undefined {
   if (text.length > 45) return undefined;
   const halves = text.split("::");
   if (halves.length > 2) return undefined;
@@ -82,12 +82,12 @@ function groupsOf(text: string): number[] | undefined {
 }
 
 /** An IPv4 address inside an IPv6 one (::ffff:a.b.c.d, 64:ff9b::a.b.c.d, 2002:aabb:ccdd::): the address that is reached. */
-export function embeddedIpv4(address: Address): Address | undefined {
+export function embeddedIpv4(address: IpAddress): IpAddress | undefined {
   if (isIpv4(address)) return undefined;
   const at = (prefix: readonly number[]): boolean => prefix.every((byte, i) => address.charCodeAt(i) === byte);
   const zeroes = (count: number): number[] => new Array<number>(count).fill(0);
   if (at([...zeroes(10), 0xff, 0xff]) || at([0, 0x64, 0xff, 0x9b, ...zeroes(8)]) || at(zeroes(12))) {
-    return address.slice(12) as Address;
+    return address.slice(12) as IpAddress;
   }
-  return at([0x20, 0x02]) ? (address.slice(2, 6) as Address) : undefined;
+  return at([0x20, 0x02]) ? (address.slice(2, 6) as IpAddress) : undefined;
 }

@@ -1,5 +1,5 @@
 /** ARP for IPv4 over Ethernet (RFC 826): who has an address is answered, and senders are learned from. */
-import { type Address, addressAt, putAddress } from "./address.ts";
+import { addressAt, type IpAddress, putAddress } from "./address.ts";
 import { ETHERNET_HEADER_BYTES, ETHERTYPE, type MacAddress, macAt, newFrame, putMac } from "./ethernet.ts";
 
 const ARP_BYTES = 28;
@@ -9,8 +9,8 @@ const REPLY = 2;
 export interface Arp {
   readonly isRequest: boolean;
   readonly senderMac: MacAddress;
-  readonly sender: Address;
-  readonly target: Address;
+  readonly sender: IpAddress;
+  readonly target: IpAddress;
 }
 
 /** Undefined: something else than Ethernet and IPv4, or cut short. */
@@ -32,8 +32,8 @@ export function parseArp(frame: Uint8Array): Arp | undefined {
 /** A request has no target's MAC yet. */
 export function arpFrame(
   operation: "request" | "reply",
-  from: { readonly mac: MacAddress; readonly address: Address },
-  to: { readonly mac: MacAddress; readonly address: Address },
+  from: { readonly mac: MacAddress; readonly address: IpAddress },
+  to: { readonly mac: MacAddress; readonly address: IpAddress },
 ): Uint8Array {
   const frame = newFrame(to.mac, from.mac, ETHERTYPE.ARP, ARP_BYTES);
   const at = ETHERNET_HEADER_BYTES;

@@ -2,13 +2,13 @@
  * What a guest has tried, allowed or not: one record for each connection, each peer of a datagram socket and each name that
  * was refused. A guest can try as often as it likes; records come at a bounded rate, and the rest are counted.
  */
-import type { Address } from "./address.ts";
+import type { IpAddress } from "./address.ts";
 import type { NetworkWorld } from "./world.ts";
 
 export interface ConnectionRecord {
   readonly protocol: "tcp" | "udp" | "dns";
   /** Absent for a name. */
-  readonly address?: Address;
+  readonly address?: IpAddress;
   readonly port?: number;
   /** By which the guest has learnt the address, or that it asked for. */
   readonly name?: string;

@@ -2,7 +2,7 @@
  * A DHCP server (RFC 2131, RFC 2132) that knows its leases beforehand: the address goes by the order in which cards ask, and
  * a lease is for good as long as the network lives. GUEST-CONTROLLED: every byte of a request.
  */
-import { type Address, addressAt, putAddress } from "./address.ts";
+import { addressAt, type IpAddress, putAddress } from "./address.ts";
 import { type MacAddress, macAt } from "./ethernet.ts";
 import { putU32 } from "./ip/packet.ts";
 
@@ -30,22 +30,22 @@ const OPTION = {
 const LEASE_SECONDS = 86_400;
 
 export interface DhcpConfiguration {
-  readonly server: Address;
-  readonly mask: Address;
-  readonly router: Address;
-  readonly dns: Address;
+  readonly server: IpAddress;
+  readonly mask: IpAddress;
+  readonly router: IpAddress;
+  readonly dns: IpAddress;
   readonly mtu: number;
   readonly hostName?: string;
   /** For PXE: what the TFTP server, which is `server`, has. */
   readonly bootFile?: string;
   /** Undefined: no address is left for this card. */
-  readonly addressFor: (mac: MacAddress) => Address | undefined;
+  readonly addressFor: (mac: MacAddress) => IpAddress | undefined;
 }
 
 export interface DhcpReply {
   readonly message: Uint8Array;
   /** The address that the client has now; undefined: none. */
-  readonly leased?: Address;
+  readonly leased?: IpAddress;
 }
 
 interface Request {
@@ -99,7 +99,7 @@ function parse(bytes: Uint8Array): Request | undefined {
   return type === undefined ? undefined : { bytes, type, mac: macAt(bytes, 28), options };
 }
 
-function reply(request: Request, type: number, address: Address | undefined, given: DhcpConfiguration): Uint8Array {
+function reply(request: Request, type: number, address: IpAddress | undefined, given: DhcpConfiguration): Uint8Array {
   const options: number[] = [...COOKIE, OPTION.MESSAGE_TYPE, 1, type, ...option(OPTION.SERVER, raw(given.server))];
   if (type !== MESSAGE.NAK) {
     options.push(...option(OPTION.MASK, raw(given.mask)), ...option(OPTION.ROUTER, raw(given.router)));
@@ -133,7 +133,7 @@ function reply(request: Request, type: number, address: Address | undefined, giv
   return message;
 }
 
-function raw(address: Address): number[] {
+function raw(address: IpAddress): number[] {
   return [...address].map((byte) => byte.charCodeAt(0));
 }
 

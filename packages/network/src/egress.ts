@@ -3,7 +3,7 @@
  * a connection is judged by address alone, so that nothing that a name means later opens a way. What is not the public
  * Internet (this host, its networks, a cloud's metadata) has to be named by its address, or as `host`.
  */
-import { type Address, embeddedIpv4, formatAddress } from "./address.ts";
+import { embeddedIpv4, formatIpAddress, type IpAddress } from "./address.ts";
 import { isPublic, isWithin, type Prefix, parsePrefix } from "./prefix.ts";
 
 export type EgressMode =
@@ -78,8 +78,8 @@ const MAX_PINS = 4096;
 export class Egress {
   readonly #mode: EgressMode;
   readonly #rules: readonly EgressRule[];
-  /** Address -> names that had it; the least recently resolved first. */
-  readonly #pins = new Map<Address, Set<string>>();
+  /** An address -> names that had it; the least recently resolved first. */
+  readonly #pins = new Map<IpAddress, Set<string>>();
 
   constructor(mode: EgressMode, rules: readonly EgressRule[] = []) {
     this.#mode = mode;
@@ -95,7 +95,7 @@ export class Egress {
    * The name has these addresses now: answers those that may be told. One that is not public never becomes allowed by a
    * name (rebinding); it has to be named itself.
    */
-  pin(name: string, addresses: readonly Address[]): Address[] {
+  pin(name: string, addresses: readonly IpAddress[]): IpAddress[] {
     const told = addresses.filter((address) => this.#mode === "open" || isPublic(address) || this.#isNamed(address));
     for (const address of told) {
       const names = this.#pins.get(address) ?? new Set();
@@ -109,12 +109,12 @@ export class Egress {
     return told;
   }
 
-  #isNamed(address: Address): boolean {
+  #isNamed(address: IpAddress): boolean {
     return this.#rules.some(({ target }) => target.kind === "prefix" && isWithin(address, target.prefix));
   }
 
   /** May the guest connect, or send a datagram, there? */
-  judge(address: Address, port: number): Verdict {
+  judge(address: IpAddress, port: number): Verdict {
     const names = [...(this.#pins.get(address) ?? [])];
     const name = names.at(-1);
     const inner = embeddedIpv4(address);
@@ -133,7 +133,7 @@ export class Egress {
     if (!isOpen)
       return {
         isAllowed: false,
-        why: `${formatAddress(address)} is not on the public Internet, and no rule names it`,
+        why: `${formatIpAddress(address)} is not on the public Internet, and no rule names it`,
         name,
       };
     if (this.#mode === "public") return { isAllowed: true, why: "the public Internet is allowed", name };
@@ -165,7 +165,7 @@ export function describeRule({ target, port }: EgressRule): string {
       return `${target.isWild ? "*." : ""}${target.name}${tail}`;
     case "prefix": {
       const { address, length } = target.prefix;
-      const text = `${formatAddress(address)}${length === address.length * 8 ? "" : `/${length}`}`;
+      const text = `${formatIpAddress(address)}${length === address.length * 8 ? "" : `/${length}`}`;
       return port !== undefined && text.includes(":") ? `[${text}]${tail}` : `${text}${tail}`;
     }
   }

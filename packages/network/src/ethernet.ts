@@ -1,5 +1,5 @@
 /** Ethernet II frames (IEEE 802.3, 3.2): two addresses, a type, a payload; no tags, no FCS. */
-import { type Address, addressAt } from "./address.ts";
+import { addressAt } from "./address.ts";
 
 /** As IP addresses: the raw bytes, here 6. */
 export type MacAddress = string & { readonly __mac: unique symbol };
@@ -42,17 +42,4 @@ export function newFrame(to: MacAddress, from: MacAddress, ethertype: number, pa
   frame[12] = ethertype >> 8;
   frame[13] = ethertype & 0xff;
   return frame;
-}
-
-/** Precondition: the Address type's characters are bytes; for link-local addresses out of a MAC (RFC 4291, appendix A). */
-export function interfaceIdOf(mac: MacAddress): Address {
-  const [a, b, c, d, e, f] = [...mac].map((byte) => byte.charCodeAt(0)) as [
-    number,
-    number,
-    number,
-    number,
-    number,
-    number,
-  ];
-  return String.fromCharCode(a ^ 2, b, c, 0xff, 0xfe, d, e, f) as Address;
 }

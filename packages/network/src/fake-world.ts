@@ -1,5 +1,5 @@
 /** For tests: a host whose time goes on when it is told to, and whose peers are the test. */
-import { type Address, formatAddress } from "./address.ts";
+import { formatIpAddress, type IpAddress } from "./address.ts";
 import type { HostStream, HostUdp, NetworkWorld, StreamEvents, Timer, UdpEvents } from "./world.ts";
 
 interface Due {
@@ -10,7 +10,7 @@ interface Due {
 
 /** One end of a connection that a guest has opened: what arrived, and how to answer. */
 export class FakeStream implements HostStream {
-  readonly address: Address;
+  readonly address: IpAddress;
   readonly port: number;
   readonly events: StreamEvents;
   readonly received: Uint8Array[] = [];
@@ -19,7 +19,7 @@ export class FakeStream implements HostStream {
   isDestroyed = false;
   isPaused = false;
 
-  constructor(address: Address, port: number, events: StreamEvents) {
+  constructor(address: IpAddress, port: number, events: StreamEvents) {
     this.address = address;
     this.port = port;
     this.events = events;
@@ -63,14 +63,14 @@ export function concatenated(parts: readonly Uint8Array[]): Uint8Array {
 
 export interface FakeUdp {
   readonly events: UdpEvents;
-  readonly sent: { readonly address: Address; readonly port: number; readonly data: Uint8Array }[];
+  readonly sent: { readonly address: IpAddress; readonly port: number; readonly data: Uint8Array }[];
   isClosed: boolean;
 }
 
 export class FakeWorld implements NetworkWorld {
   readonly streams: FakeStream[] = [];
   readonly sockets: FakeUdp[] = [];
-  readonly names = new Map<string, readonly Address[] | Error>();
+  readonly names = new Map<string, readonly IpAddress[] | Error>();
   readonly asked: string[] = [];
   #nowMs = 0;
   /** The next one last; of those at one time the one that was set first. */
@@ -133,7 +133,7 @@ export class FakeWorld implements NetworkWorld {
     this.#nowMs = endMs;
   }
 
-  connect(address: Address, port: number, events: StreamEvents): HostStream {
+  connect(address: IpAddress, port: number, events: StreamEvents): HostStream {
     const stream = new FakeStream(address, port, events);
     this.streams.push(stream);
     return stream;
@@ -150,7 +150,7 @@ export class FakeWorld implements NetworkWorld {
     };
   }
 
-  resolve(name: string, family: 4 | 6): Promise<readonly Address[]> {
+  resolve(name: string, family: 4 | 6): Promise<readonly IpAddress[]> {
     this.asked.push(`${name}/${family}`);
     const found = this.names.get(name) ?? [];
     return found instanceof Error ? Promise.reject(found) : Promise.resolve(found);
@@ -159,5 +159,5 @@ export class FakeWorld implements NetworkWorld {
 
 /** For messages of tests. */
 export function textOf(stream: FakeStream): string {
-  return `${formatAddress(stream.address)}:${stream.port}`;
+  return `${formatIpAddress(stream.address)}:${stream.port}`;
 }

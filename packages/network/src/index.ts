@@ -1,6 +1,6 @@
 /** Networks for guests, for any host: sockets, names and time are handed in as a NetworkWorld. */
 
-export { type Address, formatAddress, parseAddress } from "./address.ts";
+export { formatIpAddress, type IpAddress, parseIpAddress } from "./address.ts";
 export type { ConnectionRecord } from "./connection-log.ts";
 export {
   describeRule,

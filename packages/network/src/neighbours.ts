@@ -2,7 +2,7 @@
  * IPv6 on the link (RFC 4861, RFC 8106): who has an address, and what a guest configures itself with: a prefix, a router and
  * a name server in router advertisements. GUEST-CONTROLLED: every byte.
  */
-import { type Address, addressAt, addressOf, IPV6_BYTES, putAddress } from "./address.ts";
+import { addressAt, addressOf, IPV6_BYTES, type IpAddress, putAddress } from "./address.ts";
 import { type MacAddress, macAt, macOf, putMac } from "./ethernet.ts";
 import { icmpFrame } from "./ip/icmp.ts";
 import { type IpPacket, type LinkHeader, PROTOCOL, putU16, putU32, upperChecksum } from "./ip/packet.ts";
@@ -12,13 +12,13 @@ const OPTION = { SOURCE_LINK: 1, TARGET_LINK: 2, PREFIX: 3, MTU: 5, RDNSS: 25 } 
 const HOPS = 255;
 const LIFETIME_SECONDS = 1800;
 
-export const ALL_NODES: Address = addressOf(0xff, 2, ...new Array<number>(13).fill(0), 1);
+export const ALL_NODES: IpAddress = addressOf(0xff, 2, ...new Array<number>(13).fill(0), 1);
 export const ALL_NODES_MAC = macOf(0x33, 0x33, 0, 0, 0, 1);
 
 export type Neighbour =
   | { readonly kind: "router-solicitation" }
-  | { readonly kind: "solicitation"; readonly target: Address }
-  | { readonly kind: "advertisement"; readonly target: Address; readonly mac: MacAddress | undefined };
+  | { readonly kind: "solicitation"; readonly target: IpAddress }
+  | { readonly kind: "advertisement"; readonly target: IpAddress; readonly mac: MacAddress | undefined };
 
 /** Undefined: another message, or not one that only a neighbour can have sent. */
 export function parseNeighbour(packet: IpPacket): Neighbour | undefined {
@@ -36,7 +36,7 @@ export function parseNeighbour(packet: IpPacket): Neighbour | undefined {
 }
 
 /** "That address is mine", to whom asked. */
-export function neighbourAdvertisement(link: LinkHeader, to: Address, target: Address): Uint8Array {
+export function neighbourAdvertisement(link: LinkHeader, to: IpAddress, target: IpAddress): Uint8Array {
   const data = new Uint8Array(24);
   putAddress(data, 0, target);
   data[16] = OPTION.TARGET_LINK;
@@ -47,7 +47,7 @@ export function neighbourAdvertisement(link: LinkHeader, to: Address, target: Ad
 }
 
 /** "Who has `target`?", to the group that its last three bytes name. */
-export function neighbourSolicitation(from: { mac: MacAddress; address: Address }, target: Address): Uint8Array {
+export function neighbourSolicitation(from: { mac: MacAddress; address: IpAddress }, target: IpAddress): Uint8Array {
   const tail = [13, 14, 15].map((i) => target.charCodeAt(i));
   const group = addressOf(0xff, 2, ...new Array<number>(9).fill(0), 1, 0xff, ...tail);
   const data = new Uint8Array(24);
@@ -62,10 +62,10 @@ export function neighbourSolicitation(from: { mac: MacAddress; address: Address 
 
 export interface Advertised {
   /** Link-local, of the router. */
-  readonly router: Address;
+  readonly router: IpAddress;
   /** The first 64 bits count. */
-  readonly prefix: Address;
-  readonly dns: Address;
+  readonly prefix: IpAddress;
+  readonly dns: IpAddress;
   readonly mtu: number;
 }
 

@@ -1,5 +1,5 @@
 /** The addresses of a user network: those that QEMU's has, so that guests that have them written down find them here. */
-import { type Address, addressOf, parseAddress } from "./address.ts";
+import { addressOf, type IpAddress, parseIpAddress } from "./address.ts";
 import { type MacAddress, macOf } from "./ethernet.ts";
 import { isWithin, type Prefix, parsePrefix } from "./prefix.ts";
 
@@ -7,18 +7,18 @@ export const GATEWAY_MAC: MacAddress = macOf(0x52, 0x55, 10, 0, 2, 2);
 
 export const IPV4 = {
   network: parsePrefix("10.0.2.0/24")!,
-  mask: parseAddress("255.255.255.0")!,
-  gateway: parseAddress("10.0.2.2")!,
-  dns: parseAddress("10.0.2.3")!,
-  hostLoopback: parseAddress("127.0.0.1")!,
+  mask: parseIpAddress("255.255.255.0")!,
+  gateway: parseIpAddress("10.0.2.2")!,
+  dns: parseIpAddress("10.0.2.3")!,
+  hostLoopback: parseIpAddress("127.0.0.1")!,
 } as const;
 
 export const IPV6 = {
   network: parsePrefix("fd00:2::/64")!,
-  router: parseAddress("fe80::2")!,
-  gateway: parseAddress("fd00:2::2")!,
-  dns: parseAddress("fd00:2::3")!,
-  hostLoopback: parseAddress("::1")!,
+  router: parseIpAddress("fe80::2")!,
+  gateway: parseIpAddress("fd00:2::2")!,
+  dns: parseIpAddress("fd00:2::3")!,
+  hostLoopback: parseIpAddress("::1")!,
 } as const;
 
 const LINK_LOCAL: Prefix = parsePrefix("fe80::/10")!;
@@ -26,19 +26,19 @@ const FIRST_GUEST = 15;
 export const MAX_GUESTS = 64;
 
 /** The address of the n-th card that asked for one; n from 0. */
-export function guestAddress(n: number): Address {
+export function guestAddress(n: number): IpAddress {
   return addressOf(10, 0, 2, FIRST_GUEST + n);
 }
 
-export function isGateway(address: Address): boolean {
+export function isGateway(address: IpAddress): boolean {
   return address === IPV4.gateway || address === IPV6.gateway || address === IPV6.router;
 }
 
-export function isDns(address: Address): boolean {
+export function isDns(address: IpAddress): boolean {
   return address === IPV4.dns || address === IPV6.dns;
 }
 
 /** On the link: not to be reached through the host. */
-export function isOnLink(address: Address): boolean {
+export function isOnLink(address: IpAddress): boolean {
   return isWithin(address, IPV4.network) || isWithin(address, IPV6.network) || isWithin(address, LINK_LOCAL);
 }

@@ -1,8 +1,8 @@
 /** Ranges of addresses (CIDR, RFC 4632), and those that are not the public Internet (the IANA special-purpose registries). */
-import { type Address, embeddedIpv4, IPV4_BYTES, parseAddress } from "./address.ts";
+import { embeddedIpv4, IPV4_BYTES, type IpAddress, parseIpAddress } from "./address.ts";
 
 export interface Prefix {
-  readonly address: Address;
+  readonly address: IpAddress;
   /** Bits that count, from the most significant one. */
   readonly length: number;
 }
@@ -10,14 +10,14 @@ export interface Prefix {
 /** "10.0.0.0/8", or an address for itself alone. Undefined: neither. */
 export function parsePrefix(text: string): Prefix | undefined {
   const [head = "", tail, more] = text.split("/");
-  const address = parseAddress(head);
+  const address = parseIpAddress(head);
   if (address === undefined || more !== undefined) return undefined;
   if (tail === undefined) return { address, length: address.length * 8 };
   const length = /^\d{1,3}$/.test(tail) ? Number(tail) : Number.NaN;
   return length <= address.length * 8 ? { address, length } : undefined;
 }
 
-export function isWithin(address: Address, { address: start, length }: Prefix): boolean {
+export function isWithin(address: IpAddress, { address: start, length }: Prefix): boolean {
   if (address.length !== start.length) return false;
   const bytes = length >> 3;
   for (let i = 0; i < bytes; i++) if (address.charCodeAt(i) !== start.charCodeAt(i)) return false;
@@ -37,13 +37,13 @@ const NOT_PUBLIC: readonly Prefix[] = prefixes(
 );
 
 /** Reachable by anybody on the Internet; an IPv6 address that leads to an IPv4 one is judged by that one. */
-export function isPublic(address: Address): boolean {
+export function isPublic(address: IpAddress): boolean {
   const inner = embeddedIpv4(address);
   if (inner !== undefined) return isPublic(inner);
   return !NOT_PUBLIC.some((range) => isWithin(address, range)) && isAssigned(address);
 }
 
 /** 2000::/3 is all of IPv6 that is handed out as global unicast. */
-function isAssigned(address: Address): boolean {
+function isAssigned(address: IpAddress): boolean {
   return address.length === IPV4_BYTES || (address.charCodeAt(0) & 0xe0) === 0x20;
 }

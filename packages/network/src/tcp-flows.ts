@@ -2,7 +2,7 @@
  * The connections of a network's guests, by the addresses and ports of both ends. GUEST-CONTROLLED: how many there are, and
  * how many wait for the host; more are refused (RST), the others go on.
  */
-import type { Address } from "./address.ts";
+import type { IpAddress } from "./address.ts";
 import { type IpPacket, type LinkHeader, payloadOffset } from "./ip/packet.ts";
 import type { GuestLink } from "./link.ts";
 import { TcpConnection, type TcpLink, type TcpOwner } from "./tcp/connection.ts";
@@ -22,7 +22,7 @@ export interface TcpFlowsOptions {
   readonly world: NetworkWorld;
   readonly link: GuestLink;
   /** The Ethernet addresses of what goes to the guest. */
-  readonly linkTo: (guest: Address) => LinkHeader | undefined;
+  readonly linkTo: (guest: IpAddress) => LinkHeader | undefined;
 }
 
 /** Whether the guest may connect, and how; a function is called with the connection's events. */

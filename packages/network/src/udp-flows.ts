@@ -3,7 +3,7 @@
  * kept apart, answers only from peers that were written to (RFC 4787: endpoint-independent mapping, address- and
  * port-dependent filtering). GUEST-CONTROLLED: how many ports and peers there are; the least recently used give way.
  */
-import type { Address } from "./address.ts";
+import type { IpAddress } from "./address.ts";
 import type { HostUdp, NetworkWorld, Timer } from "./world.ts";
 
 const MAX_FLOWS = 512;
@@ -18,11 +18,11 @@ export interface UdpFlowsOptions {
   readonly received: (guest: Endpoint, peer: Endpoint, data: Uint8Array) => void;
   readonly refused: (guest: Endpoint, peer: Endpoint) => void;
   /** Where the host reaches what the guest calls so, and back: this host's loopback has another address there. */
-  readonly outside: (address: Address) => Address;
+  readonly outside: (address: IpAddress) => IpAddress;
 }
 
 export interface Endpoint {
-  readonly address: Address;
+  readonly address: IpAddress;
   readonly port: number;
 }
 

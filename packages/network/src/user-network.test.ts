@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import { type Address, addressOf, formatAddress, parseAddress } from "./address.ts";
+import { addressOf, formatIpAddress, type IpAddress, parseIpAddress } from "./address.ts";
 import { arpFrame, parseArp } from "./arp.ts";
 import type { ConnectionRecord } from "./connection-log.ts";
 import { Egress, type EgressMode, parseEgressRule } from "./egress.ts";
@@ -15,8 +15,8 @@ import { UserNetwork } from "./user-network.ts";
 import { NameError } from "./world.ts";
 
 const MAC = macOf(2, 0, 0, 0, 0, 1);
-const GUEST = parseAddress("10.0.2.15")!;
-const OUTSIDE = parseAddress("93.184.216.34")!;
+const GUEST = parseIpAddress("10.0.2.15")!;
+const OUTSIDE = parseIpAddress("93.184.216.34")!;
 const LINK = { to: GATEWAY_MAC, from: MAC };
 
 /** A guest by hand. */
@@ -27,7 +27,7 @@ class Guest {
   readonly network: UserNetwork;
   hasRoom = true;
 
-  constructor(mode: EgressMode = "public", allow: readonly string[] = [], nameServer?: Address) {
+  constructor(mode: EgressMode = "public", allow: readonly string[] = [], nameServer?: IpAddress) {
     this.network = new UserNetwork({
       world: this.world,
       link: {
@@ -54,12 +54,12 @@ class Guest {
     return this.take().flatMap((frame) => parseIp(frame) ?? []);
   }
 
-  udp(destination: Address, destinationPort: number, data: Uint8Array, sourcePort = 4000): void {
+  udp(destination: IpAddress, destinationPort: number, data: Uint8Array, sourcePort = 4000): void {
     this.network.receive(udpFrame(LINK, { source: GUEST, destination }, { sourcePort, destinationPort, data }));
   }
 
   tcp(
-    destination: Address,
+    destination: IpAddress,
     destinationPort: number,
     segment: Partial<Segment> & { flags: number },
     sourcePort = 5000,
@@ -94,18 +94,18 @@ describe("on the link", () => {
   it("answers ARP for the gateway and the name server, and for nobody else", () => {
     for (const target of ["10.0.2.2", "10.0.2.3", "10.0.2.99"]) {
       guest.network.receive(
-        arpFrame("request", { mac: MAC, address: GUEST }, { mac: BROADCAST, address: parseAddress(target)! }),
+        arpFrame("request", { mac: MAC, address: GUEST }, { mac: BROADCAST, address: parseIpAddress(target)! }),
       );
     }
     const answers = guest.take().map((frame) => parseArp(frame)!);
-    expect(answers.map(({ sender, isRequest }) => [formatAddress(sender), isRequest])).toEqual([
+    expect(answers.map(({ sender, isRequest }) => [formatIpAddress(sender), isRequest])).toEqual([
       ["10.0.2.2", false],
       ["10.0.2.3", false],
     ]);
   });
 
   it("leases addresses by DHCP, the same for the same card, and says no to others", () => {
-    const ask = (type: number, mac: number, requested?: Address): Uint8Array => {
+    const ask = (type: number, mac: number, requested?: IpAddress): Uint8Array => {
       const bytes = new Uint8Array(300);
       bytes.set([1, 1, 6, 0, 1, 2, 3, 4]);
       bytes.set([2, 0, 0, 0, 0, mac], 28);
@@ -121,13 +121,13 @@ describe("on the link", () => {
     expect([...offer.subarray(16, 20)]).toEqual([10, 0, 2, 15]);
     expect([...ask(1, 2).subarray(16, 20)]).toEqual([10, 0, 2, 16]);
     expect([...ask(1, 1).subarray(16, 20)]).toEqual([10, 0, 2, 15]);
-    expect(ask(3, 1, parseAddress("10.0.2.15")!)[242]).toBe(5);
-    expect(ask(3, 1, parseAddress("10.0.2.77")!)[242]).toBe(6);
+    expect(ask(3, 1, parseIpAddress("10.0.2.15")!)[242]).toBe(5);
+    expect(ask(3, 1, parseIpAddress("10.0.2.77")!)[242]).toBe(6);
     expect(guest.network.statistics.leases).toBe(2);
   });
 
   it("answers echoes to its own addresses, and says that others cannot be reached so", () => {
-    const echo = (destination: Address): IpPacket => {
+    const echo = (destination: IpAddress): IpPacket => {
       const head = Uint8Array.of(0, 7, 0, 1);
       guest.network.receive(
         icmpFrame(LINK, { source: GUEST, destination }, ICMP.ECHO, 0, head, Uint8Array.of(1, 2, 3)),
@@ -139,8 +139,8 @@ describe("on the link", () => {
   });
 
   it("tells an IPv6 guest prefix, router and name server, and answers for them", () => {
-    const source = parseAddress("fe80::1")!;
-    const all = parseAddress("ff02::2")!;
+    const source = parseIpAddress("fe80::1")!;
+    const all = parseIpAddress("ff02::2")!;
     const solicit = icmpFrame(
       LINK,
       { source, destination: all, hops: 255 },
@@ -151,7 +151,7 @@ describe("on the link", () => {
     );
     guest.network.receive(solicit);
     const advertisement = guest.packets()[0]!;
-    expect([advertisement.payload[0], formatAddress(advertisement.source)]).toEqual([134, "fe80::2"]);
+    expect([advertisement.payload[0], formatIpAddress(advertisement.source)]).toEqual([134, "fe80::2"]);
     const target = new Uint8Array(16);
     for (let i = 0; i < 16; i++) target[i] = IPV6.gateway.charCodeAt(i);
     guest.network.receive(
@@ -168,7 +168,7 @@ describe("datagrams", () => {
     expect(socket!.sent).toEqual([{ address: OUTSIDE, port: 123, data: Uint8Array.of(1) }]);
     socket!.events.received(OUTSIDE, 123, Uint8Array.of(2));
     socket!.events.received(OUTSIDE, 124, Uint8Array.of(3));
-    socket!.events.received(parseAddress("8.8.8.8")!, 123, Uint8Array.of(4));
+    socket!.events.received(parseIpAddress("8.8.8.8")!, 123, Uint8Array.of(4));
     const answers = guest.packets().map((packet) => parseUdp(packet, false)!);
     expect(answers.map(({ data, sourcePort, destinationPort }) => [[...data], sourcePort, destinationPort])).toEqual([
       [[2], 123, 4000],
@@ -228,7 +228,7 @@ describe("names", () => {
   });
 
   it("of other types go to the host's own name server, and only its answer to this question comes back", async () => {
-    const server = parseAddress("9.9.9.9")!;
+    const server = parseIpAddress("9.9.9.9")!;
     guest = new Guest("public", [], server);
     expect(await ask("example.org", 15)).toBeUndefined();
     const [socket] = guest.world.sockets;
@@ -275,7 +275,7 @@ describe("connections", () => {
     guest.tcp(OUTSIDE, 80, { flags: FLAG.SYN, options: { mss: 1460 } });
     expect(guest.segments()).toEqual([]); // Not before the peer has answered.
     const stream = guest.world.streams[0]!;
-    expect([formatAddress(stream.address), stream.port]).toEqual(["93.184.216.34", 80]);
+    expect([formatIpAddress(stream.address), stream.port]).toEqual(["93.184.216.34", 80]);
     stream.events.opened();
     const [syn] = guest.segments();
     expect(syn!.flags).toBe(FLAG.SYN | FLAG.ACK);
@@ -396,7 +396,7 @@ describe("egress", () => {
 
   it.each(tries)("%s %j: to %s port %i: %s", (mode, allow, to, port, isAllowed) => {
     guest = new Guest(mode, allow);
-    const destination = parseAddress(to)!;
+    const destination = parseIpAddress(to)!;
     if (destination.length === 4) {
       guest.tcp(destination, port, { flags: FLAG.SYN });
       expect(guest.world.streams.length).toBe(isAllowed ? 1 : 0);
@@ -407,7 +407,7 @@ describe("egress", () => {
       if (!isAllowed) expect(guest.packets().length > 0).toBe(isSingle);
       return;
     }
-    const source = parseAddress("fd00:2::5")!;
+    const source = parseIpAddress("fd00:2::5")!;
     const segment = {
       sourcePort: 1,
       destinationPort: port,
@@ -425,7 +425,7 @@ describe("egress", () => {
   it("a name that is allowed opens the addresses that it had, for its port, and nothing else", async () => {
     guest = new Guest("listed", ["example.org:443", "*.cdn.example"]);
     guest.world.names.set("example.org", [OUTSIDE]);
-    guest.world.names.set("a.cdn.example", [parseAddress("8.8.8.8")!]);
+    guest.world.names.set("a.cdn.example", [parseIpAddress("8.8.8.8")!]);
     expect(await ask("other.org")).toMatchObject({ rcode: 5 });
     expect(await ask("cdn.example")).toMatchObject({ rcode: 5 });
     expect(await ask("evil-cdn.example")).toMatchObject({ rcode: 5 });
@@ -434,9 +434,9 @@ describe("egress", () => {
     expect(await ask("a.cdn.example")).toMatchObject({ rcode: 0, answers: 1 });
     guest.tcp(OUTSIDE, 443, { flags: FLAG.SYN }, 1);
     guest.tcp(OUTSIDE, 80, { flags: FLAG.SYN }, 2);
-    guest.tcp(parseAddress("8.8.8.8")!, 53, { flags: FLAG.SYN }, 3);
-    guest.tcp(parseAddress("8.8.4.4")!, 53, { flags: FLAG.SYN }, 4);
-    expect(guest.world.streams.map(({ address, port }) => `${formatAddress(address)}:${port}`)).toEqual([
+    guest.tcp(parseIpAddress("8.8.8.8")!, 53, { flags: FLAG.SYN }, 3);
+    guest.tcp(parseIpAddress("8.8.4.4")!, 53, { flags: FLAG.SYN }, 4);
+    expect(guest.world.streams.map(({ address, port }) => `${formatIpAddress(address)}:${port}`)).toEqual([
       "93.184.216.34:443",
       "8.8.8.8:53",
     ]);
@@ -455,13 +455,13 @@ describe("egress", () => {
       guest = new Guest(mode, mode === "listed" ? ["rebind.org"] : []);
       guest.world.names.set(
         "rebind.org",
-        ["10.0.0.5", "127.0.0.1", "169.254.169.254"].map((text) => parseAddress(text)!),
+        ["10.0.0.5", "127.0.0.1", "169.254.169.254"].map((text) => parseIpAddress(text)!),
       );
       expect(await ask("rebind.org")).toMatchObject({ rcode: 5, answers: 0 });
-      guest.tcp(parseAddress("10.0.0.5")!, 80, { flags: FLAG.SYN });
+      guest.tcp(parseIpAddress("10.0.0.5")!, 80, { flags: FLAG.SYN });
       expect(guest.world.streams.length).toBe(0);
       guest.take();
-      guest.world.names.set("rebind.org", [OUTSIDE, parseAddress("10.0.0.5")!]);
+      guest.world.names.set("rebind.org", [OUTSIDE, parseIpAddress("10.0.0.5")!]);
       expect(await ask("rebind.org")).toMatchObject({ rcode: 0, answers: 1 });
     }
   });
@@ -488,7 +488,7 @@ describe("egress", () => {
 
 describe("hostile frames", () => {
   it("spoofed and broadcast senders get nowhere", () => {
-    const spoofed = { source: parseAddress("8.8.8.8")!, destination: OUTSIDE };
+    const spoofed = { source: parseIpAddress("8.8.8.8")!, destination: OUTSIDE };
     guest.network.receive(udpFrame(LINK, spoofed, { sourcePort: 1, destinationPort: 2, data: new Uint8Array(1) }));
     const frame = udpFrame(
       { ...LINK, from: BROADCAST },
@@ -534,7 +534,7 @@ describe("hostile frames", () => {
       ),
       icmpFrame(
         LINK,
-        { source: parseAddress("fe80::1")!, destination: parseAddress("ff02::2")!, hops: 255 },
+        { source: parseIpAddress("fe80::1")!, destination: parseIpAddress("ff02::2")!, hops: 255 },
         133,
         0,
         new Uint8Array(4),

@@ -6,7 +6,7 @@
  * Left out: echo to the outside (a socket for it needs rights; it is refused as prohibited), multicast, other protocols.
  * GUEST-CONTROLLED: every frame.
  */
-import { type Address, addressOf, isIpv4 } from "./address.ts";
+import { addressOf, type IpAddress, isIpv4 } from "./address.ts";
 import { arpFrame, parseArp } from "./arp.ts";
 import { ConnectionLog, type ConnectionRecord } from "./connection-log.ts";
 import { answerDhcp, DHCP_CLIENT_PORT, DHCP_SERVER_PORT } from "./dhcp.ts";
@@ -50,7 +50,7 @@ export interface UserNetworkOptions {
   readonly hasIpv6?: boolean;
   readonly hostName?: string;
   /** The host's own name server, for questions that are not for addresses. */
-  readonly nameServer?: Address;
+  readonly nameServer?: IpAddress;
   /** For PXE: what `tftp` of 10.0.2.2 has. */
   readonly bootFile?: string;
   readonly log?: (record: ConnectionRecord) => void;
@@ -74,7 +74,7 @@ export class UserNetwork {
   readonly #reassembly = new Reassembly();
   /** Cards in the order in which they asked for an address. */
   readonly #leases: MacAddress[] = [];
-  readonly #stations = new Map<Address, MacAddress>();
+  readonly #stations = new Map<IpAddress, MacAddress>();
   #datagramId = 0;
   #nextDialPort = 0;
 
@@ -109,7 +109,7 @@ export class UserNetwork {
   }
 
   /** The address that the first card got, or gets when it asks. */
-  get guestAddress(): Address {
+  get guestAddress(): IpAddress {
     return guestAddress(0);
   }
 
@@ -137,14 +137,14 @@ export class UserNetwork {
     this.#link.send(arpFrame("reply", own, { mac: arp.senderMac, address: arp.sender }), {});
   }
 
-  #learn(address: Address, mac: MacAddress): void {
+  #learn(address: IpAddress, mac: MacAddress): void {
     if (address === UNSPECIFIED || !isOnLink(address) || isGateway(address) || isDns(address) || isGroup(mac)) return;
     this.#stations.delete(address);
     this.#stations.set(address, mac);
     if (this.#stations.size > MAX_GUESTS * 4) this.#stations.delete(this.#stations.keys().next().value!);
   }
 
-  #linkTo(guest: Address): LinkHeader | undefined {
+  #linkTo(guest: IpAddress): LinkHeader | undefined {
     const to = this.#stations.get(guest);
     return to && { to, from: GATEWAY_MAC };
   }
@@ -250,7 +250,7 @@ export class UserNetwork {
     this.#link.send(udpFrame({ to: BROADCAST, from: GATEWAY_MAC }, addresses, udp), {});
   }
 
-  #lease(mac: MacAddress): Address | undefined {
+  #lease(mac: MacAddress): IpAddress | undefined {
     let index = this.#leases.indexOf(mac);
     if (index < 0) {
       if (this.#leases.length === MAX_GUESTS) return undefined;
@@ -305,7 +305,7 @@ export class UserNetwork {
    * Connects a stream to a port of a guest, which sees the gateway as its peer. Answers where the stream's events go;
    * undefined: there are too many connections, or the guest has not been heard of yet.
    */
-  connectToGuest(port: number, stream: HostStream, guest: Address = this.guestAddress): StreamEvents | undefined {
+  connectToGuest(port: number, stream: HostStream, guest: IpAddress = this.guestAddress): StreamEvents | undefined {
     if (!this.#stations.has(guest)) return undefined;
     const gateway = isIpv4(guest) ? IPV4.gateway : IPV6.gateway;
     for (let tries = 0; tries < 16; tries++) {
@@ -324,12 +324,12 @@ export class UserNetwork {
   }
 }
 
-function outside(address: Address): Address {
+function outside(address: IpAddress): IpAddress {
   if (!isGateway(address)) return address;
   return isIpv4(address) ? IPV4.hostLoopback : IPV6.hostLoopback;
 }
 
-function isMulticast(address: Address): boolean {
+function isMulticast(address: IpAddress): boolean {
   const first = address.charCodeAt(0);
   return isIpv4(address) ? first >= 224 : first === 0xff;
 }

@@ -2,7 +2,7 @@
  * What a network needs of the host that it is on: time, chance, sockets, names. Nothing here blocks; events come when the
  * host's event loop brings them, never from inside a call.
  */
-import type { Address } from "./address.ts";
+import type { IpAddress } from "./address.ts";
 
 export interface NetworkWorld {
   /** Of a clock that only goes forward, in milliseconds; fractions are welcome. */
@@ -10,14 +10,14 @@ export interface NetworkWorld {
   setTimer(afterMs: number, expired: () => void): Timer;
   /** 32 bits that nobody can guess: sequence numbers, identifiers. */
   randomU32(): number;
-  connect(address: Address, port: number, events: StreamEvents): HostStream;
+  connect(address: IpAddress, port: number, events: StreamEvents): HostStream;
   /** One socket for one of the guest's (address, port), used for any number of peers. */
   openUdp(family: 4 | 6, events: UdpEvents): HostUdp;
   /**
    * The addresses of a name, as the host knows them. Rejects with a NameError. `aliases` are not needed: what the name leads
    * to in the end is.
    */
-  resolve(name: string, family: 4 | 6): Promise<readonly Address[]>;
+  resolve(name: string, family: 4 | 6): Promise<readonly IpAddress[]>;
 }
 
 export interface Timer {
@@ -73,12 +73,12 @@ export interface StreamEvents {
 }
 
 export interface HostUdp {
-  send(address: Address, port: number, data: Uint8Array): void;
+  send(address: IpAddress, port: number, data: Uint8Array): void;
   close(): void;
 }
 
 export interface UdpEvents {
-  received(address: Address, port: number, data: Uint8Array): void;
+  received(address: IpAddress, port: number, data: Uint8Array): void;
   /** The peer said that nobody listens there. */
-  refused(address: Address, port: number): void;
+  refused(address: IpAddress, port: number): void;
 }

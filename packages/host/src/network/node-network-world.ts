@@ -5,13 +5,13 @@ import { ADDRCONFIG, ALL, getServers, promises as names } from "node:dns";
 import { connect, type Socket } from "node:net";
 import { networkInterfaces } from "node:os";
 import {
-  type Address,
-  formatAddress,
+  formatIpAddress,
   type HostStream,
   type HostUdp,
+  type IpAddress,
   NameError,
   type NetworkWorld,
-  parseAddress,
+  parseIpAddress,
   type StreamEvents,
   type StreamFailure,
   type Timer,
@@ -37,8 +37,8 @@ export class NodeNetworkWorld implements NetworkWorld {
     return randomBytes(4).readUInt32LE();
   }
 
-  connect(address: Address, port: number, events: StreamEvents): HostStream {
-    const socket = connect({ host: formatAddress(address), port, allowHalfOpen: true, noDelay: true });
+  connect(address: IpAddress, port: number, events: StreamEvents): HostStream {
+    const socket = connect({ host: formatIpAddress(address), port, allowHalfOpen: true, noDelay: true });
     socket.setTimeout(CONNECT_LIMIT_MS, () => socket.destroy(Object.assign(new Error(), { code: "ETIMEDOUT" })));
     socket.once("connect", () => socket.setTimeout(0));
     return new SocketStream(socket, events);
@@ -48,10 +48,10 @@ export class NodeNetworkWorld implements NetworkWorld {
     return new NodeUdp(family, events);
   }
 
-  async resolve(name: string, family: 4 | 6): Promise<readonly Address[]> {
+  async resolve(name: string, family: 4 | 6): Promise<readonly IpAddress[]> {
     try {
       const found = await names.lookup(name, { family, all: true, hints: family === 6 ? 0 : ADDRCONFIG & ~ALL });
-      return found.flatMap(({ address }) => parseAddress(address) ?? []);
+      return found.flatMap(({ address }) => parseIpAddress(address) ?? []);
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
       if (code === "ENOTFOUND") throw new NameError("no-name", `${name} does not exist`);
@@ -62,8 +62,8 @@ export class NodeNetworkWorld implements NetworkWorld {
 }
 
 /** The host's own name server, the first that is given as an address and has the usual port. */
-export function hostNameServer(): Address | undefined {
-  return getServers().flatMap((text) => parseAddress(text) ?? [])[0];
+export function hostNameServer(): IpAddress | undefined {
+  return getServers().flatMap((text) => parseIpAddress(text) ?? [])[0];
 }
 
 /** Some card of the host has an IPv6 address that others can reach. */
@@ -147,17 +147,17 @@ class NodeUdp implements HostUdp {
   constructor(family: 4 | 6, events: UdpEvents) {
     this.#socket = createSocket({ type: family === 4 ? "udp4" : "udp6" });
     this.#socket.on("message", (data, { address, port }) => {
-      const from = parseAddress(address.split("%", 1)[0]!);
+      const from = parseIpAddress(address.split("%", 1)[0]!);
       if (from !== undefined) events.received(from, port, data);
     });
     // One that cannot be bound or sent from loses what it was given, as a wire does.
     this.#socket.on("error", () => {});
   }
 
-  send(address: Address, port: number, data: Uint8Array): void {
+  send(address: IpAddress, port: number, data: Uint8Array): void {
     if (this.#isClosed || this.#underWay >= MAX_UDP_UNDER_WAY) return;
     this.#underWay++;
-    this.#socket.send(data, port, formatAddress(address), () => {
+    this.#socket.send(data, port, formatIpAddress(address), () => {
       this.#underWay--;
     });
   }

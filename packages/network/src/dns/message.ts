@@ -2,7 +2,7 @@
  * DNS messages (RFC 1035, 4), as far as a proxy reads and writes them: one question; answers with addresses. Names are
  * compared in lower case. GUEST-CONTROLLED: every byte; compression pointers are refused in questions, where none belong.
  */
-import { type Address, putAddress } from "../address.ts";
+import { type IpAddress, putAddress } from "../address.ts";
 import { putU16, putU32 } from "../ip/packet.ts";
 
 export const TYPE = { A: 1, PTR: 12, AAAA: 28, HTTPS: 65 } as const;
@@ -47,7 +47,7 @@ export function parseQuestion(message: Uint8Array): Question | undefined {
 }
 
 /** An answer with a result code, and with addresses of the question's type. */
-export function answerMessage(question: Question, rcode: number, addresses: readonly Address[] = []): Uint8Array {
+export function answerMessage(question: Question, rcode: number, addresses: readonly IpAddress[] = []): Uint8Array {
   const each = 12 + (addresses[0]?.length ?? 0);
   const message = new Uint8Array(question.bytes.length + each * addresses.length);
   message.set(question.bytes);

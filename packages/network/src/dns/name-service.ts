@@ -3,7 +3,7 @@
  * for else goes to the host's own name server. Egress rules are kept here, too: names that are not allowed are refused, and
  * addresses that a guest could not reach are left out. GUEST-CONTROLLED: every query, and how many there are.
  */
-import type { Address } from "../address.ts";
+import type { IpAddress } from "../address.ts";
 import type { Egress } from "../egress.ts";
 import { type HostUdp, NameError, type NetworkWorld } from "../world.ts";
 import { answerMessage, MAX_UDP_BYTES, parseQuestion, type Question, RCODE, TYPE, truncated } from "./message.ts";
@@ -17,9 +17,9 @@ export interface NameServiceOptions {
   readonly world: NetworkWorld;
   readonly egress: Egress;
   /** Names that mean an address of this network. */
-  readonly ownNames: ReadonlyMap<string, readonly Address[]>;
+  readonly ownNames: ReadonlyMap<string, readonly IpAddress[]>;
   /** The host's own; undefined: only addresses are answered. */
-  readonly nameServer?: Address;
+  readonly nameServer?: IpAddress;
   readonly refused?: (name: string, why: string) => void;
 }
 

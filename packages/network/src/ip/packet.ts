@@ -2,7 +2,7 @@
  * IP datagrams of both versions (RFC 791, RFC 8200): parsed with every length checked, and built. Options and extension
  * headers are passed over; routing headers are refused (RFC 5095). GUEST-CONTROLLED: every byte.
  */
-import { type Address, addressAt, IPV4_BYTES, IPV6_BYTES, isIpv4, putAddress } from "../address.ts";
+import { addressAt, IPV4_BYTES, IPV6_BYTES, type IpAddress, isIpv4, putAddress } from "../address.ts";
 import { addWords, foldChecksum } from "../checksum.ts";
 import { ETHERNET_HEADER_BYTES, ETHERTYPE, type MacAddress, newFrame } from "../ethernet.ts";
 
@@ -21,8 +21,8 @@ export interface Fragment {
 }
 
 export interface IpPacket {
-  readonly source: Address;
-  readonly destination: Address;
+  readonly source: IpAddress;
+  readonly destination: IpAddress;
   readonly protocol: number;
   readonly hops: number;
   readonly payload: Uint8Array;
@@ -104,8 +104,8 @@ function u16(bytes: Uint8Array, at: number): number {
 }
 
 export interface IpHeader {
-  readonly source: Address;
-  readonly destination: Address;
+  readonly source: IpAddress;
+  readonly destination: IpAddress;
   readonly protocol: number;
   /** Default 64. Neighbour discovery asks for 255. */
   readonly hops?: number;
@@ -117,7 +117,7 @@ export interface LinkHeader {
 }
 
 /** Bytes in front of the payload of a frame that `newIpFrame` makes. */
-export function payloadOffset(address: Address): number {
+export function payloadOffset(address: IpAddress): number {
   return ETHERNET_HEADER_BYTES + (isIpv4(address) ? IPV4_HEADER_BYTES : IPV6_HEADER_BYTES);
 }
 
@@ -170,7 +170,7 @@ export function putU32(bytes: Uint8Array, at: number, value: number): void {
 }
 
 /** The sum of the pseudo-header that TCP's, UDP's and ICMPv6's checksums begin with (RFC 9293, 3.1; RFC 8200, 8.1). */
-export function pseudoHeaderSum(source: Address, destination: Address, protocol: number, length: number): number {
+export function pseudoHeaderSum(source: IpAddress, destination: IpAddress, protocol: number, length: number): number {
   let sum = protocol + length;
   for (const address of [source, destination]) {
     for (let i = 0; i < address.length; i += 2) sum += (address.charCodeAt(i) << 8) | address.charCodeAt(i + 1);

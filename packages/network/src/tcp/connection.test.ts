@@ -1,10 +1,10 @@
 import { describe, expect, it } from "vitest";
-import { parseAddress } from "../address.ts";
+import { parseIpAddress } from "../address.ts";
 import { FakeStream, FakeWorld } from "../fake-world.ts";
 import { TcpConnection, type TcpLink, type TcpOwner } from "./connection.ts";
 import { FLAG, type OutgoingSegment, type Segment } from "./segment.ts";
 
-const ADDRESS = parseAddress("192.0.2.1")!;
+const ADDRESS = parseIpAddress("192.0.2.1")!;
 const MSS = 1460;
 
 interface Wire {
