@@ -67,6 +67,25 @@ describe("vm.debug", () => {
     await expect(debug.continue({ timeoutMs: 1, signal: AbortSignal.abort(new Error("no")) })).rejects.toThrow("no");
   });
 
+  it("is not for vCPUs in parallel, and says so", { timeout: WAIT_MS }, async () => {
+    const [kernel, memoryBytes] = [join(directory, "kernel"), 16 * 2 ** 20];
+    await using vm = await createVm({
+      kernel,
+      engine: "jit",
+      memoryBytes,
+      cpus: 2,
+      smp: "parallel",
+      startsPaused: true,
+    });
+    await vm.start();
+    const refusal = { code: "bad-option", message: expect.stringMatching(/take turns, not in parallel/) };
+    await expect(vm.debug.set({ software: [AT.store] })).rejects.toMatchObject(refusal);
+    await expect(vm.debug.step()).rejects.toMatchObject(refusal);
+    expect((await vm.debug.registers()).rip).toBe(AT.start);
+    await vm.resume();
+    expect(await vm.wait()).toMatchObject({ kind: "off" });
+  });
+
   it("says that a guest that waits cannot be stepped", { timeout: WAIT_MS }, async () => {
     await using vm = await create();
     await vm.debug.startPaused();

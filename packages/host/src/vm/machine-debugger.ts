@@ -34,13 +34,16 @@ export class MachineDebugger {
 
   /** Throws VmError for what cannot be. */
   set(request: DebugRequest | undefined): void {
+    const { vcpus } = this.#machine;
     try {
       if (request) debugPlan(request);
+      for (const vcpu of vcpus) vcpu.debug(request);
     } catch (error) {
-      throw new VmError("bad-option", `The VM cannot be stopped for that: ${(error as Error).message}.`);
+      for (const vcpu of vcpus) vcpu.debug(undefined);
+      this.#request = undefined;
+      throw cannotBe(error);
     }
     this.#request = request;
-    for (const vcpu of this.#machine.vcpus) vcpu.debug(request);
   }
 
   /** The machine runs from here on, for one instruction. */
@@ -49,7 +52,11 @@ export class MachineDebugger {
     if (machine.state !== "paused") throw new VmError("bad-state", "Single steps are taken while the VM is paused.");
     const index = machine.processors.current;
     const vcpu = this.#vcpu(index);
-    vcpu.debug({ ...this.#request, singleStep: true });
+    try {
+      vcpu.debug({ ...this.#request, singleStep: true });
+    } catch (error) {
+      throw cannotBe(error);
+    }
     if (vcpu.isWaiting) {
       vcpu.debug(this.#request);
       throw new VmError(
@@ -146,6 +153,12 @@ export class MachineDebugger {
     if (vcpu) return vcpu;
     throw new VmError("bad-option", `There is no vCPU ${index}: the VM has ${vcpus.length}, from 0 on.`);
   }
+}
+
+/** Engines refuse with RangeErrors. */
+function cannotBe(error: unknown): unknown {
+  if (!(error instanceof RangeError)) return error;
+  return new VmError("bad-option", `The VM cannot be stopped for that: ${error.message}.`);
 }
 
 function checkLength(length: number): number {
