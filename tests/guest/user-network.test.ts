@@ -3,8 +3,11 @@
  * port, and what is not allowed.
  */
 import { createHash, randomBytes } from "node:crypto";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createVm, type Vm, VmError } from "../../packages/host/src/index.ts";
 import { tinyGuest } from "./tiny-guest.ts";
@@ -13,11 +16,13 @@ const guest = await tinyGuest();
 const DATA = randomBytes(8 << 20);
 const HASH = createHash("sha256").update(DATA).digest("hex");
 
+let folder: string;
 let server: Server;
 let port: number;
 let uploaded = "";
 
 beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "twinmetal-user-network-"));
   server = createServer((request, response) => {
     if (request.method !== "POST") {
       response.end(DATA);
@@ -33,7 +38,10 @@ beforeAll(async () => {
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   port = (server.address() as AddressInfo).port;
 });
-afterAll(() => void server.close());
+afterAll(async () => {
+  server.close();
+  await rm(folder, { recursive: true });
+});
 
 async function freePort(): Promise<number> {
   const probe = createServer();
@@ -55,7 +63,15 @@ describe.skipIf("missing" in guest)("a user network", { timeout: 240_000 }, () =
     const vm = await createVm({
       memoryBytes: 128 << 20,
       engine: "jit",
-      networks: [{ to: "user", allow: [`host:${port}`], forwards: [{ hostPort: forwarded, guestPort: 80 }] }],
+      networks: [
+        {
+          to: "user",
+          allow: [`host:${port}`],
+          forwards: [{ hostPort: forwarded, guestPort: 80 }],
+          log: join(folder, "log"),
+          pcap: join(folder, "pcap"),
+        },
+      ],
     });
     try {
       await vm.start();
@@ -77,6 +93,19 @@ describe.skipIf("missing" in guest)("a user network", { timeout: 240_000 }, () =
       }
       expect((await run(vm, "nslookup example.org"))[1]).toContain("REFUSED");
       expect((await run(vm, "ping -c 1 -W 5 10.0.2.2"))[0]).toBe(0);
+      const lines = (await readFile(join(folder, "log"), "utf8")).trimEnd().split("\n");
+      const tried = lines.map((line) => JSON.parse(line) as Record<string, unknown>);
+      expect(tried[0]).toMatchObject({
+        protocol: "tcp",
+        address: "10.0.2.2",
+        port,
+        allowed: true,
+        why: `host:${port}`,
+      });
+      expect(tried.find(({ address }) => address === "169.254.169.254")).toMatchObject({ allowed: false });
+      expect(tried.find(({ protocol }) => protocol === "dns")).toMatchObject({ name: "example.org", allowed: false });
+      const frames = await readFile(join(folder, "pcap"));
+      expect([frames.readUInt32LE(0), frames.length > 2 * DATA.length]).toEqual([0xa1b23c4d, true]);
     } finally {
       await vm.close();
     }

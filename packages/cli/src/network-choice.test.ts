@@ -41,6 +41,11 @@ describe("--net", () => {
       { hostAddress: "::1", hostPort: 80, guestPort: 8080 },
       { hostAddress: "0.0.0.0", hostPort: 81, guestPort: 81 },
     ]);
+    expect(networksOf({ ...values, netLog: "log", pcap: "frames" })).toEqual([
+      { to: "loopback", pcap: "frames" },
+      { to: "user", log: "log" },
+    ]);
+    expect(() => networksOf({ pcap: "frames" })).toThrow(/give --net/);
     expect(() => networksOf({ net: [{ to: "loopback" }], allow: ["host"] })).toThrow(/give --net user/);
     for (const text of ["22", "0:22", "22:65536", "a:b", "x:1:2:3"])
       expect(() => parseForward(text)).toThrow(/no forward/);

@@ -4,7 +4,7 @@
  */
 import { macBytes, NETWORK_LIMITS } from "@twinmetal/core";
 import { parseEgressRule } from "@twinmetal/network";
-import { listOption } from "./options.ts";
+import { listOption, option } from "./options.ts";
 import { UsageError } from "./usage-error.ts";
 import type { ForwardOptions, NetworkOptions } from "./vm-library.ts";
 
@@ -32,7 +32,17 @@ export const FORWARD = listOption(
   parseForward,
 );
 
+export const NET_LOG = option(
+  "net-log",
+  "FILE",
+  "With --net user: a line of JSON for each connection that the guest tries, allowed or not.",
+);
+
+export const PCAP = option("pcap", "FILE", "Frames of the first network card, as Wireshark and tcpdump read them.");
+
 export interface NetworkValues {
+  readonly netLog?: string | undefined;
+  readonly pcap?: string | undefined;
   readonly net?: readonly (NetworkOptions | undefined)[] | undefined;
   readonly allow?: readonly string[] | undefined;
   readonly forward?: readonly ForwardOptions[] | undefined;
@@ -40,18 +50,23 @@ export interface NetworkValues {
 
 /** Of all that were given. Throws UsageError. */
 export function networksOf(values: NetworkValues): readonly NetworkOptions[] {
-  const { allow, forward } = values;
-  const cards = cardsOf(values);
-  if (!allow && !forward) return cards;
+  const { allow, forward, netLog, pcap } = values;
+  const given = cardsOf(values);
+  if (pcap !== undefined && given.length === 0) {
+    throw new UsageError("--pcap is about a network card: give --net, too.");
+  }
+  const cards = pcap === undefined ? given : given.map((card, i) => (i === 0 ? { ...card, pcap } : card));
+  if (!allow && !forward && netLog === undefined) return cards;
   const first = cards.findIndex(({ to }) => to === "user");
   if (first < 0) {
-    throw new UsageError(`--${allow ? "allow" : "forward"} is about a user network: give --net user, too.`);
+    const what = allow ? "allow" : forward ? "forward" : "net-log";
+    throw new UsageError(`--${what} is about a user network: give --net user, too.`);
   }
   const isOpen = allow?.includes("all") ?? false;
   const rules = isOpen ? { egress: "open" as const } : { allow };
   return cards.map((card, i): NetworkOptions => {
     if (card.to !== "user") return card;
-    return { ...card, ...rules, ...(i === first && { forwards: forward }) };
+    return { ...card, ...rules, ...(i === first && { forwards: forward, log: netLog }) };
   });
 }
 

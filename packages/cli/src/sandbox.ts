@@ -137,6 +137,8 @@ export interface UsedFiles {
   /** Read only: what a VM whose guest broke out leaves there would run in the next one's process. */
   readonly cache: VmOptions["translationCache"];
   readonly record: string | undefined;
+  /** In which frames are kept. */
+  readonly pcap?: string | undefined;
   readonly save: string | undefined;
   readonly serial: SerialTarget;
   /** Unix sockets that its network cards lead to. */
@@ -169,7 +171,7 @@ export function vmConfinement(used: UsedFiles, memoryBytes: number | undefined):
 function fileRules(used: UsedFiles): readonly FileRule[] {
   const { serial, cache } = used;
   const kept = cache === "off" ? undefined : (cache?.directory ?? translationDirectory());
-  const written = [used.record, serial.kind === "file" ? serial.path : undefined];
+  const written = [used.record, used.pcap, serial.kind === "file" ? serial.path : undefined];
   return [
     ...[...used.read, kept].flatMap((path) => rule(path, "read")),
     ...written.flatMap((path) => {

@@ -12,6 +12,7 @@ export {
   type Verdict,
 } from "./egress.ts";
 export type { GuestLink, Offload } from "./link.ts";
+export { pcapHeader, pcapRecord } from "./pcap.ts";
 export { UserNetwork, type UserNetworkOptions, type UserNetworkStatistics } from "./user-network.ts";
 export {
   type HostStream,

@@ -3,7 +3,7 @@ import { defineCommand, type Io } from "../command.ts";
 import { DISK } from "../disk-choice.ts";
 import { engineNotice } from "../engine-notice.ts";
 import { hostVm } from "../hosting.ts";
-import { ALLOW, FORWARD, NET, networkSockets, networksOf } from "../network-choice.ts";
+import { ALLOW, FORWARD, NET, NET_LOG, networkSockets, networksOf, PCAP } from "../network-choice.ts";
 import { choice, flag, option } from "../options.ts";
 import { parseTimeout } from "../quantities.ts";
 import { SANDBOX, sandboxPlan, vmConfinement } from "../sandbox.ts";
@@ -24,6 +24,8 @@ const OPTIONS = {
   net: NET,
   allow: ALLOW,
   forward: FORWARD,
+  netLog: NET_LOG,
+  pcap: PCAP,
   serial: option(
     "serial",
     "WHERE",
@@ -121,6 +123,7 @@ export const RESTORE = defineCommand({
             sockets: networkSockets(networksOf(values)),
             cache,
             record,
+            pcap: values.pcap,
             save: values.save,
             serial,
             engine,

@@ -8,7 +8,7 @@ import { engineNotice } from "../engine-notice.ts";
 import { GDB } from "../gdb-choice.ts";
 import { type HostingPlan, hostVm } from "../hosting.ts";
 import { LINK_OPTIONS, targetAddress } from "../migration-options.ts";
-import { ALLOW, FORWARD, NET, networkSockets, networksOf } from "../network-choice.ts";
+import { ALLOW, FORWARD, NET, NET_LOG, networkSockets, networksOf, PCAP } from "../network-choice.ts";
 import { choice, flag, type OptionValues, option, type ParsedLine } from "../options.ts";
 import { formatSize, parseEpoch, parseMemory, parseSeed, parseTimeout } from "../quantities.ts";
 import { checkSandbox, SANDBOX, sandboxPlan, vmConfinement } from "../sandbox.ts";
@@ -45,6 +45,8 @@ export const RUN_OPTIONS = {
   net: NET,
   allow: ALLOW,
   forward: FORWARD,
+  netLog: NET_LOG,
+  pcap: PCAP,
   vga: choice(
     "vga",
     ["std", "none"],
@@ -393,7 +395,10 @@ async function confinePlan(
   const disks = await io.library.filesOfDisks(disksOf(values));
   const sockets = networkSockets(networksOf(values));
   const debuggers = values.gdb?.address.kind === "unix" ? [values.gdb.address.path] : [];
-  return vmConfinement({ read, variables, disks, sockets, debuggers, cache, record, save, serial, engine }, memory);
+  return vmConfinement(
+    { read, variables, disks, sockets, debuggers, cache, record, pcap: values.pcap, save, serial, engine },
+    memory,
+  );
 }
 
 /** What the VM's process reads of its firmware; what it keeps is made, as it cannot be later. */

@@ -23,6 +23,10 @@ export interface NetworkOptions {
   readonly egress?: "public" | "listed" | "open";
   /** Of "user": ports of this host that lead to the guest. */
   readonly forwards?: readonly ForwardOptions[];
+  /** Of "user": a file with a line of JSON for each connection that the guest tried, allowed or not. */
+  readonly log?: string;
+  /** A file of all frames, as Wireshark and tcpdump read them. */
+  readonly pcap?: string;
   /** What the guest finds. Default: "virtio". Of a VM that exists, its own. */
   readonly model?: NetworkModel;
   /** "52:54:00:12:34:56". Default: from the VM's name, or else its seed. Of a VM that exists, its own. */

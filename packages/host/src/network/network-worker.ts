@@ -7,6 +7,7 @@ import { createSignal } from "../kvm/kick-cells.ts";
 import { plainError } from "../vm/vm-error.ts";
 import { type CardEnd, RingCards } from "./frame-ring.ts";
 import type { FromNetwork, NetworkOptions, NetworkThreadStart, ToNetwork } from "./network-protocol.ts";
+import { Capture } from "./network-records.ts";
 import { type Link, SocketLink } from "./socket-link.ts";
 import { UserLink } from "./user-link.ts";
 
@@ -15,6 +16,7 @@ const MAX_FRAMES = 256;
 
 interface Card {
   readonly end: CardEnd;
+  capture: Capture | undefined;
   readonly options: NetworkOptions;
   link: Link | undefined;
   /** Taken, and refused by the link: the next to be sent. */
@@ -28,6 +30,7 @@ const rings = new RingCards(ring, () => kick?.());
 const cards: readonly Card[] = networks.map((options, i) => ({
   options,
   end: rings.ends[i]!,
+  capture: undefined,
   link: undefined,
   waiting: undefined,
 }));
@@ -53,7 +56,10 @@ parentPort!.on("message", (message: ToNetwork) => {
       );
       break;
     case "close":
-      for (const { link } of cards) link?.close();
+      for (const { link, capture } of cards) {
+        link?.close();
+        capture?.close();
+      }
       send({ type: "reply", id: message.id });
       break;
   }
@@ -61,6 +67,7 @@ parentPort!.on("message", (message: ToNetwork) => {
 
 async function open(): Promise<void> {
   for (const card of cards) {
+    if (card.options.pcap !== undefined) card.capture = new Capture(card.options.pcap);
     card.link = await linkOf(card);
     if (card.options.to === "loopback") card.end.setUp(true);
   }
@@ -69,20 +76,25 @@ async function open(): Promise<void> {
 
 async function linkOf(card: Card): Promise<Link | undefined> {
   const { end, options } = card;
+  const deliver = (frame: Uint8Array): boolean => {
+    const isTaken = end.deliver(frame);
+    if (isTaken) card.capture?.add(frame);
+    return isTaken;
+  };
   const events = {
-    deliver: (frame: Uint8Array) => end.deliver(frame),
+    deliver,
     hasRoom: (frameBytes: number) => end.hasRoom(frameBytes),
     setUp: (isUp: boolean) => end.setUp(isUp),
     ready: () => rings.wake(),
   };
   if (options.to === "socket") return await SocketLink.open(options.path!, events);
   if (options.to === "user") return await UserLink.open(options, events);
-  return options.to === "loopback" ? loopback(end) : undefined;
+  return options.to === "loopback" ? loopback(deliver) : undefined;
 }
 
 /** Its frames wait for room in the same ring as all others. */
-function loopback(end: CardEnd): Link {
-  return { send: (frame) => end.deliver(frame), resume: () => {}, close: () => {} };
+function loopback(deliver: (frame: Uint8Array) => boolean): Link {
+  return { send: deliver, resume: () => {}, close: () => {} };
 }
 
 /** False: there is more. */
@@ -91,6 +103,7 @@ function carry(card: Card): boolean {
   for (let i = 0; i < MAX_FRAMES; i++) {
     const frame = card.waiting ?? card.end.take();
     if (!frame) return true;
+    if (!card.waiting) card.capture?.add(frame);
     card.waiting = undefined;
     if (card.link === undefined || card.link.send(frame)) continue;
     card.waiting = frame;

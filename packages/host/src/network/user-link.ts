@@ -6,6 +6,7 @@ import { createServer, type Server, type Socket } from "node:net";
 import { Egress, type GuestLink, parseEgressRule, UserNetwork } from "@twinmetal/network";
 import { VmError } from "../vm/vm-error.ts";
 import type { ForwardOptions, NetworkOptions } from "./network-protocol.ts";
+import { AppendedFile, connectionLine } from "./network-records.ts";
 import { hasIpv6, hostNameServer, NodeNetworkWorld, SocketStream } from "./node-network-world.ts";
 import type { Link, LinkEvents } from "./socket-link.ts";
 
@@ -23,10 +24,12 @@ export class UserLink implements Link {
   readonly #network: UserNetwork;
   readonly #events: UserLinkEvents;
   readonly #servers: Server[] = [];
+  readonly #log: AppendedFile | undefined;
   #waiting: Uint8Array[] = [];
 
   private constructor(options: NetworkOptions, events: UserLinkEvents) {
     this.#events = events;
+    this.#log = options.log === undefined ? undefined : new AppendedFile(options.log);
     const mtu = options.mtu ?? DEFAULT_MTU;
     const link: GuestLink = {
       mtu,
@@ -44,10 +47,11 @@ export class UserLink implements Link {
       egress: new Egress(options.egress ?? (options.allow ? "listed" : "public"), rules),
       hasIpv6: hasIpv6(),
       nameServer: hostNameServer(),
+      log: (record) => this.#log?.write(connectionLine(record)),
     });
   }
 
-  /** Rejects with VmError where a port of the host cannot be listened at. */
+  /** Rejects with VmError where a port of the host cannot be listened at, or the log not be written. */
   static async open(options: NetworkOptions, events: UserLinkEvents): Promise<UserLink> {
     const link = new UserLink(options, events);
     try {
@@ -102,5 +106,6 @@ export class UserLink implements Link {
   close(): void {
     for (const server of this.#servers) server.close();
     this.#network.close();
+    this.#log?.close();
   }
 }
