@@ -4,6 +4,7 @@
  */
 import type { AccessSize } from "../../packages/core/src/bus/io.ts";
 import { ATA } from "../../packages/core/src/devices/ahci/ata-disk.ts";
+import { trayBytes, trayChannel } from "../../packages/core/src/devices/ahci/cd-tray.ts";
 import { BLOCK_LIMITS } from "../../packages/core/src/devices/block-channel.ts";
 import { createIde } from "../../packages/core/src/devices/ide/controller.ts";
 import { CONTROL, STATUS, TASK } from "../../packages/core/src/devices/ide/registers.ts";
@@ -114,6 +115,14 @@ export const IDE: FuzzedDevice = {
         (value) => {
           for (let i = 0; i < 128; i++) device.taskPorts[0]!.write(TASK.DATA, 4, value);
         },
+        (value) => {
+          const sizeBytes = 512 * (1 + (value % (DISK_BYTES / 512)));
+          const action =
+            value & 0x1000
+              ? ({ kind: "insert", sizeBytes } as const)
+              : ({ kind: "eject", force: value > 2 ** 31 } as const);
+          context.input(trayChannel("disk1"), trayBytes(action));
+        },
         (value) => waiting(value)?.deliver({ id: value % 64, isOk: true, bytes: new Uint8Array((value >>> 8) % 700) }),
       ],
       mayWrite: (gpa, length) => {
@@ -146,7 +155,7 @@ export const IDE: FuzzedDevice = {
             : dma(random, random(2) === 0);
         switch (random(8)) {
           case 0:
-            return [{ kind: "event", event: random(5), value: random(2 ** 32) }];
+            return [{ kind: "event", event: random(6), value: random(2 ** 32) }];
           case 1:
             if (random(4)) return packet(random);
             return [write("control", 0, CONTROL.SRST), write("control", 0, random(4) === 0 ? CONTROL.NIEN : 0)];

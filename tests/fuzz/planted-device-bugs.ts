@@ -127,6 +127,12 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     wrong: "this.left",
   },
   {
+    what: "a CD is read behind its end",
+    device: "ide",
+    right: "if (block + blocks > this.#blocks)",
+    wrong: "if (block > this.#blocks)",
+  },
+  {
     what: "IDE's bus master writes behind a region",
     device: "ide",
     right: "Math.min(regionBytes - this.#offset, bytes.length - at)",

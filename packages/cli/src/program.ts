@@ -4,6 +4,7 @@
  */
 import type { Command, Io } from "./command.ts";
 import { BALLOON } from "./commands/balloon.ts";
+import { EJECT, INSERT } from "./commands/disc.ts";
 import { ENGINE } from "./commands/engine.ts";
 import { IMAGE } from "./commands/image.ts";
 import { MIGRATE } from "./commands/migrate.ts";
@@ -27,6 +28,8 @@ const COMMANDS = [
   MIGRATE,
   SCREENSHOT,
   TYPE,
+  EJECT,
+  INSERT,
   BALLOON,
   STOP,
   REPLAY,

@@ -12,6 +12,8 @@ export { tableBytesBelowRam } from "./cpu/layout.ts";
 export { physicalAddress } from "./cpu/linear-address.ts";
 export { constantMsr, ignoresMsrWrite } from "./cpu/msr-table.ts";
 export type { DescriptorTable, SegmentRegister, VcpuState } from "./cpu/state.ts";
+export { type TrayAction, type TrayState, trayBytes, trayChannel } from "./devices/ahci/cd-tray.ts";
+export { AhciController } from "./devices/ahci/controller.ts";
 export {
   BLOCK_LIMITS,
   BLOCK_OPERATIONS,
@@ -24,6 +26,7 @@ export { FLASH_REPORT_HEADER_BYTES } from "./devices/cfi-flash.ts";
 export { DEBUG_CHANNEL } from "./devices/debug-port.ts";
 export { KEYBOARD_LAYOUTS, type KeyboardLayout, KeyError } from "./devices/i8042/layouts.ts";
 export { MAX_TYPED_CHARACTERS, pressedKeys, typedText } from "./devices/i8042/typing.ts";
+export { IdeController } from "./devices/ide/controller.ts";
 export { macBytes, NETWORK_LIMITS, type NetworkBackend } from "./devices/network-channel.ts";
 export { Uart16550 } from "./devices/uart-16550.ts";
 export { renderScreen, type ScreenImage } from "./devices/vga/render.ts";

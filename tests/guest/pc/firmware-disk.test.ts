@@ -175,3 +175,32 @@ test.skipIf(typeof bios === "string")(
     await vm.serial.waitFor("from the CD", { timeoutMs: TIMEOUT_MS });
   },
 );
+
+test.skipIf(typeof bios === "string").each<"ahci" | "ide">(["ahci", "ide"])(
+  "another disc in a drive on %s is started after a reset, and none from an empty one",
+  { timeout: 3 * TIMEOUT_MS },
+  async (bus) => {
+    const folder = mkdtempSync(join(tmpdir(), "twinmetal-firmware-"));
+    onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+    const [firmware, first, second] = ["bios.bin", "first.iso", "second.iso"].map((name) => join(folder, name));
+    writeFileSync(firmware!, bios as Uint8Array);
+    writeFileSync(first!, bootDisc("from the first disc"));
+    writeFileSync(second!, Buffer.concat([bootDisc("from the second disc"), Buffer.alloc(BLOCK_BYTES)]));
+    await using vm = await createVm({
+      firmware: firmware!,
+      memoryBytes: 64 * 2 ** 20,
+      engine: "jit",
+      disks: [{ path: first!, isCdrom: true, ...(bus === "ide" && { bus }) }],
+    });
+    await vm.start();
+    await vm.serial.waitFor("from the first disc", { timeoutMs: TIMEOUT_MS });
+    await vm.insert("disk0", second!);
+    await vm.reset();
+    await vm.serial.waitFor("from the second disc", { timeoutMs: TIMEOUT_MS });
+    await vm.eject("disk0");
+    await vm.reset();
+    await vm.serial.waitFor("No bootable device", { timeoutMs: TIMEOUT_MS });
+    await expect(vm.eject("disk7")).rejects.toMatchObject({ code: "bad-option" });
+    await expect(vm.insert("disk0", join(folder, "none.iso"))).rejects.toMatchObject({ code: "disk-not-found" });
+  },
+);

@@ -59,7 +59,9 @@ export type ToDisks =
   | { readonly type: "suspend"; readonly id: number }
   | { readonly type: "open"; readonly id: number }
   /** What found no space is tried again. */
-  | { readonly type: "retry"; readonly id: number };
+  | { readonly type: "retry"; readonly id: number }
+  /** The image of one disk, a disc's, is another one from here on, or none. */
+  | { readonly type: "change"; readonly id: number; readonly disk: number; readonly options: DiskOptions | undefined };
 
 export type FromDisks =
   | {

@@ -71,6 +71,12 @@ export class DiskThread {
     await this.#ask("retry");
   }
 
+  /** The image of a disc's disk is another one, or none. Its size in bytes. Rejects with VmError: nothing has changed then. */
+  async change(disk: number, options: DiskOptions | undefined): Promise<number> {
+    const { disks } = await this.#ask("change", { disk, options });
+    return disks?.[0]?.sizeBytes ?? 0;
+  }
+
   /**
    * How the machine is woken: by a change of that Int32 cell, and its vCPU by `vcpuCells` where it is inside the processor. From
    * the disks' own thread, whatever this one does meanwhile.
@@ -93,14 +99,17 @@ export class DiskThread {
     }
   }
 
-  async #ask(type: "open" | "suspend" | "retry"): Promise<FromDisks & { readonly type: "reply" }> {
+  async #ask(
+    type: "open" | "suspend" | "retry" | "change",
+    more: { readonly disk: number; readonly options: DiskOptions | undefined } = { disk: 0, options: undefined },
+  ): Promise<FromDisks & { readonly type: "reply" }> {
     if (this.#lost) throw this.#lost;
     const id = this.#nextId++;
     const reply = new Promise<FromDisks & { readonly type: "reply" }>((resolve, reject) => {
       this.#pending.set(id, { resolve, reject });
     });
     this.#worker.ref();
-    this.#worker.postMessage({ type, id } satisfies ToDisks);
+    this.#worker.postMessage((type === "change" ? { type, id, ...more } : { type, id }) satisfies ToDisks);
     try {
       return await reply;
     } finally {

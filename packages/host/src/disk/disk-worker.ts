@@ -10,7 +10,7 @@ import { type BlockDevice, StorageError } from "@twinmetal/storage";
 import { createSignal } from "../kvm/kick-cells.ts";
 import { plainError } from "../vm/vm-error.ts";
 import { type RingRequest, RingServer } from "./block-ring.ts";
-import type { DiskThreadStart, FromDisks, ToDisks } from "./disk-protocol.ts";
+import type { DiskOptions, DiskThreadStart, FromDisks, ToDisks } from "./disk-protocol.ts";
 import { openVmDisk } from "./open-vm-disk.ts";
 
 /** Waiting in the event loop costs three times the wait of a thread that does nothing else. */
@@ -20,10 +20,12 @@ const TURN_MS = 5;
 /** Steps that a request takes which never leaves the thread. */
 const STEPS = 64;
 
-const { disks: options, ring } = workerData as DiskThreadStart;
+const { disks: given, ring } = workerData as DiskThreadStart;
+const options: (DiskOptions | undefined)[] = [...given];
 const server = new RingServer(ring);
 const send = (message: FromDisks): void => parentPort!.postMessage(message);
-let disks: readonly BlockDevice[] = [];
+/** Undefined: a drive without a disc. */
+let disks: (BlockDevice | undefined)[] = [];
 let isOpen = false;
 let underWay = 0;
 let blocked: RingRequest[] = [];
@@ -31,7 +33,7 @@ let kick: (() => void) | undefined;
 /** Requests are being carried out that were taken together: the machine is kicked once for them. */
 let isInBatch = false;
 let owesKick = false;
-let onIdle: (() => void) | undefined;
+let idleWaiters: (() => void)[] = [];
 
 parentPort!.on("message", (message: ToDisks) => {
   switch (message.type) {
@@ -54,6 +56,9 @@ parentPort!.on("message", (message: ToDisks) => {
     case "open":
       void answer(message.id, open);
       break;
+    case "change":
+      void answer(message.id, () => change(message.disk, message.options));
+      break;
     case "suspend":
       void answer(message.id, suspend);
       break;
@@ -72,18 +77,31 @@ async function answer(
 }
 
 async function open(): Promise<FromDisks & { readonly type: "reply" }> {
-  const opened: BlockDevice[] = [];
+  const opened: (BlockDevice | undefined)[] = [];
   try {
-    for (const disk of options) opened.push(await openVmDisk(disk));
+    for (const disk of options) opened.push(disk && (await openVmDisk(disk)));
   } catch (error) {
-    for (const disk of opened) await disk.close().catch(() => {});
+    for (const disk of opened) await disk?.close().catch(() => {});
     throw error;
   }
   disks = opened;
   isOpen = true;
   retry();
-  const found = disks.map(({ sizeBytes, isReadOnly }) => ({ sizeBytes, isReadOnly }));
+  const found = disks.map((disk) => ({ sizeBytes: disk?.sizeBytes ?? 0, isReadOnly: disk?.isReadOnly ?? true }));
   return { type: "reply", id: 0, disks: found };
+}
+
+/** What is under way ends with the old one. */
+async function change(index: number, next: DiskOptions | undefined): Promise<FromDisks & { readonly type: "reply" }> {
+  const opened = next && (await openVmDisk(next));
+  while (underWay > 0) {
+    await new Promise<void>((resolve) => idleWaiters.push(resolve));
+  }
+  const old = disks[index];
+  disks[index] = opened;
+  options[index] = next;
+  await old?.close();
+  return { type: "reply", id: 0, disks: opened ? [{ sizeBytes: opened.sizeBytes, isReadOnly: true }] : [] };
 }
 
 async function suspend(): Promise<undefined> {
@@ -92,12 +110,10 @@ async function suspend(): Promise<undefined> {
   takeAll();
   isOpen = false;
   while (underWay > 0) {
-    await new Promise<void>((resolve) => {
-      onIdle = resolve;
-    });
+    await new Promise<void>((resolve) => idleWaiters.push(resolve));
   }
   let failed: unknown;
-  for (const disk of disks) await disk.close().catch((error: unknown) => (failed ??= error));
+  for (const disk of disks) await disk?.close().catch((error: unknown) => (failed ??= error));
   disks = [];
   if (failed !== undefined) throw failed;
   return undefined;
@@ -118,15 +134,24 @@ function takeAll(): number {
 }
 
 async function carryOut(request: RingRequest): Promise<void> {
+  const disk = disks[request.disk];
+  // Of a disc that is not in the drive any more.
+  if (!disk || (options[request.disk]?.isCdrom && request.offset + request.length > disk.sizeBytes)) {
+    done(request, false);
+    return;
+  }
   underWay++;
   try {
-    await perform(disks[request.disk]!, request);
+    await perform(disk, request);
     done(request, true);
   } catch (error) {
     failed(request, error);
   } finally {
     underWay--;
-    if (underWay === 0) onIdle?.();
+    if (underWay === 0) {
+      for (const told of idleWaiters) told();
+      idleWaiters = [];
+    }
   }
 }
 
@@ -158,7 +183,7 @@ async function perform(disk: BlockDevice, { operation, offset, length, bytes, ma
 }
 
 function failed(request: RingRequest, error: unknown): void {
-  const { path } = options[request.disk]!;
+  const path = options[request.disk]?.path ?? "";
   const { message } = plainError(error);
   const code = error instanceof StorageError ? error.code : "internal";
   const isBlocked = code === "no-space";

@@ -55,7 +55,9 @@ export function disksOfSpec(spec: MachineSpec, options: readonly DiskOptions[] =
     const opened = await thread.open();
     for (const [index, { sizeBytes, isReadOnly }] of opened.entries()) {
       const disk = wanted[index]!;
-      if (disk.sizeBytes === sizeBytes && disk.isReadOnly === isReadOnly) continue;
+      // A disc may have been changed since; its drive's state knows its size.
+      const isDisc = disk.kind === "sata-cd" || disk.kind === "ide-cd";
+      if ((isDisc || disk.sizeBytes === sizeBytes) && disk.isReadOnly === isReadOnly) continue;
       await thread.suspend();
       const have = `${sizeBytes} bytes${isReadOnly ? ", read-only" : ""}`;
       const want = `${disk.sizeBytes} bytes${disk.isReadOnly ? ", read-only" : ""}`;

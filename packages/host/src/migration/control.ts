@@ -10,6 +10,8 @@
  *   {"command": "type", "text": T, "layout": "us" | "kr"}     typed on its keyboard
  *   {"command": "balloon", "bytes": N}  {"command": "memory"} its balloon, and what it says of its memory
  *   {"command": "press", "keys": K}                           pressed together
+ *   {"command": "eject", "disk": D, "force": B}               the tray of a CD drive opens, without its disc
+ *   {"command": "insert", "disk": D, "path": P, "force": B}   another disc in it
  *   {"command": "stop", "timeoutMs": N, "force": B}           asked to turn off, and waited for
  *   {"command": "cancel"}  {"command": "decide", "choice": "run" | "discard"}  {"command": "status"}
  *
@@ -40,6 +42,8 @@ export type ControlRequest =
   | { readonly command: "record"; readonly path: string; readonly state: string }
   | { readonly command: "type"; readonly text: string; readonly layout: KeyboardLayout }
   | { readonly command: "press"; readonly keys: string }
+  | { readonly command: "eject"; readonly disk: string; readonly force: boolean }
+  | { readonly command: "insert"; readonly disk: string; readonly path: string; readonly force: boolean }
   | { readonly command: "balloon"; readonly bytes: number }
   | { readonly command: "stop"; readonly timeoutMs: number; readonly force: boolean }
   | { readonly command: "cancel" | "memory" | "screen" | "status" }
@@ -72,6 +76,10 @@ export class MigrationDesk {
         return await screenOf(this.#requireVm());
       case "type":
         return await this.#requireVm().type(request.text, { layout: request.layout });
+      case "eject":
+        return await this.#requireVm().eject(request.disk, { force: request.force });
+      case "insert":
+        return await this.#requireVm().insert(request.disk, request.path, { force: request.force });
       case "balloon":
         await this.#requireVm().memory.balloon(request.bytes, { signal });
         return memoryOf(this.#requireVm());
@@ -247,6 +255,10 @@ function parseRequest(line: string): ControlRequest {
   if (command === "stop" && isTime(timeoutMs) && typeof force === "boolean") return { command, timeoutMs, force };
   if (command === "memory") return { command };
   if (command === "balloon" && typeof request["bytes"] === "number") return { command, bytes: request["bytes"] };
+  const { disk } = request;
+  if (command === "eject" && typeof disk === "string" && typeof force === "boolean") return { command, disk, force };
+  if (command === "insert" && typeof disk === "string" && typeof path === "string" && typeof force === "boolean")
+    return { command, disk, path, force };
   if (command === "press" && typeof keys === "string") return { command, keys };
   if (command === "type" && typeof text === "string" && isLayout(layout)) return { command, text, layout };
   if (command === "decide" && (choice === "run" || choice === "discard")) return { command, choice };

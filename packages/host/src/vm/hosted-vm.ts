@@ -22,6 +22,7 @@ import {
   SERIAL_CHANNEL,
 } from "@twinmetal/core";
 import { AGENT_PORT_NAMES, AgentClient, AgentError, ConsolePorts } from "../agent/index.ts";
+import { changeDisc, type DiscChanging } from "../disk/change-disc.ts";
 import type { DiskProblem } from "../disk/disk-protocol.ts";
 import type { DiskThread } from "../disk/disk-thread.ts";
 import type { VariableStore } from "../firmware/variable-store.ts";
@@ -337,6 +338,20 @@ export class HostedVm implements Vm {
   async press(keys: string): Promise<void> {
     this.#require(["running", "paused"], "be typed at");
     this.screen.press(keys);
+  }
+
+  async eject(disk: string, { force = false }: { force?: boolean } = {}): Promise<void> {
+    this.#require(["running", "paused"], "give a disc back");
+    await changeDisc(this.#changing(), disk, { force });
+  }
+
+  async insert(disk: string, path: string, { force = false }: { force?: boolean } = {}): Promise<void> {
+    this.#require(["running", "paused"], "take a disc");
+    await changeDisc(this.#changing(), disk, { force, path });
+  }
+
+  #changing(): DiscChanging {
+    return { spec: this.#spec, disks: this.#disks, tray: (disk, action) => this.#command("tray", { disk, action }) };
   }
 
   async migrate(target: string, options: MigrateVmOptions = {}): Promise<MigrationResult> {

@@ -8,7 +8,9 @@
  */
 import { type MessagePort, receiveMessageOnPort } from "node:worker_threads";
 import {
+  AhciController,
   type EventRecorder,
+  IdeController,
   type Machine,
   MachineError,
   ReplayError,
@@ -17,7 +19,10 @@ import {
   type SliceResult,
   saveMachine,
   screenText,
+  type TrayState,
   toHex,
+  trayBytes,
+  trayChannel,
   Uart16550,
   Vga,
 } from "@twinmetal/core";
@@ -413,6 +418,12 @@ export class MachineThread {
         return this.#stats(machine);
       case "registers":
         return registersOf(machine);
+      case "tray": {
+        const { disk, action } = args as Commands["tray"]["args"];
+        const tray = trayOf(machine, disk);
+        if (tray) machine.input(trayChannel(disk), trayBytes(action));
+        return tray;
+      }
       case "screen":
         return this.#vga && renderScreen(this.#vga.view);
       case "screenText":
@@ -581,4 +592,13 @@ function joined(parts: readonly Uint8Array[]): Uint8Array {
 
 function badState(error: MachineError): VmError {
   return new VmError("bad-state", error.message, { cause: error });
+}
+
+function trayOf(machine: Machine, disk: string): TrayState | undefined {
+  for (const device of machine.board.devices) {
+    const isController = device instanceof AhciController || device instanceof IdeController;
+    const tray = isController ? device.trayOf(disk) : undefined;
+    if (tray) return tray;
+  }
+  return undefined;
 }

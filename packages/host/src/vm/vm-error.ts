@@ -49,6 +49,8 @@ export type VmErrorCode =
   | "bad-state"
   /** A debugger asked for memory where there is none. */
   | "no-memory"
+  /** The guest has locked the tray of the drive. */
+  | "tray-locked"
   /** The VM has neither screen nor keyboard. */
   | "no-screen"
   /** The VM has no balloon in its memory. */

@@ -325,6 +325,13 @@ export interface Vm {
   type(text: string, options?: { layout?: KeyboardLayout }): Promise<void>;
   /** Presses keys together and lets them go: "ctrl-alt-delete", "f2". */
   press(keys: string): Promise<void>;
+  /**
+   * Opens the tray of a CD drive, by its name in the spec ("disk1" is the second disk), and takes the disc out. VmError
+   * "tray-locked" while the guest holds it closed, which hears of the wish; `force` opens it all the same.
+   */
+  eject(disk: string, options?: { force?: boolean }): Promise<void>;
+  /** Puts an image into a CD drive, in place of the disc that is in it, and closes the tray; the guest notices. */
+  insert(disk: string, path: string, options?: { force?: boolean }): Promise<void>;
   /** Runs a command in the guest through its agent. */
   exec(command: readonly string[], options?: ExecOptions): Promise<ExecResult>;
   /** Writes a file in the guest: all of it or nothing. */

@@ -16,6 +16,8 @@ import type {
   StateForm,
   StoppedVm,
   Tier,
+  TrayAction,
+  TrayState,
   VcpuState,
 } from "@twinmetal/core";
 import type { DiskRing } from "../disk/block-ring.ts";
@@ -123,6 +125,8 @@ export interface Commands {
   setVcpuState: { args: { vcpu: number; state: VcpuState }; result: undefined };
   readMemory: { args: { place: MemoryPlace; length: number }; result: Uint8Array };
   writeMemory: { args: { place: MemoryPlace; bytes: Uint8Array }; result: undefined };
+  /** At the tray of a disc's drive. The state that it was in; undefined: there is no such drive. */
+  tray: { args: { disk: string; action: TrayAction }; result: TrayState | undefined };
   /** What the screen shows; undefined: there is none. */
   screen: { args: undefined; result: ScreenImage | undefined };
   screenText: { args: undefined; result: readonly string[] | undefined };

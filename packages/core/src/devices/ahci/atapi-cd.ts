@@ -1,12 +1,13 @@
 /**
  * ATAPI CD drive (SFF-8020i; MMC-3 for the commands; SPC-2 for sense data): one disc of one data track in blocks of 2048
- * bytes, a tray that opens and closes unless it is locked.
+ * bytes, a tray that opens and closes unless it is locked, by the driver and from outside: cd-tray.ts.
  *
  * Left out: audio, raw sectors, subchannels, writing, speeds, the unit attention of power-on.
  */
 import type { StateReader } from "../../state/reader.ts";
 import type { StateValue } from "../device.ts";
 import { ATA } from "./ata-disk.ts";
+import { MAX_DISC_BYTES, parseTrayAction, type TrayState } from "./cd-tray.ts";
 import type { SataDiskOptions } from "./disk-requests.ts";
 import { type CommandFrame, type Drive, type DriveReply, putText, sealIdentity } from "./drive.ts";
 import {
@@ -43,6 +44,7 @@ const PACKET_COMMAND = {
 
 const DEVICE_RESET = 0x08;
 const BLOCK_BYTES = 2048;
+const SECTOR_BYTES = 512;
 /** Of START STOP UNIT. */
 const LOAD_EJECT = 2;
 const START = 1;
@@ -66,9 +68,14 @@ const NEEDS_DISC: ReadonlySet<number> = new Set([
 const DONE: DriveReply = { kind: "done" };
 const ABORTED: DriveReply = { kind: "error", error: ATA_ERROR.ABRT };
 
+/** The drive's disc, which changes; 0 bytes: there is none. */
+export interface CdMedium extends SataDiskOptions {
+  sizeBytes: number;
+}
+
 export class AtapiCd implements Drive {
   readonly signature = 0xeb14_0101;
-  readonly #disk: SataDiskOptions;
+  readonly #disk: CdMedium;
   #isOpen = false;
   #isLocked = false;
   /** The disc came back, and the driver was not told. */
@@ -77,8 +84,29 @@ export class AtapiCd implements Drive {
   #event = 0;
   #sense: Sense = ADDITIONAL_SENSE.NONE;
 
-  constructor(disk: SataDiskOptions) {
+  constructor(disk: CdMedium) {
     this.#disk = disk;
+  }
+
+  get tray(): TrayState {
+    return { isOpen: this.#isOpen, isLocked: this.#isLocked, hasDisc: this.#disk.sizeBytes > 0 };
+  }
+
+  /** Somebody at the drive: bytes of cd-tray.ts. What they do not say well does nothing. */
+  handle(bytes: Uint8Array): void {
+    const action = parseTrayAction(bytes);
+    if (action?.kind === "insert") {
+      this.#disk.sizeBytes = action.sizeBytes;
+      this.#isOpen = false;
+      this.#hasChanged = true;
+      this.#event = mediaEvent.NEW_MEDIA;
+    } else if (action && this.#isLocked && !action.force) this.#event = mediaEvent.EJECT_REQUEST;
+    else if (action) {
+      if (!this.#isOpen) this.#event = mediaEvent.REMOVED;
+      this.#isOpen = true;
+      this.#isLocked = false;
+      this.#disk.sizeBytes = 0;
+    }
   }
 
   get #blocks(): number {
@@ -124,6 +152,7 @@ export class AtapiCd implements Drive {
 
   save(): StateValue {
     return {
+      sizeBytes: this.#disk.sizeBytes,
       isOpen: this.#isOpen,
       isLocked: this.#isLocked,
       hasChanged: this.#hasChanged,
@@ -133,6 +162,12 @@ export class AtapiCd implements Drive {
   }
 
   restore(reader: StateReader): void {
+    // States of before discs could be changed say none.
+    if (reader.has("sizeBytes")) {
+      const sizeBytes = reader.int("sizeBytes", 0, MAX_DISC_BYTES);
+      if (sizeBytes % SECTOR_BYTES !== 0) throw reader.invalid("sizeBytes", "is no multiple of a sector");
+      this.#disk.sizeBytes = sizeBytes;
+    }
     this.#isOpen = reader.bool("isOpen");
     this.#isLocked = reader.bool("isLocked");
     this.#hasChanged = reader.bool("hasChanged");
@@ -150,7 +185,9 @@ export class AtapiCd implements Drive {
       this.#hasChanged = false;
       return this.#check(ADDITIONAL_SENSE.MEDIUM_CHANGED);
     }
-    if (this.#isOpen && NEEDS_DISC.has(command)) return this.#check(ADDITIONAL_SENSE.NO_MEDIUM);
+    const isEmpty = this.#isOpen || this.#disk.sizeBytes === 0;
+    if (isEmpty && NEEDS_DISC.has(command))
+      return this.#check(this.#isOpen ? ADDITIONAL_SENSE.NO_MEDIUM : ADDITIONAL_SENSE.EMPTY);
     if (command !== PACKET_COMMAND.REQUEST_SENSE) this.#sense = ADDITIONAL_SENSE.NONE;
     switch (command) {
       case PACKET_COMMAND.TEST_UNIT_READY:
@@ -230,6 +267,7 @@ export class AtapiCd implements Drive {
     if (flags & START) {
       if (this.#isOpen) {
         this.#isOpen = false;
+        if (this.#disk.sizeBytes === 0) return DONE;
         this.#hasChanged = true;
         this.#event = mediaEvent.NEW_MEDIA;
       }
@@ -246,7 +284,8 @@ export class AtapiCd implements Drive {
     if ((packet[1]! & 1) === 0) return this.#check(ADDITIONAL_SENSE.INVALID_FIELD);
     if ((packet[4]! & mediaEvent.CLASS_BIT) === 0)
       return data(Uint8Array.of(0, 2, 0x80, mediaEvent.CLASS_BIT), allocated);
-    const status = this.#isOpen ? mediaEvent.OPEN : mediaEvent.PRESENT;
+    const closed = this.#disk.sizeBytes > 0 ? mediaEvent.PRESENT : 0;
+    const status = this.#isOpen ? mediaEvent.OPEN : closed;
     const bytes = Uint8Array.of(0, 6, mediaEvent.CLASS, mediaEvent.CLASS_BIT, this.#event, status, 0, 0);
     this.#event = 0;
     return data(bytes, allocated);

@@ -10,6 +10,7 @@ import type { AccessSize, IoHandler } from "../../bus/io.ts";
 import { type MsiCapability, PciFunction } from "../../bus/pci/function.ts";
 import { StateReader } from "../../state/reader.ts";
 import type { Device, DeviceContext, StateValue } from "../device.ts";
+import type { TrayState } from "./cd-tray.ts";
 import { AhciPort, type PortDrive } from "./port.ts";
 import { ABAR_BYTES, CAP_VALUE, GHC, HBA, PORT_BASE, PORT_BYTES, PORTS, VS_VALUE } from "./registers.ts";
 
@@ -28,12 +29,14 @@ export class AhciController implements Device, IoHandler {
   readonly pci: PciFunction;
   readonly #msi: MsiCapability;
   readonly #ports: readonly AhciPort[];
+  readonly #drives: readonly PortDrive[];
   #ie = false;
   #is = 0;
 
   constructor(context: DeviceContext, { name, drives }: AhciOptions) {
     if (drives.length > PORTS) throw new RangeError(`${drives.length} drives at ${PORTS} ports`);
     this.name = name;
+    this.#drives = drives;
     this.pci = new PciFunction({
       name,
       vendorId: 0x8086,
@@ -46,6 +49,12 @@ export class AhciController implements Device, IoHandler {
     this.#msi = this.pci.addMsi();
     this.#ports = Array.from({ length: PORTS }, (_, i) => new AhciPort(context, drives[i], () => this.#update()));
     this.reset();
+  }
+
+  /** The tray of the drive with this disk. */
+  trayOf(disk: string): TrayState | undefined {
+    const port = this.#drives.findIndex(({ name }) => name === disk);
+    return this.#ports[port]?.cd?.tray;
   }
 
   /** Registers are dwords; narrower reads are parts of one. */

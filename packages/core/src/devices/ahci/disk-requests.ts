@@ -7,6 +7,7 @@ import type { StateReader } from "../../state/reader.ts";
 import { BLOCK_LIMITS, type BlockChannel, type BlockCompletion, type BlockOperation } from "../block-channel.ts";
 import type { DeviceContext, StateValue } from "../device.ts";
 import { RequestsUnderWay } from "../requests-under-way.ts";
+import { MAX_DISC_BYTES } from "./cd-tray.ts";
 import { gather, scatter, walkPrds } from "./prd-table.ts";
 import { SLOTS } from "./registers.ts";
 import { readByteRange, readCursor, type SataPiece, SataWork } from "./sata-work.ts";
@@ -18,6 +19,13 @@ export interface SataDiskOptions {
   readonly isReadOnly: boolean;
   /** At a parallel interface: without queued commands, and without TRIM. Default: serial. */
   readonly isParallel?: boolean;
+  /** The disc may be another one by now than the one that a command under way is for. */
+  readonly isRemovable?: boolean;
+}
+
+/** What a command under way may be for. */
+export function boundsOf(disk: SataDiskOptions): Pick<SataDiskOptions, "sizeBytes" | "isReadOnly"> {
+  return disk.isRemovable ? { sizeBytes: MAX_DISC_BYTES, isReadOnly: true } : disk;
 }
 
 interface UnderWay extends SataPiece {
@@ -108,7 +116,8 @@ export class DiskRequests {
   /** Throws StateError; `abandon` then makes it empty. */
   restore(reader: StateReader): void {
     this.#work.clear();
-    const work = reader.array("work", SLOTS).map((one) => SataWork.restore(one, this.#disk));
+    const disk = boundsOf(this.#disk);
+    const work = reader.array("work", SLOTS).map((one) => SataWork.restore(one, disk));
     for (const one of work) {
       if (this.hasSlot(one.slot)) throw reader.invalid("work", "has two commands of one slot");
       this.#work.add(one);
@@ -122,7 +131,7 @@ export class DiskRequests {
 
   #restorePiece(reader: StateReader, operation: BlockOperation, work: readonly SataWork[]): UnderWay {
     const of = work[reader.int("work", 0, Math.max(0, work.length - 1))];
-    const range = readByteRange(reader.object("range"), this.#disk.sizeBytes);
+    const range = readByteRange(reader.object("range"), boundsOf(this.#disk).sizeBytes);
     const cursor = readCursor(reader.object("cursor"));
     if (!of) throw reader.invalid("work", "is no command");
     const isFlush = operation === "flush" && (of.request.isDurable || of.request.operation === "flush");

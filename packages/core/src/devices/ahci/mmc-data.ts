@@ -8,7 +8,9 @@ export interface Sense {
 
 export const ADDITIONAL_SENSE = {
   NONE: { key: 0, asc: 0, ascq: 0 },
+  /** The tray is open; closed, and empty. */
   NO_MEDIUM: { key: 2, asc: 0x3a, ascq: 0x02 },
+  EMPTY: { key: 2, asc: 0x3a, ascq: 0x01 },
   READ_ERROR: { key: 3, asc: 0x11, ascq: 0 },
   INVALID_COMMAND: { key: 5, asc: 0x20, ascq: 0 },
   OUT_OF_RANGE: { key: 5, asc: 0x21, ascq: 0 },
@@ -19,7 +21,15 @@ export const ADDITIONAL_SENSE = {
 } as const satisfies Record<string, Sense>;
 
 /** Of GET EVENT STATUS NOTIFICATION: class, events and status of media. */
-export const mediaEvent = { CLASS: 4, CLASS_BIT: 0x10, NEW_MEDIA: 2, REMOVED: 3, OPEN: 1, PRESENT: 2 } as const;
+export const mediaEvent = {
+  CLASS: 4,
+  CLASS_BIT: 0x10,
+  EJECT_REQUEST: 1,
+  NEW_MEDIA: 2,
+  REMOVED: 3,
+  OPEN: 1,
+  PRESENT: 2,
+} as const;
 
 const PROFILE = { CD_ROM: 0x0008, DVD_ROM: 0x0010 } as const;
 /** More than 80 minutes are a DVD. */

@@ -13,6 +13,7 @@ import type { StateReader } from "../../state/reader.ts";
 import type { DeviceContext, StateValue } from "../device.ts";
 import { ATA, AtaDisk } from "./ata-disk.ts";
 import { AtapiCd } from "./atapi-cd.ts";
+import { trayChannel } from "./cd-tray.ts";
 import { type CommandHeader, commandFrame, HEADER_FLAG, readHeader, writeTransferred } from "./command-list.ts";
 import { DiskRequests, type SataDiskOptions } from "./disk-requests.ts";
 import type { Drive, DriveReply } from "./drive.ts";
@@ -49,6 +50,8 @@ const CFL = 5;
 const PACKET_DONE = 3;
 
 export class AhciPort {
+  /** Where the drive is one for CDs. */
+  readonly cd: AtapiCd | undefined;
   readonly #memory: GuestMemory;
   readonly #drive: Drive | undefined;
   readonly #requests: DiskRequests | undefined;
@@ -77,8 +80,14 @@ export class AhciPort {
     this.#memory = context.memory;
     this.#changed = changed;
     if (!drive) return;
-    this.#drive = drive.medium === "cd" ? new AtapiCd(drive) : new AtaDisk(drive);
-    this.#requests = new DiskRequests(context, drive, (work) => this.#ended(work));
+    const medium = { ...drive, isRemovable: drive.medium === "cd" };
+    if (drive.medium === "cd") {
+      const cd = new AtapiCd(medium);
+      this.#drive = cd;
+      this.cd = cd;
+      context.onInput(trayChannel(drive.name), (bytes) => cd.handle(bytes));
+    } else this.#drive = new AtaDisk(medium);
+    this.#requests = new DiskRequests(context, medium, (work) => this.#ended(work));
   }
 
   get hasInterrupt(): boolean {

@@ -11,7 +11,8 @@ import type { AccessSize } from "../../bus/io.ts";
 import type { StateReader } from "../../state/reader.ts";
 import { ATA, AtaDisk } from "../ahci/ata-disk.ts";
 import { AtapiCd } from "../ahci/atapi-cd.ts";
-import type { SataDiskOptions } from "../ahci/disk-requests.ts";
+import { type TrayState, trayChannel } from "../ahci/cd-tray.ts";
+import { boundsOf, type SataDiskOptions } from "../ahci/disk-requests.ts";
 import type { Drive, DriveReply } from "../ahci/drive.ts";
 import type { DiskRequest } from "../ahci/sata-work.ts";
 import type { BlockChannel, BlockCompletion, BlockOperation } from "../block-channel.ts";
@@ -35,7 +36,8 @@ interface Piece {
 
 interface Unit {
   readonly drive: Drive;
-  readonly disk: IdeDrive;
+  readonly cd: AtapiCd | undefined;
+  readonly disk: IdeDrive & SataDiskOptions;
   readonly isPacket: boolean;
   readonly channel: BlockChannel;
   readonly requests: RequestsUnderWay<Piece>;
@@ -73,13 +75,20 @@ export class IdeChannel {
     this.#units = [0, 1].map((index): Unit | undefined => {
       const disk = drives[index];
       if (!disk) return undefined;
-      const options = { ...disk, isParallel: true };
-      const isPacket = disk.medium === "cd";
-      const drive = isPacket ? new AtapiCd(options) : new AtaDisk(options);
+      const medium = { ...disk, isParallel: true, isRemovable: disk.medium === "cd" };
+      const isPacket = medium.isRemovable;
+      const cd = isPacket ? new AtapiCd(medium) : undefined;
+      const drive = cd ?? new AtaDisk(medium);
+      if (cd) context.onInput(trayChannel(disk.name), (bytes) => cd.handle(bytes));
       const channel = context.openDisk(disk.name, (completion) => this.#completed(index, completion));
       const requests = new RequestsUnderWay<Piece>(channel, (id, piece) => this.#submit(channel, id, piece));
-      return { drive, disk, isPacket, channel, requests };
+      return { drive, cd, disk: medium, isPacket, channel, requests };
     });
+  }
+
+  /** The tray of the drive with this disk. */
+  trayOf(disk: string): TrayState | undefined {
+    return this.#units.find((unit) => unit?.disk.name === disk)?.cd?.tray;
   }
 
   get #selected(): 0 | 1 {
@@ -191,10 +200,6 @@ export class IdeChannel {
     this.#intrq = reader.bool("intrq");
     for (const [i, file] of reader.arrayExact("files", 2).entries()) this.#files[i]!.restore(file);
     const owner = this.#units[this.#owner];
-    if (reader.part("transfer") !== null) {
-      if (!owner) throw reader.invalid("transfer", "is of a drive that there is none of");
-      this.#transfer = Transfer.restore(reader.object("transfer"), owner.disk);
-    }
     const [drives, requests] = [reader.object("drives"), reader.object("requests")];
     for (const [i, unit] of this.#units.entries()) {
       if (!unit) {
@@ -203,10 +208,14 @@ export class IdeChannel {
         continue;
       }
       unit.drive.restore(drives.object(`${i}`));
+      if (unit === owner && reader.part("transfer") !== null)
+        this.#transfer = Transfer.restore(reader.object("transfer"), boundsOf(unit.disk));
       const saved = requests.object(`${i}`);
       unit.requests.restore(saved, (piece, operation) => this.#restorePiece(piece, operation, unit === owner));
       saved.end();
     }
+    if (!owner && reader.part("transfer") !== null)
+      throw reader.invalid("transfer", "is of a drive that there is none of");
     drives.end();
     requests.end();
     reader.end();

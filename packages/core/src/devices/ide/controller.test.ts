@@ -287,6 +287,7 @@ describe("contract", () => {
     const codes = [ATA.READ_SECTORS, ATA.WRITE_SECTORS, ATA.READ_DMA, ATA.WRITE_DMA, ATA.FLUSH_CACHE];
     return {
       device: rig.device,
+      survivesReset: true,
       ranges: [
         { handler: rig.device.taskPorts[0]!, length: 8 },
         { handler: rig.device.controlPorts[0]!, length: 1, sizes: [1] },

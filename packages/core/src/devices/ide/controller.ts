@@ -8,6 +8,7 @@
 import type { AccessSize, IoBus, IoHandler } from "../../bus/io.ts";
 import { PciFunction } from "../../bus/pci/function.ts";
 import { StateReader } from "../../state/reader.ts";
+import type { TrayState } from "../ahci/cd-tray.ts";
 import type { Device, DeviceContext, IrqLine, StateValue } from "../device.ts";
 import { BusMaster } from "./bus-master.ts";
 import { IdeChannel, type IdeDrive } from "./channel.ts";
@@ -76,6 +77,11 @@ export class IdeController implements Device {
     };
     this.pci.addIoBar(BUS_MASTER_BAR, IDE_CHANNELS * BUS_MASTER.bytes, this.busMasterPorts, { maxSize: 1 });
     this.reset();
+  }
+
+  /** The tray of the drive with this disk. */
+  trayOf(disk: string): TrayState | undefined {
+    return this.#channels[0]?.trayOf(disk) ?? this.#channels[1]?.trayOf(disk);
   }
 
   reset(): void {

@@ -1,0 +1,42 @@
+import { EventEmitter } from "node:events";
+import { resolve } from "node:path";
+import { expect, it } from "vitest";
+import type { Io } from "../command.ts";
+import { runProgram } from "../program.ts";
+import type { ControlRequest } from "../vm-library.ts";
+
+function setUp() {
+  const asked: [string, ControlRequest][] = [];
+  const io = {
+    stdin: new EventEmitter(),
+    stdout: { write: () => {} },
+    stderr: { write: () => {} },
+    env: {},
+    onSignal: () => () => {},
+    library: {
+      askMigrationControl: async (socket: string, request: ControlRequest) => void asked.push([socket, request]),
+    },
+  } as unknown as Io;
+  return { asked, run: (...args: string[]) => runProgram(io, args) };
+}
+
+it("discs are asked for by the VM's socket", async () => {
+  const { asked, run } = setUp();
+  expect(await run("eject", "vm.sock", "disk1")).toBe(0);
+  expect(await run("insert", "vm.sock", "disk1", "a.iso", "--force")).toBe(0);
+  expect(asked).toEqual([
+    ["vm.sock", { command: "eject", disk: "disk1", force: false }],
+    ["vm.sock", { command: "insert", disk: "disk1", path: resolve("a.iso"), force: true }],
+  ]);
+});
+
+it("what is missing or too much is bad usage", async () => {
+  const { asked, run } = setUp();
+  for (const args of [
+    ["eject", "vm.sock"],
+    ["insert", "vm.sock", "disk1"],
+    ["insert", "a", "b", "c", "d"],
+  ])
+    expect(await run(...args)).toBe(2);
+  expect(asked).toEqual([]);
+});

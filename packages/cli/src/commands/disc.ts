@@ -1,0 +1,50 @@
+/** `twinmetal eject SOCKET DISK` and `twinmetal insert SOCKET DISK ISO`: discs of a running VM's CD drives. */
+import { resolve } from "node:path";
+import { defineCommand } from "../command.ts";
+import { flag } from "../options.ts";
+import { UsageError } from "../usage-error.ts";
+
+const OPTIONS = { force: flag("force", "Open the tray though the guest has locked it.") };
+const SOCKET_TEXT =
+  "SOCKET is what the VM was started with: twinmetal run --migration-socket SOCKET. DISK is the drive's name: disks and discs of the command line are disk0, disk1, and so on, the disks first.";
+const STATUS_TEXT =
+  "Status: 0 it is done, 125 it failed (the reason is on standard error; a tray that the guest has locked is one), 2 bad usage.";
+
+export const EJECT = defineCommand({
+  name: "eject",
+  summary: "take the disc out of a CD drive of a running VM",
+  usage: "SOCKET DISK [--force]",
+  text: [SOCKET_TEXT, STATUS_TEXT],
+  options: OPTIONS,
+  examples: [["twinmetal eject vm.sock disk1", "the tray of the second disk's drive opens"]],
+  execute: async (io, { values, operands: [socket, disk, extra], rest }) => {
+    if (socket === undefined || disk === undefined)
+      throw new UsageError("which drive? Give the VM's socket and the drive's name: SOCKET DISK.");
+    if (extra !== undefined || rest !== undefined) throw new UsageError(`"${extra ?? "--"}" is one word too many.`);
+    await io.library.askMigrationControl(socket, { command: "eject", disk, force: values.force ?? false });
+    return 0;
+  },
+});
+
+export const INSERT = defineCommand({
+  name: "insert",
+  summary: "put a disc into a CD drive of a running VM",
+  usage: "SOCKET DISK ISO [--force]",
+  text: [
+    SOCKET_TEXT,
+    "A disc that is in the drive is taken out first. The image is opened by the VM's process, which has to be allowed to read it: see --sandbox.",
+    STATUS_TEXT,
+  ],
+  options: OPTIONS,
+  examples: [["twinmetal insert vm.sock disk1 second.iso", "the next disc of an installation"]],
+  execute: async (io, { values, operands: [socket, disk, path, extra], rest }) => {
+    if (socket === undefined || disk === undefined || path === undefined)
+      throw new UsageError(
+        "which disc, and where? Give the VM's socket, the drive's name and an image: SOCKET DISK ISO.",
+      );
+    if (extra !== undefined || rest !== undefined) throw new UsageError(`"${extra ?? "--"}" is one word too many.`);
+    const force = values.force ?? false;
+    await io.library.askMigrationControl(socket, { command: "insert", disk, path: resolve(path), force });
+    return 0;
+  },
+});

@@ -1,0 +1,42 @@
+/**
+ * Another disc in a CD drive of a running VM. The tray opens first, so that the guest reads nothing meanwhile; then the image is
+ * exchanged in the disks' thread; then the tray closes. If the new image cannot be opened, the drive stays open and empty.
+ */
+import { isDisk, type MachineSpec, type TrayAction, type TrayState } from "@twinmetal/core";
+import { VmError } from "../vm/vm-error.ts";
+import type { DiskThread } from "./disk-thread.ts";
+
+export interface DiscChanging {
+  readonly spec: MachineSpec;
+  readonly disks: DiskThread | undefined;
+  /** At the drive's tray; the state that it was in. */
+  tray(disk: string, action: TrayAction): Promise<TrayState | undefined>;
+}
+
+/** Without a `path` the drive is empty afterwards. Rejects with VmError. */
+export async function changeDisc(
+  { spec, disks, tray }: DiscChanging,
+  disk: string,
+  { force, path }: { readonly force: boolean; readonly path?: string },
+): Promise<void> {
+  const all = spec.devices.filter(isDisk);
+  const drives = all.filter(({ kind }) => kind === "sata-cd" || kind === "ide-cd");
+  const index = all.findIndex(({ name }) => name === disk);
+  const drive = drives.find(({ name }) => name === disk);
+  if (!drive || !disks) {
+    const known = drives.length > 0 ? `It has: ${drives.map(({ name }) => name).join(", ")}.` : "Start it with one.";
+    throw new VmError("bad-option", `The VM has no CD drive ${JSON.stringify(disk)}. ${known}`);
+  }
+  const before = await tray(disk, { kind: "eject", force });
+  if (before?.isLocked && !force) {
+    throw new VmError(
+      "tray-locked",
+      `The guest holds the tray of ${disk} closed; it was told of the wish. Unmount the disc there and try again, or force it.`,
+    );
+  }
+  await disks.change(index, undefined);
+  if (path === undefined) return;
+  const bus = drive.kind === "ide-cd" ? "ide" : "ahci";
+  const sizeBytes = await disks.change(index, { path, format: "raw", isReadOnly: true, isCdrom: true, bus });
+  await tray(disk, { kind: "insert", sizeBytes });
+}
