@@ -91,6 +91,12 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     wrong: "end",
   },
   {
+    what: "the rest of a packet says another length",
+    device: "virtio-vsock",
+    right: "setUint32(LENGTH_AT, dataBytes - taken, true)",
+    wrong: "setUint32(LENGTH_AT, dataBytes, true)",
+  },
+  {
     what: "a port's messages wait without bound",
     device: "virtio-console",
     right: "if (last?.value === value) return;",

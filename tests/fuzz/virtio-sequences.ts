@@ -18,6 +18,13 @@ import {
   type VirtioPciDevice,
 } from "../../packages/core/src/devices/virtio/pci-transport.ts";
 import { createVirtioRng } from "../../packages/core/src/devices/virtio/rng.ts";
+import { createVirtioVsock } from "../../packages/core/src/devices/virtio/vsock.ts";
+import {
+  encodePacketMessage,
+  encodeTransportReset,
+  encodeVsockPacket,
+  VSOCK_HEADER_BYTES,
+} from "../../packages/core/src/devices/virtio/vsock-packet.ts";
 import type { FuzzedDevice, FuzzTarget, Operation, Random } from "./device-fuzz.ts";
 
 const RING_SIZE = 16;
@@ -454,6 +461,37 @@ const balloon: FuzzedDevice = {
   },
 };
 
+const vsock: FuzzedDevice = {
+  name: "virtio-vsock",
+  build: (context) => {
+    const packet = (isGuest: boolean, value: number, length: number): Uint8Array => {
+      const [srcCid, dstCid] = isGuest ? [3, 2] : [2, 3];
+      const ports = { srcPort: value % 4, dstPort: (value >> 2) % 4 };
+      const words = { type: 1, op: 1 + ((value >> 4) % 7), flags: (value >> 8) % 4, bufAlloc: 4096, fwdCnt: value };
+      return encodeVsockPacket({ srcCid, dstCid, ...ports, ...words }, new Uint8Array(length).fill(value));
+    };
+    return target(context, createVirtioVsock(context, { name: "vsock0", guestCid: 3 }), {
+      features: 0x3000_0000,
+      queues: 3,
+      events: [
+        (value) => context.input("vsock0", encodePacketMessage(packet(false, value, value % 300))),
+        (value) => context.input("vsock0", encodePacketMessage(packet(false, value, value % 60_000))),
+        (value) => value % 4 === 0 && context.input("vsock0", encodeTransportReset()),
+        (value) => context.input("vsock0", packet(false, value, value % 100)),
+      ],
+      request: (random, buffer) => {
+        const queue = random(3);
+        if (queue !== 1) {
+          const sizeBytes = queue === 2 ? 4 : VSOCK_HEADER_BYTES + 1 + random(200);
+          return { queue, parts: [{ gpa: buffer(sizeBytes), sizeBytes, isWritable: true }] };
+        }
+        const bytes = packet(true, random(2 ** 32), random(200));
+        return { queue, parts: [{ gpa: buffer(bytes.length), sizeBytes: bytes.length, isWritable: false, bytes }] };
+      },
+    });
+  },
+};
+
 export const VIRTIO_DEVICES: readonly FuzzedDevice[] = [
   rng(false),
   rng(true),
@@ -462,4 +500,5 @@ export const VIRTIO_DEVICES: readonly FuzzedDevice[] = [
   block(true),
   block(false, true),
   balloon,
+  vsock,
 ];

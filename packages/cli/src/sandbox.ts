@@ -38,6 +38,7 @@ export interface SandboxValues {
   readonly migrationSocket?: string | undefined;
   readonly incoming?: unknown;
   readonly net?: readonly ({ readonly to: string; readonly path?: string | undefined } | undefined)[] | undefined;
+  readonly vsock?: { readonly socketPath?: string | undefined } | undefined;
 }
 
 /** Throws UsageError. */
@@ -66,7 +67,7 @@ export function sandboxPlan(
 ): SandboxPlan | undefined {
   checkSandbox(values);
   const { sandbox: wish = "auto" } = values;
-  const joins = values.net?.some((card) => card?.path !== undefined) ?? false;
+  const joins = [...(values.net ?? []), { path: values.vsock?.socketPath }].some((end) => end?.path !== undefined);
   return wish === "off" ? undefined : { wish, question, opens: whyItOpens(values), joins, confine };
 }
 
@@ -141,7 +142,7 @@ export interface UsedFiles {
   readonly pcap?: string | undefined;
   readonly save: string | undefined;
   readonly serial: SerialTarget;
-  /** Unix sockets that its network cards lead to. */
+  /** Unix sockets that its network cards, or its own sockets, lead to. */
   readonly sockets?: readonly string[];
   /** Unix sockets that a debugger connects to: they are there before the guest starts. */
   readonly debuggers?: readonly string[];
@@ -159,7 +160,7 @@ export function vmConfinement(used: UsedFiles, memoryBytes: number | undefined):
     },
     ...(sockets.length > 0 && {
       sockets: ["unix"] as const,
-      staysRoot: `The process stays root, though without its rights, since it joins the other end of ${sockets[0]} whenever that comes back. Start it as an ordinary user, or without --net.`,
+      staysRoot: `The process stays root, though without its rights, since it joins the other end of ${sockets[0]} whenever that comes back. Start it as an ordinary user, or without --net and --vsock.`,
     }),
     ...(save !== undefined && {
       staysRoot: `The process stays root, though without its rights, since ${save} is written at the end. Start it as an ordinary user, or without --save.`,

@@ -30,6 +30,7 @@ export type {
   VmExit,
   VmOptions,
   VmProgress,
+  VsockOptions,
 } from "@twinmetal/host";
 
 export type { CheckResult } from "@twinmetal/storage";

@@ -45,6 +45,20 @@ export {
   type PortCommand,
   type PortReport,
 } from "./devices/virtio/console-control.ts";
+export {
+  decodeVsockHeader,
+  decodeVsockMessages,
+  encodePacketMessage,
+  encodeTransportReset,
+  encodeVsockPacket,
+  VSOCK_HEADER_BYTES,
+  VSOCK_HOST_CID,
+  VSOCK_OP,
+  VSOCK_SHUTDOWN,
+  VSOCK_TYPE_STREAM,
+  VSOCK_WINDOW_BYTES,
+  type VsockHeader,
+} from "./devices/virtio/vsock-packet.ts";
 export { GENERATION_CHANNEL, GENERATION_ID_BYTES } from "./devices/vm-generation.ts";
 export {
   type Breakpoint,

@@ -129,9 +129,12 @@ export type {
   VmDebugStop,
   VmEvents,
   VmExit,
+  VmMemory,
   VmOptions,
   VmProgress,
   VmState,
+  VsockOptions,
 } from "./vm/vm.ts";
 export { VmError, type VmErrorCode } from "./vm/vm-error.ts";
 export type { VmRegisters } from "./vm/worker-protocol.ts";
+export type { VmSockets } from "./vsock/vm-sockets.ts";

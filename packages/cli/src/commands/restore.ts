@@ -26,6 +26,11 @@ const OPTIONS = {
   forward: FORWARD,
   netLog: NET_LOG,
   pcap: PCAP,
+  vsockPath: option(
+    "vsock-path",
+    "PATH",
+    "Where this host's programs reach the sockets of a VM that was started with --vsock, as its uds=PATH.",
+  ),
   serial: option(
     "serial",
     "WHERE",
@@ -91,6 +96,7 @@ export const RESTORE = defineCommand({
           firmware,
           disks: values.disk,
           networks: networksOf(values),
+          vsockPath: values.vsockPath,
           name,
           engine,
           tier,
@@ -120,7 +126,10 @@ export const RESTORE = defineCommand({
           {
             read: [path, kernel, initrd, image, ...roms],
             disks,
-            sockets: networkSockets(networksOf(values)),
+            sockets: [
+              ...networkSockets(networksOf(values)),
+              ...(values.vsockPath === undefined ? [] : [values.vsockPath]),
+            ],
             cache,
             record,
             pcap: values.pcap,

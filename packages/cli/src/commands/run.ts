@@ -16,6 +16,7 @@ import { parseSerialTarget, type SerialTarget } from "../serial-target.ts";
 import { TRANSLATION_CACHE, translationCache } from "../translation-cache.ts";
 import { UsageError } from "../usage-error.ts";
 import type { ConfinePlan, EngineQuestion, TinyImage, Vm, VmOptions, VmProgress } from "../vm-library.ts";
+import { VSOCK } from "../vsock-choice.ts";
 import { incomingPlan } from "./incoming.ts";
 
 const IMAGES = ["tiny"];
@@ -65,6 +66,7 @@ export const RUN_OPTIONS = {
     (text) => parseMemory(text, MEMORY_LIMITS),
     "m",
   ),
+  vsock: VSOCK,
   balloon: flag(
     "balloon",
     "The guest can be asked to give memory back while it runs: `twinmetal balloon` (it needs the driver virtio_balloon).",
@@ -333,6 +335,7 @@ async function create(
     disks: disksOf(values),
     networks: networksOf(values),
     hasBalloon: values.balloon,
+    vsock: values.vsock,
     cpuFeatures: cpu,
     vga,
     cpus,
@@ -393,7 +396,8 @@ async function confinePlan(
   const read = [kernel, initrd, made?.directory, ...modules, ...roms];
   const variables = firmware === "uefi" && name !== undefined ? io.library.variablesPath(name) : undefined;
   const disks = await io.library.filesOfDisks(disksOf(values));
-  const sockets = networkSockets(networksOf(values));
+  const bridges = values.vsock?.socketPath === undefined ? [] : [values.vsock.socketPath];
+  const sockets = [...networkSockets(networksOf(values)), ...bridges];
   const debuggers = values.gdb?.address.kind === "unix" ? [values.gdb.address.path] : [];
   return vmConfinement(
     { read, variables, disks, sockets, debuggers, cache, record, pcap: values.pcap, save, serial, engine },

@@ -46,6 +46,7 @@ import { createVirtioBlock } from "../devices/virtio/block.ts";
 import { createVirtioConsole } from "../devices/virtio/console.ts";
 import { createVirtioNet } from "../devices/virtio/net.ts";
 import { createVirtioRng } from "../devices/virtio/rng.ts";
+import { createVirtioVsock } from "../devices/virtio/vsock.ts";
 import { createVmGeneration, GENERATION_ID_BYTES } from "../devices/vm-generation.ts";
 import { buildAcpiTables, GENERATION } from "../firmware/acpi/tables.ts";
 import { type BootFile, piecesOf } from "../firmware/boot-file.ts";
@@ -324,6 +325,8 @@ function createDevice({ context }: BoardWiring, spec: SlotDeviceSpec): PciDevice
   switch (spec.kind) {
     case "virtio-console":
       return createVirtioConsole(context, spec);
+    case "virtio-vsock":
+      return createVirtioVsock(context, spec);
     case "virtio-balloon":
       return createVirtioBalloon(context, spec);
     case "virtio-rng":

@@ -30,6 +30,7 @@ export const DEVICE_KINDS = [
   "ide-disk",
   "ide-cd",
   "virtio-balloon",
+  "virtio-vsock",
 ] as const;
 /** Those that have a disk's bytes. */
 const DISK_KINDS: readonly string[] = [
@@ -48,6 +49,8 @@ export const DISK_LIMITS = { minBytes: 512, maxBytes: 2 ** 50, stepBytes: 512 } 
 const MAX_DISK_QUEUES = 8;
 const NETWORK_KINDS: readonly string[] = ["virtio-net"] satisfies DeviceKind[];
 const MAX_OPTION_ROM_BYTES = 2 ** 20;
+/** 0 to 2 are nobody, the guest itself and the host; the last one is anybody. */
+export const GUEST_CIDS = { min: 3, max: 0xffff_fffe } as const;
 const MAX_CPU_FEATURES = 256;
 const MAX_COMMAND_LINE = 65_535;
 const MAX_DEVICES = 24;
@@ -99,6 +102,7 @@ export interface DiskSpec {
 /** `name` is unique, and the name of the device's section in a state: lower-case letters, digits and "-". */
 export type DeviceSpec =
   | { readonly kind: "virtio-rng" | "virtio-balloon"; readonly name: string }
+  | { readonly kind: "virtio-vsock"; readonly name: string; readonly guestCid: number }
   | { readonly kind: "virtio-console"; readonly name: string; readonly ports: readonly ConsolePortSpec[] }
   | ({ readonly kind: "virtio-block"; readonly name: string; readonly queues: number } & DiskSpec)
   /** A controller with a disk of its own. */
@@ -396,6 +400,8 @@ function fieldsOf(device: DeviceSpec): { readonly [key: string]: StateValue } {
     case "ide-disk":
     case "ide-cd":
       return { sizeBytes: device.sizeBytes, isReadOnly: device.isReadOnly };
+    case "virtio-vsock":
+      return { guestCid: device.guestCid };
     case "virtio-net": {
       const { mac, mtu, rom } = device;
       return { mac, mtu, rom: rom ? { sha256: rom.sha256, sizeBytes: rom.sizeBytes } : null };
@@ -427,6 +433,11 @@ function deviceFromState(reader: StateReader): DeviceSpec {
     const rom = reader.part("rom") === null ? undefined : fileFromState(reader.object("rom"));
     reader.end();
     return { kind, name, ...card, ...(rom ? { rom } : {}) };
+  }
+  if (kind === "virtio-vsock") {
+    const guestCid = reader.u32("guestCid");
+    reader.end();
+    return { kind, name, guestCid };
   }
   if (kind !== "virtio-console") {
     reader.end();
@@ -543,6 +554,12 @@ function checkDevices(devices: readonly DeviceSpec[]): void {
     if (names.has(name)) throw new SpecError("devices", `Two devices are named ${name}: give each its own name.`);
     names.add(name);
     if (kind === "virtio-console") checkPorts(name, device.ports);
+    if (kind === "virtio-vsock" && !isWhole(device.guestCid, GUEST_CIDS.min, GUEST_CIDS.max)) {
+      throw new SpecError(
+        "devices",
+        `The guest's socket address (CID) cannot be ${device.guestCid}. Give ${GUEST_CIDS.min} to ${GUEST_CIDS.max}.`,
+      );
+    }
     if (kind === "virtio-block") checkDisk(name, device);
     if (isNetworkCard(device)) checkNetworkCard(device, devices);
     if (isPlainDisk(kind)) checkDisk(name, { ...(device as DiskSpec), queues: 1 });

@@ -10,6 +10,7 @@ import { ensureFirmware, FIRMWARE_KINDS } from "../firmware/firmware-files.ts";
 import { prepareVariables, VariableStore, variablesPath } from "../firmware/variable-store.ts";
 import type { NetworkThread } from "../network/network-thread.ts";
 import { checkNetworks, networkDevices, startNetworks } from "../network/vm-networks.ts";
+import { VSOCK_NAME } from "../vsock/vm-sockets.ts";
 import {
   checkBootFiles,
   examineBootFile,
@@ -90,6 +91,7 @@ async function createWith(
     disks: disks.thread,
     network,
     variables,
+    vsockPath: options.vsock?.socketPath,
     name: options.name ?? `vm-${randomBytes(4).toString("hex")}`,
     initialState: "created",
     startsPaused: options.startsPaused,
@@ -193,8 +195,10 @@ function specOf(
   const commandLine = words.filter((part) => part !== "").join(" ");
   const seed = options.seed ?? randomBytes(SEED_BYTES).toString("hex");
   const cards = networkDevices(options.networks ?? [], options.name ?? seed);
+  const { vsock } = options;
+  const sockets: DeviceSpec[] = vsock ? [{ kind: "virtio-vsock", name: VSOCK_NAME, guestCid: vsock.cid }] : [];
   const balloon: DeviceSpec[] = options.hasBalloon ? [{ kind: "virtio-balloon", name: BALLOON_NAME }] : [];
-  const devices = [...standardDevices(), ...disks, ...cards, ...balloon];
+  const devices = [...standardDevices(), ...disks, ...cards, ...balloon, ...sockets];
   try {
     const spec = machineSpec({
       memoryBytes: options.memoryBytes ?? DEFAULT_MEMORY_BYTES,

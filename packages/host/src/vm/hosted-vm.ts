@@ -33,6 +33,8 @@ import {
   type OutgoingVm,
 } from "../migration/outgoing.ts";
 import type { NetworkThread } from "../network/network-thread.ts";
+import { SocketBridge } from "../vsock/socket-bridge.ts";
+import { SocketsOfVm, VSOCK_NAME } from "../vsock/vm-sockets.ts";
 import { endedWithin } from "./ended-within.ts";
 import { EngineSwitch, type EngineSwitchOptions, type EngineSwitchResult, type SwitchingVm } from "./engine-switch.ts";
 import { execInGuest } from "./guest-exec.ts";
@@ -75,6 +77,8 @@ export interface HostedVmOptions {
   readonly disks?: DiskThread | undefined;
   /** Which carries the frames of its network cards, and is closed with the VM; `start` names its rings. */
   readonly network?: NetworkThread | undefined;
+  /** Where programs of the host reach its sockets. Default: nowhere. */
+  readonly vsockPath?: string | undefined;
   /** Where what its firmware's flash chip holds is kept, and which is closed with the VM. Default: nowhere. */
   readonly variables?: VariableStore | undefined;
 }
@@ -88,6 +92,10 @@ export class HostedVm implements Vm {
   readonly screen: VmScreen;
   readonly debug: HostedDebugger;
   readonly memory: MemoryOfVm;
+  readonly sockets: SocketsOfVm;
+  #bridge: SocketBridge | undefined;
+  /** The guest comes from elsewhere, and does not know yet that its connections are gone. */
+  #hasOldConnections: boolean;
   #worker: MachineWorker;
   /** Counted by the machines that the guest has left. */
   #leftStats: Promise<Stats> = Promise.resolve({});
@@ -155,6 +163,13 @@ export class HostedVm implements Vm {
       ended: () => this.#exit?.reason,
       stopped: (stop) => this.#emit("debug", stop),
     });
+    this.#hasOldConnections = options.initialState === "paused" || this.#isIncoming;
+    const vsock = this.#spec.devices.find((device) => device.kind === "virtio-vsock");
+    this.sockets = new SocketsOfVm({
+      guestCid: vsock?.guestCid,
+      send: (channel, bytes) => this.#sendInput(channel, bytes),
+      ended: () => this.#exit?.reason,
+    });
     this.memory = new MemoryOfVm({
       hasBalloon: this.#spec.devices.some(({ kind }) => kind === "virtio-balloon"),
       memoryBytes: this.#spec.memoryBytes,
@@ -179,7 +194,18 @@ export class HostedVm implements Vm {
     );
     const vm = new HostedVm(options, worker);
     vms.push(vm);
+    const { vsockPath } = options;
+    if (vsockPath !== undefined) await vm.#openBridge(vsockPath);
     return vm;
+  }
+
+  async #openBridge(path: string): Promise<void> {
+    try {
+      this.#bridge = await SocketBridge.open(path, this.sockets);
+    } catch (error) {
+      await this.close();
+      throw error;
+    }
   }
 
   get engine(): "jit" | "kvm" {
@@ -538,6 +564,7 @@ export class HostedVm implements Vm {
     await this.#switching;
     await this.#worker.terminate();
     await this.#leftThread.end();
+    await this.#bridge?.close();
     await this.#variables?.close();
     await this.#network?.close();
     await this.#disks?.close();
@@ -615,6 +642,7 @@ export class HostedVm implements Vm {
       }
       freeCost += cost;
       if (AGENT_PORT_NAMES.includes(channel)) this.#ports.receiveData(channel, bytes);
+      else if (channel === VSOCK_NAME) this.sockets.receive(bytes);
       else if (channel === BALLOON_NAME) this.memory.receive(bytes);
       else if (channel === FLASH_NAME) this.#keepVariables(bytes);
       else if (channel !== DEBUG_CHANNEL) this.#reports(channel.slice(0, -CONTROL_SUFFIX.length), bytes);
@@ -644,6 +672,10 @@ export class HostedVm implements Vm {
   #changeState(state: VmState): void {
     if (this.#exit || state === this.#state) return;
     this.#state = state;
+    if (state === "running" && this.#hasOldConnections) {
+      this.#hasOldConnections = false;
+      this.sockets.tellReset();
+    }
     this.#emit("state", state);
   }
 
@@ -655,6 +687,7 @@ export class HostedVm implements Vm {
     this.serial.end(exit.reason);
     this.debug.onEnd(exit.reason);
     this.memory.look();
+    this.sockets.end(exit.reason);
     // Whoever calls `close` hears of an image that could not be closed.
     void this.#network?.close().catch(() => {});
     void this.#disks?.close().catch(() => {});

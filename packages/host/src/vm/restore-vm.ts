@@ -68,6 +68,7 @@ async function restoreWith(
   return await HostedVm.create({
     disks,
     network,
+    vsockPath: options.vsockPath,
     name: options.name ?? `vm-${randomBytes(4).toString("hex")}`,
     initialState: "paused",
     signal: options.signal,

@@ -55,6 +55,10 @@ export type VmErrorCode =
   | "no-screen"
   /** The VM has no balloon in its memory. */
   | "no-balloon"
+  /** The VM has no sockets to its host. */
+  | "no-vsock"
+  /** Nobody in the guest takes the connection. */
+  | "refused"
   /** A text or a key that the keyboard has not. */
   | "bad-key"
   /** The guest ended before what was waited for. */

@@ -18,6 +18,7 @@ import type { AgentClient } from "../agent/index.ts";
 import type { DiskOptions, DiskProblem } from "../disk/disk-protocol.ts";
 import type { MigrateVmOptions, MigrationChoice } from "../migration/outgoing.ts";
 import type { NetworkOptions } from "../network/network-protocol.ts";
+import type { VmSockets } from "../vsock/vm-sockets.ts";
 import type { EngineWish } from "./engine-choice.ts";
 import type { EngineSwitchOptions, EngineSwitchResult } from "./engine-switch.ts";
 import type { VmRegisters } from "./worker-protocol.ts";
@@ -77,6 +78,12 @@ export interface VmOptions {
   readonly networks?: readonly NetworkOptions[];
   /** The guest can be asked to do without a part of its memory: `memory.balloon`. Default: false. */
   readonly hasBalloon?: boolean;
+  /**
+   * Streams between programs of guest and host (AF_VSOCK): `vm.sockets`. `cid`: the guest's address, 3 and up. `socketPath`: for
+   * programs of the host, by Unix sockets: who connects there writes "CONNECT port"; the guest's connections to port P are at
+   * PATH_P. Default: none.
+   */
+  readonly vsock?: VsockOptions;
   readonly name?: string;
   /**
    * "std": a display adapter (VGA with the Bochs display interface, as QEMU's standard VGA) and a keyboard; "none": neither.
@@ -127,6 +134,8 @@ export interface RestoreOptions {
   readonly disks?: readonly DiskOptions[];
   /** What its network cards lead to, in their order. Those for which nothing is said find their cable pulled out. */
   readonly networks?: readonly NetworkOptions[];
+  /** Where programs of the host reach its sockets (`VmOptions.vsock`): their address is the state's. */
+  readonly vsockPath?: string;
   readonly name?: string;
   /** Records from the restored state on. */
   readonly record?: string;
@@ -252,6 +261,11 @@ export interface Screen {
   waitFor(pattern: string | RegExp, options?: { timeoutMs?: number; signal?: AbortSignal }): Promise<readonly string[]>;
 }
 
+export interface VsockOptions {
+  readonly cid: number;
+  readonly socketPath?: string;
+}
+
 /** Of a VM with `hasBalloon`; methods reject with VmError "no-balloon" where there is none. */
 export interface VmMemory {
   /** What is in the balloon, as the guest said last. */
@@ -314,6 +328,7 @@ export interface Vm {
    */
   record(path: string, options: { readonly state: string }): Promise<void>;
   readonly memory: VmMemory;
+  readonly sockets: VmSockets;
   /** What a VM with `vga: "std"` shows. Its methods reject with VmError "no-screen" where there is none. */
   readonly screen: Screen;
   /** The screen as the bytes of a PNG file. */
