@@ -37,7 +37,7 @@ export async function buildProjectLayer(
   const tree = new FileTree();
   for (const [path, source] of firmware) tree.copy(path, source);
   if (load) tree.file(`${PROJECT}/load/initrd`, load);
-  for (const name of ["core", "storage", "host", "cli"]) {
+  for (const name of ["core", "storage", "network", "host", "cli"]) {
     const source = join(repository, "packages", name);
     tree.copy(`${PROJECT}/packages/${name}/package.json`, join(source, "package.json"));
     tree.copyTree(
@@ -140,7 +140,7 @@ function builtPackages(): Plugin {
     name: "built-packages",
     enforce: "pre",
     resolveId(source, importer) {
-      const workspace = /^@twinmetal\/(core|storage|host|cli)$/.exec(source)?.[1];
+      const workspace = /^@twinmetal\/(core|storage|network|host|cli)$/.exec(source)?.[1];
       if (workspace) return external(`packages/${workspace}/dist/index.js`);
       if (!source.startsWith(".") || importer === undefined) return undefined;
       const path = relative(repository, join(dirname(importer), source));

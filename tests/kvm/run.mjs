@@ -4,7 +4,7 @@ import { runnerImport } from "vite";
 
 const source = (name) => fileURLToPath(new URL(`../../packages/${name}/src/index.ts`, import.meta.url));
 const alias = Object.fromEntries(
-  ["core", "storage", "host", "cli"].map((name) => [`@twinmetal/${name}`, source(name)]),
+  ["core", "storage", "network", "host", "cli"].map((name) => [`@twinmetal/${name}`, source(name)]),
 );
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const path = fileURLToPath(new URL("main.ts", import.meta.url));

@@ -22,7 +22,7 @@ export interface ReadableBuild {
 export function readableBuild({ hasKoffi = true } = {}): ReadableBuild {
   const root = mkdtempSync(join(tmpdir(), "twinmetal-sandbox-"));
   chmodSync(root, 0o755);
-  for (const name of ["core", "storage", "host", "cli"]) {
+  for (const name of ["core", "storage", "network", "host", "cli"]) {
     for (const part of ["dist", "bin", "package.json"]) {
       const from = join(repository, "packages", name, part);
       if (existsSync(from)) cpSync(from, join(root, "node_modules/@twinmetal", name, part), { recursive: true });
