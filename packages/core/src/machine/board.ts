@@ -57,7 +57,19 @@ import { bootModules, planKernelBoot } from "../firmware/kernel-boot.ts";
 import { placeSmbios } from "../firmware/smbios.ts";
 import type { GuestMemory } from "../memory/guest-memory.ts";
 import type { Board, BoardWiring } from "./board-interface.ts";
-import { FLASH_NAME, GPE, GSI, ISA_IRQ, MEMORY_MAP, PCI_SLOT, PIRQ_TO_ISA, PORT_MAP, pirqOf } from "./board-map.ts";
+import {
+  FLASH_NAME,
+  GPE,
+  GSI,
+  ISA_IRQ,
+  KEYBOARD_CHANNEL,
+  MEMORY_MAP,
+  PCI_SLOT,
+  PIRQ_TO_ISA,
+  PORT_MAP,
+  pirqOf,
+  SERIAL_CHANNEL,
+} from "./board-map.ts";
 import { type BoardProcessor, createProcessor } from "./board-processor.ts";
 import { bootDevicesOf } from "./boot-order.ts";
 import {
@@ -85,10 +97,7 @@ const SHADOW_BYTES = 0x2_0000;
 const SHADOW_END = 0x10_0000;
 const ZERO_PIECE_BYTES = 64 * 1024;
 
-/** The channel of the first serial port. */
-export const SERIAL_CHANNEL = "serial0";
-/** The channel of the keyboard: devices/i8042/typing.ts makes what it takes. */
-export const KEYBOARD_CHANNEL = "keyboard0";
+export { KEYBOARD_CHANNEL, SERIAL_CHANNEL };
 
 /**
  * `variables`: of firmware, as the spec names them; default: an erased chip. `vgaRom`: the VGA BIOS that it names. The firmware itself is the engine's ROM. Throws

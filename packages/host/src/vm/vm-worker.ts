@@ -9,13 +9,12 @@ import {
   type Board,
   type BoardWiring,
   checkRecording,
-  createBoard,
   EventReplay,
   GENERATION_CHANNEL,
   Machine,
   restoreMachine,
 } from "@twinmetal/core";
-import { JitEngine, ParallelEngine, provideCoreModule } from "@twinmetal/core/engine";
+import { createBoard, JitEngine, ParallelEngine, provideCoreModule } from "@twinmetal/core/engine";
 import { RingBlocks } from "../disk/block-ring.ts";
 import { isNoCalls, linuxCalls } from "../kvm/koffi-calls.ts";
 import { KvmEngine, KvmError } from "../kvm/kvm-engine.ts";
