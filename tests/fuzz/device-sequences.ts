@@ -28,6 +28,7 @@ import { AHCI } from "./ahci-sequences.ts";
 import type { FuzzedDevice, Operation, Random } from "./device-fuzz.ts";
 import { IDE } from "./ide-sequences.ts";
 import { NVME } from "./nvme-sequences.ts";
+import { SHARE_DEVICES } from "./share-sequences.ts";
 import { VIRTIO_DEVICES } from "./virtio-sequences.ts";
 
 const write = (range: number, offset: number, value: number, size: AccessSize = 1): Operation => ({
@@ -547,6 +548,7 @@ const SIMPLE: readonly FuzzedDevice[] = [
 
 export const FUZZED_DEVICES: readonly FuzzedDevice[] = [
   ...VIRTIO_DEVICES,
+  ...SHARE_DEVICES,
   AHCI,
   NVME,
   IDE,

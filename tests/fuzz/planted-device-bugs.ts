@@ -174,6 +174,42 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     right: "this.#leds = value & 7",
     wrong: "this.#leds = value",
   },
+  {
+    what: "a name may mean the directory above",
+    device: "virtio-fs",
+    right: 'name !== "." && name !== ".."',
+    wrong: 'name !== "."',
+  },
+  {
+    what: "a walk takes names that are none",
+    device: "virtio-9p",
+    right: "rest.findIndex((name) => !isFileName(name))",
+    wrong: "-1",
+  },
+  {
+    what: "a read asks for more than the channel takes",
+    device: "virtio-fs",
+    right: "const length = Math.min(body.getUint32(16, true), room, FILE_LIMITS.dataBytes);",
+    wrong: "const length = body.getUint32(16, true);",
+  },
+  {
+    what: "more requests to a folder are under way than the channel takes",
+    device: "virtio-9p",
+    right: "this.#work.size + this.#orphans.size >= FILE_LIMITS.requests - 1",
+    wrong: "false",
+  },
+  {
+    what: "a node is forgotten more often than it is held",
+    device: "virtio-fs",
+    right: "Math.max(0, node.references - count)",
+    wrong: "node.references - count",
+  },
+  {
+    what: "two nodes have one name",
+    device: "virtio-fs",
+    right: "if (before) this.#detach(before);",
+    wrong: "",
+  },
 ];
 
 type FuzzModule = typeof import("./device-fuzz.ts") & typeof import("./device-sequences.ts");

@@ -106,6 +106,20 @@ describe("docs/guide/network.md", () => {
   });
 });
 
+describe("docs/guide/sharing-files.md", () => {
+  example("gives a guest folders of the host, and takes what it writes", async () => {
+    const { status, stdout } = await run("sh", ["-c", await fromPage("sharing-files.md", "mkdir -p in out", 3)]);
+    expect({ status, stdout }).toEqual({ status: 0, stdout: "12\n" });
+  });
+
+  example("has them there at the first prompt, under the names they were given", async () => {
+    const line = `echo 'cat /share/work/in/numbers' | ${await fromPage("sharing-files.md", "twinmetal run --share .:work")}`;
+    const { status, stdout } = await run("sh", ["-c", line.replace(/ -- .*/, "")]);
+    expect(status).toBe(0);
+    expect(stdout).toContain("3 4\r\n");
+  });
+});
+
 describe("docs/guide/disks.md", () => {
   example("keeps what was written to a disk, and not what was written to an ephemeral one", async () => {
     const { status, stdout } = await run("sh", [

@@ -17,6 +17,7 @@ import { ProgressLine } from "./progress-line.ts";
 import { inSandbox, type SandboxPlan } from "./sandbox.ts";
 import { openSerialSink, type SerialSink, type SerialTarget } from "./serial-target.ts";
 import { concludeOutcome, type Outcome, orTrouble } from "./session.ts";
+import { shareText } from "./share-choice.ts";
 import { formatStatistics, readStatistics } from "./statistics.ts";
 import { CommandError } from "./usage-error.ts";
 import {
@@ -25,6 +26,7 @@ import {
   type GdbServer,
   MigrationDesk,
   type NetworkOptions,
+  type ShareOptions,
   type Vm,
   type VmProgress,
 } from "./vm-library.ts";
@@ -52,6 +54,7 @@ export interface HostingPlan {
   /** A saved VM is restored with the same ones. */
   readonly disks?: readonly DiskOptions[] | undefined;
   readonly networks?: readonly NetworkOptions[] | undefined;
+  readonly shares?: readonly ShareOptions[] | undefined;
   /** Where the VM can be asked to migrate, and decided about. */
   readonly migrationSocket?: string;
   /** Where a debugger connects, and how many processors it finds. */
@@ -198,7 +201,8 @@ async function leave(
   progress.clear();
   const disks = (plan.disks ?? []).map((disk) => ` --disk ${diskText(disk)}`).join("");
   const nets = (plan.networks ?? []).map((network) => ` --net ${networkText(network)}`).join("");
-  say(`saved to ${plan.savePath}; go on with: twinmetal restore ${plan.savePath}${disks}${nets}`);
+  const shares = (plan.shares ?? []).map((share) => ` --share ${shareText(share)}`).join("");
+  say(`saved to ${plan.savePath}; go on with: twinmetal restore ${plan.savePath}${disks}${nets}${shares}`);
 }
 
 function concludeEnding(ending: Ending, say: (message: string) => void): number {

@@ -109,7 +109,9 @@ export function inSandbox(io: Io, plan: HostingPlan): SandboxedPlan {
       }
       // Node opens a terminal by its path once more when it is first asked for.
       void io.stdin;
-      const findings = io.library.seal({ hasKvm, ...(sandbox.joins && { sockets: ["unix"] as const }) }, confined);
+      const hasShares = (plan.shares?.length ?? 0) > 0;
+      const sockets = sandbox.joins && { sockets: ["unix"] as const };
+      const findings = io.library.seal({ hasKvm, hasShares, ...sockets }, confined);
       refuse(findings);
       for (const { layer, state, detail } of missingLayers(findings)) say(`sandbox: ${layer}: ${state}: ${detail}`);
     },
@@ -135,6 +137,8 @@ export interface UsedFiles {
   readonly variables?: string | undefined;
   /** Of its disks' images, and where those that throw writes away put them. */
   readonly disks: readonly FileRule[];
+  /** Its shared folders. */
+  readonly shares: readonly FileRule[];
   /** Read only: what a VM whose guest broke out leaves there would run in the next one's process. */
   readonly cache: VmOptions["translationCache"];
   readonly record: string | undefined;
@@ -151,21 +155,29 @@ export interface UsedFiles {
 
 /** `memoryBytes`: the guest's; undefined where it is not known yet, and then it has no bound. */
 export function vmConfinement(used: UsedFiles, memoryBytes: number | undefined): ConfinePlan {
-  const { save, sockets = [] } = used;
+  const { sockets = [] } = used;
   return {
     files: fileRules(used),
     resources: {
       tasks: MAX_TASKS,
       ...(memoryBytes !== undefined && { memoryBytes: memoryBytes + MEMORY_BESIDE_GUEST_BYTES }),
     },
-    ...(sockets.length > 0 && {
-      sockets: ["unix"] as const,
-      staysRoot: `The process stays root, though without its rights, since it joins the other end of ${sockets[0]} whenever that comes back. Start it as an ordinary user, or without --net and --vsock.`,
-    }),
-    ...(save !== undefined && {
-      staysRoot: `The process stays root, though without its rights, since ${save} is written at the end. Start it as an ordinary user, or without --save.`,
-    }),
+    ...(sockets.length > 0 && { sockets: ["unix"] as const }),
+    ...(rootReason(used) !== undefined && { staysRoot: rootReason(used) }),
   };
+}
+
+/** Why the process needs the files' owner to the end. */
+function rootReason({ save, shares, sockets = [] }: UsedFiles): string | undefined {
+  const [folder] = shares;
+  const [socket] = sockets;
+  if (save !== undefined)
+    return `The process stays root, though without its rights, since ${save} is written at the end. Start it as an ordinary user, or without --save.`;
+  if (socket !== undefined)
+    return `The process stays root, though without its rights, since it joins the other end of ${socket} whenever that comes back. Start it as an ordinary user, or without --net and --vsock.`;
+  if (folder !== undefined)
+    return `The process stays root, though without its rights, since ${folder.path} is shared: another user could not read what is root's there. Start it as the folder's user.`;
+  return undefined;
 }
 
 /** Files that are written have to be there for a rule of their own: an empty one is made. */
@@ -181,6 +193,7 @@ function fileRules(used: UsedFiles): readonly FileRule[] {
     }),
     ...rule(used.variables, "write"),
     ...used.disks,
+    ...used.shares,
     ...rule(used.engine === "jit" ? undefined : KVM_DEVICE, "write"),
     ...rule(used.save === undefined ? undefined : dirname(resolve(used.save)), "create"),
     ...[...(used.sockets ?? []), ...(used.debuggers ?? [])].flatMap((path) => rule(dirname(resolve(path)), "socket")),

@@ -25,6 +25,7 @@ export type {
   ReplayResult,
   SandboxFinding,
   ScreenAnswer,
+  ShareOptions,
   TinyImage,
   Vm,
   VmExit,
@@ -43,6 +44,7 @@ export type VmLibrary = Pick<
   | "ensureTinyImage"
   | "ensureFirmware"
   | "filesOfDisks"
+  | "filesOfShares"
   | "keepVariables"
   | "knownFirmware"
   | "variablesPath"

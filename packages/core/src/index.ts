@@ -24,6 +24,32 @@ export {
 } from "./devices/block-channel.ts";
 export { FLASH_REPORT_HEADER_BYTES } from "./devices/cfi-flash.ts";
 export { DEBUG_CHANNEL } from "./devices/debug-port.ts";
+export { ERRNO, MAX_ERRNO } from "./devices/files/errno.ts";
+export { FILE_LIMITS, type FileBackend, type FileCompletion } from "./devices/files/file-channel.ts";
+export {
+  type AttributeChanges,
+  type DirectoryEntry,
+  decodeAttributes,
+  decodeEntries,
+  decodeRequest,
+  decodeTarget,
+  encodeAttributes,
+  encodeEntries,
+  encodeStatistics,
+  encodeTarget,
+  type FileAccessMode,
+  type FileAttributes,
+  type FileNode,
+  type FileRequest,
+  isFileName,
+  type OpenFile,
+  type ReadDirectory,
+  S_IFDIR,
+  S_IFLNK,
+  S_IFMT,
+  S_IFREG,
+  type SentRequest,
+} from "./devices/files/file-requests.ts";
 export { KEYBOARD_LAYOUTS, type KeyboardLayout, KeyError } from "./devices/i8042/layouts.ts";
 export { MAX_TYPED_CHARACTERS, pressedKeys, typedText } from "./devices/i8042/typing.ts";
 export { IdeController } from "./devices/ide/controller.ts";
@@ -114,6 +140,7 @@ export {
   saveSections,
 } from "./machine/machine-state.ts";
 export { checkRecording, recordedSpec, recordingHeader } from "./machine/recording.ts";
+export { isShare, isShareTag, SHARE_KINDS, type ShareKind, type ShareSpec } from "./machine/share-spec.ts";
 export {
   type ConsolePortSpec,
   CPU_LIMITS,

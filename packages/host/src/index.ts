@@ -107,6 +107,7 @@ export {
   seal,
   takeConfined,
 } from "./sandbox/index.ts";
+export { filesOfShares, type ShareOptions, type ShareType } from "./share/index.ts";
 export { createVm, DEFAULT_MEMORY_BYTES } from "./vm/create-vm.ts";
 export { type EngineQuestion, type EngineWish, engineFor } from "./vm/engine-choice.ts";
 export type { EngineSwitchOptions, EngineSwitchResult } from "./vm/engine-switch.ts";

@@ -35,6 +35,7 @@ export function incomingPlan(io: Io, { values, operands, rest }: ParsedLine<type
         initrd,
         disks: disksOf(values),
         networks: networksOf(values),
+        shares: values.share,
         name,
         tier,
         maxMemoryBytes: memory,
@@ -60,6 +61,7 @@ export function incomingPlan(io: Io, { values, operands, rest }: ParsedLine<type
     savePath: values.save,
     disks: values.disk,
     networks: networksOf(values),
+    shares: values.share,
     migrationSocket,
     wantsStatistics: values.stats === true,
   };

@@ -8,6 +8,7 @@ import { choice, flag, option } from "../options.ts";
 import { parseTimeout } from "../quantities.ts";
 import { SANDBOX, sandboxPlan, vmConfinement } from "../sandbox.ts";
 import { parseSerialTarget } from "../serial-target.ts";
+import { SHARE } from "../share-choice.ts";
 import { TRANSLATION_CACHE, translationCache } from "../translation-cache.ts";
 import { UsageError } from "../usage-error.ts";
 import type { EngineQuestion } from "../vm-library.ts";
@@ -31,6 +32,7 @@ const OPTIONS = {
     "PATH",
     "Where this host's programs reach the sockets of a VM that was started with --vsock, as its uds=PATH.",
   ),
+  share: SHARE,
   serial: option(
     "serial",
     "WHERE",
@@ -97,6 +99,7 @@ export const RESTORE = defineCommand({
           disks: values.disk,
           networks: networksOf(values),
           vsockPath: values.vsockPath,
+          shares: values.share,
           name,
           engine,
           tier,
@@ -117,11 +120,13 @@ export const RESTORE = defineCommand({
       savePath: values.save,
       disks: values.disk,
       networks: networksOf(values),
+      shares: values.share,
       migrationSocket: values.migrationSocket,
       sandbox: sandboxPlan(values, question, async (signal) => {
         const image = kernel === undefined ? await knownImage(io, signal) : undefined;
         const roms = firmware === undefined ? await io.library.knownFirmware(signal) : [firmware];
         const disks = await io.library.filesOfDisks(values.disk ?? []);
+        const shares = io.library.filesOfShares(values.share ?? []);
         return vmConfinement(
           {
             read: [path, kernel, initrd, image, ...roms],
@@ -130,6 +135,7 @@ export const RESTORE = defineCommand({
               ...networkSockets(networksOf(values)),
               ...(values.vsockPath === undefined ? [] : [values.vsockPath]),
             ],
+            shares,
             cache,
             record,
             pcap: values.pcap,

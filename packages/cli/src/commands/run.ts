@@ -13,6 +13,7 @@ import { choice, flag, type OptionValues, option, type ParsedLine } from "../opt
 import { formatSize, parseEpoch, parseMemory, parseSeed, parseTimeout } from "../quantities.ts";
 import { checkSandbox, SANDBOX, sandboxPlan, vmConfinement } from "../sandbox.ts";
 import { parseSerialTarget, type SerialTarget } from "../serial-target.ts";
+import { SHARE } from "../share-choice.ts";
 import { TRANSLATION_CACHE, translationCache } from "../translation-cache.ts";
 import { UsageError } from "../usage-error.ts";
 import type { ConfinePlan, EngineQuestion, TinyImage, Vm, VmOptions, VmProgress } from "../vm-library.ts";
@@ -48,6 +49,7 @@ export const RUN_OPTIONS = {
   forward: FORWARD,
   netLog: NET_LOG,
   pcap: PCAP,
+  share: SHARE,
   vga: choice(
     "vga",
     ["std", "none"],
@@ -148,7 +150,7 @@ export const RUN = defineCommand({
     "Status: CMD's own; without CMD 0 when the guest turns off. 124 time-out, 125 Twinmetal failed or the guest crashed, 126 CMD cannot be run, 127 not found, 128+n ended by signal n, 2 bad usage.",
   ],
   options: RUN_OPTIONS,
-  planned: "-d --cold -p --forward --allow -v --share".split(" "),
+  planned: "-d --cold -p --forward --allow -v".split(" "),
   examples: [
     ["twinmetal run", "a shell in a small Linux; type poweroff, or press Ctrl-]"],
     ["twinmetal run -m 1G --cpus 2 -- sh -c 'free -m; nproc'", "one command in a fresh VM"],
@@ -160,6 +162,7 @@ export const RUN = defineCommand({
       "twinmetal run -m 2G --balloon --migration-socket vm.sock",
       "memory that can be taken back: twinmetal balloon vm.sock 1G",
     ],
+    ["twinmetal run --share src --share out:results -- make -C /share/src", "with folders of this host"],
     ["twinmetal run --firmware bios --cdrom memtest86+.iso", "starts from a CD"],
     ["twinmetal run --firmware uefi --disk new.qcow2 --cdrom install.iso --boot cdrom,disk", "the CD first"],
     ["twinmetal run --firmware uefi --name box", "UEFI, whose settings are kept for the next run of box"],
@@ -195,6 +198,7 @@ export function runPlan(io: Io, { values, operands, rest }: ParsedLine<typeof RU
     savePath: values.save,
     disks: disksOf(values),
     networks: networksOf(values),
+    shares: values.share,
     migrationSocket: values.migrationSocket,
     gdb: values.gdb && { ...values.gdb, cpus: values.cpus ?? 1 },
     sandbox: sandboxPlan(values, engineQuestion(values), (signal, onProgress) =>
@@ -336,6 +340,7 @@ async function create(
     networks: networksOf(values),
     hasBalloon: values.balloon,
     vsock: values.vsock,
+    shares: values.share,
     cpuFeatures: cpu,
     vga,
     cpus,
@@ -399,10 +404,10 @@ async function confinePlan(
   const bridges = values.vsock?.socketPath === undefined ? [] : [values.vsock.socketPath];
   const sockets = [...networkSockets(networksOf(values)), ...bridges];
   const debuggers = values.gdb?.address.kind === "unix" ? [values.gdb.address.path] : [];
-  return vmConfinement(
-    { read, variables, disks, sockets, debuggers, cache, record, pcap: values.pcap, save, serial, engine },
-    memory,
-  );
+  const { pcap } = values;
+  const shares = io.library.filesOfShares(values.share ?? []);
+  const used = { read, variables, disks, shares, sockets, debuggers, cache, record, pcap, save, serial, engine };
+  return vmConfinement(used, memory);
 }
 
 /** What the VM's process reads of its firmware; what it keeps is made, as it cannot be later. */

@@ -36,6 +36,7 @@ function setUp() {
       output: () => {},
       openDisk: (channel, onDone) => fake.openDisk(channel, onDone),
       openNetwork: (channel, port) => fake.openNetwork(channel, port),
+      openShare: (channel, onDone) => fake.openShare(channel, onDone),
       power: (action) => fake.power(action),
     },
     setInterrupt: (pending) => {

@@ -14,6 +14,7 @@ import type { Clock } from "../machine/clock.ts";
 import type { DeviceMemory, DeviceMemoryKind } from "../memory/device-memory.ts";
 import type { GuestMemory } from "../memory/guest-memory.ts";
 import type { BlockChannel, BlockCompletion } from "./block-channel.ts";
+import type { FileChannel, FileCompletion } from "./files/file-channel.ts";
 import type { NetworkChannel, NetworkPort } from "./network-channel.ts";
 
 /** Plain data that the state codec can write: see state/codec.ts. Object keys are written in sorted order. */
@@ -69,6 +70,8 @@ export interface DeviceContext {
   openNetwork(channel: string, port: NetworkPort): NetworkChannel;
   /** Whole pages that the guest can reach without asking the device; undefined where the engine has none to give. */
   deviceMemory?(sizeBytes: number, kind: DeviceMemoryKind): DeviceMemory | undefined;
+  /** As `openDisk`, of a folder that is shared. */
+  openShare(channel: string, onDone: (completion: FileCompletion) => void): FileChannel;
   /** The guest asks for power-off, reset, or reports a crash through a device; carried out after the current instruction. */
   power(action: "off" | "reset" | "crashed", reason: string): void;
 }

@@ -7,6 +7,9 @@ import type { Clock, Timer } from "../machine/clock.ts";
 import type { Gpa, GuestMemory } from "../memory/guest-memory.ts";
 import type { BlockChannel, BlockCompletion, BlockRequest } from "./block-channel.ts";
 import type { DeviceContext, IrqLine } from "./device.ts";
+import { FILE_LIMITS, type FileChannel, type FileCompletion } from "./files/file-channel.ts";
+import { decodeRequest, type SentRequest } from "./files/file-requests.ts";
+import type { MemoryFolder } from "./files/memory-folder.ts";
 import type { NetworkChannel, NetworkPort } from "./network-channel.ts";
 
 const STORM_LIMIT = 1000;
@@ -254,6 +257,56 @@ export class FakeNetwork implements NetworkChannel {
   }
 }
 
+/** A shared folder whose requests a test answers. */
+export class FakeShare implements FileChannel {
+  /** Under way, in the order in which they were submitted; `data` of writes. */
+  readonly requests: {
+    readonly id: number;
+    readonly message: Uint8Array;
+    readonly request: SentRequest;
+    readonly data: Uint8Array;
+  }[] = [];
+  readonly #onDone: (completion: FileCompletion) => void;
+  #buffer: Uint8Array = new Uint8Array(0);
+
+  constructor(onDone: (completion: FileCompletion) => void) {
+    this.#onDone = onDone;
+  }
+
+  dataBuffer(length: number): Uint8Array {
+    this.#buffer = new Uint8Array(length);
+    return this.#buffer;
+  }
+
+  submit(id: number, message: Uint8Array, dataBytes: number): void {
+    if (this.requests.some((known) => known.id === id)) throw new Error(`request ${id} is under way already`);
+    if (this.requests.length >= FILE_LIMITS.requests) throw new Error("more requests than may be under way");
+    if (message.length > FILE_LIMITS.messageBytes) throw new Error(`a request of ${message.length} bytes`);
+    if (dataBytes > FILE_LIMITS.dataBytes) throw new Error(`a request with ${dataBytes} bytes of data`);
+    const data = this.#buffer.slice(0, dataBytes);
+    this.requests.push({ id, message: message.slice(), request: decodeRequest(message), data });
+  }
+
+  /** Answers the oldest request. */
+  complete(bytes: Uint8Array = new Uint8Array(0), error = 0): void {
+    const request = this.requests.shift();
+    if (!request) throw new Error("no request is under way");
+    this.#onDone({ id: request.id, error, bytes });
+  }
+
+  /** Has all of them answered, and what comes of that. */
+  answerBy(folder: MemoryFolder): void {
+    for (let next = this.requests.shift(); next; next = this.requests.shift()) {
+      this.#onDone({ id: next.id, ...folder.answer(next.message, next.data) });
+    }
+  }
+
+  /** A completion that nobody asked for. */
+  deliver(completion: FileCompletion): void {
+    this.#onDone(completion);
+  }
+}
+
 export class FakeContext implements DeviceContext {
   /** None, unless a test gives it. */
   deviceMemory?: NonNullable<DeviceContext["deviceMemory"]>;
@@ -265,6 +318,7 @@ export class FakeContext implements DeviceContext {
   readonly lines: Map<string, FakeIrqLine> = new Map();
   readonly disks: Map<string, FakeDisk> = new Map();
   readonly networks: Map<string, FakeNetwork> = new Map();
+  readonly shares: Map<string, FakeShare> = new Map();
   readonly #inputs = new Map<string, (bytes: Uint8Array) => void>();
   #randomState = 1;
 
@@ -307,6 +361,13 @@ export class FakeContext implements DeviceContext {
     const network = new FakeNetwork(port, (frame) => this.output(channel, frame));
     this.networks.set(channel, network);
     return network;
+  }
+
+  openShare(channel: string, onDone: (completion: FileCompletion) => void): FileChannel {
+    if (this.shares.has(channel)) throw new Error(`share ${channel} is open already`);
+    const share = new FakeShare(onDone);
+    this.shares.set(channel, share);
+    return share;
   }
 
   power(action: "off" | "reset" | "crashed"): void {

@@ -44,7 +44,9 @@ import { attachVga, createVga } from "../devices/vga/vga.ts";
 import { createVirtioBalloon } from "../devices/virtio/balloon.ts";
 import { createVirtioBlock } from "../devices/virtio/block.ts";
 import { createVirtioConsole } from "../devices/virtio/console.ts";
+import { createVirtioFs } from "../devices/virtio/fs.ts";
 import { createVirtioNet } from "../devices/virtio/net.ts";
+import { createVirtio9p } from "../devices/virtio/p9.ts";
 import { createVirtioRng } from "../devices/virtio/rng.ts";
 import { createVirtioVsock } from "../devices/virtio/vsock.ts";
 import { createVmGeneration, GENERATION_ID_BYTES } from "../devices/vm-generation.ts";
@@ -346,6 +348,10 @@ function createDevice({ context }: BoardWiring, spec: SlotDeviceSpec): PciDevice
       return createNvme(context, spec);
     case "virtio-net":
       return createVirtioNet(context, { ...spec, mac: macBytes(spec.mac)! });
+    case "virtio-fs":
+      return createVirtioFs(context, spec);
+    case "virtio-9p":
+      return createVirtio9p(context, spec);
   }
 }
 

@@ -10,6 +10,7 @@
  * written by name once and by number afterwards. The last record is "end": a recording without it was cut off.
  */
 import type { StateValue } from "../devices/device.ts";
+import { MAX_ERRNO } from "../devices/files/errno.ts";
 import { decodeState, encodeState } from "../state/codec.ts";
 import { StateError } from "../state/errors.ts";
 import { StateReader } from "../state/reader.ts";
@@ -18,6 +19,7 @@ import {
   type EventPosition,
   MAX_BLOCK_BYTES,
   MAX_CHANNEL_NAME,
+  MAX_FILE_BYTES,
   MAX_INPUT_BYTES,
   type MachineEvent,
   type PowerRequest,
@@ -30,7 +32,7 @@ export const RECORDING_VERSION = 1;
 export const CHUNK_TARGET_BYTES = 65_536;
 export const MAX_CHUNK_BYTES: number = 2 ** 20;
 
-const KIND = { clock: 0, epoch: 1, input: 2, power: 3, nmi: 4, check: 5, end: 6, block: 7 } as const;
+const KIND = { clock: 0, epoch: 1, input: 2, power: 3, nmi: 4, check: 5, end: 6, block: 7, file: 8 } as const;
 const HAS_SKIPS = 0x80;
 const POWER: readonly PowerRequest[] = ["button", "reset", "off", "sleep"];
 
@@ -99,6 +101,13 @@ export class RecordWriter {
         this.#channel(event.channel);
         this.#varint(event.id);
         this.#varint(event.isOk ? 1 : 0);
+        this.#varint(event.bytes.length);
+        this.#raw(event.bytes);
+        break;
+      case "file":
+        this.#channel(event.channel);
+        this.#varint(event.id);
+        this.#varint(event.error);
         this.#varint(event.bytes.length);
         this.#raw(event.bytes);
         break;
@@ -198,6 +207,12 @@ export class RecordReader {
         const id = this.#atMost(0xffff_ffff);
         const isOk = this.#atMost(1) === 1;
         return { kind: "block", channel, id, isOk, bytes: this.#raw(this.#atMost(MAX_BLOCK_BYTES)).slice() };
+      }
+      case KIND.file: {
+        const channel = this.#channel();
+        const id = this.#atMost(0xffff_ffff);
+        const error = this.#atMost(MAX_ERRNO);
+        return { kind: "file", channel, id, error, bytes: this.#raw(this.#atMost(MAX_FILE_BYTES)).slice() };
       }
       case KIND.power:
         return { kind: "power", action: POWER[this.#atMost(POWER.length - 1)]! };

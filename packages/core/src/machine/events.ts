@@ -8,6 +8,7 @@
  * no trace in the guest.
  */
 import { BLOCK_LIMITS } from "../devices/block-channel.ts";
+import { FILE_LIMITS } from "../devices/files/file-channel.ts";
 
 /** Events happen between two instructions, and while a halted vCPU waits in virtual mode between two skips of time. */
 export interface EventPosition {
@@ -32,6 +33,14 @@ export type MachineEvent =
       readonly isOk: boolean;
       readonly bytes: Uint8Array;
     }
+  /** A request to a shared folder is done; `bytes`: its reply, at most MAX_FILE_BYTES. Valid during the call. */
+  | {
+      readonly kind: "file";
+      readonly channel: string;
+      readonly id: number;
+      readonly error: number;
+      readonly bytes: Uint8Array;
+    }
   | { readonly kind: "power"; readonly action: PowerRequest }
   | { readonly kind: "nmi" }
   /** CRC-32C of the vCPU's state, so that a replay notices soon where it went another way. */
@@ -45,6 +54,7 @@ export type PowerRequest = "button" | "sleep" | "reset" | "off";
 export const MAX_INPUT_BYTES = 65_536;
 export const MAX_CHANNEL_NAME = 64;
 export const MAX_BLOCK_BYTES: number = BLOCK_LIMITS.bytes;
+export const MAX_FILE_BYTES: number = FILE_LIMITS.dataBytes;
 
 export interface EventLog {
   readonly mode: "live" | "record" | "replay";

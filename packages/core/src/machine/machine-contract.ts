@@ -1,6 +1,7 @@
 /** What a host gives to a machine (machine.ts) and hears from it. */
 import type { VcpuState } from "../cpu/state.ts";
 import type { BlockBackend } from "../devices/block-channel.ts";
+import type { FileBackend } from "../devices/files/file-channel.ts";
 import type { NetworkBackend } from "../devices/network-channel.ts";
 import type { DebugStop } from "../engine/debugging.ts";
 import type { Engine } from "../engine/engine.ts";
@@ -24,6 +25,8 @@ export interface MachineOptions {
   readonly blocks?: BlockBackend | undefined;
   /** What carries the frames of the machine's network cards. Without it they lead nowhere. */
   readonly network?: NetworkBackend | undefined;
+  /** What has the files of shared folders. */
+  readonly files?: FileBackend | undefined;
   /** The host's monotonic clock; wall mode only. Read once a slice, by the event log's side. */
   readonly wallNs?: () => number;
   readonly log?: EventLog;

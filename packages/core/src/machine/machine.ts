@@ -45,6 +45,7 @@ import {
 } from "./machine-contract.ts";
 import { MachineDisks } from "./machine-disks.ts";
 import { MachineNetwork } from "./machine-network.ts";
+import { MachineShares } from "./machine-shares.ts";
 import { machineSections } from "./machine-state.ts";
 import { Processors } from "./processors.ts";
 import { MachineRandom } from "./random.ts";
@@ -70,7 +71,7 @@ const DEFAULT_SLICE_NS = 50_000;
 const SLACK = 2048;
 /** Runs, timer rounds or skips of time in one slice. */
 const MAX_ROUNDS = 256;
-/** Of requests to disks, at one boundary. */
+/** Of requests to disks, and to shared folders, at one boundary. */
 const MAX_COMPLETIONS = 256;
 /** To network cards, at one boundary. */
 const MAX_FRAMES = 256;
@@ -93,6 +94,7 @@ export class Machine {
   readonly #inputs = new Map<string, (bytes: Uint8Array) => void>();
   readonly #disks = new MachineDisks(() => (this.#log.mode === "replay" ? undefined : this.#options.blocks));
   readonly #network = new MachineNetwork(() => (this.#log.mode === "replay" ? undefined : this.#options.network));
+  readonly #shares = new MachineShares(() => (this.#log.mode === "replay" ? undefined : this.#options.files));
   #waiting: MachineEvent[] = [];
   #state: MachineState = "created";
   #power: PowerAction | undefined;
@@ -261,9 +263,9 @@ export class Machine {
     this.#offer({ kind: "epoch", advanceSeconds: Math.max(0, Math.floor(seconds)) });
   }
 
-  /** Requests to disks that have left the machine, and whose completion has not entered. */
+  /** Requests to disks and shared folders that have left the machine, and whose completion has not entered. */
   get requestsUnderWay(): number {
-    return this.#disks.underWay;
+    return this.#disks.underWay + this.#shares.underWay;
   }
 
   /** What was asked for and has not entered: no part of a saved state, so whoever takes the machine over takes it, too. */
@@ -418,9 +420,10 @@ export class Machine {
     const { next, mode } = this.#log;
     const position = this.position;
     if (next?.retired === position.retired && next.skips === position.skips) return RAN;
-    if (mode !== "replay" && (this.#options.blocks?.hasDone || this.#network.hasNext)) return RAN;
+    const { blocks, files } = this.#options;
+    if (mode !== "replay" && (blocks?.hasDone || files?.hasDone || this.#network.hasNext)) return RAN;
     // Time that is counted stands still while a disk works: how long that takes is the host's.
-    if (this.spec.clock === "virtual" && dueNs !== Number.POSITIVE_INFINITY && this.#disks.underWay === 0) {
+    if (this.spec.clock === "virtual" && dueNs !== Number.POSITIVE_INFINITY && this.requestsUnderWay === 0) {
       this.clock.skipTo(dueNs);
       this.#skips = position.skips + 1;
       this.#skipsAtRetired = position.retired;
@@ -457,12 +460,16 @@ export class Machine {
   }
 
   #takeCompletions(): void {
-    const { blocks } = this.#options;
-    if (!blocks) return;
+    const { blocks, files } = this.#options;
     for (let i = 0; i < MAX_COMPLETIONS && this.#state === "running"; i++) {
-      const done = blocks.take();
-      if (!done) return;
+      const done = blocks?.take();
+      if (!done) break;
       this.#enter({ kind: "block", ...done });
+    }
+    for (let i = 0; i < MAX_COMPLETIONS && this.#state === "running"; i++) {
+      const done = files?.take();
+      if (!done) return;
+      this.#enter({ kind: "file", ...done });
     }
   }
 
@@ -503,6 +510,10 @@ export class Machine {
       case "block":
         if (!this.#disks.complete(event))
           throw this.#diverged(`the recording has a disk ${event.channel}, which this machine has not`);
+        break;
+      case "file":
+        if (!this.#shares.complete(event))
+          throw this.#diverged(`the recording has a shared folder ${event.channel}, which this machine has not`);
         break;
       case "power":
         if (event.action === "button") this.board.pressPowerButton();
@@ -607,6 +618,7 @@ export class Machine {
       openDisk: (channel, onDone) => this.#disks.open(channel, onDone),
       openNetwork: (channel, port) => this.#network.open(channel, port, (name, handler) => this.#listen(name, handler)),
       deviceMemory: (sizeBytes, kind) => this.engine.deviceMemory?.(sizeBytes, kind),
+      openShare: (channel, onDone) => this.#shares.open(channel, onDone),
       power: (action, reason) => this.#requestPower(action, reason),
     };
   }

@@ -8,6 +8,15 @@ import { macBytes, NETWORK_LIMITS } from "../devices/network-channel.ts";
 import { MAX_ROM_BYTES, PAGE_BYTES } from "../memory/ram.ts";
 import { StateReader } from "../state/reader.ts";
 import { bootClassOf } from "./boot-order.ts";
+import {
+  isShare,
+  SHARE_KINDS,
+  type ShareKind,
+  type ShareSpec,
+  shareFields,
+  shareFromState,
+  shareProblem,
+} from "./share-spec.ts";
 
 const MIB = 2 ** 20;
 
@@ -31,6 +40,7 @@ export const DEVICE_KINDS = [
   "ide-cd",
   "virtio-balloon",
   "virtio-vsock",
+  ...SHARE_KINDS,
 ] as const;
 /** Those that have a disk's bytes. */
 const DISK_KINDS: readonly string[] = [
@@ -109,7 +119,8 @@ export type DeviceSpec =
   | ({ readonly kind: "nvme-disk"; readonly name: string } & DiskSpec)
   | SataDriveSpec
   | IdeDriveSpec
-  | NetworkCardSpec;
+  | NetworkCardSpec
+  | ShareSpec;
 
 /** A drive at the next port of the board's AHCI controller, which is there with the first of them. */
 export interface SataDriveSpec extends DiskSpec {
@@ -406,6 +417,9 @@ function fieldsOf(device: DeviceSpec): { readonly [key: string]: StateValue } {
       const { mac, mtu, rom } = device;
       return { mac, mtu, rom: rom ? { sha256: rom.sha256, sizeBytes: rom.sizeBytes } : null };
     }
+    case "virtio-fs":
+    case "virtio-9p":
+      return shareFields(device);
     default:
       return {};
   }
@@ -439,6 +453,7 @@ function deviceFromState(reader: StateReader): DeviceSpec {
     reader.end();
     return { kind, name, guestCid };
   }
+  if (isShareKind(kind)) return shareFromState(kind, name, reader);
   if (kind !== "virtio-console") {
     reader.end();
     return { kind, name };
@@ -450,6 +465,10 @@ function deviceFromState(reader: StateReader): DeviceSpec {
   });
   reader.end();
   return { kind, name, ports };
+}
+
+function isShareKind(kind: DeviceKind): kind is ShareKind {
+  return isShare({ kind });
 }
 
 function vgaFromState(reader: StateReader): VgaSpec {
@@ -573,6 +592,8 @@ function checkDevices(devices: readonly DeviceSpec[]): void {
       "devices",
       `${ideDrives} IDE drives do not fit: the controller has room for ${MAX_IDE_DRIVES}.`,
     );
+  const problem = shareProblem(devices);
+  if (problem !== undefined) throw new SpecError("devices", problem);
   const drives = devices.filter(isSataDrive).length;
   if (drives > MAX_SATA_DRIVES) {
     throw new SpecError("devices", `${drives} SATA drives do not fit: the controller has ${MAX_SATA_DRIVES} ports.`);

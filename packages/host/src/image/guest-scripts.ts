@@ -86,24 +86,30 @@ cd
 poweroff() { /sbin/poweroff; }
 reboot() { /sbin/reboot; }
 halt() { /sbin/halt; }
-# The agent loads the disks' drivers while the shell starts: what is typed at the first prompt finds the disks there.
+# The agent loads drivers while the shell starts: what is typed at the first prompt finds disks and shared folders there.
+wait_for() {
+  _tries=100
+  until [ -e /run/twinmetal/$1 ] || [ $((_tries -= 1)) = 0 ]; do sleep 0.1; done
+}
 wait_for_disks() {
   for _device in /sys/bus/pci/devices/*/device; do
     read -r _kind <$_device && [ "$_kind" = 0x1042 ] || continue
-    _tries=100
-    until [ -e /run/twinmetal/disks ] || [ $((_tries -= 1)) = 0 ]; do sleep 0.1; done
+    wait_for disks
     return
   done
 }
 wait_for_network() {
   read -r _words </proc/cmdline
-  case $_words in *twinmetal.net=dhcp*) ;; *) return ;; esac
-  _tries=100
-  until [ -e /run/twinmetal/network ] || [ $((_tries -= 1)) = 0 ]; do sleep 0.1; done
+  case $_words in *twinmetal.net=dhcp*) wait_for network ;; esac
+}
+wait_for_shares() {
+  read -r _words </proc/cmdline
+  case $_words in *twinmetal.share=*) wait_for shares ;; esac
 }
 if mkdir /run/twinmetal/greeted 2>/dev/null; then
   wait_for_disks
   wait_for_network
+  wait_for_shares
   cat /etc/motd
 elif [ -e /run/twinmetal/once ]; then
   exec /sbin/poweroff
@@ -136,6 +142,7 @@ load_modules() {
   has_virtio_device 0x0002 && load_packed disk-order && : >$run/disks
   has_network_card && load_packed network-order && ask_for_addresses
   for id in 0x0005 0x0013; do has_virtio_device $id && load_packed virtio-$id; done
+  mount_shares
   watch_power_button
 }
 
@@ -163,6 +170,28 @@ has_network_card() {
     read -r class <$device/class && [ "$class" = 0x020000 ] && return
   done
   return 1
+}
+
+# The host's folders, which the kernel's command line names as twinmetal.share=TYPE:NAME.
+mount_shares() {
+  shares=
+  read -r words </proc/cmdline
+  set -f
+  for word in $words; do
+    case $word in twinmetal.share=?*:?*) shares="$shares \${word#*=}" ;; esac
+  done
+  set +f
+  [ -n "$shares" ] || return
+  load_packed share-order
+  for share in $shares; do
+    name=\${share#*:}
+    mkdir -p /share/$name
+    case $share in
+      virtiofs:*) mount -t virtiofs $name /share/$name ;;
+      9p:*) mount -t 9p -o trans=virtio,version=9p2000.L,msize=131072 $name /share/$name ;;
+    esac
+  done
+  : >$run/shares
 }
 
 has_virtio_device() {

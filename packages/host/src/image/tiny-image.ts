@@ -35,6 +35,7 @@ import {
   TINY_DISK_MODULES,
   TINY_MODULES,
   TINY_NETWORK_MODULES,
+  TINY_SHARE_MODULES,
   type TinyInitrdParts,
 } from "./tiny-initrd.ts";
 
@@ -128,7 +129,7 @@ class TinyBuilder {
       PROFILE_SCRIPT,
       AGENT_SCRIPT,
       DHCP_SCRIPT,
-      JSON.stringify([TINY_MODULES, TINY_DEVICE_MODULES, TINY_DISK_MODULES, TINY_NETWORK_MODULES]),
+      JSON.stringify([TINY_MODULES, TINY_DEVICE_MODULES, TINY_DISK_MODULES, TINY_NETWORK_MODULES, TINY_SHARE_MODULES]),
     ];
     this.#imageKey = `${this.#kernel}-${shortHash(this.#packagesKey, ...scripts)}`;
   }
@@ -367,6 +368,7 @@ function readModules(kernel: DebPayload, kernelRelease: string): Omit<TinyInitrd
     diskModules: further(TINY_DISK_MODULES),
     networkModules: further(TINY_NETWORK_MODULES),
     deviceModules: Object.fromEntries(deviceModules),
+    shareModules: further(TINY_SHARE_MODULES),
   };
 }
 

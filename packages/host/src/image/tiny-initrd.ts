@@ -35,6 +35,13 @@ export const TINY_DEVICE_MODULES: Readonly<Record<string, readonly WantedModule[
   "0x0013": [{ name: "vmw_vsock_virtio_transport", isOptional: true }],
 };
 
+/** Loaded where a folder is shared; compressed, too. The cloud kernel has no 9p. */
+export const TINY_SHARE_MODULES: readonly WantedModule[] = [
+  { name: "virtiofs", isOptional: true },
+  { name: "9pnet_virtio", isOptional: true },
+  { name: "9p", isOptional: true },
+];
+
 export interface TinyInitrdParts {
   readonly kernelRelease: string;
   readonly busybox: Uint8Array;
@@ -46,6 +53,8 @@ export interface TinyInitrdParts {
   readonly networkModules: readonly LoadableModule[];
   /** As `TINY_DEVICE_MODULES`, in load order. */
   readonly deviceModules: Readonly<Record<string, readonly LoadableModule[]>>;
+  /** Those of `TINY_SHARE_MODULES` that are not among the first ones, in load order. */
+  readonly shareModules: readonly LoadableModule[];
 }
 
 /** What /init needs before `busybox --install` has made the other links. */
@@ -95,6 +104,7 @@ export function buildTinyInitrd(parts: TinyInitrdParts): Uint8Array {
     text("lib/modules/load-order", parts.modules.map(({ name }) => `${name}.ko\n`).join("")),
     text("lib/modules/disk-order", parts.diskModules.map(({ name }) => `${name}.ko\n`).join("")),
     text("lib/modules/network-order", parts.networkModules.map(({ name }) => `${name}.ko\n`).join("")),
+    text("lib/modules/share-order", parts.shareModules.map(({ name }) => `${name}.ko\n`).join("")),
   );
   const deviceModules = Object.entries(parts.deviceModules);
   for (const [device, modules] of deviceModules)
@@ -102,7 +112,8 @@ export function buildTinyInitrd(parts: TinyInitrdParts): Uint8Array {
   for (const { name, data } of deviceModules.flatMap(([, modules]) => modules))
     entries.push({ type: "file", path: `lib/modules/${name}.ko.gz`, data: gzipSync(data) });
   for (const { name, data } of parts.modules) entries.push({ type: "file", path: `lib/modules/${name}.ko`, data });
-  const packed = new Map([...parts.diskModules, ...parts.networkModules].map(({ name, data }) => [name, data]));
+  const further = [...parts.diskModules, ...parts.networkModules, ...parts.shareModules];
+  const packed = new Map(further.map(({ name, data }) => [name, data]));
   for (const [name, data] of packed) {
     entries.push({ type: "file", path: `lib/modules/${name}.ko.gz`, data: gzipSync(data) });
   }

@@ -22,6 +22,9 @@ import { disksOfSpec, type SpecDisks } from "../disk/vm-disks.ts";
 import type { NetworkOptions } from "../network/network-protocol.ts";
 import type { NetworkThread } from "../network/network-thread.ts";
 import { networksOfSpec } from "../network/vm-networks.ts";
+import type { ShareOptions } from "../share/share-protocol.ts";
+import type { ShareThread } from "../share/share-thread.ts";
+import { sharesOfSpec } from "../share/vm-shares.ts";
 import { findBootFiles } from "../vm/boot-files.ts";
 import { type EngineWish, engineFor } from "../vm/engine-choice.ts";
 import { HostedVm } from "../vm/hosted-vm.ts";
@@ -44,6 +47,8 @@ export interface ReceiveVmOptions extends MigrationSecurity {
   readonly disks?: readonly DiskOptions[];
   /** As for a restore. */
   readonly networks?: readonly NetworkOptions[];
+  /** Its shared folders, in their order: folders that both sides reach, or copies. */
+  readonly shares?: readonly ShareOptions[];
   /** Default: the name it comes with. */
   readonly name?: string;
   readonly sliceNs?: number;
@@ -222,9 +227,12 @@ class Incoming implements Destination {
   async #build(hello: Hello): Promise<Coming | readonly MigrationObstacle[]> {
     const disks = disksOfSpec(hello.spec, this.#options.disks);
     const network = networksOfSpec(hello.spec, this.#options.networks);
-    const vm = await this.#create(hello, disks, network).catch(async (error: unknown) => {
-      await network?.close().catch(() => {}); // As the disks.
-      await disks?.thread.close().catch(() => {}); // It has nothing open.
+    const shares = sharesOfSpec(hello.spec, this.#options.shares);
+    const vm = await this.#create(hello, disks, network, shares).catch(async (error: unknown) => {
+      // They have nothing open.
+      await network?.close().catch(() => {});
+      await shares?.close().catch(() => {});
+      await disks?.thread.close().catch(() => {});
       throw error;
     });
     const { ram, forms } = await vm.worker.command("describe", undefined);
@@ -239,6 +247,7 @@ class Incoming implements Destination {
       ram,
       adopt: async (sections) => {
         await disks?.open();
+        await shares?.open();
         await vm.worker.command("adopt", { sections });
       },
       run: async ({ input, stoodUs }: Release, isPaused) => {
@@ -258,6 +267,7 @@ class Incoming implements Destination {
     { spec, name }: Hello,
     disks: SpecDisks | undefined,
     network: NetworkThread | undefined,
+    shares: ShareThread | undefined,
   ): Promise<HostedVm> {
     const { signal, tier = "auto", translationCache } = this.#options;
     const files = await findBootFiles(spec, this.#options, { signal });
@@ -273,6 +283,7 @@ class Incoming implements Destination {
     return await HostedVm.create({
       disks: disks?.thread,
       network,
+      shares,
       name: this.#options.name ?? safeName(name),
       initialState: "paused",
       isIncoming: true,
@@ -282,6 +293,7 @@ class Incoming implements Destination {
         files,
         ring: disks?.thread.ring,
         frames: network?.ring,
+        shareRing: shares?.ring,
         engine,
         tier,
         translationCache: cacheSettings(spec, translationCache),

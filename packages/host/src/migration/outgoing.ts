@@ -15,6 +15,7 @@ import {
   type SourceVm,
 } from "@twinmetal/core";
 import type { DiskThread } from "../disk/disk-thread.ts";
+import type { ShareThread } from "../share/share-thread.ts";
 import type { MachineWorker } from "../vm/machine-worker.ts";
 import type { VmSerialPort } from "../vm/serial-port.ts";
 import type { MachineDescription } from "../vm/worker-protocol.ts";
@@ -49,6 +50,7 @@ export interface OutgoingVm {
   readonly worker: MachineWorker;
   readonly serial: VmSerialPort;
   readonly disks: DiskThread | undefined;
+  readonly shares: ShareThread | undefined;
   /** A command of this side runs in the guest. */
   readonly hasSession: boolean;
 }
@@ -101,10 +103,11 @@ export class OutgoingMigration {
 
   /** Precondition: `isUndecided`. */
   async decide(choice: MigrationChoice): Promise<void> {
-    const { worker, serial, disks } = this.#vm;
+    const { worker, serial, disks, shares } = this.#vm;
     this.#isUndecided = false;
     if (choice === "run") {
       await disks?.openAgain();
+      await shares?.open();
       await worker.command("goOn", undefined);
       await worker.command("track", { isOn: false });
       serial.uncork();
@@ -161,7 +164,7 @@ export class OutgoingMigration {
   }
 
   #source({ engine, forms, ram }: MachineDescription): SourceVm {
-    const { name, spec, worker, serial, disks } = this.#vm;
+    const { name, spec, worker, serial, disks, shares } = this.#vm;
     const pages = spec.memoryBytes / 4096;
     let input: Uint8Array = new Uint8Array(0);
     const shared = new SharedArrayBuffer(pages);
@@ -187,6 +190,7 @@ export class OutgoingMigration {
         serial.cork();
         const stopped = await worker.command("handOver", { into: shared });
         await disks?.suspend();
+        await shares?.suspend();
         input = stopped.input;
         this.#wasRunning = !stopped.isPaused;
         marked(into);
@@ -194,6 +198,7 @@ export class OutgoingMigration {
       },
       goOn: async () => {
         await disks?.openAgain();
+        await shares?.open();
         await worker.command("goOn", undefined);
         serial.uncork();
       },

@@ -16,6 +16,8 @@ export type FileAccess =
   | "write"
   /** A directory: files in it are made, written, renamed and removed. */
   | "create"
+  /** A directory: all that is below it is read, made, written, renamed, linked and removed, but no devices, sockets or FIFOs. */
+  | "share"
   /** A directory: a socket in it is made and removed. */
   | "socket";
 
@@ -30,9 +32,12 @@ const FS = {
   WRITE_FILE: 1 << 1,
   READ_FILE: 1 << 2,
   READ_DIR: 1 << 3,
+  REMOVE_DIR: 1 << 4,
   REMOVE_FILE: 1 << 5,
+  MAKE_DIR: 1 << 7,
   MAKE_REG: 1 << 8,
   MAKE_SOCK: 1 << 9,
+  MAKE_SYM: 1 << 12,
   REFER: 1 << 13,
   TRUNCATE: 1 << 14,
   IOCTL_DEV: 1 << 15,
@@ -44,6 +49,17 @@ const RIGHTS: Readonly<Record<FileAccess, number>> = {
   execute: FS.READ_FILE | FS.READ_DIR | FS.EXECUTE,
   write: FS.READ_FILE | FS.WRITE_FILE | FS.TRUNCATE | FS.IOCTL_DEV,
   create: FS.READ_FILE | FS.READ_DIR | FS.WRITE_FILE | FS.TRUNCATE | FS.MAKE_REG | FS.REMOVE_FILE,
+  share:
+    FS.READ_FILE |
+    FS.READ_DIR |
+    FS.WRITE_FILE |
+    FS.TRUNCATE |
+    FS.REMOVE_DIR |
+    FS.REMOVE_FILE |
+    FS.MAKE_DIR |
+    FS.MAKE_REG |
+    FS.MAKE_SYM |
+    FS.REFER,
   socket: FS.MAKE_SOCK | FS.REMOVE_FILE,
 };
 const NET_BIND_AND_CONNECT_TCP = 3;

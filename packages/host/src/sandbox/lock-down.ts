@@ -39,7 +39,7 @@ export interface Confined {
   readonly isRestarted: boolean;
 }
 
-export interface SealOptions extends Pick<FilterOptions, "hasKvm" | "sockets"> {}
+export interface SealOptions extends Pick<FilterOptions, "hasKvm" | "sockets" | "hasShares"> {}
 
 /** Handed to the program that is executed, and taken from its environment by `takeConfined`. */
 const VARIABLE = "TWINMETAL_CONFINED";

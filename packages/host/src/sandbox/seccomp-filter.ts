@@ -5,13 +5,15 @@
  * to could change after the look, so it is never looked at.
  */
 import { assembleBpf, type BpfStep } from "./bpf.ts";
-import { ALLOWED_CALLS, CALL } from "./system-calls.ts";
+import { ALLOWED_CALLS, CALL, SHARE_CALLS } from "./system-calls.ts";
 
 export interface FilterOptions {
   /** Signals go to this process alone; so does prlimit. */
   readonly processId: number;
   /** The requests of KVM are allowed, on descriptors that are open or can be opened. */
   readonly hasKvm: boolean;
+  /** Links can be made, and modes and times be changed of what is open: folders are shared. Default: false. */
+  readonly hasShares?: boolean;
   /** Sockets that can still be made: of the file system's names, or TCP. Default: none. */
   readonly sockets?: readonly ("unix" | "tcp")[];
 }
@@ -71,8 +73,9 @@ const PRCTL_OPTIONS = {
 
 /** struct sock_filter[] */
 export function seccompFilter(options: FilterOptions): Uint8Array<ArrayBuffer> {
-  const { processId, hasKvm, sockets = [] } = options;
+  const { processId, hasKvm, hasShares = false, sockets = [] } = options;
   const bySocket = sockets.length > 0 ? [CALL.connect, CALL.bind, CALL.listen] : [];
+  const byShare = hasShares ? SHARE_CALLS : [];
   return assembleBpf([
     { kind: "load", offset: SECCOMP_DATA.architecture },
     { kind: "test", test: "equal", value: AUDIT_ARCH_X86_64, yes: "native" },
@@ -95,7 +98,7 @@ export function seccompFilter(options: FilterOptions): Uint8Array<ArrayBuffer> {
     ...when(CALL.prlimit64, [argument(0), ...allowIf([0, processId])]),
     ...when(CALL.prctl, [argument(0), ...allowIf(Object.values(PRCTL_OPTIONS))]),
     ...when(CALL.socket, socketRule(sockets)),
-    ...search(ranges([...Object.values(ALLOWED_CALLS), ...bySocket])),
+    ...search(ranges([...Object.values(ALLOWED_CALLS), ...bySocket, ...byShare])),
     { kind: "label", name: "refuse" },
     { kind: "answer", value: ANSWER.refuse },
   ]);

@@ -167,6 +167,12 @@ export const ALLOWED_CALLS = {
   exit_group: 231,
 } as const satisfies Readonly<Record<string, number>>;
 
+/**
+ * Beside these, where folders are shared: link, symlink, fchmod, utimensat. Landlock says where links are made, and a mode is
+ * that of a file that could be opened; times are those of any file that the process's user owns.
+ */
+export const SHARE_CALLS: readonly number[] = [86, 88, 91, 280];
+
 /** Calls that the filter, the lock-down or their tests name otherwise. */
 export const CALL = {
   ioctl: 16,

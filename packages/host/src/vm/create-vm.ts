@@ -10,6 +10,7 @@ import { ensureFirmware, FIRMWARE_KINDS } from "../firmware/firmware-files.ts";
 import { prepareVariables, VariableStore, variablesPath } from "../firmware/variable-store.ts";
 import type { NetworkThread } from "../network/network-thread.ts";
 import { checkNetworks, networkDevices, startNetworks } from "../network/vm-networks.ts";
+import { openVmShares, shareWords, type VmShares } from "../share/vm-shares.ts";
 import { VSOCK_NAME } from "../vsock/vm-sockets.ts";
 import {
   checkBootFiles,
@@ -62,11 +63,14 @@ async function createFrom(options: VmOptions, files: KnownBootFiles, store: Vari
   runsInParallel(options, engine);
   const disks = await openVmDisks(options.disks ?? []);
   const network = startNetworks(options.networks ?? []);
+  let shares: VmShares | undefined;
   try {
     await network?.open();
-    return await createWith(options, files, { variables: store, disks, network }, engine, tscFrequencyHz);
+    shares = await openVmShares(options.shares ?? []);
+    return await createWith(options, files, { variables: store, disks, network, shares }, engine, tscFrequencyHz);
   } catch (error) {
     await network?.close().catch(() => {}); // What went wrong first is told.
+    await shares?.thread?.close().catch(() => {});
     await disks.thread?.close().catch(() => {});
     throw error;
   }
@@ -76,20 +80,22 @@ interface OutsideOfVm {
   readonly variables: VariableStore | undefined;
   readonly disks: VmDisks;
   readonly network: NetworkThread | undefined;
+  readonly shares: VmShares;
 }
 
 async function createWith(
   options: VmOptions,
   files: KnownBootFiles,
-  { variables, disks, network }: OutsideOfVm,
+  { variables, disks, network, shares }: OutsideOfVm,
   engine: "jit" | "kvm",
   tscFrequencyHz: number | undefined,
 ): Promise<Vm> {
-  const spec = specOf(options, files, disks.devices, tscFrequencyHz);
+  const spec = specOf(options, files, [...disks.devices, ...shares.devices], tscFrequencyHz);
   if ("kernel" in files) checkBootFiles(spec, files);
   return await HostedVm.create({
     disks: disks.thread,
     network,
+    shares: shares.thread,
     variables,
     vsockPath: options.vsock?.socketPath,
     name: options.name ?? `vm-${randomBytes(4).toString("hex")}`,
@@ -101,6 +107,7 @@ async function createWith(
       files,
       ring: disks.thread?.ring,
       frames: network?.ring,
+      shareRing: shares.thread?.ring,
       engine,
       tier: options.tier ?? "auto",
       isParallel: runsInParallel(options, engine),
@@ -181,7 +188,7 @@ export function standardDevices(): readonly DeviceSpec[] {
 function specOf(
   options: VmOptions,
   files: KnownBootFiles,
-  disks: readonly DeviceSpec[],
+  more: readonly DeviceSpec[],
   tscFrequencyHz: number | undefined,
 ): MachineSpec {
   const isLinux = "kernel" in files && kindOfKernel(files.kernel) !== "multiboot";
@@ -190,6 +197,7 @@ function specOf(
     isLinux && options.isQuiet ? "quiet" : "",
     // The tiny guest then asks for its address.
     isLinux && options.networks?.some(({ to }) => to === "user") ? "twinmetal.net=dhcp" : "",
+    ...(isLinux ? shareWords(more) : []),
     options.append ?? "",
   ];
   const commandLine = words.filter((part) => part !== "").join(" ");
@@ -198,7 +206,7 @@ function specOf(
   const { vsock } = options;
   const sockets: DeviceSpec[] = vsock ? [{ kind: "virtio-vsock", name: VSOCK_NAME, guestCid: vsock.cid }] : [];
   const balloon: DeviceSpec[] = options.hasBalloon ? [{ kind: "virtio-balloon", name: BALLOON_NAME }] : [];
-  const devices = [...standardDevices(), ...disks, ...cards, ...balloon, ...sockets];
+  const devices = [...standardDevices(), ...more, ...cards, ...balloon, ...sockets];
   try {
     const spec = machineSpec({
       memoryBytes: options.memoryBytes ?? DEFAULT_MEMORY_BYTES,

@@ -33,6 +33,7 @@ import {
   type OutgoingVm,
 } from "../migration/outgoing.ts";
 import type { NetworkThread } from "../network/network-thread.ts";
+import type { ShareThread } from "../share/share-thread.ts";
 import { SocketBridge } from "../vsock/socket-bridge.ts";
 import { SocketsOfVm, VSOCK_NAME } from "../vsock/vm-sockets.ts";
 import { endedWithin } from "./ended-within.ts";
@@ -79,6 +80,8 @@ export interface HostedVmOptions {
   readonly network?: NetworkThread | undefined;
   /** Where programs of the host reach its sockets. Default: nowhere. */
   readonly vsockPath?: string | undefined;
+  /** Which has its shared folders, and is closed with the VM; `start` names its ring. */
+  readonly shares?: ShareThread | undefined;
   /** Where what its firmware's flash chip holds is kept, and which is closed with the VM. Default: nowhere. */
   readonly variables?: VariableStore | undefined;
 }
@@ -120,6 +123,7 @@ export class HostedVm implements Vm {
   readonly #variables: VariableStore | undefined;
   readonly #disks: DiskThread | undefined;
   readonly #network: NetworkThread | undefined;
+  readonly #shares: ShareThread | undefined;
   #isBlocked = false;
   #saving: Promise<void> = Promise.resolve();
   #closing: Promise<void> | undefined;
@@ -140,6 +144,7 @@ export class HostedVm implements Vm {
     this.#variables = options.variables;
     this.#disks = options.disks;
     this.#network = options.network;
+    this.#shares = options.shares;
     if (options.disks) options.disks.onProblem = (problem) => this.#onDiskProblem(problem);
     this.#wakeByOutside();
     this.#needsFreshening = options.initialState === "paused" && !this.#isIncoming && this.#spec.clock === "wall";
@@ -504,8 +509,10 @@ export class HostedVm implements Vm {
   }
 
   #wakeByOutside(): void {
-    this.#disks?.wakes(this.#worker.cells, CELL.KICK, this.#worker.vcpuCells);
-    this.#network?.wakes(this.#worker.cells, CELL.KICK, this.#worker.vcpuCells);
+    const { cells, vcpuCells } = this.#worker;
+    this.#disks?.wakes(cells, CELL.KICK, vcpuCells);
+    this.#network?.wakes(cells, CELL.KICK, vcpuCells);
+    this.#shares?.wakes(cells, CELL.KICK, vcpuCells);
   }
 
   #onDiskProblem(problem: DiskProblem): void {
@@ -544,8 +551,8 @@ export class HostedVm implements Vm {
 
   #outgoing(): OutgoingVm {
     const { agent, serial, name } = this;
-    const [spec, worker, disks] = [this.#spec, this.#worker, this.#disks];
-    return { name, spec, worker, serial, disks, hasSession: agent.isBusy };
+    const [spec, worker, disks, shares] = [this.#spec, this.#worker, this.#disks, this.#shares];
+    return { name, spec, worker, serial, disks, shares, hasSession: agent.isBusy };
   }
 
   close(): Promise<void> {
@@ -567,6 +574,7 @@ export class HostedVm implements Vm {
     await this.#bridge?.close();
     await this.#variables?.close();
     await this.#network?.close();
+    await this.#shares?.close();
     await this.#disks?.close();
   }
 
@@ -691,6 +699,7 @@ export class HostedVm implements Vm {
     // Whoever calls `close` hears of an image that could not be closed.
     void this.#network?.close().catch(() => {});
     void this.#disks?.close().catch(() => {});
+    void this.#shares?.close().catch(() => {});
     this.#resolveEnded(exit);
     this.#emit("exit", exit);
   }

@@ -6,6 +6,8 @@ import type { DiskThread } from "../disk/disk-thread.ts";
 import { disksOfSpec, type SpecDisks } from "../disk/vm-disks.ts";
 import type { NetworkThread } from "../network/network-thread.ts";
 import { networksOfSpec } from "../network/vm-networks.ts";
+import type { ShareThread } from "../share/share-thread.ts";
+import { sharesOfSpec } from "../share/vm-shares.ts";
 import { findBootFiles } from "./boot-files.ts";
 import { engineFor } from "./engine-choice.ts";
 import { HostedVm } from "./hosted-vm.ts";
@@ -40,13 +42,17 @@ export async function restoreVm(path: string, options: RestoreOptions = {}): Pro
   });
   const network = networksOfSpec(spec, options.networks);
   let disks: SpecDisks | undefined;
+  let shares: ShareThread | undefined;
   try {
     disks = disksOfSpec(spec, options.disks);
+    shares = sharesOfSpec(spec, options.shares);
     await disks?.open();
     await network?.open();
-    return await restoreWith(path, options, { spec, files, engine, disks: disks?.thread, network });
+    await shares?.open();
+    return await restoreWith(path, options, { spec, files, engine, disks: disks?.thread, network, shares });
   } catch (error) {
     await network?.close().catch(() => {});
+    await shares?.close().catch(() => {});
     await disks?.thread.close().catch(() => {}); // What went wrong first is told.
     throw error;
   }
@@ -58,17 +64,19 @@ interface Restored {
   readonly engine: "jit" | "kvm";
   readonly disks: DiskThread | undefined;
   readonly network: NetworkThread | undefined;
+  readonly shares: ShareThread | undefined;
 }
 
 async function restoreWith(
   path: string,
   options: RestoreOptions,
-  { spec, files, engine, disks, network }: Restored,
+  { spec, files, engine, disks, network, shares }: Restored,
 ): Promise<Vm> {
   return await HostedVm.create({
     disks,
     network,
     vsockPath: options.vsockPath,
+    shares,
     name: options.name ?? `vm-${randomBytes(4).toString("hex")}`,
     initialState: "paused",
     signal: options.signal,
@@ -77,6 +85,7 @@ async function restoreWith(
       files,
       ring: disks?.ring,
       frames: network?.ring,
+      shareRing: shares?.ring,
       engine,
       tier: options.tier ?? "auto",
       translationCache: cacheSettings(spec, options.translationCache),

@@ -24,6 +24,8 @@ export type VmErrorCode =
   | `replay-${ReplayErrorCode}`
   /** A disk's image. */
   | `disk-${StorageErrorCode}`
+  /** A folder that cannot be shared. */
+  | "share-unusable"
   /** There is no such file. */
   | `${VmFileRole}-missing`
   /** It is there and cannot be read: a directory, no permission, a failing disk. */

@@ -20,6 +20,7 @@ import { isNoCalls, linuxCalls } from "../kvm/koffi-calls.ts";
 import { KvmEngine, KvmError } from "../kvm/kvm-engine.ts";
 import { LinuxError } from "../kvm/linux-calls.ts";
 import { RingNetwork } from "../network/frame-ring.ts";
+import { RingFiles } from "../share/share-ring.ts";
 import { collectGarbage } from "./collect-garbage.ts";
 import { MachineThread } from "./machine-thread.ts";
 import { nativeSha256 } from "./native-sha256.ts";
@@ -48,6 +49,7 @@ function createMachine(thread: MachineThread): Machine {
     wallNs: () => performance.now() * 1e6,
     blocks: start.ring && new RingBlocks(start.ring),
     network: start.frames && new RingNetwork(start.frames),
+    files: start.shareRing && new RingFiles(start.shareRing),
     sliceNs: start.sliceNs,
     sha256: nativeSha256,
   });

@@ -18,6 +18,7 @@ import type { AgentClient } from "../agent/index.ts";
 import type { DiskOptions, DiskProblem } from "../disk/disk-protocol.ts";
 import type { MigrateVmOptions, MigrationChoice } from "../migration/outgoing.ts";
 import type { NetworkOptions } from "../network/network-protocol.ts";
+import type { ShareOptions } from "../share/share-protocol.ts";
 import type { VmSockets } from "../vsock/vm-sockets.ts";
 import type { EngineWish } from "./engine-choice.ts";
 import type { EngineSwitchOptions, EngineSwitchResult } from "./engine-switch.ts";
@@ -84,6 +85,8 @@ export interface VmOptions {
    * PATH_P. Default: none.
    */
   readonly vsock?: VsockOptions;
+  /** Folders of the host's that the guest can mount; the tiny image does, at /share/NAME. */
+  readonly shares?: readonly ShareOptions[];
   readonly name?: string;
   /**
    * "std": a display adapter (VGA with the Bochs display interface, as QEMU's standard VGA) and a keyboard; "none": neither.
@@ -136,6 +139,8 @@ export interface RestoreOptions {
   readonly networks?: readonly NetworkOptions[];
   /** Where programs of the host reach its sockets (`VmOptions.vsock`): their address is the state's. */
   readonly vsockPath?: string;
+  /** Its shared folders, in their order. What the guest has open in them is opened again; what is not there any more is stale. */
+  readonly shares?: readonly ShareOptions[];
   readonly name?: string;
   /** Records from the restored state on. */
   readonly record?: string;

@@ -22,6 +22,7 @@ import type {
 } from "@twinmetal/core";
 import type { DiskRing } from "../disk/block-ring.ts";
 import type { FrameRing } from "../network/frame-ring.ts";
+import type { ShareRing } from "../share/share-ring.ts";
 import type { DebugReport, MemoryPlace } from "./machine-debugger.ts";
 import type { BootFileLocation } from "./open-boot-file.ts";
 import type { TranslationSettings } from "./translation-settings.ts";
@@ -76,6 +77,8 @@ export interface WorkerStart {
   readonly ring?: DiskRing | undefined;
   /** To the thread that carries the frames of network cards; undefined without any, and in a replay. */
   readonly frames?: FrameRing | undefined;
+  /** To the thread that has the shared folders; undefined without any, and in a replay. */
+  readonly shareRing?: ShareRing | undefined;
   readonly sliceNs: number | undefined;
   /** The saved state to begin from instead of power-on. */
   readonly statePath: string | undefined;

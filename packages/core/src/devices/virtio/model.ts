@@ -17,7 +17,16 @@ export const VIRTIO_F = {
 } as const;
 
 /** Device types (virtio 1.2, chapter 5). */
-export const VIRTIO_ID = { NETWORK: 1, BLOCK: 2, CONSOLE: 3, ENTROPY: 4, BALLOON: 5, SOCKET: 19 } as const;
+export const VIRTIO_ID = {
+  NETWORK: 1,
+  BLOCK: 2,
+  CONSOLE: 3,
+  ENTROPY: 4,
+  BALLOON: 5,
+  P9: 9,
+  SOCKET: 19,
+  FS: 26,
+} as const;
 
 export interface VirtioHost {
   readonly memory: GuestMemory;

@@ -1,0 +1,617 @@
+/**
+ * 9P2000.L (Linux: include/net/9p/9p.h) as requests to a file server: one message of the guest's in, an answer or a request
+ * out. Every length, number and name in a message is the guest's; what is wrong becomes an error number.
+ *
+ * A fid is a file that the guest knows, and after LOPEN an open one. Requests are carried out in their order, so that a flush is
+ * answered when all before it are. Refused: extended attributes, authentication, devices, sockets and FIFOs. Locks are granted,
+ * and hold among the guest's own processes, which its kernel sees to. Left out: dialects other than .L.
+ */
+import type { StateReader } from "../../../state/reader.ts";
+import type { StateValue } from "../../device.ts";
+import { ERRNO } from "../../files/errno.ts";
+import { FILE_LIMITS } from "../../files/file-channel.ts";
+import {
+  type AttributeChanges,
+  decodeAttributes,
+  decodeEntries,
+  decodeStatistics,
+  decodeTarget,
+  type FileAccessMode,
+  type FileAttributes,
+  type FileNode,
+  type FileRequest,
+  isFileName,
+  type OpenFile,
+  S_IFDIR,
+  S_IFMT,
+  S_IFREG,
+} from "../../files/file-requests.ts";
+import { NodeTable, ROOT } from "../../files/node-table.ts";
+import type { Answer, Begun, FileProtocol, Message } from "../share-device.ts";
+import {
+  AT_REMOVEDIR,
+  ENTRY_BYTES,
+  entriesOut,
+  FieldReader,
+  FieldWriter,
+  getattrOut,
+  HEADER_BYTES,
+  message,
+  P9,
+  P9_SETATTR,
+  READ_HEADER_BYTES,
+  statfsOut,
+  WRITE_HEADER_BYTES,
+} from "./messages.ts";
+
+const VERSION = "9P2000.L";
+const MIN_MSIZE = 4096;
+const MAX_MSIZE = FILE_LIMITS.dataBytes + WRITE_HEADER_BYTES;
+const MAX_FIDS = 65_536;
+const MAX_WALK = 16;
+const NO_FID = 0xffff_ffff;
+const O_ACCMODE = 3;
+const O_EXCL = 0o200;
+const O_TRUNC = 0o1000;
+const O_DIRECTORY = 0o200000;
+const LOCK_SUCCESS = 0;
+const F_UNLCK = 2;
+const NS = 1_000_000_000n;
+
+interface Fid {
+  readonly node: number;
+  /** 0: it is not open. */
+  readonly handle: number;
+  readonly isDirectory: boolean;
+}
+
+interface Call {
+  readonly type: number;
+  readonly tag: number;
+  readonly fields: FieldReader;
+  readonly message: Message;
+}
+
+class Refusal {
+  readonly error: number;
+
+  constructor(error: number) {
+    this.error = error;
+  }
+}
+
+export class Protocol9p implements FileProtocol {
+  readonly #nodes = new NodeTable();
+  readonly #fids = new Map<number, Fid>();
+  /** 0: no version is agreed on. */
+  #msize = 0;
+
+  hasData(prefix: Uint8Array): boolean {
+    return prefix.length >= WRITE_HEADER_BYTES && prefix[4] === P9.WRITE;
+  }
+
+  begin(given: Message): Begun {
+    const { bytes, room } = given;
+    if (bytes.length < HEADER_BYTES || room < HEADER_BYTES + 4) return { kind: "silent" };
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    const size = view.getUint32(0, true);
+    // Of a write, the rest is data; otherwise what is behind the message is not part of it.
+    const own = bytes.subarray(0, Math.min(size, bytes.length));
+    const call = {
+      type: view.getUint8(4),
+      tag: view.getUint16(5, true),
+      fields: new FieldReader(own, HEADER_BYTES),
+      message: given,
+    };
+    try {
+      if (size < HEADER_BYTES || size > given.length) throw new Refusal(ERRNO.INVAL);
+      return this.#call(call);
+    } catch (error) {
+      if (error instanceof Refusal) return this.#answer(call, failure(call.tag, error.error));
+      // A message that ends before its fields do.
+      if (error instanceof RangeError) return this.#answer(call, failure(call.tag, ERRNO.INVAL));
+      throw error;
+    }
+  }
+
+  reset(): void {
+    this.#nodes.clear();
+    this.#fids.clear();
+    this.#msize = 0;
+  }
+
+  save(): { readonly [key: string]: StateValue } {
+    return {
+      nodes: this.#nodes.save(),
+      msize: this.#msize,
+      fids: [...this.#fids].map(([fid, { node, handle, isDirectory }]) => ({ fid, node, handle, isDirectory })),
+    };
+  }
+
+  restore(reader: StateReader): void {
+    this.#fids.clear();
+    const nodes = reader.object("nodes");
+    this.#nodes.restore(nodes);
+    nodes.end();
+    this.#msize = reader.int("msize", 0, MAX_MSIZE);
+    if (this.#msize !== 0 && this.#msize < MIN_MSIZE) throw reader.invalid("msize", "is too small");
+    for (const saved of reader.array("fids", MAX_FIDS)) {
+      const fid = saved.u32("fid");
+      const node = saved.int("node", ROOT, Number.MAX_SAFE_INTEGER);
+      const handle = saved.int("handle", 0, Number.MAX_SAFE_INTEGER);
+      const isDirectory = saved.bool("isDirectory");
+      saved.end();
+      if (this.#fids.has(fid) || fid === NO_FID) throw saved.invalid("fid", "is another one");
+      this.#fids.set(fid, { node, handle, isDirectory });
+    }
+  }
+
+  #call(call: Call): Begun {
+    const { type, tag } = call;
+    if (type === P9.VERSION) return this.#version(call);
+    if (this.#msize === 0) throw new Refusal(ERRNO.IO);
+    switch (type) {
+      case P9.ATTACH:
+        return this.#attach(call);
+      case P9.WALK:
+        return this.#walk(call);
+      case P9.CLUNK:
+        return this.#clunk(call, call.fields.u32());
+      case P9.REMOVE:
+        return this.#clunk(call, call.fields.u32(), ERRNO.OPNOTSUPP);
+      case P9.FLUSH:
+        return this.#request(call, { operation: "none" }, () => []);
+      case P9.GETATTR:
+        return this.#getattr(call);
+      case P9.SETATTR:
+        return this.#setattr(call);
+      case P9.READLINK:
+        return this.#request(call, { operation: "readlink", node: this.#node(call.fields.u32()) }, (bytes) => [
+          new FieldWriter().text(decodeTarget(bytes)).finish(),
+        ]);
+      case P9.LOPEN:
+        return this.#open(call);
+      case P9.LCREATE:
+        return this.#create(call);
+      case P9.READ:
+        return this.#read(call);
+      case P9.WRITE:
+        return this.#write(call);
+      case P9.READDIR:
+        return this.#readdir(call);
+      case P9.FSYNC: {
+        const open = this.#openFile(call.fields.u32());
+        return this.#request(call, { operation: "fsync", isDataOnly: call.fields.u32() !== 0, ...open }, () => []);
+      }
+      case P9.STATFS:
+        return this.#request(call, { operation: "statfs", node: this.#node(call.fields.u32()) }, (bytes) => [
+          statfsOut(decodeStatistics(bytes)),
+        ]);
+      case P9.MKDIR: {
+        const node = this.#node(call.fields.u32());
+        const name = checkedName(call.fields.text());
+        const mode = call.fields.u32() & 0o1777;
+        return this.#makes(call, { operation: "mkdir", node, name, mode });
+      }
+      case P9.SYMLINK: {
+        const node = this.#node(call.fields.u32());
+        const name = checkedName(call.fields.text());
+        const target = call.fields.text();
+        if (target === "" || target.includes("\0")) throw new Refusal(ERRNO.INVAL);
+        if (target.length > FILE_LIMITS.pathBytes) throw new Refusal(ERRNO.NAMETOOLONG);
+        return this.#makes(call, { operation: "symlink", node, name, target });
+      }
+      case P9.MKNOD:
+        return this.#mknod(call);
+      case P9.LINK: {
+        const node = this.#node(call.fields.u32());
+        const target = this.#node(call.fields.u32());
+        const name = checkedName(call.fields.text());
+        return this.#request(call, { operation: "link", node, name, target }, () => []);
+      }
+      case P9.RENAME: {
+        // The fid's own name is the one that changes.
+        const { node } = this.#fid(call.fields.u32());
+        const to = this.#node(call.fields.u32());
+        return this.#rename(call, this.#nodes.parentOf(node), this.#nodes.nameOf(node), to, call.fields.text());
+      }
+      case P9.RENAMEAT: {
+        const { node } = this.#fid(call.fields.u32());
+        const name = call.fields.text();
+        const to = this.#node(call.fields.u32());
+        return this.#rename(call, node, name, to, call.fields.text());
+      }
+      case P9.UNLINKAT:
+        return this.#remove(call);
+      case P9.LOCK:
+        this.#fid(call.fields.u32());
+        return this.#answer(call, message(type + 1, tag, [Uint8Array.of(LOCK_SUCCESS)]));
+      case P9.GETLOCK:
+        return this.#getlock(call);
+      default:
+        throw new Refusal(ERRNO.OPNOTSUPP);
+    }
+  }
+
+  #version(call: Call): Begun {
+    const msize = Math.min(call.fields.u32(), MAX_MSIZE);
+    const isKnown = call.fields.text() === VERSION && msize >= MIN_MSIZE;
+    this.reset();
+    if (isKnown) this.#msize = msize;
+    const body = new FieldWriter()
+      .u32(msize)
+      .text(isKnown ? VERSION : "unknown")
+      .finish();
+    return { ...this.#answer(call, message(call.type + 1, call.tag, [body])), startsAnew: true };
+  }
+
+  #attach(call: Call): Begun {
+    const fid = call.fields.u32();
+    this.#requireFree(fid);
+    const node = this.#nodes.node(ROOT)!;
+    return this.#request(call, { operation: "getattr", node, handle: 0 }, (bytes) => {
+      const attributes = one(bytes);
+      this.#requireFree(fid);
+      this.#fids.set(fid, { node: ROOT, handle: 0, isDirectory: true });
+      return [new FieldWriter().qid(attributes).finish()];
+    });
+  }
+
+  #walk(call: Call): Begun {
+    const { fields } = call;
+    const from = this.#fid(fields.u32());
+    const fid = fields.u32();
+    const count = fields.u16();
+    if (count > MAX_WALK) throw new Refusal(ERRNO.INVAL);
+    const names = Array.from({ length: count }, () => fields.text());
+    const existing = this.#fids.get(fid);
+    if (fid === NO_FID || (existing && (existing !== from || from.handle !== 0))) throw new Refusal(ERRNO.BADF);
+    let start = from.node;
+    let ups = 0;
+    for (; names[ups] === ".."; ups++) start = this.#nodes.parentOf(start);
+    const rest = names.slice(ups);
+    // What goes down and up again is walked as far as it goes down.
+    const end = rest.findIndex((name) => !isFileName(name));
+    const down = end < 0 ? rest : rest.slice(0, end);
+    const node = this.#nodes.node(start);
+    if (!node) throw new Refusal(ERRNO.STALE);
+    if (count > 0 && ups === 0 && down.length === 0) throw new Refusal(ERRNO.INVAL);
+    const request: FileRequest = down.length > 0 ? { operation: "lookup", node, names: down } : { operation: "none" };
+    return this.#request(call, request, (bytes) => {
+      const found = down.length > 0 ? decodeAttributes(bytes) : [];
+      if (found.length > down.length) throw new Refusal(ERRNO.IO);
+      const writer = new FieldWriter().u16(ups + found.length);
+      for (let i = 0; i < ups; i++) writer.qid({ inode: 0n, mode: S_IFDIR });
+      for (const attributes of found) writer.qid(attributes);
+      const isDirectory = found.length > 0 ? isDirectoryMode(found.at(-1)!.mode) : count > 0 || from.isDirectory;
+      if (end < 0 && found.length === down.length) this.#enterFid(fid, start, down, found, isDirectory);
+      return [writer.finish()];
+    });
+  }
+
+  /** The fid becomes the last of what was found; those on the way stay known as long as it is. */
+  #enterFid(
+    fid: number,
+    start: number,
+    names: readonly string[],
+    found: readonly FileAttributes[],
+    isDirectory: boolean,
+  ): void {
+    let at = start;
+    const held: number[] = [];
+    for (const [i, name] of names.entries()) {
+      const next = this.#nodes.enter(at, name, found[i]!.identity);
+      if (next === undefined) break;
+      held.push(next);
+      at = next;
+    }
+    const isWhole = held.length === names.length;
+    if (isWhole && names.length === 0) this.#nodes.hold(at);
+    for (const node of isWhole ? held.slice(0, -1) : held) this.#nodes.forget(node, 1);
+    if (!isWhole) throw new Refusal(ERRNO.NFILE);
+    const before = this.#fids.get(fid);
+    if (!before && this.#fids.size >= MAX_FIDS) {
+      this.#nodes.forget(at, 1);
+      throw new Refusal(ERRNO.NFILE);
+    }
+    if (before) this.#nodes.forget(before.node, 1);
+    this.#fids.set(fid, { node: at, handle: 0, isDirectory });
+  }
+
+  /** Also where it then fails: the fid is gone. */
+  #clunk(call: Call, number: number, error = 0): Begun {
+    const fid = this.#fid(number);
+    const request: FileRequest =
+      fid.handle === 0 ? { operation: "none" } : { operation: "release", handle: fid.handle };
+    return this.#request(call, request, () => {
+      if (this.#fids.get(number) === fid) {
+        this.#fids.delete(number);
+        if (fid.handle !== 0) this.#nodes.released(fid.handle);
+        this.#nodes.forget(fid.node, 1);
+      }
+      if (error !== 0) throw new Refusal(error);
+      return [];
+    });
+  }
+
+  #getattr(call: Call): Begun {
+    const fid = this.#fid(call.fields.u32());
+    const node = this.#nodeOf(fid);
+    const handle = fid.isDirectory || fid.handle === 0 ? this.#nodes.handleOf(fid.node) : fid.handle;
+    return this.#request(call, { operation: "getattr", node, handle }, (bytes) => [getattrOut(one(bytes))]);
+  }
+
+  #setattr(call: Call): Begun {
+    const { fields } = call;
+    const fid = this.#fid(fields.u32());
+    const valid = fields.u32();
+    const [mode, uid, gid] = [fields.u32(), fields.u32(), fields.u32()];
+    const size = fields.u64();
+    const [atime, atimeNs, mtime, mtimeNs] = [fields.u64(), fields.u64(), fields.u64(), fields.u64()];
+    const has = (bit: number): boolean => (valid & bit) !== 0;
+    if (has(P9_SETATTR.SIZE) && size > BigInt(Number.MAX_SAFE_INTEGER)) throw new Refusal(ERRNO.FBIG);
+    const time = (bit: number, setBit: number, seconds: bigint, ns: bigint): AttributeChanges["atime"] => {
+      if (!has(bit)) return null;
+      return has(setBit) ? BigInt.asIntN(64, seconds) * NS + (ns % NS) : "now";
+    };
+    const changes: AttributeChanges = {
+      mode: has(P9_SETATTR.MODE) ? mode & 0o1777 : null,
+      uid: has(P9_SETATTR.UID) ? uid : null,
+      gid: has(P9_SETATTR.GID) ? gid : null,
+      size: has(P9_SETATTR.SIZE) ? Number(size) : null,
+      atime: time(P9_SETATTR.ATIME, P9_SETATTR.ATIME_SET, atime, atimeNs),
+      mtime: time(P9_SETATTR.MTIME, P9_SETATTR.MTIME_SET, mtime, mtimeNs),
+    };
+    const handle = this.#nodes.handleOf(fid.node);
+    return this.#request(call, { operation: "setattr", node: this.#nodeOf(fid), handle, changes }, () => []);
+  }
+
+  #open(call: Call): Begun {
+    const number = call.fields.u32();
+    const flags = call.fields.u32();
+    const fid = this.#fid(number);
+    if (fid.handle !== 0) throw new Refusal(ERRNO.BADF);
+    const node = this.#nodeOf(fid);
+    if ((flags & O_DIRECTORY) !== 0 && !fid.isDirectory) throw new Refusal(ERRNO.NOTDIR);
+    const handle = this.#reserve(call);
+    const access = fid.isDirectory ? "read" : accessOf(flags);
+    const request: FileRequest = fid.isDirectory
+      ? { operation: "opendir", node, handle }
+      : { operation: "open", node, handle, access, isTruncated: (flags & O_TRUNC) !== 0 };
+    const finish = (): Uint8Array[] => {
+      this.#openFid(number, fid, handle, access);
+      const mode = fid.isDirectory ? S_IFDIR : S_IFREG;
+      return [new FieldWriter().qid({ inode: 0n, mode }).u32(0).finish()];
+    };
+    return this.#request(call, request, finish, { handle });
+  }
+
+  #openFid(number: number, fid: Fid, handle: number, access: FileAccessMode): void {
+    if (this.#fids.get(number) !== fid) throw new Refusal(ERRNO.BADF);
+    if (!this.#nodes.opened(handle, fid.node, access, fid.isDirectory)) throw new Refusal(ERRNO.NFILE);
+    this.#fids.set(number, { ...fid, handle });
+  }
+
+  /** The directory's fid becomes the new file's. */
+  #create(call: Call): Begun {
+    const { fields } = call;
+    const number = fields.u32();
+    const fid = this.#fid(number);
+    const name = checkedName(fields.text());
+    const flags = fields.u32();
+    const mode = fields.u32() & 0o777;
+    fields.u32(); // gid
+    if (fid.handle !== 0) throw new Refusal(ERRNO.BADF);
+    const node = this.#nodeOf(fid);
+    const handle = this.#reserve(call);
+    const access = accessOf(flags);
+    const isExclusive = (flags & O_EXCL) !== 0;
+    const isTruncated = (flags & O_TRUNC) !== 0;
+    const request = { node, name, mode, handle, access, isExclusive, isTruncated } as const;
+    return this.#request(
+      call,
+      { operation: "create", ...request },
+      (bytes) => {
+        const attributes = one(bytes);
+        if (this.#fids.get(number) !== fid) throw new Refusal(ERRNO.BADF);
+        this.#enterFid(number, fid.node, [name], [attributes], isDirectoryMode(attributes.mode));
+        this.#openFid(number, this.#fid(number), handle, access);
+        return [new FieldWriter().qid(attributes).u32(0).finish()];
+      },
+      { handle },
+    );
+  }
+
+  #read(call: Call): Begun {
+    const open = this.#openFile(call.fields.u32());
+    const offset = offsetOf(call.fields.u64());
+    const room = Math.min(call.message.room, this.#msize) - READ_HEADER_BYTES;
+    const length = Math.min(call.fields.u32(), Math.max(0, room), FILE_LIMITS.dataBytes);
+    return this.#request(call, { operation: "read", ...open, offset, length }, (bytes) => {
+      const data = bytes.subarray(0, length);
+      return [new FieldWriter().u32(data.length).finish(), data];
+    });
+  }
+
+  #write(call: Call): Begun {
+    const open = this.#openFile(call.fields.u32());
+    const offset = offsetOf(call.fields.u64());
+    const length = call.fields.u32();
+    if (length > FILE_LIMITS.dataBytes || WRITE_HEADER_BYTES + length > call.message.length) {
+      throw new Refusal(ERRNO.INVAL);
+    }
+    if (!Number.isSafeInteger(offset + length)) throw new Refusal(ERRNO.FBIG);
+    const data = { at: WRITE_HEADER_BYTES, length };
+    const finish = (bytes: Uint8Array): Uint8Array[] => {
+      if (bytes.length !== 4) throw new Refusal(ERRNO.IO);
+      const written = new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true);
+      return [new FieldWriter().u32(Math.min(length, written)).finish()];
+    };
+    return this.#request(call, { operation: "write", ...open, offset }, finish, { data });
+  }
+
+  #readdir(call: Call): Begun {
+    const fid = this.#fid(call.fields.u32());
+    const open = this.#nodes.open(fid.handle, true);
+    if (!open) throw new Refusal(ERRNO.BADF);
+    const offset = offsetOf(call.fields.u64());
+    const room = Math.min(call.message.room, this.#msize) - READ_HEADER_BYTES;
+    const bytes = Math.min(call.fields.u32(), Math.max(0, room), FILE_LIMITS.entryBytes);
+    const { node, handle } = open;
+    const layout = { entryBytes: ENTRY_BYTES, align: 1, hasAttributes: false } as const;
+    return this.#request(call, { operation: "readdir", node, handle, offset, bytes, ...layout }, (reply) => {
+      const entries = entriesOut(decodeEntries(reply));
+      if (entries.length - 4 > bytes) throw new Refusal(ERRNO.IO);
+      return [entries];
+    });
+  }
+
+  #mknod(call: Call): Begun {
+    const { fields } = call;
+    const node = this.#node(fields.u32());
+    const name = checkedName(fields.text());
+    const mode = fields.u32();
+    const type = mode & S_IFMT;
+    if (type !== 0 && type !== S_IFREG) throw new Refusal(ERRNO.PERM);
+    return this.#makes(call, {
+      operation: "create",
+      node,
+      name,
+      mode: mode & 0o777,
+      handle: 0,
+      access: "read",
+      isExclusive: true,
+      isTruncated: false,
+    });
+  }
+
+  #rename(call: Call, parent: number, name: string, to: FileNode, newName: string): Begun {
+    const node = this.#nodes.node(parent);
+    if (!node) throw new Refusal(ERRNO.STALE);
+    checkedName(name);
+    checkedName(newName);
+    const child = this.#nodes.child(to.number, newName);
+    return this.#request(call, { operation: "rename", node, name, to, newName, child }, () => {
+      this.#nodes.renamed(parent, name, to.number, newName);
+      return [];
+    });
+  }
+
+  #remove(call: Call): Begun {
+    const node = this.#node(call.fields.u32());
+    const name = checkedName(call.fields.text());
+    const operation = (call.fields.u32() & AT_REMOVEDIR) !== 0 ? "rmdir" : "unlink";
+    const child = this.#nodes.child(node.number, name);
+    return this.#request(call, { operation, node, name, child }, () => {
+      this.#nodes.removed(node.number, name);
+      return [];
+    });
+  }
+
+  /** Nobody but the guest itself locks. */
+  #getlock(call: Call): Begun {
+    const { fields, type, tag } = call;
+    this.#fid(fields.u32());
+    fields.u8();
+    const [start, length, processId] = [fields.u64(), fields.u64(), fields.u32()];
+    const body = new FieldWriter().u8(F_UNLCK).u64(start).u64(length).u32(processId).text(fields.text());
+    return this.#answer(call, message(type + 1, tag, [body.finish()]));
+  }
+
+  #makes(call: Call, request: FileRequest): Begun {
+    return this.#request(call, request, (bytes) => [new FieldWriter().qid(one(bytes)).finish()]);
+  }
+
+  #request(
+    call: Call,
+    request: FileRequest,
+    success: (bytes: Uint8Array) => Uint8Array[],
+    more: { readonly handle?: number; readonly data?: { readonly at: number; readonly length: number } } = {},
+  ): Begun {
+    const { type, tag } = call;
+    const { room } = call.message;
+    const finish = (error: number, bytes: Uint8Array): Answer => {
+      if (error !== 0) return failure(tag, error);
+      try {
+        const answer = message(type + 1, tag, success(bytes));
+        return lengthOf(answer) <= room ? answer : failure(tag, ERRNO.RANGE);
+      } catch (refusal) {
+        if (refusal instanceof Refusal) return failure(tag, refusal.error);
+        throw refusal;
+      }
+    };
+    return { kind: "request", request, ...more, finish };
+  }
+
+  #answer(call: Call, answer: Uint8Array[]): Begun & { readonly kind: "answer" } {
+    const fits = lengthOf(answer) <= call.message.room;
+    return { kind: "answer", answer: fits ? answer : failure(call.tag, ERRNO.RANGE) };
+  }
+
+  #fid(number: number): Fid {
+    const fid = this.#fids.get(number);
+    if (!fid) throw new Refusal(ERRNO.BADF);
+    return fid;
+  }
+
+  #requireFree(number: number): void {
+    if (number === NO_FID || this.#fids.has(number)) throw new Refusal(ERRNO.BADF);
+    if (this.#fids.size >= MAX_FIDS) throw new Refusal(ERRNO.NFILE);
+  }
+
+  #node(fid: number): FileNode {
+    return this.#nodeOf(this.#fid(fid));
+  }
+
+  #nodeOf(fid: Fid): FileNode {
+    const node = this.#nodes.node(fid.node);
+    if (!node) throw new Refusal(ERRNO.STALE);
+    return node;
+  }
+
+  #openFile(number: number): OpenFile {
+    const fid = this.#fid(number);
+    const open = this.#nodes.open(fid.handle, fid.isDirectory);
+    if (!open) throw new Refusal(ERRNO.BADF);
+    return open;
+  }
+
+  #reserve({ message: { handle } }: Call): number {
+    const reserved = handle ?? this.#nodes.reserveHandle();
+    if (reserved === 0) throw new Refusal(ERRNO.NFILE);
+    return reserved;
+  }
+}
+
+function failure(tag: number, error: number): Uint8Array[] {
+  return message(P9.LERROR + 1, tag, [new FieldWriter().u32(error).finish()]);
+}
+
+function lengthOf(parts: readonly Uint8Array[]): number {
+  return parts.reduce((sum, part) => sum + part.length, 0);
+}
+
+function one(bytes: Uint8Array): FileAttributes {
+  const [attributes] = decodeAttributes(bytes);
+  if (!attributes) throw new Refusal(ERRNO.IO);
+  return attributes;
+}
+
+function checkedName(name: string): string {
+  if (name.length > FILE_LIMITS.nameBytes) throw new Refusal(ERRNO.NAMETOOLONG);
+  if (!isFileName(name)) throw new Refusal(ERRNO.INVAL);
+  return name;
+}
+
+function isDirectoryMode(mode: number): boolean {
+  return (mode & S_IFMT) === S_IFDIR;
+}
+
+function accessOf(flags: number): FileAccessMode {
+  return (["read", "write", "both", "both"] as const)[flags & O_ACCMODE]!;
+}
+
+function offsetOf(offset: bigint): number {
+  if (offset > BigInt(Number.MAX_SAFE_INTEGER)) throw new Refusal(ERRNO.INVAL);
+  return Number(offset);
+}
