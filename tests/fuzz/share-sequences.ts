@@ -11,7 +11,7 @@ import { Fields, fuseMessage, p9Message } from "../../packages/core/src/devices/
 import { createVirtioFs } from "../../packages/core/src/devices/virtio/fs.ts";
 import { createVirtio9p } from "../../packages/core/src/devices/virtio/p9.ts";
 import type { FuzzedDevice, Random } from "./device-fuzz.ts";
-import { type Driver, type Part, virtioTarget } from "./virtio-sequences.ts";
+import { type Driver, type Part, target } from "./virtio-sequences.ts";
 
 const NAMES = [
   "hello",
@@ -229,14 +229,14 @@ export const SHARE_DEVICES: readonly FuzzedDevice[] = [
     name: "virtio-fs",
     build: (context) => {
       const device = createVirtioFs(context, { name: "share0", tag: "work" });
-      return virtioTarget(context, device, sharing(context, 2, fuse));
+      return target(context, device, sharing(context, 2, fuse));
     },
   },
   {
     name: "virtio-9p",
     build: (context) => {
       const device = createVirtio9p(context, { name: "share0", tag: "work" });
-      return virtioTarget(context, device, sharing(context, 1, p9));
+      return target(context, device, sharing(context, 1, p9));
     },
   },
 ];

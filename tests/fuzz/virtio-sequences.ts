@@ -143,7 +143,7 @@ export interface Driver {
   check?(): void;
 }
 
-export function virtioTarget(context: FakeContext, device: VirtioPciDevice, driver: Driver): FuzzTarget {
+export function target(context: FakeContext, device: VirtioPciDevice, driver: Driver): FuzzTarget {
   const { pci } = device;
   pci.connect({ intx: context.line("intx"), msi: () => {}, decodeChanged: () => {} });
   const given = new GivenMemory(device);
@@ -311,7 +311,7 @@ export function virtioTarget(context: FakeContext, device: VirtioPciDevice, driv
 const rng = (isPacked: boolean): FuzzedDevice => ({
   name: isPacked ? "virtio-rng, packed" : "virtio-rng",
   build: (context) =>
-    virtioTarget(context, createVirtioRng(context, { name: "rng0" }), {
+    target(context, createVirtioRng(context, { name: "rng0" }), {
       isPacked,
       features: 0x3000_0000,
       queues: 1,
@@ -333,7 +333,7 @@ const consolePorts: FuzzedDevice = {
       { name: "agent", channel: "agent0" },
     ];
     const device = createVirtioConsole(context, { name: "console0", ports });
-    return virtioTarget(context, device, {
+    return target(context, device, {
       features: 0x3000_0003,
       queues: 6,
       events: [
@@ -362,7 +362,7 @@ const block = (isReadOnly: boolean, isPacked = false): FuzzedDevice => ({
   build: (context) => {
     const device = createVirtioBlock(context, { name: "disk0", sizeBytes: DISK_BYTES, isReadOnly, queues: 2 });
     const disk = context.disks.get("disk0")!;
-    return virtioTarget(context, device, {
+    return target(context, device, {
       features: isReadOnly ? 0x3000_1200 : 0x3000_7a00,
       isPacked,
       queues: 2,
@@ -433,7 +433,7 @@ const balloon: FuzzedDevice = {
     const { STATS_VQ, DEFLATE_ON_OOM, REPORTING } = VIRTIO_BALLOON_F;
     const ask = (request: Parameters<typeof encodeBalloonRequest>[0]): void =>
       context.input("balloon0", encodeBalloonRequest(request));
-    return virtioTarget(context, createVirtioBalloon(context, { name: "balloon0" }), {
+    return target(context, createVirtioBalloon(context, { name: "balloon0" }), {
       features: 0x3000_0000 | (1 << STATS_VQ) | (1 << DEFLATE_ON_OOM) | (1 << REPORTING),
       queues: 4,
       events: [
