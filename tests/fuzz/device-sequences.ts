@@ -23,6 +23,7 @@ import { createUart16550 } from "../../packages/core/src/devices/uart-16550.ts";
 import { renderScreen } from "../../packages/core/src/devices/vga/render.ts";
 import { screenText } from "../../packages/core/src/devices/vga/screen-text.ts";
 import { createVga } from "../../packages/core/src/devices/vga/vga.ts";
+import { createWatchdog } from "../../packages/core/src/devices/watchdog.ts";
 import { StateReader } from "../../packages/core/src/state/reader.ts";
 import { AHCI } from "./ahci-sequences.ts";
 import type { FuzzedDevice, Operation, Random } from "./device-fuzz.ts";
@@ -247,6 +248,43 @@ const i8042: FuzzedDevice = {
               time(random(9_000_000)),
             ];
         }
+      },
+    };
+  },
+};
+
+const watchdog: FuzzedDevice = {
+  name: "watchdog",
+  build: (context) => {
+    const device = createWatchdog(context, { name: "watchdog0", action: "none" });
+    const enable = 0x68;
+    return {
+      device,
+      ranges: [
+        { handler: device.registers, length: 16 },
+        {
+          handler: {
+            read: (offset, size) => device.pci.readConfig(0x60 + offset, size),
+            write: (offset, size, value) => device.pci.writeConfig(0x60 + offset, size, value),
+          },
+          length: 16,
+        },
+      ],
+      sequence: (random) => {
+        const unlocked = (offset: number, value: number): Operation[] => [
+          write(0, 12, 0x80, 2),
+          write(0, 12, 0x86, 2),
+          write(0, offset, value, 4),
+        ];
+        return [
+          ...unlocked(pick(random, [0, 4]), random(2 ** 20)),
+          write(1, 0, random(0x40), 2),
+          write(1, enable - 0x60, pick(random, [2, 2, 2, 6, 0])),
+          time(random(3_000_000_000)),
+          read(0, 8, 4),
+          ...unlocked(12, pick(random, [0x100, 0x200, 0x300])),
+          read(0, 12, 2),
+        ];
       },
     };
   },
@@ -552,6 +590,7 @@ export const FUZZED_DEVICES: readonly FuzzedDevice[] = [
   AHCI,
   NVME,
   IDE,
+  watchdog,
   fwCfg,
   flash,
   vga,

@@ -2,8 +2,10 @@
  * A VM from its making to its end, for the commands that put one on this terminal (run, restore): makes it, connects
  * console or command, and whatever happens closes it, says why, and answers with the exit status.
  */
+
 import { access, constants, stat } from "node:fs/promises";
 import { dirname } from "node:path";
+import type { WatchdogAction } from "@twinmetal/core";
 import type { Io } from "./command.ts";
 import { runCommand } from "./command-session.ts";
 import { runConsole } from "./console-session.ts";
@@ -89,6 +91,7 @@ export async function hostVm(io: Io, given: HostingPlan): Promise<number> {
     desk.vm = vm;
     if (vm === undefined) return concludeEnding(ending, say);
     unwatch = watchDisks(vm, say);
+    vm.on("watchdog", (action) => say(watchdogText(action)));
     sink = await openSerialSink(vm, plan.serial);
     const isTerminal = io.stdin.isTTY && io.stderr.isTTY;
     const notice = isTerminal ? plan.notice?.(vm) : undefined;
@@ -235,4 +238,14 @@ async function close(vm: Vm, sink: SerialSink | undefined): Promise<void> {
   })();
   await Promise.race([ended.catch(() => {}), late]);
   clearTimeout(timer);
+}
+
+function watchdogText(action: WatchdogAction): string {
+  const done = {
+    reset: "it is reset",
+    poweroff: "it is turned off",
+    pause: "it is paused: save or end it",
+    none: "nothing is done",
+  };
+  return `the guest has not served its watchdog in time, and ${done[action]}.`;
 }

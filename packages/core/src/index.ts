@@ -86,6 +86,7 @@ export {
   type VsockHeader,
 } from "./devices/virtio/vsock-packet.ts";
 export { GENERATION_CHANNEL, GENERATION_ID_BYTES } from "./devices/vm-generation.ts";
+export { WATCHDOG_ACTIONS, WATCHDOG_CHANNEL, type WatchdogAction } from "./devices/watchdog.ts";
 export {
   type Breakpoint,
   type DebugPlan,

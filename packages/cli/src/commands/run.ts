@@ -1,5 +1,5 @@
 /** `twinmetal run`: a VM on this terminal, or one command in it. No daemon, no root; the VM is gone afterwards. */
-import { CPU_LIMITS, featuresOfKind, MEMORY_LIMITS } from "@twinmetal/core";
+import { CPU_LIMITS, featuresOfKind, MEMORY_LIMITS, WATCHDOG_ACTIONS } from "@twinmetal/core";
 import { BOOT } from "../boot-choice.ts";
 import { defineCommand, type Io } from "../command.ts";
 import { parseCpu } from "../cpu-choice.ts";
@@ -54,6 +54,11 @@ export const RUN_OPTIONS = {
     "vga",
     ["std", "none"],
     "std: a display adapter and a keyboard, for `twinmetal screenshot` and `type`. Default: std with --firmware, else none.",
+  ),
+  watchdog: choice(
+    "watchdog",
+    WATCHDOG_ACTIONS,
+    "A watchdog timer (Linux: i6300esb), and what happens when the guest stops to serve it; none: it is only told.",
   ),
   display: choice(
     "display",
@@ -311,6 +316,7 @@ async function create(
     module: modules,
     firmware,
     vga,
+    watchdog,
     memory,
     cpu,
     cpus,
@@ -343,6 +349,7 @@ async function create(
     shares: values.share,
     cpuFeatures: cpu,
     vga,
+    watchdog,
     cpus,
     smp,
     engine,

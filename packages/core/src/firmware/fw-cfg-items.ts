@@ -32,6 +32,8 @@ export interface BootDisk {
   readonly device: number;
   readonly function?: number;
   readonly port?: number;
+  /** A network card. */
+  readonly isNetwork?: boolean;
   readonly isNvme?: boolean;
   /** Channel and drive. */
   readonly ide?: readonly [channel: number, drive: number];
@@ -95,10 +97,11 @@ export function fwCfgItems(settings: FirmwareSettings): FwCfgItems {
 
 /** Open Firmware's device paths, one a line, with a zero at the end. */
 function bootOrder(disks: readonly BootDisk[]): Uint8Array {
-  const paths = disks.map(({ device, function: functionNumber = 0, port, isNvme, ide }) => {
+  const paths = disks.map(({ device, function: functionNumber = 0, port, isNvme, isNetwork, ide }) => {
     const slot = device.toString(16);
     // By the name under which OVMF looks for any NVMe controller; SeaBIOS only reads the slot.
     if (isNvme) return `/pci@i0cf8/pci8086,5845@${slot}/namespace@1,0`;
+    if (isNetwork) return `/pci@i0cf8/ethernet@${slot}/ethernet-phy@0`;
     if (ide) return `/pci@i0cf8/ide@${slot},${functionNumber}/drive@${ide[0]}/disk@${ide[1]}`;
     if (port === undefined) return `/pci@i0cf8/scsi@${slot}/disk@0,0`;
     return `/pci@i0cf8/pci8086,2922@${slot},${functionNumber}/drive@${port}/disk@0`;

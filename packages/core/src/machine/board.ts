@@ -50,6 +50,7 @@ import { createVirtio9p } from "../devices/virtio/p9.ts";
 import { createVirtioRng } from "../devices/virtio/rng.ts";
 import { createVirtioVsock } from "../devices/virtio/vsock.ts";
 import { createVmGeneration, GENERATION_ID_BYTES } from "../devices/vm-generation.ts";
+import { createWatchdog } from "../devices/watchdog.ts";
 import { buildAcpiTables, GENERATION } from "../firmware/acpi/tables.ts";
 import { type BootFile, piecesOf } from "../firmware/boot-file.ts";
 import { cmosOf } from "../firmware/cmos.ts";
@@ -307,6 +308,7 @@ function bootDisksOf(spec: MachineSpec): BootDisk[] {
     }
     const slot = PCI_SLOT.firstFree + slots.indexOf(device as SlotDeviceSpec);
     if (device.kind === "nvme-disk") return [{ device: slot, isNvme: true }];
+    if (device.kind === "virtio-net") return [{ device: slot, isNetwork: true }];
     return device.kind === "virtio-block" ? [{ device: slot }] : [];
   });
 }
@@ -342,6 +344,8 @@ function createDevice({ context }: BoardWiring, spec: SlotDeviceSpec): PciDevice
       return createVirtioBalloon(context, spec);
     case "virtio-rng":
       return createVirtioRng(context, spec);
+    case "watchdog":
+      return createWatchdog(context, spec);
     case "virtio-block":
       return createVirtioBlock(context, spec);
     case "nvme-disk":

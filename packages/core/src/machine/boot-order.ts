@@ -15,6 +15,7 @@ const CLASS_OF: Readonly<Partial<Record<DeviceKind, BootClass>>> = {
   "ide-disk": "disk",
   "sata-cd": "cdrom",
   "ide-cd": "cdrom",
+  "virtio-net": "net",
 };
 
 /** Undefined: nothing starts from it. */

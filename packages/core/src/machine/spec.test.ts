@@ -15,6 +15,7 @@ const full: MachineSpec = machineSpec({
     { kind: "virtio-block", name: "disk0", sizeBytes: 2 ** 40, isReadOnly: true, queues: 2 },
     { kind: "virtio-console", name: "console0", ports: [{ name: "hvc0", isConsole: true }] },
     { kind: "virtio-rng", name: "rng0" },
+    { kind: "watchdog", name: "watchdog0", action: "pause" },
   ],
 });
 

@@ -5,6 +5,7 @@
 import { checkFeatureChoice } from "../cpu/features.ts";
 import type { StateValue } from "../devices/device.ts";
 import { macBytes, NETWORK_LIMITS } from "../devices/network-channel.ts";
+import { WATCHDOG_ACTIONS, type WatchdogAction } from "../devices/watchdog.ts";
 import { MAX_ROM_BYTES, PAGE_BYTES } from "../memory/ram.ts";
 import { StateReader } from "../state/reader.ts";
 import { bootClassOf } from "./boot-order.ts";
@@ -41,6 +42,7 @@ export const DEVICE_KINDS = [
   "virtio-balloon",
   "virtio-vsock",
   ...SHARE_KINDS,
+  "watchdog",
 ] as const;
 /** Those that have a disk's bytes. */
 const DISK_KINDS: readonly string[] = [
@@ -117,6 +119,7 @@ export type DeviceSpec =
   | ({ readonly kind: "virtio-block"; readonly name: string; readonly queues: number } & DiskSpec)
   /** A controller with a disk of its own. */
   | ({ readonly kind: "nvme-disk"; readonly name: string } & DiskSpec)
+  | { readonly kind: "watchdog"; readonly name: string; readonly action: WatchdogAction }
   | SataDriveSpec
   | IdeDriveSpec
   | NetworkCardSpec
@@ -420,6 +423,8 @@ function fieldsOf(device: DeviceSpec): { readonly [key: string]: StateValue } {
     case "virtio-fs":
     case "virtio-9p":
       return shareFields(device);
+    case "watchdog":
+      return { action: device.action };
     default:
       return {};
   }
@@ -454,6 +459,11 @@ function deviceFromState(reader: StateReader): DeviceSpec {
     return { kind, name, guestCid };
   }
   if (isShareKind(kind)) return shareFromState(kind, name, reader);
+  if (kind === "watchdog") {
+    const action = reader.text("action", 16) as WatchdogAction;
+    reader.end();
+    return { kind, name, action };
+  }
   if (kind !== "virtio-console") {
     reader.end();
     return { kind, name };
@@ -579,6 +589,7 @@ function checkDevices(devices: readonly DeviceSpec[]): void {
         `The guest's socket address (CID) cannot be ${device.guestCid}. Give ${GUEST_CIDS.min} to ${GUEST_CIDS.max}.`,
       );
     }
+    if (kind === "watchdog") requireOneOf("devices", "action of a watchdog", device.action, WATCHDOG_ACTIONS);
     if (kind === "virtio-block") checkDisk(name, device);
     if (isNetworkCard(device)) checkNetworkCard(device, devices);
     if (isPlainDisk(kind)) checkDisk(name, { ...(device as DiskSpec), queues: 1 });
@@ -594,6 +605,8 @@ function checkDevices(devices: readonly DeviceSpec[]): void {
     );
   const problem = shareProblem(devices);
   if (problem !== undefined) throw new SpecError("devices", problem);
+  if (devices.filter(({ kind }) => kind === "watchdog").length > 1)
+    throw new SpecError("devices", "A machine has one watchdog at most. Leave the others out.");
   const drives = devices.filter(isSataDrive).length;
   if (drives > MAX_SATA_DRIVES) {
     throw new SpecError("devices", `${drives} SATA drives do not fit: the controller has ${MAX_SATA_DRIVES} ports.`);

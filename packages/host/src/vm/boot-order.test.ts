@@ -34,6 +34,8 @@ describe("the boot order", () => {
 
   it("needs something to start from", () => {
     expect(() => bootOrderOf({ bootOrder: ["net"], disks: at(undefined) }, DEVICES)).toThrow(/no net/);
+    const card = { kind: "virtio-net", name: "net0" } as DeviceSpec;
+    expect(bootOrderOf({ bootOrder: ["net", "cdrom"] }, [...DEVICES, card])).toEqual({ bootOrder: ["net0", "disk1"] });
   });
 
   it.each([

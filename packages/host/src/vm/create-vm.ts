@@ -185,6 +185,10 @@ export function standardDevices(): readonly DeviceSpec[] {
   ];
 }
 
+function watchdogOf({ watchdog }: VmOptions): DeviceSpec[] {
+  return watchdog === undefined ? [] : [{ kind: "watchdog", name: "watchdog0", action: watchdog }];
+}
+
 function specOf(
   options: VmOptions,
   files: KnownBootFiles,
@@ -206,7 +210,7 @@ function specOf(
   const { vsock } = options;
   const sockets: DeviceSpec[] = vsock ? [{ kind: "virtio-vsock", name: VSOCK_NAME, guestCid: vsock.cid }] : [];
   const balloon: DeviceSpec[] = options.hasBalloon ? [{ kind: "virtio-balloon", name: BALLOON_NAME }] : [];
-  const devices = [...standardDevices(), ...more, ...cards, ...balloon, ...sockets];
+  const devices = [...standardDevices(), ...more, ...cards, ...balloon, ...sockets, ...watchdogOf(options)];
   try {
     const spec = machineSpec({
       memoryBytes: options.memoryBytes ?? DEFAULT_MEMORY_BYTES,

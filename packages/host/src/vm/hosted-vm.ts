@@ -20,6 +20,8 @@ import {
   type MigrationObstacle,
   type MigrationResult,
   SERIAL_CHANNEL,
+  WATCHDOG_ACTIONS,
+  WATCHDOG_CHANNEL,
 } from "@twinmetal/core";
 import { AGENT_PORT_NAMES, AgentClient, AgentError, ConsolePorts } from "../agent/index.ts";
 import { changeDisc, type DiscChanging } from "../disk/change-disc.ts";
@@ -113,6 +115,7 @@ export class HostedVm implements Vm {
     state: new Set(),
     disk: new Set(),
     debug: new Set(),
+    watchdog: new Set(),
     exit: new Set(),
   };
   readonly #ended: Promise<VmExit>;
@@ -640,6 +643,14 @@ export class HostedVm implements Vm {
     }
   }
 
+  #onWatchdog(told: Uint8Array): void {
+    const action = WATCHDOG_ACTIONS.find((known) => known === Buffer.from(told).toString("latin1"));
+    if (action === undefined) return;
+    // An error: it has ended, or stands still for another reason.
+    if (action === "pause" && this.#state === "running") this.pause().catch(() => {});
+    for (const listener of this.#listeners.watchdog) listener(action);
+  }
+
   #output(parts: readonly OutputPart[]): void {
     let freeCost = 0;
     for (const { channel, bytes } of parts) {
@@ -653,6 +664,7 @@ export class HostedVm implements Vm {
       else if (channel === VSOCK_NAME) this.sockets.receive(bytes);
       else if (channel === BALLOON_NAME) this.memory.receive(bytes);
       else if (channel === FLASH_NAME) this.#keepVariables(bytes);
+      else if (channel === WATCHDOG_CHANNEL) this.#onWatchdog(bytes);
       else if (channel !== DEBUG_CHANNEL) this.#reports(channel.slice(0, -CONTROL_SUFFIX.length), bytes);
     }
     this.#worker.release(freeCost);

@@ -13,6 +13,7 @@ import type {
   ScreenImage,
   Tier,
   VcpuState,
+  WatchdogAction,
 } from "@twinmetal/core";
 import type { AgentClient } from "../agent/index.ts";
 import type { DiskOptions, DiskProblem } from "../disk/disk-protocol.ts";
@@ -93,6 +94,11 @@ export interface VmOptions {
    * Default: "std" with `firmware`, else "none".
    */
   readonly vga?: "std" | "none";
+  /**
+   * A watchdog timer (Intel's 6300ESB; Linux: i6300esb), and what happens when the guest that has started it stops to serve
+   * it. Whatever that is, it is told by the event "watchdog". Default: none is there.
+   */
+  readonly watchdog?: WatchdogAction;
   /** "wall" (default): guest time follows the host's. "virtual": a function of the instructions alone; input still comes when it comes. */
   readonly clock?: "wall" | "virtual";
   /** Hexadecimal digits: the source of the guest's random numbers. Default: from the host. */
@@ -184,6 +190,8 @@ export interface VmEvents {
   disk: [problem: DiskProblem];
   /** The VM has stopped for what `debug` was asked for, and is paused. */
   debug: [stop: VmDebugStop];
+  /** The guest has not served its watchdog in time, and this was done; with "pause" the VM is paused, and "resume" goes on. */
+  watchdog: [action: WatchdogAction];
   /** The guest is off ("off": powered off) or crashed, with the report. */
   exit: [result: VmExit];
 }
