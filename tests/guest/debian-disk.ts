@@ -20,7 +20,9 @@ import { join } from "node:path";
 import { findDebianSource } from "../../packages/host/src/image/debian-sources.ts";
 
 const SUITE = "bookworm";
-const PACKAGES = "systemd-sysv,udev,linux-image-amd64,kmod,zstd";
+/** dbus: without it systemd has nobody who hears the power button. */
+const PACKAGES = "systemd-sysv,dbus,udev,kmod,zstd";
+const KERNELS = { amd64: "linux-image-amd64", i386: "linux-image-686-pae" } as const;
 const SECTOR_BYTES = 512;
 const MIB = 2 ** 20;
 const DISK_MIB = 2048;
@@ -37,6 +39,7 @@ const TOOLS: Readonly<Record<string, string>> = {
 };
 
 export type Firmware = "bios" | "uefi";
+export type Architecture = keyof typeof KERNELS;
 
 /** Undefined: a disk can be made here. */
 export function whyNoDisk(): string | undefined {
@@ -48,14 +51,19 @@ export function whyNoDisk(): string | undefined {
 const run = (command: string, ...args: string[]): void =>
   void execFileSync(command, args, { stdio: ["ignore", "ignore", "inherit"] });
 
-function installedTree(): string {
-  const kept = join(process.env["XDG_CACHE_HOME"] ?? tmpdir(), "twinmetal-tests-0", `debian-${SUITE}`);
+function installedTree(architecture: Architecture): string {
+  const kept = join(
+    process.env["XDG_CACHE_HOME"] ?? tmpdir(),
+    "twinmetal-tests-0",
+    `debian-${SUITE}-dbus-${architecture}`,
+  );
   if (existsSync(kept)) return kept;
   const { mirror, keyring } = findDebianSource();
   const trust = keyring === undefined ? "--no-check-gpg" : `--keyring=${keyring}`;
   const fresh = `${kept}.${process.pid}`;
   mkdirSync(fresh, { recursive: true });
-  run("debootstrap", trust, "--variant=minbase", `--include=${PACKAGES}`, SUITE, fresh, mirror);
+  const packages = `--include=${PACKAGES},${KERNELS[architecture]}`;
+  run("debootstrap", trust, "--variant=minbase", `--arch=${architecture}`, packages, SUITE, fresh, mirror);
   rmSync(join(fresh, "var/cache/apt"), { recursive: true });
   run("chroot", fresh, "passwd", "--delete", "root");
   writeFileSync(join(fresh, "etc/hostname"), "twin\n");
@@ -79,8 +87,13 @@ function grubMenu(tree: string): string {
 }
 
 /** Makes the image `path`. `scratch` is an empty folder. */
-export function makeDebianDisk(path: string, firmware: Firmware, scratch: string): void {
-  const tree = installedTree();
+export function makeDebianDisk(
+  path: string,
+  firmware: Firmware,
+  scratch: string,
+  architecture: Architecture = "amd64",
+): void {
+  const tree = installedTree(architecture);
   const rootMib = firmware === "uefi" ? 1 + ESP_MIB : 1;
   writeFileSync(path, "");
   truncateSync(path, DISK_MIB * MIB);

@@ -19,6 +19,8 @@ export interface DebianFile {
   readonly path: string;
 }
 
+export const MEMTEST_DISC: DebianFile = { packageName: "memtest86+", path: "usr/lib/memtest86+/memtest86+x64.iso" };
+
 /** The file's bytes, or the reason why it cannot be had here. */
 export async function debianFile(file: DebianFile): Promise<Uint8Array | string> {
   const folder = join(
