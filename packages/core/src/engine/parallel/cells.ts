@@ -30,6 +30,8 @@ const TASK_PRIORITY = 5;
 const MAIL = 6;
 /** Operation, and six words that both sides fill in. */
 const MAIL_WORDS = 7;
+/** Exclusive sections that it began, for statistics. */
+const SECTIONS = 15;
 const HEAD = 16;
 const TAIL = 17;
 /** Of pages. */
@@ -173,6 +175,13 @@ export class ParallelCells {
     for (let spins = 0; this.#get(at) !== MAIL_ANSWERED; )
       if (spins++ > SPINS) Atomics.wait(this.#words, at, MAIL_POSTED);
     this.#put(at, MAIL_EMPTY);
+  }
+
+  sections(vcpu: number): number {
+    return this.#get(this.#of(vcpu, SECTIONS)) >>> 0;
+  }
+  countSection(vcpu: number): void {
+    Atomics.add(this.#words, this.#of(vcpu, SECTIONS), 1);
   }
 
   /** Only with the lock: tells a vCPU of a page, given by its address and flags in the bits below. */

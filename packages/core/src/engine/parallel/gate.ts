@@ -88,6 +88,7 @@ export class Gate {
       if (spins > KICK_EVERY && lock !== 0) cells.waitForLock(lock, serve ? NAP_MS : 1);
     }
     this.#depth = 1;
+    cells.countSection(this.#vcpu);
     cells.setState(this.#vcpu, before);
     for (let other = 0; other < vcpus; other++) {
       if (other === this.#vcpu) continue;

@@ -215,6 +215,7 @@ export class ParallelEngine implements Engine {
     return {
       ...this.#counters,
       ...Object.fromEntries(blocks.map((block, vcpu) => [`vcpu${vcpu}Instructions`, block.retired])),
+      exclusiveSections: blocks.reduce((all, _, vcpu) => all + this.#cells.sections(vcpu), 0),
       blocksDecoded: decoder.blocks,
       blockFlushes: decoder.flushes,
       instructionsInRegions: sum(L.REGION_RETIRED),
@@ -283,6 +284,8 @@ export class ParallelEngine implements Engine {
         this.#serve();
         if (spins > 1000) cells.waitForState(vcpu, cells.state(vcpu), NAP_MS);
       }
+    // What they have posted belongs to what they have done.
+    this.#serve();
   }
   #release(): void {
     if (this.#holds === 0 || --this.#holds > 0) return;
