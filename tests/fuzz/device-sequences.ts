@@ -28,6 +28,7 @@ import { StateReader } from "../../packages/core/src/state/reader.ts";
 import { AHCI } from "./ahci-sequences.ts";
 import type { FuzzedDevice, Operation, Random } from "./device-fuzz.ts";
 import { IDE } from "./ide-sequences.ts";
+import { NETWORK_CARDS } from "./network-sequences.ts";
 import { NVME } from "./nvme-sequences.ts";
 import { SHARE_DEVICES } from "./share-sequences.ts";
 import { VIRTIO_DEVICES } from "./virtio-sequences.ts";
@@ -591,6 +592,7 @@ export const FUZZED_DEVICES: readonly FuzzedDevice[] = [
   NVME,
   IDE,
   watchdog,
+  ...NETWORK_CARDS,
   fwCfg,
   flash,
   vga,

@@ -210,6 +210,30 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     right: "if (before) this.#detach(before);",
     wrong: "",
   },
+  {
+    what: "a frame is longer than its wire takes",
+    device: "virtio-net",
+    right: "if (this.#isUp && frame.length <= this.#maxFrameBytes)",
+    wrong: "if (this.#isUp)",
+  },
+  {
+    what: "a received frame may be of any length",
+    device: "virtio-net",
+    right: "if (frame.length < ETHERNET_HEADER_BYTES || frame.length > this.#maxFrameBytes) return;",
+    wrong: "",
+  },
+  {
+    what: "a card's receive ring has no end",
+    device: "e1000",
+    right: "if (head >= count || tail >= count) return 0;",
+    wrong: "",
+  },
+  {
+    what: "a buffer gets more than its size",
+    device: "e1000",
+    right: "const part = this.bytes.subarray(at, at + sizeBytes);",
+    wrong: "const part = this.bytes.subarray(at);",
+  },
 ];
 
 type FuzzModule = typeof import("./device-fuzz.ts") & typeof import("./device-sequences.ts");

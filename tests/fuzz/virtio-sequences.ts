@@ -11,6 +11,7 @@ import { encodeBalloonRequest } from "../../packages/core/src/devices/virtio/bal
 import { createVirtioBlock } from "../../packages/core/src/devices/virtio/block.ts";
 import { createVirtioConsole } from "../../packages/core/src/devices/virtio/console.ts";
 import { encodeControl } from "../../packages/core/src/devices/virtio/console-control.ts";
+import { createVirtioNet } from "../../packages/core/src/devices/virtio/net.ts";
 import {
   BAR_LAYOUT,
   COMMON_CFG,
@@ -26,6 +27,7 @@ import {
   VSOCK_HEADER_BYTES,
 } from "../../packages/core/src/devices/virtio/vsock-packet.ts";
 import type { FuzzedDevice, FuzzTarget, Operation, Random } from "./device-fuzz.ts";
+import { CARD_MAC, checkSent, networkEvents, someFrame } from "./network-sequences.ts";
 
 const RING_SIZE = 16;
 const DESC = { NEXT: 1, WRITE: 2, INDIRECT: 4, AVAIL: 0x80, USED: 0x8000 } as const;
@@ -492,6 +494,55 @@ const vsock: FuzzedDevice = {
   },
 };
 
+const net = (isPacked: boolean): FuzzedDevice => ({
+  name: isPacked ? "virtio-net, packed" : "virtio-net",
+  build: (context) => {
+    const device = createVirtioNet(context, { name: "net0", mac: CARD_MAC, mtu: 1500 });
+    const network = context.networks.get("net0")!;
+    return target(context, device, {
+      isPacked,
+      features: 0x3097_982b,
+      queues: 3,
+      events: networkEvents(network),
+      check: () => checkSent(network, 14 + 4 + 1500),
+      request: (random, buffer) => {
+        const queue = [0, 0, 0, 1, 1, 2][random(6)]!;
+        if (queue === 0) {
+          return {
+            queue,
+            parts: Array.from({ length: 1 + random(2) }, () => {
+              const sizeBytes = 16 + random(600);
+              return { gpa: buffer(sizeBytes), sizeBytes, isWritable: true };
+            }),
+          };
+        }
+        if (queue === 2) {
+          const command = [
+            [0, random(6), random(2)],
+            [1, 1, ...CARD_MAC],
+            [1, 0, 1, 0, 0, 0, ...CARD_MAC, 0, 0, 0, 0],
+          ][random(3)]!;
+          const bytes = Uint8Array.from(command);
+          const parts: Part[] = [
+            { gpa: buffer(bytes.length), sizeBytes: bytes.length, isWritable: false, bytes },
+            { gpa: buffer(1), sizeBytes: 1, isWritable: true },
+          ];
+          return { queue, parts };
+        }
+        const header = new DataView(new ArrayBuffer(12));
+        const frame = someFrame(random(2 ** 32));
+        header.setUint8(0, random(2));
+        header.setUint8(1, [0, 0, 1, 4, 0x81, 3][random(6)]!);
+        header.setUint16(4, 64 + random(1500), true);
+        header.setUint16(6, 34, true);
+        header.setUint16(8, [6, 16, random(2000)][random(3)]!, true);
+        const bytes = Uint8Array.from([...new Uint8Array(header.buffer), ...frame]);
+        return { queue, parts: [{ gpa: buffer(bytes.length), sizeBytes: bytes.length, isWritable: false, bytes }] };
+      },
+    });
+  },
+});
+
 export const VIRTIO_DEVICES: readonly FuzzedDevice[] = [
   rng(false),
   rng(true),
@@ -501,4 +552,6 @@ export const VIRTIO_DEVICES: readonly FuzzedDevice[] = [
   block(false, true),
   balloon,
   vsock,
+  net(false),
+  net(true),
 ];

@@ -8,13 +8,13 @@ import { listOption, option } from "./options.ts";
 import { UsageError } from "./usage-error.ts";
 import type { ForwardOptions, NetworkOptions } from "./vm-library.ts";
 
-const MODELS = ["virtio"] as const;
+const MODELS = ["virtio", "e1000"] as const;
 const PLANNED = ["switch", "tap"];
 
 export const NET = listOption(
   "net",
   "none|user|loopback|socket=PATH[,...]",
-  "A network card; may be repeated. user: a gateway with addresses, names and the Internet, by this host's own sockets; socket=PATH: to the VM that has the same PATH, a Unix socket; loopback: what it sends comes back; none: no card (default). With ,mac=ADDRESS (default: from --name, or else --seed) and ,mtu=N (default 1500). See docs/guide/network.md.",
+  "A network card; may be repeated. user: a gateway with addresses, names and the Internet, by this host's own sockets; socket=PATH: to the VM that has the same PATH, a Unix socket; loopback: what it sends comes back; none: no card (default). With ,model=virtio (default) or e1000, ,mac=ADDRESS (default: from --name, or else --seed) and ,mtu=N (default 1500). See docs/guide/network.md.",
   parseNetwork,
 );
 

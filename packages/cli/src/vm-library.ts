@@ -43,6 +43,7 @@ export type VmLibrary = Pick<
   | "replayVm"
   | "ensureTinyImage"
   | "ensureFirmware"
+  | "ensureNetworkRoms"
   | "filesOfDisks"
   | "filesOfShares"
   | "keepVariables"

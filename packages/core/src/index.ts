@@ -110,9 +110,9 @@ export { type LinkedRegions, readLinked, writeLinked } from "./jit/linked-region
 export { type BlobStore, type PoolName, poolNames, type TranslationCacheOptions } from "./jit/pool-names.ts";
 export type { TranslationCache } from "./jit/translation-cache.ts";
 export type { KeptTranslations, TranslatedBatch, TranslationBatch, Translator } from "./jit/translator.ts";
-export type { BootFiles } from "./machine/board.ts";
+export { type BootFiles, createBoard, KEYBOARD_CHANNEL, SERIAL_CHANNEL } from "./machine/board.ts";
 export type { Board, BoardWiring } from "./machine/board-interface.ts";
-export { FLASH_NAME, KEYBOARD_CHANNEL, MEMORY_MAP, SERIAL_CHANNEL } from "./machine/board-map.ts";
+export { FLASH_NAME, MEMORY_MAP } from "./machine/board-map.ts";
 export { BOOT_CLASSES, type BootClass, bootClassOf } from "./machine/boot-order.ts";
 export { type ByteSink, EventRecorder } from "./machine/event-recorder.ts";
 export { type ByteSource, EventReplay } from "./machine/event-replay.ts";

@@ -49,6 +49,7 @@ export {
 } from "./engine/engine-explanation.ts";
 export {
   ensureFirmware,
+  ensureNetworkRoms,
   FIRMWARE_KINDS,
   type FirmwareFiles,
   type FirmwareKind,

@@ -6,8 +6,8 @@ import { pressedKeys, typedText } from "../../../packages/core/src/devices/i8042
 import { screenText } from "../../../packages/core/src/devices/vga/screen-text.ts";
 import { Vga } from "../../../packages/core/src/devices/vga/vga.ts";
 import { JitEngine } from "../../../packages/core/src/engine/jit-engine.ts";
-import { DEBUG_CHANNEL, Machine, machineSpec, SERIAL_CHANNEL } from "../../../packages/core/src/index.ts";
-import { createBoard, KEYBOARD_CHANNEL } from "../../../packages/core/src/machine/board.ts";
+import { createBoard, DEBUG_CHANNEL, Machine, machineSpec, SERIAL_CHANNEL } from "../../../packages/core/src/index.ts";
+import { KEYBOARD_CHANNEL } from "../../../packages/core/src/machine/board.ts";
 import type { Board, BoardWiring } from "../../../packages/core/src/machine/board-interface.ts";
 import type { ClockMode, FileReference } from "../../../packages/core/src/machine/spec.ts";
 import { sha256, toHex } from "../../../packages/core/src/state/sha256.ts";

@@ -403,7 +403,7 @@ async function confinePlan(
   const { kernel, initrd, firmware, name, record, save, engine, memory = DEFAULT_MEMORY_BYTES } = values;
   const made = image === undefined ? undefined : await ensureImage(io, values, signal, onProgress);
   const cache = translationCache(values.translationCache, io.env);
-  const roms = firmware === undefined ? [] : await firmwareFiles(io, firmware, name, signal, onProgress);
+  const roms = firmware === undefined ? [] : await firmwareFiles(io, firmware, values, signal, onProgress);
   const modules = values.module?.map(({ path }) => path) ?? [];
   const read = [kernel, initrd, made?.directory, ...modules, ...roms];
   const variables = firmware === "uefi" && name !== undefined ? io.library.variablesPath(name) : undefined;
@@ -421,14 +421,18 @@ async function confinePlan(
 async function firmwareFiles(
   io: Io,
   firmware: string,
-  name: string | undefined,
+  values: RunValues,
   signal: AbortSignal,
   onProgress: (progress: VmProgress) => void,
 ): Promise<readonly (string | undefined)[]> {
+  const { name } = values;
   if (firmware !== "bios" && firmware !== "uefi") return [firmware];
   const { code, variables, vga } = await io.library.ensureFirmware(firmware, { signal, onProgress });
   if (variables !== undefined && name !== undefined) await io.library.keepVariables(name, variables);
-  return [code, variables, vga];
+  if (firmware !== "bios" || networksOf(values).length === 0) return [code, variables, vga];
+  // Without them the VM starts from something else, or says why it cannot be made.
+  const roms = await io.library.ensureNetworkRoms({ signal, onProgress }).catch(() => undefined);
+  return [code, variables, vga, roms?.["virtio-net"], roms?.e1000];
 }
 
 function waitingFor(pid: number): string {

@@ -335,11 +335,9 @@ export const JUMP_STEP = 0x100000;
 
 /**
  * One bit for each page of linear space (modulo 32768) whose mapping translated code relies on, besides its TLB: pages that
- * the regions in JUMP_CACHE and the running ones lie in, and those that were STACK_PAGE. Cleared with what
- * JUMP_GENERATION is for. RELIED_GLOBAL: likewise what entries of JUMP_GLOBAL_GENERATION lie in.
+ * the regions in JUMP_CACHE and the running ones lie in, and those that were STACK_PAGE. Cleared with JUMP_CACHE.
  */
 export const RELIED_PAGES = 0xd0000;
-export const RELIED_GLOBAL = 0xd1000;
 export const RELIED_PAGES_BYTES = 4096;
 
 /** A page of all ones: what code outside RAM reads as. */

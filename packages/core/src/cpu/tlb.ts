@@ -110,10 +110,6 @@ const reliedPage = (va: Expr): Expr =>
 export function relyOnPage(b: Builder, va: Expr): void {
   setBits(b, ownTable(L.RELIED_PAGES), reliedPage(va), i32(1));
 }
-/** And after a new CR3, too: it is global. */
-export function relyOnGlobalPage(b: Builder, va: Expr): void {
-  setBits(b, ownTable(L.RELIED_GLOBAL), reliedPage(va), i32(1));
-}
 
 /** Makes every entry of one log miss. A log that overflowed empties all sets. */
 const flushLog: Routine = routine("flush_log", ["i32"], undefined, (b, log) => {
@@ -154,14 +150,13 @@ function nextGeneration(b: Builder, generation: Field): void {
 const forgetPrivateJumps: Routine = routine("forget_private_jumps", [], undefined, (b) => {
   b.put(L.STACK_LIMIT, 0n);
   nextGeneration(b, L.JUMP_GENERATION);
-  b.fill(ownTable(L.RELIED_PAGES), i32(0), i32(L.RELIED_PAGES_BYTES));
 });
 
 /** What translated code knows of mappings goes: one of them, or code, has changed. */
 export const forgetJumps: Routine = routine("forget_jumps", [], undefined, (b) => {
   b.call(forgetPrivateJumps);
   nextGeneration(b, L.JUMP_GLOBAL_GENERATION);
-  b.fill(ownTable(L.RELIED_GLOBAL), i32(0), i32(L.RELIED_PAGES_BYTES));
+  b.fill(ownTable(L.RELIED_PAGES), i32(0), i32(L.RELIED_PAGES_BYTES));
 });
 
 /** Counts one more in a field for statistics. */
@@ -203,13 +198,7 @@ export const flushPage: Routine = routine("flush_page", ["i64"], undefined, (b, 
   }
   forgetCodePage(b);
   // Translated code knows nothing of other pages.
-  const relied = (map: number): Expr => bitOf(b, ownTable(map), reliedPage(va));
-  b.if(
-    relied(L.RELIED_GLOBAL),
-    () => b.call(forgetJumps),
-    () => b.if(relied(L.RELIED_PAGES), () => b.call(forgetPrivateJumps), undefined, false),
-    false,
-  );
+  b.if(bitOf(b, ownTable(L.RELIED_PAGES), reliedPage(va)), () => b.call(forgetJumps), undefined, false);
 });
 
 /** Drops the write tags of every entry that maps the RAM page at host address `page`: code was decoded in it. */

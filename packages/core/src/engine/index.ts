@@ -1,7 +1,6 @@
 /** `@twinmetal/core/engine`: for the thread that a machine runs in. */
 
 export { provideCoreModule } from "../interp/core.ts";
-export { createBoard } from "../machine/board.ts";
 export { JitEngine } from "./jit-engine.ts";
 export { ParallelEngine, type ParallelEngineOptions } from "./parallel/parallel-engine.ts";
 export { VcpuThread, type VcpuThreadHost, type VcpuThreadStart } from "./parallel/vcpu-thread.ts";

@@ -32,7 +32,7 @@ export interface BootDisk {
   readonly device: number;
   readonly function?: number;
   readonly port?: number;
-  /** A network card. */
+  /** A network card, whose ROM firmware starts from. */
   readonly isNetwork?: boolean;
   readonly isNvme?: boolean;
   /** Channel and drive. */

@@ -20,7 +20,7 @@ import { signExtend } from "../cpu/flags.ts";
 import * as L from "../cpu/layout.ts";
 import { PF_I, PF_U, PF_W, XLATE_RAM } from "../cpu/page-fault.ts";
 import { translate } from "../cpu/paging.ts";
-import { fillTlb, noteStore, relyOnGlobalPage, relyOnPage, tlbEntry } from "../cpu/tlb.ts";
+import { fillTlb, noteStore, relyOnPage, tlbEntry } from "../cpu/tlb.ts";
 import { type Builder, type Expr, i32, own, select } from "../ir/builder.ts";
 import { ITSELF as ITSELF_NAME } from "../ir/compile.ts";
 import { hostRoutine, isParallel, type Routine, routine } from "../ir/routine.ts";
@@ -140,16 +140,13 @@ function isGlobal(b: Builder, va: Expr): Expr {
   return isThere.and(b.load("i32.load", "host", tlb, L.TLB_GLOBAL).nez());
 }
 
-/** Whether that holds for all pages of the region of the block at a linear address: 1, and it is relied on, or 0. */
+/** Whether that holds for all pages of the region of the block at a linear address: 1 or 0. */
 const liesInGlobalPages: Routine = routine("lies_in_global_pages", ["i32", "i64"], "i32", (b, block, linear) => {
   b.if(isGlobal(b, linear).eqz(), () => b.return(0));
   for (const [field, bytes] of BESIDE)
     b.if(b.load("i32.load", "host", block, field), () =>
       b.if(isGlobal(b, b.keep(linear.add(bytes))).eqz(), () => b.return(0)),
     );
-  relyOnGlobalPage(b, linear);
-  for (const [field, bytes] of BESIDE)
-    b.if(b.load("i32.load", "host", block, field), () => relyOnGlobalPage(b, linear.add(bytes)));
   return b.return(1);
 });
 

@@ -188,8 +188,10 @@ describe("pages that change places under a region", () => {
     ["of which the second is global", 0, 0x100],
   ])("the second page of a function, by INVLPG and by MOV to CR3: pages %s", (_, first, second) => {
     const invlpg = [0x0f, 0x01, 0x3f]; // invlpg [rdi]
-    const newCr3 = [0x0f, 0x20, 0xd8, 0x0f, 0x22, 0xd8]; // mov rax, cr3; mov cr3, rax
-    for (const flush of [invlpg, newCr3, [...newCr3, ...invlpg]]) {
+    for (const flush of [
+      invlpg,
+      [0x0f, 0x20, 0xd8, 0x0f, 0x22, 0xd8], // mov rax, cr3; mov cr3, rax
+    ]) {
       const m = onEveryTier((machine) => {
         const linear = mapAlias(machine, CODE + 4 * PAGE);
         machine.change((s) => {
@@ -220,7 +222,7 @@ describe("pages that change places under a region", () => {
         });
       });
       // A new CR3 leaves a global page as it was.
-      const isKept = second !== 0 && flush === newCr3;
+      const isKept = second !== 0 && flush !== invlpg;
       expect(m.state().gpr[8]).toBe(BigInt(isKept ? ROUNDS * 4 * 3 : ROUNDS * 2 * (3 + 101)));
     }
   });

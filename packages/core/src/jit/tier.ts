@@ -10,14 +10,12 @@ import * as L from "../cpu/layout.ts";
 import { type Core, NEVER_HOT } from "../interp/core.ts";
 import { CodeAround } from "./code-around.ts";
 import { Haste } from "./haste.ts";
-import { keptRegions } from "./kept-regions.ts";
 import { type CodeWindow, PAGE_BYTES } from "./region.ts";
 import { RegionModules, type TierBounds } from "./region-modules.ts";
-import { RETRY, type Request, Requests } from "./requests.ts";
+import { readOrigins } from "./saved-regions.ts";
 import { type Found, type Pages, pieces, type Translation, Translations } from "./translations.ts";
-import type { TranslatedBatch, TranslatedRegion, Translator } from "./translator.ts";
-import { warmBlocks } from "./warm-blocks.ts";
-import { writeWarm } from "./warm-code.ts";
+import type { KeptTranslations, TranslatedBatch, TranslatedRegion, Translator } from "./translator.ts";
+import { type WarmEntry, writeWarm } from "./warm-code.ts";
 
 export interface TierOptions {
   readonly bounds?: TierBounds;
@@ -31,6 +29,8 @@ export interface TierOptions {
   readonly onDropped?: (() => void) | undefined;
 }
 
+/** How often a block runs until it is looked at again while its translation is on its way. */
+const RETRY = 1_000_000;
 /** How often a block runs until its neighbouring pages are looked for again, where kept code needs them. */
 const SOON = 32;
 /** How often a block runs until it gets a kept translation that has to be compiled first, as a fraction of `heat`. */
@@ -41,11 +41,30 @@ const COVERED_HEAT = 4;
 const MAX_VERSIONS = 16;
 /** So many other places later all are forgiven: a page of memory holds many programs in its life. */
 const MAX_PLACES = 4096;
+/** How often a block has to have run by the machine's end to be translated for later ones. */
+const WARM_ROUNDS = 200;
+const MAX_WARM = 2048;
 const MAX_WARM_KEPT = 4;
+/** For fewer it is not worth while. */
+const FEW_WARM = 32;
+const MAX_QUEUE = 4096;
 const MAX_COVERED = 1 << 18;
+const MAX_BATCH = 12;
 /** What one batch covers is not asked for with the next: with two on their way a third of the code was translated twice. */
 const MAX_IN_FLIGHT = 1;
 const DEFAULT_BOUNDS: TierBounds = { modules: 2000, bytes: 32 << 20 };
+
+interface Request {
+  readonly block: number;
+  readonly host: number;
+  readonly mode: number;
+  readonly pages: Pages;
+  /** #epoch when it was made. */
+  readonly epoch: number;
+  readonly isUser: boolean;
+  /** How often the block had run by then. */
+  readonly runs: number;
+}
 
 export class RegionTier {
   readonly #core: Core;
@@ -56,7 +75,7 @@ export class RegionTier {
   readonly #modules: RegionModules;
   readonly #translations: Translations;
   readonly #haste: Haste | undefined;
-  readonly #requests: Requests;
+  #queue: Request[] = [];
   /** Host addresses of blocks that are part of a region, and were not asked for again. */
   readonly #covered = new Set<number>();
   /** How often code that starts at a host address was asked for. */
@@ -65,6 +84,8 @@ export class RegionTier {
   readonly #awaited = new Set<number>();
   #expectsKept: boolean;
   readonly #inFlight = new Map<number, { requests: readonly Request[]; windows: readonly CodeWindow[] }>();
+  /** Counts how often all blocks were dropped: what lies at a block's address since then is anything. */
+  #epoch = 0;
   #warmKept = 0;
   #nextBatch = 1;
   readonly counters = {
@@ -91,7 +112,6 @@ export class RegionTier {
     this.#options = options;
     this.#bytes = new Uint8Array(core.memory.buffer);
     this.#code = new CodeAround(core);
-    this.#requests = new Requests(core.view);
     this.#translations = new Translations(this.#bytes);
     this.#modules = new RegionModules(core.regions.table, core.handlers.table.length, options.bounds ?? DEFAULT_BOUNDS);
     this.#haste = options.translator.isBeside ? new Haste(core.view, options.heat, L.cpuBase(core.map)) : undefined;
@@ -106,7 +126,8 @@ export class RegionTier {
     };
     core.decoder.onFlush = () => {
       this.keepWarm();
-      this.#requests.forget();
+      this.#epoch++;
+      this.#queue = [];
       this.#covered.clear();
       this.#awaited.clear();
       this.#code.seen.forget();
@@ -121,10 +142,10 @@ export class RegionTier {
       for (let batch = translator.take(); batch; batch = translator.take()) this.#receive(batch);
     if (this.#modules.isCrowded) this.#dropOld();
     if (this.#modules.isOverBounds) this.#reset();
-    if (this.#requests.count > this.counters.regionsQueuedMost) this.counters.regionsQueuedMost = this.#requests.count;
-    const isHeldBack = this.#inFlight.size === 0 && this.#haste?.holdsBack(this.#requests.count);
-    while (!isHeldBack && this.#requests.count > 0 && this.#inFlight.size < MAX_IN_FLIGHT) this.#send();
-    this.#haste?.look(this.#requests.count, this.#inFlight.size > 0);
+    if (this.#queue.length > this.counters.regionsQueuedMost) this.counters.regionsQueuedMost = this.#queue.length;
+    const isHeldBack = this.#inFlight.size === 0 && this.#haste?.holdsBack(this.#queue.length);
+    while (!isHeldBack && this.#queue.length > 0 && this.#inFlight.size < MAX_IN_FLIGHT) this.#send();
+    this.#haste?.look(this.#queue.length, this.#inFlight.size > 0);
   }
 
   /** Blocks that are there already are decoded again, and then find theirs. */
@@ -135,16 +156,42 @@ export class RegionTier {
         this.#expectsKept = false;
         return;
       }
-      const { imports } = this.#regions;
-      for (const translation of keptRegions(kept, imports, this.#modules, this.counters))
-        this.#translations.add(translation);
+      this.#register(kept);
       if (this.#core.decoder.blocks > 0) this.#core.decoder.flush();
+    }
+  }
+  #register({ module, moduleBytes, isCompiled, index }: KeptTranslations): void {
+    const origins = readOrigins(index);
+    const instance = new WebAssembly.Instance(module, this.#regions.imports);
+    const { counters } = this;
+    counters.regionBytesKept += moduleBytes;
+    counters.regionsKept += origins.length;
+    const home = this.#modules.add(moduleBytes, true);
+    for (const [i, origin] of origins.entries()) {
+      let index = 0;
+      const enter = (): number => {
+        counters.regionsKeptUsed++;
+        return this.#modules.enter(home, instance.exports[String(i)] as () => number);
+      };
+      for (const entry of [origin.entry, ...origin.resumptions])
+        this.#translations.add({
+          ...origin,
+          entry,
+          home,
+          get index() {
+            index ||= enter();
+            return index;
+          },
+          get isReady() {
+            return isCompiled || index > 0;
+          },
+        });
     }
   }
 
   /** Waiting to be sent, and sent. */
   get queued(): number {
-    let count = this.#requests.count;
+    let count = this.#queue.length;
     for (const { requests } of this.#inFlight.values()) count += requests.length;
     return count;
   }
@@ -176,10 +223,46 @@ export class RegionTier {
   keepWarm(): void {
     const { translator, heat } = this.#options;
     if (!translator.keepWarm || this.#warmKept >= MAX_WARM_KEPT) return;
-    const warm = warmBlocks(this.#core, this.#code, this.#requests, heat, (host) => this.#covered.has(host));
-    if (warm.length === 0) return;
+    const { view, decoder } = this.#core;
+    const found: { readonly entry: Omit<WarmEntry, "reached">; readonly rounds: number }[] = [];
+    const waiting = new Set<number>();
+    for (const request of this.#queue) {
+      if (!this.#isAlive(request)) continue;
+      waiting.add(request.block);
+      const { mode, host, pages } = request;
+      found.push({
+        entry: { mode, host, pages },
+        rounds: heat + RETRY - view.getInt32(request.block + L.BLOCK_HEAT, true),
+      });
+    }
+    for (const block of decoder.known()) {
+      const left = view.getInt32(block + L.BLOCK_HEAT, true);
+      const host = view.getUint32(block + L.BLOCK_HOST, true);
+      if (left <= 0 || left > heat - WARM_ROUNDS || waiting.has(block) || this.#covered.has(host)) continue;
+      const page = (host & ~0xfff) >>> 0;
+      // Beside it in memory, which is what lies beside it for the guest as well where it matters most: in a kernel.
+      const pages: Pages = [decoder.holdsCode(page - PAGE_BYTES), page, decoder.holdsCode(page + PAGE_BYTES)];
+      const mode = view.getInt32(block + L.BLOCK_MODE, true);
+      found.push({ entry: { mode, host, pages }, rounds: heat - left });
+    }
+    found.sort((a, c) => c.rounds - a.rounds);
+    if (found.length < FEW_WARM) return;
+    const hottest = found.slice(0, MAX_WARM);
+    const entries = hottest.map(({ entry }) => ({
+      ...entry,
+      reached: this.#code.reached(entry.pages, entry.mode, heat),
+    }));
     this.#warmKept++;
-    translator.keepWarm(writeWarm(this.#bytes, warm));
+    translator.keepWarm(writeWarm(this.#bytes, entries));
+  }
+
+  #isAlive({ block, host, epoch }: Request): boolean {
+    return epoch === this.#epoch && this.#core.view.getUint32(block + L.BLOCK_HOST, true) === host;
+  }
+
+  /** And its block is no further entry of a region that came meanwhile. */
+  #isWaiting(request: Request): boolean {
+    return this.#isAlive(request) && this.#core.view.getInt32(request.block + L.BLOCK_HEAT, true) >= 0;
   }
 
   #onHot(block: number): void {
@@ -201,8 +284,10 @@ export class RegionTier {
     }
     const mode = view.getInt32(block + L.BLOCK_MODE, true);
     const isUser = view.getInt32(L.cpuBase(this.#core.map) + L.CPL.offset, true) === 3;
-    this.#requests.add({ block, host, mode, pages, isUser, runs });
-    this.#haste?.asked(this.#requests.count, runs);
+    this.#queue.push({ block, host, mode, pages, epoch: this.#epoch, isUser, runs });
+    // Of a guest that changes its code faster than it is translated.
+    if (this.#queue.length > MAX_QUEUE) this.#queue = this.#queue.filter((r) => this.#isAlive(r)).slice(-MAX_QUEUE / 2);
+    this.#haste?.asked(this.#queue.length, runs);
     if (!this.#options.isImmediate) return;
     this.#send();
     const batch = this.#options.translator.take();
@@ -241,8 +326,13 @@ export class RegionTier {
     return true;
   }
 
+  /** The hottest first: those that ran most since they were asked for. */
   #send(): void {
-    const requests = this.#requests.take((r) => this.#isCovered(r.block, r.host));
+    const { view } = this.#core;
+    const rounds = (r: Request): number => RETRY - view.getInt32(r.block + L.BLOCK_HEAT, true);
+    this.#queue = this.#queue.filter((r) => this.#isWaiting(r) && !this.#isCovered(r.block, r.host));
+    if (this.#queue.length > MAX_BATCH) this.#queue.sort((a, c) => rounds(c) - rounds(a));
+    const requests = this.#queue.splice(0, MAX_BATCH);
     if (requests.length === 0) return;
     const id = this.#nextBatch++;
     const heat = this.#options.isImmediate ? undefined : this.#options.heat;
@@ -271,9 +361,9 @@ export class RegionTier {
     for (const [i, request] of sent.requests.entries()) {
       const region = batch.regions[i];
       const window = sent.windows[i];
-      const isAlive = this.#requests.isAlive(request);
+      const isAlive = this.#isAlive(request);
       if (region === "covered") {
-        if (this.#requests.isWaiting(request))
+        if (this.#isWaiting(request))
           this.#core.view.setInt32(request.block + L.BLOCK_HEAT, COVERED_HEAT * this.#options.heat, true);
         continue;
       }

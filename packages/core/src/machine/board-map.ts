@@ -145,8 +145,3 @@ export function isaIrqOfIntx(device: number, pin: number): number {
 export function gsiOfIntx(device: number, pin: number): number {
   return GSI.pirqA + pirqOf(device, pin);
 }
-
-/** The channel of the first serial port. */
-export const SERIAL_CHANNEL = "serial0";
-/** The channel of the keyboard: devices/i8042/typing.ts makes what it takes. */
-export const KEYBOARD_CHANNEL = "keyboard0";

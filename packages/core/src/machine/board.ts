@@ -26,6 +26,7 @@ import { attachCoprocessorError, createCoprocessorError } from "../devices/copro
 import { attachDebugExit, createDebugExit } from "../devices/debug-exit.ts";
 import { attachDebugPort, createDebugPort } from "../devices/debug-port.ts";
 import type { Device, DeviceContext, IrqLine } from "../devices/device.ts";
+import { createE1000 } from "../devices/e1000/e1000.ts";
 import { attachFwCfg, createFwCfg } from "../devices/fw-cfg.ts";
 import { attachHpet, createHpet } from "../devices/hpet.ts";
 import { attachI8042, createI8042, startKeyboard } from "../devices/i8042/controller.ts";
@@ -60,27 +61,17 @@ import { bootModules, planKernelBoot } from "../firmware/kernel-boot.ts";
 import { placeSmbios } from "../firmware/smbios.ts";
 import type { GuestMemory } from "../memory/guest-memory.ts";
 import type { Board, BoardWiring } from "./board-interface.ts";
-import {
-  FLASH_NAME,
-  GPE,
-  GSI,
-  ISA_IRQ,
-  KEYBOARD_CHANNEL,
-  MEMORY_MAP,
-  PCI_SLOT,
-  PIRQ_TO_ISA,
-  PORT_MAP,
-  pirqOf,
-  SERIAL_CHANNEL,
-} from "./board-map.ts";
+import { FLASH_NAME, GPE, GSI, ISA_IRQ, MEMORY_MAP, PCI_SLOT, PIRQ_TO_ISA, PORT_MAP, pirqOf } from "./board-map.ts";
 import { type BoardProcessor, createProcessor } from "./board-processor.ts";
 import { bootDevicesOf } from "./boot-order.ts";
 import {
   type DeviceSpec,
   type IdeDriveSpec,
   isIdeDrive,
+  isNetworkCard,
   isSataDrive,
   type MachineSpec,
+  type NetworkCardSpec,
   type SataDriveSpec,
 } from "./spec.ts";
 
@@ -100,7 +91,13 @@ const SHADOW_BYTES = 0x2_0000;
 const SHADOW_END = 0x10_0000;
 const ZERO_PIECE_BYTES = 64 * 1024;
 
-export { KEYBOARD_CHANNEL, SERIAL_CHANNEL };
+/** The channel of the first serial port. */
+export const SERIAL_CHANNEL = "serial0";
+/** The channel of the keyboard: devices/i8042/typing.ts makes what it takes. */
+export const KEYBOARD_CHANNEL = "keyboard0";
+
+/** What firmware starts from network cards with, by their kind. */
+export type CardRoms = { readonly [kind in NetworkCardSpec["kind"]]?: Uint8Array | undefined };
 
 /**
  * `variables`: of firmware, as the spec names them; default: an erased chip. `vgaRom`: the VGA BIOS that it names. The firmware itself is the engine's ROM. Throws
@@ -111,6 +108,7 @@ export function createBoard(
   files?: BootFiles<BootFile>,
   variables?: Uint8Array,
   vgaRom?: Uint8Array,
+  cardRoms?: CardRoms,
 ): Board {
   const { context, clock, spec } = wiring;
   const hasVga = spec.vga !== undefined;
@@ -201,7 +199,7 @@ export function createBoard(
         auxIrq: isa(ISA_IRQ.mouse),
       })
     : undefined;
-  const plugged = slotDevices(spec).map((device) => createDevice(wiring, device));
+  const plugged = slotDevices(spec).map((device) => createDevice(wiring, device, cardRoms));
   const drives = spec.devices.filter(isSataDrive).map((drive) => ({ ...drive, medium: mediumOf(drive) }));
   const ideDrives = spec.devices.filter(isIdeDrive).map((drive) => ({ ...drive, medium: mediumOf(drive) }));
   const ide =
@@ -308,7 +306,7 @@ function bootDisksOf(spec: MachineSpec): BootDisk[] {
     }
     const slot = PCI_SLOT.firstFree + slots.indexOf(device as SlotDeviceSpec);
     if (device.kind === "nvme-disk") return [{ device: slot, isNvme: true }];
-    if (device.kind === "virtio-net") return [{ device: slot, isNetwork: true }];
+    if (isNetworkCard(device)) return [{ device: slot, isNetwork: true }];
     return device.kind === "virtio-block" ? [{ device: slot }] : [];
   });
 }
@@ -334,7 +332,7 @@ function levelTriggered(): readonly [number, number] {
   return [inputs & 0xff, inputs >> 8];
 }
 
-function createDevice({ context }: BoardWiring, spec: SlotDeviceSpec): PciDevice {
+function createDevice({ context }: BoardWiring, spec: SlotDeviceSpec, roms: CardRoms = {}): PciDevice {
   switch (spec.kind) {
     case "virtio-console":
       return createVirtioConsole(context, spec);
@@ -351,7 +349,9 @@ function createDevice({ context }: BoardWiring, spec: SlotDeviceSpec): PciDevice
     case "nvme-disk":
       return createNvme(context, spec);
     case "virtio-net":
-      return createVirtioNet(context, { ...spec, mac: macBytes(spec.mac)! });
+      return createVirtioNet(context, { ...spec, mac: macBytes(spec.mac)!, rom: spec.rom && roms[spec.kind] });
+    case "e1000":
+      return createE1000(context, { name: spec.name, mac: macBytes(spec.mac)!, rom: spec.rom && roms[spec.kind] });
     case "virtio-fs":
       return createVirtioFs(context, spec);
     case "virtio-9p":

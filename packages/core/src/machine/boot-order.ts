@@ -16,6 +16,7 @@ const CLASS_OF: Readonly<Partial<Record<DeviceKind, BootClass>>> = {
   "sata-cd": "cdrom",
   "ide-cd": "cdrom",
   "virtio-net": "net",
+  e1000: "net",
 };
 
 /** Undefined: nothing starts from it. */

@@ -41,6 +41,7 @@ export const DEVICE_KINDS = [
   "ide-cd",
   "virtio-balloon",
   "virtio-vsock",
+  "e1000",
   ...SHARE_KINDS,
   "watchdog",
 ] as const;
@@ -59,7 +60,7 @@ const MAX_IDE_DRIVES = 4;
 const MAX_SATA_DRIVES = 6;
 export const DISK_LIMITS = { minBytes: 512, maxBytes: 2 ** 50, stepBytes: 512 } as const;
 const MAX_DISK_QUEUES = 8;
-const NETWORK_KINDS: readonly string[] = ["virtio-net"] satisfies DeviceKind[];
+const NETWORK_KINDS: readonly string[] = ["virtio-net", "e1000"] satisfies DeviceKind[];
 const MAX_OPTION_ROM_BYTES = 2 ** 20;
 /** 0 to 2 are nobody, the guest itself and the host; the last one is anybody. */
 export const GUEST_CIDS = { min: 3, max: 0xffff_fffe } as const;
@@ -134,7 +135,7 @@ export interface SataDriveSpec extends DiskSpec {
 
 /** A network card, whose channel has the device's name. */
 export interface NetworkCardSpec {
-  readonly kind: "virtio-net";
+  readonly kind: "virtio-net" | "e1000";
   readonly name: string;
   /** Its address: "52:54:00:12:34:56". */
   readonly mac: string;
@@ -416,7 +417,8 @@ function fieldsOf(device: DeviceSpec): { readonly [key: string]: StateValue } {
       return { sizeBytes: device.sizeBytes, isReadOnly: device.isReadOnly };
     case "virtio-vsock":
       return { guestCid: device.guestCid };
-    case "virtio-net": {
+    case "virtio-net":
+    case "e1000": {
       const { mac, mtu, rom } = device;
       return { mac, mtu, rom: rom ? { sha256: rom.sha256, sizeBytes: rom.sizeBytes } : null };
     }
@@ -447,7 +449,7 @@ function deviceFromState(reader: StateReader): DeviceSpec {
     reader.end();
     return { kind, name, ...disk };
   }
-  if (kind === "virtio-net") {
+  if (kind === "virtio-net" || kind === "e1000") {
     const card = { mac: reader.text("mac", 17), mtu: reader.u16("mtu") };
     const rom = reader.part("rom") === null ? undefined : fileFromState(reader.object("rom"));
     reader.end();
@@ -619,7 +621,7 @@ function checkBootOrder(names: readonly string[], devices: readonly DeviceSpec[]
     if (!device || bootClassOf(device) === undefined)
       throw new SpecError(
         "boot",
-        `Firmware cannot start from ${JSON.stringify(name)}: that is none of the VM's disks.`,
+        `Firmware cannot start from ${JSON.stringify(name)}: that is none of the VM's disks, discs and network cards.`,
       );
     if (names.indexOf(name) !== i)
       throw new SpecError("boot", `${name} is twice in the boot order: name each device once.`);

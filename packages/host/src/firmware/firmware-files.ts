@@ -55,15 +55,43 @@ const PACKAGES: Readonly<Record<FirmwareKind, FirmwarePackage>> = {
     variables: "usr/share/OVMF/OVMF_VARS_4M.fd",
   },
 };
+/** iPXE, which SeaBIOS starts from a network card with; OVMF has its own. */
+const NETWORK_ROMS: FirmwarePackage = {
+  packageName: "ipxe-qemu",
+  code: "usr/lib/ipxe/qemu/pxe-virtio.rom",
+  variables: "usr/lib/ipxe/qemu/pxe-e1000.rom",
+};
 const SUITE = "bookworm";
 const FORMAT_VERSION = 2;
+
+/** Paths of the ROMs of network cards, by what the spec calls those. */
+export interface NetworkRomFiles {
+  readonly "virtio-net": string;
+  readonly e1000: string;
+}
+
+const romFiles = ({ code, variables }: FirmwareFiles): NetworkRomFiles => ({ "virtio-net": code, e1000: variables! });
+
+/** What is here without fetching anything. */
+export async function findNetworkRoms(options: FirmwareOptions = {}): Promise<NetworkRomFiles | undefined> {
+  const found = await findPackage(NETWORK_ROMS, options);
+  return found && romFiles(found);
+}
+
+/** Rejects with ImageError, or the signal's reason. */
+export async function ensureNetworkRoms(options: FirmwareOptions = {}): Promise<NetworkRomFiles> {
+  return romFiles(await ensurePackage(NETWORK_ROMS, "for network cards", options));
+}
 
 /** What is here without fetching anything. */
 export async function findFirmware(
   kind: FirmwareKind,
   options: FirmwareOptions = {},
 ): Promise<FirmwareFiles | undefined> {
-  const wanted = PACKAGES[kind];
+  return await findPackage(PACKAGES[kind], options);
+}
+
+async function findPackage(wanted: FirmwarePackage, options: FirmwareOptions): Promise<FirmwareFiles | undefined> {
   const { root = "/", cacheDirectory, signal } = options;
   const installed = pathsIn(root, wanted, (path) => path);
   if (await isReadable(installed)) return (await canRead(installed.vga)) ? installed : { ...installed, vga: undefined };
@@ -79,15 +107,22 @@ export async function findFirmware(
 /** The paths of all that is here without fetching anything. */
 export async function knownFirmware(signal?: AbortSignal): Promise<string[]> {
   const found = await Promise.all(FIRMWARE_KINDS.map((kind) => findFirmware(kind, signal ? { signal } : {})));
-  return found.flatMap((files) => [files?.code, files?.variables, files?.vga].filter((path) => path !== undefined));
+  const roms = await findNetworkRoms(signal ? { signal } : {});
+  return [
+    ...found.flatMap((files) => [files?.code, files?.variables, files?.vga].filter((path) => path !== undefined)),
+    ...Object.values(roms ?? {}),
+  ];
 }
 
 /** Rejects with ImageError, or the signal's reason. */
 export async function ensureFirmware(kind: FirmwareKind, options: FirmwareOptions = {}): Promise<FirmwareFiles> {
+  return await ensurePackage(PACKAGES[kind], kind, options);
+}
+
+async function ensurePackage(wanted: FirmwarePackage, kind: string, options: FirmwareOptions): Promise<FirmwareFiles> {
   options.signal?.throwIfAborted();
-  const found = await findFirmware(kind, options);
+  const found = await findPackage(wanted, options);
   if (found) return found;
-  const wanted = PACKAGES[kind];
   if (!(await hasApt(options.signal)))
     throw new ImageError(
       "IMAGE_NO_SOURCE",

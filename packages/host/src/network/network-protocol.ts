@@ -2,7 +2,7 @@
 import type { PlainError } from "../vm/vm-error.ts";
 import type { FrameRing } from "./frame-ring.ts";
 
-export const NETWORK_MODELS = ["virtio"] as const;
+export const NETWORK_MODELS = ["virtio", "e1000"] as const;
 export type NetworkModel = (typeof NETWORK_MODELS)[number];
 
 /** One network card of a VM, as its user asks for it. */

@@ -4,6 +4,7 @@
  */
 import { createHash } from "node:crypto";
 import { type DeviceSpec, isNetworkCard, type MachineSpec, macBytes } from "@twinmetal/core";
+import type { KnownCardRoms } from "../vm/boot-files.ts";
 import { VmError } from "../vm/vm-error.ts";
 import { NETWORK_MODELS, type NetworkOptions } from "./network-protocol.ts";
 import { NetworkThread } from "./network-thread.ts";
@@ -37,10 +38,16 @@ export function checkNetworks(networks: readonly NetworkOptions[]): void {
   }
 }
 
-/** `identity`: the VM's name, or else its seed, which the addresses follow from. */
-export function networkDevices(networks: readonly NetworkOptions[], identity: string): DeviceSpec[] {
-  return networks.map(({ mac, mtu = DEFAULT_MTU }, index): DeviceSpec => {
-    return { kind: "virtio-net", name: nameOf(index), mac: mac ?? defaultMac(identity, index), mtu };
+/** `identity`: the VM's name, or else its seed, which the addresses follow from. `roms`: what firmware starts from them with. */
+export function networkDevices(
+  networks: readonly NetworkOptions[],
+  identity: string,
+  roms: KnownCardRoms = {},
+): DeviceSpec[] {
+  return networks.map(({ model, mac, mtu = DEFAULT_MTU }, index): DeviceSpec => {
+    const kind = model === "e1000" ? "e1000" : "virtio-net";
+    const rom = roms[kind]?.reference;
+    return { kind, name: nameOf(index), mac: mac ?? defaultMac(identity, index), mtu, ...(rom ? { rom } : {}) };
   });
 }
 

@@ -9,13 +9,20 @@ import { resolve } from "node:path";
 import {
   bootModules,
   type FileReference,
+  isNetworkCard,
   type KernelKind,
   kernelKindOf,
   type MachineSpec,
   planKernelBoot,
   ramSegments,
 } from "@twinmetal/core";
-import { FIRMWARE_KINDS, type FirmwareFiles, findFirmware } from "../firmware/firmware-files.ts";
+import {
+  FIRMWARE_KINDS,
+  type FirmwareFiles,
+  findFirmware,
+  findNetworkRoms,
+  type NetworkRomFiles,
+} from "../firmware/firmware-files.ts";
 import { ensureTinyImage } from "../image/index.ts";
 import { describeReadError } from "./file-reading.ts";
 import { type BootFileLocation, OpenBootFile, versionOf } from "./open-boot-file.ts";
@@ -49,7 +56,11 @@ export interface KnownFirmware {
   readonly firmware: KnownBytes;
   readonly variables?: KnownBytes;
   readonly vgaRom?: KnownBytes;
+  /** Of its network cards, by their kind. */
+  readonly cardRoms?: KnownCardRoms;
 }
+
+export type KnownCardRoms = Readonly<Partial<Record<keyof NetworkRomFiles, KnownBytes>>>;
 
 export type KnownBootFiles = KernelFiles | KnownFirmware;
 
@@ -208,7 +219,13 @@ async function findFirmwareOf(
     const fresh = variables === undefined ? undefined : await readFirmware(variables, signal);
     const isSame = fresh?.reference.sha256 === spec.variables?.sha256;
     const vgaRom = await findVgaRom(spec, vga, signal);
-    return { firmware, ...(fresh && isSame ? { variables: fresh } : {}), ...(vgaRom ? { vgaRom } : {}) };
+    const cardRoms = await findCardRoms(spec, signal);
+    return {
+      firmware,
+      ...(fresh && isSame ? { variables: fresh } : {}),
+      ...(vgaRom ? { vgaRom } : {}),
+      ...(cardRoms ? { cardRoms } : {}),
+    };
   }
   throw new VmError(
     "firmware-unknown",
@@ -230,6 +247,29 @@ async function findVgaRom(
     "firmware-unknown",
     `This machine has a VGA BIOS with SHA-256 ${wanted.sha256}, which is not at hand. Install the version of Debian's package seabios that it was started from.`,
   );
+}
+
+/** Without the ROM of a network card that has one a machine cannot be: throws VmError. */
+async function findCardRoms(spec: MachineSpec, signal: AbortSignal | undefined): Promise<KnownCardRoms | undefined> {
+  const cards = spec.devices.filter(isNetworkCard).filter(({ rom }) => rom !== undefined);
+  if (cards.length === 0) return undefined;
+  const roms = await readCardRoms(await findNetworkRoms(signal ? { signal } : {}), signal);
+  for (const { name, kind, rom } of cards) {
+    if (roms[kind]?.reference.sha256 === rom?.sha256) continue;
+    throw new VmError(
+      "firmware-unknown",
+      `The machine's network card ${name} has a ROM with SHA-256 ${rom?.sha256}, which is not at hand. Install the version of Debian's package ipxe-qemu that it was started with.`,
+    );
+  }
+  return roms;
+}
+
+export async function readCardRoms(paths: NetworkRomFiles | undefined, signal?: AbortSignal): Promise<KnownCardRoms> {
+  if (!paths) return {};
+  return {
+    "virtio-net": await readFirmware(paths["virtio-net"], signal),
+    e1000: await readFirmware(paths.e1000, signal),
+  };
 }
 
 /** Throws VmError. */

@@ -6,8 +6,9 @@ import { randomBytes } from "node:crypto";
 import { checkSpec, type DeviceSpec, type MachineSpec, machineSpec } from "@twinmetal/core";
 import { AGENT_PORT_NAMES } from "../agent/index.ts";
 import { openVmDisks, type VmDisks } from "../disk/vm-disks.ts";
-import { ensureFirmware, FIRMWARE_KINDS } from "../firmware/firmware-files.ts";
+import { ensureFirmware, ensureNetworkRoms, FIRMWARE_KINDS, type FirmwareKind } from "../firmware/firmware-files.ts";
 import { prepareVariables, VariableStore, variablesPath } from "../firmware/variable-store.ts";
+import { ImageError } from "../image/index.ts";
 import type { NetworkThread } from "../network/network-thread.ts";
 import { checkNetworks, networkDevices, startNetworks } from "../network/vm-networks.ts";
 import { openVmShares, shareWords, type VmShares } from "../share/vm-shares.ts";
@@ -18,8 +19,10 @@ import {
   type KernelFiles,
   type KnownBootFile,
   type KnownBootFiles,
+  type KnownCardRoms,
   type KnownFirmware,
   kindOfKernel,
+  readCardRoms,
   readFirmware,
   resolveBootPaths,
 } from "./boot-files.ts";
@@ -144,7 +147,8 @@ async function firmwareFiles(options: VmOptions): Promise<FirmwareFiles> {
   if (kind === undefined) return { files: { firmware: await readFirmware(firmware!, signal) } };
   const { code, variables, vga } = await ensureFirmware(kind, { signal, onProgress });
   const vgaRom = vga === undefined || !hasVga(options) ? undefined : await readFirmware(vga, signal);
-  const files = { firmware: await readFirmware(code, signal), ...(vgaRom ? { vgaRom } : {}) };
+  const cardRoms = await cardRomsFor(kind, options);
+  const files = { firmware: await readFirmware(code, signal), ...(vgaRom ? { vgaRom } : {}), cardRoms };
   if (variables === undefined) return { files };
   const fresh = await readFirmware(variables, signal);
   if (name === undefined) return { files: { ...files, variables: fresh } };
@@ -166,6 +170,18 @@ function foreignVariables(path: string, sizeBytes: number, wantedBytes: number):
     "firmware-unreadable",
     `${path} is no variable store of this firmware: it has ${sizeBytes} bytes and not ${wantedBytes}. Remove it, or give the VM another name.`,
   );
+}
+
+/** Only a VM that is to start from one needs them. */
+async function cardRomsFor(kind: FirmwareKind, options: VmOptions): Promise<KnownCardRoms> {
+  const { networks = [], bootOrder, signal, onProgress } = options;
+  if (kind !== "bios" || networks.length === 0) return {};
+  try {
+    return await readCardRoms(await ensureNetworkRoms({ signal, onProgress }), signal);
+  } catch (error) {
+    if (!(error instanceof ImageError) || bootOrder?.includes("net")) throw error;
+    return {};
+  }
 }
 
 /** A screen is there where firmware shows something on it, unless something else is said. */
@@ -206,7 +222,8 @@ function specOf(
   ];
   const commandLine = words.filter((part) => part !== "").join(" ");
   const seed = options.seed ?? randomBytes(SEED_BYTES).toString("hex");
-  const cards = networkDevices(options.networks ?? [], options.name ?? seed);
+  const roms = "cardRoms" in files ? files.cardRoms : undefined;
+  const cards = networkDevices(options.networks ?? [], options.name ?? seed, roms);
   const { vsock } = options;
   const sockets: DeviceSpec[] = vsock ? [{ kind: "virtio-vsock", name: VSOCK_NAME, guestCid: vsock.cid }] : [];
   const balloon: DeviceSpec[] = options.hasBalloon ? [{ kind: "virtio-balloon", name: BALLOON_NAME }] : [];

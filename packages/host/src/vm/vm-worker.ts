@@ -9,12 +9,13 @@ import {
   type Board,
   type BoardWiring,
   checkRecording,
+  createBoard,
   EventReplay,
   GENERATION_CHANNEL,
   Machine,
   restoreMachine,
 } from "@twinmetal/core";
-import { createBoard, JitEngine, ParallelEngine, provideCoreModule } from "@twinmetal/core/engine";
+import { JitEngine, ParallelEngine, provideCoreModule } from "@twinmetal/core/engine";
 import { RingBlocks } from "../disk/block-ring.ts";
 import { isNoCalls, linuxCalls } from "../kvm/koffi-calls.ts";
 import { KvmEngine, KvmError } from "../kvm/kvm-engine.ts";
@@ -115,8 +116,11 @@ function createEngine(): NonNullable<typeof engine> {
 
 /** A machine whose files are not to be found, or are others by now, runs, but has nothing to start again from. */
 function boardWithFiles(wiring: BoardWiring): Board {
-  const { kernel, initrd, modules = [], variables, vgaRom } = start.files ?? {};
-  if (!start.spec.boot) return createBoard(wiring, undefined, variables?.bytes, vgaRom?.bytes);
+  const { kernel, initrd, modules = [], variables, vgaRom, cardRoms } = start.files ?? {};
+  if (!start.spec.boot) {
+    const roms = { "virtio-net": cardRoms?.["virtio-net"]?.bytes, e1000: cardRoms?.e1000?.bytes };
+    return createBoard(wiring, undefined, variables?.bytes, vgaRom?.bytes, roms);
+  }
   const files = kernel && {
     kernel: new OpenBootFile(kernel),
     ...(initrd && { initrd: new OpenBootFile(initrd) }),

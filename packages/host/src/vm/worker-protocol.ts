@@ -98,6 +98,7 @@ export interface WorkerFiles {
   readonly firmware?: { readonly bytes: Uint8Array };
   readonly variables?: { readonly bytes: Uint8Array };
   readonly vgaRom?: { readonly bytes: Uint8Array };
+  readonly cardRoms?: Readonly<Partial<Record<"virtio-net" | "e1000", { readonly bytes: Uint8Array }>>>;
 }
 
 /** What is decided where the thread is started. */

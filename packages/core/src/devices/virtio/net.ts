@@ -15,6 +15,7 @@ import type { StateReader } from "../../state/reader.ts";
 import type { DeviceContext, StateValue } from "../device.ts";
 import { ReceiveFilter } from "../network/receive-filter.ts";
 import { ETHERNET_HEADER_BYTES, MAC_BYTES, NETWORK_LIMITS, type NetworkChannel } from "../network-channel.ts";
+import { romFor } from "../option-rom.ts";
 import type { DescriptorChain } from "./descriptor-chain.ts";
 import { VIRTIO_ID, type VirtioHost, type VirtioModel } from "./model.ts";
 import { CONTROL_ACK, carryOut } from "./net-control.ts";
@@ -52,6 +53,8 @@ export interface VirtioNetOptions {
   /** Of the card: MAC_BYTES. */
   readonly mac: Uint8Array;
   readonly mtu: number;
+  /** What firmware starts from it with. */
+  readonly rom?: Uint8Array | undefined;
 }
 
 class VirtioNet implements VirtioModel {
@@ -254,6 +257,8 @@ class VirtioNetDevice extends VirtioPciDevice {
       return model;
     });
     this.#net = model!;
+    const { vendorId, deviceId } = this.pci.identity;
+    if (options.rom) this.pci.addRom(romFor(options.rom, vendorId, deviceId));
   }
 
   override restore(state: StateValue): void {
