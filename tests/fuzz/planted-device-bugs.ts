@@ -193,22 +193,10 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     wrong: "const length = body.getUint32(16, true);",
   },
   {
-    what: "more requests to a folder are under way than the channel takes",
-    device: "virtio-9p",
-    right: "this.#work.size + this.#orphans.size >= FILE_LIMITS.requests - 1",
-    wrong: "false",
-  },
-  {
     what: "a node is forgotten more often than it is held",
     device: "virtio-fs",
     right: "Math.max(0, node.references - count)",
     wrong: "node.references - count",
-  },
-  {
-    what: "two nodes have one name",
-    device: "virtio-fs",
-    right: "if (before) this.#detach(before);",
-    wrong: "",
   },
   {
     what: "a frame is longer than its wire takes",

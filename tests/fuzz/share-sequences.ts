@@ -56,8 +56,37 @@ function checkRequest(request: SentRequest, data: Uint8Array): void {
   if (data.length > FILE_LIMITS.dataBytes) throw new Error("a write that is too long");
 }
 
+/** What the device has in its state of what its guest knows. */
+interface Known {
+  readonly hasBegun: boolean;
+  readonly nodes: readonly number[];
+  readonly handles: readonly { readonly number: number; readonly node: number }[];
+}
+
+interface SavedShare {
+  readonly device: {
+    readonly isInitialised?: boolean;
+    readonly msize?: number;
+    readonly nodes: { readonly nodes: readonly { readonly number: number }[]; readonly handles: Known["handles"] };
+  };
+}
+
+function knownBy(device: { save(): unknown }): Known {
+  const { isInitialised, msize, nodes } = (device.save() as SavedShare).device;
+  return {
+    hasBegun: isInitialised ?? msize !== 0,
+    nodes: nodes.nodes.map(({ number }) => number),
+    handles: nodes.handles,
+  };
+}
+
 /** What both devices have in common: the folder's side, and how messages lie in buffers. */
-function sharing(context: FakeContext, queues: number, message: (random: Random) => Uint8Array): Driver {
+function sharing(
+  context: FakeContext,
+  queues: number,
+  known: () => Known,
+  message: (random: Random, known: Known) => Uint8Array,
+): Driver {
   const share = (): FakeShare => context.shares.get("share0")!;
   const folder = new MemoryFolder({ hello: "hello, guest", a: "1", b: "2" });
   const answerOne = (): void => {
@@ -90,7 +119,7 @@ function sharing(context: FakeContext, queues: number, message: (random: Random)
       },
     ],
     request: (random, buffer) => {
-      const bytes = message(random);
+      const bytes = message(random, known());
       const room = [0, 8, 64, 200, 400, 1000, 4000][random(7)]!;
       const cut = random(4) === 0 ? random(bytes.length) : 0;
       const parts: Part[] = [];
@@ -104,9 +133,12 @@ function sharing(context: FakeContext, queues: number, message: (random: Random)
   };
 }
 
-function fuse(random: Random): Uint8Array {
+function fuse(random: Random, known: Known): Uint8Array {
   const name = (): string => NAMES[random(random(4) === 0 ? NAMES.length : 6)]!;
-  const number = (): number => 1 + random(KNOWN);
+  const number = (): number => (random(8) === 0 ? random(2 ** 20) : known.nodes[random(known.nodes.length)]!);
+  // An open file and its node, mostly.
+  const open = known.handles.length > 0 ? known.handles[random(known.handles.length)]! : { number: 5, node: 1 };
+  const handle = (): number => (random(8) === 0 ? number() : open.number);
   const node = random(3) === 0 ? 1 : number();
   const data = new Uint8Array(random(60)).fill(0x61);
   const mode = (): number => random(0o10000);
@@ -134,30 +166,36 @@ function fuse(random: Random): Uint8Array {
     () =>
       fuseMessage(
         "READ",
-        node,
+        open.node,
         new Fields()
-          .u64(number(), random(20))
+          .u64(handle(), random(20))
           .u32(random(2 ** 18), 0)
           .u64(0)
           .u32(0, 0),
       ),
     () =>
-      fuseMessage("WRITE", node, new Fields().u64(number(), random(99)).u32(data.length, 0).u64(0).u32(0, 0).raw(data)),
+      fuseMessage(
+        "WRITE",
+        open.node,
+        new Fields().u64(handle(), random(99)).u32(data.length, 0).u64(0).u32(0, 0).raw(data),
+      ),
     () =>
       fuseMessage(
         random(2) === 0 ? "READDIR" : "READDIRPLUS",
-        node,
-        new Fields().u64(number(), random(3)).u32(random(9000), 0).u64(0, 0),
+        open.node,
+        new Fields().u64(handle(), random(3)).u32(random(9000), 0).u64(0, 0),
       ),
-    () => fuseMessage(random(2) === 0 ? "RELEASE" : "RELEASEDIR", node, new Fields().u64(number()).u32(0, 0).u64(0)),
-    () => fuseMessage("FSYNC", node, new Fields().u64(number()).u32(random(2), 0)),
+    () =>
+      fuseMessage(random(2) === 0 ? "RELEASE" : "RELEASEDIR", open.node, new Fields().u64(handle()).u32(0, 0).u64(0)),
+    () => fuseMessage("FSYNC", open.node, new Fields().u64(handle()).u32(random(2), 0)),
     () => fuseMessage("STATFS", 1),
     () => fuseMessage(random(60), node, new Fields().u64(1, 2, 3)),
   ];
-  return calls[random(8) === 0 ? 0 : random(calls.length)]!();
+  const begins = known.hasBegun ? random(60) === 0 : random(3) !== 0;
+  return calls[begins ? 0 : 1 + random(calls.length - 1)]!();
 }
 
-function p9(random: Random): Uint8Array {
+function p9(random: Random, known: Known): Uint8Array {
   const name = (): string => NAMES[random(random(4) === 0 ? NAMES.length : 6)]!;
   const fid = (): number => (random(3) === 0 ? 0 : random(KNOWN));
   const data = new Uint8Array(random(60)).fill(0x61);
@@ -220,8 +258,8 @@ function p9(random: Random): Uint8Array {
     () => p9Message("GETLOCK", new Fields().u32(fid()).raw(Uint8Array.of(1)).u64(0, 9).u32(1).counted("host")),
     () => p9Message(random(128), new Fields().u32(fid()).u64(1, 2)),
   ];
-  const first = random(10);
-  return calls[first < 2 ? first : random(calls.length)]!();
+  if (known.hasBegun ? random(80) === 0 : random(3) !== 0) return calls[0]!();
+  return calls[random(12) === 0 ? 1 : 1 + random(calls.length - 1)]!();
 }
 
 export const SHARE_DEVICES: readonly FuzzedDevice[] = [
@@ -229,14 +267,22 @@ export const SHARE_DEVICES: readonly FuzzedDevice[] = [
     name: "virtio-fs",
     build: (context) => {
       const device = createVirtioFs(context, { name: "share0", tag: "work" });
-      return target(context, device, sharing(context, 2, fuse));
+      return target(
+        context,
+        device,
+        sharing(context, 2, () => knownBy(device), fuse),
+      );
     },
   },
   {
     name: "virtio-9p",
     build: (context) => {
       const device = createVirtio9p(context, { name: "share0", tag: "work" });
-      return target(context, device, sharing(context, 1, p9));
+      return target(
+        context,
+        device,
+        sharing(context, 1, () => knownBy(device), p9),
+      );
     },
   },
 ];
