@@ -50,9 +50,12 @@ class ByteRing {
     return Atomics.load(this.#cells, this.#tail) === Atomics.load(this.#cells, this.#head);
   }
 
+  get usedBytes(): number {
+    return (Atomics.load(this.#cells, this.#tail) - Atomics.load(this.#cells, this.#head)) | 0;
+  }
+
   hasRoom(frameBytes: number): boolean {
-    const used = (Atomics.load(this.#cells, this.#tail) - Atomics.load(this.#cells, this.#head)) | 0;
-    return used + sizeOf(frameBytes) <= RING_BYTES;
+    return this.usedBytes + sizeOf(frameBytes) <= RING_BYTES;
   }
 
   /** Precondition: there is room. Whether the ring was empty before. */
@@ -142,7 +145,8 @@ export class RingNetwork implements NetworkBackend {
   take(channel: string): Uint8Array | undefined {
     const card = this.#cards.get(channel);
     const frame = card?.in.take();
-    if (card && Atomics.load(card.cells, card.at + CELL.IN_WAITS) === 1) {
+    // A ring that is half empty is worth waking somebody for; one frame's room is not.
+    if (card && Atomics.load(card.cells, card.at + CELL.IN_WAITS) === 1 && card.in.usedBytes <= RING_BYTES / 2) {
       Atomics.store(card.cells, card.at + CELL.IN_WAITS, 0);
       Atomics.add(card.cells, WORK, 1);
       Atomics.notify(card.cells, WORK);
