@@ -58,13 +58,15 @@ describe("a frame ring", () => {
     expect(machine.isUp("net0")).toBe(false);
   });
 
-  it("makes a network wait that a machine takes nothing of, and tells it of room", () => {
+  it("makes a network wait that a machine takes nothing of, and tells it of room once half is free", () => {
     const { machine, cards } = setUp();
     let delivered = 0;
     while (cards.ends[0]!.deliver(frame(60_000, delivered))) delivered++;
     expect(delivered).toBe(8);
     const { work } = cards;
     machine.take("net0");
+    expect(cards.work).toBe(work); // One frame's room is not worth a wake.
+    for (let i = 0; i < 5; i++) machine.take("net0");
     expect(cards.work).not.toBe(work);
     expect(cards.ends[0]!.deliver(frame(60_000, 9))).toBe(true);
   });
