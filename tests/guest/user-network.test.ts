@@ -87,6 +87,16 @@ describe.skipIf("missing" in guest)("a user network", { timeout: 240_000 }, () =
       expect((await run(vm, "mkdir /www && mv /tmp/data /www/data && httpd -h /www"))[0]).toBe(0);
       const answer = Buffer.from(await (await fetch(`http://127.0.0.1:${forwarded}/data`)).arrayBuffer());
       expect(createHash("sha256").update(answer).digest("hex")).toBe(HASH);
+      const fetched = await vm.fetch("http://guest/data");
+      expect([fetched.status, fetched.headers.get("content-length")]).toEqual([200, String(DATA.length)]);
+      expect(
+        createHash("sha256")
+          .update(Buffer.from(await fetched.arrayBuffer()))
+          .digest("hex"),
+      ).toBe(HASH);
+      expect((await vm.fetch("http://guest/none")).status).toBe(404);
+      await expect(vm.fetch("http://guest:81/")).rejects.toMatchObject({ code: "refused" });
+      await expect(vm.fetch("https://guest/")).rejects.toMatchObject({ code: "bad-option" });
       for (const refused of [`10.0.2.2:${port + 1}`, "169.254.169.254", "192.168.1.1", "1.1.1.1"]) {
         const [status, out] = await run(vm, `wget -q -O - http://${refused}/`);
         expect([status, out], refused).toEqual([1, expect.stringMatching(/No route to host|Connection refused/)]);
@@ -111,10 +121,13 @@ describe.skipIf("missing" in guest)("a user network", { timeout: 240_000 }, () =
     }
   });
 
-  it("says which port of the host it cannot have", async () => {
+  it("says which port of the host it cannot have, and that there is none", async () => {
     const forwards = [{ hostPort: port, guestPort: 80 }];
     const failed = createVm({ memoryBytes: 64 << 20, engine: "jit", networks: [{ to: "user", forwards }] });
     await expect(failed).rejects.toThrow(`Port ${port} of 127.0.0.1 cannot lead to the guest's port 80`);
     await expect(failed).rejects.toBeInstanceOf(VmError);
+    const vm = await createVm({ memoryBytes: 128 << 20, engine: "jit", networks: [{ to: "loopback" }] });
+    await expect(vm.fetch("http://guest/")).rejects.toMatchObject({ code: "no-network" });
+    await vm.close();
   });
 });

@@ -90,7 +90,13 @@ export {
 } from "./migration/control.ts";
 export { type ReceiveVmOptions, receiveVm } from "./migration/incoming.ts";
 export type { MigrateVmOptions, MigrationChoice } from "./migration/outgoing.ts";
-export { type ForwardOptions, NETWORK_MODELS, type NetworkModel, type NetworkOptions } from "./network/index.ts";
+export {
+  type ForwardOptions,
+  NETWORK_MODELS,
+  type NetworkModel,
+  type NetworkOptions,
+  type VmNetwork,
+} from "./network/index.ts";
 export {
   type Confined,
   type ConfinePlan,

@@ -57,6 +57,8 @@ export type ToNetwork =
       readonly index: number;
       readonly vcpuCells: SharedArrayBuffer | undefined;
     }
+  /** Of the first card that leads to a user network: listen at `path` for one connection to the guest's port. */
+  | { readonly type: "lead"; readonly id: number; readonly path: string; readonly guestPort: number }
   | { readonly type: "open"; readonly id: number }
   | { readonly type: "close"; readonly id: number };
 

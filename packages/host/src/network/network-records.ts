@@ -15,7 +15,7 @@ export class AppendedFile {
       this.#fd = openSync(path, "w", 0o600);
     } catch (error) {
       const why = (error as Error).message;
-      throw new VmError("network-file", `The file ${path} cannot be written: ${why}. Name another.`, { cause: error });
+      throw new VmError("not-writable", `The file ${path} cannot be written: ${why}. Name another.`, { cause: error });
     }
   }
 

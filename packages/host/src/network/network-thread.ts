@@ -10,8 +10,14 @@ interface Pending {
   readonly reject: (error: unknown) => void;
 }
 
+type Question =
+  | { readonly type: "open" | "close" }
+  | { readonly type: "lead"; readonly path: string; readonly guestPort: number };
+
 export class NetworkThread {
   readonly ring: FrameRing;
+  /** A card leads to a user network, so that `lead` has somebody to ask. */
+  readonly hasUserNetwork: boolean;
   readonly #worker: Worker;
   readonly #pending = new Map<number, Pending>();
   #nextId = 1;
@@ -20,6 +26,7 @@ export class NetworkThread {
 
   private constructor(networks: readonly NetworkOptions[], channels: readonly string[]) {
     this.ring = createFrameRing(channels);
+    this.hasUserNetwork = networks.some(({ to }) => to === "user");
     this.#worker = new Worker(workerUrl("network-worker", "network"), {
       workerData: { networks, ring: this.ring } satisfies NetworkThreadStart,
       execArgv: [],
@@ -38,7 +45,12 @@ export class NetworkThread {
 
   /** The cables are plugged in. Rejects with VmError; then they are not. */
   async open(): Promise<void> {
-    await this.#ask("open");
+    await this.#ask({ type: "open" });
+  }
+
+  /** Precondition: `hasUserNetwork`. One connection to `path` goes on to the guest's port. Rejects with VmError. */
+  async lead(path: string, guestPort: number): Promise<void> {
+    await this.#ask({ type: "lead", path, guestPort });
   }
 
   /** How the machine is woken: as DiskThread. */
@@ -54,20 +66,20 @@ export class NetworkThread {
 
   async #close(): Promise<void> {
     try {
-      if (!this.#lost) await this.#ask("close");
+      if (!this.#lost) await this.#ask({ type: "close" });
     } finally {
       await this.#worker.terminate();
     }
   }
 
-  async #ask(type: "open" | "close"): Promise<void> {
+  async #ask(what: Question): Promise<void> {
     if (this.#lost) throw this.#lost;
     const id = this.#nextId++;
     const reply = new Promise<void>((resolve, reject) => {
       this.#pending.set(id, { resolve, reject });
     });
     this.#worker.ref();
-    this.#worker.postMessage({ type, id } satisfies ToNetwork);
+    this.#worker.postMessage({ ...what, id } satisfies ToNetwork);
     try {
       await reply;
     } finally {

@@ -50,10 +50,10 @@ parentPort!.on("message", (message: ToNetwork) => {
       break;
     }
     case "open":
-      void open().then(
-        () => send({ type: "reply", id: message.id }),
-        (error: unknown) => send({ type: "reply", id: message.id, error: plainError(error) }),
-      );
+      reply(message.id, open());
+      break;
+    case "lead":
+      reply(message.id, lead(message.path, message.guestPort));
       break;
     case "close":
       for (const { link, capture } of cards) {
@@ -64,6 +64,18 @@ parentPort!.on("message", (message: ToNetwork) => {
       break;
   }
 });
+
+function reply(id: number, done: Promise<void>): void {
+  done.then(
+    () => send({ type: "reply", id }),
+    (error: unknown) => send({ type: "reply", id, error: plainError(error) }),
+  );
+}
+
+async function lead(path: string, guestPort: number): Promise<void> {
+  const network = cards.map(({ link }) => link).find((link) => link instanceof UserLink);
+  await network?.lead(path, guestPort);
+}
 
 async function open(): Promise<void> {
   for (const card of cards) {

@@ -79,6 +79,19 @@ export class UserLink implements Link {
     });
   }
 
+  /** One connection to the Unix socket `path` goes on to the guest's port. */
+  lead(path: string, guestPort: number): Promise<void> {
+    const server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, (socket) => {
+      server.close();
+      this.#connectToGuest(socket, guestPort);
+    });
+    server.maxConnections = 1;
+    return new Promise((resolve, reject) => {
+      server.once("error", reject);
+      server.listen(path, () => resolve());
+    });
+  }
+
   #connectToGuest(socket: Socket, guestPort: number): void {
     const stream = new SocketStream(socket);
     const events = this.#network.connectToGuest(guestPort, stream);

@@ -35,6 +35,7 @@ import {
   type OutgoingVm,
 } from "../migration/outgoing.ts";
 import type { NetworkThread } from "../network/network-thread.ts";
+import { NetworkOfVm } from "../network/vm-network.ts";
 import type { ShareThread } from "../share/share-thread.ts";
 import { SocketBridge } from "../vsock/socket-bridge.ts";
 import { SocketsOfVm, VSOCK_NAME } from "../vsock/vm-sockets.ts";
@@ -98,6 +99,7 @@ export class HostedVm implements Vm {
   readonly debug: HostedDebugger;
   readonly memory: MemoryOfVm;
   readonly sockets: SocketsOfVm;
+  readonly network: NetworkOfVm;
   #bridge: SocketBridge | undefined;
   /** The guest comes from elsewhere, and does not know yet that its connections are gone. */
   #hasOldConnections: boolean;
@@ -147,6 +149,7 @@ export class HostedVm implements Vm {
     this.#variables = options.variables;
     this.#disks = options.disks;
     this.#network = options.network;
+    this.network = new NetworkOfVm(options.network?.hasUserNetwork ? options.network : undefined);
     this.#shares = options.shares;
     if (options.disks) options.disks.onProblem = (problem) => this.#onDiskProblem(problem);
     this.#wakeByOutside();
@@ -318,6 +321,10 @@ export class HostedVm implements Vm {
     } finally {
       done();
     }
+  }
+
+  fetch(input: string | URL | Request, init?: RequestInit): Promise<Response> {
+    return this.network.fetch(input, init);
   }
 
   async exec(command: readonly string[], options: ExecOptions = {}): Promise<ExecResult> {

@@ -34,8 +34,8 @@ export type VmErrorCode =
   | `${"kernel" | "initrd" | "firmware"}-unknown`
   /** A socket that a network card leads to cannot be made. */
   | "network-socket"
-  /** A file of frames or connections cannot be written. */
-  | "network-file"
+  /** The VM is on no user network. */
+  | "no-network"
   /** A file that was to be written cannot be. */
   | "not-writable"
   | "disk-full"

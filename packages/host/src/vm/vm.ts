@@ -19,6 +19,7 @@ import type { AgentClient } from "../agent/index.ts";
 import type { DiskOptions, DiskProblem } from "../disk/disk-protocol.ts";
 import type { MigrateVmOptions, MigrationChoice } from "../migration/outgoing.ts";
 import type { NetworkOptions } from "../network/network-protocol.ts";
+import type { VmNetwork } from "../network/vm-network.ts";
 import type { ShareOptions } from "../share/share-protocol.ts";
 import type { VmSockets } from "../vsock/vm-sockets.ts";
 import type { EngineWish } from "./engine-choice.ts";
@@ -342,6 +343,12 @@ export interface Vm {
   record(path: string, options: { readonly state: string }): Promise<void>;
   readonly memory: VmMemory;
   readonly sockets: VmSockets;
+  readonly network: VmNetwork;
+  /**
+   * HTTP to a server in a guest on a user network: `vm.fetch("http://guest:3000/")`. The URL's port counts, its host is what the
+   * server is told. Rejects with VmError "no-network", "bad-option" for other schemes, "refused" where nobody listens.
+   */
+  fetch(input: string | URL | Request, init?: RequestInit): Promise<Response>;
   /** What a VM with `vga: "std"` shows. Its methods reject with VmError "no-screen" where there is none. */
   readonly screen: Screen;
   /** The screen as the bytes of a PNG file. */

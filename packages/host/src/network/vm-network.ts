@@ -1,0 +1,100 @@
+/**
+ * Connections from the host's side to a guest on a user network. Each is made over a Unix socket in a folder that only this
+ * user can enter, which the network's thread listens at for one connection; the folder is gone once it is made.
+ */
+import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
+import { request as httpRequest, type IncomingMessage } from "node:http";
+import { connect, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type Duplex, Readable } from "node:stream";
+import { VmError } from "../vm/vm-error.ts";
+
+export interface VmNetwork {
+  /**
+   * Connects to a TCP port of the guest, which sees its gateway as the peer. A port that nobody listens at ends the stream at
+   * once. Rejects with VmError "no-network" where the VM's first user network is missing.
+   */
+  connect(port: number): Promise<Duplex>;
+}
+
+/** What the thread does. */
+export interface Leading {
+  /** Listens at `path` for one connection, which goes on to the guest's port. */
+  lead(path: string, guestPort: number): Promise<void>;
+}
+
+export class NetworkOfVm implements VmNetwork {
+  readonly #leading: Leading | undefined;
+
+  /** Undefined: there is no user network. */
+  constructor(leading: Leading | undefined) {
+    this.#leading = leading;
+  }
+
+  async connect(port: number): Promise<Socket> {
+    if (!this.#leading) {
+      throw new VmError("no-network", "The VM is on no user network. Make it with a network that leads to 'user'.");
+    }
+    if (!Number.isInteger(port) || port < 1 || port > 65535) {
+      throw new VmError("bad-option", `${port} is no port. Give 1 to 65535.`);
+    }
+    const folder = await mkdtemp(join(tmpdir(), "twinmetal-connect-"));
+    try {
+      const path = join(folder, "guest");
+      await this.#leading.lead(path, port);
+      const socket = connect({ path, allowHalfOpen: true });
+      await once(socket, "connect");
+      return socket;
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
+  }
+
+  /**
+   * HTTP to a server in the guest: the URL's port counts, its host is what the server is told. The body is read before it is sent.
+   * Rejects with VmError "bad-option" for other schemes, "refused" where nobody listens, as `fetch` otherwise.
+   */
+  async fetch(input: string | URL | Request, init?: RequestInit): Promise<Response> {
+    const asked = new Request(input, init);
+    const url = new URL(asked.url);
+    if (url.protocol !== "http:") {
+      throw new VmError("bad-option", `vm.fetch speaks http, and ${url.protocol}// is another language.`);
+    }
+    const socket = await this.connect(url.port === "" ? 80 : Number(url.port));
+    const body = asked.body ? Buffer.from(await asked.arrayBuffer()) : undefined;
+    const request = httpRequest({
+      createConnection: () => socket,
+      method: asked.method,
+      path: url.pathname + url.search,
+      headers: { host: url.host, ...Object.fromEntries(asked.headers), connection: "close" },
+      signal: asked.signal,
+    });
+    request.end(body);
+    return responseOf(await answer(request, url));
+  }
+}
+
+async function answer(request: ReturnType<typeof httpRequest>, url: URL): Promise<IncomingMessage> {
+  try {
+    const [message] = (await once(request, "response")) as [IncomingMessage];
+    return message;
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== "ECONNRESET") throw error;
+    const what = `Nobody in the guest answers at port ${url.port || 80}.`;
+    throw new VmError("refused", `${what} Start the server there, at all addresses.`, { cause: error });
+  }
+}
+
+const WITHOUT_BODY: readonly number[] = [101, 204, 205, 304];
+
+function responseOf(message: IncomingMessage): Response {
+  const { statusCode = 200, statusMessage, headersDistinct } = message;
+  const headers = Object.entries(headersDistinct).flatMap(([name, values = []]) =>
+    values.map((value): [string, string] => [name, value]),
+  );
+  const body = WITHOUT_BODY.includes(statusCode) ? null : (Readable.toWeb(message) as ReadableStream<Uint8Array>);
+  return new Response(body, { status: statusCode, statusText: statusMessage, headers });
+}
