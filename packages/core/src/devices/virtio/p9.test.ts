@@ -17,14 +17,16 @@ let folder: MemoryFolder;
 let guest: FakeGuest;
 let device: ReturnType<typeof createVirtio9p>;
 
-beforeEach(() => {
+function connect(files: Readonly<Record<string, string>>): void {
   context = new FakeContext({ memoryBytes: 0x80_0000 });
-  folder = new MemoryFolder({ hello: "hello, guest\n" });
+  folder = new MemoryFolder(files);
   device = createVirtio9p(context, { name: "share0", tag: "work" });
   guest = new FakeGuest(context, device, 1, "share0", folder);
   guest.ask(VERSION);
   guest.ask(ATTACH);
-});
+}
+
+beforeEach(() => connect({ hello: "hello, guest\n" }));
 
 const errorOf = ({ view }: Answered): number => (view.getUint8(4) === P9.LERROR + 1 ? view.getUint32(7, true) : 0);
 const ask = (type: Parameters<typeof p9Message>[0], body: Fields): Answered => guest.ask(p9Message(type, body));
@@ -97,6 +99,25 @@ describe("virtio-9p", () => {
     expect(view.getUint32(7, true)).toBe(24 + 5);
     expect(text(bytes.subarray(35))).toBe("hello");
     expect(ask("READDIR", new Fields().u32(1).u64(1).u32(1000)).view.getUint32(7, true)).toBe(0);
+  });
+
+  it("lists many entries, in one answer and on from the last one", () => {
+    const names = Array.from({ length: 90 }, (_, i) => "n".repeat(1 + (i % 40)) + i);
+    connect(Object.fromEntries(names.map((name) => [name, ""])));
+    walk(0, 1);
+    ask("LOPEN", new Fields().u32(1, 0));
+    const found: string[] = [];
+    for (let [next, size] = [0n, 1]; size > 0; ) {
+      const { bytes, view } = ask("READDIR", new Fields().u32(1).u64(Number(next)).u32(3000));
+      size = view.getUint32(7, true);
+      for (let at = 11; at < 11 + size; ) {
+        next = view.getBigUint64(at + 13, true);
+        const end = at + 24 + view.getUint16(at + 22, true);
+        found.push(text(bytes.subarray(at + 24, end)));
+        at = end;
+      }
+    }
+    expect(found.sort()).toEqual(names.sort());
   });
 
   it.each(["..", ".", "", "a/b", "x".repeat(256)])("refuses the name %j before it leaves", (name) => {
