@@ -1,7 +1,7 @@
 /**
  * Where a guest may go. Names are judged when they are resolved: the addresses that an allowed name had are pinned to it, and
  * a connection is judged by address alone, so that nothing that a name means later opens a way. What is not the public
- * Internet (this host, its networks, a cloud's metadata) has to be named by its address, or as `host`.
+ * Internet (this host, its networks, public ones too, a cloud's metadata) has to be named by its address, or as `host`.
  */
 import { embeddedIpv4, formatIpAddress, type IpAddress } from "./address.ts";
 import { isPublic, isWithin, type Prefix, parsePrefix } from "./prefix.ts";
@@ -74,16 +74,30 @@ export interface Verdict {
 
 /** Addresses of one name that are remembered, and names. */
 const MAX_PINS = 4096;
+const NO_NETWORKS: readonly Prefix[] = [];
 
 export class Egress {
   readonly #mode: EgressMode;
   readonly #rules: readonly EgressRule[];
+  readonly #ownNetworks: () => readonly Prefix[];
   /** An address -> names that had it; the least recently resolved first. */
   readonly #pins = new Map<IpAddress, Set<string>>();
 
-  constructor(mode: EgressMode, rules: readonly EgressRule[] = []) {
+  /** `ownNetworks`: those that this host is in now, its own addresses included; public ones, too, are no Internet to a guest. */
+  constructor(
+    mode: EgressMode,
+    rules: readonly EgressRule[] = [],
+    ownNetworks: () => readonly Prefix[] = () => NO_NETWORKS,
+  ) {
     this.#mode = mode;
     this.#rules = rules;
+    this.#ownNetworks = ownNetworks;
+  }
+
+  #isOutside(address: IpAddress): boolean {
+    if (!isPublic(address)) return false;
+    const reached = embeddedIpv4(address) ?? address;
+    return !this.#ownNetworks().some((network) => isWithin(address, network) || isWithin(reached, network));
   }
 
   /** May the guest ask for the name at all? */
@@ -96,7 +110,7 @@ export class Egress {
    * name (rebinding); it has to be named itself.
    */
   pin(name: string, addresses: readonly IpAddress[]): IpAddress[] {
-    const told = addresses.filter((address) => this.#mode === "open" || isPublic(address) || this.#isNamed(address));
+    const told = addresses.filter((address) => this.mayTell(address));
     for (const address of told) {
       const names = this.#pins.get(address) ?? new Set();
       names.delete(name);
@@ -107,6 +121,11 @@ export class Egress {
     }
     while (this.#pins.size > MAX_PINS) this.#pins.delete(this.#pins.keys().next().value!);
     return told;
+  }
+
+  /** May the guest be told that something has the address, or how it is called? */
+  mayTell(address: IpAddress): boolean {
+    return this.#mode === "open" || this.#isOutside(address) || this.#isNamed(address);
   }
 
   #isNamed(address: IpAddress): boolean {
@@ -121,7 +140,7 @@ export class Egress {
     // What leads to an IPv4 address is that address.
     const reached = inner ?? address;
     if (this.#mode === "open") return { isAllowed: true, why: "everything is allowed", name };
-    const isOpen = isPublic(address);
+    const isOpen = this.#isOutside(address);
     for (const rule of this.#rules) {
       if (rule.port !== undefined && rule.port !== port) continue;
       const { target } = rule;
@@ -133,7 +152,7 @@ export class Egress {
     if (!isOpen)
       return {
         isAllowed: false,
-        why: `${formatIpAddress(address)} is not on the public Internet, and no rule names it`,
+        why: `${formatIpAddress(address)} is not on the public Internet, or this host is in its network, and no rule names it`,
         name,
       };
     if (this.#mode === "public") return { isAllowed: true, why: "the public Internet is allowed", name };

@@ -13,6 +13,7 @@ export {
 } from "./egress.ts";
 export type { GuestLink, Offload } from "./link.ts";
 export { pcapHeader, pcapRecord } from "./pcap.ts";
+export { type Prefix, parsePrefix } from "./prefix.ts";
 export { UserNetwork, type UserNetworkOptions, type UserNetworkStatistics } from "./user-network.ts";
 export {
   type HostStream,

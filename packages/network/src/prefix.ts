@@ -27,10 +27,18 @@ export function isWithin(address: IpAddress, { address: start, length }: Prefix)
 
 const prefixes = (...texts: string[]): readonly Prefix[] => texts.map((text) => parsePrefix(text)!);
 
-/** This host, private networks, link-local (where clouds keep their metadata), shared, reserved, multicast. */
+/** This host, private networks, link-local (where clouds keep their metadata), shared, reserved, multicast; 168.63.129.16 is metadata, too. */
 const NOT_PUBLIC: readonly Prefix[] = prefixes(
-  ...["0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24"],
-  ...["192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24"],
+  ...["0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "168.63.129.16/32", "169.254.0.0/16", "172.16.0.0/12"],
+  ...[
+    "192.0.0.0/24",
+    "192.0.2.0/24",
+    "192.88.99.0/24",
+    "192.168.0.0/16",
+    "198.18.0.0/15",
+    "198.51.100.0/24",
+    "203.0.113.0/24",
+  ],
   ...["224.0.0.0/4", "240.0.0.0/4"],
   ...["::/127", "64:ff9b:1::/48", "100::/64", "2001::/23", "2001:db8::/32", "3fff::/20", "5f00::/16"],
   ...["fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8"],

@@ -10,6 +10,7 @@ import { ICMP, icmpFrame } from "./ip/icmp.ts";
 import { type IpPacket, PROTOCOL, parseIp } from "./ip/packet.ts";
 import { parseUdp, udpFrame } from "./ip/udp.ts";
 import { GATEWAY_MAC, IPV4, IPV6 } from "./network-plan.ts";
+import { parsePrefix } from "./prefix.ts";
 import { FLAG, parseSegment, type Segment, segmentFrame } from "./tcp/segment.ts";
 import { UserNetwork } from "./user-network.ts";
 import { NameError } from "./world.ts";
@@ -193,6 +194,11 @@ describe("datagrams", () => {
     expect(guest.world.sockets[0]!.sent.length).toBe(1);
   });
 
+  it("to port 0, which nobody has, are lost", () => {
+    guest.udp(OUTSIDE, 0, Uint8Array.of(1));
+    expect(guest.world.sockets).toEqual([]);
+  });
+
   it("of thousands of ports hold so many sockets of the host and no more, and idle ones are closed", () => {
     for (let port = 1; port <= 3000; port++) guest.udp(OUTSIDE, 123, Uint8Array.of(1), port);
     expect(guest.world.sockets.filter(({ isClosed }) => !isClosed).length).toBe(512);
@@ -245,6 +251,30 @@ describe("names", () => {
     expect([...parseUdp(guest.packets()[0]!, false)!.data.subarray(0, 2)]).toEqual([0x12, 0x34]);
   });
 
+  it("that the host's resolver would understand otherwise are not asked for, and open nothing", async () => {
+    guest = new Guest("listed", ["*.debian.org"]);
+    for (const name of ["evil.com\0.debian.org", "\xadevil.debian.org", "evil.com .debian.org"]) {
+      guest.world.names.set(name, [OUTSIDE]);
+      expect((await ask(name))?.answers).toBe(0);
+    }
+    expect(guest.world.asked).toEqual([]);
+    guest.world.names.set("a_b-1.debian.org", [OUTSIDE]);
+    expect(await ask("a_b-1.debian.org")).toMatchObject({ answers: 1 });
+  });
+
+  it("of private addresses, and records that lead on by themselves, do not come from the host's name server", async () => {
+    guest = new Guest("public", ["192.168.7.0/24"], parseIpAddress("9.9.9.9")!);
+    const own = `${"1.0.0.0.".repeat(7)}0.0.d.f.ip6.arpa`;
+    for (const name of ["5.1.168.192.in-addr.arpa", "10.in-addr.arpa", "in-addr.arpa", own]) {
+      expect(await ask(name, 12)).toMatchObject({ rcode: 3, answers: 0 });
+    }
+    for (const type of [64, 65, 255]) expect(await ask("example.org", type)).toMatchObject({ rcode: 0, answers: 0 });
+    expect(guest.world.sockets).toEqual([]);
+    const open = `${"1.0.0.0.".repeat(7)}1.0.0.2.ip6.arpa`.replace(/1\.0\.0\.0\.1\.0\.0\.2/, "0.0.6.2.1.0.0.2");
+    for (const name of ["34.216.184.93.in-addr.arpa", "9.7.168.192.in-addr.arpa", open]) await ask(name, 12);
+    expect(guest.world.sockets[0]!.sent.length).toBe(3);
+  });
+
   it("that are no queries, or too many at a time, get no answer", async () => {
     guest.udp(IPV4.dns, 53, new Uint8Array(5));
     guest.udp(IPV4.dns, 53, query("a".repeat(63)).subarray(0, 40));
@@ -268,6 +298,16 @@ describe("names", () => {
     expect(told.payload[1]).toBe(told.payload.length - 2);
     expect([...told.payload.subarray(-4)]).toEqual([93, 184, 216, 34]);
   });
+});
+
+it("a connection to the name server that asked nonsense ends all the same", async () => {
+  guest.tcp(IPV4.dns, 53, { flags: FLAG.SYN });
+  await Promise.resolve();
+  const acknowledgement = (guest.segments()[0]!.sequence + 1) >>> 0;
+  const payload = Uint8Array.of(0, 3, 1, 2, 3);
+  guest.tcp(IPV4.dns, 53, { flags: FLAG.ACK | FLAG.FIN, sequence: 1001, acknowledgement, payload });
+  for (let i = 0; i < 5; i++) await Promise.resolve();
+  expect(guest.segments().some(({ flags }) => flags & FLAG.FIN)).toBe(true);
 });
 
 describe("connections", () => {
@@ -360,6 +400,7 @@ describe("egress", () => {
     ["public", [], "169.254.169.254", 80, false],
     ["public", [], "100.64.0.1", 80, false],
     ["public", [], "100.128.0.1", 80, true],
+    ["public", [], "168.63.129.16", 80, false],
     ["public", [], "127.0.0.1", 22, false],
     ["public", [], "127.9.9.9", 22, false],
     ["public", [], "0.0.0.0", 22, false],
@@ -420,6 +461,17 @@ describe("egress", () => {
       segmentFrame(LINK, { source, destination }, { ...segment, options: {}, payloadBytes: 0 }, false),
     );
     expect(guest.world.streams.length).toBe(isAllowed ? 1 : 0);
+  });
+
+  it("the host's own networks have to be named by address, public ones, too", () => {
+    const [card, named] = ["93.184.216.0/24", "2606:2800::/32"].map((text) => parsePrefix(text)!);
+    const egress = new Egress("public", [parseEgressRule("93.184.216.9")], () => [card!, named!]);
+    const isAllowed = (text: string): boolean => egress.judge(parseIpAddress(text)!, 22).isAllowed;
+    for (const text of ["93.184.216.34", "2606:2800::1", "::ffff:93.184.216.34", "64:ff9b::5db8:d822"]) {
+      expect(isAllowed(text)).toBe(false);
+      expect(egress.pin("example.org", [parseIpAddress(text)!])).toEqual([]);
+    }
+    for (const text of ["93.184.216.9", "93.184.217.1", "2606:2801::1"]) expect(isAllowed(text)).toBe(true);
   });
 
   it("a name that is allowed opens the addresses that it had, for its port, and nothing else", async () => {

@@ -11,7 +11,9 @@ import {
   type IpAddress,
   NameError,
   type NetworkWorld,
+  type Prefix,
   parseIpAddress,
+  parsePrefix,
   type StreamEvents,
   type StreamFailure,
   type Timer,
@@ -70,6 +72,29 @@ export function hostNameServer(): IpAddress | undefined {
 export function hasIpv6(): boolean {
   const addresses = Object.values(networkInterfaces()).flatMap((card) => card ?? []);
   return addresses.some(({ family, internal, scopeid }) => family === "IPv6" && !internal && scopeid === 0);
+}
+
+/** What networkInterfaces answers is asked for so often, at most. */
+const NETWORKS_MS = 2000;
+
+/** The networks that this host is in, and its own addresses; of a tunnel for everything its own address. */
+export function hostNetworks(): readonly Prefix[] {
+  const cards = Object.values(networkInterfaces()).flatMap((card) => card ?? []);
+  return cards.flatMap(({ cidr, address }) => {
+    const network = cidr === null ? undefined : parsePrefix(cidr);
+    return (network && network.length >= 8 ? network : parsePrefix(address)) ?? [];
+  });
+}
+
+/** `hostNetworks`, for asking at each packet. */
+export function recentHostNetworks(): () => readonly Prefix[] {
+  let networks: readonly Prefix[] = [];
+  let readMs = Number.NEGATIVE_INFINITY;
+  return () => {
+    const nowMs = performance.now();
+    if (nowMs - readMs >= NETWORKS_MS) [networks, readMs] = [hostNetworks(), nowMs];
+    return networks;
+  };
 }
 
 const FAILURES: Readonly<Record<string, StreamFailure>> = {

@@ -7,7 +7,7 @@ import { Egress, type GuestLink, parseEgressRule, UserNetwork } from "@twinmetal
 import { VmError } from "../vm/vm-error.ts";
 import type { ForwardOptions, NetworkOptions } from "./network-protocol.ts";
 import { AppendedFile, connectionLine } from "./network-records.ts";
-import { hasIpv6, hostNameServer, NodeNetworkWorld, SocketStream } from "./node-network-world.ts";
+import { hasIpv6, hostNameServer, NodeNetworkWorld, recentHostNetworks, SocketStream } from "./node-network-world.ts";
 import type { Link, LinkEvents } from "./socket-link.ts";
 
 const ETHERNET_HEADER_BYTES = 14;
@@ -44,7 +44,7 @@ export class UserLink implements Link {
     this.#network = new UserNetwork({
       world: new NodeNetworkWorld(),
       link,
-      egress: new Egress(options.egress ?? (options.allow ? "listed" : "public"), rules),
+      egress: new Egress(options.egress ?? (options.allow ? "listed" : "public"), rules, recentHostNetworks()),
       hasIpv6: hasIpv6(),
       nameServer: hostNameServer(),
       log: (record) => this.#log?.write(connectionLine(record)),
@@ -70,7 +70,7 @@ export class UserLink implements Link {
     });
     this.#servers.push(server);
     return new Promise((resolve, reject) => {
-      server.once("error", (error: NodeJS.ErrnoException) => {
+      server.on("error", (error: NodeJS.ErrnoException) => {
         const why = error.code === "EADDRINUSE" ? "somebody else uses it" : error.message;
         const what = `Port ${hostPort} of ${hostAddress} cannot lead to the guest's port ${guestPort}: ${why}.`;
         reject(new VmError("network-socket", `${what} Give another port in --forward.`, { cause: error }));

@@ -40,7 +40,7 @@ export class DnsStream implements HostStream {
   #ask(message: Uint8Array): void {
     if (this.#waitingBytes > MAX_WAITING_BYTES) return;
     this.#questions++;
-    this.#service.ask(message, false, (answer) => {
+    const isAsked = this.#service.ask(message, false, (answer) => {
       this.#questions--;
       const framed = new Uint8Array(2 + answer.length);
       framed.set([answer.length >> 8, answer.length & 0xff]);
@@ -50,6 +50,7 @@ export class DnsStream implements HostStream {
       // An answer may be at hand at once; events do not come from inside a call.
       Promise.resolve().then(() => this.#deliver());
     });
+    if (!isAsked) this.#questions--;
   }
 
   #deliver(): void {

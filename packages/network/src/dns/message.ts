@@ -2,10 +2,10 @@
  * DNS messages (RFC 1035, 4), as far as a proxy reads and writes them: one question; answers with addresses. Names are
  * compared in lower case. GUEST-CONTROLLED: every byte; compression pointers are refused in questions, where none belong.
  */
-import { type IpAddress, putAddress } from "../address.ts";
+import { type IpAddress, parseIpAddress, putAddress } from "../address.ts";
 import { putU16, putU32 } from "../ip/packet.ts";
 
-export const TYPE = { A: 1, PTR: 12, AAAA: 28, HTTPS: 65 } as const;
+export const TYPE = { A: 1, PTR: 12, AAAA: 28, SVCB: 64, HTTPS: 65, ANY: 255 } as const;
 export const RCODE = { NONE: 0, FORMAT: 1, FAILURE: 2, NO_NAME: 3, NOT_IMPLEMENTED: 4, REFUSED: 5 } as const;
 const HEADER_BYTES = 12;
 const CLASS_IN = 1;
@@ -44,6 +44,25 @@ export function parseQuestion(message: Uint8Array): Question | undefined {
   if (at + 4 > message.length || view.getUint16(at + 2) !== CLASS_IN) return undefined;
   const name = labels.join(".").toLowerCase();
   return { id: view.getUint16(0), name, type: view.getUint16(at), bytes: message.subarray(0, at + 4) };
+}
+
+/**
+ * Letters, digits, hyphens and underscores: what a host's resolver is asked for. Of others it makes other names: it stops at
+ * a NUL, and leaves out or translates letters that IDNA does not keep.
+ */
+export function isHostName(name: string): boolean {
+  return name.length <= 253 && /^([a-z0-9_-]+\.)*[a-z0-9_-]+$/.test(name);
+}
+
+/** The address that a PTR question (RFC 1035, 3.5; RFC 3596, 2.5) is about. */
+export function addressOfPointer(name: string): IpAddress | undefined {
+  const [, v4] = /^(.*)\.in-addr\.arpa$/.exec(name) ?? [];
+  if (v4 !== undefined) return parseIpAddress(v4.split(".").reverse().join("."));
+  const [, v6] = /^((?:[0-9a-f]\.){32})ip6\.arpa$/.exec(name) ?? [];
+  if (v6 === undefined) return undefined;
+  const digits = v6.replaceAll(".", "");
+  const groups = [...digits].reverse().join("").match(/.{4}/g)!;
+  return parseIpAddress(groups.join(":"));
 }
 
 /** An answer with a result code, and with addresses of the question's type. */

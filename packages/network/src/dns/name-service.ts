@@ -6,7 +6,17 @@
 import type { IpAddress } from "../address.ts";
 import type { Egress } from "../egress.ts";
 import { type HostUdp, NameError, type NetworkWorld } from "../world.ts";
-import { answerMessage, MAX_UDP_BYTES, parseQuestion, type Question, RCODE, TYPE, truncated } from "./message.ts";
+import {
+  addressOfPointer,
+  answerMessage,
+  isHostName,
+  MAX_UDP_BYTES,
+  parseQuestion,
+  type Question,
+  RCODE,
+  TYPE,
+  truncated,
+} from "./message.ts";
 
 export const DNS_PORT = 53;
 const MAX_QUESTIONS = 64;
@@ -23,6 +33,9 @@ export interface NameServiceOptions {
   readonly refused?: (name: string, why: string) => void;
 }
 
+/** With these a guest would learn addresses that are not looked at. */
+const LEADS_ON: readonly number[] = [TYPE.SVCB, TYPE.HTTPS, TYPE.ANY];
+
 type Answer = (message: Uint8Array) => void;
 
 export class NameService {
@@ -35,10 +48,10 @@ export class NameService {
     this.#options = options;
   }
 
-  /** One datagram; the answer is cut to what UDP allows with `isDatagram`. No answer for what is no query, or too much. */
-  ask(message: Uint8Array, isDatagram: boolean, answer: Answer): void {
+  /** One datagram; the answer is cut to what UDP allows with `isDatagram`. False: there will be none, as it is no query or too much. */
+  ask(message: Uint8Array, isDatagram: boolean, answer: Answer): boolean {
     const question = parseQuestion(message);
-    if (!question || this.#questions >= MAX_QUESTIONS) return;
+    if (!question || this.#questions >= MAX_QUESTIONS) return false;
     this.#questions++;
     const done: Answer = (bytes) => {
       this.#questions--;
@@ -57,10 +70,20 @@ export class NameService {
     else if (!egress.mayResolve(question.name)) {
       refused?.(question.name, "no rule names it");
       done(answerMessage(question, RCODE.REFUSED));
-    } else if (lengthOf(question.type) !== undefined) this.#resolve(question, done);
-    // With bindings of its own (HTTPS, SVCB) a guest would learn addresses that are not looked at.
-    else if (question.type === TYPE.HTTPS) done(answerMessage(question, RCODE.NONE));
+    } else if (lengthOf(question.type) !== undefined) {
+      if (isHostName(question.name)) this.#resolve(question, done);
+      else done(answerMessage(question, question.name === "" ? RCODE.NONE : RCODE.NO_NAME));
+    } else if (LEADS_ON.includes(question.type)) done(answerMessage(question, RCODE.NONE));
+    else if (this.#isPrivatePointer(question)) done(answerMessage(question, RCODE.NO_NAME));
     else this.#forward(question, done);
+    return true;
+  }
+
+  /** What the host's name server calls an address that is not the guest's business. Parts of an address are nobody's. */
+  #isPrivatePointer({ name }: Question): boolean {
+    if (!/(^|\.)(in-addr|ip6)\.arpa$/.test(name)) return false;
+    const address = addressOfPointer(name);
+    return address === undefined || !this.#options.egress.mayTell(address);
   }
 
   async #resolve(question: Question, done: Answer): Promise<void> {

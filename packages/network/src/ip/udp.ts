@@ -19,7 +19,7 @@ export interface Udp {
   readonly data: Uint8Array;
 }
 
-/** Undefined: a wrong length or checksum. None at all is allowed in IPv4. `hasChecksum`: the link says that it is right. */
+/** Undefined: a wrong length or checksum, or to no port. No checksum at all is allowed in IPv4. `hasChecksum`: the link says that it is right. */
 export function parseUdp(packet: IpPacket, isTrusted: boolean): Udp | undefined {
   const { payload } = packet;
   if (payload.length < HEADER_BYTES) return undefined;
@@ -29,7 +29,9 @@ export function parseUdp(packet: IpPacket, isTrusted: boolean): Udp | undefined 
   const datagram = payload.subarray(0, length);
   const isUnchecked = isTrusted || (view.getUint16(6) === 0 && isIpv4(packet.source));
   if (!isUnchecked && upperChecksum(packet, datagram) !== 0) return undefined;
-  return { sourcePort: view.getUint16(0), destinationPort: view.getUint16(2), data: datagram.subarray(HEADER_BYTES) };
+  const destinationPort = view.getUint16(2);
+  if (destinationPort === 0) return undefined;
+  return { sourcePort: view.getUint16(0), destinationPort, data: datagram.subarray(HEADER_BYTES) };
 }
 
 /** May be longer than the link's MTU. */
