@@ -311,6 +311,22 @@ it("a connection to the name server that asked nonsense ends all the same", asyn
 });
 
 describe("connections", () => {
+  it("keep of a byte in a long frame the byte", () => {
+    const kept: Uint8Array[] = [];
+    guest.tcp(OUTSIDE, 80, { flags: FLAG.SYN });
+    const stream = guest.world.streams[0]!;
+    stream.write = (bytes) => void kept.push(bytes);
+    stream.events.opened();
+    const acknowledgement = (guest.segments()[0]!.sequence + 1) >>> 0;
+    const header = { sourcePort: 5000, destinationPort: 80, sequence: 1001, acknowledgement, flags: FLAG.ACK };
+    const segment = { ...header, window: 100, options: {}, payloadBytes: 1 };
+    const frame = segmentFrame(LINK, { source: GUEST, destination: OUTSIDE }, segment, false);
+    const padded = new Uint8Array(60_000);
+    padded.set(frame);
+    guest.network.receive(padded);
+    expect(kept.map(({ buffer }) => buffer.byteLength)).toEqual([1]);
+  });
+
   it("are the host's: opened, written, read, ended", () => {
     guest.tcp(OUTSIDE, 80, { flags: FLAG.SYN, options: { mss: 1460 } });
     expect(guest.segments()).toEqual([]); // Not before the peer has answered.

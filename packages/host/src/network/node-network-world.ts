@@ -107,10 +107,16 @@ const FAILURES: Readonly<Record<string, StreamFailure>> = {
   EPERM: "unreachable",
 };
 
+const SMALL_BYTES = 1024;
+const BLOCK_BYTES = 4096;
+
 /** A socket as a user network's stream. Also for sockets that a forwarded port has accepted. */
 export class SocketStream implements HostStream {
   readonly #socket: Socket;
   #events: StreamEvents | undefined;
+  /** Small pieces that wait behind others, put together: each write of its own costs memory that no window counts. */
+  #block: Uint8Array | undefined;
+  #blockBytes = 0;
 
   constructor(socket: Socket, events?: StreamEvents) {
     this.#socket = socket;
@@ -132,19 +138,38 @@ export class SocketStream implements HostStream {
   }
 
   write(bytes: Uint8Array): void {
-    const { writableLength } = this.#socket;
-    const isTaken = this.#socket.write(bytes, () => {
+    if (this.#socket.writableLength === 0 || bytes.length >= SMALL_BYTES) {
+      this.#flush();
+      this.#put(bytes);
+      return;
+    }
+    if (this.#blockBytes + bytes.length > BLOCK_BYTES) this.#flush();
+    this.#block ??= new Uint8Array(BLOCK_BYTES);
+    this.#block.set(bytes, this.#blockBytes);
+    this.#blockBytes += bytes.length;
+  }
+
+  #flush(): void {
+    if (this.#blockBytes === 0) return;
+    const bytes = this.#block!.slice(0, this.#blockBytes);
+    this.#blockBytes = 0;
+    this.#put(bytes);
+  }
+
+  #put(bytes: Uint8Array): void {
+    this.#socket.write(bytes, () => {
+      this.#flush();
       // Node's own `drain` comes when nothing is left; the guest's window opens earlier.
-      if (writableLength > 0) this.#events?.drained();
+      this.#events?.drained();
     });
-    if (isTaken) return;
   }
 
   get pendingBytes(): number {
-    return this.#socket.writableLength;
+    return this.#socket.writableLength + this.#blockBytes;
   }
 
   end(): void {
+    this.#flush();
     this.#socket.end();
   }
 

@@ -103,6 +103,11 @@ function u16(bytes: Uint8Array, at: number): number {
   return (bytes[at]! << 8) | bytes[at + 1]!;
 }
 
+/** For what is kept: without the rest of a frame, which may be a thousand times as long. */
+export function withoutRest(bytes: Uint8Array): Uint8Array {
+  return bytes.length * 4 < bytes.buffer.byteLength ? bytes.slice() : bytes;
+}
+
 export interface IpHeader {
   readonly source: IpAddress;
   readonly destination: IpAddress;

@@ -2,7 +2,7 @@
  * Datagrams out of fragments (RFC 791, 3.2; RFC 8200, 4.5), within bounds: so many datagrams, so many bytes, so long. Parts
  * that overlap drop the whole datagram, in both versions (RFC 5722). GUEST-CONTROLLED: ids, offsets and lengths.
  */
-import { type IpPacket, PROTOCOL } from "./packet.ts";
+import { type IpPacket, PROTOCOL, withoutRest } from "./packet.ts";
 
 const MAX_DATAGRAM_BYTES = 65535;
 const MAX_DATAGRAMS = 32;
@@ -44,7 +44,7 @@ export class Reassembly {
     if (
       isBeyond ||
       datagram.parts.length === MAX_PARTS ||
-      !insert(datagram.parts, { offset: fragment.offset, bytes: payload })
+      !insert(datagram.parts, { offset: fragment.offset, bytes: withoutRest(payload) })
     ) {
       this.#datagrams.delete(key);
       return undefined;

@@ -215,6 +215,118 @@ describe("a connection between two ends", () => {
     expect(pair.segments.length).toBe(before + 1);
   });
 
+  /** The guest is the test: what comes to it is in `pair.segments`. */
+  const byHand = (): { pair: Pair; last: () => Segment; say: (segment: Partial<Segment>) => void } => {
+    const pair = new Pair();
+    Object.assign(pair.b, { receive: () => {} });
+    const handshake = pair.segments.filter(({ flags }) => flags === FLAG.ACK)[0]!; // From "a".
+    let window = 8;
+    const last = (): Segment => pair.segments.at(-1)!;
+    const say = (segment: Partial<Segment>): void => {
+      window = segment.window ?? window;
+      const ends = { sequence: handshake.acknowledgement, acknowledgement: handshake.sequence, flags: FLAG.ACK };
+      const ports = { sourcePort: 2, destinationPort: 1, options: {}, payload: new Uint8Array(0) };
+      pair.a.receive({ ...ends, ...ports, window, ...segment });
+    };
+    return { pair, last, say };
+  };
+
+  it("what a closed window did not take goes at once when it opens, however long that was", () => {
+    const { pair, last, say } = byHand();
+    say({ window: 0 });
+    pair.a.data(Uint8Array.of(1, 2, 3));
+    for (let i = 0; i < 60; i++) {
+      pair.world.advance(1000);
+      say({});
+    }
+    const { sequence, payload } = last();
+    expect([...payload]).toEqual([1]);
+    pair.segments.length = 0;
+    say({ window: 100 });
+    expect(pair.segments.flatMap((segment) => [...segment.payload])).toEqual([1, 2, 3]);
+    expect(pair.segments[0]!.sequence).toBe(sequence);
+  });
+
+  it("an acknowledgement on a segment that lies outside the window opens the guest's all the same", () => {
+    const { pair, last, say } = byHand();
+    say({ window: 12 }); // 1536 bytes.
+    pair.a.data(new Uint8Array(3000));
+    const first = last();
+    expect(first.payload.length).toBe(MSS);
+    pair.segments.length = 0;
+    say({ sequence: (first.acknowledgement - 1) >>> 0, acknowledgement: (first.sequence + MSS) >>> 0, window: 100 });
+    expect(pair.segments.map(({ payload }) => payload.length)).toContain(3000 - 2 * MSS);
+  });
+
+  it("is over at once when the guest has ended first, and once the host has taken everything", () => {
+    const { pair, last, say } = byHand();
+    say({ flags: FLAG.ACK | FLAG.FIN });
+    pair.streamA.pendingBytes = 1000;
+    pair.a.ended();
+    const end = last();
+    expect(end.flags & FLAG.FIN).toBe(FLAG.FIN);
+    const all = { sequence: end.acknowledgement, acknowledgement: (end.sequence + 1) >>> 0 };
+    say(all);
+    pair.world.advance(60_000);
+    expect([pair.streamA.isDestroyed, pair.closed]).toEqual([false, 0]);
+    pair.streamA.pendingBytes = 0;
+    pair.world.advance(10_000);
+    expect([pair.streamA.isDestroyed, pair.closed]).toEqual([true, 1]);
+
+    const other = byHand();
+    other.say({ flags: FLAG.ACK | FLAG.FIN });
+    other.pair.a.ended();
+    other.say({ ...all, sequence: other.last().acknowledgement, acknowledgement: (other.last().sequence + 1) >>> 0 });
+    expect(other.pair.closed).toBe(1);
+  });
+
+  it("bytes that the host's peer never takes are given up, not forgotten in a socket that nobody counts", () => {
+    const { pair, last, say } = byHand();
+    pair.streamA.pendingBytes = 1000;
+    pair.a.ended();
+    const { acknowledgement, sequence } = last();
+    say({ flags: FLAG.ACK | FLAG.FIN, sequence: acknowledgement, acknowledgement: (sequence + 1) >>> 0 });
+    pair.world.advance(30_000);
+    expect(pair.streamA.isDestroyed).toBe(false);
+    pair.world.advance(600_000);
+    expect([pair.streamA.isDestroyed, pair.closed]).toEqual([true, 1]);
+  });
+
+  it("keeps no timer, and so no bytes, when it is over", () => {
+    const { pair } = byHand();
+    Object.assign(pair.b, { receive: () => {} });
+    pair.a.data(new Uint8Array(100_000));
+    pair.world.advance(10_000);
+    pair.a.abort();
+    pair.b.abort();
+    pair.world.advance(5); // What is on the wire.
+    expect(pair.world.timers).toBe(0);
+  });
+
+  it("a guest that has another connection in mind is told that it is none (RFC 9293, 3.10.7.3)", () => {
+    const world = new FakeWorld(1);
+    const sent: Omit<OutgoingSegment, "sourcePort" | "destinationPort">[] = [];
+    const link: TcpLink = {
+      mss: MSS,
+      largestSegment: MSS,
+      canSend: () => true,
+      send: (segment) => void sent.push(segment),
+    };
+    const stream = new FakeStream(ADDRESS, 1, { opened() {}, data() {}, ended() {}, drained() {}, failed() {} });
+    const connection = TcpConnection.toGuest(world, link, { closed() {}, rejected() {} }, stream);
+    const challenge = { sourcePort: 2, destinationPort: 1, window: 100, options: {}, payload: new Uint8Array(0) };
+    connection.receive({ ...challenge, sequence: 9, acknowledgement: 77, flags: FLAG.ACK });
+    expect(sent.at(-1)).toMatchObject({ sequence: 77, flags: FLAG.RST });
+    const { sequence } = sent[0]!;
+    connection.receive({
+      ...challenge,
+      sequence: 9,
+      acknowledgement: (sequence + 1) >>> 0,
+      flags: FLAG.ACK | FLAG.SYN,
+    });
+    expect(sent.at(-1)).toMatchObject({ acknowledgement: 10, flags: FLAG.ACK });
+  });
+
   it("random segments change nothing and end nothing but by a right reset", () => {
     const pair = new Pair({}, 5);
     const { world } = pair;

@@ -5,7 +5,7 @@
  *   connecting    the guest's SYN is held back until the host's connection stands; then SYN-RECEIVED
  *   syn-sent      the other way round: somebody has connected to a forwarded port
  *   open          ESTABLISHED, FIN-WAIT, CLOSE-WAIT, CLOSING, LAST-ACK: each direction ends for itself
- *   time-wait     both have ended, ours first: the guest may send its FIN again
+ *   time-wait     both have ended, ours first: the guest may send its FIN again; or the host has not taken everything yet
  *   closed
  *
  * Left out: urgent data (delivered in line), timestamps, keep-alive probes, simultaneous open.
@@ -27,6 +27,8 @@ const DEFAULT_MSS = 536;
 const DELAYED_ACK_MS = 20;
 const CHALLENGE_MS = 200;
 const TIME_WAIT_MS = 10_000;
+/** So many of these may pass without the host's taking any of what is left. */
+const MAX_LINGERS = 30;
 /** About a minute and a half at the least timeout. */
 const MAX_EXPIRIES = 9;
 
@@ -68,6 +70,9 @@ export class TcpConnection implements StreamEvents {
   #expiries = 0;
   #unacknowledged = 0;
   #isFinReceived = false;
+  /** The guest has ended first. */
+  #isPassive = false;
+  #lingeringBytes = Number.POSITIVE_INFINITY;
   #isPaused = false;
   #challengedMs = Number.NEGATIVE_INFINITY;
   /** One segment at a time is timed. */
@@ -112,7 +117,7 @@ export class TcpConnection implements StreamEvents {
   /** What both sides can, from the guest's SYN. */
   #agree({ sequence, window, options }: Segment): void {
     const { mss = DEFAULT_MSS, windowScale, isSackPermitted = false } = options;
-    this.#mss = Math.max(64, Math.min(mss, this.#link.mss));
+    this.#mss = Math.min(Math.max(64, mss), this.#link.mss);
     this.#hasSack = isSackPermitted;
     if (windowScale !== undefined) {
       this.#peerScale = windowScale;
@@ -197,8 +202,8 @@ export class TcpConnection implements StreamEvents {
   #close(): void {
     if (this.#state === "closed") return;
     this.#state = "closed";
-    this.#retransmit.cancel();
-    this.#delayedAck.cancel();
+    this.#retransmit.stop();
+    this.#delayedAck.stop();
     this.#stream?.destroy();
     this.#stream = undefined;
     this.#owner.closed();
@@ -226,7 +231,13 @@ export class TcpConnection implements StreamEvents {
   /** The answer to our SYN. */
   #receiveSyn(segment: Segment): void {
     const { flags, acknowledgement } = segment;
-    if ((flags & FLAG.ACK) === 0 || acknowledgement !== this.#send.next) return;
+    if ((flags & FLAG.ACK) === 0) return;
+    if (acknowledgement !== this.#send.next) {
+      // The guest has another connection in mind, of a gateway that was there before (RFC 9293, 3.10.7.3): that one ends.
+      const reset = { sequence: acknowledgement, acknowledgement: 0, flags: FLAG.RST, window: 0, options: {} };
+      if ((flags & FLAG.RST) === 0) this.#link.send({ ...reset, payloadBytes: 0 });
+      return;
+    }
     if ((flags & FLAG.RST) !== 0) {
       this.#close();
       return;
@@ -258,7 +269,10 @@ export class TcpConnection implements StreamEvents {
     if (!receive.isAcceptable(sequence, length)) {
       if ((flags & FLAG.RST) === 0) this.#challenge(length > 0);
       // A probe of a window that was closed, or what was lost on its way back: its acknowledgement counts all the same.
-      if ((flags & (FLAG.ACK | FLAG.RST | FLAG.SYN)) === FLAG.ACK) this.#takeAcknowledgement(segment);
+      if ((flags & (FLAG.ACK | FLAG.RST | FLAG.SYN)) === FLAG.ACK && this.#takeAcknowledgement(segment)) {
+        this.pump();
+        this.#finishIfDone();
+      }
       return;
     }
     if ((flags & FLAG.RST) !== 0) {
@@ -346,6 +360,7 @@ export class TcpConnection implements StreamEvents {
       isUrgent = true;
       if (!this.#isFinReceived && plus(sequence, payload.length) === receive.next) {
         this.#isFinReceived = true;
+        this.#isPassive = !this.#send.isFinSent;
         receive.next = plus(receive.next, 1);
         this.#stream?.end();
       }
@@ -356,10 +371,23 @@ export class TcpConnection implements StreamEvents {
 
   #finishIfDone(): void {
     if (this.#state !== "open" || !this.#send.isFinAcknowledged || !this.#isFinReceived) return;
+    if (this.#isPassive && this.#pendingBytes === 0) {
+      this.#close();
+      return;
+    }
     this.#state = "time-wait";
+    this.#expiries = 0;
     this.#delayedAck.cancel();
-    this.#stream = undefined;
     this.#retransmit.set(TIME_WAIT_MS);
+  }
+
+  /** Whoever has ended may leave bytes that the host's peer does not take: not for ever, and not beyond counting. */
+  #linger(): void {
+    const pending = this.#pendingBytes;
+    if (pending < this.#lingeringBytes) this.#expiries = 0;
+    this.#lingeringBytes = pending;
+    if (pending > 0 && ++this.#expiries <= MAX_LINGERS) this.#retransmit.set(TIME_WAIT_MS);
+    else this.#close();
   }
 
   #acknowledge(): void {
@@ -402,7 +430,7 @@ export class TcpConnection implements StreamEvents {
 
   #timedOut(): void {
     if (this.#state === "time-wait") {
-      this.#close();
+      this.#linger();
       return;
     }
     this.#roundTrip.expired();

@@ -32,6 +32,13 @@ export class Deadline {
     this.#dueMs = undefined;
   }
 
+  /** For good: the host's timer, which would keep everything that it leads to, is gone. */
+  stop(): void {
+    this.cancel();
+    this.#timer?.cancel();
+    this.#timer = undefined;
+  }
+
   #arm(dueMs: number, afterMs: number): void {
     this.#timerMs = dueMs;
     this.#timer = this.#world.setTimer(afterMs, () => this.#look());

@@ -14,6 +14,7 @@ import {
   putU16,
   putU32,
   upperChecksum,
+  withoutRest,
 } from "../ip/packet.ts";
 
 export const FLAG = { FIN: 1, SYN: 2, RST: 4, PSH: 8, ACK: 16, URG: 32 } as const;
@@ -61,7 +62,7 @@ export function parseSegment(packet: IpPacket, isTrusted: boolean): Segment | un
     flags: bytes[13]!,
     window: view.getUint16(14),
     options: headerBytes > HEADER_BYTES ? parseOptions(view, headerBytes) : NO_OPTIONS,
-    payload: bytes.subarray(headerBytes),
+    payload: withoutRest(bytes.subarray(headerBytes)),
   };
 }
 

@@ -1,9 +1,17 @@
-/** Bytes that were sent and are not acknowledged, and those behind them that wait: chunks as the host handed them over. */
+/**
+ * Bytes that were sent and are not acknowledged, and those behind them that wait: chunks as the host handed them over. Small
+ * ones behind others are put together: a peer that sends byte by byte costs no more memory and time than others.
+ */
+const SMALL_BYTES = 1024;
+const BLOCK_BYTES = 4096;
+
 export class SendBuffer {
   readonly #chunks: Uint8Array[] = [];
   /** Bytes of the first chunk that are gone. */
   #skipped = 0;
   #length = 0;
+  /** The last chunk is its front, which has room behind it. */
+  #block: Uint8Array | undefined;
 
   get length(): number {
     return this.#length;
@@ -11,8 +19,18 @@ export class SendBuffer {
 
   push(bytes: Uint8Array): void {
     if (bytes.length === 0) return;
-    this.#chunks.push(bytes);
     this.#length += bytes.length;
+    if (bytes.length >= SMALL_BYTES || this.#chunks.length === 0) {
+      this.#block = undefined;
+      this.#chunks.push(bytes);
+      return;
+    }
+    const used = this.#block ? this.#chunks.at(-1)!.length : BLOCK_BYTES;
+    if (used + bytes.length <= BLOCK_BYTES) this.#chunks.pop();
+    else this.#block = new Uint8Array(BLOCK_BYTES);
+    const start = used + bytes.length <= BLOCK_BYTES ? used : 0;
+    this.#block!.set(bytes, start);
+    this.#chunks.push(this.#block!.subarray(0, start + bytes.length));
   }
 
   /** Precondition: `count` <= length. */
@@ -22,6 +40,7 @@ export class SendBuffer {
     let gone = 0;
     while (gone < this.#chunks.length && left >= this.#chunks[gone]!.length) left -= this.#chunks[gone++]!.length;
     if (gone > 0) this.#chunks.splice(0, gone);
+    if (this.#chunks.length === 0) this.#block = undefined;
     this.#skipped = left;
   }
 

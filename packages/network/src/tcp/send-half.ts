@@ -58,6 +58,10 @@ export class SendHalf {
     return this.#finSequence !== undefined && distance(this.una, this.#finSequence) > 0;
   }
 
+  get isFinSent(): boolean {
+    return this.#finSequence !== undefined;
+  }
+
   get inFlight(): number {
     return distance(this.next, this.una);
   }
@@ -83,6 +87,7 @@ export class SendHalf {
     if (distance(ack, this.next) > 0) return "unsent";
     const count = distance(ack, this.una);
     if (count < 0) return "old";
+    const isProbed = this.inFlight > this.window;
     const isDuplicate = count === 0 && !hasPayload && window === this.window && this.inFlight > 0;
     this.window = window;
     this.#maxWindow = Math.max(this.#maxWindow, window);
@@ -90,6 +95,11 @@ export class SendHalf {
     const isSacked = sack !== undefined && this.#note(sack);
     if (isDuplicate || isSacked) this.#duplicates++;
     this.#recover(count > 0, mss);
+    // What was sent into a closed window was not taken, most likely: now that it is open it goes again, with what follows.
+    if (isProbed && count === 0 && window >= this.inFlight) {
+      this.#recoverUntil = this.next;
+      this.#beginPass(this.next);
+    }
     return count > 0 ? "new" : "old";
   }
 
