@@ -61,5 +61,8 @@ describe("a ring of disks", () => {
     await woken;
     expect(server.take()).toHaveLength(1);
     expect(server.waitForWork(work, 1)).toBe(true);
+    // Now that work came soon, it looks on for a moment.
+    expect(server.waitForWork(work, 1)).toBe(true);
+    expect(server.waitForWork(server.work, 1)).toBe(false);
   });
 });
