@@ -35,7 +35,7 @@ function checkName(name: unknown): void {
   throw new Error(`the name ${JSON.stringify(name)}`);
 }
 
-function checkRequest(request: SentRequest, data: Uint8Array): void {
+export function checkRequest(request: SentRequest, data: Uint8Array): void {
   for (const [key, value] of Object.entries(request)) {
     if (key === "name" || key === "newName") checkName(value);
     if (key === "names") for (const name of value as string[]) checkName(name);
@@ -57,27 +57,38 @@ function checkRequest(request: SentRequest, data: Uint8Array): void {
 }
 
 /** What the device has in its state of what its guest knows. */
-interface Known {
+export interface Known {
   readonly hasBegun: boolean;
   readonly nodes: readonly number[];
   readonly handles: readonly { readonly number: number; readonly node: number }[];
+  /** 9P's, and those of open files. */
+  readonly fids: readonly number[];
+  readonly openFids: readonly number[];
 }
 
 interface SavedShare {
-  readonly device: {
-    readonly isInitialised?: boolean;
-    readonly msize?: number;
-    readonly nodes: { readonly nodes: readonly { readonly number: number }[]; readonly handles: Known["handles"] };
-  };
+  readonly isInitialised?: boolean;
+  readonly msize?: number;
+  readonly fids?: readonly { readonly fid: number; readonly handle: number }[];
+  readonly nodes: { readonly nodes: readonly { readonly number: number }[]; readonly handles: Known["handles"] };
 }
 
-function knownBy(device: { save(): unknown }): Known {
-  const { isInitialised, msize, nodes } = (device.save() as SavedShare).device;
+/** By the state of a protocol, or of its device. */
+export function knownBy(state: unknown): Known {
+  const { isInitialised, msize, fids = [], nodes } = state as SavedShare;
   return {
     hasBegun: isInitialised ?? msize !== 0,
     nodes: nodes.nodes.map(({ number }) => number),
     handles: nodes.handles,
+    fids: fids.map(({ fid }) => fid),
+    openFids: fids.filter(({ handle }) => handle !== 0).map(({ fid }) => fid),
   };
+}
+
+/** Lists of all of its files are longer than most answers. */
+export function folderWithFiles(): MemoryFolder {
+  const more = Array.from({ length: 40 }, (_, i) => [`${i}`.padEnd(3 + i, "n"), ""]);
+  return new MemoryFolder({ hello: "hello, guest", a: "1", b: "2", ...Object.fromEntries(more) });
 }
 
 /** What both devices have in common: the folder's side, and how messages lie in buffers. */
@@ -88,7 +99,7 @@ function sharing(
   message: (random: Random, known: Known) => Uint8Array,
 ): Driver {
   const share = (): FakeShare => context.shares.get("share0")!;
-  const folder = new MemoryFolder({ hello: "hello, guest", a: "1", b: "2" });
+  const folder = folderWithFiles();
   const answerOne = (): void => {
     const [next] = share().requests;
     if (!next) return;
@@ -133,7 +144,7 @@ function sharing(
   };
 }
 
-function fuse(random: Random, known: Known): Uint8Array {
+export function fuse(random: Random, known: Known): Uint8Array {
   const name = (): string => NAMES[random(random(4) === 0 ? NAMES.length : 6)]!;
   const number = (): number => (random(8) === 0 ? random(2 ** 20) : known.nodes[random(known.nodes.length)]!);
   // An open file and its node, mostly.
@@ -195,24 +206,28 @@ function fuse(random: Random, known: Known): Uint8Array {
   return calls[begins ? 0 : 1 + random(calls.length - 1)]!();
 }
 
-function p9(random: Random, known: Known): Uint8Array {
+export function p9(random: Random, known: Known): Uint8Array {
   const name = (): string => NAMES[random(random(4) === 0 ? NAMES.length : 6)]!;
-  const fid = (): number => (random(3) === 0 ? 0 : random(KNOWN));
+  const oneOf = (fids: readonly number[]): number =>
+    fids.length > 0 && random(8) !== 0 ? fids[random(fids.length)]! : random(KNOWN);
+  const fid = (): number => oneOf(known.fids);
+  const openFid = (): number => oneOf(random(8) === 0 ? known.fids : known.openFids);
+  const newFid = (): number => random(KNOWN);
   const data = new Uint8Array(random(60)).fill(0x61);
   const walked = Array.from({ length: random(4) }, name);
   const calls: (() => Uint8Array)[] = [
     () => p9Message("VERSION", new Fields().u32(4096 + random(2 ** 18)).counted("9P2000.L")),
-    () => p9Message("ATTACH", new Fields().u32(fid(), 0xffff_ffff).counted("", "").u32(0)),
+    () => p9Message("ATTACH", new Fields().u32(newFid(), 0xffff_ffff).counted("", "").u32(0)),
     () =>
       p9Message(
         "WALK",
         new Fields()
-          .u32(fid(), fid())
+          .u32(fid(), newFid())
           .u16(walked.length)
           .counted(...walked),
       ),
-    () => p9Message("WALK", new Fields().u32(0, fid()).u16(1).counted(name())),
-    () => p9Message("WALK", new Fields().u32(fid(), fid()).u16(0)),
+    () => p9Message("WALK", new Fields().u32(0, newFid()).u16(1).counted(name())),
+    () => p9Message("WALK", new Fields().u32(fid(), newFid()).u16(0)),
     () => p9Message("CLUNK", new Fields().u32(fid())),
     () => p9Message("REMOVE", new Fields().u32(fid())),
     () => p9Message("FLUSH", new Fields().u16(random(9))),
@@ -225,12 +240,12 @@ function p9(random: Random, known: Known): Uint8Array {
       p9Message(
         "READ",
         new Fields()
-          .u32(fid())
+          .u32(openFid())
           .u64(random(20))
           .u32(random(2 ** 18)),
       ),
-    () => p9Message("WRITE", new Fields().u32(fid()).u64(random(99)).u32(data.length).raw(data)),
-    () => p9Message("READDIR", new Fields().u32(fid()).u64(random(3)).u32(random(9000))),
+    () => p9Message("WRITE", new Fields().u32(openFid()).u64(random(99)).u32(data.length).raw(data)),
+    () => p9Message("READDIR", new Fields().u32(openFid()).u64(random(3)).u32(random(9000))),
     () => p9Message("FSYNC", new Fields().u32(fid(), random(2))),
     () => p9Message("STATFS", new Fields().u32(fid())),
     () => p9Message("MKDIR", new Fields().u32(fid()).counted(name()).u32(random(0o10000), 0)),
@@ -259,7 +274,8 @@ function p9(random: Random, known: Known): Uint8Array {
     () => p9Message(random(128), new Fields().u32(fid()).u64(1, 2)),
   ];
   if (known.hasBegun ? random(80) === 0 : random(3) !== 0) return calls[0]!();
-  return calls[random(12) === 0 ? 1 : 1 + random(calls.length - 1)]!();
+  const attaches = random(known.fids.length === 0 ? 2 : 12) === 0;
+  return calls[attaches ? 1 : 1 + random(calls.length - 1)]!();
 }
 
 export const SHARE_DEVICES: readonly FuzzedDevice[] = [
@@ -270,7 +286,7 @@ export const SHARE_DEVICES: readonly FuzzedDevice[] = [
       return target(
         context,
         device,
-        sharing(context, 2, () => knownBy(device), fuse),
+        sharing(context, 2, () => knownBy((device.save() as { device: unknown }).device), fuse),
       );
     },
   },
@@ -281,7 +297,7 @@ export const SHARE_DEVICES: readonly FuzzedDevice[] = [
       return target(
         context,
         device,
-        sharing(context, 1, () => knownBy(device), p9),
+        sharing(context, 1, () => knownBy((device.save() as { device: unknown }).device), p9),
       );
     },
   },
