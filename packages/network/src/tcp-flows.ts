@@ -5,14 +5,19 @@
 import type { IpAddress } from "./address.ts";
 import { type IpPacket, type LinkHeader, payloadOffset } from "./ip/packet.ts";
 import type { GuestLink } from "./link.ts";
-import { TcpConnection, type TcpLink, type TcpOwner } from "./tcp/connection.ts";
+import { RECEIVE_BYTES, TcpConnection, type TcpLink, type TcpOwner } from "./tcp/connection.ts";
 import { FLAG, type OutgoingSegment, type Segment, type SegmentOptions, segmentFrame } from "./tcp/segment.ts";
 import { plus } from "./tcp/sequence.ts";
 import type { Endpoint } from "./udp-flows.ts";
-import type { HostStream, NetworkWorld, StreamEvents, StreamFailure } from "./world.ts";
+import type { HostStream, NetworkWorld, StreamEvents, StreamFailure, Timer } from "./world.ts";
 
 const MAX_FLOWS = 2048;
 const MAX_CONNECTING = 256;
+/** What all of them together keep each way, about: once more where there were fewer when they filled up. */
+const BUFFER_BYTES = 1 << 28;
+const LEAST_BUFFER_BYTES = 1 << 16;
+/** A guest that was reset says nothing about the connections that it had; asked, it resets them. One that stands still is waited for. */
+const PROBE_MS = 600_000;
 const TCP_HEADER_BYTES = 20;
 const ETHERNET_BYTES = 14;
 /** What a length field of 16 bits allows, with headers. */
@@ -41,6 +46,7 @@ export class TcpFlows {
   /** Those that had something to send when the card had no room. */
   readonly #waiting = new Set<TcpConnection>();
   #connecting = 0;
+  #probe: Timer | undefined;
 
   constructor(options: TcpFlowsOptions) {
     this.#options = options;
@@ -134,6 +140,8 @@ export class TcpFlows {
     let connection: TcpConnection | undefined;
     let isClosed = false;
     const { link } = this.#options;
+    const bufferBytes = (): number =>
+      Math.max(LEAST_BUFFER_BYTES, Math.min(RECEIVE_BYTES, Math.floor(BUFFER_BYTES / (this.#flows.size + 1))));
     const headerBytes = payloadOffset(guest.address) + TCP_HEADER_BYTES;
     const mss = link.mtu + ETHERNET_BYTES - headerBytes;
     const largest = Math.min(MAX_FRAME_BYTES, link.largestTcpFrame) - headerBytes - 40;
@@ -141,6 +149,9 @@ export class TcpFlows {
       link: {
         mss,
         largestSegment: Math.max(mss, largest),
+        get bufferBytes() {
+          return bufferBytes();
+        },
         send: (segment, fill) => this.#send(guest, peer, segment, mss, fill),
         canSend: () => {
           const can = link.canSend();
@@ -155,7 +166,9 @@ export class TcpFlows {
       },
       begin: (begun) => {
         connection = begun;
-        if (!isClosed) this.#flows.set(key(guest, peer), begun);
+        if (isClosed) return;
+        this.#flows.set(key(guest, peer), begun);
+        this.#probe ??= this.#options.world.setTimer(PROBE_MS, () => this.#probeIdle());
       },
     };
   }
@@ -188,6 +201,12 @@ export class TcpFlows {
     this.#send(guest, peer, { ...answer, window: 0, options, payloadBytes: 0 }, Number.POSITIVE_INFINITY);
   }
 
+  #probeIdle(): void {
+    this.#probe = undefined;
+    for (const connection of [...this.#flows.values()]) connection.probeIdle();
+    if (this.#flows.size > 0) this.#probe = this.#options.world.setTimer(PROBE_MS, () => this.#probeIdle());
+  }
+
   /** The card has room again. */
   ready(): void {
     const waiting = [...this.#waiting];
@@ -196,6 +215,7 @@ export class TcpFlows {
   }
 
   close(): void {
+    this.#probe?.cancel();
     for (const connection of [...this.#flows.values()]) connection.abort();
   }
 }

@@ -327,6 +327,51 @@ describe("connections", () => {
     expect(kept.map(({ buffer }) => buffer.byteLength)).toEqual([1]);
   });
 
+  const establish = (port: number): { stream: FakeStream; acknowledgement: number; window: number } => {
+    guest.tcp(OUTSIDE, 80, { flags: FLAG.SYN, options: { mss: 1460, windowScale: 7 } }, port);
+    const stream = guest.world.streams.at(-1)!;
+    stream.events.opened();
+    const acknowledgement = (guest.segments()[0]!.sequence + 1) >>> 0;
+    guest.tcp(OUTSIDE, 80, { flags: FLAG.ACK, sequence: 1001, acknowledgement }, port);
+    guest.tcp(OUTSIDE, 80, { flags: FLAG.ACK, sequence: 1001, acknowledgement, payload: Uint8Array.of(1) }, port);
+    guest.world.advance(100);
+    return { stream, acknowledgement, window: guest.segments().at(-1)!.window << 7 };
+  };
+
+  it("share the memory that there is: many get less each, and one alone gets all again", () => {
+    const first = establish(1);
+    expect(first.window).toBeGreaterThan(1_000_000);
+    let announced = 0;
+    for (let port = 2; port <= 2048; port++) announced += establish(port).window;
+    expect(announced).toBeLessThan(1 << 30);
+    const last = guest.world.streams.at(-1)!;
+    last.events.data(new Uint8Array(200_000));
+    expect(last.isPaused).toBe(true);
+    for (const stream of guest.world.streams.slice(1)) stream.events.failed("reset");
+    guest.take();
+    first.stream.events.data(new Uint8Array(200_000));
+    expect(first.stream.isPaused).toBe(false);
+    const payload = new Uint8Array(1000);
+    for (let i = 0; i < 10; i++) {
+      const sequence = 1002 + i * 1000;
+      guest.tcp(OUTSIDE, 80, { flags: FLAG.ACK, sequence, acknowledgement: first.acknowledgement, payload }, 1);
+    }
+    expect(guest.segments().at(-1)!.window << 7).toBeGreaterThan(1_000_000);
+  });
+
+  it("of a guest that was reset end when it is asked; one that stands still keeps them", () => {
+    const { stream, acknowledgement } = establish(1);
+    guest.world.advance(3_600_000);
+    const probes = guest.segments();
+    expect(probes.length).toBeGreaterThan(0);
+    expect(probes[0]).toMatchObject({ sequence: (acknowledgement - 1) >>> 0, flags: FLAG.ACK });
+    expect([stream.isDestroyed, guest.network.statistics.tcpConnections]).toEqual([false, 1]);
+    guest.tcp(OUTSIDE, 80, { flags: FLAG.RST, sequence: probes[0]!.acknowledgement }, 1);
+    expect([stream.isDestroyed, guest.network.statistics.tcpConnections]).toEqual([true, 0]);
+    guest.world.advance(3_600_000);
+    expect(guest.world.timers).toBe(0);
+  });
+
   it("are the host's: opened, written, read, ended", () => {
     guest.tcp(OUTSIDE, 80, { flags: FLAG.SYN, options: { mss: 1460 } });
     expect(guest.segments()).toEqual([]); // Not before the peer has answered.

@@ -40,7 +40,8 @@ export class NodeNetworkWorld implements NetworkWorld {
   }
 
   connect(address: IpAddress, port: number, events: StreamEvents): HostStream {
-    const socket = connect({ host: formatIpAddress(address), port, allowHalfOpen: true, noDelay: true });
+    const target = { host: formatIpAddress(address), port };
+    const socket = connect({ ...target, allowHalfOpen: true, noDelay: true, keepAlive: true });
     socket.setTimeout(CONNECT_LIMIT_MS, () => socket.destroy(Object.assign(new Error(), { code: "ETIMEDOUT" })));
     socket.once("connect", () => socket.setTimeout(0));
     return new SocketStream(socket, events);

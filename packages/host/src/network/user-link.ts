@@ -14,6 +14,8 @@ const ETHERNET_HEADER_BYTES = 14;
 const DEFAULT_MTU = 1500;
 /** Frames that came when the card had no room: answers to what the guest itself sends, so few. */
 const MAX_WAITING = 64;
+/** At a port of the host at a time. */
+const MAX_FORWARDED = 512;
 
 /** What a card's end offers besides: a look whether a frame would find room. */
 export interface UserLinkEvents extends LinkEvents {
@@ -65,9 +67,12 @@ export class UserLink implements Link {
   }
 
   #forward({ hostAddress = "127.0.0.1", hostPort, guestPort }: ForwardOptions): Promise<void> {
-    const server = createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, (socket) => {
+    const options = { allowHalfOpen: true, noDelay: true, keepAlive: true, pauseOnConnect: true };
+    const server = createServer(options, (socket) => {
       this.#connectToGuest(socket, guestPort);
     });
+    // The rest of the network's connections is the guest's own.
+    server.maxConnections = MAX_FORWARDED;
     this.#servers.push(server);
     return new Promise((resolve, reject) => {
       server.on("error", (error: NodeJS.ErrnoException) => {

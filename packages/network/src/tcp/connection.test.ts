@@ -56,6 +56,7 @@ class Pair {
     return {
       mss: MSS,
       largestSegment,
+      bufferBytes: 1 << 20,
       canSend: () => true,
       send: (segment: Omit<OutgoingSegment, "sourcePort" | "destinationPort">, fill) => {
         const payload = new Uint8Array(segment.payloadBytes);
@@ -309,6 +310,7 @@ describe("a connection between two ends", () => {
     const link: TcpLink = {
       mss: MSS,
       largestSegment: MSS,
+      bufferBytes: 1 << 20,
       canSend: () => true,
       send: (segment) => void sent.push(segment),
     };

@@ -8,7 +8,7 @@
  *   time-wait     both have ended, ours first: the guest may send its FIN again; or the host has not taken everything yet
  *   closed
  *
- * Left out: urgent data (delivered in line), timestamps, keep-alive probes, simultaneous open.
+ * Left out: urgent data (delivered in line), timestamps, simultaneous open.
  */
 import type { HostStream, NetworkWorld, StreamEvents, StreamFailure } from "../world.ts";
 import { Deadline } from "./deadline.ts";
@@ -18,10 +18,8 @@ import { FLAG, type OutgoingSegment, type Segment, type SegmentOptions } from ".
 import { SendHalf, type Transmission } from "./send-half.ts";
 import { distance, plus } from "./sequence.ts";
 
-/** Bytes that wait for the host, or in the guest's order: RCV.WND's most. */
+/** Bytes that wait for the host, or in the guest's order: RCV.WND's most. Many connections have less each (`TcpLink.bufferBytes`). */
 export const RECEIVE_BYTES = 1 << 20;
-/** Bytes from the host that the guest has not acknowledged: the host's stream then waits. */
-const SEND_BYTES = 1 << 20;
 const WINDOW_SCALE = 7;
 const DEFAULT_MSS = 536;
 const DELAYED_ACK_MS = 20;
@@ -41,6 +39,11 @@ export interface TcpLink {
   readonly mss: number;
   /** A segment that the card cuts itself may have so many bytes; `mss` where it does not. */
   readonly largestSegment: number;
+  /**
+   * At most so many bytes each way should be kept now: of the guest's what the host has not taken, and of the host's what the
+   * guest has not acknowledged, whose stream then waits.
+   */
+  readonly bufferBytes: number;
 }
 
 export interface TcpOwner {
@@ -74,6 +77,8 @@ export class TcpConnection implements StreamEvents {
   #isPassive = false;
   #lingeringBytes = Number.POSITIVE_INFINITY;
   #isPaused = false;
+  #isHeard = true;
+  #receiveLimit = 0;
   #challengedMs = Number.NEGATIVE_INFINITY;
   /** One segment at a time is timed. */
   #timed: { readonly end: number; readonly sentMs: number } | undefined;
@@ -125,6 +130,7 @@ export class TcpConnection implements StreamEvents {
     }
     this.#send.window = window;
     const limit = windowScale === undefined ? 0xffff : RECEIVE_BYTES;
+    this.#receiveLimit = limit;
     this.#receive = new ReceiveHalf(sequence, limit, this.#link.mss);
     this.#synOptions = {
       mss: this.#link.mss,
@@ -135,7 +141,7 @@ export class TcpConnection implements StreamEvents {
 
   #sendSyn(): void {
     const isAnswer = this.#receive !== undefined;
-    const window = Math.min(0xffff, this.#receive?.window(0) ?? 0xffff);
+    const window = Math.min(0xffff, this.#receive?.window(this.#pendingBytes) ?? 0xffff);
     this.#link.send({
       sequence: this.#send.una,
       acknowledgement: this.#receive?.next ?? 0,
@@ -156,7 +162,7 @@ export class TcpConnection implements StreamEvents {
   data(bytes: Uint8Array): void {
     if (this.#state === "closed") return;
     this.#send.buffer.push(bytes);
-    if (!this.#isPaused && this.#send.buffer.length >= SEND_BYTES) {
+    if (!this.#isPaused && this.#send.buffer.length >= this.#link.bufferBytes) {
       this.#isPaused = true;
       this.#stream?.pause();
     }
@@ -209,12 +215,31 @@ export class TcpConnection implements StreamEvents {
     this.#owner.closed();
   }
 
+  /** Of the most that there may be; less is left to a connection that is one of many. */
   get #pendingBytes(): number {
+    const withheld = Math.max(0, this.#receiveLimit - this.#link.bufferBytes);
+    return withheld + this.#leftBytes;
+  }
+
+  /** For the host. */
+  get #leftBytes(): number {
     return this.#stream?.pendingBytes ?? 0;
+  }
+
+  /** Asks a guest from which nothing has come since the call before whether it still has the connection (RFC 9293, 3.8.4). */
+  probeIdle(): void {
+    const isIdle = this.#state === "open" && !this.#isHeard;
+    this.#isHeard = false;
+    if (!isIdle || !this.#link.canSend()) return;
+    const { una } = this.#send;
+    const window = Math.min(0xffff, this.#receive!.window(this.#pendingBytes) >>> this.#ownScale);
+    const header = { sequence: plus(una, -1), acknowledgement: this.#receive!.next, flags: FLAG.ACK, window };
+    this.#link.send({ ...header, options: {}, payloadBytes: 0 });
   }
 
   /** A segment of the guest for this connection. */
   receive(segment: Segment): void {
+    this.#isHeard = true;
     switch (this.#state) {
       case "closed":
       case "connecting": // The SYN again, most likely: its answer comes when the host has one.
@@ -338,7 +363,7 @@ export class TcpConnection implements StreamEvents {
     } else this.#roundTrip.progressed();
     if (send.inFlight > 0) this.#retransmit.set(this.#roundTrip.timeoutMs);
     else this.#retransmit.cancel();
-    if (this.#isPaused && send.buffer.length <= SEND_BYTES / 2) {
+    if (this.#isPaused && send.buffer.length <= this.#link.bufferBytes / 2) {
       this.#isPaused = false;
       this.#stream?.resume();
     }
@@ -371,7 +396,7 @@ export class TcpConnection implements StreamEvents {
 
   #finishIfDone(): void {
     if (this.#state !== "open" || !this.#send.isFinAcknowledged || !this.#isFinReceived) return;
-    if (this.#isPassive && this.#pendingBytes === 0) {
+    if (this.#isPassive && this.#leftBytes === 0) {
       this.#close();
       return;
     }
@@ -383,7 +408,7 @@ export class TcpConnection implements StreamEvents {
 
   /** Whoever has ended may leave bytes that the host's peer does not take: not for ever, and not beyond counting. */
   #linger(): void {
-    const pending = this.#pendingBytes;
+    const pending = this.#leftBytes;
     if (pending < this.#lingeringBytes) this.#expiries = 0;
     this.#lingeringBytes = pending;
     if (pending > 0 && ++this.#expiries <= MAX_LINGERS) this.#retransmit.set(TIME_WAIT_MS);
