@@ -13,6 +13,7 @@ const HOPS = 255;
 const LIFETIME_SECONDS = 1800;
 
 export const ALL_NODES: IpAddress = addressOf(0xff, 2, ...new Array<number>(13).fill(0), 1);
+const UNSPECIFIED: IpAddress = addressOf(...new Array<number>(16).fill(0));
 export const ALL_NODES_MAC = macOf(0x33, 0x33, 0, 0, 0, 1);
 
 export type Neighbour =
@@ -35,14 +36,17 @@ export function parseNeighbour(packet: IpPacket): Neighbour | undefined {
   return { kind: "advertisement", target, mac: hasMac ? macAt(payload, 26) : undefined };
 }
 
-/** "That address is mine", to whom asked. */
-export function neighbourAdvertisement(link: LinkHeader, to: IpAddress, target: IpAddress): Uint8Array {
+/** "That address is mine", to whom asked; to all where that one has no address yet (RFC 4861, 7.2.4). */
+export function neighbourAdvertisement(asker: LinkHeader, source: IpAddress, target: IpAddress): Uint8Array {
+  const isNameless = source === UNSPECIFIED;
+  const link = isNameless ? { ...asker, to: ALL_NODES_MAC } : asker;
+  const to = isNameless ? ALL_NODES : source;
   const data = new Uint8Array(24);
   putAddress(data, 0, target);
   data[16] = OPTION.TARGET_LINK;
   data[17] = 1;
   putMac(data, 18, link.from);
-  const head = Uint8Array.of(0x60, 0, 0, 0); // Solicited, override.
+  const head = Uint8Array.of(isNameless ? 0x20 : 0x60, 0, 0, 0); // Override; and solicited.
   return icmpFrame(link, { source: target, destination: to, hops: HOPS }, TYPE.ADVERTISEMENT, 0, head, data);
 }
 

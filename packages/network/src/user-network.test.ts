@@ -159,6 +159,11 @@ describe("on the link", () => {
       icmpFrame(LINK, { source, destination: IPV6.gateway, hops: 255 }, 135, 0, new Uint8Array(4), target),
     );
     expect(guest.packets()[0]!.payload[0]).toBe(136);
+    // Is the address free? It is not (RFC 4862).
+    const nobody = { source: parseIpAddress("::")!, destination: IPV6.gateway, hops: 255 };
+    guest.network.receive(icmpFrame(LINK, nobody, 135, 0, new Uint8Array(4), target));
+    const [taken] = guest.packets();
+    expect([formatIpAddress(taken!.destination), taken!.payload[4]]).toEqual(["ff02::1", 0x20]);
   });
 });
 

@@ -94,7 +94,11 @@ export class NameService {
       const addresses = found.filter((address) => address.length === lengthOf(question.type)).slice(0, MAX_ANSWERS);
       const told = egress.pin(question.name, addresses);
       const isHidden = told.length === 0 && addresses.length > 0;
-      if (isHidden) refused?.(question.name, "it leads to an address that is not on the public Internet");
+      if (isHidden)
+        refused?.(
+          question.name,
+          "it leads to an address that is not on the public Internet, or in a network of this host",
+        );
       reply = answerMessage(question, isHidden ? RCODE.REFUSED : RCODE.NONE, told);
     } catch (error) {
       reply = answerMessage(question, error instanceof NameError ? RCODES[error.code] : RCODE.FAILURE);

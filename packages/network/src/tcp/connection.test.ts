@@ -248,6 +248,18 @@ describe("a connection between two ends", () => {
     expect(pair.segments[0]!.sequence).toBe(sequence);
   });
 
+  it("a window that was drawn back and opens again has nothing sent again", () => {
+    const { pair, say } = byHand();
+    say({ window: 100 });
+    pair.a.data(new Uint8Array(10_000));
+    pair.segments.length = 0;
+    for (let i = 0; i < 10; i++) {
+      say({ window: 0 });
+      say({ window: 100 + i });
+    }
+    expect(pair.segments).toEqual([]);
+  });
+
   it("an acknowledgement on a segment that lies outside the window opens the guest's all the same", () => {
     const { pair, last, say } = byHand();
     say({ window: 12 }); // 1536 bytes.

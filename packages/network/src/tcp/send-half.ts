@@ -43,6 +43,8 @@ export class SendHalf {
   #resendAt = 0;
   #lossEdge = 0;
   #passMark = 0;
+  /** Something was sent into the closed window, and is not acknowledged. */
+  #isProbeOut = false;
 
   constructor(initialSequence: number) {
     this.una = initialSequence;
@@ -87,7 +89,6 @@ export class SendHalf {
     if (distance(ack, this.next) > 0) return "unsent";
     const count = distance(ack, this.una);
     if (count < 0) return "old";
-    const isProbed = this.inFlight > this.window;
     const isDuplicate = count === 0 && !hasPayload && window === this.window && this.inFlight > 0;
     this.window = window;
     this.#maxWindow = Math.max(this.#maxWindow, window);
@@ -96,7 +97,8 @@ export class SendHalf {
     if (isDuplicate || isSacked) this.#duplicates++;
     this.#recover(count > 0, mss);
     // What was sent into a closed window was not taken, most likely: now that it is open it goes again, with what follows.
-    if (isProbed && count === 0 && window >= this.inFlight) {
+    if (this.#isProbeOut && window >= this.inFlight) {
+      this.#isProbeOut = false;
       this.#recoverUntil = this.next;
       this.#beginPass(this.next);
     }
@@ -109,6 +111,7 @@ export class SendHalf {
     this.buffer.drop(Math.min(this.buffer.length, count - (isFin ? 1 : 0) - (this.#isSynOut ? 1 : 0)));
     this.#isSynOut = false;
     this.una = ack;
+    this.#isProbeOut = false;
     this.#duplicates = 0;
     this.#sacked = this.#sacked.filter(([, end]) => distance(end, ack) > 0);
   }
@@ -216,6 +219,7 @@ export class SendHalf {
     if (!isWorthwhile) length = 0;
     const isFin = this.#isEnding && isAll && open > length;
     if (length === 0 && !isFin) return undefined;
+    if (this.window <= offset) this.#isProbeOut = true;
     const sequence = this.next;
     if (isFin) this.#finSequence = plus(sequence, length);
     this.next = plus(sequence, length + (isFin ? 1 : 0));
