@@ -2,19 +2,18 @@
 // turn. `node bench/disk.mjs [--rounds N] [--ms MS] [--reps N] [--bus virtio|nvme|ahci] [--only TEST] [--side tcg|twinmetal] [--format
 // raw|qcow2]`; needs a build, gcc, cpio and
 // qemu-system-x86_64. Times are the guest's own, a figure is the best of all rounds; prints a table, and JSON with --json FILE.
-import { spawn, spawnSync } from "node:child_process";
-import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { convertImage, ensureTinyImage } from "../packages/host/dist/index.js";
+import { initrdWith, runSide, TINY_PROGRAM_APPEND } from "./tiny-program.mjs";
 
 const TWINMETAL = fileURLToPath(new URL("../packages/cli/bin/twinmetal.mjs", import.meta.url));
 const PROGRAM = fileURLToPath(new URL("guest/dbench.c", import.meta.url));
 const MIB = 2 ** 20;
 const DISK_BYTES = 256 * MIB;
-const SIDE_MS = 180_000;
 const FLOOR = 0.7;
 const AIM = 1.5;
 const DEVICES = { virtio: "vda", nvme: "nvme0n1", ahci: "sda" };
@@ -35,69 +34,22 @@ const { values } = parseArgs({
 const { bus } = values;
 if (!(bus in DEVICES)) throw new Error(`there is no bus ${bus}: give ${Object.keys(DEVICES).join(", ")}`);
 
-/** The program and what starts it, as an archive behind the tiny image's. */
-function initrdWith(folder, base) {
-  const root = join(folder, "root");
-  mkdirSync(root);
-  const built = spawnSync("gcc", ["-O2", "-static", "-o", join(root, "dbench"), PROGRAM], { stdio: "inherit" });
-  if (built.status !== 0) throw new Error("gcc failed");
-  const script = `#!/bin/sh
-/bin/busybox --install -s
-mount -t proc proc /proc; mount -t sysfs sysfs /sys; mount -t devtmpfs devtmpfs /dev
-for m in $(cat /lib/modules/load-order); do insmod /lib/modules/$m; done
-for m in $(cat /lib/modules/disk-order); do zcat /lib/modules/$m.gz >/m.ko; insmod /m.ko; done
-for m in $(cat /lib/modules/bench-order 2>/dev/null); do insmod /lib/modules/$m; done
-sleep 1
-/dbench /dev/${DEVICES[bus]} ${values.ms} ${values.reps} ${values.only ?? ""} >/dev/ttyS0 2>&1
-poweroff -f
-`;
-  writeFileSync(join(root, "bench-init"), script, { mode: 0o755 });
-  const files = ["dbench", "bench-init"].join("\n");
-  const cpio = spawnSync("cpio", ["-o", "-H", "newc", "--quiet"], { cwd: root, input: files, maxBuffer: 64 * MIB });
-  if (cpio.status !== 0) throw new Error("cpio failed");
-  const initrd = join(folder, "initrd");
-  writeFileSync(initrd, Buffer.concat([readFileSync(base), cpio.stdout]));
-  return initrd;
-}
-
 function sides(kernel, initrd) {
-  const append = "quiet console=ttyS0 rdinit=/bench-init";
   return {
     tcg: (disk, format) => [
       "qemu-system-x86_64",
       "-accel tcg,thread=multi -smp 1 -m 512 -nodefaults -no-reboot -display none -serial stdio -machine q35"
         .split(" ")
-        .concat(["-kernel", kernel, "-initrd", initrd, "-append", append])
+        .concat(["-kernel", kernel, "-initrd", initrd, "-append", TINY_PROGRAM_APPEND])
         .concat(["-drive", `file=${disk},format=${format},if=none,id=d`, "-device", QEMU_DEVICE[bus]]),
     ],
     twinmetal: (disk, format) => [
       process.execPath,
       [TWINMETAL, "run", "--engine", "jit", "--kernel", kernel, "--initrd", initrd, "--memory", "512M"]
-        .concat(["--append", append])
+        .concat(["--append", TINY_PROGRAM_APPEND])
         .concat(["--disk", `${disk},format=${format}${bus === "virtio" ? "" : `,bus=${bus}`}`]),
     ],
   };
-}
-
-/** By test: the best nanoseconds for an operation. */
-function runSide([file, args]) {
-  return new Promise((resolve, reject) => {
-    const child = spawn(file, args, { stdio: ["ignore", "pipe", "inherit"] });
-    const timer = setTimeout(() => child.kill("SIGKILL"), SIDE_MS);
-    let text = "";
-    child.stdout.on("data", (bytes) => {
-      text += bytes;
-    });
-    child.on("error", reject);
-    child.on("close", () => {
-      clearTimeout(timer);
-      const found = {};
-      for (const [, name, operations, , ns] of text.matchAll(/@@D (\S+) (\d+) (\d+) (\d+)/g))
-        found[name] = Math.min(found[name] ?? Number.POSITIVE_INFINITY, Number(ns) / Number(operations));
-      if (!text.includes("@@Z")) reject(new Error(`${file} did not come to the end:\n${text.slice(-2000)}`));
-      else resolve(found);
-    });
-  });
 }
 
 function figureOf(name, nsPerOperation) {
@@ -108,7 +60,12 @@ function figureOf(name, nsPerOperation) {
 const folder = mkdtempSync(join(tmpdir(), "twinmetal-disk-bench-"));
 try {
   const image = await ensureTinyImage({ signal: AbortSignal.timeout(90_000) });
-  const initrd = initrdWith(folder, image.initrdPath);
+  const initrd = initrdWith(folder, image.initrdPath, {
+    name: "dbench",
+    source: PROGRAM,
+    load: ["disk-order"],
+    run: `/dbench /dev/${DEVICES[bus]} ${values.ms} ${values.reps} ${values.only ?? ""}`,
+  });
   const commands = sides(image.kernelPath, initrd);
   const raw = join(folder, "full.raw");
   const bytes = Buffer.alloc(MIB);
