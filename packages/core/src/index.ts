@@ -53,7 +53,7 @@ export {
 export { KEYBOARD_LAYOUTS, type KeyboardLayout, KeyError } from "./devices/i8042/layouts.ts";
 export { MAX_TYPED_CHARACTERS, pressedKeys, typedText } from "./devices/i8042/typing.ts";
 export { IdeController } from "./devices/ide/controller.ts";
-export { macBytes, NETWORK_LIMITS, type NetworkBackend } from "./devices/network-channel.ts";
+export { macBytes, NETWORK_LIMITS, type NetworkBackend, type ReceivedFrame } from "./devices/network-channel.ts";
 export { Uart16550 } from "./devices/uart-16550.ts";
 export { renderScreen, type ScreenImage } from "./devices/vga/render.ts";
 export { screenText } from "./devices/vga/screen-text.ts";

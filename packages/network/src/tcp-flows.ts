@@ -20,6 +20,7 @@ const LEAST_BUFFER_BYTES = 1 << 16;
 const PROBE_MS = 600_000;
 const TCP_HEADER_BYTES = 20;
 const ETHERNET_BYTES = 14;
+const MAX_OPTION_BYTES = 40;
 /** What a length field of 16 bits allows, with headers. */
 const MAX_FRAME_BYTES = 65_535;
 
@@ -144,11 +145,12 @@ export class TcpFlows {
       Math.max(LEAST_BUFFER_BYTES, Math.min(RECEIVE_BYTES, Math.floor(BUFFER_BYTES / (this.#flows.size + 1))));
     const headerBytes = payloadOffset(guest.address) + TCP_HEADER_BYTES;
     const mss = link.mtu + ETHERNET_BYTES - headerBytes;
-    const largest = Math.min(MAX_FRAME_BYTES, link.largestTcpFrame) - headerBytes - 40;
     return {
       link: {
         mss,
-        largestSegment: Math.max(mss, largest),
+        get largestSegment() {
+          return Math.max(mss, Math.min(MAX_FRAME_BYTES, link.largestTcpFrame) - headerBytes - MAX_OPTION_BYTES);
+        },
         get bufferBytes() {
           return bufferBytes();
         },

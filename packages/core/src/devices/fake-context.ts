@@ -237,6 +237,10 @@ export class FakeNetwork implements NetworkChannel {
   readonly port: NetworkPort;
   /** What the card has sent. */
   readonly sent: Uint8Array[] = [];
+  /** Of them, which were offloaded. */
+  readonly offloaded: Uint8Array[] = [];
+  takesOffloads = false;
+  takesLarge = false;
   readonly #onSend: (frame: Uint8Array) => void;
 
   constructor(port: NetworkPort, onSend: (frame: Uint8Array) => void) {
@@ -244,15 +248,20 @@ export class FakeNetwork implements NetworkChannel {
     this.#onSend = onSend;
   }
 
-  send(frame: Uint8Array): void {
+  send(frame: Uint8Array, isOffloaded = false): void {
     this.sent.push(frame.slice());
+    if (isOffloaded) this.offloaded.push(frame.slice());
     this.#onSend(frame);
   }
 
+  setTakesLarge(isTaken: boolean): void {
+    this.takesLarge = isTaken;
+  }
+
   /** False: it waits outside. */
-  deliver(frame: Uint8Array): boolean {
+  deliver(frame: Uint8Array, segmentBytes = 0): boolean {
     if (!this.port.isReady) return false;
-    this.port.receive(frame);
+    this.port.receive(frame, segmentBytes);
     return true;
   }
 }

@@ -5,7 +5,8 @@
  * wait outside until then.
  *
  * Frames are Ethernet frames from the destination address to the end of the payload: no preamble, no check sequence. They
- * are complete: checksums are in place, and none is larger than its wire takes.
+ * are complete: checksums are in place, and none is larger than its wire takes. Except where both sides have said that they
+ * take others: TCP segments of many frames' size, cut by nobody, whose checksum is that of the pseudo-header only.
  */
 
 export const NETWORK_LIMITS = {
@@ -24,24 +25,40 @@ export const MAC_BYTES = 6;
 export interface NetworkPort {
   /** Whether the next frame may come: the card takes it, or drops it at once. */
   readonly isReady: boolean;
-  /** The bytes are valid during the call, come from anybody, and may be no frame at all. */
-  receive(frame: Uint8Array): void;
+  /**
+   * The bytes are valid during the call, come from anybody, and may be no frame at all. `segmentBytes` > 0: a large TCP segment
+   * of pieces of so many bytes, for a card that takes them.
+   */
+  receive(frame: Uint8Array, segmentBytes: number): void;
   /** The cable is plugged in, or out. A card begins with a cable in. */
   linkChanged(isUp: boolean): void;
 }
 
 export interface NetworkChannel {
+  /** `send` takes frames without their checksum, and large TCP segments, at present. */
+  readonly takesOffloads: boolean;
   /** The bytes are valid during the call. */
-  send(frame: Uint8Array): void;
+  send(frame: Uint8Array, isOffloaded?: boolean): void;
+  /** Whether the guest's driver takes large TCP segments from now on. A card begins without. */
+  setTakesLarge(isTaken: boolean): void;
+}
+
+/** One from the outside. */
+export interface ReceivedFrame {
+  readonly bytes: Uint8Array;
+  /** As NetworkPort.receive's. */
+  readonly segmentBytes: number;
 }
 
 /** The host's end, for all channels of a machine. Calls come between two instructions, and wait for a moment at most. */
 export interface NetworkBackend {
-  send(channel: string, frame: Uint8Array): void;
+  send(channel: string, frame: Uint8Array, isOffloaded: boolean): void;
+  takesOffloads(channel: string): boolean;
+  setTakesLarge(channel: string, isTaken: boolean): void;
   /** Whether `take` has something. */
   hasFrame(channel: string): boolean;
   /** The next frame from the outside. Its bytes are valid until the next call. */
-  take(channel: string): Uint8Array | undefined;
+  take(channel: string): ReceivedFrame | undefined;
   /** Whether the channel leads anywhere at present. */
   isUp(channel: string): boolean;
 }

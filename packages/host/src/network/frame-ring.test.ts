@@ -20,16 +20,23 @@ const frame = (length: number, value: number): Uint8Array => new Uint8Array(leng
 describe("a frame ring", () => {
   it("carries frames of each card both ways, in order", () => {
     const { machine, cards } = setUp();
-    machine.send("net1", frame(60, 1));
-    machine.send("net1", frame(1514, 2));
+    machine.send("net1", frame(60, 1), false);
+    machine.send("net1", frame(1514, 2), true);
     expect(cards.ends[0]!.take()).toBeUndefined();
-    expect(cards.ends[1]!.take()).toEqual(frame(60, 1));
-    expect(cards.ends[1]!.take()).toEqual(frame(1514, 2));
+    expect([cards.ends[1]!.take(), cards.ends[1]!.isOffloaded]).toEqual([frame(60, 1), false]);
+    expect([cards.ends[1]!.take(), cards.ends[1]!.isOffloaded]).toEqual([frame(1514, 2), true]);
     expect(cards.ends[1]!.take()).toBeUndefined();
     expect(machine.hasFrame("net0")).toBe(false);
     expect(cards.ends[0]!.deliver(frame(99, 3))).toBe(true);
     expect(machine.hasFrame("net0")).toBe(true);
-    expect(machine.take("net0")).toEqual(frame(99, 3));
+    expect(machine.take("net0")).toEqual({ bytes: frame(99, 3), segmentBytes: 0 });
+    cards.ends[0]!.deliver(frame(60_000, 4), 1448);
+    expect(machine.take("net0")?.segmentBytes).toBe(1448);
+    expect([machine.takesOffloads("net0"), cards.ends[0]!.takesLarge]).toEqual([false, false]);
+    cards.ends[0]!.takeOffloads();
+    machine.setTakesLarge("net0", true);
+    expect([machine.takesOffloads("net0"), cards.ends[0]!.takesLarge]).toEqual([true, true]);
+    expect([machine.takesOffloads("net1"), cards.ends[1]!.takesLarge]).toEqual([false, false]);
     expect(machine.take("net0")).toBeUndefined();
   });
 
@@ -37,7 +44,7 @@ describe("a frame ring", () => {
     const { machine, cards } = setUp();
     for (let i = 0; i < 3000; i++) {
       const sent = frame(1 + ((i * 977) % 4000), i);
-      machine.send("net0", sent);
+      machine.send("net0", sent, false);
       expect(Buffer.compare(cards.ends[0]!.take()!, sent)).toBe(0);
     }
   });
@@ -74,12 +81,12 @@ describe("a frame ring", () => {
   it("drops what a network does not take, and waits for it once only", () => {
     const { machine, cards } = setUp();
     const startMs = performance.now();
-    for (let i = 0; i < 40; i++) machine.send("net0", frame(60_000, i));
+    for (let i = 0; i < 40; i++) machine.send("net0", frame(60_000, i), false);
     expect(performance.now() - startMs).toBeLessThan(1000);
     let taken = 0;
     while (cards.ends[0]!.take()) taken++;
     expect(taken).toBe(8);
-    machine.send("net0", frame(60, 1));
+    machine.send("net0", frame(60, 1), false);
     expect(cards.ends[0]!.take()).toEqual(frame(60, 1));
   });
 });

@@ -7,7 +7,7 @@
  *
  * The rings are the VM's and outlive a change of its engine.
  */
-import { NETWORK_LIMITS, type NetworkBackend } from "@twinmetal/core";
+import { NETWORK_LIMITS, type NetworkBackend, type ReceivedFrame } from "@twinmetal/core";
 
 export interface FrameRing {
   readonly buffer: SharedArrayBuffer;
@@ -20,8 +20,21 @@ const RING_BYTES = 2 ** 19;
 const HEADER_WORDS = 16;
 const WORK = 0;
 const CARD_WORDS = 16;
-const CELL = { UP: 0, OUT_HEAD: 1, OUT_TAIL: 2, OUT_WAITS: 3, IN_HEAD: 4, IN_TAIL: 5, IN_WAITS: 6 } as const;
-const LENGTH_BYTES = 4;
+const CELL = {
+  UP: 0,
+  OUT_HEAD: 1,
+  OUT_TAIL: 2,
+  OUT_WAITS: 3,
+  IN_HEAD: 4,
+  IN_TAIL: 5,
+  IN_WAITS: 6,
+  /** The network takes what network-channel.ts calls offloaded. */
+  TAKES_OFFLOADS: 7,
+  /** The guest's driver takes large TCP segments. */
+  TAKES_LARGE: 8,
+} as const;
+/** In front of a frame: its length, and what is special about it (OUT: 1 for offloaded; IN: the size of its pieces). */
+const HEAD_BYTES = 8;
 /** So long a machine may stand still for a network that takes nothing. */
 const MAX_WAIT_MS = 20;
 
@@ -37,7 +50,10 @@ class ByteRing {
   readonly #tail: number;
   readonly #data: Uint8Array;
   readonly #frame = new Uint8Array(NETWORK_LIMITS.frameBytes);
-  readonly #word = new Uint8Array(LENGTH_BYTES);
+  readonly #head8 = new Uint8Array(HEAD_BYTES);
+  readonly #headView = new DataView(this.#head8.buffer);
+  /** Of the frame that was taken last. */
+  lastSpecial = 0;
 
   constructor(cells: Int32Array, head: number, tail: number, data: Uint8Array) {
     this.#cells = cells;
@@ -59,11 +75,12 @@ class ByteRing {
   }
 
   /** Precondition: there is room. Whether the ring was empty before. */
-  push(frame: Uint8Array): boolean {
+  push(frame: Uint8Array, special = 0): boolean {
     const tail = Atomics.load(this.#cells, this.#tail);
-    new DataView(this.#word.buffer).setUint32(0, frame.length, true);
-    this.#write(tail, this.#word);
-    this.#write(tail + LENGTH_BYTES, frame);
+    this.#headView.setUint32(0, frame.length, true);
+    this.#headView.setUint32(4, special, true);
+    this.#write(tail, this.#head8);
+    this.#write(tail + HEAD_BYTES, frame);
     Atomics.store(this.#cells, this.#tail, (tail + sizeOf(frame.length)) | 0);
     return Atomics.load(this.#cells, this.#head) === tail;
   }
@@ -72,10 +89,11 @@ class ByteRing {
   take(): Uint8Array | undefined {
     const head = Atomics.load(this.#cells, this.#head);
     if (Atomics.load(this.#cells, this.#tail) === head) return undefined;
-    this.#read(head, this.#word);
-    const length = Math.min(new DataView(this.#word.buffer).getUint32(0, true), NETWORK_LIMITS.frameBytes);
+    this.#read(head, this.#head8);
+    const length = Math.min(this.#headView.getUint32(0, true), NETWORK_LIMITS.frameBytes);
+    this.lastSpecial = this.#headView.getUint32(4, true);
     const frame = this.#frame.subarray(0, length);
-    this.#read(head + LENGTH_BYTES, frame);
+    this.#read(head + HEAD_BYTES, frame);
     Atomics.store(this.#cells, this.#head, (head + sizeOf(length)) | 0);
     return frame;
   }
@@ -97,7 +115,7 @@ class ByteRing {
 
 const offsetOf = (position: number): number => position & (RING_BYTES - 1);
 /** Of a frame with its length, in whole words. */
-const sizeOf = (frameBytes: number): number => (LENGTH_BYTES + frameBytes + 3) & ~3;
+const sizeOf = (frameBytes: number): number => (HEAD_BYTES + frameBytes + 3) & ~3;
 
 interface CardRings {
   readonly cells: Int32Array;
@@ -128,12 +146,22 @@ export class RingNetwork implements NetworkBackend {
     }
   }
 
-  send(channel: string, frame: Uint8Array): void {
+  takesOffloads(channel: string): boolean {
+    const card = this.#cards.get(channel);
+    return card !== undefined && Atomics.load(card.cells, card.at + CELL.TAKES_OFFLOADS) === 1;
+  }
+
+  setTakesLarge(channel: string, isTaken: boolean): void {
+    const card = this.#cards.get(channel);
+    if (card) Atomics.store(card.cells, card.at + CELL.TAKES_LARGE, isTaken ? 1 : 0);
+  }
+
+  send(channel: string, frame: Uint8Array, isOffloaded: boolean): void {
     const card = this.#cards.get(channel);
     if (!card || frame.length > NETWORK_LIMITS.frameBytes || !this.isUp(channel)) return;
     if (!card.out.hasRoom(frame.length) && !waitForRoom(card, frame.length)) return;
     card.isCongested = false;
-    if (!card.out.push(frame)) return;
+    if (!card.out.push(frame, isOffloaded ? 1 : 0)) return;
     Atomics.add(card.cells, WORK, 1);
     Atomics.notify(card.cells, WORK);
   }
@@ -142,16 +170,16 @@ export class RingNetwork implements NetworkBackend {
     return this.#cards.get(channel)?.in.isEmpty === false;
   }
 
-  take(channel: string): Uint8Array | undefined {
+  take(channel: string): ReceivedFrame | undefined {
     const card = this.#cards.get(channel);
-    const frame = card?.in.take();
+    const bytes = card?.in.take();
     // A ring that is half empty is worth waking somebody for; one frame's room is not.
     if (card && Atomics.load(card.cells, card.at + CELL.IN_WAITS) === 1 && card.in.usedBytes <= RING_BYTES / 2) {
       Atomics.store(card.cells, card.at + CELL.IN_WAITS, 0);
       Atomics.add(card.cells, WORK, 1);
       Atomics.notify(card.cells, WORK);
     }
-    return frame;
+    return bytes && { bytes, segmentBytes: card!.in.lastSpecial };
   }
 
   isUp(channel: string): boolean {
@@ -191,6 +219,20 @@ export class CardEnd {
     if (Atomics.exchange(cells, at + CELL.UP, isUp ? 1 : 0) !== (isUp ? 1 : 0)) this.#kick();
   }
 
+  /** The network takes what is offloaded. */
+  takeOffloads(): void {
+    Atomics.store(this.#rings.cells, this.#rings.at + CELL.TAKES_OFFLOADS, 1);
+  }
+
+  get takesLarge(): boolean {
+    return Atomics.load(this.#rings.cells, this.#rings.at + CELL.TAKES_LARGE) === 1;
+  }
+
+  /** The frame that was taken last is offloaded. */
+  get isOffloaded(): boolean {
+    return this.#rings.out.lastSpecial === 1;
+  }
+
   /** What the guest has sent. Valid until the next call. */
   take(): Uint8Array | undefined {
     const frame = this.#rings.out.take();
@@ -212,9 +254,9 @@ export class CardEnd {
   }
 
   /** False: there is no room, and WORK changes once there is some. */
-  deliver(frame: Uint8Array): boolean {
+  deliver(frame: Uint8Array, segmentBytes = 0): boolean {
     if (!this.hasRoom(frame.length)) return false;
-    if (this.#rings.in.push(frame)) this.#kick();
+    if (this.#rings.in.push(frame, segmentBytes)) this.#kick();
     return true;
   }
 }

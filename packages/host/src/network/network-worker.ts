@@ -88,14 +88,16 @@ async function open(): Promise<void> {
 
 async function linkOf(card: Card): Promise<Link | undefined> {
   const { end, options } = card;
-  const deliver = (frame: Uint8Array): boolean => {
-    const isTaken = end.deliver(frame);
+  const deliver = (frame: Uint8Array, segmentBytes = 0): boolean => {
+    const isTaken = end.deliver(frame, segmentBytes);
     if (isTaken) card.capture?.add(frame);
     return isTaken;
   };
   const events = {
     deliver,
     hasRoom: (frameBytes: number) => end.hasRoom(frameBytes),
+    takeOffloads: () => end.takeOffloads(),
+    takesLarge: () => end.takesLarge,
     setUp: (isUp: boolean) => end.setUp(isUp),
     ready: () => rings.wake(),
   };
@@ -106,7 +108,7 @@ async function linkOf(card: Card): Promise<Link | undefined> {
 
 /** Its frames wait for room in the same ring as all others. */
 function loopback(deliver: (frame: Uint8Array) => boolean): Link {
-  return { send: deliver, resume: () => {}, close: () => {} };
+  return { send: (frame) => deliver(frame), resume: () => {}, close: () => {} };
 }
 
 /** False: there is more. */
@@ -117,7 +119,7 @@ function carry(card: Card): boolean {
     if (!frame) return true;
     if (!card.waiting) card.capture?.add(frame);
     card.waiting = undefined;
-    if (card.link === undefined || card.link.send(frame)) continue;
+    if (card.link === undefined || card.link.send(frame, card.end.isOffloaded)) continue;
     card.waiting = frame;
     return true;
   }

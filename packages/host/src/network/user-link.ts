@@ -12,14 +12,20 @@ import type { Link, LinkEvents } from "./socket-link.ts";
 
 const ETHERNET_HEADER_BYTES = 14;
 const DEFAULT_MTU = 1500;
+/** Of a large TCP segment, with headers: IP's length field bounds it. */
+const LARGEST_FRAME_BYTES = 65_535;
 /** Frames that came when the card had no room: answers to what the guest itself sends, so few. */
 const MAX_WAITING = 64;
 /** At a port of the host at a time. */
 const MAX_FORWARDED = 512;
 
-/** What a card's end offers besides: a look whether a frame would find room. */
+/** What a card's end offers besides. */
 export interface UserLinkEvents extends LinkEvents {
   hasRoom(frameBytes: number): boolean;
+  /** From here on frames come without their checksums, and large ones uncut. */
+  takeOffloads(): void;
+  /** The guest takes large TCP segments, at present. */
+  takesLarge(): boolean;
 }
 
 export class UserLink implements Link {
@@ -27,7 +33,7 @@ export class UserLink implements Link {
   readonly #events: UserLinkEvents;
   readonly #servers: Server[] = [];
   readonly #log: AppendedFile | undefined;
-  #waiting: Uint8Array[] = [];
+  #waiting: { readonly frame: Uint8Array; readonly segmentBytes: number }[] = [];
 
   private constructor(options: NetworkOptions, events: UserLinkEvents) {
     this.#events = events;
@@ -36,10 +42,15 @@ export class UserLink implements Link {
     const link: GuestLink = {
       mtu,
       hasChecksumOffload: false,
-      largestTcpFrame: 0,
-      canSend: () => this.#waiting.length === 0 && events.hasRoom(mtu + ETHERNET_HEADER_BYTES),
-      send: (frame) => {
-        if (this.#waiting.length > 0 || !events.deliver(frame)) this.#keep(frame);
+      get largestTcpFrame() {
+        return events.takesLarge() ? LARGEST_FRAME_BYTES : 0;
+      },
+      canSend: () => {
+        const bytes = events.takesLarge() ? LARGEST_FRAME_BYTES : mtu + ETHERNET_HEADER_BYTES;
+        return this.#waiting.length === 0 && events.hasRoom(bytes);
+      },
+      send: (frame, { segmentBytes = 0 }) => {
+        if (this.#waiting.length > 0 || !events.deliver(frame, segmentBytes)) this.#keep(frame, segmentBytes);
       },
     };
     const rules = options.allow?.map(parseEgressRule) ?? [];
@@ -62,6 +73,7 @@ export class UserLink implements Link {
       link.close();
       throw error;
     }
+    events.takeOffloads();
     events.setUp(true);
     return link;
   }
@@ -104,18 +116,19 @@ export class UserLink implements Link {
     else socket.destroy();
   }
 
-  #keep(frame: Uint8Array): void {
-    if (this.#waiting.length < MAX_WAITING) this.#waiting.push(frame);
+  #keep(frame: Uint8Array, segmentBytes: number): void {
+    if (this.#waiting.length < MAX_WAITING) this.#waiting.push({ frame, segmentBytes });
   }
 
-  send(frame: Uint8Array): boolean {
-    this.#network.receive(frame.slice());
+  send(frame: Uint8Array, isOffloaded: boolean): boolean {
+    this.#network.receive(frame.slice(), { isChecksumPartial: isOffloaded });
     return true;
   }
 
   resume(): void {
     while (this.#waiting.length > 0) {
-      if (!this.#events.deliver(this.#waiting[0]!)) return;
+      const { frame, segmentBytes } = this.#waiting[0]!;
+      if (!this.#events.deliver(frame, segmentBytes)) return;
       this.#waiting.shift();
     }
     this.#network.ready();

@@ -2,8 +2,13 @@
  * The header in front of each frame in virtio-net's queues (virtio 1.2, 5.1.6), and what it asks the device to do: fill in a
  * checksum, cut a large TCP segment into frames.
  */
+
 import { hasRightChecksum, insertChecksum } from "../network/checksum.ts";
 import { segmentTcp } from "../network/segmentation.ts";
+import { ETHERNET_HEADER_BYTES } from "../network-channel.ts";
+
+const IPV6_HEADER_BYTES = 40;
+const TCP_CHECKSUM_OFFSET = 16;
 
 export const NET_HEADER = {
   flags: 0,
@@ -22,6 +27,8 @@ export interface TransmitOffloads {
   readonly checksum: boolean;
   readonly tcp4: boolean;
   readonly tcp6: boolean;
+  /** Who carries the frames takes them as they are. */
+  readonly areOutside: boolean;
 }
 
 /**
@@ -32,26 +39,50 @@ export function transmit(
   header: DataView,
   frame: Uint8Array,
   offloads: TransmitOffloads,
-  send: (frame: Uint8Array) => void,
+  send: (frame: Uint8Array, isOffloaded: boolean) => void,
 ): boolean {
   const gso = header.getUint8(NET_HEADER.gso_type) & ~GSO.ECN;
   if (gso !== GSO.NONE) {
     const isKnown = (gso === GSO.TCPV4 && offloads.tcp4) || (gso === GSO.TCPV6 && offloads.tcp6);
-    return isKnown && segmentTcp(frame, header.getUint16(NET_HEADER.gso_size, true), send);
-  }
-  if (header.getUint8(NET_HEADER.flags) & HDR_F.NEEDS_CSUM) {
+    if (!isKnown) return false;
+    if (!offloads.areOutside) {
+      return segmentTcp(frame, header.getUint16(NET_HEADER.gso_size, true), (part) => send(part, false));
+    }
+  } else if ((header.getUint8(NET_HEADER.flags) & HDR_F.NEEDS_CSUM) === 0) {
+    send(frame, false);
+    return true;
+  } else if (!offloads.checksum) return false;
+  else if (!offloads.areOutside) {
     const start = header.getUint16(NET_HEADER.csum_start, true);
     const field = start + header.getUint16(NET_HEADER.csum_offset, true);
-    if (!offloads.checksum || !insertChecksum(frame, start, field)) return false;
+    if (!insertChecksum(frame, start, field)) return false;
   }
-  send(frame);
+  send(frame, offloads.areOutside);
   return true;
 }
 
-/** In front of a received frame. `knowsChecksums`: the driver believes what the device has found right. */
-export function receiveHeader(frame: Uint8Array, buffers: number, knowsChecksums: boolean): Uint8Array {
+/**
+ * In front of a received frame. `knowsChecksums`: the driver believes what the device has found right. A large TCP segment
+ * (`segmentBytes` > 0) says how it is cut, and has its checksum still to be finished.
+ */
+export function receiveHeader(
+  frame: Uint8Array,
+  segmentBytes: number,
+  buffers: number,
+  knowsChecksums: boolean,
+): Uint8Array {
   const header = new DataView(new ArrayBuffer(NET_HEADER.sizeBytes));
-  if (knowsChecksums && hasRightChecksum(frame)) header.setUint8(NET_HEADER.flags, HDR_F.DATA_VALID);
+  if (segmentBytes > 0) {
+    const isIpv6 = frame[ETHERNET_HEADER_BYTES]! >> 4 === 6;
+    const start = ETHERNET_HEADER_BYTES + (isIpv6 ? IPV6_HEADER_BYTES : (frame[ETHERNET_HEADER_BYTES]! & 15) * 4);
+    const tcpBytes = ((frame[start + 12] ?? 0) >> 4) * 4;
+    header.setUint8(NET_HEADER.flags, HDR_F.NEEDS_CSUM);
+    header.setUint8(NET_HEADER.gso_type, isIpv6 ? GSO.TCPV6 : GSO.TCPV4);
+    header.setUint16(NET_HEADER.hdr_len, start + tcpBytes, true);
+    header.setUint16(NET_HEADER.gso_size, segmentBytes, true);
+    header.setUint16(NET_HEADER.csum_start, start, true);
+    header.setUint16(NET_HEADER.csum_offset, TCP_CHECKSUM_OFFSET, true);
+  } else if (knowsChecksums && hasRightChecksum(frame)) header.setUint8(NET_HEADER.flags, HDR_F.DATA_VALID);
   header.setUint16(NET_HEADER.num_buffers, buffers, true);
   return new Uint8Array(header.buffer);
 }

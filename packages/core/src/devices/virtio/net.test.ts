@@ -135,6 +135,18 @@ describe("transmitting", () => {
     expect(network.sent).toEqual([]);
   });
 
+  it("leaves checksums and large segments as they are to a network that takes them, and says so", () => {
+    const { driver, network } = setUp();
+    network.takesOffloads = true;
+    const large = tcpFrame({ to: OTHER, from: MAC, payload: new Uint8Array(20_000) });
+    const partial = tcpFrame({ to: OTHER, from: MAC, payload: Uint8Array.of(1) });
+    driver.send(TRANSMIT, joined(header({ flags: 1, gso_type: GSO.TCPV4, gso_size: 1448 }), large));
+    driver.send(TRANSMIT, joined(header({ flags: 1, csum_start: 34, csum_offset: 16 }), partial));
+    driver.send(TRANSMIT, joined(header(), partial));
+    expect(network.sent).toEqual([large, partial, partial]);
+    expect(network.offloaded).toEqual([large, partial]);
+  });
+
   it("fails where a buffer holds no frame", () => {
     const { driver } = setUp();
     driver.send(TRANSMIT, new Uint8Array(20));
@@ -160,6 +172,25 @@ describe("receiving", () => {
     frame[54]! ^= 1;
     rig.network.deliver(frame);
     expect(received(rig, gpa)[NET_HEADER.flags]).toBe(0);
+  });
+
+  it("takes a large segment where the driver does, with how it is to be cut; else drops it", () => {
+    const large = tcpFrame({ to: MAC, from: OTHER, payload: new Uint8Array(20_000).fill(3) });
+    const rig = setUp(BASE | OFFLOADS | bit(F.GUEST_TSO4) | bit(F.GUEST_TSO6));
+    expect(rig.network.takesLarge).toBe(true);
+    const gpa = rig.driver.offer(RECEIVE, 65_562);
+    rig.network.deliver(large, 1448);
+    const fields = { flags: HDR_F.NEEDS_CSUM, gso_type: GSO.TCPV4, gso_size: 1448, csum_start: 34, csum_offset: 16 };
+    const expected = header(fields);
+    expected[NET_HEADER.hdr_len] = 54;
+    expected[NET_HEADER.num_buffers] = 1;
+    expect(received(rig, gpa)).toEqual(joined(expected, large));
+    rig.driver.status = 0;
+    expect(rig.network.takesLarge).toBe(false);
+    const without = setUp();
+    without.driver.offer(RECEIVE, 65_562);
+    without.network.deliver(large, 1448);
+    expect([without.network.takesLarge, without.driver.used(RECEIVE)]).toEqual([false, []]);
   });
 
   it("spreads a frame over several buffers, where it may", () => {
@@ -265,10 +296,15 @@ describe("contract", () => {
         (random: number) =>
           void network.deliver(udpFrame({ to: MAC, from: OTHER, payload: new Uint8Array(random % 400) })),
         (random: number) => network.port.linkChanged(random % 2 === 0),
+        (random: number) =>
+          void network.deliver(
+            tcpFrame({ to: MAC, from: OTHER, payload: new Uint8Array(random % 900) }),
+            1 + (random % 300),
+          ),
       ],
       setUp: () => {
         const driver = new FakeDriver(context, device);
-        driver.negotiate(BASE | OFFLOADS | bit(F.MRG_RXBUF));
+        driver.negotiate(BASE | OFFLOADS | bit(F.MRG_RXBUF) | bit(F.GUEST_TSO4) | bit(F.GUEST_TSO6));
         driver.start(3, 16);
         for (let i = 0; i < 5; i++) driver.offer(RECEIVE, 200);
       },

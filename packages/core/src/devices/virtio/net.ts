@@ -6,7 +6,7 @@
  *   channel --> one frame that waits for buffers --> header + frame in one or, merged, several chains --> guest
  *
  * While a received frame waits, the chains that it has already taken stay in flight in the ring; the next frame waits
- * outside. Left out: several pairs of queues, VLAN filtering, large frames to the guest (GUEST_TSO), hash reports, announcing
+ * outside. Left out: several pairs of queues, VLAN filtering, hash reports, announcing
  * after a change of host, and the legacy interface.
  *
  *   queues: 0 receive, 1 transmit, 2 control
@@ -27,6 +27,8 @@ export const VIRTIO_NET_F = {
   GUEST_CSUM: 1,
   MTU: 3,
   MAC: 5,
+  GUEST_TSO4: 7,
+  GUEST_TSO6: 8,
   HOST_TSO4: 11,
   HOST_TSO6: 12,
   HOST_ECN: 13,
@@ -73,6 +75,9 @@ class VirtioNet implements VirtioModel {
   #isUp = true;
   /** Received, and waits for the guest's buffers. */
   #waiting: Uint8Array | undefined;
+  /** Of a large TCP segment that waits: the size of its pieces; else 0. */
+  #segmentBytes = 0;
+  #hasToldLarge = false;
 
   constructor(context: DeviceContext, host: VirtioHost, options: VirtioNetOptions) {
     const { name, mac, mtu } = options;
@@ -86,7 +91,7 @@ class VirtioNet implements VirtioModel {
       get isReady() {
         return card.#waiting === undefined;
       },
-      receive: (frame) => this.#receive(frame),
+      receive: (frame, segmentBytes) => this.#receive(frame, segmentBytes),
       linkChanged: (isUp) => this.#setLink(isUp),
     });
   }
@@ -99,6 +104,7 @@ class VirtioNet implements VirtioModel {
   }
 
   start(): void {
+    this.#tellOffloads();
     if (!this.#host.isRunning) return;
     this.#transmit();
     this.#control();
@@ -111,6 +117,7 @@ class VirtioNet implements VirtioModel {
   }
 
   resume(): void {
+    this.#tellOffloads();
     this.#deliver();
   }
 
@@ -119,6 +126,19 @@ class VirtioNet implements VirtioModel {
     this.#filter.reset();
     this.#mac.set(this.#options.mac);
     this.#waiting = undefined;
+    this.#segmentBytes = 0;
+    this.#tellOffloads(false);
+  }
+
+  get #takesLarge(): boolean {
+    const { GUEST_TSO4, GUEST_TSO6 } = VIRTIO_NET_F;
+    return this.#host.isRunning && this.#host.hasFeature(GUEST_TSO4) && this.#host.hasFeature(GUEST_TSO6);
+  }
+
+  #tellOffloads(takesLarge = this.#takesLarge): void {
+    if (takesLarge === this.#hasToldLarge) return;
+    this.#hasToldLarge = takesLarge;
+    this.#channel.setTakesLarge(takesLarge);
   }
 
   /** As a new card, whose cable is in. */
@@ -131,6 +151,7 @@ class VirtioNet implements VirtioModel {
       mac: this.#mac.slice(),
       isUp: this.#isUp,
       waiting: this.#waiting ?? null,
+      segmentBytes: this.#segmentBytes,
       filter: this.#filter.save(),
     };
   }
@@ -140,7 +161,8 @@ class VirtioNet implements VirtioModel {
     if ((mac[0]! & 1) !== 0) throw reader.invalid("mac", "is a group's address");
     this.#mac.set(mac);
     this.#isUp = reader.bool("isUp");
-    this.#waiting = reader.part("waiting") === null ? undefined : reader.bytes("waiting", this.#maxFrameBytes);
+    this.#waiting = reader.part("waiting") === null ? undefined : reader.bytes("waiting", NETWORK_LIMITS.frameBytes);
+    this.#segmentBytes = reader.int("segmentBytes", 0, NETWORK_LIMITS.frameBytes);
     if (this.#waiting && this.#waiting.length < ETHERNET_HEADER_BYTES) throw reader.invalid("waiting", "is no frame");
     this.#filter.restore(reader.object("filter"));
   }
@@ -155,11 +177,14 @@ class VirtioNet implements VirtioModel {
     this.#host.configChanged();
   }
 
-  #receive(frame: Uint8Array): void {
+  #receive(frame: Uint8Array, segmentBytes: number): void {
     if (this.#waiting || !this.#isUp || !this.#host.isRunning) return;
-    if (frame.length < ETHERNET_HEADER_BYTES || frame.length > this.#maxFrameBytes) return;
+    if (segmentBytes > 0 && !this.#takesLarge) return;
+    const most = segmentBytes > 0 ? NETWORK_LIMITS.frameBytes : this.#maxFrameBytes;
+    if (frame.length < ETHERNET_HEADER_BYTES || frame.length > most) return;
     if (!this.#host.queue(NET_QUEUE.RECEIVE).isEnabled || !this.#filter.accepts(frame, this.#mac)) return;
     this.#waiting = frame.slice();
+    this.#segmentBytes = segmentBytes;
     this.#deliver();
   }
 
@@ -179,12 +204,16 @@ class VirtioNet implements VirtioModel {
       chains.push(chain);
     }
     if (room < wanted) this.#host.fail("a receive buffer is smaller than a frame");
-    else if (this.#fill(chains, frame)) this.#waiting = undefined;
+    else if (this.#fill(chains, frame)) {
+      this.#waiting = undefined;
+      this.#segmentBytes = 0;
+    }
     this.#host.complete(NET_QUEUE.RECEIVE);
   }
 
   #fill(chains: readonly DescriptorChain[], frame: Uint8Array): boolean {
-    const header = receiveHeader(frame, chains.length, this.#host.hasFeature(VIRTIO_NET_F.GUEST_CSUM));
+    const knowsChecksums = this.#host.hasFeature(VIRTIO_NET_F.GUEST_CSUM);
+    const header = receiveHeader(frame, this.#segmentBytes, chains.length, knowsChecksums);
     const bytes = new Uint8Array(header.length + frame.length);
     bytes.set(header);
     bytes.set(frame, header.length);
@@ -208,6 +237,7 @@ class VirtioNet implements VirtioModel {
       checksum: this.#host.hasFeature(VIRTIO_NET_F.CSUM),
       tcp4: this.#host.hasFeature(VIRTIO_NET_F.HOST_TSO4),
       tcp6: this.#host.hasFeature(VIRTIO_NET_F.HOST_TSO6),
+      areOutside: this.#channel.takesOffloads,
     };
     for (let chain = queue.pop(); chain; chain = queue.pop()) {
       const { readableBytes } = chain;
@@ -222,14 +252,15 @@ class VirtioNet implements VirtioModel {
       }
       const header = new DataView(bytes.buffer, 0, NET_HEADER.sizeBytes);
       const frame = bytes.subarray(NET_HEADER.sizeBytes);
-      transmit(header, frame, offloads, (sent) => this.#send(sent));
+      transmit(header, frame, offloads, (sent, isOffloaded) => this.#send(sent, isOffloaded));
       queue.push(chain, 0);
     }
     this.#host.complete(NET_QUEUE.TRANSMIT);
   }
 
-  #send(frame: Uint8Array): void {
-    if (this.#isUp && frame.length <= this.#maxFrameBytes) this.#channel.send(frame);
+  #send(frame: Uint8Array, isOffloaded: boolean): void {
+    const most = isOffloaded ? NETWORK_LIMITS.frameBytes : this.#maxFrameBytes;
+    if (this.#isUp && frame.length <= most) this.#channel.send(frame, isOffloaded);
   }
 
   #control(): void {
