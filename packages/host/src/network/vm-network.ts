@@ -82,7 +82,7 @@ async function answer(request: ReturnType<typeof httpRequest>, url: URL): Promis
     return message;
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    if (code !== "ECONNRESET") throw error;
+    if (code !== "ECONNRESET" && code !== "EPIPE") throw error;
     const what = `Nobody in the guest answers at port ${url.port || 80}.`;
     throw new VmError("refused", `${what} Start the server there, at all addresses.`, { cause: error });
   }
