@@ -201,13 +201,13 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   {
     what: "a frame is longer than its wire takes",
     device: "virtio-net",
-    right: "if (this.#isUp && frame.length <= this.#maxFrameBytes)",
+    right: "if (this.#isUp && frame.length <= this.#mostBytes(isOffloaded))",
     wrong: "if (this.#isUp)",
   },
   {
     what: "a received frame may be of any length",
     device: "virtio-net",
-    right: "if (frame.length < ETHERNET_HEADER_BYTES || frame.length > this.#maxFrameBytes) return;",
+    right: "if (frame.length < ETHERNET_HEADER_BYTES || frame.length > this.#mostBytes(segmentBytes > 0)) return;",
     wrong: "",
   },
   {

@@ -501,7 +501,7 @@ const net = (isPacked: boolean): FuzzedDevice => ({
     const network = context.networks.get("net0")!;
     return target(context, device, {
       isPacked,
-      features: 0x3097_982b,
+      features: 0x3097_99ab,
       queues: 3,
       events: networkEvents(network),
       check: () => checkSent(network, 14 + 4 + 1500),

@@ -237,7 +237,7 @@ export class FakeNetwork implements NetworkChannel {
   readonly port: NetworkPort;
   /** What the card has sent. */
   readonly sent: Uint8Array[] = [];
-  /** Of them, which were offloaded. */
+  /** Of them, those that were offloaded. */
   readonly offloaded: Uint8Array[] = [];
   takesOffloads = false;
   takesLarge = false;
@@ -249,8 +249,9 @@ export class FakeNetwork implements NetworkChannel {
   }
 
   send(frame: Uint8Array, isOffloaded = false): void {
-    this.sent.push(frame.slice());
-    if (isOffloaded) this.offloaded.push(frame.slice());
+    const copy = frame.slice();
+    this.sent.push(copy);
+    if (isOffloaded) this.offloaded.push(copy);
     this.#onSend(frame);
   }
 

@@ -163,12 +163,16 @@ class VirtioNet implements VirtioModel {
     this.#isUp = reader.bool("isUp");
     this.#waiting = reader.part("waiting") === null ? undefined : reader.bytes("waiting", NETWORK_LIMITS.frameBytes);
     this.#segmentBytes = reader.int("segmentBytes", 0, NETWORK_LIMITS.frameBytes);
+    if ((this.#waiting?.length ?? 0) > this.#mostBytes(this.#segmentBytes > 0)) {
+      throw reader.invalid("waiting", "is larger than the wire takes");
+    }
     if (this.#waiting && this.#waiting.length < ETHERNET_HEADER_BYTES) throw reader.invalid("waiting", "is no frame");
     this.#filter.restore(reader.object("filter"));
   }
 
-  get #maxFrameBytes(): number {
-    return ETHERNET_HEADER_BYTES + TAG_BYTES + this.#options.mtu;
+  /** Of a frame. `isLarge`: one that is not cut to the MTU. */
+  #mostBytes(isLarge: boolean): number {
+    return isLarge ? NETWORK_LIMITS.frameBytes : ETHERNET_HEADER_BYTES + TAG_BYTES + this.#options.mtu;
   }
 
   #setLink(isUp: boolean): void {
@@ -180,8 +184,7 @@ class VirtioNet implements VirtioModel {
   #receive(frame: Uint8Array, segmentBytes: number): void {
     if (this.#waiting || !this.#isUp || !this.#host.isRunning) return;
     if (segmentBytes > 0 && !this.#takesLarge) return;
-    const most = segmentBytes > 0 ? NETWORK_LIMITS.frameBytes : this.#maxFrameBytes;
-    if (frame.length < ETHERNET_HEADER_BYTES || frame.length > most) return;
+    if (frame.length < ETHERNET_HEADER_BYTES || frame.length > this.#mostBytes(segmentBytes > 0)) return;
     if (!this.#host.queue(NET_QUEUE.RECEIVE).isEnabled || !this.#filter.accepts(frame, this.#mac)) return;
     this.#waiting = frame.slice();
     this.#segmentBytes = segmentBytes;
@@ -259,8 +262,7 @@ class VirtioNet implements VirtioModel {
   }
 
   #send(frame: Uint8Array, isOffloaded: boolean): void {
-    const most = isOffloaded ? NETWORK_LIMITS.frameBytes : this.#maxFrameBytes;
-    if (this.#isUp && frame.length <= most) this.#channel.send(frame, isOffloaded);
+    if (this.#isUp && frame.length <= this.#mostBytes(isOffloaded)) this.#channel.send(frame, isOffloaded);
   }
 
   #control(): void {
