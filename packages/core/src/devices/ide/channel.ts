@@ -394,6 +394,7 @@ export class IdeChannel {
       return;
     }
     transfer.at = transfer.buffer.length;
+    transfer.blockEnd = transfer.at;
     this.#bufferDone(transfer);
   }
 

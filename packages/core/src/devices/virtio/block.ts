@@ -243,7 +243,8 @@ class VirtioBlock implements VirtioModel {
   /** The status is the last byte that may be written. */
   #finish(queue: number, chain: DescriptorChain, status: number, dataBytes: number): void {
     if (!this.#host.isRunning) return;
-    if (!chain.write(chain.writableBytes - 1, Uint8Array.of(status))) {
+    // A restored request may find another chain under its number.
+    if (chain.writableBytes === 0 || !chain.write(chain.writableBytes - 1, Uint8Array.of(status))) {
       this.#host.fail("the byte for a request's status is not in RAM");
       return;
     }
