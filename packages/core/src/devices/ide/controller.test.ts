@@ -185,6 +185,16 @@ describe("a disk", () => {
     expect([rig.read(TASK.COMMAND), rig.busMaster & 7]).toEqual([READY, BM_STATUS.INTERRUPT]);
   });
 
+  it("keeps a write by the bus master that is under way in its state", () => {
+    const rig = new Rig();
+    rig.command(ATA.WRITE_DMA, 0, 1);
+    rig.dma([[DATA, 512]], false);
+    expect(rig.disk.history).toEqual(["write 0+512"]);
+    const copy = new Rig();
+    copy.device.restore(rig.device.save());
+    expect(copy.device.save()).toEqual(rig.device.save());
+  });
+
   it("aborts where the regions are too short, and what a parallel drive does not have", () => {
     const rig = new Rig();
     rig.dma([[DATA, 512]], true);
