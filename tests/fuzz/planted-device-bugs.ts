@@ -133,18 +133,6 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     wrong: "this.left",
   },
   {
-    what: "a CD is read behind its end",
-    device: "ide",
-    right: "if (block + blocks > this.#blocks)",
-    wrong: "if (block > this.#blocks)",
-  },
-  {
-    what: "IDE's bus master writes behind a region",
-    device: "ide",
-    right: "Math.min(regionBytes - this.#offset, bytes.length - at)",
-    wrong: "bytes.length - at",
-  },
-  {
     what: "an IDE command comes while another is under way",
     device: "ide",
     right: "if (this.#transfer) return;",
