@@ -15,6 +15,7 @@ import {
   type BlockOperation,
   type BlockRequest,
 } from "@twinmetal/core";
+import { ServingEnd } from "../vm/serving-end.ts";
 
 export interface DiskRing {
   readonly buffer: SharedArrayBuffer;
@@ -166,18 +167,15 @@ export interface RingRequest {
 }
 
 /** The disks' end. */
-export class RingServer {
+export class RingServer extends ServingEnd {
   readonly #slots: Slots;
   /** The work before came soon. A guest that computes between requests is slower: looking on takes its threads' time. */
   #looksOn = true;
 
   constructor(ring: DiskRing) {
-    this.#slots = new Slots(ring);
-  }
-
-  /** Read before `take`: to wait from there on. */
-  get work(): number {
-    return Atomics.load(this.#slots.words, WORK);
+    const slots = new Slots(ring);
+    super(slots.words, WORK);
+    this.#slots = slots;
   }
 
   /** False: nothing was submitted since `work` within this time. */
@@ -187,17 +185,6 @@ export class RingServer {
     const hasCome = Atomics.wait(this.#slots.words, WORK, work, timeoutMs) !== "timed-out";
     this.#looksOn = hasCome && performance.now() < startMs + SOON_MS;
     return hasCome;
-  }
-
-  async untilWork(work: number): Promise<void> {
-    const { async, value } = waitAsync(this.#slots.words, WORK, work);
-    if (async) await value;
-  }
-
-  /** Ends a wait. */
-  wake(): void {
-    Atomics.add(this.#slots.words, WORK, 1);
-    Atomics.notify(this.#slots.words, WORK);
   }
 
   /** All that was submitted. */
@@ -230,9 +217,3 @@ export class RingServer {
     Atomics.add(this.#slots.words, DONE, 1);
   }
 }
-
-/** ES2024; V8 has it in every Node that is supported. */
-type AsyncWait =
-  | { readonly async: false; readonly value: string }
-  | { readonly async: true; readonly value: Promise<string> };
-const { waitAsync } = Atomics as unknown as { waitAsync(cells: Int32Array, index: number, value: number): AsyncWait };

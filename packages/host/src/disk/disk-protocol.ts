@@ -1,6 +1,7 @@
 /** What the VM object and the thread that has its disks' images (disk-worker.ts) say to each other. */
 import type { DiskFormat } from "@twinmetal/storage";
-import type { PlainError } from "../vm/vm-error.ts";
+import type { KickPlace } from "../vm/machine-kick.ts";
+import type { ServiceReply } from "../vm/service-thread.ts";
 import type { DiskRing } from "./block-ring.ts";
 
 /** One disk of a VM, as its user asks for it. */
@@ -44,30 +45,24 @@ export interface DiskThreadStart {
   readonly ring: DiskRing;
 }
 
-export type ToDisks =
-  /**
-   * Where the machine waits: Int32 cells, of which the one of that index counts kicks; and by which its vCPU is kicked, where
-   * that is not enough (kvm/kick-cells.ts).
-   */
-  | {
-      readonly type: "kick";
-      readonly cells: SharedArrayBuffer;
-      readonly index: number;
-      readonly vcpuCells: SharedArrayBuffer | undefined;
-    }
+export type DisksQuestion =
   /** Waits for what is under way, makes it durable, gives the images back; requests wait until "open". */
-  | { readonly type: "suspend"; readonly id: number }
-  | { readonly type: "open"; readonly id: number }
+  | { readonly type: "suspend" }
+  | { readonly type: "open" }
   /** What found no space is tried again. */
-  | { readonly type: "retry"; readonly id: number }
+  | { readonly type: "retry" }
   /** The image of one disk, a disc's, is another one from here on, or none. */
-  | { readonly type: "change"; readonly id: number; readonly disk: number; readonly options: DiskOptions | undefined };
+  | { readonly type: "change"; readonly disk: number; readonly options: DiskOptions | undefined };
 
-export type FromDisks =
-  | {
-      readonly type: "reply";
-      readonly id: number;
-      readonly disks?: readonly OpenedVmDisk[];
-      readonly error?: PlainError;
-    }
-  | { readonly type: "problem"; readonly problem: DiskProblem };
+export type ToDisks = KickPlace | (DisksQuestion & { readonly id: number });
+
+export interface DisksReply extends ServiceReply {
+  readonly disks?: readonly OpenedVmDisk[];
+}
+
+export interface DisksProblem {
+  readonly type: "problem";
+  readonly problem: DiskProblem;
+}
+
+export type FromDisks = DisksReply | DisksProblem;

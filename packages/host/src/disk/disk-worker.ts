@@ -7,10 +7,10 @@
  */
 import { parentPort, workerData } from "node:worker_threads";
 import { type BlockDevice, StorageError } from "@twinmetal/storage";
-import { createSignal } from "../kvm/kick-cells.ts";
+import { kickOf } from "../vm/machine-kick.ts";
 import { plainError } from "../vm/vm-error.ts";
 import { type RingRequest, RingServer } from "./block-ring.ts";
-import type { DiskOptions, DiskThreadStart, FromDisks, ToDisks } from "./disk-protocol.ts";
+import type { DiskOptions, DisksReply, DiskThreadStart, FromDisks, ToDisks } from "./disk-protocol.ts";
 import { openVmDisk } from "./open-vm-disk.ts";
 
 /** Waiting in the event loop costs three times the wait of a thread that does nothing else. */
@@ -37,18 +37,9 @@ let idleWaiters: (() => void)[] = [];
 
 parentPort!.on("message", (message: ToDisks) => {
   switch (message.type) {
-    case "kick": {
-      const cells = new Int32Array(message.cells);
-      const vcpu = message.vcpuCells && createSignal(message.vcpuCells);
-      kick = () => {
-        Atomics.add(cells, message.index, 1);
-        Atomics.notify(cells, message.index);
-        vcpu?.kick();
-      };
-      // For what was done since this machine runs, and only the one before was told.
-      kick();
+    case "kick":
+      kick = kickOf(message);
       break;
-    }
     case "retry":
       retry();
       send({ type: "reply", id: message.id });
@@ -65,10 +56,7 @@ parentPort!.on("message", (message: ToDisks) => {
   }
 });
 
-async function answer(
-  id: number,
-  action: () => Promise<(FromDisks & { readonly type: "reply" }) | undefined>,
-): Promise<void> {
+async function answer(id: number, action: () => Promise<DisksReply | undefined>): Promise<void> {
   try {
     send({ ...(await action()), type: "reply", id });
   } catch (error) {
@@ -76,7 +64,7 @@ async function answer(
   }
 }
 
-async function open(): Promise<FromDisks & { readonly type: "reply" }> {
+async function open(): Promise<DisksReply> {
   const opened: (BlockDevice | undefined)[] = [];
   try {
     for (const disk of options) opened.push(disk && (await openVmDisk(disk)));
@@ -92,7 +80,7 @@ async function open(): Promise<FromDisks & { readonly type: "reply" }> {
 }
 
 /** What is under way ends with the old one. */
-async function change(index: number, next: DiskOptions | undefined): Promise<FromDisks & { readonly type: "reply" }> {
+async function change(index: number, next: DiskOptions | undefined): Promise<DisksReply> {
   const opened = next && (await openVmDisk(next));
   while (underWay > 0) {
     await new Promise<void>((resolve) => idleWaiters.push(resolve));

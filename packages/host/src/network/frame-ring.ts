@@ -8,6 +8,7 @@
  * The rings are the VM's and outlive a change of its engine.
  */
 import { NETWORK_LIMITS, type NetworkBackend, type ReceivedFrame } from "@twinmetal/core";
+import { ServingEnd } from "../vm/serving-end.ts";
 
 export interface FrameRing {
   readonly buffer: SharedArrayBuffer;
@@ -262,34 +263,11 @@ export class CardEnd {
 }
 
 /** The network's end of all cards. */
-export class RingCards {
+export class RingCards extends ServingEnd {
   readonly ends: readonly CardEnd[];
-  readonly #cells: Int32Array;
 
   constructor(ring: FrameRing, kick: () => void) {
-    this.#cells = new Int32Array(ring.buffer, 0, HEADER_WORDS);
+    super(new Int32Array(ring.buffer, 0, HEADER_WORDS), WORK);
     this.ends = cardRings(ring).map((rings) => new CardEnd(rings, kick));
   }
-
-  /** Read before the cards are looked at: to wait from there on. */
-  get work(): number {
-    return Atomics.load(this.#cells, WORK);
-  }
-
-  async untilWork(work: number): Promise<void> {
-    const { async, value } = waitAsync(this.#cells, WORK, work);
-    if (async) await value;
-  }
-
-  /** Ends a wait. */
-  wake(): void {
-    Atomics.add(this.#cells, WORK, 1);
-    Atomics.notify(this.#cells, WORK);
-  }
 }
-
-/** ES2024; V8 has it in every Node that is supported. */
-type AsyncWait =
-  | { readonly async: false; readonly value: string }
-  | { readonly async: true; readonly value: Promise<string> };
-const { waitAsync } = Atomics as unknown as { waitAsync(cells: Int32Array, index: number, value: number): AsyncWait };

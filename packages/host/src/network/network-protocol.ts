@@ -1,5 +1,5 @@
 /** What the VM object and the thread that carries the frames of its network cards (network-worker.ts) say to each other. */
-import type { PlainError } from "../vm/vm-error.ts";
+import type { KickPlace } from "../vm/machine-kick.ts";
 import type { FrameRing } from "./frame-ring.ts";
 
 export const NETWORK_MODELS = ["virtio", "e1000"] as const;
@@ -49,21 +49,10 @@ export interface NetworkThreadStart {
   readonly ring: FrameRing;
 }
 
-export type ToNetwork =
-  /** Where the machine waits: as for disks (disk-protocol.ts). */
-  | {
-      readonly type: "kick";
-      readonly cells: SharedArrayBuffer;
-      readonly index: number;
-      readonly vcpuCells: SharedArrayBuffer | undefined;
-    }
+export type NetworkQuestion =
   /** Of the first card that leads to a user network: listen at `path` for one connection to the guest's port. */
-  | { readonly type: "lead"; readonly id: number; readonly path: string; readonly guestPort: number }
-  | { readonly type: "open"; readonly id: number }
-  | { readonly type: "close"; readonly id: number };
+  | { readonly type: "lead"; readonly path: string; readonly guestPort: number }
+  | { readonly type: "open" }
+  | { readonly type: "close" };
 
-export interface FromNetwork {
-  readonly type: "reply";
-  readonly id: number;
-  readonly error?: PlainError;
-}
+export type ToNetwork = KickPlace | (NetworkQuestion & { readonly id: number });

@@ -3,10 +3,11 @@
  * the other end of each: a socket, a user network, or the card itself.
  */
 import { parentPort, workerData } from "node:worker_threads";
-import { createSignal } from "../kvm/kick-cells.ts";
+import { kickOf } from "../vm/machine-kick.ts";
+import type { ServiceReply } from "../vm/service-thread.ts";
 import { plainError } from "../vm/vm-error.ts";
 import { type CardEnd, RingCards } from "./frame-ring.ts";
-import type { FromNetwork, NetworkOptions, NetworkThreadStart, ToNetwork } from "./network-protocol.ts";
+import type { NetworkOptions, NetworkThreadStart, ToNetwork } from "./network-protocol.ts";
 import { Capture } from "./network-records.ts";
 import { type Link, SocketLink } from "./socket-link.ts";
 import { UserLink } from "./user-link.ts";
@@ -24,7 +25,7 @@ interface Card {
 }
 
 const { networks, ring } = workerData as NetworkThreadStart;
-const send = (message: FromNetwork): void => parentPort!.postMessage(message);
+const send = (message: ServiceReply): void => parentPort!.postMessage(message);
 let kick: (() => void) | undefined;
 const rings = new RingCards(ring, () => kick?.());
 const cards: readonly Card[] = networks.map((options, i) => ({
@@ -37,18 +38,9 @@ const cards: readonly Card[] = networks.map((options, i) => ({
 
 parentPort!.on("message", (message: ToNetwork) => {
   switch (message.type) {
-    case "kick": {
-      const cells = new Int32Array(message.cells);
-      const vcpu = message.vcpuCells && createSignal(message.vcpuCells);
-      kick = () => {
-        Atomics.add(cells, message.index, 1);
-        Atomics.notify(cells, message.index);
-        vcpu?.kick();
-      };
-      // For what has come since this machine runs, and only the one before was told.
-      kick();
+    case "kick":
+      kick = kickOf(message);
       break;
-    }
     case "open":
       reply(message.id, open());
       break;

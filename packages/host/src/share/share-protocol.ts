@@ -1,5 +1,5 @@
 /** What the VM object and the thread that has its shared folders (share-worker.ts) say to each other. */
-import type { PlainError } from "../vm/vm-error.ts";
+import type { KickPlace } from "../vm/machine-kick.ts";
 import type { ShareRing } from "./share-ring.ts";
 
 /** A folder of the host's that a guest uses, as its user asks for it. */
@@ -22,20 +22,9 @@ export interface ShareThreadStart {
   readonly ring: ShareRing;
 }
 
-export type ToShares =
-  /** As the disks' (disk-protocol.ts). */
-  | {
-      readonly type: "kick";
-      readonly cells: SharedArrayBuffer;
-      readonly index: number;
-      readonly vcpuCells: SharedArrayBuffer | undefined;
-    }
-  | { readonly type: "open"; readonly id: number }
+export type SharesQuestion =
+  | { readonly type: "open" }
   /** Carries out what was submitted and closes the folders; requests wait until "open". */
-  | { readonly type: "suspend"; readonly id: number };
+  | { readonly type: "suspend" };
 
-export interface FromShares {
-  readonly type: "reply";
-  readonly id: number;
-  readonly error?: PlainError;
-}
+export type ToShares = KickPlace | (SharesQuestion & { readonly id: number });

@@ -8,6 +8,7 @@
  * is the VM's and outlives a change of its engine.
  */
 import { FILE_LIMITS, type FileBackend, type FileCompletion } from "@twinmetal/core";
+import { ServingEnd } from "../vm/serving-end.ts";
 
 export interface ShareRing {
   readonly buffer: SharedArrayBuffer;
@@ -152,32 +153,18 @@ export interface ShareRequest {
 }
 
 /** The folders' end. */
-export class ShareRingServer {
+export class ShareRingServer extends ServingEnd {
   readonly #slots: Slots;
 
   constructor(ring: ShareRing) {
-    this.#slots = new Slots(ring);
-  }
-
-  /** Read before `take`: to wait from there on. */
-  get work(): number {
-    return Atomics.load(this.#slots.words, WORK);
+    const slots = new Slots(ring);
+    super(slots.words, WORK);
+    this.#slots = slots;
   }
 
   /** False: nothing was submitted since `work` within this time. */
   waitForWork(work: number, timeoutMs: number): boolean {
     return Atomics.wait(this.#slots.words, WORK, work, timeoutMs) !== "timed-out";
-  }
-
-  async untilWork(work: number): Promise<void> {
-    const { async, value } = waitAsync(this.#slots.words, WORK, work);
-    if (async) await value;
-  }
-
-  /** Ends a wait. */
-  wake(): void {
-    Atomics.add(this.#slots.words, WORK, 1);
-    Atomics.notify(this.#slots.words, WORK);
   }
 
   /** All that was submitted, in order. */
@@ -203,9 +190,3 @@ export class ShareRingServer {
     Atomics.add(this.#slots.words, DONE, 1);
   }
 }
-
-/** ES2024; V8 has it in every Node that is supported. */
-type AsyncWait =
-  | { readonly async: false; readonly value: string }
-  | { readonly async: true; readonly value: Promise<string> };
-const { waitAsync } = Atomics as unknown as { waitAsync(cells: Int32Array, index: number, value: number): AsyncWait };

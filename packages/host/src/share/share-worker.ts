@@ -5,12 +5,13 @@
  */
 import { parentPort, workerData } from "node:worker_threads";
 import { decodeRequest, ERRNO, MAX_ERRNO } from "@twinmetal/core";
-import { createSignal } from "../kvm/kick-cells.ts";
+import { kickOf } from "../vm/machine-kick.ts";
+import type { ServiceReply } from "../vm/service-thread.ts";
 import { plainError } from "../vm/vm-error.ts";
 import { FolderServer } from "./folder-server.ts";
 import { errnoOf } from "./open-files.ts";
 import { shareError } from "./share-error.ts";
-import type { FromShares, ShareThreadStart, ToShares } from "./share-protocol.ts";
+import type { ShareThreadStart, ToShares } from "./share-protocol.ts";
 import { type ShareRequest, ShareRingServer } from "./share-ring.ts";
 
 const LINGER_MS = 2;
@@ -19,25 +20,16 @@ const TURN_MS = 5;
 
 const { folders, ring } = workerData as ShareThreadStart;
 const ringServer = new ShareRingServer(ring);
-const send = (message: FromShares): void => parentPort!.postMessage(message);
+const send = (message: ServiceReply): void => parentPort!.postMessage(message);
 let servers: readonly FolderServer[] = [];
 let isOpen = false;
 let kick: (() => void) | undefined;
 
 parentPort!.on("message", (message: ToShares) => {
   switch (message.type) {
-    case "kick": {
-      const cells = new Int32Array(message.cells);
-      const vcpu = message.vcpuCells && createSignal(message.vcpuCells);
-      kick = () => {
-        Atomics.add(cells, message.index, 1);
-        Atomics.notify(cells, message.index);
-        vcpu?.kick();
-      };
-      // For what was done since this machine runs, and only the one before was told.
-      kick();
+    case "kick":
+      kick = kickOf(message);
       break;
-    }
     case "open":
       answer(message.id, open);
       break;
