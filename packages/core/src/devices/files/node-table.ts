@@ -289,24 +289,37 @@ export class NodeTable {
   }
 
   #unname(node: Node): void {
+    const parent = this.#unlink(node);
+    if (parent) this.#sweep(parent);
+  }
+
+  /** Takes the name away. The folder that it was in; undefined: it had none. */
+  #unlink(node: Node): Node | undefined {
     const { parent, name } = node;
-    if (!parent) return;
+    if (!parent) return undefined;
     this.#byName.delete(nameKey(parent.number, name));
     node.parent = undefined;
     node.name = "";
     parent.children--;
-    this.#sweep(parent);
+    return parent;
   }
 
+  /** What nothing holds any more goes, and so may the folders above: as many as the guest has nested, so not by recursion. */
   #sweep(node: Node): void {
-    if (node === this.#root || node.references + node.children + node.handles > 0) return;
-    this.#drop(node);
+    let at: Node | undefined = node;
+    while (at && at !== this.#root && at.references + at.children + at.handles === 0) at = this.#remove(at);
+  }
+
+  /** The folder that it was in. */
+  #remove(node: Node): Node | undefined {
+    if (!this.#nodes.delete(node.number)) return undefined;
+    this.#byIdentity.delete(node.identity);
+    return this.#unlink(node);
   }
 
   #drop(node: Node): void {
-    if (!this.#nodes.delete(node.number)) return;
-    this.#byIdentity.delete(node.identity);
-    this.#unname(node);
+    const parent = this.#remove(node);
+    if (parent) this.#sweep(parent);
   }
 
   #makeRoom(kept: Node): boolean {
