@@ -76,7 +76,7 @@ export class TransmitAssembler {
       ip: [ip.start, ip.field, ip.end],
       segment: [segment.start, segment.field, segment.end],
       segmentBytes,
-      gathered: this.#gathered.slice(0, this.#length),
+      gathered: this.#gathered.subarray(0, this.#length),
       isFailed: this.#isFailed,
       options: this.#options,
     };
@@ -155,7 +155,7 @@ export class TransmitAssembler {
     this.#send(tagged, wasCut);
   }
 
-  /** What was gathered, and nothing more of it is kept. */
+  /** What was gathered, valid until more is. */
   #whole(): Uint8Array | undefined {
     const frame = this.#isFailed || this.#length === 0 ? undefined : this.#gathered.slice(0, this.#length);
     this.#forget();

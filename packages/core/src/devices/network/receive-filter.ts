@@ -91,10 +91,6 @@ export class ReceiveFilter {
         kept.add(address);
       }
     }
-    // In the order that `save` writes.
-    const modes = MODES.filter((mode) => this.#modes.has(mode));
-    this.#modes.clear();
-    for (const mode of modes) this.#modes.add(mode);
     reader.end();
   }
 }

@@ -186,9 +186,11 @@ class VirtioNet implements VirtioModel {
     if (segmentBytes > 0 && !this.#takesLarge) return;
     if (frame.length < ETHERNET_HEADER_BYTES || frame.length > this.#mostBytes(segmentBytes > 0)) return;
     if (!this.#host.queue(NET_QUEUE.RECEIVE).isEnabled || !this.#filter.accepts(frame, this.#mac)) return;
-    this.#waiting = frame.slice();
+    this.#waiting = frame;
     this.#segmentBytes = segmentBytes;
     this.#deliver();
+    // The bytes are valid during the call only.
+    if (this.#waiting) this.#waiting = frame.slice();
   }
 
   /** Into the guest's buffers, once there are enough. */
