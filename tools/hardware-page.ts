@@ -37,7 +37,7 @@ const NOT_OFFERED = `
 | Sleep states S3 and S4 | A VM is paused and saved by its owner, with every device's state. |
 | ISA DMA, floppy drive, parallel port | Nothing that is installed today boots or prints by them; the page registers of the DMA controller keep what is written. |
 | virtio: ORDER_PLATFORM, NOTIFICATION_DATA, RING_RESET, IN_ORDER | Memory is coherent, so that stronger barriers would only cost the driver; a device finds in the ring what a notification could say; and no driver resets one queue of the devices that are here. |
-| IDE, NVMe, USB, sound | Not there yet. |
+| USB, sound | Not there yet. |
 `;
 
 interface Model {

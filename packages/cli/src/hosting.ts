@@ -13,7 +13,7 @@ import { diskText } from "./disk-choice.ts";
 import { watchDisks } from "./disk-watch.ts";
 import { Ending } from "./ending.ts";
 import { type GdbChoice, gdbCommand } from "./gdb-choice.ts";
-import { networkText } from "./network-choice.ts";
+import { networkOptionsText } from "./network-choice.ts";
 import { watchForPanic } from "./panic-watch.ts";
 import { ProgressLine } from "./progress-line.ts";
 import { inSandbox, type SandboxPlan } from "./sandbox.ts";
@@ -203,7 +203,7 @@ async function leave(
   await vm.save(plan.savePath, { onProgress: (report) => progress.report(report) });
   progress.clear();
   const disks = (plan.disks ?? []).map((disk) => ` --disk ${diskText(disk)}`).join("");
-  const nets = (plan.networks ?? []).map((network) => ` --net ${networkText(network)}`).join("");
+  const nets = networkOptionsText(plan.networks ?? []);
   const shares = (plan.shares ?? []).map((share) => ` --share ${shareText(share)}`).join("");
   say(`saved to ${plan.savePath}; go on with: twinmetal restore ${plan.savePath}${disks}${nets}${shares}`);
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { networksOf, networkText, parseForward, parseNetwork } from "./network-choice.ts";
+import { networkOptionsText, networksOf, networkText, parseForward, parseNetwork } from "./network-choice.ts";
 
 describe("--net", () => {
   it.each([
@@ -49,6 +49,22 @@ describe("--net", () => {
     expect(() => networksOf({ net: [{ to: "loopback" }], allow: ["host"] })).toThrow(/give --net user/);
     for (const text of ["22", "0:22", "22:65536", "a:b", "x:1:2:3"])
       expect(() => parseForward(text)).toThrow(/no forward/);
+  });
+
+  it("is told whole to whoever goes on with the VM, its rules above all", () => {
+    const networks = networksOf({
+      net: [parseNetwork("loopback"), parseNetwork("user")],
+      allow: ["*.example.net", "host:80"],
+      forward: [parseForward("2222:22"), parseForward("[::1]:80:8080")],
+      netLog: "log",
+    });
+    expect(networkOptionsText(networks)).toBe(
+      " --net loopback --net user --allow '*.example.net' --allow 'host:80' --forward 2222:22 --forward [::1]:80:8080 --net-log log",
+    );
+    expect(networkOptionsText(networksOf({ net: [parseNetwork("user")], allow: ["all"] }))).toBe(
+      " --net user --allow 'all'",
+    );
+    expect(networkOptionsText([{ to: "user" }])).toBe(" --net user");
   });
 
   it("is no card with none, and not both", () => {

@@ -136,7 +136,31 @@ export function networkText({ to, path, model, mac, mtu }: NetworkOptions): stri
   return [to === "socket" ? `socket=${path}` : to, ...words.filter(Boolean)].join(",");
 }
 
-/** The folders in which sockets are made. */
+/** The options that give a VM these networks again, each with a blank before it, for a shell: rules and forwards, too. */
+export function networkOptionsText(networks: readonly NetworkOptions[]): string {
+  const user = networks.filter(({ to }) => to === "user");
+  const {
+    allow,
+    egress,
+    forwards = [],
+    log,
+  } = user.find((card) => card.allow || card.egress || card.forwards || card.log) ?? {};
+  const rules = egress === "open" ? ["all"] : (allow ?? []);
+  const words = [
+    ...networks.map((network) => `--net ${networkText(network)}`),
+    ...rules.map((rule) => `--allow '${rule}'`),
+    ...forwards.map((forward) => `--forward ${forwardText(forward)}`),
+    ...(log === undefined ? [] : [`--net-log ${log}`]),
+  ];
+  return words.map((word) => ` ${word}`).join("");
+}
+
+function forwardText({ hostAddress, hostPort, guestPort }: ForwardOptions): string {
+  const host = hostAddress?.includes(":") ? `[${hostAddress}]` : hostAddress;
+  return `${host === undefined ? "" : `${host}:`}${hostPort}:${guestPort}`;
+}
+
+/** The sockets that cards lead to. */
 export function networkSockets(networks: readonly NetworkOptions[]): string[] {
   return networks.flatMap(({ path }) => (path === undefined ? [] : [path]));
 }

@@ -154,7 +154,7 @@ export class TcpFlows {
         get bufferBytes() {
           return bufferBytes();
         },
-        send: (segment, fill) => this.#send(guest, peer, segment, mss, fill),
+        send: (segment, fill) => this.#send(guest, peer, segment, fill),
         canSend: () => {
           const can = link.canSend();
           if (!can && connection) this.#waiting.add(connection);
@@ -179,17 +179,16 @@ export class TcpFlows {
     guest: Endpoint,
     peer: Endpoint,
     segment: Omit<OutgoingSegment, "sourcePort" | "destinationPort">,
-    mss: number,
     fill?: (into: Uint8Array) => void,
   ): void {
     const { link, linkTo } = this.#options;
     const header = linkTo(guest.address);
     if (!header) return;
-    const isLong = segment.payloadBytes > mss;
-    const isPartial = link.hasChecksumOffload || isLong;
+    const { segmentBytes } = segment;
+    const isPartial = link.hasChecksumOffload || segmentBytes !== undefined;
     const whole = { ...segment, sourcePort: peer.port, destinationPort: guest.port };
     const frame = segmentFrame(header, { source: peer.address, destination: guest.address }, whole, isPartial, fill);
-    link.send(frame, { isChecksumPartial: isPartial, segmentBytes: isLong ? mss : undefined });
+    link.send(frame, { isChecksumPartial: isPartial, segmentBytes });
   }
 
   /** RFC 9293, 3.10.7.1. */
@@ -200,7 +199,7 @@ export class TcpFlows {
     const answer = hasAck
       ? { sequence: acknowledgement, acknowledgement: 0, flags: FLAG.RST }
       : { sequence: 0, acknowledgement: plus(sequence, length), flags: FLAG.RST | FLAG.ACK };
-    this.#send(guest, peer, { ...answer, window: 0, options, payloadBytes: 0 }, Number.POSITIVE_INFINITY);
+    this.#send(guest, peer, { ...answer, window: 0, options, payloadBytes: 0 });
   }
 
   #probeIdle(): void {
@@ -214,6 +213,9 @@ export class TcpFlows {
     const waiting = [...this.#waiting];
     this.#waiting.clear();
     for (const connection of waiting) connection.pump();
+    // Whoever had the room is the last one the next time.
+    const [first] = waiting;
+    if (first && this.#waiting.delete(first)) this.#waiting.add(first);
   }
 
   close(): void {

@@ -27,6 +27,8 @@ class Guest {
   readonly records: ConnectionRecord[] = [];
   readonly network: UserNetwork;
   hasRoom = true;
+  /** Frames that there is room for once more, though there is none. */
+  room = 0;
 
   constructor(mode: EgressMode = "public", allow: readonly string[] = [], nameServer?: IpAddress) {
     this.network = new UserNetwork({
@@ -35,8 +37,11 @@ class Guest {
         mtu: 1500,
         hasChecksumOffload: false,
         largestTcpFrame: 0,
-        canSend: () => this.hasRoom,
-        send: (frame) => void this.frames.push(frame),
+        canSend: () => this.hasRoom || this.room > 0,
+        send: (frame) => {
+          this.room--;
+          this.frames.push(frame);
+        },
       },
       egress: new Egress(mode, allow.map(parseEgressRule)),
       hasIpv6: true,
@@ -453,6 +458,26 @@ describe("connections", () => {
     guest.network.ready();
     expect(guest.segments().reduce((sum, { payload }) => sum + payload.length, 0)).toBe(5000);
   });
+});
+
+it("connections that wait for room in the card take turns", () => {
+  const streams = [5001, 5002].map((port) => {
+    guest.tcp(OUTSIDE, 80, { flags: FLAG.SYN, options: { mss: 1460 } }, port);
+    const stream = guest.world.streams.at(-1)!;
+    stream.events.opened();
+    const acknowledgement = (guest.segments()[0]!.sequence + 1) >>> 0;
+    guest.tcp(OUTSIDE, 80, { flags: FLAG.ACK, sequence: 1001, acknowledgement }, port);
+    return stream;
+  });
+  guest.hasRoom = false;
+  for (const { events } of streams) events.data(new Uint8Array(30_000));
+  const ports: number[] = [];
+  for (let turn = 0; turn < 4; turn++) {
+    guest.room = 1;
+    guest.network.ready();
+    ports.push(...guest.segments().map(({ destinationPort }) => destinationPort));
+  }
+  expect(ports).toEqual([5001, 5002, 5001, 5002]);
 });
 
 describe("egress", () => {

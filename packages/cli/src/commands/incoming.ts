@@ -10,7 +10,10 @@ import { UsageError } from "../usage-error.ts";
 import type { RUN_OPTIONS } from "./run.ts";
 
 /** What the VM brings with it, and what cannot be of one that is here already. */
-const NOT_HERE = ["append", "cpu", "engine", "clock", "seed", "epoch", "record", "mirror", "suite"] as const;
+const NOT_HERE = [
+  ...(["append", "cpu", "cpus", "smp", "engine", "clock", "seed", "epoch", "record", "mirror", "suite"] as const),
+  ...(["boot", "vga", "balloon", "watchdog", "module", "vsock", "gdb"] as const),
+];
 
 /** What a line with --incoming means. Throws UsageError. */
 export function incomingPlan(io: Io, { values, operands, rest }: ParsedLine<typeof RUN_OPTIONS>): HostingPlan {
@@ -59,7 +62,7 @@ export function incomingPlan(io: Io, { values, operands, rest }: ParsedLine<type
     endsWithPanic: true,
     timeoutMs: values.timeout,
     savePath: values.save,
-    disks: values.disk,
+    disks: disksOf(values),
     networks: networksOf(values),
     shares: values.share,
     migrationSocket,

@@ -87,7 +87,7 @@ export const RUN_OPTIONS = {
   cpus: option(
     "cpus",
     "N",
-    `Virtual processors, ${CPU_LIMITS.min} (default) to ${CPU_LIMITS.max}. They take turns in one thread of the host.`,
+    `Virtual processors, ${CPU_LIMITS.min} (default) to ${CPU_LIMITS.max}. --smp says how they run.`,
     parseCpus,
   ),
   smp: choice(
@@ -155,7 +155,7 @@ export const RUN = defineCommand({
     "Status: CMD's own; without CMD 0 when the guest turns off. 124 time-out, 125 Twinmetal failed or the guest crashed, 126 CMD cannot be run, 127 not found, 128+n ended by signal n, 2 bad usage.",
   ],
   options: RUN_OPTIONS,
-  planned: "-d --cold -p --forward --allow -v".split(" "),
+  planned: "-d --cold -p -v".split(" "),
   examples: [
     ["twinmetal run", "a shell in a small Linux; type poweroff, or press Ctrl-]"],
     ["twinmetal run -m 1G --cpus 2 -- sh -c 'free -m; nproc'", "one command in a fresh VM"],

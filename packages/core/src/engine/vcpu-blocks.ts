@@ -73,7 +73,7 @@ export class VcpuBlocks {
     this.#running = vcpu;
     this.switches++;
     for (const [field, generation] of generations) next.put(field, generation);
-    // Whoever forgets jumps clears RELIED_PAGES, which this one's page was in.
+    // `forgetJumps` clears RELIED_PAGES, which this one's page was in.
     next.put64(L.STACK_LIMIT, 0n);
     const pages = this.#protected[vcpu];
     if (!pages) exports.flush_tlb_all();

@@ -264,7 +264,8 @@ export class BlockDecoder {
       if (second) sharing.claim((second & ~0xfff) >>> 0, second & 0xfff);
       const before = this.#codeAt(host, second);
       const block = second === undefined ? this.decodeBlock(host, mode) : this.decodeCrossing(host, mode, second);
-      if (before.every((byte, i) => byte === this.#codeAt(host, second)[i])) return block;
+      const after = this.#codeAt(host, second);
+      if (before.every((byte, i) => byte === after[i])) return block;
       sharing.forget((host & ~0xfff) >>> 0);
     }
   }

@@ -4,6 +4,7 @@
  */
 import { chmod } from "node:fs/promises";
 import { createServer, type Server, type Socket } from "node:net";
+import { removeStaleSocket } from "../migration/connecting.ts";
 import type { Vm } from "../vm/vm.ts";
 import { VmError } from "../vm/vm-error.ts";
 import { GdbPacketReader, gdbPacket } from "./gdb-packets.ts";
@@ -61,6 +62,8 @@ export async function serveGdb(vm: Vm, where: GdbAddress, { cpus = 1 }: GdbServe
 async function listen(server: Server, where: GdbAddress): Promise<void> {
   const text = where.kind === "unix" ? where.path : `${where.host ?? LOOPBACK}:${where.port}`;
   try {
+    // Of a process that was killed.
+    if (where.kind === "unix") await removeStaleSocket(where.path);
     await new Promise<void>((resolve, reject) => {
       server.once("error", reject);
       const done = (): void => resolve();

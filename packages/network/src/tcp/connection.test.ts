@@ -360,3 +360,29 @@ describe("a connection between two ends", () => {
     expect(pair.closed).toBe(0);
   });
 });
+
+it("lets a card cut large segments to what the guest has asked for, and sends no longer ones uncut", () => {
+  const world = new FakeWorld();
+  const sent: Omit<OutgoingSegment, "sourcePort" | "destinationPort">[] = [];
+  const link: TcpLink = {
+    mss: MSS,
+    largestSegment: 60_000,
+    bufferBytes: 1 << 20,
+    canSend: () => true,
+    send: (segment) => void sent.push(segment),
+  };
+  const stream = new FakeStream(ADDRESS, 80, { opened() {}, data() {}, ended() {}, drained() {}, failed() {} });
+  const numbers = { sourcePort: 1, destinationPort: 80, sequence: 10, window: 60_000, payload: new Uint8Array(0) };
+  const syn: Segment = { ...numbers, acknowledgement: 0, flags: FLAG.SYN, options: { mss: 1000 } };
+  const owner: TcpOwner = { closed: () => {}, rejected: () => {} };
+  const connection = TcpConnection.fromGuest(world, link, owner, syn, () => stream);
+  connection.opened();
+  const acknowledgement = (sent[0]!.sequence + 1) >>> 0;
+  connection.receive({ ...numbers, sequence: 11, acknowledgement, flags: FLAG.ACK, options: {} });
+  connection.data(new Uint8Array(10_300));
+  const data = sent.slice(1).map(({ payloadBytes, segmentBytes }) => [payloadBytes, segmentBytes]);
+  expect(data).toEqual([
+    [10_000, 1000],
+    [300, undefined],
+  ]);
+});

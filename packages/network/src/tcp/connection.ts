@@ -436,12 +436,15 @@ export class TcpConnection implements StreamEvents {
     const receive = this.#receive!;
     this.#delayedAck.cancel();
     this.#unacknowledged = 0;
-    const sack = this.#hasSack && receive.queuedBytes > 0 ? receive.sackBlocks() : undefined;
+    const length = what?.length ?? 0;
+    // Beside data they would make a full segment longer than the link's; what calls for them is answered by itself.
+    const sack = length === 0 && this.#hasSack && receive.queuedBytes > 0 ? receive.sackBlocks() : undefined;
     const flags = FLAG.ACK | (what?.isFin ? FLAG.FIN : 0) | (what?.isPush && what.length > 0 ? FLAG.PSH : 0);
     const window = Math.min(0xffff, receive.window(this.#pendingBytes) >>> this.#ownScale);
     const sequence = what?.sequence ?? this.#send.next;
-    const length = what?.length ?? 0;
-    const header = { sequence, acknowledgement: receive.next, flags, window, options: { sack }, payloadBytes: length };
+    const segmentBytes = length > this.#mss ? this.#mss : undefined;
+    const numbers = { sequence, acknowledgement: receive.next, flags, window };
+    const header = { ...numbers, options: { sack }, payloadBytes: length, segmentBytes };
     if (length === 0) this.#link.send(header);
     else {
       const offset = distance(sequence, this.#send.una);

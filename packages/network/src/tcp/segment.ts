@@ -99,6 +99,8 @@ function parseOptions(view: DataView, headerBytes: number): SegmentOptions {
 
 export interface OutgoingSegment extends Omit<Segment, "payload"> {
   readonly payloadBytes: number;
+  /** Of a payload that the card has to cut: how long its pieces are. */
+  readonly segmentBytes?: number;
 }
 
 /**
