@@ -1,9 +1,11 @@
 import { describe, expect, it } from "vitest";
+import { StateError } from "../../state/errors.ts";
 import { deviceContract } from "../contract.ts";
+import type { StateValue } from "../device.ts";
 import { FakeContext, type FakeDisk } from "../fake-context.ts";
 import { ATA } from "./ata-disk.ts";
 import { trayBytes } from "./cd-tray.ts";
-import { createAhci } from "./controller.ts";
+import { type AhciController, createAhci } from "./controller.ts";
 import { FakeAhciDriver } from "./fake-ahci-driver.ts";
 import type { PortDrive } from "./port.ts";
 import { ABAR_BYTES, PX } from "./registers.ts";
@@ -26,12 +28,19 @@ const EJECT = [0x1b, 0, 0, 0, 2];
 const LOAD = [0x1b, 0, 0, 0, 3];
 const lock = (isLocked: boolean): number[] => [0x1e, 0, 0, 0, isLocked ? 1 : 0];
 
-function setUp(drive: Partial<PortDrive> = {}): { context: FakeContext; driver: FakeAhciDriver; disk: FakeDisk } {
+interface Rig {
+  readonly context: FakeContext;
+  readonly device: AhciController;
+  readonly driver: FakeAhciDriver;
+  readonly disk: FakeDisk;
+}
+
+function setUp(drive: Partial<PortDrive> = {}): Rig {
   const context = new FakeContext();
   const device = createAhci(context, { name: "ahci", drives: [{ ...DISC, ...drive }] });
   const driver = new FakeAhciDriver(context, device);
   driver.start();
-  return { context, driver, disk: context.disks.get("disk0")! };
+  return { context, device, driver, disk: context.disks.get("disk0")! };
 }
 
 /** What REQUEST SENSE tells: key, additional code and qualifier. */
@@ -141,6 +150,29 @@ describe("its tray from outside", () => {
     for (const bytes of [[], [7], [2, 1], [2, 1, 0, 0, 0, 0, 0, 0, 0], [2, 0, 0, 0, 0, 0, 0, 0, 0xff]])
       context.input("disk0-tray", Uint8Array.from(bytes));
     expect(driver.packet(TEST_UNIT_READY)).toBe(0);
+  });
+});
+
+describe("a state that is refused", () => {
+  type State = Record<string, StateValue>;
+  type PortState = State & { readonly drive: State };
+
+  it.each<[string, (port: PortState) => State]>([
+    ["the size", (port) => ({ ...port, drive: { ...port.drive, sizeBytes: 1000 } })],
+    ["the rest of the drive", (port) => ({ ...port, drive: { ...port.drive, sense: null } })],
+    ["what is under way", (port) => ({ ...port, requests: null })],
+    ["what comes behind the port", (port) => ({ ...port, ie: 0xffff_ffff, is: 1 })],
+  ])("leaves the disc that is in the drive: wrong is %s", (_what, spoil) => {
+    const other = setUp();
+    other.context.input("disk0-tray", trayBytes({ kind: "insert", sizeBytes: 10 * 2048 }));
+    const state = other.device.save() as State & { readonly ports: PortState[] };
+    const [port, ...others] = state.ports;
+    const { context, device, driver } = setUp();
+    context.input("disk0-tray", trayBytes({ kind: "insert", sizeBytes: 20 * 2048 }));
+    expect(() => device.restore({ ...state, is: 0, ports: [spoil(port!), ...others] })).toThrow(StateError);
+    driver.start();
+    expect(driver.packet([0x25], [[DATA, 8]])).toBe(0);
+    expect([...driver.bytes(DATA, 4)]).toEqual([0, 0, 0, 19]);
   });
 });
 

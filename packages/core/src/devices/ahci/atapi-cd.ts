@@ -161,21 +161,36 @@ export class AtapiCd implements Drive {
     };
   }
 
+  /** Changes nothing where it throws. */
   restore(reader: StateReader): void {
+    let { sizeBytes } = this.#disk;
     // States of before discs could be changed say none.
     if (reader.has("sizeBytes")) {
-      const sizeBytes = reader.int("sizeBytes", 0, MAX_DISC_BYTES);
+      sizeBytes = reader.int("sizeBytes", 0, MAX_DISC_BYTES);
       if (sizeBytes % SECTOR_BYTES !== 0) throw reader.invalid("sizeBytes", "is no multiple of a sector");
-      this.#disk.sizeBytes = sizeBytes;
     }
-    this.#isOpen = reader.bool("isOpen");
-    this.#isLocked = reader.bool("isLocked");
-    this.#hasChanged = reader.bool("hasChanged");
-    this.#event = reader.int("event", 0, 4);
-    const sense = reader.object("sense");
-    this.#sense = { key: sense.int("key", 0, 0xf), asc: sense.u8("asc"), ascq: sense.u8("ascq") };
-    sense.end();
+    const isOpen = reader.bool("isOpen");
+    const isLocked = reader.bool("isLocked");
+    const hasChanged = reader.bool("hasChanged");
+    const event = reader.int("event", 0, 4);
+    const saved = reader.object("sense");
+    const sense = { key: saved.int("key", 0, 0xf), asc: saved.u8("asc"), ascq: saved.u8("ascq") };
+    saved.end();
     reader.end();
+    this.#disk.sizeBytes = sizeBytes;
+    this.#isOpen = isOpen;
+    this.#isLocked = isLocked;
+    this.#hasChanged = hasChanged;
+    this.#event = event;
+    this.#sense = sense;
+  }
+
+  /** What puts back the disc that the drive has now, where a state is refused after the drive took its part: no reset does. */
+  keepDisc(): () => void {
+    const { sizeBytes } = this.#disk;
+    return () => {
+      this.#disk.sizeBytes = sizeBytes;
+    };
   }
 
   #packet(packet: Uint8Array): DriveReply {

@@ -87,6 +87,7 @@ export class AhciController implements Device, IoHandler {
   }
 
   restore(state: StateValue): void {
+    const putDiscsBack = this.#ports.map(({ cd }) => cd?.keepDisc());
     this.reset();
     try {
       const reader = new StateReader(state, this.name);
@@ -99,6 +100,7 @@ export class AhciController implements Device, IoHandler {
         if (port.hasInterrupt && (this.#is & (1 << i)) === 0) throw reader.invalid("is", "lacks a port's interrupt");
       }
     } catch (error) {
+      for (const putBack of putDiscsBack) putBack?.();
       this.reset();
       throw error;
     }

@@ -221,7 +221,7 @@ export class AhciPort {
     };
   }
 
-  /** Throws StateError; `reset` then makes it whole. */
+  /** Throws StateError; `reset` and the disc of before then make it whole. */
   restore(reader: StateReader): void {
     this.#clb = reader.u32("clb") & ~0x3ff;
     this.#clbu = reader.u32("clbu");

@@ -192,7 +192,7 @@ export class IdeChannel {
     };
   }
 
-  /** Throws StateError; `reset` then makes it whole. */
+  /** Throws StateError; `reset` and the discs of before then make it whole. */
   restore(reader: StateReader): void {
     this.#device = reader.u8("device");
     this.#control = reader.u8("control") & (CONTROL.NIEN | CONTROL.SRST | CONTROL.HOB);
@@ -221,6 +221,14 @@ export class IdeChannel {
     reader.end();
     if ((this.#transfer?.underWay ?? 0) > 1) throw reader.invalid("requests", "are more than one at a time");
     this.#irq.set(this.#intrq);
+  }
+
+  /** What puts back the discs that the drives have now. */
+  keepDiscs(): () => void {
+    const putDiscsBack = this.#units.map((unit) => unit?.cd?.keepDisc());
+    return () => {
+      for (const putBack of putDiscsBack) putBack?.();
+    };
   }
 
   #restorePiece(reader: StateReader, operation: BlockOperation, isOwners: boolean): Piece {

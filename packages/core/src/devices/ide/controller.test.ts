@@ -1,6 +1,9 @@
 import { describe, expect, it } from "vitest";
+import { StateError } from "../../state/errors.ts";
 import { ATA } from "../ahci/ata-disk.ts";
+import { trayBytes } from "../ahci/cd-tray.ts";
 import { deviceContract } from "../contract.ts";
+import type { StateValue } from "../device.ts";
 import { FakeContext, type FakeDisk } from "../fake-context.ts";
 import type { IdeDrive } from "./channel.ts";
 import { createIde, type IdeController } from "./controller.ts";
@@ -11,6 +14,8 @@ const DISK: IdeDrive = { medium: "disk", name: "disk0", sizeBytes: 64 * MIB, isR
 const CD: IdeDrive = { medium: "cd", name: "disk1", sizeBytes: 2048 * 1000, isReadOnly: true };
 const TABLE = 0x1000;
 const DATA = 0x4000;
+
+type State = Record<string, StateValue>;
 
 class Rig {
   readonly context: FakeContext;
@@ -272,6 +277,22 @@ describe("a CD", () => {
     rig.write(TASK.COMMAND, ATA.IDENTIFY_PACKET_DEVICE);
     expect(rig.take(512)[1]).toBe(0x85);
   });
+});
+
+it.each<[string, (channel: State) => State]>([
+  ["the drive's", (channel) => ({ ...channel, drives: { ...(channel["drives"] as State), 1: { sizeBytes: 2048 } } })],
+  ["what comes behind it", (channel) => ({ ...channel, requests: { ...(channel["requests"] as State), 1: null } })],
+  ["of the other channel", (channel) => channel],
+])("a state that is refused leaves the disc that is in the drive: wrong is %s", (_what, spoil) => {
+  const other = new Rig();
+  other.context.input("disk1-tray", trayBytes({ kind: "insert", sizeBytes: 10 * 2048 }));
+  const state = other.device.save() as State & { readonly channels: [State, State] };
+  const rig = new Rig();
+  rig.context.input("disk1-tray", trayBytes({ kind: "insert", sizeBytes: 20 * 2048 }));
+  const channels = [spoil(state.channels[0]), { ...state.channels[1], owner: 2 }];
+  expect(() => rig.device.restore({ ...state, channels })).toThrow(StateError);
+  rig.packet([0x25]);
+  expect([...rig.take(8)]).toEqual([0, 0, 0, 19, 0, 0, 8, 0]);
 });
 
 it("a restored controller goes on where it was", () => {

@@ -103,6 +103,7 @@ export class IdeController implements Device {
   }
 
   restore(state: StateValue): void {
+    const putDiscsBack = this.#channels.map((channel) => channel.keepDiscs());
     this.reset();
     try {
       const reader = new StateReader(state, this.name);
@@ -111,6 +112,7 @@ export class IdeController implements Device {
       for (const [i, one] of reader.arrayExact("channels", IDE_CHANNELS).entries()) this.#channels[i]!.restore(one);
       reader.end();
     } catch (error) {
+      for (const putBack of putDiscsBack) putBack();
       this.reset();
       throw error;
     }
