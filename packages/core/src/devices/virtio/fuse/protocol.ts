@@ -14,22 +14,37 @@ import {
   type AttributeChanges,
   bytesToString,
   type DirectoryEntry,
-  decodeAttributes,
   decodeEntries,
   decodeStatistics,
   decodeTarget,
-  type FileAccessMode,
   type FileAttributes,
   type FileNode,
   type FileRequest,
   isFileName,
   type OpenFile,
-  S_IFMT,
-  S_IFREG,
   stringToBytes,
 } from "../../files/file-requests.ts";
 import { NodeTable } from "../../files/node-table.ts";
-import type { Answer, Begun, FileProtocol, Message } from "../share-device.ts";
+import type { Begun, FileProtocol, Message } from "../share-device.ts";
+import {
+  accessOf,
+  attributesOf,
+  checkedName,
+  createRequest,
+  errorOf,
+  finishing,
+  fitting,
+  knownNode,
+  mknodRequest,
+  NS,
+  offsetOf,
+  openRequest,
+  permissionsOf,
+  Refusal,
+  reservedHandle,
+  writeData,
+  writtenBytes,
+} from "../share-protocol.ts";
 import {
   attrOut,
   DIRENT_ALIGN,
@@ -56,10 +71,6 @@ import {
 const OUT_HEADER_BYTES = 16;
 const WRITE_HEADER_BYTES = IN_HEADER_BYTES + 40;
 const MAX_FORGETS = 1000;
-const O_ACCMODE = 3;
-const O_EXCL = 0o200;
-const O_TRUNC = 0o1000;
-const NS = 1_000_000_000n;
 
 /** Flags that are granted where the guest asks for them. */
 const GRANTED =
@@ -78,14 +89,6 @@ interface Call {
   /** What comes behind the header. */
   readonly body: DataView;
   readonly message: Message;
-}
-
-class Refusal {
-  readonly error: number;
-
-  constructor(error: number) {
-    this.error = error;
-  }
 }
 
 export class FuseProtocol implements FileProtocol {
@@ -108,10 +111,7 @@ export class FuseProtocol implements FileProtocol {
       if (header.length !== message.length) throw new Refusal(ERRNO.IO);
       return this.#call(call);
     } catch (error) {
-      if (error instanceof Refusal) return this.#answer(call, error.error);
-      // A message that ends before its fields do.
-      if (error instanceof RangeError) return this.#answer(call, ERRNO.INVAL);
-      throw error;
+      return this.#answer(call, errorOf(error));
     }
   }
 
@@ -239,7 +239,7 @@ export class FuseProtocol implements FileProtocol {
     const [name] = this.#names(call, 0, 1) as [string];
     const node = this.#node(call);
     const request: FileRequest = { operation: "lookup", node, names: [name] };
-    return this.#request(call, request, (bytes) => [this.#entry(node.number, name, decodeAttributes(bytes)[0])]);
+    return this.#request(call, request, (bytes) => [this.#entry(node.number, name, attributesOf(bytes))]);
   }
 
   #getattr(call: Call): Begun {
@@ -275,19 +275,8 @@ export class FuseProtocol implements FileProtocol {
 
   #mknod(call: Call): Begun {
     const [name] = this.#names(call, 16, 1) as [string];
-    const mode = call.body.getUint32(0, true);
-    const type = mode & S_IFMT;
-    if (type !== 0 && type !== S_IFREG) throw new Refusal(ERRNO.PERM);
-    return this.#makes(call, name, {
-      operation: "create",
-      node: this.#node(call),
-      name,
-      mode: mode & 0o777,
-      handle: 0,
-      access: "read",
-      isExclusive: true,
-      isTruncated: false,
-    });
+    const mode = permissionsOf(call.body.getUint32(0, true));
+    return this.#makes(call, name, mknodRequest(this.#node(call), name, mode));
   }
 
   #create(call: Call): Begun {
@@ -295,19 +284,14 @@ export class FuseProtocol implements FileProtocol {
     const node = this.#node(call);
     const flags = call.body.getUint32(0, true);
     const mode = call.body.getUint32(4, true) & 0o777;
-    const handle = this.#reserve(call);
-    const access = accessOf(flags);
-    const isExclusive = (flags & O_EXCL) !== 0;
-    const isTruncated = (flags & O_TRUNC) !== 0;
+    const handle = reservedHandle(this.#nodes, call.message);
     const finish = (bytes: Uint8Array): Uint8Array[] => {
-      const [attributes] = decodeAttributes(bytes);
-      const entry = this.#entry(node.number, name, attributes);
+      const entry = this.#entry(node.number, name, attributesOf(bytes));
       const number = Number(new DataView(entry.buffer).getBigUint64(0, true));
-      if (!this.#nodes.opened(handle, number, access, false)) throw new Refusal(ERRNO.NFILE);
+      if (!this.#nodes.opened(handle, number, accessOf(flags), false)) throw new Refusal(ERRNO.NFILE);
       return [entry, openOut(handle)];
     };
-    const request = { node, name, mode, handle, access, isExclusive, isTruncated } as const;
-    return this.#request(call, { operation: "create", ...request }, finish, { handle });
+    return this.#request(call, createRequest({ node, name, mode }, handle, flags), finish, { handle });
   }
 
   #remove(call: Call): Begun {
@@ -336,11 +320,8 @@ export class FuseProtocol implements FileProtocol {
     const node = this.#node(call);
     const flags = call.body.getUint32(0, true);
     const isDirectory = call.header.opcode === FUSE.OPENDIR;
-    const handle = this.#reserve(call);
-    const access = isDirectory ? "read" : accessOf(flags);
-    const request: FileRequest = isDirectory
-      ? { operation: "opendir", node, handle }
-      : { operation: "open", node, handle, access, isTruncated: (flags & O_TRUNC) !== 0 };
+    const handle = reservedHandle(this.#nodes, call.message);
+    const { request, access } = openRequest(node, handle, flags, isDirectory);
     const finish = (): Uint8Array[] => {
       if (!this.#nodes.opened(handle, node.number, access, isDirectory)) throw new Refusal(ERRNO.STALE);
       return [openOut(handle)];
@@ -351,7 +332,7 @@ export class FuseProtocol implements FileProtocol {
   #read(call: Call): Begun {
     const { body, message } = call;
     const open = this.#openFile(call, false);
-    const offset = offsetAt(body, 8);
+    const offset = offsetOf(body.getBigUint64(8, true));
     const room = message.room - OUT_HEADER_BYTES;
     const length = Math.min(body.getUint32(16, true), room, FILE_LIMITS.dataBytes);
     return this.#request(call, { operation: "read", ...open, offset, length }, (bytes) => [bytes.subarray(0, length)]);
@@ -360,12 +341,10 @@ export class FuseProtocol implements FileProtocol {
   #write(call: Call): Begun {
     const { body, message } = call;
     const open = this.#openFile(call, false);
-    const offset = offsetAt(body, 8);
+    const offset = offsetOf(body.getBigUint64(8, true));
     const length = body.getUint32(16, true);
-    if (length > FILE_LIMITS.dataBytes || WRITE_HEADER_BYTES + length > message.length) throw new Refusal(ERRNO.INVAL);
-    if (!Number.isSafeInteger(offset + length)) throw new Refusal(ERRNO.FBIG);
-    const data = { at: WRITE_HEADER_BYTES, length };
-    const finish = (bytes: Uint8Array): Uint8Array[] => [writeOut(Math.min(length, writtenBytes(bytes)))];
+    const data = writeData(message, WRITE_HEADER_BYTES, offset, length);
+    const finish = (bytes: Uint8Array): Uint8Array[] => [writeOut(writtenBytes(bytes, length))];
     return this.#request(call, { operation: "write", ...open, offset }, finish, { data });
   }
 
@@ -376,7 +355,7 @@ export class FuseProtocol implements FileProtocol {
     const entryBytes = DIRENT_BYTES + (hasAttributes ? ENTRY_BYTES : 0);
     const room = message.room - OUT_HEADER_BYTES;
     const bytes = Math.min(body.getUint32(16, true), room, FILE_LIMITS.entryBytes);
-    const offset = offsetAt(body, 8);
+    const offset = offsetOf(body.getBigUint64(8, true));
     const request = { node, handle, offset, bytes, entryBytes, align: DIRENT_ALIGN, hasAttributes } as const;
     return this.#request(call, { operation: "readdir", ...request }, (reply) => {
       const nodeidOf = (entry: DirectoryEntry): number => this.#nodeOfEntry(node.number, entry);
@@ -397,7 +376,7 @@ export class FuseProtocol implements FileProtocol {
   /** A request whose success is a new name. */
   #makes(call: Call, name: string, request: FileRequest): Begun {
     const { nodeid } = call.header;
-    return this.#request(call, request, (bytes) => [this.#entry(nodeid, name, decodeAttributes(bytes)[0])]);
+    return this.#request(call, request, (bytes) => [this.#entry(nodeid, name, attributesOf(bytes))]);
   }
 
   #request(
@@ -407,29 +386,20 @@ export class FuseProtocol implements FileProtocol {
     more: { readonly handle?: number; readonly data?: { readonly at: number; readonly length: number } } = {},
   ): Begun {
     const { unique } = call.header;
-    const { room } = call.message;
-    const finish = (error: number, bytes: Uint8Array): Answer => {
-      if (error !== 0) return outMessage(unique, error);
-      try {
-        const answer = outMessage(unique, 0, success(bytes));
-        const length = answer.reduce((sum, part) => sum + part.length, 0);
-        return length <= room ? answer : outMessage(unique, ERRNO.RANGE);
-      } catch (refusal) {
-        if (refusal instanceof Refusal) return outMessage(unique, refusal.error);
-        throw refusal;
-      }
-    };
+    const finish = finishing(
+      call.message.room,
+      (bytes) => outMessage(unique, 0, success(bytes)),
+      (error) => outMessage(unique, error),
+    );
     return { kind: "request", request, ...more, finish };
   }
 
   #answer({ header, message }: Call, error: number, parts: readonly Uint8Array[] = []): Begun & { kind: "answer" } {
     const answer = outMessage(header.unique, error, parts);
-    const length = answer.reduce((sum, part) => sum + part.length, 0);
-    return { kind: "answer", answer: length <= message.room ? answer : outMessage(header.unique, ERRNO.RANGE) };
+    return { kind: "answer", answer: fitting(answer, message.room, (refused) => outMessage(header.unique, refused)) };
   }
 
-  #entry(parent: number, name: string, attributes: FileAttributes | undefined): Uint8Array {
-    if (!attributes) throw new Refusal(ERRNO.IO);
+  #entry(parent: number, name: string, attributes: FileAttributes): Uint8Array {
     const number = this.#nodes.enter(parent, name, attributes.identity);
     if (number === undefined) throw new Refusal(this.#nodes.has(parent) ? ERRNO.NFILE : ERRNO.STALE);
     return entryOut(number, attributes);
@@ -442,15 +412,11 @@ export class FuseProtocol implements FileProtocol {
   }
 
   #node({ header }: Call): FileNode {
-    const node = this.#nodes.node(header.nodeid);
-    if (!node) throw new Refusal(ERRNO.STALE);
-    return node;
+    return knownNode(this.#nodes, header.nodeid);
   }
 
   #nodeAt(body: DataView, at: number): FileNode {
-    const node = this.#nodes.node(numberAt(body, at));
-    if (!node) throw new Refusal(ERRNO.STALE);
-    return node;
+    return knownNode(this.#nodes, numberAt(body, at));
   }
 
   #openFile(call: Call, isDirectory: boolean): OpenFile {
@@ -466,12 +432,6 @@ export class FuseProtocol implements FileProtocol {
     return open;
   }
 
-  #reserve({ message }: Call): number {
-    const handle = message.handle ?? this.#nodes.reserveHandle();
-    if (handle === 0) throw new Refusal(ERRNO.NFILE);
-    return handle;
-  }
-
   /** Strings that each end with a zero, of which the last but for a link's target are names. */
   #names({ body, header }: Call, at: number, count: number): string[] {
     body.getUint8(Math.max(0, at - 1)); // What comes before them is whole.
@@ -483,9 +443,7 @@ export class FuseProtocol implements FileProtocol {
       if (end < 0) throw new Refusal(ERRNO.INVAL);
       const text = bytesToString(bytes.subarray(start, end));
       const isTarget = header.opcode === FUSE.SYMLINK && i === 1;
-      if (!isTarget && text.length > FILE_LIMITS.nameBytes) throw new Refusal(ERRNO.NAMETOOLONG);
-      if (!isTarget && !isFileName(text)) throw new Refusal(ERRNO.INVAL);
-      texts.push(text);
+      texts.push(isTarget ? text : checkedName(text));
       start = end + 1;
     }
     return texts;
@@ -493,28 +451,10 @@ export class FuseProtocol implements FileProtocol {
 }
 
 function attributesOnly(bytes: Uint8Array): Uint8Array[] {
-  const [attributes] = decodeAttributes(bytes);
-  if (!attributes) throw new Refusal(ERRNO.IO);
-  return [attrOut(attributes)];
-}
-
-function accessOf(flags: number): FileAccessMode {
-  return (["read", "write", "both", "both"] as const)[flags & O_ACCMODE]!;
+  return [attrOut(attributesOf(bytes))];
 }
 
 function numberAt(body: DataView, at: number): number {
   const number = body.getBigUint64(at, true);
   return number <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(number) : 0;
-}
-
-function offsetAt(body: DataView, at: number): number {
-  const offset = body.getBigUint64(at, true);
-  if (offset > BigInt(Number.MAX_SAFE_INTEGER)) throw new Refusal(ERRNO.INVAL);
-  return Number(offset);
-}
-
-/** Of the reply to a write. */
-function writtenBytes(bytes: Uint8Array): number {
-  if (bytes.length !== 4) throw new Refusal(ERRNO.IO);
-  return new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true);
 }

@@ -62,7 +62,6 @@ export const WRITE_HEADER_BYTES = HEADER_BYTES + 16;
 export const READ_HEADER_BYTES = HEADER_BYTES + 4;
 /** Of an entry in a directory, beside its name. */
 export const ENTRY_BYTES = 24;
-const QID_BYTES = 13;
 const QID_TYPE = { DIRECTORY: 0x80, SYMLINK: 0x02, FILE: 0 } as const;
 const V9FS_MAGIC = 0x0102_1997;
 const BLOCK_BYTES = 4096;
@@ -215,5 +214,3 @@ export function entriesOut(entries: readonly DirectoryEntry[]): Uint8Array {
   }
   return writer.finish();
 }
-
-export const QID_SIZE: number = QID_BYTES;

@@ -27,7 +27,26 @@ import {
   S_IFREG,
 } from "../../files/file-requests.ts";
 import { NodeTable, ROOT } from "../../files/node-table.ts";
-import type { Answer, Begun, FileProtocol, Message } from "../share-device.ts";
+import type { Begun, FileProtocol, Message } from "../share-device.ts";
+import {
+  accessOf,
+  attributesOf,
+  checkedName,
+  createRequest,
+  errorOf,
+  finishing,
+  fitting,
+  knownNode,
+  mknodRequest,
+  NS,
+  offsetOf,
+  openRequest,
+  permissionsOf,
+  Refusal,
+  reservedHandle,
+  writeData,
+  writtenBytes,
+} from "../share-protocol.ts";
 import {
   AT_REMOVEDIR,
   ENTRY_BYTES,
@@ -50,13 +69,9 @@ const MAX_MSIZE = FILE_LIMITS.dataBytes + WRITE_HEADER_BYTES;
 const MAX_FIDS = 65_536;
 const MAX_WALK = 16;
 const NO_FID = 0xffff_ffff;
-const O_ACCMODE = 3;
-const O_EXCL = 0o200;
-const O_TRUNC = 0o1000;
 const O_DIRECTORY = 0o200000;
 const LOCK_SUCCESS = 0;
 const F_UNLCK = 2;
-const NS = 1_000_000_000n;
 
 interface Fid {
   readonly node: number;
@@ -70,14 +85,6 @@ interface Call {
   readonly tag: number;
   readonly fields: FieldReader;
   readonly message: Message;
-}
-
-class Refusal {
-  readonly error: number;
-
-  constructor(error: number) {
-    this.error = error;
-  }
 }
 
 export class Protocol9p implements FileProtocol {
@@ -107,10 +114,7 @@ export class Protocol9p implements FileProtocol {
       if (size < HEADER_BYTES || size > given.length) throw new Refusal(ERRNO.INVAL);
       return this.#call(call);
     } catch (error) {
-      if (error instanceof Refusal) return this.#answer(call, failure(call.tag, error.error));
-      // A message that ends before its fields do.
-      if (error instanceof RangeError) return this.#answer(call, failure(call.tag, ERRNO.INVAL));
-      throw error;
+      return this.#answer(call, failure(call.tag, errorOf(error)));
     }
   }
 
@@ -250,7 +254,7 @@ export class Protocol9p implements FileProtocol {
     this.#requireFree(fid);
     const node = this.#nodes.node(ROOT)!;
     return this.#request(call, { operation: "getattr", node, handle: 0 }, (bytes) => {
-      const attributes = one(bytes);
+      const attributes = attributesOf(bytes);
       this.#requireFree(fid);
       this.#fids.set(fid, { node: ROOT, handle: 0, isDirectory: true });
       return [new FieldWriter().qid(attributes).finish()];
@@ -273,8 +277,7 @@ export class Protocol9p implements FileProtocol {
     // What goes down and up again is walked as far as it goes down.
     const end = rest.findIndex((name) => !isFileName(name));
     const down = end < 0 ? rest : rest.slice(0, end);
-    const node = this.#nodes.node(start);
-    if (!node) throw new Refusal(ERRNO.STALE);
+    const node = knownNode(this.#nodes, start);
     if (count > 0 && ups === 0 && down.length === 0) throw new Refusal(ERRNO.INVAL);
     const request: FileRequest = down.length > 0 ? { operation: "lookup", node, names: down } : { operation: "none" };
     return this.#request(call, request, (bytes) => {
@@ -338,7 +341,7 @@ export class Protocol9p implements FileProtocol {
     const fid = this.#fid(call.fields.u32());
     const node = this.#nodeOf(fid);
     const handle = fid.isDirectory || fid.handle === 0 ? this.#nodes.handleOf(fid.node) : fid.handle;
-    return this.#request(call, { operation: "getattr", node, handle }, (bytes) => [getattrOut(one(bytes))]);
+    return this.#request(call, { operation: "getattr", node, handle }, (bytes) => [getattrOut(attributesOf(bytes))]);
   }
 
   #setattr(call: Call): Begun {
@@ -373,11 +376,8 @@ export class Protocol9p implements FileProtocol {
     if (fid.handle !== 0) throw new Refusal(ERRNO.BADF);
     const node = this.#nodeOf(fid);
     if ((flags & O_DIRECTORY) !== 0 && !fid.isDirectory) throw new Refusal(ERRNO.NOTDIR);
-    const handle = this.#reserve(call);
-    const access = fid.isDirectory ? "read" : accessOf(flags);
-    const request: FileRequest = fid.isDirectory
-      ? { operation: "opendir", node, handle }
-      : { operation: "open", node, handle, access, isTruncated: (flags & O_TRUNC) !== 0 };
+    const handle = reservedHandle(this.#nodes, call.message);
+    const { request, access } = openRequest(node, handle, flags, fid.isDirectory);
     const finish = (): Uint8Array[] => {
       this.#openFid(number, fid, handle, access);
       const mode = fid.isDirectory ? S_IFDIR : S_IFREG;
@@ -403,19 +403,15 @@ export class Protocol9p implements FileProtocol {
     fields.u32(); // gid
     if (fid.handle !== 0) throw new Refusal(ERRNO.BADF);
     const node = this.#nodeOf(fid);
-    const handle = this.#reserve(call);
-    const access = accessOf(flags);
-    const isExclusive = (flags & O_EXCL) !== 0;
-    const isTruncated = (flags & O_TRUNC) !== 0;
-    const request = { node, name, mode, handle, access, isExclusive, isTruncated } as const;
+    const handle = reservedHandle(this.#nodes, call.message);
     return this.#request(
       call,
-      { operation: "create", ...request },
+      createRequest({ node, name, mode }, handle, flags),
       (bytes) => {
-        const attributes = one(bytes);
+        const attributes = attributesOf(bytes);
         if (this.#fids.get(number) !== fid) throw new Refusal(ERRNO.BADF);
         this.#enterFid(number, fid.node, [name], [attributes], isDirectoryMode(attributes.mode));
-        this.#openFid(number, this.#fid(number), handle, access);
+        this.#openFid(number, this.#fid(number), handle, accessOf(flags));
         return [new FieldWriter().qid(attributes).u32(0).finish()];
       },
       { handle },
@@ -437,16 +433,8 @@ export class Protocol9p implements FileProtocol {
     const open = this.#openFile(call.fields.u32());
     const offset = offsetOf(call.fields.u64());
     const length = call.fields.u32();
-    if (length > FILE_LIMITS.dataBytes || WRITE_HEADER_BYTES + length > call.message.length) {
-      throw new Refusal(ERRNO.INVAL);
-    }
-    if (!Number.isSafeInteger(offset + length)) throw new Refusal(ERRNO.FBIG);
-    const data = { at: WRITE_HEADER_BYTES, length };
-    const finish = (bytes: Uint8Array): Uint8Array[] => {
-      if (bytes.length !== 4) throw new Refusal(ERRNO.IO);
-      const written = new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true);
-      return [new FieldWriter().u32(Math.min(length, written)).finish()];
-    };
+    const data = writeData(call.message, WRITE_HEADER_BYTES, offset, length);
+    const finish = (bytes: Uint8Array): Uint8Array[] => [new FieldWriter().u32(writtenBytes(bytes, length)).finish()];
     return this.#request(call, { operation: "write", ...open, offset }, finish, { data });
   }
 
@@ -470,24 +458,11 @@ export class Protocol9p implements FileProtocol {
     const { fields } = call;
     const node = this.#node(fields.u32());
     const name = checkedName(fields.text());
-    const mode = fields.u32();
-    const type = mode & S_IFMT;
-    if (type !== 0 && type !== S_IFREG) throw new Refusal(ERRNO.PERM);
-    return this.#makes(call, {
-      operation: "create",
-      node,
-      name,
-      mode: mode & 0o777,
-      handle: 0,
-      access: "read",
-      isExclusive: true,
-      isTruncated: false,
-    });
+    return this.#makes(call, mknodRequest(node, name, permissionsOf(fields.u32())));
   }
 
   #rename(call: Call, parent: number, name: string, to: FileNode, newName: string): Begun {
-    const node = this.#nodes.node(parent);
-    if (!node) throw new Refusal(ERRNO.STALE);
+    const node = knownNode(this.#nodes, parent);
     checkedName(name);
     checkedName(newName);
     const child = this.#nodes.child(to.number, newName);
@@ -519,7 +494,7 @@ export class Protocol9p implements FileProtocol {
   }
 
   #makes(call: Call, request: FileRequest): Begun {
-    return this.#request(call, request, (bytes) => [new FieldWriter().qid(one(bytes)).finish()]);
+    return this.#request(call, request, (bytes) => [new FieldWriter().qid(attributesOf(bytes)).finish()]);
   }
 
   #request(
@@ -529,23 +504,16 @@ export class Protocol9p implements FileProtocol {
     more: { readonly handle?: number; readonly data?: { readonly at: number; readonly length: number } } = {},
   ): Begun {
     const { type, tag } = call;
-    const { room } = call.message;
-    const finish = (error: number, bytes: Uint8Array): Answer => {
-      if (error !== 0) return failure(tag, error);
-      try {
-        const answer = message(type + 1, tag, success(bytes));
-        return lengthOf(answer) <= room ? answer : failure(tag, ERRNO.RANGE);
-      } catch (refusal) {
-        if (refusal instanceof Refusal) return failure(tag, refusal.error);
-        throw refusal;
-      }
-    };
+    const finish = finishing(
+      call.message.room,
+      (bytes) => message(type + 1, tag, success(bytes)),
+      (error) => failure(tag, error),
+    );
     return { kind: "request", request, ...more, finish };
   }
 
   #answer(call: Call, answer: Uint8Array[]): Begun & { readonly kind: "answer" } {
-    const fits = lengthOf(answer) <= call.message.room;
-    return { kind: "answer", answer: fits ? answer : failure(call.tag, ERRNO.RANGE) };
+    return { kind: "answer", answer: fitting(answer, call.message.room, (error) => failure(call.tag, error)) };
   }
 
   #fid(number: number): Fid {
@@ -564,9 +532,7 @@ export class Protocol9p implements FileProtocol {
   }
 
   #nodeOf(fid: Fid): FileNode {
-    const node = this.#nodes.node(fid.node);
-    if (!node) throw new Refusal(ERRNO.STALE);
-    return node;
+    return knownNode(this.#nodes, fid.node);
   }
 
   #openFile(number: number): OpenFile {
@@ -575,43 +541,12 @@ export class Protocol9p implements FileProtocol {
     if (!open) throw new Refusal(ERRNO.BADF);
     return open;
   }
-
-  #reserve({ message: { handle } }: Call): number {
-    const reserved = handle ?? this.#nodes.reserveHandle();
-    if (reserved === 0) throw new Refusal(ERRNO.NFILE);
-    return reserved;
-  }
 }
 
 function failure(tag: number, error: number): Uint8Array[] {
   return message(P9.LERROR + 1, tag, [new FieldWriter().u32(error).finish()]);
 }
 
-function lengthOf(parts: readonly Uint8Array[]): number {
-  return parts.reduce((sum, part) => sum + part.length, 0);
-}
-
-function one(bytes: Uint8Array): FileAttributes {
-  const [attributes] = decodeAttributes(bytes);
-  if (!attributes) throw new Refusal(ERRNO.IO);
-  return attributes;
-}
-
-function checkedName(name: string): string {
-  if (name.length > FILE_LIMITS.nameBytes) throw new Refusal(ERRNO.NAMETOOLONG);
-  if (!isFileName(name)) throw new Refusal(ERRNO.INVAL);
-  return name;
-}
-
 function isDirectoryMode(mode: number): boolean {
   return (mode & S_IFMT) === S_IFDIR;
-}
-
-function accessOf(flags: number): FileAccessMode {
-  return (["read", "write", "both", "both"] as const)[flags & O_ACCMODE]!;
-}
-
-function offsetOf(offset: bigint): number {
-  if (offset > BigInt(Number.MAX_SAFE_INTEGER)) throw new Refusal(ERRNO.INVAL);
-  return Number(offset);
 }
