@@ -110,10 +110,12 @@ describe.skipIf("missing" in guest)("a shared folder by virtio-fs", { timeout: 2
     const state = join(base, "kept.vm");
     let vm = await start([{ path }]);
     try {
+      // Open both ways, it never is at its end: a reader that opened it anew could find the last writer about to close it.
+      const commands = "exec 8<>/tmp/go";
       const reader = "exec 5</share/kept/stays 6</share/kept/goes 7>>/share/kept/log; read -r a <&5; echo $a >&7";
       await shell(
         vm,
-        `mkfifo /tmp/go; (${reader}; while read -r what </tmp/go; do eval "$what"; done) >/dev/null 2>&1 &`,
+        `mkfifo /tmp/go; (${commands}; ${reader}; while read -r what <&8; do eval "$what"; done) >/dev/null 2>&1 &`,
       );
       await shell(vm, "until [ -s /share/kept/log ]; do sleep 0.1; done");
       await (vm as HostedVm).renewMachine("jit");
