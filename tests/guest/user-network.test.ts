@@ -103,6 +103,16 @@ describe.skipIf("missing" in guest)("a user network", { timeout: 240_000 }, () =
       }
       expect((await run(vm, "nslookup example.org"))[1]).toContain("REFUSED");
       expect((await run(vm, "ping -c 1 -W 5 10.0.2.2"))[0]).toBe(0);
+      await vm.network.limit(0, {
+        toGuest: { latencyMs: 150 },
+        fromGuest: { latencyMs: 150, bytesPerSecond: 1 << 20 },
+      });
+      const [, echoed] = await run(vm, "ping -c 2 -W 9 10.0.2.2");
+      expect(Number(/min\/avg\/max = ([\d.]+)/.exec(echoed)?.[1]), echoed).toBeGreaterThanOrEqual(299);
+      const startMs = performance.now();
+      const slow = await (await vm.fetch("http://guest/data", { headers: { range: "bytes=0-2097151" } })).arrayBuffer();
+      expect([slow.byteLength, performance.now() - startMs > 1800]).toEqual([2 << 20, true]);
+      await vm.network.limit(0, {});
       const lines = (await readFile(join(folder, "log"), "utf8")).trimEnd().split("\n");
       const tried = lines.map((line) => JSON.parse(line) as Record<string, unknown>);
       expect(tried[0]).toMatchObject({

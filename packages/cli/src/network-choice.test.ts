@@ -1,6 +1,11 @@
 import { describe, expect, it } from "vitest";
 import { networkOptionsText, networksOf, networkText, parseForward, parseNetwork } from "./network-choice.ts";
 
+const both = <Limits>(limits: Limits): { toGuest: Limits; fromGuest: Limits } => ({
+  toGuest: limits,
+  fromGuest: limits,
+});
+
 describe("--net", () => {
   it.each([
     ["loopback", { to: "loopback" }],
@@ -10,6 +15,16 @@ describe("--net", () => {
     ["loopback,mac=52:54:00:AB:cd:01", { to: "loopback", mac: "52:54:00:ab:cd:01" }],
     ["user", { to: "user" }],
     ["user,mtu=9000", { to: "user", mtu: 9000 }],
+    ["user,latency=50,loss=7%", { to: "user", limits: both({ latencyMs: 50, loss: 0.07 }) }],
+    [
+      "socket=a,mtu=1400,rate=1M,burst=64K,latency=20.5,jitter=5",
+      {
+        to: "socket",
+        path: "a",
+        mtu: 1400,
+        limits: both({ bytesPerSecond: 2 ** 20, burstBytes: 65_536, latencyMs: 20.5, jitterMs: 5 }),
+      },
+    ],
     ["none", undefined],
   ])("reads %s", (text, expected) => {
     expect(parseNetwork(text)).toEqual(expected);
@@ -24,6 +39,12 @@ describe("--net", () => {
     ["loopback,model=rtl8139", /no network card "rtl8139"/],
     ["loopback,speed=3", /nothing that a network card has/],
     ["none,mtu=1500", /leave the rest out/],
+    ["user,rate=10", /no rate of 10 bytes a second: give 1000 to/],
+    ["user,loss=2", /with the sign/],
+    ["user,loss=101%", /0% to 100%/],
+    ["user,latency=never", /no latency of never/],
+    ["user,latency=1,jitter=2", /more than itself/],
+    ["user,burst=1K", /give that, too/],
   ])("refuses %s", (text, message) => {
     expect(() => parseNetwork(text)).toThrow(message);
   });

@@ -2,19 +2,18 @@
  * `--net WHERE[,model=..][,mac=..][,mtu=..]`: one network card of a VM. What a path holds of commas is its own. `--allow` and
  * `--forward` are about those that lead to a user network.
  */
-import { macBytes, NETWORK_LIMITS } from "@twinmetal/core";
 import { parseEgressRule } from "@twinmetal/network";
+import { cardOptions, cardWords } from "./network-card-choice.ts";
 import { listOption, option } from "./options.ts";
 import { UsageError } from "./usage-error.ts";
 import type { ForwardOptions, NetworkOptions } from "./vm-library.ts";
 
-const MODELS = ["virtio", "e1000"] as const;
 const PLANNED = ["switch", "tap"];
 
 export const NET = listOption(
   "net",
   "none|user|loopback|socket=PATH[,...]",
-  "A network card; may be repeated. user: a gateway with addresses, names and the Internet, by this host's own sockets; socket=PATH: to the VM that has the same PATH, a Unix socket; loopback: what it sends comes back; none: no card (default). With ,model=virtio (default) or e1000, ,mac=ADDRESS (default: from --name, or else --seed) and ,mtu=N (default 1500). See docs/guide/network.md.",
+  "A network card; may be repeated. user: a gateway with addresses, names and the Internet, by this host's own sockets; socket=PATH: to the VM that has the same PATH, a Unix socket; loopback: what it sends comes back; none: no card (default). With ,model=virtio (default) or e1000, ,mac=ADDRESS (default: from --name, or else --seed) and ,mtu=N (default 1500); with ,rate=BYTES (a second; such as 1M), ,burst=BYTES, ,latency=MS, ,jitter=MS and ,loss=N% its wire has limits, each way. See docs/guide/network.md.",
   parseNetwork,
 );
 
@@ -104,19 +103,14 @@ export function parseForward(text: string): ForwardOptions {
 /** Undefined: none. Throws UsageError. */
 export function parseNetwork(text: string): NetworkOptions | undefined {
   const words = text.split(",");
-  const card: { model?: (typeof MODELS)[number]; mac?: string; mtu?: number } = {};
+  const ofCard: [key: string, value: string][] = [];
   while (words.length > 1) {
-    const word = words.at(-1)!;
-    const [key, value] = word.split(/=(.*)/s) as [string, string | undefined];
-    if (value === undefined) break;
-    if (key === "model") card.model = modelOf(value);
-    else if (key === "mac") card.mac = macOf(value);
-    else if (key === "mtu") card.mtu = mtuOf(value);
-    else if (/^[a-z]+$/.test(key)) {
-      throw new UsageError(`"${word}" is nothing that a network card has. Possible: model=, mac=, mtu=.`);
-    } else break;
+    const [key, value] = words.at(-1)!.split(/=(.*)/s) as [string, string | undefined];
+    if (value === undefined || !/^[a-z]+$/.test(key)) break;
+    ofCard.unshift([key, value]);
     words.pop();
   }
+  const card = cardOptions(ofCard);
   const where = words.join(",");
   if (where === "loopback" || where === "user") return { to: where, ...card };
   const [, path] = /^socket=(.+)$/s.exec(where) ?? [];
@@ -131,9 +125,9 @@ export function parseNetwork(text: string): NetworkOptions | undefined {
 }
 
 /** What parseNetwork reads as the same. */
-export function networkText({ to, path, model, mac, mtu }: NetworkOptions): string {
-  const words = [model && `model=${model}`, mac && `mac=${mac}`, mtu !== undefined && `mtu=${mtu}`];
-  return [to === "socket" ? `socket=${path}` : to, ...words.filter(Boolean)].join(",");
+export function networkText(network: NetworkOptions): string {
+  const { to, path } = network;
+  return [to === "socket" ? `socket=${path}` : to, ...cardWords(network)].join(",");
 }
 
 /** The options that give a VM these networks again, each with a blank before it, for a shell: rules and forwards, too. */
@@ -163,23 +157,4 @@ function forwardText({ hostAddress, hostPort, guestPort }: ForwardOptions): stri
 /** The sockets that cards lead to. */
 export function networkSockets(networks: readonly NetworkOptions[]): string[] {
   return networks.flatMap(({ path }) => (path === undefined ? [] : [path]));
-}
-
-function modelOf(text: string): (typeof MODELS)[number] {
-  const model = MODELS.find((known) => known === text);
-  if (model !== undefined) return model;
-  throw new UsageError(`there is no network card "${text}". Possible: ${MODELS.join(", ")}.`);
-}
-
-function macOf(text: string): string {
-  const mac = text.toLowerCase();
-  if (macBytes(mac) !== undefined) return mac;
-  throw new UsageError(`"${text}" is no network card's address. Give one like 52:54:00:12:34:56, the first byte even.`);
-}
-
-function mtuOf(text: string): number {
-  const { minMtu, maxMtu } = NETWORK_LIMITS;
-  const mtu = /^\d{1,5}$/.test(text) ? Number(text) : Number.NaN;
-  if (mtu >= minMtu && mtu <= maxMtu) return mtu;
-  throw new UsageError(`"${text}" is no MTU: give ${minMtu} to ${maxMtu}.`);
 }

@@ -91,6 +91,7 @@ export {
 export { type ReceiveVmOptions, receiveVm } from "./migration/incoming.ts";
 export type { MigrateVmOptions, MigrationChoice } from "./migration/outgoing.ts";
 export {
+  type CardLimits,
   type ForwardOptions,
   NETWORK_MODELS,
   type NetworkModel,

@@ -14,6 +14,7 @@ export {
 export type { GuestLink, Offload } from "./link.ts";
 export { pcapHeader, pcapRecord } from "./pcap.ts";
 export { type Prefix, parsePrefix } from "./prefix.ts";
+export { ShapedWire, WIRE_LIMITS, type WireLimits } from "./shaped-wire.ts";
 export { UserNetwork, type UserNetworkOptions, type UserNetworkStatistics } from "./user-network.ts";
 export {
   type HostStream,

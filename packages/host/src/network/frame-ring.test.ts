@@ -33,7 +33,7 @@ describe("a frame ring", () => {
     cards.ends[0]!.deliver(frame(60_000, 4), 1448);
     expect(machine.take("net0")?.segmentBytes).toBe(1448);
     expect([machine.takesOffloads("net0"), cards.ends[0]!.takesLarge]).toEqual([false, false]);
-    cards.ends[0]!.takeOffloads();
+    cards.ends[0]!.setTakesOffloads(true);
     machine.setTakesLarge("net0", true);
     expect([machine.takesOffloads("net0"), cards.ends[0]!.takesLarge]).toEqual([true, true]);
     expect([machine.takesOffloads("net1"), cards.ends[1]!.takesLarge]).toEqual([false, false]);

@@ -220,9 +220,9 @@ export class CardEnd {
     if (Atomics.exchange(cells, at + CELL.UP, isUp ? 1 : 0) !== (isUp ? 1 : 0)) this.#kick();
   }
 
-  /** The network takes what is offloaded. */
-  takeOffloads(): void {
-    Atomics.store(this.#rings.cells, this.#rings.at + CELL.TAKES_OFFLOADS, 1);
+  /** Whether the network takes what is offloaded, from the next frame on. At first it does not. */
+  setTakesOffloads(isTaken: boolean): void {
+    Atomics.store(this.#rings.cells, this.#rings.at + CELL.TAKES_OFFLOADS, isTaken ? 1 : 0);
   }
 
   get takesLarge(): boolean {

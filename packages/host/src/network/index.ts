@@ -1,4 +1,10 @@
 /** Networks of VMs: what is at the other end of their cards. */
 
-export { type ForwardOptions, NETWORK_MODELS, type NetworkModel, type NetworkOptions } from "./network-protocol.ts";
+export {
+  type CardLimits,
+  type ForwardOptions,
+  NETWORK_MODELS,
+  type NetworkModel,
+  type NetworkOptions,
+} from "./network-protocol.ts";
 export type { VmNetwork } from "./vm-network.ts";

@@ -1,4 +1,5 @@
 /** What the VM object and the thread that carries the frames of its network cards (network-worker.ts) say to each other. */
+import type { WireLimits } from "@twinmetal/network";
 import type { KickPlace } from "../vm/machine-kick.ts";
 import type { FrameRing } from "./frame-ring.ts";
 
@@ -33,6 +34,14 @@ export interface NetworkOptions {
   readonly mac?: string;
   /** The largest payload of a frame, of virtio; default 1500. Of a VM that exists, its own. */
   readonly mtu?: number;
+  /** Of its wire, to begin with; `vm.network.limit` changes them. Default: none. */
+  readonly limits?: CardLimits;
+}
+
+/** Of a card's wire, each way by itself. With any of them large TCP segments are cut for it as for a real one. */
+export interface CardLimits {
+  readonly toGuest?: WireLimits;
+  readonly fromGuest?: WireLimits;
 }
 
 /** TCP. */
@@ -50,6 +59,7 @@ export interface NetworkThreadStart {
 }
 
 export type NetworkQuestion =
+  | { readonly type: "limit"; readonly card: number; readonly limits: CardLimits }
   /** Of the first card that leads to a user network: listen at `path` for one connection to the guest's port. */
   | { readonly type: "lead"; readonly path: string; readonly guestPort: number }
   | { readonly type: "open" }

@@ -2,17 +2,19 @@
 import { ServiceThread } from "../vm/service-thread.ts";
 import { workerUrl } from "../vm/worker-url.ts";
 import { createFrameRing, type FrameRing } from "./frame-ring.ts";
-import type { NetworkOptions, NetworkQuestion, NetworkThreadStart } from "./network-protocol.ts";
+import type { CardLimits, NetworkOptions, NetworkQuestion, NetworkThreadStart } from "./network-protocol.ts";
 
 export class NetworkThread {
   readonly ring: FrameRing;
   /** A card leads to a user network, so that `lead` has somebody to ask. */
   readonly hasUserNetwork: boolean;
   readonly #thread: ServiceThread<NetworkQuestion>;
+  readonly #limits: CardLimits[];
 
   private constructor(networks: readonly NetworkOptions[], channels: readonly string[]) {
     this.ring = createFrameRing(channels);
     this.hasUserNetwork = networks.some(({ to }) => to === "user");
+    this.#limits = networks.map(({ limits = {} }) => limits);
     const workerData: NetworkThreadStart = { networks, ring: this.ring };
     const url = workerUrl("network-worker", "network");
     this.#thread = new ServiceThread({ url, name: "network", what: "network", workerData });
@@ -31,6 +33,17 @@ export class NetworkThread {
   /** Precondition: `hasUserNetwork`. One connection to `path` goes on to the guest's port. Rejects with VmError. */
   async lead(path: string, guestPort: number): Promise<void> {
     await this.#thread.ask({ type: "lead", path, guestPort });
+  }
+
+  /** Of each card. */
+  get limits(): readonly CardLimits[] {
+    return this.#limits;
+  }
+
+  /** Precondition: there is such a card, and the limits are possible. */
+  async limit(card: number, limits: CardLimits): Promise<void> {
+    await this.#thread.ask({ type: "limit", card, limits });
+    this.#limits[card] = limits;
   }
 
   /** How the machine is woken: ServiceThread. */

@@ -10,8 +10,17 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Duplex, Readable } from "node:stream";
 import { VmError } from "../vm/vm-error.ts";
+import { checkLimits } from "./card-limits.ts";
+import type { CardLimits } from "./network-protocol.ts";
 
 export interface VmNetwork {
+  /** Of each card's wire, at present. */
+  readonly limits: readonly CardLimits[];
+  /**
+   * The wire of a card (eth0 is 0) has these limits from now on, and no others: `{}` for none. Frames on their way are
+   * included. Rejects with VmError "no-network" where there is no such card, "bad-option" for limits that cannot be.
+   */
+  limit(card: number, limits: CardLimits): Promise<void>;
   /**
    * Connects to a TCP port of the guest, which sees its gateway as the peer. A port that nobody listens at ends the stream at
    * once. Rejects with VmError "no-network" where the VM's first user network is missing.
@@ -20,21 +29,38 @@ export interface VmNetwork {
 }
 
 /** What the thread does. */
-export interface Leading {
+export interface CardThread {
+  readonly hasUserNetwork: boolean;
+  readonly limits: readonly CardLimits[];
+  limit(card: number, limits: CardLimits): Promise<void>;
   /** Listens at `path` for one connection, which goes on to the guest's port. */
   lead(path: string, guestPort: number): Promise<void>;
 }
 
 export class NetworkOfVm implements VmNetwork {
-  readonly #leading: Leading | undefined;
+  readonly #thread: CardThread | undefined;
 
-  /** Undefined: there is no user network. */
-  constructor(leading: Leading | undefined) {
-    this.#leading = leading;
+  /** Undefined: the VM has no network card. */
+  constructor(thread: CardThread | undefined) {
+    this.#thread = thread;
+  }
+
+  get limits(): readonly CardLimits[] {
+    return this.#thread?.limits ?? [];
+  }
+
+  async limit(card: number, limits: CardLimits): Promise<void> {
+    const count = this.limits.length;
+    if (!this.#thread || !Number.isInteger(card) || card < 0 || card >= count) {
+      const has = count === 0 ? "no network card" : count === 1 ? "one network card, 0" : `cards 0 to ${count - 1}`;
+      throw new VmError("no-network", `The VM has no network card ${card} that could have limits. It has ${has}.`);
+    }
+    checkLimits(limits);
+    await this.#thread.limit(card, limits);
   }
 
   async connect(port: number): Promise<Socket> {
-    if (!this.#leading) {
+    if (!this.#thread?.hasUserNetwork) {
       throw new VmError("no-network", "The VM is on no user network. Make it with a network that leads to 'user'.");
     }
     if (!Number.isInteger(port) || port < 1 || port > 65535) {
@@ -43,7 +69,7 @@ export class NetworkOfVm implements VmNetwork {
     const folder = await mkdtemp(join(tmpdir(), "twinmetal-connect-"));
     try {
       const path = join(folder, "guest");
-      await this.#leading.lead(path, port);
+      await this.#thread.lead(path, port);
       const socket = connect({ path, allowHalfOpen: true });
       await once(socket, "connect");
       return socket;

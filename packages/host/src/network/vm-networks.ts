@@ -6,6 +6,7 @@ import { createHash } from "node:crypto";
 import { type DeviceSpec, isNetworkCard, type MachineSpec, macBytes } from "@twinmetal/core";
 import type { KnownCardRoms } from "../vm/boot-files.ts";
 import { VmError } from "../vm/vm-error.ts";
+import { checkLimits } from "./card-limits.ts";
 import { NETWORK_MODELS, type NetworkOptions } from "./network-protocol.ts";
 import { NetworkThread } from "./network-thread.ts";
 
@@ -18,7 +19,7 @@ export function checkNetworks(networks: readonly NetworkOptions[]): void {
   if (networks.length > MAX_CARDS) {
     throw new VmError("bad-option", `A VM cannot have ${networks.length} network cards. Give at most ${MAX_CARDS}.`);
   }
-  for (const { to, path, model, mac } of networks) {
+  for (const { to, path, model, mac, limits } of networks) {
     if (!OTHER_ENDS.includes(to)) {
       throw new VmError("bad-option", `A network cannot lead to ${JSON.stringify(to)}. Give ${OTHER_ENDS.join(", ")}.`);
     }
@@ -35,6 +36,7 @@ export function checkNetworks(networks: readonly NetworkOptions[]): void {
         `${JSON.stringify(mac)} is no network card's address. Give six bytes like 52:54:00:12:34:56, the first of them even.`,
       );
     }
+    checkLimits(limits ?? {});
   }
 }
 

@@ -149,7 +149,7 @@ export class HostedVm implements Vm {
     this.#variables = options.variables;
     this.#disks = options.disks;
     this.#network = options.network;
-    this.network = new NetworkOfVm(options.network?.hasUserNetwork ? options.network : undefined);
+    this.network = new NetworkOfVm(options.network);
     this.#shares = options.shares;
     if (options.disks) options.disks.onProblem = (problem) => this.#onDiskProblem(problem);
     this.#wakeByOutside();

@@ -34,7 +34,7 @@ export type VmErrorCode =
   | `${"kernel" | "initrd" | "firmware"}-unknown`
   /** A socket that a network card leads to cannot be made. */
   | "network-socket"
-  /** The VM is on no user network. */
+  /** The VM is on no user network, or has no such network card. */
   | "no-network"
   /** A file that was to be written cannot be. */
   | "not-writable"
