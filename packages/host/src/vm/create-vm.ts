@@ -11,6 +11,7 @@ import { prepareVariables, VariableStore, variablesPath } from "../firmware/vari
 import { ImageError } from "../image/index.ts";
 import type { NetworkThread } from "../network/network-thread.ts";
 import { checkNetworks, networkDevices, startNetworks } from "../network/vm-networks.ts";
+import { checkLimits } from "../resources/vm-limits.ts";
 import { openVmShares, shareWords, type VmShares } from "../share/vm-shares.ts";
 import { VSOCK_NAME } from "../vsock/vm-sockets.ts";
 import {
@@ -105,6 +106,7 @@ async function createWith(
     initialState: "created",
     startsPaused: options.startsPaused,
     signal: options.signal,
+    limits: options.limits,
     start: {
       spec,
       files,
@@ -289,5 +291,6 @@ function checkOptions(options: VmOptions): void {
   }
   checkNetworks(options.networks ?? []);
   checkSlice(sliceNs);
+  checkLimits(options.limits ?? {});
   checkBootOrder(options);
 }

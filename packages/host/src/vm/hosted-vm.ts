@@ -36,6 +36,8 @@ import {
 } from "../migration/outgoing.ts";
 import type { NetworkThread } from "../network/network-thread.ts";
 import { NetworkOfVm } from "../network/vm-network.ts";
+import type { CpuLimits, VmLimits } from "../resources/vm-limits.ts";
+import { ResourcesOfVm } from "../resources/vm-resources.ts";
 import type { ShareThread } from "../share/share-thread.ts";
 import { SocketBridge } from "../vsock/socket-bridge.ts";
 import { SocketsOfVm, VSOCK_NAME } from "../vsock/vm-sockets.ts";
@@ -75,6 +77,7 @@ export interface HostedVmOptions {
   readonly initialState: "created" | "paused";
   readonly startsPaused?: boolean | undefined;
   readonly signal?: AbortSignal;
+  readonly limits?: VmLimits | undefined;
   /** It comes from elsewhere, running. */
   readonly isIncoming?: boolean;
   /** Which has its disks' images open, and is closed with the VM; `start` names its ring. */
@@ -98,6 +101,7 @@ export class HostedVm implements Vm {
   readonly screen: VmScreen;
   readonly debug: HostedDebugger;
   readonly memory: MemoryOfVm;
+  readonly resources: ResourcesOfVm;
   readonly sockets: SocketsOfVm;
   readonly network: NetworkOfVm;
   #bridge: SocketBridge | undefined;
@@ -187,6 +191,12 @@ export class HostedVm implements Vm {
       send: (channel, bytes) => this.#sendInput(channel, bytes),
       ended: () => this.#exit?.reason,
     });
+    const limitCpu = async (limits: CpuLimits): Promise<void> => {
+      if (this.#exit) return;
+      await this.#command("limit", { limits });
+      this.#start = { ...this.#start, limits };
+    };
+    this.resources = new ResourcesOfVm({ limitCpu });
     this.screen = new VmScreen({
       hasScreen: this.#spec.vga !== undefined,
       image: () => this.#command("screen", undefined),
@@ -205,18 +215,15 @@ export class HostedVm implements Vm {
     );
     const vm = new HostedVm(options, worker);
     vms.push(vm);
-    const { vsockPath } = options;
-    if (vsockPath !== undefined) await vm.#openBridge(vsockPath);
-    return vm;
-  }
-
-  async #openBridge(path: string): Promise<void> {
+    const { vsockPath, limits } = options;
     try {
-      this.#bridge = await SocketBridge.open(path, this.sockets);
+      if (vsockPath !== undefined) vm.#bridge = await SocketBridge.open(vsockPath, vm.sockets);
+      if (limits) await vm.resources.set(limits);
     } catch (error) {
-      await this.close();
+      await vm.close();
       throw error;
     }
+    return vm;
   }
 
   get engine(): "jit" | "kvm" {

@@ -8,9 +8,7 @@
  */
 import { type MessagePort, receiveMessageOnPort } from "node:worker_threads";
 import {
-  AhciController,
   type EventRecorder,
-  IdeController,
   type Machine,
   MachineError,
   ReplayError,
@@ -19,7 +17,6 @@ import {
   type SliceResult,
   saveMachine,
   screenText,
-  type TrayState,
   toHex,
   trayBytes,
   trayChannel,
@@ -27,9 +24,11 @@ import {
   Vga,
 } from "@twinmetal/core";
 import { SPIN_MS } from "../disk/block-ring.ts";
-import { formatCrashReport, privilegeLevel } from "./crash-report.ts";
+import type { CpuPacing } from "../resources/cpu-pacing.ts";
+import { formatCrashReport } from "./crash-report.ts";
 import { type DebugReport, MachineDebugger } from "./machine-debugger.ts";
 import { MachineMigration } from "./machine-migration.ts";
+import { joined, processorStats, registersOf, trayOf } from "./machine-reports.ts";
 import { OutputBatch } from "./output-batch.ts";
 import { saveStateFile, startRecording } from "./state-files.ts";
 import type { VmExit } from "./vm.ts";
@@ -44,7 +43,6 @@ import {
   type OutputPart,
   type StoodStill,
   type ToMachine,
-  type VmRegisters,
 } from "./worker-protocol.ts";
 
 /** Output is sent when the machine sleeps, when this much is there, or when it is this old. */
@@ -55,8 +53,6 @@ const MAX_PENDING_IN_SLICE = 16 * MAX_PENDING_OUTPUT;
 /** A longer sleep than a timer can be set to is as good as for ever. */
 const MAX_WAIT_MS = 2 ** 30;
 const RECORD_FLUSH_MS = 1000;
-/** A guest that is slowed down rests at least so long at a time, and at most. */
-const REST_MS = { min: 1, max: 100 } as const;
 /** What moves a machine on, which one that is handed over does not. */
 const MOVES: ReadonlySet<CommandName> = new Set([
   "start",
@@ -81,6 +77,8 @@ export interface MachineThreadOptions {
   readonly onEnd?: () => void;
   /** The engine that the guest has left does not use its memory any more. */
   readonly onAlone?: () => void;
+  /** When its vCPUs rest. */
+  readonly pacing: CpuPacing;
 }
 
 export class MachineThread {
@@ -93,7 +91,9 @@ export class MachineThread {
   #machine: Machine | undefined;
   #migration: MachineMigration | undefined;
   #debugger: MachineDebugger | undefined;
-  #restMs = 0;
+  readonly #pacing: CpuPacing;
+  /** The vCPUs beside the first one rest with it. */
+  #isHolding = false;
   #uart: Uart16550 | undefined;
   #vga: Vga | undefined;
   #recorder: { readonly log: EventRecorder; readonly close: () => void } | undefined;
@@ -115,6 +115,7 @@ export class MachineThread {
     this.#send = options.send;
     this.#onEnd = options.onEnd;
     this.#onAlone = options.onAlone;
+    this.#pacing = options.pacing;
   }
 
   /** The machine's output. Blocks the machine while far too much is pending. */
@@ -147,6 +148,7 @@ export class MachineThread {
         this.#flush();
         Atomics.wait(this.#cells, CELL.KICK, kick);
       } else if (this.#pendingOutput > MAX_PENDING_OUTPUT) this.#waitForOutput(kick);
+      else if (this.#pacing.restMs > 0) this.#rest(machine, kick, this.#pacing.restMs);
       else this.#runSlice(machine, kick);
     }
   }
@@ -156,6 +158,8 @@ export class MachineThread {
   }
 
   #runSlice(machine: Machine, kick: number): void {
+    if (this.#isHolding) machine.engine.parallel?.release();
+    this.#isHolding = false;
     this.#feed(machine);
     const startMs = performance.now();
     let result: SliceResult;
@@ -168,12 +172,11 @@ export class MachineThread {
     const endMs = performance.now();
     this.#busyMs += endMs - startMs;
     this.#slices++;
-    const { share } = this.#migration!;
+    this.#pacing.ran(endMs - startMs, this.#migration!.share);
     if (this.#debugger!.hasHalted && result.kind !== "stopped") {
       this.#debugStop(this.#debugger!.halted());
       return;
     }
-    if (share < 1) this.#rest(kick, (endMs - startMs) * (1 / share - 1));
     switch (result.kind) {
       case "ran":
         break;
@@ -216,13 +219,14 @@ export class MachineThread {
     return this.#batch.cost > 0 && performance.now() - sinceMs > FLUSH_AFTER_MS;
   }
 
-  /** The guest is slowed down: after each slice its thread rests. */
-  #rest(kick: number, restMs: number): void {
-    this.#restMs = Math.min(this.#restMs + restMs, REST_MS.max);
-    if (this.#restMs < REST_MS.min) return;
+  /** The guest is slowed down: its threads rest between two slices. */
+  #rest(machine: Machine, kick: number, restMs: number): void {
+    this.#flush();
+    if (!this.#isHolding) machine.engine.parallel?.hold();
+    this.#isHolding = true;
     const startMs = performance.now();
-    Atomics.wait(this.#cells, CELL.KICK, kick, this.#restMs);
-    this.#restMs = Math.max(0, this.#restMs - (performance.now() - startMs));
+    Atomics.wait(this.#cells, CELL.KICK, kick, restMs);
+    this.#pacing.rested(performance.now() - startMs);
   }
 
   /** The guest waits. */
@@ -232,6 +236,7 @@ export class MachineThread {
       const endMs = startMs + Math.min(timeoutMs, SPIN_MS);
       while (performance.now() < endMs && Atomics.load(this.#cells, CELL.KICK) === kick);
     }
+    this.#pacing.idle();
     Atomics.store(this.#cells, CELL.ASLEEP, 1);
     Atomics.wait(this.#cells, CELL.KICK, kick, timeoutMs);
     Atomics.store(this.#cells, CELL.ASLEEP, 0);
@@ -416,6 +421,8 @@ export class MachineThread {
         return this.#whilePaused(() => toHex(machine.stateHash()));
       case "stats":
         return this.#stats(machine);
+      case "limit":
+        return this.#pacing.set((args as Commands["limit"]["args"]).limits);
       case "registers":
         return registersOf(machine);
       case "tray": {
@@ -547,58 +554,15 @@ export class MachineThread {
       slices: this.#slices,
       busyMs: Math.round(this.#busyMs),
       idleMs: Math.round(this.#idleMs),
+      cpuMs: Math.round(this.#pacing.cpuMs),
+      waitedMs: Math.round(this.#pacing.waitedMs),
+      throttledMs: Math.round(this.#pacing.throttledMs),
       outputBytes: this.#outputBytes,
       ...machine.engine.stats(),
     };
   }
 }
 
-/** Of several: what each has retired. */
-function processorStats({ vcpus, processors }: Machine): Readonly<Record<string, number>> {
-  if (vcpus.length === 1) return {};
-  const each = vcpus.map(({ retired }, index) => [`vcpu${index}Retired`, retired] as const);
-  return { cpus: vcpus.length, turns: processors.turns, ...Object.fromEntries(each) };
-}
-
-function registersOf(machine: Machine): VmRegisters {
-  // The one whose turn it is.
-  const vcpu = machine.vcpus[machine.processors.current]!.getState();
-  const { rip, rflags, gpr, cr0, cr2, cr3, cr4, halted, retired } = vcpu;
-  return {
-    cpl: privilegeLevel(vcpu),
-    rip,
-    rflags,
-    gpr,
-    cs: vcpu.cs.selector,
-    ss: vcpu.ss.selector,
-    cr0,
-    cr2,
-    cr3,
-    cr4,
-    isHalted: halted,
-    retired,
-  };
-}
-
-function joined(parts: readonly Uint8Array[]): Uint8Array {
-  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    bytes.set(part, at);
-    at += part.length;
-  }
-  return bytes;
-}
-
 function badState(error: MachineError): VmError {
   return new VmError("bad-state", error.message, { cause: error });
-}
-
-function trayOf(machine: Machine, disk: string): TrayState | undefined {
-  for (const device of machine.board.devices) {
-    const isController = device instanceof AhciController || device instanceof IdeController;
-    const tray = isController ? device.trayOf(disk) : undefined;
-    if (tray) return tray;
-  }
-  return undefined;
 }

@@ -6,6 +6,7 @@ import type { DiskThread } from "../disk/disk-thread.ts";
 import { disksOfSpec, type SpecDisks } from "../disk/vm-disks.ts";
 import type { NetworkThread } from "../network/network-thread.ts";
 import { networksOfSpec } from "../network/vm-networks.ts";
+import { checkLimits } from "../resources/vm-limits.ts";
 import type { ShareThread } from "../share/share-thread.ts";
 import { sharesOfSpec } from "../share/vm-shares.ts";
 import { findBootFiles } from "./boot-files.ts";
@@ -30,6 +31,7 @@ export async function restoreVm(path: string, options: RestoreOptions = {}): Pro
   const { signal, onProgress } = options;
   signal?.throwIfAborted();
   checkSlice(options.sliceNs);
+  checkLimits(options.limits ?? {});
   const spec = readStateSpec(path);
   const files = await findBootFiles(spec, options, { signal, onProgress });
   const { engine } = engineFor({
@@ -80,6 +82,7 @@ async function restoreWith(
     name: options.name ?? `vm-${randomBytes(4).toString("hex")}`,
     initialState: "paused",
     signal: options.signal,
+    limits: options.limits,
     start: {
       spec,
       files,

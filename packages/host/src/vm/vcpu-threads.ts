@@ -12,6 +12,8 @@ export interface VcpuWorkerStart {
   readonly translator: MessagePort | undefined;
   readonly failures: MessagePort;
   readonly epochNs: bigint;
+  /** At the vCPU's number: where the thread writes its own (resources/thread-time.ts). */
+  readonly threadIds: Int32Array;
 }
 
 /** The host's monotonic clock since `epochNs`: the same in all threads that have that. */
@@ -20,13 +22,10 @@ export const hostClock =
   () =>
     Number(process.hrtime.bigint() - epochNs);
 
-export function vcpuThreads({
-  cells,
-  vcpuTranslators = [],
-}: Pick<WorkerStart, "cells" | "vcpuTranslators">): Pick<
-  ParallelEngineOptions,
-  "hostNs" | "startThread" | "failureOf" | "doorbell"
-> {
+export function vcpuThreads(
+  { cells, vcpuTranslators = [] }: Pick<WorkerStart, "cells" | "vcpuTranslators">,
+  threadIds: Int32Array,
+): Pick<ParallelEngineOptions, "hostNs" | "startThread" | "failureOf" | "doorbell"> {
   const epochNs = process.hrtime.bigint();
   const failures = new Map<number, MessagePort>();
   return {
@@ -41,7 +40,7 @@ export function vcpuThreads({
       failures.set(start.vcpu, port1);
       const translator = vcpuTranslators[start.vcpu - 1];
       new Worker(workerUrl("vcpu-worker"), {
-        workerData: { start, translator, failures: port2, epochNs } satisfies VcpuWorkerStart,
+        workerData: { start, translator, failures: port2, epochNs, threadIds } satisfies VcpuWorkerStart,
         transferList: [port2, ...(translator ? [translator] : [])],
         execArgv: [],
         resourceLimits: { maxYoungGenerationSizeMb: 6, maxOldGenerationSizeMb: 256 },

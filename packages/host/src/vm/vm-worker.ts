@@ -21,6 +21,8 @@ import { isNoCalls, linuxCalls } from "../kvm/koffi-calls.ts";
 import { KvmEngine, KvmError } from "../kvm/kvm-engine.ts";
 import { LinuxError } from "../kvm/linux-calls.ts";
 import { RingNetwork } from "../network/frame-ring.ts";
+import { CpuPacing } from "../resources/cpu-pacing.ts";
+import { ownThreadId, ThreadClock } from "../resources/thread-time.ts";
 import { RingFiles } from "../share/share-ring.ts";
 import { collectGarbage } from "./collect-garbage.ts";
 import { MachineThread } from "./machine-thread.ts";
@@ -36,6 +38,8 @@ let start = workerData as WorkerStart;
 const send = (message: FromMachine, transfer?: ArrayBuffer[]): void => parentPort!.postMessage(message, transfer);
 
 let engine: JitEngine | KvmEngine | ParallelEngine | undefined;
+/** As the host numbers them: of the threads that run vCPUs. */
+let threadIds = new Int32Array(new SharedArrayBuffer(0));
 
 function createMachine(thread: MachineThread): Machine {
   const { spec } = start;
@@ -83,7 +87,7 @@ function createEngine(): NonNullable<typeof engine> {
     if (start.isParallel)
       return new ParallelEngine({
         ...{ memoryBytes, tscFrequencyHz, cpuFeatures, cpus, hasVga, onDropped: collectGarbage },
-        ...vcpuThreads(start),
+        ...vcpuThreads(start, threadIds),
         ...firmware,
         ...translator,
       });
@@ -167,7 +171,13 @@ function prepare(thread: MachineThread): [Machine, Parameters<MachineThread["run
 
 /** False where the machine could not be built. */
 function runMachine(): boolean {
+  // The first is this one's; those of vCPUs in parallel tell theirs.
+  threadIds = new Int32Array(new SharedArrayBuffer(4 * start.spec.cpus));
+  threadIds[0] = ownThreadId();
+  const clock = new ThreadClock(threadIds);
+  const pacing = new CpuPacing({ threadTime: () => clock.read() });
   const thread = new MachineThread({
+    pacing,
     cells: new Int32Array(start.cells),
     port: start.port,
     send,
@@ -177,6 +187,7 @@ function runMachine(): boolean {
   let prepared: ReturnType<typeof prepare>;
   try {
     prepared = prepare(thread);
+    if (start.limits) pacing.set(start.limits);
   } catch (error) {
     send({ type: "ready", error: plainError(error) });
     return false;
@@ -185,6 +196,8 @@ function runMachine(): boolean {
   send({ type: "ready", ...(activity && { activity }) });
   thread.run(prepared[0], prepared[1], start.replayPath !== undefined);
   engine = undefined;
+  pacing.close();
+  clock.close();
   return true;
 }
 

@@ -20,6 +20,8 @@ import type { DiskOptions, DiskProblem } from "../disk/disk-protocol.ts";
 import type { MigrateVmOptions, MigrationChoice } from "../migration/outgoing.ts";
 import type { NetworkOptions } from "../network/network-protocol.ts";
 import type { VmNetwork } from "../network/vm-network.ts";
+import type { VmLimits } from "../resources/vm-limits.ts";
+import type { VmResources } from "../resources/vm-resources.ts";
 import type { ShareOptions } from "../share/share-protocol.ts";
 import type { VmSockets } from "../vsock/vm-sockets.ts";
 import type { EngineWish } from "./engine-choice.ts";
@@ -79,6 +81,8 @@ export interface VmOptions {
   readonly disks?: readonly DiskOptions[];
   /** Its network cards, in the order in which the guest finds them: eth0, eth1. Default: none. */
   readonly networks?: readonly NetworkOptions[];
+  /** What it may use of its host; `resources.set` changes that while it runs. Default: no limits. */
+  readonly limits?: VmLimits;
   /** The guest can be asked to do without a part of its memory: `memory.balloon`. Default: false. */
   readonly hasBalloon?: boolean;
   /**
@@ -148,6 +152,8 @@ export interface RestoreOptions {
   readonly vsockPath?: string;
   /** Its shared folders, in their order. What the guest has open in them is opened again; what is not there any more is stale. */
   readonly shares?: readonly ShareOptions[];
+  /** As for a new VM: they are the host's business, and in no saved state. */
+  readonly limits?: VmLimits;
   readonly name?: string;
   /** Records from the restored state on. */
   readonly record?: string;
@@ -342,6 +348,8 @@ export interface Vm {
    */
   record(path: string, options: { readonly state: string }): Promise<void>;
   readonly memory: VmMemory;
+  /** What it may use of its host, changed while it runs. */
+  readonly resources: VmResources;
   readonly sockets: VmSockets;
   readonly network: VmNetwork;
   /**

@@ -22,6 +22,7 @@ import type {
 } from "@twinmetal/core";
 import type { DiskRing } from "../disk/block-ring.ts";
 import type { FrameRing } from "../network/frame-ring.ts";
+import type { CpuLimits } from "../resources/vm-limits.ts";
 import type { ShareRing } from "../share/share-ring.ts";
 import type { DebugReport, MemoryPlace } from "./machine-debugger.ts";
 import type { BootFileLocation } from "./open-boot-file.ts";
@@ -80,6 +81,8 @@ export interface WorkerStart {
   /** To the thread that has the shared folders; undefined without any, and in a replay. */
   readonly shareRing?: ShareRing | undefined;
   readonly sliceNs: number | undefined;
+  /** From its start on. */
+  readonly limits?: CpuLimits | undefined;
   /** The saved state to begin from instead of power-on. */
   readonly statePath: string | undefined;
   /** The guest's calendar jumps by this much after the restore. */
@@ -121,6 +124,8 @@ export interface Commands {
   stateHash: { args: undefined; result: string };
   stats: { args: undefined; result: Readonly<Record<string, number>> };
   registers: { args: undefined; result: VmRegisters };
+  /** What the vCPUs may use of the host's processors, from here on. */
+  limit: { args: { limits: CpuLimits }; result: undefined };
   /** For a debugger: machine-debugger.ts. */
   debug: { args: { request: DebugRequest | undefined }; result: undefined };
   startPaused: { args: undefined; result: undefined };

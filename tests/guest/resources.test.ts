@@ -1,0 +1,71 @@
+// What VMs may use of their host, measured at the threads that use it, with guests that want all they can get.
+
+import { execFile } from "node:child_process";
+import { setTimeout as sleep } from "node:timers/promises";
+import { promisify } from "node:util";
+import { expect, it } from "vitest";
+import { createVm, type Vm, type VmOptions } from "../../packages/host/src/index.ts";
+import { tinyGuest } from "./tiny-guest.ts";
+
+const OPTIONS: VmOptions = { memoryBytes: 128 * 2 ** 20, isQuiet: true, append: "twinmetal.shell=off" };
+const SPIN = "(while :; do :; done) >/dev/null 2>&1 &";
+
+async function spinning(options: VmOptions = {}): Promise<Vm> {
+  const vm = await createVm({ ...OPTIONS, ...options });
+  await vm.start();
+  await vm.exec(["sh", "-c", SPIN]);
+  return vm;
+}
+
+interface Use {
+  readonly cpu: number;
+  readonly waited: number;
+  readonly guestTime: number;
+}
+
+/** Parts of so long a time. */
+async function useOver(vms: readonly Vm[], ms: number): Promise<readonly Use[]> {
+  const look = async () => ({ nowMs: performance.now(), stats: await Promise.all(vms.map((vm) => vm.stats())) });
+  const before = await look();
+  await sleep(ms);
+  const after = await look();
+  const tookMs = after.nowMs - before.nowMs;
+  return after.stats.map((stats, index) => {
+    const part = (name: string): number => (stats[name]! - before.stats[index]![name]!) / tookMs;
+    return { cpu: part("cpuMs"), waited: part("waitedMs"), guestTime: part("guestNs") / 1e6 };
+  });
+}
+
+it("keeps a guest below its share of a processor, and changes it while it runs", {
+  timeout: 120_000,
+}, async ({ skip }) => {
+  const guest = await tinyGuest();
+  if ("missing" in guest) return skip(guest.missing);
+  await using vm = await spinning({ limits: { cpu: 0.25 } });
+  const [quarter] = await useOver([vm], 5000);
+  expect(quarter!.cpu).toBeLessThan(0.275);
+  // A host that is busy gives less.
+  if (quarter!.waited < 0.1) expect(quarter!.cpu).toBeGreaterThan(0.2);
+  expect(quarter!.guestTime).toBeCloseTo(1, 1);
+  await vm.resources.set({ cpu: 0.05 });
+  const [little] = await useOver([vm], 1000);
+  expect(little!.cpu).toBeLessThan(0.1);
+  await vm.resources.set({ cpu: null });
+  const [all] = await useOver([vm], 1000);
+  expect(all!.cpu + all!.waited).toBeGreaterThan(0.7);
+  expect(vm.resources.limits).toEqual({});
+  await expect(vm.resources.set({ cpu: 0 })).rejects.toMatchObject({ code: "bad-option" });
+});
+
+it("divides one processor by weight", { timeout: 120_000 }, async ({ skip }) => {
+  const guest = await tinyGuest();
+  if ("missing" in guest) return skip(guest.missing);
+  await using one = await spinning({ limits: { cpuWeight: 100 } });
+  await using three = await spinning({ limits: { cpuWeight: 300 } });
+  await promisify(execFile)("taskset", ["-a", "-p", "-c", "0", String(process.pid)]).catch(() => skip("no taskset"));
+  await sleep(1000);
+  const [less, more] = await useOver([one, three], 5000);
+  await promisify(execFile)("taskset", ["-a", "-p", "-c", "0-1023", String(process.pid)]);
+  expect(more!.cpu / less!.cpu).toBeGreaterThan(2.6);
+  expect(more!.cpu / less!.cpu).toBeLessThan(3.4);
+});
