@@ -235,7 +235,7 @@ class Incoming implements Destination {
       await disks?.thread.close().catch(() => {});
       throw error;
     });
-    const { ram, forms } = await vm.worker.command("describe", undefined);
+    const { ram, forms } = await vm.machine.command("describe", undefined);
     const obstacles = [...formDifferences(hello.forms, forms), ...(ram ? [] : [NO_SHARED_MEMORY])];
     if (!ram || obstacles.length > 0) {
       await vm.close();
@@ -248,11 +248,11 @@ class Incoming implements Destination {
       adopt: async (sections) => {
         await disks?.open();
         await shares?.open();
-        await vm.worker.command("adopt", { sections });
+        await vm.machine.command("adopt", { sections });
       },
       run: async ({ input, stoodUs }: Release, isPaused) => {
         if (input.length > 0) void vm.serial.write(input);
-        await vm.worker.command("goOnHere", { stoodUs, isPaused });
+        await vm.machine.command("goOnHere", { stoodUs, isPaused });
         // A socket that cannot be made is a cable that is out: the guest is here, and goes on.
         await network?.open().catch(() => {});
       },

@@ -16,7 +16,7 @@ import {
 } from "@twinmetal/core";
 import type { DiskThread } from "../disk/disk-thread.ts";
 import type { ShareThread } from "../share/share-thread.ts";
-import type { MachineWorker } from "../vm/machine-worker.ts";
+import type { CurrentMachine } from "../vm/current-machine.ts";
 import type { VmSerialPort } from "../vm/serial-port.ts";
 import type { MachineDescription } from "../vm/worker-protocol.ts";
 import { badOption, type MigrationAddress, type MigrationSecurity, parseAddress, readSecurity } from "./address.ts";
@@ -47,7 +47,7 @@ export type MigrationChoice = "run" | "discard";
 export interface OutgoingVm {
   readonly name: string;
   readonly spec: MachineSpec;
-  readonly worker: MachineWorker;
+  readonly machine: CurrentMachine;
   readonly serial: VmSerialPort;
   readonly disks: DiskThread | undefined;
   readonly shares: ShareThread | undefined;
@@ -103,15 +103,15 @@ export class OutgoingMigration {
 
   /** Precondition: `isUndecided`. */
   async decide(choice: MigrationChoice): Promise<void> {
-    const { worker, serial, disks, shares } = this.#vm;
+    const { machine, serial, disks, shares } = this.#vm;
     this.#isUndecided = false;
     if (choice === "run") {
       await disks?.openAgain();
       await shares?.open();
-      await worker.command("goOn", undefined);
-      await worker.command("track", { isOn: false });
+      await machine.command("goOn", undefined);
+      await machine.command("track", { isOn: false });
       serial.uncork();
-    } else await worker.command("give", { to: this.#target });
+    } else await machine.command("give", { to: this.#target });
   }
 
   async #prepare(): Promise<{ readonly options: MigrateOptions; readonly obstacles: readonly MigrationObstacle[] }> {
@@ -119,7 +119,7 @@ export class OutgoingMigration {
     const address = parseAddress(this.#target);
     const tls = await readSecurity(address, this.#options);
     const limits = limitsOf(this.#options, address);
-    const description = await this.#vm.worker.command("describe", undefined);
+    const description = await this.#vm.machine.command("describe", undefined);
     const options: MigrateOptions = {
       vm: this.#source(description),
       version: libraryVersion(),
@@ -164,7 +164,7 @@ export class OutgoingMigration {
   }
 
   #source({ engine, forms, ram }: MachineDescription): SourceVm {
-    const { name, spec, worker, serial, disks, shares } = this.#vm;
+    const { name, spec, machine, serial, disks, shares } = this.#vm;
     const pages = spec.memoryBytes / 4096;
     let input: Uint8Array = new Uint8Array(0);
     const shared = new SharedArrayBuffer(pages);
@@ -179,16 +179,16 @@ export class OutgoingMigration {
       engine,
       forms,
       ram: ram ?? new Uint8Array(0),
-      track: async (isOn) => void (await worker.command("track", { isOn })),
+      track: async (isOn) => void (await machine.command("track", { isOn })),
       takeDirty: async (into) => {
-        const count = await worker.command("takeDirty", { into: shared });
+        const count = await machine.command("takeDirty", { into: shared });
         marked(into);
         return count;
       },
-      throttle: async (share) => void (await worker.command("throttle", { share })),
+      throttle: async (share) => void (await machine.command("throttle", { share })),
       stop: async (into) => {
         serial.cork();
-        const stopped = await worker.command("handOver", { into: shared });
+        const stopped = await machine.command("handOver", { into: shared });
         await disks?.suspend();
         await shares?.suspend();
         input = stopped.input;
@@ -199,11 +199,11 @@ export class OutgoingMigration {
       goOn: async () => {
         await disks?.openAgain();
         await shares?.open();
-        await worker.command("goOn", undefined);
+        await machine.command("goOn", undefined);
         serial.uncork();
       },
       takeInput: () => new Uint8Array(Buffer.concat([input, ...serial.unsent]).subarray(0, MAX_INPUT_BYTES)),
-      give: async () => void (await worker.command("give", { to: this.#target })),
+      give: async () => void (await machine.command("give", { to: this.#target })),
     };
   }
 }

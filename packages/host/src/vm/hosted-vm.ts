@@ -1,5 +1,5 @@
 /**
- * The VM object over a machine in its own thread (machine-worker.ts). State changes come from the machine and from
+ * The VM object over a machine in its own thread (current-machine.ts). State changes come from the machine and from
  * nowhere else; this side only mirrors them.
  *
  *   created --start--> running <--pause, resume--> paused        restored VMs begin as paused
@@ -16,7 +16,6 @@ import {
   FLASH_NAME,
   type KeyboardLayout,
   type MachineSpec,
-  MigrationError,
   type MigrationObstacle,
   type MigrationResult,
   SERIAL_CHANNEL,
@@ -41,27 +40,17 @@ import { ResourcesOfVm } from "../resources/vm-resources.ts";
 import type { ShareThread } from "../share/share-thread.ts";
 import { SocketBridge } from "../vsock/socket-bridge.ts";
 import { SocketsOfVm, VSOCK_NAME } from "../vsock/vm-sockets.ts";
+import { CurrentMachine, type CurrentMachineEvents } from "./current-machine.ts";
 import { endedWithin } from "./ended-within.ts";
-import { EngineSwitch, type EngineSwitchOptions, type EngineSwitchResult, type SwitchingVm } from "./engine-switch.ts";
+import type { EngineSwitchOptions, EngineSwitchResult } from "./engine-switch.ts";
 import { execInGuest } from "./guest-exec.ts";
-import { LeftThread } from "./left-thread.ts";
-import { type MachineEvents, MachineWorker } from "./machine-worker.ts";
 import { VmSerialPort } from "./serial-port.ts";
-import { type Stats, statsSince } from "./stats-sum.ts";
 import type { ExecOptions, ExecResult, Vm, VmEvents, VmExit, VmProgress, VmState } from "./vm.ts";
 import { HostedDebugger } from "./vm-debugger.ts";
-import { plainError, VmError } from "./vm-error.ts";
+import { VmError } from "./vm-error.ts";
 import { BALLOON_NAME, MemoryOfVm } from "./vm-memory.ts";
 import { VmScreen } from "./vm-screen.ts";
-import {
-  CELL,
-  type CommandName,
-  type Commands,
-  type OutputPart,
-  PART_COST,
-  type VmRegisters,
-  type WorkerChoices,
-} from "./worker-protocol.ts";
+import { type OutputPart, PART_COST, type VmRegisters, type WorkerChoices } from "./worker-protocol.ts";
 
 const CONTROL_SUFFIX = ".ctl";
 const DEFAULT_STOP_TIMEOUT_MS = 10_000;
@@ -107,15 +96,7 @@ export class HostedVm implements Vm {
   #bridge: SocketBridge | undefined;
   /** The guest comes from elsewhere, and does not know yet that its connections are gone. */
   #hasOldConnections: boolean;
-  #worker: MachineWorker;
-  /** Counted by the machines that the guest has left. */
-  #leftStats: Promise<Stats> = Promise.resolve({});
-  readonly #leftThread = new LeftThread();
-  #start: WorkerChoices;
-  #switching: Promise<unknown> | undefined;
-  /** The guest stands still between two engines: commands and what is typed wait. */
-  #between: Promise<unknown> | undefined;
-  #heldInputs: OutputPart[] | undefined;
+  readonly #machine: CurrentMachine;
   readonly #ports: ConsolePorts;
   readonly #listeners: { readonly [K in keyof VmEvents]: Set<Listener<K>> } = {
     state: new Set(),
@@ -142,10 +123,9 @@ export class HostedVm implements Vm {
   #migration: OutgoingMigration | undefined;
   #freshening: Promise<void> | undefined;
 
-  private constructor(options: HostedVmOptions, worker: MachineWorker) {
+  private constructor(options: HostedVmOptions, machine: CurrentMachine) {
     this.name = options.name;
-    this.#start = options.start;
-    this.#worker = worker;
+    this.#machine = machine;
     this.#state = options.initialState;
     this.#startsPaused = options.startsPaused ?? false;
     this.#isIncoming = options.isIncoming ?? false;
@@ -156,24 +136,23 @@ export class HostedVm implements Vm {
     this.network = new NetworkOfVm(options.network);
     this.#shares = options.shares;
     if (options.disks) options.disks.onProblem = (problem) => this.#onDiskProblem(problem);
-    this.#wakeByOutside();
     this.#needsFreshening = options.initialState === "paused" && !this.#isIncoming && this.#spec.clock === "wall";
     this.#ended = new Promise((resolve) => {
       this.#resolveEnded = resolve;
     });
     const backend = {
-      send: (bytes: Uint8Array) => this.#worker.sendSerial(bytes),
-      release: (cost: number) => this.#worker.release(cost),
+      send: (bytes: Uint8Array) => this.#machine.sendSerial(bytes),
+      release: (cost: number) => this.#machine.release(cost),
     };
     this.serial = new VmSerialPort(backend, this.#isIncoming);
     this.#ports = new ConsolePorts({
       windowBytes: CONSOLE_WINDOW_BYTES,
-      sendData: (port, bytes) => this.#sendInput(port, bytes),
-      sendCommand: (port, kind) => this.#sendInput(port + CONTROL_SUFFIX, encodePortCommand({ kind })),
+      sendData: (port, bytes) => this.#machine.sendInput(port, bytes),
+      sendCommand: (port, kind) => this.#machine.sendInput(port + CONTROL_SUFFIX, encodePortCommand({ kind })),
     });
     this.agent = new AgentClient(this.#ports);
     this.debug = new HostedDebugger({
-      command: (command, args) => this.#command(command, args),
+      command: (command, args) => this.#machine.command(command, args),
       resume: () => this.resume(),
       ended: () => this.#exit?.reason,
       stopped: (stop) => this.#emit("debug", stop),
@@ -182,13 +161,13 @@ export class HostedVm implements Vm {
     const vsock = this.#spec.devices.find((device) => device.kind === "virtio-vsock");
     this.sockets = new SocketsOfVm({
       guestCid: vsock?.guestCid,
-      send: (channel, bytes) => this.#sendInput(channel, bytes),
+      send: (channel, bytes) => this.#machine.sendInput(channel, bytes),
       ended: () => this.#exit?.reason,
     });
     this.memory = new MemoryOfVm({
       hasBalloon: this.#spec.devices.some(({ kind }) => kind === "virtio-balloon"),
       memoryBytes: this.#spec.memoryBytes,
-      send: (channel, bytes) => this.#sendInput(channel, bytes),
+      send: (channel, bytes) => this.#machine.sendInput(channel, bytes),
       ended: () => this.#exit?.reason,
     });
     const limitCpu = async (limits: CpuLimits): Promise<void> => {
@@ -199,21 +178,18 @@ export class HostedVm implements Vm {
     this.resources = new ResourcesOfVm({ limitCpu });
     this.screen = new VmScreen({
       hasScreen: this.#spec.vga !== undefined,
-      image: () => this.#command("screen", undefined),
-      text: () => this.#command("screenText", undefined),
-      send: (channel, bytes) => this.#sendInput(channel, bytes),
+      image: () => this.#machine.command("screen", undefined),
+      text: () => this.#machine.command("screenText", undefined),
+      send: (channel, bytes) => this.#machine.sendInput(channel, bytes),
       ended: () => this.#exit?.reason,
     });
   }
 
   static async create(options: HostedVmOptions): Promise<HostedVm> {
     const vms: HostedVm[] = [];
-    const worker = await MachineWorker.start(
-      options.start,
-      HostedVm.#events(() => vms[0]!),
-      options.signal,
-    );
-    const vm = new HostedVm(options, worker);
+    const events = HostedVm.#events(() => vms[0]!);
+    const machine = await CurrentMachine.start(options.start, events, options, options.signal);
+    const vm = new HostedVm(options, machine);
     vms.push(vm);
     const { vsockPath, limits } = options;
     try {
@@ -227,17 +203,24 @@ export class HostedVm implements Vm {
   }
 
   get engine(): "jit" | "kvm" {
-    return this.#start.engine;
+    return this.#machine.engine;
   }
 
   /** What a machine of this VM tells. */
-  static #events(vm: () => HostedVm): MachineEvents {
+  static #events(vm: () => HostedVm): CurrentMachineEvents {
     return {
       onOutput: (parts) => vm().#output(parts),
       onSerialTaken: (bytes) => vm().serial.taken(bytes),
       onState: (state) => vm().#changeState(state),
       onDebugStop: (report) => vm().debug.onStop(report),
       onExit: (exit) => vm().#onExit(exit),
+      onStandStill: () => vm().serial.cork(),
+      onMoved: () => {
+        vm()
+          .debug.moved()
+          .catch(() => {}); // It may have ended meanwhile.
+      },
+      onGoOn: () => vm().serial.uncork(),
     };
   }
 
@@ -252,8 +235,8 @@ export class HostedVm implements Vm {
   }
 
   /** For the side of the migration that fills it. */
-  get worker(): MachineWorker {
-    return this.#worker;
+  get machine(): CurrentMachine {
+    return this.#machine;
   }
 
   async start(): Promise<void> {
@@ -262,24 +245,24 @@ export class HostedVm implements Vm {
     this.#requireDecided();
     await this.#unblock();
     const isHeld = this.#startsPaused && this.#state === "created";
-    await this.#command(isHeld ? "startPaused" : "start", undefined);
+    await this.#machine.command(isHeld ? "startPaused" : "start", undefined);
   }
 
   async pause(): Promise<void> {
     this.#require(["running", "paused"], "pause");
-    await this.#command("pause", undefined);
+    await this.#machine.command("pause", undefined);
   }
 
   async resume(): Promise<void> {
     this.#require(["running", "paused"], "resume");
     this.#requireDecided();
     await this.#unblock();
-    await this.#command("resume", undefined);
+    await this.#machine.command("resume", undefined);
   }
 
   async reset(): Promise<void> {
     this.#require(["running", "paused"], "reset");
-    await this.#command("reset", undefined);
+    await this.#machine.command("reset", undefined);
   }
 
   async stop(options: { timeoutMs?: number; force?: boolean; signal?: AbortSignal } = {}): Promise<void> {
@@ -289,7 +272,7 @@ export class HostedVm implements Vm {
     if (this.#state === "created") return await this.kill();
     if (this.#state === "paused") await this.resume();
     for (const deadlineMs = performance.now() + timeoutMs; ; ) {
-      await this.#command("powerButton", undefined);
+      await this.#machine.command("powerButton", undefined);
       const leftMs = Math.max(0, deadlineMs - performance.now());
       if (await endedWithin(this.#ended, Math.min(leftMs, PRESS_AGAIN_MS), signal)) return;
       if (leftMs <= PRESS_AGAIN_MS) break;
@@ -303,7 +286,7 @@ export class HostedVm implements Vm {
 
   async pressSleepButton(): Promise<void> {
     this.#require(["running", "paused"], "be put to sleep");
-    await this.#command("sleepButton", undefined);
+    await this.#machine.command("sleepButton", undefined);
   }
 
   async kill(): Promise<void> {
@@ -324,7 +307,7 @@ export class HostedVm implements Vm {
       await before;
       signal?.throwIfAborted();
       this.#require(["running", "paused"], "be saved");
-      await this.#save(path, signal, onProgress);
+      await this.#machine.save(path, signal, onProgress);
     } finally {
       done();
     }
@@ -361,17 +344,15 @@ export class HostedVm implements Vm {
   }
 
   async stateHash(): Promise<string> {
-    return await this.#command("stateHash", undefined);
+    return await this.#machine.command("stateHash", undefined);
   }
 
   async stats(): Promise<Readonly<Record<string, number>>> {
-    await this.#between;
-    const [left, now] = await Promise.all([this.#leftStats, this.#worker.stats()]);
-    return statsSince(left, now);
+    return await this.#machine.stats();
   }
 
   async registers(): Promise<VmRegisters> {
-    return await this.#command("registers", undefined);
+    return await this.#machine.command("registers", undefined);
   }
 
   async screenshot(): Promise<Uint8Array> {
@@ -399,14 +380,19 @@ export class HostedVm implements Vm {
   }
 
   #changing(): DiscChanging {
-    return { spec: this.#spec, disks: this.#disks, tray: (disk, action) => this.#command("tray", { disk, action }) };
+    return {
+      spec: this.#spec,
+      disks: this.#disks,
+      tray: (disk, action) => this.#machine.command("tray", { disk, action }),
+    };
   }
 
   async migrate(target: string, options: MigrateVmOptions = {}): Promise<MigrationResult> {
     this.#require(["running", "paused"], "migrate");
     this.#requireDecided();
     if (this.#migration) throw new VmError("bad-state", "The VM is being migrated already.");
-    if (this.#switching) throw new VmError("bad-state", "The VM is changing its engine; migrate it afterwards.");
+    if (this.#machine.isChanging)
+      throw new VmError("bad-state", "The VM is changing its engine; migrate it afterwards.");
     const migration = new OutgoingMigration(this.#outgoing(), target, options);
     this.#migration = migration;
     try {
@@ -419,117 +405,26 @@ export class HostedVm implements Vm {
 
   async canMigrate(target: string, options: MigrateVmOptions = {}): Promise<readonly MigrationObstacle[]> {
     this.#require(["running", "paused"], "migrate");
-    if (isEngineKind(target)) return await this.#canSwitch(target, options.signal);
+    if (isEngineKind(target)) return await this.#machine.canSwitch(target, options.signal);
     return await new OutgoingMigration(this.#outgoing(), target, options).probe();
   }
 
   async switchEngine(engine: "jit" | "kvm", options: EngineSwitchOptions = {}): Promise<EngineSwitchResult> {
     this.#require(["running", "paused"], "change its engine");
     options.signal?.throwIfAborted();
-    return await this.#exclusively(async () => {
-      const change = this.#engineSwitch(engine, () => this.#leftThread.take());
-      const obstacles = await change.prepare(options.signal);
-      if (obstacles.length === 0) return await this.#carryOut(change, engine, options);
-      const list = obstacles.map(({ message }) => message).join(" ");
-      throw new MigrationError("refused", `The VM cannot go on in the ${engine} engine: ${list}`, { obstacles });
-    });
+    this.#requireMovable();
+    return await this.#machine.switchEngine(engine, options);
   }
 
   /** Another machine of any engine, whatever speaks against it: for tests on hosts with one engine. */
   async renewMachine(engine: "jit" | "kvm", options: EngineSwitchOptions = {}): Promise<EngineSwitchResult> {
-    return await this.#exclusively(async () => {
-      const change = this.#engineSwitch(engine, () => this.#leftThread.take());
-      await change.build();
-      return await this.#carryOut(change, engine, options);
-    });
+    this.#requireMovable();
+    return await this.#machine.renew(engine, options);
   }
 
   async record(path: string, options: { readonly state: string }): Promise<void> {
     this.#require(["running", "paused"], "be recorded");
-    await this.#command("record", { path, statePath: options.state });
-  }
-
-  async #canSwitch(engine: "jit" | "kvm", signal: AbortSignal | undefined): Promise<readonly MigrationObstacle[]> {
-    const change = this.#engineSwitch(engine);
-    try {
-      return await change.prepare(signal);
-    } finally {
-      await change.discard();
-    }
-  }
-
-  #engineSwitch(engine: "jit" | "kvm", takeIdle?: SwitchingVm["takeIdle"]): EngineSwitch {
-    const events = HostedVm.#events(() => this);
-    return new EngineSwitch({ start: this.#start, worker: this.#worker, events, takeIdle }, engine);
-  }
-
-  async #exclusively<T>(action: () => Promise<T>): Promise<T> {
-    this.#requireDecided();
-    if (this.#migration) throw new VmError("bad-state", "The VM is being migrated, so its engine cannot be changed.");
-    if (this.#switching) throw new VmError("bad-state", "The VM is changing its engine already.");
-    const done = action();
-    this.#switching = done.catch(() => {});
-    try {
-      return await done;
-    } finally {
-      this.#switching = undefined;
-    }
-  }
-
-  async #carryOut(
-    change: EngineSwitch,
-    engine: "jit" | "kvm",
-    { isVerified, signal }: EngineSwitchOptions,
-  ): Promise<EngineSwitchResult> {
-    const before = this.#worker;
-    this.serial.cork();
-    this.#heldInputs = [];
-    try {
-      signal?.throwIfAborted();
-      if (this.#closing) throw new VmError("closed", "The VM was closed.");
-      const carriedOut = change.carryOut(isVerified);
-      this.#between = carriedOut.catch(() => {});
-      const { worker, result } = await carriedOut;
-      this.#worker = worker;
-      this.#start = { ...this.#start, engine };
-      this.#wakeByOutside();
-      void this.debug.moved().catch(() => {}); // It may have ended meanwhile.
-      const earlier = this.#leftStats;
-      this.#leftStats = before.stats().then(
-        async (stats) => statsSince(await earlier, stats),
-        () => earlier, // Its thread has ended.
-      );
-      const left = this.#leftStats.then(async () => {
-        const idle = await before.leave();
-        await worker.command("isAlone", undefined).catch(() => {}); // It may have ended meanwhile.
-        return idle;
-      });
-      this.#leftThread.keep(left);
-      return result;
-    } catch (error) {
-      await change.discard();
-      const { message } = plainError(error);
-      if (change.isLost) this.#onExit({ kind: "crashed", reason: message, report: `${message}\n` });
-      throw error;
-    } finally {
-      this.#between = undefined;
-      const held = this.#heldInputs;
-      this.#heldInputs = undefined;
-      for (const { channel, bytes } of held) this.#sendInput(channel, bytes);
-      this.serial.uncork();
-    }
-  }
-
-  #sendInput(channel: string, bytes: Uint8Array): void {
-    if (this.#heldInputs) this.#heldInputs.push({ channel, bytes });
-    else this.#worker.sendInput(channel, bytes);
-  }
-
-  #wakeByOutside(): void {
-    const { cells, vcpuCells } = this.#worker;
-    this.#disks?.wakes(cells, CELL.KICK, vcpuCells);
-    this.#network?.wakes(cells, CELL.KICK, vcpuCells);
-    this.#shares?.wakes(cells, CELL.KICK, vcpuCells);
+    await this.#machine.command("record", { path, statePath: options.state });
   }
 
   #onDiskProblem(problem: DiskProblem): void {
@@ -537,7 +432,7 @@ export class HostedVm implements Vm {
     if (problem.isBlocked) {
       if (this.#isBlocked) return; // One request of many that find no space.
       this.#isBlocked = true;
-      void this.#command("pause", undefined).catch(() => {}); // It has ended, or goes on elsewhere.
+      void this.#machine.command("pause", undefined).catch(() => {}); // It has ended, or goes on elsewhere.
     }
     this.#emit("disk", problem);
   }
@@ -547,15 +442,6 @@ export class HostedVm implements Vm {
     if (!this.#isBlocked) return;
     this.#isBlocked = false;
     await this.#disks?.retry();
-  }
-
-  async #command<K extends CommandName>(
-    name: K,
-    args: Commands[K]["args"],
-    onProgress?: (progress: VmProgress) => void,
-  ): Promise<Commands[K]["result"]> {
-    await this.#between;
-    return await this.#worker.command(name, args, onProgress);
   }
 
   async decideMigration(choice: MigrationChoice): Promise<void> {
@@ -568,8 +454,8 @@ export class HostedVm implements Vm {
 
   #outgoing(): OutgoingVm {
     const { agent, serial, name } = this;
-    const [spec, worker, disks, shares] = [this.#spec, this.#worker, this.#disks, this.#shares];
-    return { name, spec, worker, serial, disks, shares, hasSession: agent.isBusy };
+    const [spec, machine, disks, shares] = [this.#spec, this.#machine, this.#disks, this.#shares];
+    return { name, spec, machine, serial, disks, shares, hasSession: agent.isBusy };
   }
 
   close(): Promise<void> {
@@ -582,12 +468,9 @@ export class HostedVm implements Vm {
   }
 
   async #close(): Promise<void> {
-    this.#worker.abortSave(true);
+    this.#machine.beginClose();
     if (!this.#exit) await this.#kill("closed by the host");
-    await this.#worker.terminate();
-    await this.#switching;
-    await this.#worker.terminate();
-    await this.#leftThread.end();
+    await this.#machine.close();
     await this.#bridge?.close();
     await this.#variables?.close();
     await this.#network?.close();
@@ -598,30 +481,15 @@ export class HostedVm implements Vm {
   /** At once, but a machine that still answers may end its recording. */
   async #kill(reason: string): Promise<void> {
     if (this.#exit) return;
-    this.#worker.abortSave(true);
-    await this.#between;
-    const asked = this.#worker.command("powerOff", { reason }).catch(() => {}); // Ended by itself in the meantime.
+    this.#machine.abortSave();
+    await this.#machine.settled();
+    const asked = this.#machine.command("powerOff", { reason }).catch(() => {}); // Ended by itself in the meantime.
     if (await endedWithin(this.#ended, KILL_GRACE_MS)) {
       await asked;
       return;
     }
     this.#onExit({ kind: "off", reason });
-    await this.#worker.terminate();
-  }
-
-  async #save(path: string, signal: AbortSignal | undefined, onProgress?: (p: VmProgress) => void): Promise<void> {
-    const onAbort = (): void => this.#worker.abortSave(true);
-    this.#worker.abortSave(false);
-    signal?.addEventListener("abort", onAbort, { once: true });
-    try {
-      await this.#command("save", { path }, onProgress);
-    } catch (error) {
-      signal?.throwIfAborted();
-      throw error;
-    } finally {
-      signal?.removeEventListener("abort", onAbort);
-      if (!this.#closing) this.#worker.abortSave(false);
-    }
+    await this.#machine.terminate();
   }
 
   async #connectAgent(options: { signal?: AbortSignal; agentTimeoutMs?: number }): Promise<void> {
@@ -681,7 +549,7 @@ export class HostedVm implements Vm {
       else if (channel === WATCHDOG_CHANNEL) this.#onWatchdog(bytes);
       else if (channel !== DEBUG_CHANNEL) this.#reports(channel.slice(0, -CONTROL_SUFFIX.length), bytes);
     }
-    this.#worker.release(freeCost);
+    this.#machine.release(freeCost);
   }
 
   /** A disk that takes no more of them ends the VM: it would start otherwise than it was set up. */
@@ -740,6 +608,11 @@ export class HostedVm implements Vm {
       "bad-state",
       "The VM may run at the target of its migration, so it does not go on here: decide the migration first.",
     );
+  }
+
+  #requireMovable(): void {
+    this.#requireDecided();
+    if (this.#migration) throw new VmError("bad-state", "The VM is being migrated, so its engine cannot be changed.");
   }
 
   #require(states: readonly VmState[], what: string): void {
