@@ -5,6 +5,7 @@
 import { MigrationError, type MigrationObstacle } from "@twinmetal/core";
 import type { DiskThread } from "../disk/disk-thread.ts";
 import type { NetworkThread } from "../network/network-thread.ts";
+import type { CpuLimits } from "../resources/vm-limits.ts";
 import type { ShareThread } from "../share/share-thread.ts";
 import { EngineSwitch, type EngineSwitchOptions, type EngineSwitchResult, type SwitchingVm } from "./engine-switch.ts";
 import { LeftThread } from "./left-thread.ts";
@@ -112,6 +113,11 @@ export class CurrentMachine {
     await this.settled();
     const [left, now] = await Promise.all([this.#leftStats, this.#worker.stats()]);
     return statsSince(left, now);
+  }
+
+  async limitCpu(limits: CpuLimits): Promise<void> {
+    await this.command("limit", { limits });
+    this.#start = { ...this.#start, limits };
   }
 
   /** Precondition: no other save is in progress. Throws the signal's reason. */

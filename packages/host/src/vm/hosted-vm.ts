@@ -172,8 +172,7 @@ export class HostedVm implements Vm {
     });
     const limitCpu = async (limits: CpuLimits): Promise<void> => {
       if (this.#exit) return;
-      await this.#command("limit", { limits });
-      this.#start = { ...this.#start, limits };
+      await this.#machine.limitCpu(limits);
     };
     this.resources = new ResourcesOfVm({ limitCpu });
     this.screen = new VmScreen({
