@@ -1,10 +1,13 @@
 // What VMs may use of their host, measured at the threads that use it, with guests that want all they can get.
 
 import { execFile } from "node:child_process";
+import { mkdtempSync, rmSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
-import { expect, it } from "vitest";
-import { createVm, type Vm, type VmOptions } from "../../packages/host/src/index.ts";
+import { expect, it, onTestFinished } from "vitest";
+import { createImage, createVm, type DiskProblem, type Vm, type VmOptions } from "../../packages/host/src/index.ts";
 import { tinyGuest } from "./tiny-guest.ts";
 
 const OPTIONS: VmOptions = { memoryBytes: 128 * 2 ** 20, isQuiet: true, append: "twinmetal.shell=off" };
@@ -55,6 +58,35 @@ it("keeps a guest below its share of a processor, and changes it while it runs",
   expect(all!.cpu + all!.waited).toBeGreaterThan(0.7);
   expect(vm.resources.limits).toEqual({});
   await expect(vm.resources.set({ cpu: 0 })).rejects.toMatchObject({ code: "bad-option" });
+});
+
+it("keeps a disk at its rate and below its space", { timeout: 180_000 }, async ({ skip }) => {
+  const guest = await tinyGuest();
+  if ("missing" in guest) return skip(guest.missing);
+  const directory = mkdtempSync(join(tmpdir(), "twinmetal-resources-"));
+  onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
+  const path = join(directory, "disk.img");
+  await createImage(path, { format: "raw", sizeBytes: 64 * 2 ** 20 });
+  const limits = { bytesPerSecond: 1e6 };
+  await using vm = await createVm({ ...OPTIONS, disks: [{ path, limits }] });
+  await vm.start();
+  await vm.exec(["sh", "-c", "dd if=/dev/vda of=/dev/null bs=64k >/dev/null 2>&1 &"]);
+  await sleep(1000);
+  const before = { nowMs: performance.now(), usage: (await vm.disks.usage())[0]! };
+  await sleep(5000);
+  const after = { nowMs: performance.now(), usage: (await vm.disks.usage())[0]! };
+  const rate = (after.usage.readBytes - before.usage.readBytes) / ((after.nowMs - before.nowMs) / 1000);
+  // Requests are of 128 KiB: one at either end may count or not.
+  expect(rate).toBeLessThan(1.08e6);
+  if (after.usage.heldMs - before.usage.heldMs > 3000) expect(rate).toBeGreaterThan(0.92e6);
+  await vm.disks.limit(0, { spaceBytes: 2 * 2 ** 20 });
+  const paused = new Promise<DiskProblem>((resolve) => vm.on("disk", resolve));
+  const written = vm.exec(["sh", "-c", "dd if=/dev/zero of=/dev/vda bs=1M count=8 && sync"]);
+  expect(await paused).toMatchObject({ code: "no-space", isBlocked: true });
+  expect(statSync(path).blocks * 512).toBeLessThanOrEqual(2 * 2 ** 20);
+  await vm.disks.limit(0, {});
+  await vm.resume();
+  expect((await written).exitCode).toBe(0);
 });
 
 it("divides one processor by weight", { timeout: 120_000 }, async ({ skip }) => {

@@ -33,3 +33,15 @@ describe("--disk", () => {
     expect(() => parseDisk(text)).toThrow(message);
   });
 });
+
+it("takes limits, and says what is none", () => {
+  const disk = parseDisk("a.img,iops=500,rate=20M,burst=64M,space=10G,readonly");
+  expect(disk).toEqual({
+    path: "a.img",
+    isReadOnly: true,
+    limits: { requestsPerSecond: 500, bytesPerSecond: 20 * 2 ** 20, burstBytes: 2 ** 26, spaceBytes: 10 * 2 ** 30 },
+  });
+  expect(parseDisk(diskText(disk))).toEqual(disk);
+  expect(() => parseDisk("a.img,iops=0")).toThrow(/requests a second as 0: give 1 to/);
+  expect(() => parseDisk("a.img,rate=quick")).toThrow(/not a size/);
+});

@@ -1,7 +1,8 @@
-/** `--disk PATH[,format=..][,bus=..][,readonly][,ephemeral][,bootindex=N]`: one disk of a VM. What a path holds of commas is its own. */
+/** `--disk PATH[,format=..][,bus=..][,readonly][,ephemeral][,bootindex=N]`: one disk of a VM, with limits by disk-limit-words.ts. What a path holds of commas is its own. */
+import { DISK_LIMIT_WORDS, diskLimitOf, diskLimitWords } from "./disk-limit-words.ts";
 import { listOption } from "./options.ts";
 import { UsageError } from "./usage-error.ts";
-import type { DiskOptions } from "./vm-library.ts";
+import type { DiskLimits, DiskOptions } from "./vm-library.ts";
 
 const FORMATS = ["raw", "qcow2"] as const;
 const BUSES = ["virtio", "ahci", "nvme", "ide"] as const;
@@ -9,7 +10,7 @@ const BUSES = ["virtio", "ahci", "nvme", "ide"] as const;
 export const DISK = listOption(
   "disk",
   "PATH[,...]",
-  "A disk from an image file; may be repeated: the guest's /dev/vda, /dev/vdb, in this order. With ,format=raw|qcow2 (default: by content and name), ,bus=ahci or ide (a SATA or IDE disk, /dev/sda) or nvme (/dev/nvme0n1), ,readonly, ,ephemeral (what the guest writes is thrown away) or ,bootindex=N (firmware tries it before disks without one, the smallest first). See docs/guide/disks.md.",
+  "A disk from an image file; may be repeated: the guest's /dev/vda, /dev/vdb, in this order. With ,format=raw|qcow2 (default: by content and name), ,bus=ahci or ide (a SATA or IDE disk, /dev/sda) or nvme (/dev/nvme0n1), ,readonly, ,ephemeral (what the guest writes is thrown away) or ,bootindex=N (firmware tries it before disks without one, the smallest first); ,iops=500, ,rate=20M and ,space=10G limit it. See docs/guide/disks.md.",
   parseDisk,
 );
 
@@ -44,6 +45,7 @@ export function parseDisk(text: string): DiskOptions {
     isEphemeral?: boolean;
     bus?: Bus;
     bootIndex?: number;
+    limits?: DiskLimits;
   } = { path: "" };
   while (words.length > 1) {
     const word = words.at(-1)!;
@@ -56,9 +58,11 @@ export function parseDisk(text: string): DiskOptions {
       disk.format = format;
     } else if (key === "bus" && value !== undefined) disk.bus = busOf(value);
     else if (key === "bootindex" && value !== undefined) disk.bootIndex = bootIndexOf(value);
+    else if (value !== undefined && DISK_LIMIT_WORDS.includes(key))
+      disk.limits = { ...diskLimitOf(key, value), ...disk.limits };
     else if (/^[a-z]+=/.test(word) || isWordBehindFile(words)) {
       throw new UsageError(
-        `"${word}" is nothing that a disk has. Possible: format=, bus=, bootindex=, readonly, ephemeral.`,
+        `"${word}" is nothing that a disk has. Possible: format=, bus=, bootindex=, readonly, ephemeral, ${DISK_LIMIT_WORDS.map((known) => `${known}=`).join(", ")}.`,
       );
     } else break;
     words.pop();
@@ -72,13 +76,14 @@ export function parseDisk(text: string): DiskOptions {
 }
 
 /** What parseDisk reads as the same. */
-export function diskText({ path, format, bus, isReadOnly, isEphemeral, bootIndex }: DiskOptions): string {
+export function diskText({ path, format, bus, isReadOnly, isEphemeral, bootIndex, limits }: DiskOptions): string {
   const words = [
     format && `format=${format}`,
     bus && `bus=${bus}`,
     isReadOnly && "readonly",
     isEphemeral && "ephemeral",
     bootIndex !== undefined && `bootindex=${bootIndex}`,
+    ...diskLimitWords(limits),
   ];
   return [path, ...words.filter(Boolean)].join(",");
 }

@@ -6,6 +6,7 @@ export type {
   ControlOptions,
   ControlRequest,
   ControlServer,
+  DiskLimits,
   DiskOptions,
   EngineExplanation,
   EngineQuestion,
@@ -67,6 +68,6 @@ export type VmLibrary = Pick<
   | "convertImage"
 >;
 
-export { MigrationDesk } from "@twinmetal/host";
+export { DISK_LIMITS, MigrationDesk } from "@twinmetal/host";
 
 export const VM_LIBRARY: VmLibrary = host;

@@ -22,9 +22,12 @@ export {
   checkImage,
   convertImage,
   createImage,
+  DISK_LIMITS,
   type DiskBus,
+  type DiskLimits,
   type DiskOptions,
   type DiskProblem,
+  type DiskUsage,
   filesOfDisks,
   growImage,
   type ImageInfo,
@@ -36,6 +39,7 @@ export {
   type OpenNodeDiskOptions,
   openImageFile,
   openNodeDisk,
+  type VmDisks,
 } from "./disk/index.ts";
 export {
   chooseEngine,
@@ -98,6 +102,8 @@ export {
   type NetworkOptions,
   type VmNetwork,
 } from "./network/index.ts";
+export type { CpuLimits, VmLimits, VmLimitsChange } from "./resources/vm-limits.ts";
+export type { VmResources } from "./resources/vm-resources.ts";
 export {
   type Confined,
   type ConfinePlan,

@@ -19,6 +19,33 @@ export interface DiskOptions {
   readonly isCdrom?: boolean;
   /** Firmware tries disks that have one before all others, the smallest first. Of a VM that exists, its own. */
   readonly bootIndex?: number;
+  /** How fast and how large it may be; `vm.disks.limit` changes that. Default: no limits. */
+  readonly limits?: DiskLimits;
+}
+
+/** Of one disk, reading and writing together. What is absent does not hold. */
+export interface DiskLimits {
+  /** 1 to 1e7. */
+  readonly requestsPerSecond?: number;
+  /** 4096 to 1e12. */
+  readonly bytesPerSecond?: number;
+  /** So many go at once after a rest, 1 to 1e7. Default: what the rate gives in 100 ms. */
+  readonly burstRequests?: number;
+  /** 4096 to 2^40. Default: what the rate gives in 100 ms. */
+  readonly burstBytes?: number;
+  /** Of the host's file system that its image may take. The guest waits, paused, where it writes more. 1 MiB and up. */
+  readonly spaceBytes?: number;
+}
+
+/** Since the VM's start. */
+export interface DiskUsage {
+  readonly reads: number;
+  /** Flushes and discards among them. */
+  readonly writes: number;
+  readonly readBytes: number;
+  readonly writtenBytes: number;
+  /** So long requests have waited because of the limits. */
+  readonly heldMs: number;
 }
 
 export const DISK_BUSES = ["virtio", "ahci", "nvme", "ide"] as const;
@@ -52,12 +79,15 @@ export type DisksQuestion =
   /** What found no space is tried again. */
   | { readonly type: "retry" }
   /** The image of one disk, a disc's, is another one from here on, or none. */
-  | { readonly type: "change"; readonly disk: number; readonly options: DiskOptions | undefined };
+  | { readonly type: "change"; readonly disk: number; readonly options: DiskOptions | undefined }
+  | { readonly type: "limit"; readonly disk: number; readonly limits: DiskLimits }
+  | { readonly type: "usage" };
 
 export type ToDisks = KickPlace | (DisksQuestion & { readonly id: number });
 
 export interface DisksReply extends ServiceReply {
   readonly disks?: readonly OpenedVmDisk[];
+  readonly usage?: readonly DiskUsage[];
 }
 
 export interface DisksProblem {

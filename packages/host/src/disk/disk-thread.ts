@@ -5,12 +5,14 @@ import type { VmError } from "../vm/vm-error.ts";
 import { workerUrl } from "../vm/worker-url.ts";
 import { createDiskRing, type DiskRing } from "./block-ring.ts";
 import type {
+  DiskLimits,
   DiskOptions,
   DiskProblem,
   DisksProblem,
   DisksQuestion,
   DisksReply,
   DiskThreadStart,
+  DiskUsage,
   OpenedVmDisk,
 } from "./disk-protocol.ts";
 
@@ -22,10 +24,12 @@ export class DiskThread {
   /** An image's changes are nowhere but in this thread. */
   readonly hasScratch: boolean;
   readonly #thread: ServiceThread<DisksQuestion, DisksReply, DisksProblem>;
+  readonly #limits: DiskLimits[];
   onProblem: (problem: DiskProblem) => void = () => {};
 
   private constructor(options: readonly DiskOptions[], channels: readonly string[]) {
     this.ring = createDiskRing(channels);
+    this.#limits = options.map(({ limits }) => limits ?? {});
     this.hasScratch = options.some(({ isEphemeral }) => isEphemeral);
     const workerData: DiskThreadStart = { disks: options, ring: this.ring };
     const url = workerUrl("disk-worker", "disk");
@@ -69,6 +73,21 @@ export class DiskThread {
   async change(disk: number, options: DiskOptions | undefined): Promise<number> {
     const { disks } = await this.#thread.ask({ type: "change", disk, options });
     return disks?.[0]?.sizeBytes ?? 0;
+  }
+
+  /** Of each disk, at present. */
+  get limits(): readonly DiskLimits[] {
+    return this.#limits;
+  }
+
+  /** Precondition: they are possible (disk-limits.ts). */
+  async limit(disk: number, limits: DiskLimits): Promise<void> {
+    await this.#thread.ask({ type: "limit", disk, limits });
+    this.#limits[disk] = limits;
+  }
+
+  async usage(): Promise<readonly DiskUsage[]> {
+    return (await this.#thread.ask({ type: "usage" })).usage!;
   }
 
   /** How the machine is woken: ServiceThread. */

@@ -10,8 +10,10 @@ import { type BlockDevice, StorageError } from "@twinmetal/storage";
 import { kickOf } from "../vm/machine-kick.ts";
 import { plainError } from "../vm/vm-error.ts";
 import { type RingRequest, RingServer } from "./block-ring.ts";
-import type { DiskOptions, DisksReply, DiskThreadStart, FromDisks, ToDisks } from "./disk-protocol.ts";
+import { DiskLimiter } from "./disk-limiter.ts";
+import type { DiskLimits, DiskOptions, DisksReply, DiskThreadStart, FromDisks, ToDisks } from "./disk-protocol.ts";
 import { openVmDisk } from "./open-vm-disk.ts";
+import { SpaceLimit } from "./space-limit.ts";
 
 /** Waiting in the event loop costs three times the wait of a thread that does nothing else. */
 const LINGER_MS = 2;
@@ -29,6 +31,8 @@ let disks: (BlockDevice | undefined)[] = [];
 let isOpen = false;
 let underWay = 0;
 let blocked: RingRequest[] = [];
+const spaces = given.map(({ limits }) => spaceLimit(limits));
+const limiters = given.map(({ limits }) => diskLimiter(limits));
 let kick: (() => void) | undefined;
 /** Requests are being carried out that were taken together: the machine is kicked once for them. */
 let isInBatch = false;
@@ -50,11 +54,39 @@ parentPort!.on("message", (message: ToDisks) => {
     case "change":
       void answer(message.id, () => change(message.disk, message.options));
       break;
+    case "limit":
+      limiters[message.disk]?.set(message.limits);
+      spaces[message.disk]!.bytes = message.limits.spaceBytes;
+      send({ type: "reply", id: message.id });
+      break;
+    case "usage":
+      send({ type: "reply", id: message.id, usage: limiters.map(({ usage }) => usage) });
+      break;
     case "suspend":
       void answer(message.id, suspend);
       break;
   }
 });
+
+function spaceLimit(limits: DiskLimits = {}): SpaceLimit {
+  const space = new SpaceLimit();
+  space.bytes = limits.spaceBytes;
+  return space;
+}
+
+function diskLimiter(limits: DiskLimits = {}): DiskLimiter<RingRequest> {
+  let timer: NodeJS.Timeout | undefined;
+  const limiter = new DiskLimiter<RingRequest>({
+    nowMs: () => performance.now(),
+    setTimer: (callback, afterMs) => {
+      clearTimeout(timer);
+      timer = setTimeout(callback, afterMs);
+    },
+    carryOut: (request) => void carryOut(request),
+  });
+  limiter.set(limits);
+  return limiter;
+}
 
 async function answer(id: number, action: () => Promise<DisksReply | undefined>): Promise<void> {
   try {
@@ -67,7 +99,7 @@ async function answer(id: number, action: () => Promise<DisksReply | undefined>)
 async function open(): Promise<DisksReply> {
   const opened: (BlockDevice | undefined)[] = [];
   try {
-    for (const disk of options) opened.push(disk && (await openVmDisk(disk)));
+    for (const [index, disk] of options.entries()) opened.push(disk && (await openVmDisk(disk, spaces[index])));
   } catch (error) {
     for (const disk of opened) await disk?.close().catch(() => {});
     throw error;
@@ -81,7 +113,7 @@ async function open(): Promise<DisksReply> {
 
 /** What is under way ends with the old one. */
 async function change(index: number, next: DiskOptions | undefined): Promise<DisksReply> {
-  const opened = next && (await openVmDisk(next));
+  const opened = next && (await openVmDisk(next, spaces[index]));
   while (underWay > 0) {
     await new Promise<void>((resolve) => idleWaiters.push(resolve));
   }
@@ -96,6 +128,7 @@ async function suspend(): Promise<undefined> {
   if (!isOpen) return undefined;
   // A guest that has ended may have left writes behind.
   takeAll();
+  for (const limiter of limiters) limiter.passAll();
   isOpen = false;
   while (underWay > 0) {
     await new Promise<void>((resolve) => idleWaiters.push(resolve));
@@ -117,7 +150,7 @@ function retry(): void {
 function takeAll(): number {
   if (!isOpen) return 0;
   const requests = server.take();
-  for (const request of requests) void carryOut(request);
+  for (const request of requests) limiters[request.disk]!.submit(request);
   return requests.length;
 }
 

@@ -3,7 +3,8 @@
 export { type ConvertImageOptions, convertImage } from "./convert-image.ts";
 export { nodeDecoders } from "./decoders.ts";
 export { filesOfDisks } from "./disk-files.ts";
-export type { DiskBus, DiskOptions, DiskProblem } from "./disk-protocol.ts";
+export { DISK_LIMITS, type VmDisks } from "./disk-limits.ts";
+export type { DiskBus, DiskLimits, DiskOptions, DiskProblem, DiskUsage } from "./disk-protocol.ts";
 export {
   type CheckImageOptions,
   type CreateImageOptions,

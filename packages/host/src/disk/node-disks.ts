@@ -5,17 +5,20 @@ import { type ImageFile, type ImageFiles, type OpenDiskOptions, type OpenedDisk,
 import { nodeDecoders } from "./decoders.ts";
 import { fileError } from "./file-error.ts";
 import { openImageFile } from "./node-image-file.ts";
+import type { SpaceLimit } from "./space-limit.ts";
 
 export class NodeImageFiles implements ImageFiles {
   readonly #lock: boolean;
+  readonly #space: SpaceLimit | undefined;
 
   /** Without locks, images that others write to can be looked at; what is seen may be half of a change. */
-  constructor(options: { readonly lock?: boolean } = {}) {
+  constructor(options: { readonly lock?: boolean; readonly space?: SpaceLimit | undefined } = {}) {
     this.#lock = options.lock ?? true;
+    this.#space = options.space;
   }
 
   open(name: string, { isReadOnly }: { readonly isReadOnly: boolean }): Promise<ImageFile> {
-    return openImageFile(name, { isReadOnly, lock: this.#lock });
+    return openImageFile(name, { isReadOnly, lock: this.#lock, space: this.#space });
   }
 
   /** Relative to the image that names it, to where that really is, symbolic links followed. */
@@ -31,6 +34,8 @@ export class NodeImageFiles implements ImageFiles {
 
 export interface OpenNodeDiskOptions extends Omit<OpenDiskOptions, "decoders"> {
   readonly lock?: boolean;
+  /** What the image, without its backing files, may take of its file system. */
+  readonly space?: SpaceLimit | undefined;
 }
 
 /** Opens an image with its backing files. Throws StorageError. */

@@ -9,6 +9,7 @@ import { type ImageFile, StorageError } from "@twinmetal/storage";
 import { fileError } from "./file-error.ts";
 import { punchHole } from "./hole-punching.ts";
 import { type ImageLock, lockImage } from "./image-lock.ts";
+import type { SpaceLimit } from "./space-limit.ts";
 
 export interface OpenImageFileOptions {
   readonly isReadOnly?: boolean;
@@ -16,6 +17,8 @@ export interface OpenImageFileOptions {
   readonly lock?: boolean;
   /** The file must not exist and is made. */
   readonly create?: boolean;
+  /** What it may take of its file system. */
+  readonly space?: SpaceLimit | undefined;
 }
 
 const { O_RDONLY, O_RDWR, O_CREAT, O_EXCL, O_NONBLOCK } = constants;
@@ -23,7 +26,7 @@ const NEW_FILE_MODE = 0o644;
 
 /** Throws StorageError: "not-found", "exists", "permission", "locked", "unsupported" (not a regular file), "io". */
 export async function openImageFile(path: string, options: OpenImageFileOptions = {}): Promise<NodeImageFile> {
-  const { isReadOnly = false, lock = true, create = false } = options;
+  const { isReadOnly = false, lock = true, create = false, space } = options;
   // O_NONBLOCK: a FIFO by this name is refused below and not waited for. It means nothing to a regular file.
   const flags = (isReadOnly ? O_RDONLY : O_RDWR) | (create ? O_CREAT | O_EXCL : 0) | (O_NONBLOCK ?? 0);
   let descriptor: number | undefined;
@@ -33,7 +36,7 @@ export async function openImageFile(path: string, options: OpenImageFileOptions 
       throw new StorageError("unsupported", `${path} is not a regular file. Name an image file.`);
     }
     const held = lock ? await lockImage(path, descriptor, isReadOnly) : undefined;
-    return new NodeImageFile(path, descriptor, isReadOnly, held);
+    return new NodeImageFile(path, descriptor, isReadOnly, held, space);
   } catch (error) {
     if (descriptor !== undefined) closeSync(descriptor);
     throw fileError(error, path, create ? "created" : "opened");
@@ -44,11 +47,19 @@ export class NodeImageFile implements ImageFile {
   readonly path: string;
   readonly isReadOnly: boolean;
   readonly #lock: ImageLock | undefined;
+  readonly #space: SpaceLimit | undefined;
   /** -1 once closed: no call can then reach a file that another open was given the number of. */
   #descriptor: number;
   #canPunch = true;
 
-  constructor(path: string, descriptor: number, isReadOnly: boolean, lock: ImageLock | undefined) {
+  constructor(
+    path: string,
+    descriptor: number,
+    isReadOnly: boolean,
+    lock: ImageLock | undefined,
+    space?: SpaceLimit | undefined,
+  ) {
+    this.#space = space;
     this.path = path;
     this.isReadOnly = isReadOnly;
     this.#descriptor = descriptor;
@@ -71,6 +82,7 @@ export class NodeImageFile implements ImageFile {
 
   async write(offset: number, bytes: Uint8Array): Promise<void> {
     try {
+      this.#space?.check(this.#descriptor, this.path, offset, bytes.length);
       for (let done = 0; done < bytes.length; ) {
         done += writeSync(this.#descriptor, bytes, done, bytes.length - done, offset + done);
       }

@@ -12,14 +12,19 @@ import type { DiskOptions } from "./disk-protocol.ts";
 import { fileError } from "./file-error.ts";
 import { openNodeDisk } from "./node-disks.ts";
 import { openImageFile } from "./node-image-file.ts";
+import type { SpaceLimit } from "./space-limit.ts";
 
 const QCOW2_NAMES = [".qcow2", ".qcow"];
 
-/** Throws StorageError. */
-export async function openVmDisk(options: DiskOptions): Promise<BlockDevice> {
+/** `space`: what the file that is written to may take. Throws StorageError. */
+export async function openVmDisk(options: DiskOptions, space?: SpaceLimit): Promise<BlockDevice> {
   const { path, format, isReadOnly = false, isEphemeral = false } = options;
   if (format === undefined) checkGuess(path);
-  const { disk } = await openNodeDisk(path, { ...(format && { format }), isReadOnly: isReadOnly || isEphemeral });
+  const { disk } = await openNodeDisk(path, {
+    ...(format && { format }),
+    isReadOnly: isReadOnly || isEphemeral,
+    space,
+  });
   if (disk.sizeBytes === 0) {
     await disk.close();
     const why = `${path} is a disk of 0 bytes, which no machine has.`;
@@ -30,7 +35,7 @@ export async function openVmDisk(options: DiskOptions): Promise<BlockDevice> {
   }
   if (!isEphemeral || isReadOnly) return disk;
   try {
-    return new ScratchOverlay(disk, await scratchFile());
+    return new ScratchOverlay(disk, await scratchFile(space));
   } catch (error) {
     await disk.close();
     throw error;
@@ -70,9 +75,9 @@ function firstBytes(path: string): Uint8Array {
 }
 
 /** It has no name any more once it is open, so that nothing of it stays. */
-async function scratchFile(): ReturnType<typeof openImageFile> {
+async function scratchFile(space: SpaceLimit | undefined): ReturnType<typeof openImageFile> {
   const path = join(tmpdir(), `twinmetal-scratch-${randomBytes(8).toString("hex")}`);
-  const file = await openImageFile(path, { create: true, lock: false });
+  const file = await openImageFile(path, { create: true, lock: false, space });
   rmSync(path, { force: true });
   return file;
 }

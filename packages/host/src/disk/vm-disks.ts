@@ -4,20 +4,21 @@
  */
 import { type DeviceSpec, isDisk, type MachineSpec } from "@twinmetal/core";
 import { VmError } from "../vm/vm-error.ts";
+import { checkDiskLimits } from "./disk-limits.ts";
 import type { DiskOptions, OpenedVmDisk } from "./disk-protocol.ts";
 import { DiskThread } from "./disk-thread.ts";
 
 const MAX_DISKS = 16;
 const KINDS = { ahci: "sata-disk", nvme: "nvme-disk", ide: "ide-disk" } as const;
 
-export interface VmDisks {
+export interface OpenedVmDisks {
   /** Undefined: no disks. */
   readonly thread: DiskThread | undefined;
   readonly devices: readonly DeviceSpec[];
 }
 
 /** Opens them. Rejects with VmError; nothing is open then. Whoever gets them closes the thread. */
-export async function openVmDisks(given: readonly DiskOptions[]): Promise<VmDisks> {
+export async function openVmDisks(given: readonly DiskOptions[]): Promise<OpenedVmDisks> {
   const options = given.map((disk) => (disk.isCdrom ? asDisc(disk) : disk));
   if (options.length === 0) return { thread: undefined, devices: [] };
   const thread = startThread(
@@ -80,6 +81,7 @@ function startThread(options: readonly DiskOptions[], channels: readonly string[
   if (options.length > MAX_DISKS) {
     throw new VmError("bad-option", `A VM cannot have ${options.length} disks. Give at most ${MAX_DISKS}.`);
   }
+  for (const { limits } of options) checkDiskLimits(limits ?? {});
   return DiskThread.start(options, channels);
 }
 

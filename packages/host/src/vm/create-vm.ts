@@ -5,7 +5,7 @@
 import { randomBytes } from "node:crypto";
 import { checkSpec, type DeviceSpec, type MachineSpec, machineSpec } from "@twinmetal/core";
 import { AGENT_PORT_NAMES } from "../agent/index.ts";
-import { openVmDisks, type VmDisks } from "../disk/vm-disks.ts";
+import { type OpenedVmDisks, openVmDisks } from "../disk/vm-disks.ts";
 import { ensureFirmware, ensureNetworkRoms, FIRMWARE_KINDS, type FirmwareKind } from "../firmware/firmware-files.ts";
 import { prepareVariables, VariableStore, variablesPath } from "../firmware/variable-store.ts";
 import { ImageError } from "../image/index.ts";
@@ -82,7 +82,7 @@ async function createFrom(options: VmOptions, files: KnownBootFiles, store: Vari
 
 interface OutsideOfVm {
   readonly variables: VariableStore | undefined;
-  readonly disks: VmDisks;
+  readonly disks: OpenedVmDisks;
   readonly network: NetworkThread | undefined;
   readonly shares: VmShares;
 }

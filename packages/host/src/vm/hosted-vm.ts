@@ -24,6 +24,7 @@ import {
 } from "@twinmetal/core";
 import { AGENT_PORT_NAMES, AgentClient, AgentError, ConsolePorts } from "../agent/index.ts";
 import { changeDisc, type DiscChanging } from "../disk/change-disc.ts";
+import { DisksOfVm } from "../disk/disk-limits.ts";
 import type { DiskProblem } from "../disk/disk-protocol.ts";
 import type { DiskThread } from "../disk/disk-thread.ts";
 import type { VariableStore } from "../firmware/variable-store.ts";
@@ -90,6 +91,7 @@ export class HostedVm implements Vm {
   readonly screen: VmScreen;
   readonly debug: HostedDebugger;
   readonly memory: MemoryOfVm;
+  readonly disks: DisksOfVm;
   readonly resources: ResourcesOfVm;
   readonly sockets: SocketsOfVm;
   readonly network: NetworkOfVm;
@@ -132,6 +134,7 @@ export class HostedVm implements Vm {
     this.#spec = options.start.spec;
     this.#variables = options.variables;
     this.#disks = options.disks;
+    this.disks = new DisksOfVm(options.disks);
     this.#network = options.network;
     this.network = new NetworkOfVm(options.network);
     this.#shares = options.shares;

@@ -16,6 +16,7 @@ import type {
   WatchdogAction,
 } from "@twinmetal/core";
 import type { AgentClient } from "../agent/index.ts";
+import type { VmDisks } from "../disk/disk-limits.ts";
 import type { DiskOptions, DiskProblem } from "../disk/disk-protocol.ts";
 import type { MigrateVmOptions, MigrationChoice } from "../migration/outgoing.ts";
 import type { NetworkOptions } from "../network/network-protocol.ts";
@@ -348,6 +349,8 @@ export interface Vm {
    */
   record(path: string, options: { readonly state: string }): Promise<void>;
   readonly memory: VmMemory;
+  /** How fast and how large its disks may be, changed while it runs. */
+  readonly disks: VmDisks;
   /** What it may use of its host, changed while it runs. */
   readonly resources: VmResources;
   readonly sockets: VmSockets;

@@ -1,0 +1,76 @@
+/** A VM's disks from outside: how fast and how large they may be, and what has gone through them. */
+import { VmError } from "../vm/vm-error.ts";
+import type { DiskLimits, DiskUsage } from "./disk-protocol.ts";
+
+export const DISK_LIMITS = {
+  requestsPerSecond: [1, 1e7],
+  bytesPerSecond: [4096, 1e12],
+  burstRequests: [1, 1e7],
+  burstBytes: [4096, 2 ** 40],
+  spaceBytes: [2 ** 20, 2 ** 62],
+} as const satisfies Record<keyof DiskLimits, readonly [number, number]>;
+
+export interface VmDisks {
+  /** Of each disk, at present. */
+  readonly limits: readonly DiskLimits[];
+  /**
+   * A disk, by its place in the VM's options, has these limits from now on, and no others: `{}` for none. Requests that wait are
+   * included. Rejects with VmError "bad-option" where there is no such disk, or for limits that cannot be.
+   */
+  limit(disk: number, limits: DiskLimits): Promise<void>;
+  /** Of each disk, since the VM's start. */
+  usage(): Promise<readonly DiskUsage[]>;
+}
+
+/** What the disks' thread does. */
+export interface LimitedDisks {
+  readonly limits: readonly DiskLimits[];
+  limit(disk: number, limits: DiskLimits): Promise<void>;
+  usage(): Promise<readonly DiskUsage[]>;
+}
+
+export class DisksOfVm implements VmDisks {
+  readonly #thread: LimitedDisks | undefined;
+
+  /** Undefined: the VM has no disk. */
+  constructor(thread: LimitedDisks | undefined) {
+    this.#thread = thread;
+  }
+
+  get limits(): readonly DiskLimits[] {
+    return this.#thread?.limits ?? [];
+  }
+
+  async limit(disk: number, limits: DiskLimits): Promise<void> {
+    const count = this.limits.length;
+    if (!this.#thread || !Number.isInteger(disk) || disk < 0 || disk >= count) {
+      const has = count === 0 ? "no disk" : count === 1 ? "one disk, 0" : `disks 0 to ${count - 1}`;
+      throw new VmError("bad-option", `The VM has no disk ${disk} that could have limits. It has ${has}.`);
+    }
+    checkDiskLimits(limits);
+    await this.#thread.limit(disk, limits);
+  }
+
+  async usage(): Promise<readonly DiskUsage[]> {
+    return (await this.#thread?.usage()) ?? [];
+  }
+}
+
+/** Throws VmError. */
+export function checkDiskLimits(limits: DiskLimits): void {
+  for (const [name, value] of Object.entries(limits) as [string, unknown][]) {
+    const range = Object.hasOwn(DISK_LIMITS, name) ? DISK_LIMITS[name as keyof DiskLimits] : undefined;
+    if (!range) {
+      throw new VmError("bad-option", `A disk has no ${name}. It has ${Object.keys(DISK_LIMITS).join(", ")}.`);
+    }
+    const isPossible = typeof value === "number" && value >= range[0] && value <= range[1];
+    if (value !== undefined && !isPossible) {
+      throw new VmError("bad-option", `A disk's ${name} is from ${range[0]} to ${range[1]}, not ${String(value)}.`);
+    }
+  }
+  const { burstRequests, requestsPerSecond, burstBytes, bytesPerSecond } = limits;
+  if (burstRequests !== undefined && requestsPerSecond === undefined)
+    throw new VmError("bad-option", "A disk's burstRequests go with its requestsPerSecond: give that, too.");
+  if (burstBytes !== undefined && bytesPerSecond === undefined)
+    throw new VmError("bad-option", "A disk's burstBytes go with its bytesPerSecond: give that, too.");
+}
