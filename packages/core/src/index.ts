@@ -114,6 +114,9 @@ export { type BootFiles, createBoard, KEYBOARD_CHANNEL, SERIAL_CHANNEL } from ".
 export type { Board, BoardWiring } from "./machine/board-interface.ts";
 export { FLASH_NAME, MEMORY_MAP } from "./machine/board-map.ts";
 export { BOOT_CLASSES, type BootClass, bootClassOf } from "./machine/boot-order.ts";
+export type { LinuxBoot } from "./machine/boot-spec.ts";
+export type { ConsolePortSpec, DeviceSpec } from "./machine/device-spec.ts";
+export { DISK_LIMITS, type DiskSpec, isDisk } from "./machine/disk-spec.ts";
 export { type ByteSink, EventRecorder } from "./machine/event-recorder.ts";
 export { type ByteSource, EventReplay } from "./machine/event-replay.ts";
 export {
@@ -123,6 +126,7 @@ export {
   ReplayError,
   type ReplayErrorCode,
 } from "./machine/events.ts";
+export type { FileReference } from "./machine/file-reference.ts";
 export {
   type CrashReport,
   Machine,
@@ -140,27 +144,19 @@ export {
   saveMachine,
   saveSections,
 } from "./machine/machine-state.ts";
+export { isNetworkCard } from "./machine/network-card-spec.ts";
 export { checkRecording, recordedSpec, recordingHeader } from "./machine/recording.ts";
 export { isShare, isShareTag, SHARE_KINDS, type ShareKind, type ShareSpec } from "./machine/share-spec.ts";
 export {
-  type ConsolePortSpec,
   CPU_LIMITS,
   CPU_MODELS,
   checkSpec,
-  type DeviceSpec,
-  DISK_LIMITS,
-  type DiskSpec,
-  type FileReference,
-  isDisk,
-  isNetworkCard,
-  type LinuxBoot,
   type MachineSpec,
   MEMORY_LIMITS,
   machineSpec,
-  SpecError,
-  type SpecErrorCode,
   type VgaSpec,
 } from "./machine/spec.ts";
+export { SpecError, type SpecErrorCode } from "./machine/spec-error.ts";
 export type { DeviceMemory, DeviceMemoryKind } from "./memory/device-memory.ts";
 export type { GuestMemory, MemorySegment } from "./memory/guest-memory.ts";
 export { MAX_ROM_BYTES, PAGE_BYTES, Ram, type RamHolder, ramSegments } from "./memory/ram.ts";

@@ -9,7 +9,8 @@ import { JitEngine } from "../../../packages/core/src/engine/jit-engine.ts";
 import { createBoard, DEBUG_CHANNEL, Machine, machineSpec, SERIAL_CHANNEL } from "../../../packages/core/src/index.ts";
 import { KEYBOARD_CHANNEL } from "../../../packages/core/src/machine/board.ts";
 import type { Board, BoardWiring } from "../../../packages/core/src/machine/board-interface.ts";
-import type { ClockMode, FileReference } from "../../../packages/core/src/machine/spec.ts";
+import type { FileReference } from "../../../packages/core/src/machine/file-reference.ts";
+import type { ClockMode } from "../../../packages/core/src/machine/spec.ts";
 import { sha256, toHex } from "../../../packages/core/src/state/sha256.ts";
 
 const MIB = 2 ** 20;

@@ -12,8 +12,9 @@ import { Uart16550 } from "../devices/uart-16550.ts";
 import { JitEngine } from "../engine/jit-engine.ts";
 import type { Translator } from "../jit/translator.ts";
 import { type BootFiles, createBoard, SERIAL_CHANNEL } from "../machine/board.ts";
+import type { FileReference } from "../machine/file-reference.ts";
 import { Machine } from "../machine/machine.ts";
-import { type FileReference, type MachineSpec, machineSpec } from "../machine/spec.ts";
+import { type MachineSpec, machineSpec } from "../machine/spec.ts";
 import { sha256, toHex } from "../state/sha256.ts";
 import {
   type CommandName,

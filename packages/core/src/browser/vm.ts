@@ -3,7 +3,8 @@
  * the VM object of Node, as far as it goes: no files, no agent, no saving.
  */
 import type { Tier } from "../engine/jit-engine.ts";
-import type { DeviceSpec, MachineSpec } from "../machine/spec.ts";
+import type { DeviceSpec } from "../machine/device-spec.ts";
+import type { MachineSpec } from "../machine/spec.ts";
 import { machineSpec } from "../machine/spec.ts";
 import type { CommandName, FromMachine, PlainError, ToMachine, VmEnd, VmStart, VmStats } from "./vm-protocol.ts";
 import type { WebGlobals, WebWorker, WorkerConstructor } from "./web-platform.ts";

@@ -64,16 +64,10 @@ import type { Board, BoardWiring } from "./board-interface.ts";
 import { FLASH_NAME, GPE, GSI, ISA_IRQ, MEMORY_MAP, PCI_SLOT, PIRQ_TO_ISA, PORT_MAP, pirqOf } from "./board-map.ts";
 import { type BoardProcessor, createProcessor } from "./board-processor.ts";
 import { bootDevicesOf } from "./boot-order.ts";
-import {
-  type DeviceSpec,
-  type IdeDriveSpec,
-  isIdeDrive,
-  isNetworkCard,
-  isSataDrive,
-  type MachineSpec,
-  type NetworkCardSpec,
-  type SataDriveSpec,
-} from "./spec.ts";
+import type { DeviceSpec } from "./device-spec.ts";
+import { type IdeDriveSpec, isIdeDrive, isSataDrive, type SataDriveSpec } from "./disk-spec.ts";
+import { isNetworkCard, type NetworkCardSpec } from "./network-card-spec.ts";
+import type { MachineSpec } from "./spec.ts";
 
 /** The files that the spec names: their bytes, unless something else is said. */
 export interface BootFiles<File extends BootFile = Uint8Array> {

@@ -1,6 +1,7 @@
 /** A shared folder in a machine's spec: a device and the tag that its guest mounts. Which folder of the host it is, is the host's business. */
 import type { StateValue } from "../devices/device.ts";
 import type { StateReader } from "../state/reader.ts";
+import { SpecError } from "./spec-error.ts";
 
 export const SHARE_KINDS = ["virtio-fs", "virtio-9p"] as const;
 export type ShareKind = (typeof SHARE_KINDS)[number];
@@ -16,7 +17,11 @@ export interface ShareSpec {
 }
 
 export function isShare(device: { readonly kind: string }): device is ShareSpec {
-  return (SHARE_KINDS as readonly string[]).includes(device.kind);
+  return isShareKind(device.kind);
+}
+
+export function isShareKind(kind: string): kind is ShareKind {
+  return (SHARE_KINDS as readonly string[]).includes(kind);
 }
 
 export function isShareTag(tag: string): boolean {
@@ -33,15 +38,17 @@ export function shareFromState(kind: ShareKind, name: string, reader: StateReade
   return share;
 }
 
-/** What is wrong, in words. */
-export function shareProblem(devices: readonly { readonly kind: string }[]): string | undefined {
+/** Throws SpecError. */
+export function checkShares(devices: readonly { readonly kind: string }[]): void {
   const tags = new Set<string>();
   for (const { name, tag } of devices.filter(isShare)) {
     if (!isShareTag(tag)) {
-      return `${JSON.stringify(tag)} is no name for the shared folder ${name}: give up to ${MAX_TAG} letters, digits, ".", "_" and "-".`;
+      throw new SpecError(
+        "devices",
+        `${JSON.stringify(tag)} is no name for the shared folder ${name}: give up to ${MAX_TAG} letters, digits, ".", "_" and "-".`,
+      );
     }
-    if (tags.has(tag)) return `Two shared folders are named ${tag}: give each its own name.`;
+    if (tags.has(tag)) throw new SpecError("devices", `Two shared folders are named ${tag}: give each its own name.`);
     tags.add(tag);
   }
-  return undefined;
 }

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { StateError } from "../state/errors.ts";
-import { checkSpec, type MachineSpec, machineSpec, SpecError, seedBytes, specFromState, specToState } from "./spec.ts";
+import { checkSpec, type MachineSpec, machineSpec, seedBytes, specFromState, specToState } from "./spec.ts";
+import { SpecError } from "./spec-error.ts";
 
 const MIB = 2 ** 20;
 const KERNEL = { sha256: "ab".repeat(32), sizeBytes: 8_000_000 };

@@ -1,0 +1,112 @@
+/** Disks and CD drives in a machine's spec. Their bytes are handed over beside it; the channel has the device's name. */
+import type { StateValue } from "../devices/device.ts";
+import type { StateReader } from "../state/reader.ts";
+import { isWhole, SpecError } from "./spec-error.ts";
+
+/** With a size, and read-only or not, and nothing else. */
+const PLAIN_DISK_KINDS = ["sata-disk", "sata-cd", "nvme-disk", "ide-disk", "ide-cd"] as const;
+export const DISK_KINDS = ["virtio-block", ...PLAIN_DISK_KINDS] as const;
+export type DiskKind = (typeof DISK_KINDS)[number];
+/** Of the board's IDE controller. */
+const MAX_IDE_DRIVES = 4;
+/** Ports of the board's AHCI controller. */
+const MAX_SATA_DRIVES = 6;
+export const DISK_LIMITS = { minBytes: 512, maxBytes: 2 ** 50, stepBytes: 512 } as const;
+const MAX_DISK_QUEUES = 8;
+
+export interface DiskSpec {
+  readonly sizeBytes: number;
+  readonly isReadOnly: boolean;
+}
+
+export interface BlockDiskSpec extends DiskSpec {
+  readonly kind: "virtio-block";
+  readonly name: string;
+  readonly queues: number;
+}
+
+/** A controller with a disk of its own. */
+export interface NvmeDiskSpec extends DiskSpec {
+  readonly kind: "nvme-disk";
+  readonly name: string;
+}
+
+/** A drive at the next port of the board's AHCI controller, which is there with the first of them. */
+export interface SataDriveSpec extends DiskSpec {
+  /** A disk, or a CD drive with a disc in it, which is read-only. */
+  readonly kind: "sata-disk" | "sata-cd";
+  readonly name: string;
+}
+
+/** A drive at the board's IDE controller, which is there with the first of them: primary master, its slave, and so on. */
+export interface IdeDriveSpec extends DiskSpec {
+  readonly kind: "ide-disk" | "ide-cd";
+  readonly name: string;
+}
+
+export type AnyDiskSpec = BlockDiskSpec | NvmeDiskSpec | SataDriveSpec | IdeDriveSpec;
+
+interface Kind {
+  readonly kind: string;
+}
+
+/** Whether a device has a disk's bytes, through a channel of its name. */
+export function isDisk(device: Kind): device is AnyDiskSpec {
+  return isDiskKind(device.kind);
+}
+
+export function isDiskKind(kind: string): kind is DiskKind {
+  return (DISK_KINDS as readonly string[]).includes(kind);
+}
+
+export function isSataDrive(device: Kind): device is SataDriveSpec {
+  return device.kind === "sata-disk" || device.kind === "sata-cd";
+}
+
+export function isIdeDrive(device: Kind): device is IdeDriveSpec {
+  return device.kind === "ide-disk" || device.kind === "ide-cd";
+}
+
+export function diskFields(disk: AnyDiskSpec): { readonly [key: string]: StateValue } {
+  const { sizeBytes, isReadOnly } = disk;
+  return { sizeBytes, isReadOnly, ...(disk.kind === "virtio-block" && { queues: disk.queues }) };
+}
+
+export function diskFromState(kind: DiskKind, name: string, reader: StateReader): AnyDiskSpec {
+  const sizeBytes = reader.int("sizeBytes", 0, Number.MAX_SAFE_INTEGER);
+  const disk = { name, sizeBytes, isReadOnly: reader.bool("isReadOnly") };
+  const spec = kind === "virtio-block" ? { kind, ...disk, queues: reader.u8("queues") } : { kind, ...disk };
+  reader.end();
+  return spec;
+}
+
+/** Throws SpecError. */
+export function checkDisks(devices: readonly Kind[]): void {
+  for (const disk of devices.filter(isDisk)) checkDisk(disk);
+  const ideDrives = devices.filter(isIdeDrive).length;
+  if (ideDrives > MAX_IDE_DRIVES)
+    throw new SpecError(
+      "devices",
+      `${ideDrives} IDE drives do not fit: the controller has room for ${MAX_IDE_DRIVES}.`,
+    );
+  const drives = devices.filter(isSataDrive).length;
+  if (drives > MAX_SATA_DRIVES) {
+    throw new SpecError("devices", `${drives} SATA drives do not fit: the controller has ${MAX_SATA_DRIVES} ports.`);
+  }
+}
+
+function checkDisk(disk: AnyDiskSpec): void {
+  const { kind, name, sizeBytes, isReadOnly } = disk;
+  if (!isWhole(sizeBytes, DISK_LIMITS.minBytes, DISK_LIMITS.maxBytes) || sizeBytes % DISK_LIMITS.stepBytes !== 0) {
+    throw new SpecError(
+      "devices",
+      `The disk ${name} cannot have ${sizeBytes} bytes. Give whole sectors of ${DISK_LIMITS.stepBytes} bytes, from one to 1024 TiB.`,
+    );
+  }
+  if (kind === "virtio-block" && !isWhole(disk.queues, 1, MAX_DISK_QUEUES)) {
+    throw new SpecError("devices", `The disk ${name} cannot have ${disk.queues} queues. Give 1 to ${MAX_DISK_QUEUES}.`);
+  }
+  if ((kind === "sata-cd" || kind === "ide-cd") && !isReadOnly) {
+    throw new SpecError("devices", `The disc in ${name} is not read-only, and a CD drive cannot write.`);
+  }
+}
