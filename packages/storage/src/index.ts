@@ -1,8 +1,10 @@
 /** Disks and their image formats, for any host: what holds the bytes is handed in as an ImageFile. */
 
 export { type BlockDevice, SECTOR_BYTES } from "./block-device.ts";
+export { firmwareOfDisk } from "./boot-records.ts";
 export { GUESS_BYTES, type GuessedFormat, guessFormat } from "./format-guess.ts";
 export type { ImageFile } from "./image-file.ts";
+export { type IsoFile, writeIso9660 } from "./iso9660.ts";
 export { MemoryFile, type MemoryFileOptions } from "./memory-file.ts";
 export {
   type DiskFormat,

@@ -1,0 +1,34 @@
+/** `run [IMAGE]`: what is started, by a name that this program knows or by the path of a file. */
+import { parseDisk } from "./disk-choice.ts";
+import { UsageError } from "./usage-error.ts";
+import type { DiskOptions } from "./vm-library.ts";
+
+export type ImageChoice =
+  | { readonly kind: "tiny" }
+  /** A disk with an operating system, which firmware starts. */
+  | { readonly kind: "disk"; readonly disk: DiskOptions };
+
+const NAMES = ["tiny"] as const;
+const DISK_FILE = /\.(?:qcow2?|img|raw)$/i;
+
+/** What the guest writes to an image is thrown away: it is a template. Throws UsageError. */
+export function parseImage(text: string): ImageChoice {
+  if (text === "tiny") return { kind: "tiny" };
+  const [path = ""] = text.split(",", 1);
+  if (/\.iso$/i.test(path)) {
+    throw new UsageError(`${text} is a disc: twinmetal run --firmware bios --cdrom ${text}`);
+  }
+  if (!DISK_FILE.test(path)) {
+    const known = `This version has: ${NAMES.join(", ")}; or give the path of a disk, like ${path}.qcow2.`;
+    throw new UsageError(
+      `there is no image "${text}". ${known} A command comes after --: twinmetal run -- ${text}`,
+    );
+  }
+  const disk = parseDisk(text);
+  return { kind: "disk", disk: { ...disk, isEphemeral: !disk.isReadOnly } };
+}
+
+/** Whether this word is an image's, so that a word behind it is a command's. */
+export function isImage(text: string): boolean {
+  return (NAMES as readonly string[]).includes(text) || DISK_FILE.test(text.split(",", 1)[0]!);
+}
