@@ -139,3 +139,11 @@ describe("docs/guide/disks.md", () => {
     expect(stdout).toContain("\nthe disk is there\r\n");
   });
 });
+
+describe("docs/guide/cloud-init.md", () => {
+  example("tells where user data is no YAML", async () => {
+    const { status, stderr } = await run("sh", ["-c", await fromPage("cloud-init.md", "printf '#cloud-config", 2)]);
+    expect(status).toBe(2);
+    expect(stderr).toContain("bad.yaml is no YAML at line 3, column 1");
+  });
+});

@@ -54,7 +54,7 @@ export interface HostingPlan {
   readonly timeoutMs: number | undefined;
   readonly savePath: string | undefined;
   /** A saved VM is restored with the same ones. */
-  readonly disks?: readonly DiskOptions[] | undefined;
+  readonly disks?: ((signal: AbortSignal) => Promise<readonly DiskOptions[]>) | undefined;
   readonly networks?: readonly NetworkOptions[] | undefined;
   readonly shares?: readonly ShareOptions[] | undefined;
   /** Where the VM can be asked to migrate, and decided about. */
@@ -202,7 +202,8 @@ async function leave(
   if (plan.savePath === undefined) return;
   await vm.save(plan.savePath, { onProgress: (report) => progress.report(report) });
   progress.clear();
-  const disks = (plan.disks ?? []).map((disk) => ` --disk ${diskText(disk)}`).join("");
+  const given = (await plan.disks?.(new AbortController().signal)) ?? [];
+  const disks = given.map((disk) => ` --disk ${diskText(disk)}`).join("");
   const nets = networkOptionsText(plan.networks ?? []);
   const shares = (plan.shares ?? []).map((share) => ` --share ${shareText(share)}`).join("");
   say(`saved to ${plan.savePath}; go on with: twinmetal restore ${plan.savePath}${disks}${nets}${shares}`);

@@ -20,9 +20,7 @@ export function parseImage(text: string): ImageChoice {
   }
   if (!DISK_FILE.test(path)) {
     const known = `This version has: ${NAMES.join(", ")}; or give the path of a disk, like ${path}.qcow2.`;
-    throw new UsageError(
-      `there is no image "${text}". ${known} A command comes after --: twinmetal run -- ${text}`,
-    );
+    throw new UsageError(`there is no image "${text}". ${known} A command comes after --: twinmetal run -- ${text}`);
   }
   const disk = parseDisk(text);
   return { kind: "disk", disk: { ...disk, isEphemeral: !disk.isReadOnly } };

@@ -2,6 +2,7 @@
 import * as host from "@twinmetal/host";
 
 export type {
+  CloudInitOptions,
   ConfinePlan,
   ControlOptions,
   ControlRequest,
@@ -43,6 +44,8 @@ export type VmLibrary = Pick<
   | "restoreVm"
   | "replayVm"
   | "ensureTinyImage"
+  | "ensureCloudInitSeed"
+  | "firmwareOfImage"
   | "ensureFirmware"
   | "ensureNetworkRoms"
   | "filesOfDisks"

@@ -29,6 +29,7 @@ export {
   type DiskProblem,
   type DiskUsage,
   filesOfDisks,
+  firmwareOfImage,
   growImage,
   type ImageInfo,
   imageInfo,
@@ -61,9 +62,12 @@ export {
 } from "./firmware/firmware-files.ts";
 export { keepVariables, variablesPath } from "./firmware/variable-store.ts";
 export {
+  type CloudInitOptions,
+  ensureCloudInitSeed,
   ensureTinyImage,
   ImageError,
   type ImageErrorCode,
+  type SeedOptions,
   type TinyImage,
   type TinyImageOptions,
   type TinyKernel,

@@ -13,6 +13,7 @@ import type { RUN_OPTIONS } from "./run.ts";
 const NOT_HERE = [
   ...(["append", "cpu", "cpus", "smp", "engine", "clock", "seed", "epoch", "record", "mirror", "suite"] as const),
   ...(["boot", "vga", "balloon", "watchdog", "module", "vsock", "gdb"] as const),
+  ...(["cloudInit", "user", "sshKey", "passwordFile", "hostname"] as const),
 ];
 
 /** What a line with --incoming means. Throws UsageError. */
@@ -22,7 +23,9 @@ export function incomingPlan(io: Io, { values, operands, rest }: ParsedLine<type
   if (extra !== undefined) throw new UsageError(`"${extra}" is one word too many: --incoming takes a VM as it comes.`);
   const wrong = NOT_HERE.find((name) => values[name] !== undefined);
   if (wrong !== undefined)
-    throw new UsageError(`--${wrong} and --incoming exclude each other: the VM brings that with it.`);
+    throw new UsageError(
+      `--${wrong.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)} and --incoming exclude each other: the VM brings that with it.`,
+    );
   const security = linkSecurity(values);
   const serial = values.serial ?? { kind: "stdio" };
   const say = (message: string): void => void io.stderr.write(`twinmetal: ${message}\n`);
@@ -62,7 +65,7 @@ export function incomingPlan(io: Io, { values, operands, rest }: ParsedLine<type
     endsWithPanic: true,
     timeoutMs: values.timeout,
     savePath: values.save,
-    disks: disksOf(values),
+    disks: async () => disksOf(values),
     networks: networksOf(values),
     shares: values.share,
     migrationSocket,

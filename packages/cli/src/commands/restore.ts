@@ -118,7 +118,7 @@ export const RESTORE = defineCommand({
       endsWithPanic: true,
       timeoutMs: values.timeout,
       savePath: values.save,
-      disks: values.disk,
+      disks: async () => values.disk ?? [],
       networks: networksOf(values),
       shares: values.share,
       migrationSocket: values.migrationSocket,

@@ -1,26 +1,28 @@
 /** `twinmetal run`: a VM on this terminal, or one command in it. No daemon, no root; the VM is gone afterwards. */
 import { CPU_LIMITS, featuresOfKind, MEMORY_LIMITS, WATCHDOG_ACTIONS } from "@twinmetal/core";
 import { BOOT } from "../boot-choice.ts";
+import { bootPlan, chooseImage, type PrepareBoot, type RunValues, withImage } from "../boot-plan.ts";
+import { CLOUD_INIT_OPTIONS } from "../cloud-init-choice.ts";
 import { defineCommand, type Io } from "../command.ts";
 import { parseCpu } from "../cpu-choice.ts";
-import { CDROM, DISK, disksOf } from "../disk-choice.ts";
+import { CDROM, DISK } from "../disk-choice.ts";
 import { engineNotice } from "../engine-notice.ts";
 import { GDB } from "../gdb-choice.ts";
 import { type HostingPlan, hostVm } from "../hosting.ts";
+import type { ImageChoice } from "../image-choice.ts";
 import { LINK_OPTIONS, targetAddress } from "../migration-options.ts";
 import { ALLOW, FORWARD, NET, NET_LOG, networkSockets, networksOf, PCAP } from "../network-choice.ts";
-import { choice, flag, type OptionValues, option, type ParsedLine } from "../options.ts";
+import { choice, flag, option, type ParsedLine } from "../options.ts";
 import { formatSize, parseEpoch, parseMemory, parseSeed, parseTimeout } from "../quantities.ts";
 import { checkSandbox, SANDBOX, sandboxPlan, vmConfinement } from "../sandbox.ts";
 import { parseSerialTarget, type SerialTarget } from "../serial-target.ts";
 import { SHARE } from "../share-choice.ts";
 import { TRANSLATION_CACHE, translationCache } from "../translation-cache.ts";
 import { UsageError } from "../usage-error.ts";
-import type { ConfinePlan, EngineQuestion, TinyImage, Vm, VmOptions, VmProgress } from "../vm-library.ts";
+import type { ConfinePlan, EngineQuestion, Vm, VmProgress } from "../vm-library.ts";
 import { VSOCK } from "../vsock-choice.ts";
 import { incomingPlan } from "./incoming.ts";
 
-const IMAGES = ["tiny"];
 const DEFAULT_MEMORY_BYTES = 512 * 2 ** 20;
 
 export const RUN_OPTIONS = {
@@ -44,6 +46,7 @@ export const RUN_OPTIONS = {
   ),
   disk: DISK,
   cdrom: CDROM,
+  ...CLOUD_INIT_OPTIONS,
   net: NET,
   allow: ALLOW,
   forward: FORWARD,
@@ -143,14 +146,12 @@ export const RUN_OPTIONS = {
   stats: flag("stats", "Print the VM's counters at the end, on standard error."),
 };
 
-type RunValues = OptionValues<typeof RUN_OPTIONS>;
-
 export const RUN = defineCommand({
   name: "run",
   summary: "run a VM on this terminal, or a command in one",
   usage: "[IMAGE] [options] [-- CMD ARG...]",
   text: [
-    "IMAGE is tiny (default): Debian's kernel, busybox and a small agent, put together from Debian packages on first use and kept in the cache.",
+    "IMAGE is tiny (default): Debian's kernel, busybox and a small agent, put together from Debian packages on first use and kept in the cache. Or it is a disk's path, like debian.qcow2: firmware starts what is on it, with 1G of memory and --net user; what the guest writes to it is thrown away at the end. --disk keeps it.",
     "Without CMD the guest's console is on this terminal: Ctrl-] leaves and ends the VM, every other key goes to the guest. With CMD, only that command's input, output and errors are.",
     "Status: CMD's own; without CMD 0 when the guest turns off. 124 time-out, 125 Twinmetal failed or the guest crashed, 126 CMD cannot be run, 127 not found, 128+n ended by signal n, 2 bad usage.",
   ],
@@ -162,6 +163,10 @@ export const RUN = defineCommand({
     ["echo hello | twinmetal run -- sha256sum", "input, output and status are the command's"],
     ["twinmetal run --kernel bzImage --initrd root.cpio.gz --append 'panic=-1'", "your own kernel"],
     ["twinmetal run --disk data.img --disk base.qcow2,ephemeral", "with two disks, one of which stays as it is"],
+    [
+      "twinmetal run debian.qcow2 --user ada --ssh-key ~/.ssh/id_ed25519.pub --forward 2222:22",
+      "a cloud image; in another terminal: ssh -p 2222 ada@127.0.0.1",
+    ],
     ["twinmetal run --net socket=/tmp/wire", "a network card; in another terminal the same, for the other end"],
     [
       "twinmetal run -m 2G --balloon --migration-socket vm.sock",
@@ -182,67 +187,37 @@ export const RUN = defineCommand({
 });
 
 /** What a line of options means. Throws UsageError. */
-export function runPlan(io: Io, { values, operands, rest }: ParsedLine<typeof RUN_OPTIONS>): HostingPlan {
-  const image = chooseImage(values, operands);
+export function runPlan(io: Io, { values: given, operands, rest }: ParsedLine<typeof RUN_OPTIONS>): HostingPlan {
+  const image = chooseImage(given, operands);
+  const values = withImage(given, image);
   const command = rest;
   if (command !== undefined && !command[0]) throw new UsageError("there is no command after --.");
   const serial = chooseSerial(values.serial, command);
-  checkTogether(values, serial, command);
-  const endsWithInput = image !== undefined && command === undefined && serial.kind === "stdio" && !io.stdin.isTTY;
+  checkTogether(values, image, serial, command);
+  const isTiny = image?.kind === "tiny";
+  const endsWithInput = isTiny && command === undefined && serial.kind === "stdio" && !io.stdin.isTTY;
+  const prepare = bootPlan(io, values, image, commandLine(io, values, isTiny, command, endsWithInput));
   return {
-    create: (signal, onProgress) =>
-      create(io, values, image, commandLine(io, values, image, command, endsWithInput), signal, onProgress),
+    create: (signal, onProgress) => create(io, values, prepare, signal, onProgress),
     command,
     serial,
-    greeting: (vm) => greeting(vm, values),
+    greeting: (vm) => greeting(vm, values, image),
     notice: (vm) => engineNotice(io, vm, values),
-    hasAgent: image !== undefined,
+    hasAgent: isTiny,
     endsWithInput,
     endsWithPanic: !/\bpanic=/.test(values.append ?? ""),
     timeoutMs: values.timeout,
     savePath: values.save,
-    disks: disksOf(values),
+    disks: async (signal) => (await prepare(signal, () => {})).disks,
     networks: networksOf(values),
     shares: values.share,
     migrationSocket: values.migrationSocket,
     gdb: values.gdb && { ...values.gdb, cpus: values.cpus ?? 1 },
     sandbox: sandboxPlan(values, engineQuestion(values), (signal, onProgress) =>
-      confinePlan(io, values, image, serial, signal, onProgress),
+      confinePlan(io, values, prepare, serial, signal, onProgress),
     ),
     wantsStatistics: values.stats === true,
   };
-}
-
-function chooseImage(values: RunValues, operands: readonly string[]): string | undefined {
-  const [image, extra] = operands;
-  if (extra !== undefined) {
-    const words = IMAGES.includes(image ?? "") ? [image, "--", ...operands.slice(1)] : ["--", ...operands];
-    throw new UsageError(
-      `"${extra}" is one word too many. A command for the guest comes after --: twinmetal run ${words.join(" ")}`,
-    );
-  }
-  if (values.firmware !== undefined) {
-    const other = (["kernel", "initrd", "module", "append"] as const).find((option) => values[option] !== undefined);
-    if (image !== undefined || other !== undefined)
-      throw new UsageError(
-        `--firmware and ${image === undefined ? `--${other}` : `an image (${image})`} exclude each other: firmware looks for what to start by itself.`,
-      );
-    return undefined;
-  }
-  if (values.boot !== undefined) throw new UsageError("--boot is firmware's: give --firmware bios or uefi with it.");
-  if (values.kernel !== undefined) {
-    if (image !== undefined)
-      throw new UsageError(`an image (${image}) and --kernel exclude each other: give one of them.`);
-    return undefined;
-  }
-  if (image !== undefined && !IMAGES.includes(image)) {
-    throw new UsageError(
-      `there is no image "${image}". This version has: ${IMAGES.join(", ")}. A command comes after --: twinmetal run -- ${image}`,
-    );
-  }
-  if (values.module !== undefined) throw new UsageError("--module needs --kernel: an image's kernel takes none.");
-  if (values.initrd !== undefined) throw new UsageError("--initrd needs --kernel: an image has its own.");
-  return image ?? "tiny";
 }
 
 function chooseSerial(given: SerialTarget | undefined, command: readonly string[] | undefined): SerialTarget {
@@ -255,7 +230,17 @@ function chooseSerial(given: SerialTarget | undefined, command: readonly string[
   return given ?? { kind: "null" };
 }
 
-function checkTogether(values: RunValues, serial: SerialTarget, command: readonly string[] | undefined): void {
+function checkTogether(
+  values: RunValues,
+  image: ImageChoice | undefined,
+  serial: SerialTarget,
+  command: readonly string[] | undefined,
+): void {
+  if (command !== undefined && image?.kind === "disk") {
+    throw new UsageError(
+      `a command needs Twinmetal's agent in the guest, which ${image.disk.path} is not known to have: leave one out.`,
+    );
+  }
   if (command !== undefined && values.firmware !== undefined) {
     throw new UsageError(
       "a command needs Twinmetal's agent in the guest, which --firmware cannot know of: leave one out.",
@@ -278,8 +263,8 @@ function checkTogether(values: RunValues, serial: SerialTarget, command: readonl
   }
   const link = Object.keys(LINK_OPTIONS).find((key) => values[key as keyof RunValues] !== undefined);
   if (link !== undefined) throw new UsageError("TLS options and --insecure are for --incoming.");
-  if ((values.kernel ?? values.firmware) !== undefined && (values.mirror ?? values.suite) !== undefined) {
-    throw new UsageError("--mirror and --suite are for images; leave them out.");
+  if (image?.kind !== "tiny" && (values.mirror ?? values.suite) !== undefined) {
+    throw new UsageError("--mirror and --suite are for the image tiny; leave them out.");
   }
 }
 
@@ -287,12 +272,12 @@ function checkTogether(values: RunValues, serial: SerialTarget, command: readonl
 function commandLine(
   io: Io,
   values: RunValues,
-  image: string | undefined,
+  isTiny: boolean,
   command: readonly string[] | undefined,
   endsWithInput: boolean,
 ): string {
   const words: string[] = [];
-  if (image !== undefined) {
+  if (isTiny) {
     const { TERM = "" } = io.env;
     if (command !== undefined) words.push("twinmetal.shell=off");
     else if (endsWithInput) words.push("twinmetal.shell=once");
@@ -305,44 +290,18 @@ function commandLine(
 async function create(
   io: Io,
   values: RunValues,
-  image: string | undefined,
-  append: string,
+  prepare: PrepareBoot,
   signal: AbortSignal,
   onProgress: (progress: VmProgress) => void,
 ): Promise<Vm> {
-  const {
-    kernel,
-    initrd,
-    module: modules,
-    firmware,
-    vga,
-    watchdog,
-    memory,
-    cpu,
-    cpus,
-    smp,
-    engine,
-    tier,
-    name,
-    clock,
-    seed,
-    epoch,
-    record,
-  } = values;
-  let boot: Pick<
-    VmOptions,
-    "kernel" | "initrd" | "modules" | "firmware" | "hasBootMenu" | "bootOrder" | "append" | "isQuiet"
-  > = firmware === undefined ? { kernel, initrd, modules, append, isQuiet: true } : { firmware, ...values.boot };
-  if (image !== undefined) {
-    const made = await ensureImage(io, values, signal, onProgress);
-    boot = { kernel: made.kernelPath, initrd: made.initrdPath, append, isQuiet: true };
-  }
+  const { vga, watchdog, memory, cpu, cpus, smp, engine, tier, name, clock, seed, epoch, record } = values;
+  const { boot, disks } = await prepare(signal, onProgress);
   const memoryBytes = memory ?? DEFAULT_MEMORY_BYTES;
   return await io.library.createVm({
     ...boot,
     memoryBytes,
     startsPaused: values.gdb?.isWaiting,
-    disks: disksOf(values),
+    disks,
     networks: networksOf(values),
     hasBalloon: values.balloon,
     vsock: values.vsock,
@@ -365,22 +324,6 @@ async function create(
   });
 }
 
-async function ensureImage(
-  io: Io,
-  { mirror, suite }: RunValues,
-  signal: AbortSignal,
-  onProgress: (progress: VmProgress) => void,
-): Promise<TinyImage> {
-  return await io.library.ensureTinyImage({
-    mirror,
-    suite,
-    signal,
-    onProgress: ({ phase, done, total, waitingForPid }) =>
-      onProgress({ phase: waitingForPid === undefined ? phase : waitingFor(waitingForPid), done, total }),
-    onWarning: (message) => void io.stderr.write(`twinmetal: ${message}\n`),
-  });
-}
-
 function engineQuestion({ engine, clock, cpu, record, tier }: RunValues): EngineQuestion {
   return {
     wish: engine,
@@ -395,24 +338,24 @@ function engineQuestion({ engine, clock, cpu, record, tier }: RunValues): Engine
 async function confinePlan(
   io: Io,
   values: RunValues,
-  image: string | undefined,
+  prepare: PrepareBoot,
   serial: SerialTarget,
   signal: AbortSignal,
   onProgress: (progress: VmProgress) => void,
 ): Promise<ConfinePlan> {
-  const { kernel, initrd, firmware, name, record, save, engine, memory = DEFAULT_MEMORY_BYTES } = values;
-  const made = image === undefined ? undefined : await ensureImage(io, values, signal, onProgress);
+  const { name, record, save, engine, memory = DEFAULT_MEMORY_BYTES } = values;
+  const { boot, disks: given, files } = await prepare(signal, onProgress);
+  const { firmware } = boot;
   const cache = translationCache(values.translationCache, io.env);
   const roms = firmware === undefined ? [] : await firmwareFiles(io, firmware, values, signal, onProgress);
-  const modules = values.module?.map(({ path }) => path) ?? [];
-  const read = [kernel, initrd, made?.directory, ...modules, ...roms];
   const variables = firmware === "uefi" && name !== undefined ? io.library.variablesPath(name) : undefined;
-  const disks = await io.library.filesOfDisks(disksOf(values));
+  const disks = await io.library.filesOfDisks(given);
   const bridges = values.vsock?.socketPath === undefined ? [] : [values.vsock.socketPath];
   const sockets = [...networkSockets(networksOf(values)), ...bridges];
   const debuggers = values.gdb?.address.kind === "unix" ? [values.gdb.address.path] : [];
   const { pcap } = values;
   const shares = io.library.filesOfShares(values.share ?? []);
+  const read = [...files, ...roms];
   const used = { read, variables, disks, shares, sockets, debuggers, cache, record, pcap, save, serial, engine };
   return vmConfinement(used, memory);
 }
@@ -435,13 +378,10 @@ async function firmwareFiles(
   return [code, variables, vga, roms?.["virtio-net"], roms?.e1000];
 }
 
-function waitingFor(pid: number): string {
-  return `waiting for process ${pid}, which prepares the same image`;
-}
-
-function greeting(vm: Vm, values: RunValues): string {
+function greeting(vm: Vm, values: RunValues, image: ImageChoice | undefined): string {
   const leaving = values.save === undefined ? "leaves and ends it" : `saves it to ${values.save} and leaves`;
-  return `VM ${vm.name}, ${formatSize(values.memory ?? DEFAULT_MEMORY_BYTES)}, engine ${vm.engine}. Ctrl-] ${leaving}.`;
+  const kept = image?.kind === "disk" ? ` What it writes to ${image.disk.path} is thrown away at the end.` : "";
+  return `VM ${vm.name}, ${formatSize(values.memory ?? DEFAULT_MEMORY_BYTES)}, engine ${vm.engine}.${kept} Ctrl-] ${leaving}.`;
 }
 
 function parseCpus(text: string): number {

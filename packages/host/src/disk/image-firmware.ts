@@ -5,7 +5,10 @@ import type { DiskOptions } from "./disk-protocol.ts";
 import { openNodeDisk } from "./node-disks.ts";
 
 /** Rejects with VmError, also where there is nothing to start. */
-export async function firmwareOfImage({ path, format }: Pick<DiskOptions, "path" | "format">): Promise<"bios" | "uefi"> {
+export async function firmwareOfImage({
+  path,
+  format,
+}: Pick<DiskOptions, "path" | "format">): Promise<"bios" | "uefi"> {
   try {
     const { disk } = await openNodeDisk(path, { ...(format && { format }), isReadOnly: true, lock: false });
     const firmware = await firmwareOfDisk(disk).finally(() => disk.close());

@@ -5,6 +5,7 @@ export { nodeDecoders } from "./decoders.ts";
 export { filesOfDisks } from "./disk-files.ts";
 export { DISK_LIMITS, type VmDisks } from "./disk-limits.ts";
 export type { DiskBus, DiskLimits, DiskOptions, DiskProblem, DiskUsage } from "./disk-protocol.ts";
+export { firmwareOfImage } from "./image-firmware.ts";
 export {
   type CheckImageOptions,
   type CreateImageOptions,

@@ -1,5 +1,6 @@
 /** Guest images that Twinmetal prepares itself. */
 
+export { type CloudInitOptions, ensureCloudInitSeed, type SeedOptions } from "./cloud-init-seed.ts";
 export { ImageError, type ImageErrorCode } from "./image-error.ts";
 export {
   ensureTinyImage,

@@ -1,0 +1,149 @@
+/** What a run starts from, by its options: an image, a kernel, firmware; and what comes with an image beside that. */
+
+import { cloudInitOf, filesOfCloudInit } from "./cloud-init-choice.ts";
+import type { Io } from "./command.ts";
+import type { RUN_OPTIONS } from "./commands/run.ts";
+import { disksOf } from "./disk-choice.ts";
+import { type ImageChoice, isImage, parseImage } from "./image-choice.ts";
+import type { OptionValues } from "./options.ts";
+import { UsageError } from "./usage-error.ts";
+import type { DiskOptions, TinyImage, VmOptions, VmProgress } from "./vm-library.ts";
+
+export type RunValues = OptionValues<typeof RUN_OPTIONS>;
+
+const DISK_IMAGE_MEMORY_BYTES = 2 ** 30;
+
+type BootOptions = Pick<
+  VmOptions,
+  "kernel" | "initrd" | "modules" | "firmware" | "hasBootMenu" | "bootOrder" | "append" | "isQuiet"
+>;
+
+export interface PreparedBoot {
+  readonly boot: BootOptions;
+  /** Of all that the VM has. */
+  readonly disks: readonly DiskOptions[];
+  /** Files that its process reads. */
+  readonly files: readonly string[];
+}
+
+export type PrepareBoot = (signal: AbortSignal, onProgress: (progress: VmProgress) => void) => Promise<PreparedBoot>;
+
+/** Undefined: no image. Throws UsageError. */
+export function chooseImage(values: RunValues, operands: readonly string[]): ImageChoice | undefined {
+  const [name, extra] = operands;
+  if (extra !== undefined) {
+    const words = isImage(name!) ? [name, "--", ...operands.slice(1)] : ["--", ...operands];
+    throw new UsageError(
+      `"${extra}" is one word too many. A command for the guest comes after --: twinmetal run ${words.join(" ")}`,
+    );
+  }
+  const image = name === undefined ? undefined : parseImage(name);
+  if (values.firmware !== undefined) {
+    const other = (["kernel", "initrd", "module", "append"] as const).find((option) => values[option] !== undefined);
+    if ((image !== undefined && image.kind !== "disk") || other !== undefined)
+      throw new UsageError(
+        `--firmware and ${other === undefined ? `an image (${name})` : `--${other}`} exclude each other: firmware looks for what to start by itself.`,
+      );
+    return image;
+  }
+  if (image?.kind === "disk") {
+    const other = (["kernel", "initrd", "module", "append"] as const).find((option) => values[option] !== undefined);
+    if (other !== undefined)
+      throw new UsageError(`--${other} and ${name} exclude each other: what is on the disk starts by itself.`);
+    return image;
+  }
+  if (values.boot !== undefined) throw new UsageError("--boot is firmware's: give --firmware bios or uefi with it.");
+  if (values.kernel !== undefined) {
+    if (image !== undefined)
+      throw new UsageError(`an image (${name}) and --kernel exclude each other: give one of them.`);
+    return undefined;
+  }
+  if (values.module !== undefined) throw new UsageError("--module needs --kernel: an image's kernel takes none.");
+  if (values.initrd !== undefined) throw new UsageError("--initrd needs --kernel: an image has its own.");
+  return image ?? { kind: "tiny" };
+}
+
+/** With what an image brings where nothing else is said: an operating system needs memory, and waits for a network. */
+export function withImage(values: RunValues, image: ImageChoice | undefined): RunValues {
+  if (cloudInitOf(values) !== undefined && image?.kind === "tiny") {
+    throw new UsageError(
+      "cloud-init is not in the tiny image: name a disk that has it, like debian.qcow2, or leave its options out.",
+    );
+  }
+  if (image?.kind !== "disk") return values;
+  return { ...values, memory: values.memory ?? DISK_IMAGE_MEMORY_BYTES, net: values.net ?? [{ to: "user" }] };
+}
+
+/** Done once, however often it is asked for. */
+export function bootPlan(io: Io, values: RunValues, image: ImageChoice | undefined, append: string): PrepareBoot {
+  let prepared: Promise<PreparedBoot> | undefined;
+  return (signal, onProgress) => {
+    prepared ??= prepare(io, values, image, append, signal, onProgress);
+    return prepared;
+  };
+}
+
+async function prepare(
+  io: Io,
+  values: RunValues,
+  image: ImageChoice | undefined,
+  append: string,
+  signal: AbortSignal,
+  onProgress: (progress: VmProgress) => void,
+): Promise<PreparedBoot> {
+  const cloudInit = cloudInitOf(values);
+  if (cloudInit === undefined) return await bootOf(io, values, image, append, signal, onProgress);
+  // What is wrong with it is told before anything is fetched.
+  const onWarning = (message: string): void => void io.stderr.write(`twinmetal: ${message}\n`);
+  const path = await io.library.ensureCloudInitSeed({ ...cloudInit, onWarning });
+  const { boot, disks, files } = await bootOf(io, values, image, append, signal, onProgress);
+  return {
+    boot,
+    disks: [...disks, { path, format: "raw", isReadOnly: true }],
+    files: [...files, ...filesOfCloudInit(cloudInit)],
+  };
+}
+
+async function bootOf(
+  io: Io,
+  values: RunValues,
+  image: ImageChoice | undefined,
+  append: string,
+  signal: AbortSignal,
+  onProgress: (progress: VmProgress) => void,
+): Promise<PreparedBoot> {
+  const { kernel, initrd, module: modules, firmware } = values;
+  const disks = disksOf(values);
+  if (image?.kind === "tiny") {
+    const made = await ensureTiny(io, values, signal, onProgress);
+    const boot = { kernel: made.kernelPath, initrd: made.initrdPath, append, isQuiet: true };
+    return { boot, disks, files: [made.directory] };
+  }
+  if (image?.kind === "disk") {
+    const found = firmware ?? (await io.library.firmwareOfImage(image.disk));
+    return { boot: { firmware: found, ...values.boot }, disks: [image.disk, ...disks], files: [] };
+  }
+  if (firmware !== undefined) return { boot: { firmware, ...values.boot }, disks, files: [] };
+  const files = [kernel, initrd, ...(modules?.map(({ path }) => path) ?? [])].filter((path) => path !== undefined);
+  return { boot: { kernel, initrd, modules, append, isQuiet: true }, disks, files };
+}
+
+async function ensureTiny(
+  io: Io,
+  { mirror, suite }: RunValues,
+  signal: AbortSignal,
+  onProgress: (progress: VmProgress) => void,
+): Promise<TinyImage> {
+  return await io.library.ensureTinyImage({
+    mirror,
+    suite,
+    signal,
+    onProgress: ({ phase, done, total, waitingForPid }) =>
+      onProgress({ phase: waitingForPid === undefined ? phase : waitingFor(waitingForPid), done, total }),
+    onWarning: (message) => void io.stderr.write(`twinmetal: ${message}\n`),
+  });
+}
+
+function waitingFor(pid: number): string {
+  return `waiting for process ${pid}, which prepares the same image`;
+}
