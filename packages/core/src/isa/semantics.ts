@@ -11,36 +11,25 @@ import {
   commitSlow,
   commitStore,
   cpuAddress,
-  hostAddress,
   readLinear,
   readSlow,
-  tlbHit,
   writeLinear,
   writeProbed,
   writeSlow,
 } from "../cpu/access.ts";
-import { beginExclusive, COMPARE_EXCHANGE, endExclusive } from "../cpu/atomics.ts";
+import { endExclusive } from "../cpu/atomics.ts";
 import type { Width } from "../cpu/flags.ts";
 import * as flags from "../cpu/flags.ts";
 import * as L from "../cpu/layout.ts";
 import { EXC_GP, EXC_UD, raise } from "../cpu/raise.ts";
 import type { FloatFormat } from "../cpu/softfloat.ts";
 import { legacyStackAddress, movedPointer } from "../cpu/stack-frame.ts";
-import { tlbEntry } from "../cpu/tlb.ts";
-import type { Extended } from "../cpu/x87-quick.ts";
-import {
-  type Builder,
-  type Expr,
-  i32,
-  i64,
-  loadOp,
-  type Operand,
-  select,
-  storeOp,
-  type Variable,
-} from "../ir/builder.ts";
-import { type Routine, routine } from "../ir/routine.ts";
-import { IrError, type Label, type ValueType } from "../ir/types.ts";
+import { type Builder, type Expr, i32, loadOp, type Operand, select, storeOp } from "../ir/builder.ts";
+import { IrError, type ValueType } from "../ir/types.ts";
+import { effectiveAddress, effectiveOffset } from "./effective-address.ts";
+import { Lock } from "./lock.ts";
+import { hostThroughTlb, type Probe } from "./tlb-access.ts";
+import type { FloatKnowledge, Translation, X87Stack } from "./translation.ts";
 
 /** r general register, x XMM, p MMX, s segment, c control, d debug register, f ST(i), m memory, i immediate, j branch target. */
 export type OperandKind = "r" | "x" | "p" | "s" | "c" | "d" | "f" | "m" | "i" | "j";
@@ -68,21 +57,6 @@ export const FAULT = 1;
 export const BRANCH = 2;
 export const LEAVE = 3;
 
-/** Of a locked instruction that is being built. In translated code what has to begin again is left to the interpreter. */
-interface Lock {
-  /** 1: in an exclusive section. */
-  readonly exclusive?: Variable;
-  readonly again?: Label;
-  /** What was read. */
-  readonly old?: Expr;
-}
-
-/** A store between its probe and its commit. */
-export interface Probe {
-  readonly width: number;
-  readonly host: Expr;
-}
-
 export interface Binding {
   /** Ends the handler with one of the codes above. */
   leave(code: number): void;
@@ -96,98 +70,6 @@ export interface Binding {
   /** The instruction is being translated into a region (jit/): its micro-op is constant. */
   readonly translation?: Translation;
 }
-
-/** ST(i) as a translated block knows them, while no exception is unmasked (jit/x87-block.ts). */
-export interface X87Stack {
-  /** `leave`: an exception is unmasked, and the interpreter runs the instruction. */
-  requireMasks(leave: () => void): void;
-  /** Comes before what follows, at the instruction's start. `leave`: the block's assumptions do not hold. */
-  begin(leave: () => void): void;
-  /** ST(i) is in use. Becomes the block's assumption unless it is known not to be so: false. */
-  has(index: number): boolean;
-  /** There is a place for a push, in the same sense. */
-  hasRoom(): boolean;
-  get(index: number): Extended;
-  put(index: number, value: Extended): void;
-  push(value: Extended): void;
-  pop(): void;
-  /** Flags that an instruction raised, C1 as it leaves it among them. */
-  raise(flags: Expr | number): void;
-  /** The same for an instruction that leaves C1 alone. */
-  raiseOnly(flags: Expr): void;
-  /** C0 to C3 are replaced. */
-  putCodes(codes: Expr): void;
-  putControl(value: Expr): void;
-  /** FIP of an instruction that is done. */
-  done(rip: Expr): void;
-  /** The state block gets everything, and is where the state is from here on. */
-  forget(): void;
-}
-
-export type Lanes = "low" | "all";
-
-/** What a translated region knows of MXCSR and of XMM registers (jit/region-floats.ts). */
-export interface FloatKnowledge {
-  /** See `resultLimit` in cpu/mxcsr.ts. */
-  limit(f: FloatFormat): Expr;
-  /** See `vectorLimit` there. */
-  vectorLimit(f: FloatFormat): Expr;
-  /** A constant that is made where the region is entered. */
-  constant(bits: bigint): Expr;
-  /** MXCSR may have changed. */
-  reload(): void;
-  /** The low lane of the register at a place in the state block, or each lane, is known not to be a denormal number. */
-  isPlain(place: number, f: FloatFormat, lanes: Lanes): boolean;
-  notePlain(place: number, f: FloatFormat, lanes: Lanes): void;
-}
-
-/** How a translated instruction ends where that depends on the region around it. */
-export interface Translation {
-  /** Goes on at a branch's target, behind the instruction, or at the instruction again. */
-  goTo(where: "target" | "next" | "again"): void;
-  /** RIP is set: an indirect jump, or a return whose address was popped. */
-  jump(isReturn: boolean): void;
-  /** Interrupts are held back until the next instruction is done. None is pending. */
-  shadow(): void;
-  /** A call whose return address was pushed: `target`, or the branch's own. */
-  call(target: Expr | undefined): void;
-  readonly x87: X87Stack;
-  readonly floats: FloatKnowledge;
-  /**
-   * Host address of RAM for all `bytes` of an access at a linear address. `leave` stands for an access that is left to
-   * the interpreter. Nothing of the instruction has happened then.
-   */
-  host(address: Expr, bytes: number, isWrite: boolean, leave: () => void): Expr;
-  /** The same for a store, as an address that can be computed with. */
-  hostAlone(address: Expr, bytes: number, leave: () => void): Expr;
-}
-
-/** Effective address of the memory operand, before the segment base. */
-export const effectiveOffset: Routine = routine("effective_offset", ["i32"], "i64", (b, up) => {
-  const base = b.load("i64.load", "cpu", b.load("i32.load16_u", "host", up, L.UOP_BASE));
-  const index = b.load("i64.load", "cpu", b.load("i32.load16_u", "host", up, L.UOP_INDEX));
-  const how = b.load("i32.load8_u", "host", up, L.UOP_ADDRESS);
-  const disp = b.load("i64.load32_s", "host", up, L.UOP_DISPLACEMENT);
-  const offset = b.keep(base.add(index.shl(how.and(3).u64())).add(disp));
-  b.if(how.and(L.ADDRESS_32), () => b.return(offset.and(0xffffffffn)));
-  b.if(how.and(L.ADDRESS_16), () => b.return(offset.and(0xffff)));
-  b.return(offset);
-});
-
-/** Linear address of the memory operand's byte `delta`, whose offset wraps at the address size; legacy segmentation wraps at 4 GiB. */
-export const effectiveAddress: Routine = routine("effective_address", ["i32", "i32"], "i64", (b, up, delta) => {
-  const segment = b.load("i64.load", "cpu", b.load("i32.load16_u", "host", up, L.UOP_SEGMENT_BASE));
-  const offset = b.variable(b.call(effectiveOffset, up));
-  b.if(delta, () => {
-    const moved = b.keep(offset.get().add(delta.u64()));
-    const how = b.load("i32.load8_u", "host", up, L.UOP_ADDRESS);
-    const narrow = select(how.and(L.ADDRESS_16), i64(0xffff), i64(0xffffffffn));
-    offset.set(moved.and(select(how.and(L.ADDRESS_16 | L.ADDRESS_32), narrow, i64(-1))));
-  });
-  const linear = b.keep(offset.get().add(segment));
-  b.if(b.load("i32.load8_u", "host", up, L.UOP_ADDRESS).and(L.ADDRESS_LEGACY), () => b.return(linear.and(0xffffffffn)));
-  b.return(linear);
-});
 
 export class Semantics {
   readonly b: Builder;
@@ -322,14 +204,11 @@ export class Semantics {
     build();
     this.#committed = before;
   }
-  /**
-   * Builds a locked instruction (SDM vol. 3, 9.1.2): from the read of its destination to the store nobody else stores
-   * there, or it begins again. What compare-and-exchange cannot do is done in an exclusive section.
-   */
+  /** Builds a locked instruction (lock.ts). */
   locked(build: () => void): void {
     const { b } = this;
     if (this.isTranslated) {
-      this.#lock = {};
+      this.#lock = new Lock(b, this.#fail);
       build();
       return;
     }
@@ -343,44 +222,10 @@ export class Semantics {
       },
     };
     b.loop((again) => {
-      this.#lock = { exclusive, again };
+      this.#lock = new Lock(b, this.#fail, { exclusive, again });
       build();
     });
     this.#binding = binding;
-  }
-  /** In front of a locked access: misaligned, or not plain RAM, it is for an exclusive section, or the interpreter. */
-  #checkLock({ exclusive, again }: Lock, host: Expr, bytes: number): void {
-    const { b } = this;
-    const isOdd = b.keep(host.and(bytes - 1));
-    if (!exclusive || !again) {
-      // Not for translated code.
-      if (bytes > 8) b.call(beginExclusive);
-      b.if(isOdd, () => this.#binding.leave(FAULT), undefined, false);
-      return;
-    }
-    const isHard = bytes > 8 ? i32(1) : isOdd.or(host.eq(cpuAddress(L.SCRATCH_WRITE)));
-    b.if(exclusive.get().eqz().and(isHard.nez()), () => {
-      b.call(beginExclusive);
-      exclusive.set(1);
-      b.br(again);
-    });
-  }
-  #storeLocked({ exclusive, again, old }: Lock, { width, host }: Probe, value: Expr): void {
-    const { b } = this;
-    if (!old || this.#committed) throw new IrError("a locked store without its read, or behind other changes");
-    const kept = b.keep(value);
-    const exchange = (): Expr => b.call(COMPARE_EXCHANGE[width as 8], host, old, kept).ne(old);
-    if (!exclusive || !again) b.if(exchange(), () => this.#binding.leave(FAULT), undefined, false);
-    else {
-      const alone = (): void => {
-        b.store(storeOp(kept.type, width), "host", host, kept);
-        b.call(commitStore, host);
-        b.call(endExclusive);
-      };
-      if (width > 64) alone();
-      else b.if(exclusive.get(), alone, () => b.br(again, exchange()));
-    }
-    this.commit();
   }
 
   /** Whether a load or store was built. */
@@ -404,26 +249,13 @@ export class Semantics {
     const seg = typeof segment === "number" ? i32(segment) : segment;
     if (!this.#binding.inlineAccess) {
       const host = b.call(readLinear, address, bytes, seg, 0);
-      b.if(host.eqz(), () => this.#binding.leave(FAULT), undefined, false);
+      b.if(host.eqz(), this.#fail, undefined, false);
       return host;
     }
     const { translation } = this.#binding;
-    if (translation) return translation.host(address, bytes, false, () => this.#binding.leave(FAULT));
-    const va = b.keep(address);
-    const entry = b.keep(tlbEntry(b.get(L.TLB_CURRENT), va));
-    const hit = b.keep(tlbHit(b, entry, va, bytes, L.TLB_READ));
-    const host = b.variable(i32(0));
-    b.if(
-      hit,
-      () => host.set(hostAddress(b, entry, va)),
-      () => {
-        b.put(L.CURRENT_UOP, this.#up);
-        host.set(b.call(readSlow, va, bytes, seg));
-        b.if(host.get().eqz(), () => this.#binding.leave(FAULT));
-      },
-      true,
-    );
-    return b.keep(host.get());
+    if (translation) return translation.host(address, bytes, false, this.#fail);
+    const slow = (va: Expr): Expr => b.call(readSlow, va, bytes, seg);
+    return hostThroughTlb(b, address, { bytes, way: L.TLB_READ, up: this.#up, slow, fail: this.#fail });
   }
   /** Reads `width` bits at a linear address: i32 (zero-extended), i64 or v128. */
   load(width: number, address: Expr, segment: Expr | number = L.DS): Expr {
@@ -434,36 +266,26 @@ export class Semantics {
   probe(width: number, address: Expr, segment: Expr | number = L.DS, readsToo = false): Probe {
     this.#faultable();
     const b = this.b;
+    const bytes = width / 8;
     const seg = typeof segment === "number" ? i32(segment) : segment;
     if (!this.#binding.inlineAccess) {
-      const host = b.call(writeLinear, address, width / 8, seg, readsToo ? 1 : 0);
-      b.if(host.eqz(), () => this.#binding.leave(FAULT), undefined, false);
-      if (this.#lock) this.#checkLock(this.#lock, host, width / 8);
+      const host = b.call(writeLinear, address, bytes, seg, readsToo ? 1 : 0);
+      b.if(host.eqz(), this.#fail, undefined, false);
+      this.#lock?.check(host, bytes);
       return { width, host };
     }
     const { translation } = this.#binding;
     if (translation && this.#lock) {
-      const host = b.keep(translation.hostAlone(address, width / 8, () => this.#binding.leave(FAULT)));
-      this.#checkLock(this.#lock, host, width / 8);
+      const host = b.keep(translation.hostAlone(address, bytes, this.#fail));
+      this.#lock.check(host, bytes);
       return { width, host };
     }
-    if (translation)
-      return { width, host: translation.host(address, width / 8, true, () => this.#binding.leave(FAULT)) };
-    const va = b.keep(address);
-    const entry = b.keep(tlbEntry(b.get(L.TLB_CURRENT), va));
-    const hit = b.keep(tlbHit(b, entry, va, width / 8, L.TLB_WRITE));
-    const host = b.variable(i32(0));
-    b.if(
-      hit,
-      () => host.set(hostAddress(b, entry, va)),
-      () => {
-        b.put(L.CURRENT_UOP, this.#up);
-        host.set(b.call(writeSlow, va, width / 8, seg, readsToo ? 1 : 0));
-        b.if(host.get().eqz(), () => this.#binding.leave(FAULT));
-      },
-      true,
-    );
-    return { width, host: b.keep(host.get()) };
+    if (translation) return { width, host: translation.host(address, bytes, true, this.#fail) };
+    const slow = (va: Expr): Expr => b.call(writeSlow, va, bytes, seg, readsToo ? 1 : 0);
+    return {
+      width,
+      host: hostThroughTlb(b, address, { bytes, way: L.TLB_WRITE, up: this.#up, slow, fail: this.#fail }),
+    };
   }
   /** A load or store of a range that earlier probes showed to be accessible: allowed after state has changed. */
   loadCertain(width: number, address: Expr, segment: number): Expr {
@@ -480,14 +302,16 @@ export class Semantics {
   /** The old value under a read-modify-write probe. */
   probed(probe: Probe): Expr {
     const old = this.b.load(loadOp(Semantics.type(probe.width), probe.width), "host", probe.host);
-    if (this.#lock) this.#lock = { ...this.#lock, old };
+    this.#lock?.hasRead(old);
     return old;
   }
   /** Stores through a probe. Cannot fault. */
   store(probe: Probe, value: Expr): void {
     const width = probe.width;
     if (this.#lock) {
-      this.#storeLocked(this.#lock, probe, value);
+      if (this.#committed) throw new IrError("a locked store behind other changes");
+      this.#lock.store(probe, value);
+      this.commit();
       return;
     }
     this.b.store(storeOp(value.type, width), "host", probe.host, value);
@@ -611,6 +435,9 @@ export class Semantics {
     return flags.condition(this.b, cc);
   }
 
+  /** A fault is pending, or the interpreter begins the instruction again. */
+  readonly #fail = (): void => this.#binding.leave(FAULT);
+
   /** Ends the handler early, as if done. */
   finish(): void {
     this.#binding.leave(NEXT);
@@ -639,7 +466,7 @@ export class Semantics {
   }
   /** A routine that answers non-zero when a fault is pending: passes the fault on. */
   check(status: Expr): void {
-    this.b.if(status, () => this.#binding.leave(FAULT), undefined, false);
+    this.b.if(status, this.#fail, undefined, false);
   }
 
   /** Address of the next instruction, i64. */

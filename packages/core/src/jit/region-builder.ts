@@ -18,7 +18,7 @@ import {
 } from "../ir/builder.ts";
 import { OPS } from "../ir/ops.ts";
 import type { Local, Routine, Space, Statement } from "../ir/types.ts";
-import { effectiveAddress, effectiveOffset } from "../isa/semantics.ts";
+import { effectiveAddress, effectiveOffset } from "../isa/effective-address.ts";
 import { AddressOrigins } from "./address-origins.ts";
 import { DividingBuilder } from "./dividing-builder.ts";
 import { effectsOf, isX87State, mayWrite } from "./effects.ts";

@@ -8,7 +8,7 @@ import { resultLimit, vectorLimit } from "../cpu/mxcsr.ts";
 import { F32, F64, type FloatFormat } from "../cpu/softfloat.ts";
 import { type Expr, type Variable, v128 } from "../ir/builder.ts";
 import type { Local, ValueType } from "../ir/types.ts";
-import type { FloatKnowledge, Lanes } from "../isa/semantics.ts";
+import type { FloatKnowledge, Lanes } from "../isa/translation.ts";
 import type { RegionBuilder } from "./region-builder.ts";
 import { FLAGS_FIELD, fieldAt } from "./registers.ts";
 

@@ -11,7 +11,7 @@ import * as L from "../cpu/layout.ts";
 import { FSW_C0, FSW_C1, FSW_C2, FSW_C3, FSW_EXCEPTIONS } from "../cpu/x87.ts";
 import type { Extended } from "../cpu/x87-quick.ts";
 import { Expr, i32 } from "../ir/builder.ts";
-import type { X87Stack } from "../isa/semantics.ts";
+import type { X87Stack } from "../isa/translation.ts";
 import type { RegionBuilder } from "./region-builder.ts";
 import { Untranslatable } from "./untranslatable.ts";
 

@@ -10,7 +10,8 @@ import { extractLane, laneCount, replaceLane } from "../../cpu/softfloat-vector.
 import { type Builder, type Expr, i32, i64, op, opWith, select, v128 } from "../../ir/builder.ts";
 import { type Routine, routine } from "../../ir/routine.ts";
 import { define } from "../record.ts";
-import type { FloatKnowledge, Semantics } from "../semantics.ts";
+import type { Semantics } from "../semantics.ts";
+import type { FloatKnowledge } from "../translation.ts";
 import {
   comparedOperands,
   exactly,

@@ -15,7 +15,8 @@ import { denormalLanes, doubtfulResults, magnitudes, nanLanes, onLanes } from ".
 import { type Expr, op, select } from "../../ir/builder.ts";
 import type { Routine } from "../../ir/routine.ts";
 import { define, type Feature } from "../record.ts";
-import { FAULT, type FloatKnowledge, type Semantics } from "../semantics.ts";
+import { FAULT, type Semantics } from "../semantics.ts";
+import type { FloatKnowledge } from "../translation.ts";
 import { readVector } from "./sse-form.ts";
 
 export interface FloatForm {

@@ -37,7 +37,8 @@ import { asOperand, operation, type Rounded, widen } from "../../cpu/x87-quick.t
 import { NO_QUOTIENT, remainder, roundToInteger, scale, unbiasedExponent } from "../../cpu/x87-remainder.ts";
 import { type Expr, i32, i64, select } from "../../ir/builder.ts";
 import { type Routine, routine } from "../../ir/routine.ts";
-import type { Semantics, X87Stack } from "../semantics.ts";
+import type { Semantics } from "../semantics.ts";
+import type { X87Stack } from "../translation.ts";
 import { defineX87, stackIndex, TRANSLATED_ROUTINES } from "./x87-form.ts";
 
 /** Exceptions that come before there is a result: unmasked, nothing is written. */

@@ -29,7 +29,8 @@ import {
 import { widen } from "../../cpu/x87-quick.ts";
 import { type Expr, i32, i64, select } from "../../ir/builder.ts";
 import { type Routine, routine } from "../../ir/routine.ts";
-import type { Semantics, X87Stack } from "../semantics.ts";
+import type { Semantics } from "../semantics.ts";
+import type { X87Stack } from "../translation.ts";
 import { defineX87, stackIndex, TRANSLATED_ROUTINES } from "./x87-form.ts";
 
 const UNORDERED = FSW_C0 | FSW_C2 | FSW_C3;

@@ -6,7 +6,8 @@ import { pendingError } from "../../cpu/x87-error.ts";
 import { QUICK_ROUTINES } from "../../cpu/x87-quick.ts";
 import type { Routine } from "../../ir/routine.ts";
 import { define, type Feature } from "../record.ts";
-import { FAULT, type Semantics, type X87Stack } from "../semantics.ts";
+import { FAULT, type Semantics } from "../semantics.ts";
+import type { X87Stack } from "../translation.ts";
 
 /** #MF, or a wait for the external error's interrupt, if an unmasked exception is pending: what waiting instructions do first. */
 export function checkPending(s: Semantics): void {

@@ -38,7 +38,8 @@ import { fromDecimal, toDecimal } from "../../cpu/x87-decimal.ts";
 import { type Extended, narrowDouble, narrowSingle, type Rounded, roundedResult, widen } from "../../cpu/x87-quick.ts";
 import { type Builder, type Expr, i32, i64, select } from "../../ir/builder.ts";
 import { type Routine, routine } from "../../ir/routine.ts";
-import { FAULT, type Semantics, type X87Stack } from "../semantics.ts";
+import { FAULT, type Semantics } from "../semantics.ts";
+import type { X87Stack } from "../translation.ts";
 import { defineX87, stackIndex, TRANSLATED_ROUTINES } from "./x87-form.ts";
 
 const FCW_RC = 0xc00;
