@@ -36,6 +36,7 @@ import {
   ReplayError,
 } from "./events.ts";
 import { DEFAULT_PS_PER_INSTRUCTION, GuestClock, MAX_BUDGET } from "./guest-clock.ts";
+import { MachineChannels } from "./machine-channels.ts";
 import {
   type CrashReport,
   MachineError,
@@ -43,9 +44,6 @@ import {
   type MachineState,
   type SliceResult,
 } from "./machine-contract.ts";
-import { MachineDisks } from "./machine-disks.ts";
-import { MachineNetwork } from "./machine-network.ts";
-import { MachineShares } from "./machine-shares.ts";
 import { machineSections } from "./machine-state.ts";
 import { Processors } from "./processors.ts";
 import { MachineRandom } from "./random.ts";
@@ -71,10 +69,6 @@ const DEFAULT_SLICE_NS = 50_000;
 const SLACK = 2048;
 /** Runs, timer rounds or skips of time in one slice. */
 const MAX_ROUNDS = 256;
-/** Of requests to disks, and to shared folders, at one boundary. */
-const MAX_COMPLETIONS = 256;
-/** To network cards, at one boundary. */
-const MAX_FRAMES = 256;
 const RAN: SliceResult = { kind: "ran" };
 
 export class Machine {
@@ -91,10 +85,7 @@ export class Machine {
   readonly #sliceNs: number;
   /** Time passes with the host's: the engine counts nanoseconds. */
   readonly #followsHost: boolean;
-  readonly #inputs = new Map<string, (bytes: Uint8Array) => void>();
-  readonly #disks = new MachineDisks(() => (this.#log.mode === "replay" ? undefined : this.#options.blocks));
-  readonly #network = new MachineNetwork(() => (this.#log.mode === "replay" ? undefined : this.#options.network));
-  readonly #shares = new MachineShares(() => (this.#log.mode === "replay" ? undefined : this.#options.files));
+  readonly #channels: MachineChannels;
   #waiting: MachineEvent[] = [];
   #state: MachineState = "created";
   #power: PowerAction | undefined;
@@ -108,6 +99,7 @@ export class Machine {
   constructor(options: MachineOptions) {
     const { spec, memory, engine } = options;
     this.#options = options;
+    this.#channels = new MachineChannels(options, () => this.#log.mode);
     this.spec = spec;
     this.memory = memory;
     this.engine = engine;
@@ -238,12 +230,7 @@ export class Machine {
 
   /** Bytes from the outside, delivered at the next boundary. */
   input(channel: string, bytes: Uint8Array): void {
-    if (!this.#inputs.has(channel)) {
-      throw new MachineError(
-        "channel",
-        `This machine has no input channel ${JSON.stringify(channel)}. It has: ${[...this.#inputs.keys()].join(", ")}.`,
-      );
-    }
+    this.#channels.requireInput(channel);
     for (let at = 0; at < bytes.length || at === 0; at += MAX_INPUT_BYTES) {
       this.#offer({ kind: "input", channel, bytes: bytes.slice(at, at + MAX_INPUT_BYTES) });
     }
@@ -265,7 +252,7 @@ export class Machine {
 
   /** Requests to disks and shared folders that have left the machine, and whose completion has not entered. */
   get requestsUnderWay(): number {
-    return this.#disks.underWay + this.#shares.underWay;
+    return this.#channels.requestsUnderWay;
   }
 
   /** What was asked for and has not entered: no part of a saved state, so whoever takes the machine over takes it, too. */
@@ -420,8 +407,7 @@ export class Machine {
     const { next, mode } = this.#log;
     const position = this.position;
     if (next?.retired === position.retired && next.skips === position.skips) return RAN;
-    const { blocks, files } = this.#options;
-    if (mode !== "replay" && (blocks?.hasDone || files?.hasDone || this.#network.hasNext)) return RAN;
+    if (this.#channels.hasArrivals) return RAN;
     // Time that is counted stands still while a disk works: how long that takes is the host's.
     if (this.spec.clock === "virtual" && dueNs !== Number.POSITIVE_INFINITY && this.requestsUnderWay === 0) {
       this.clock.skipTo(dueNs);
@@ -455,31 +441,13 @@ export class Machine {
     const waiting = this.#waiting;
     this.#waiting = [];
     for (const event of waiting) if (this.#state === "running") this.#enter(event);
-    this.#takeCompletions();
-    this.#takeFrames();
+    if (this.#state === "running") this.#channels.takeArrivals(this.#enterArrival);
   }
 
-  #takeCompletions(): void {
-    const { blocks, files } = this.#options;
-    for (let i = 0; i < MAX_COMPLETIONS && this.#state === "running"; i++) {
-      const done = blocks?.take();
-      if (!done) break;
-      this.#enter({ kind: "block", ...done });
-    }
-    for (let i = 0; i < MAX_COMPLETIONS && this.#state === "running"; i++) {
-      const done = files?.take();
-      if (!done) return;
-      this.#enter({ kind: "file", ...done });
-    }
-  }
-
-  #takeFrames(): void {
-    for (let i = 0; i < MAX_FRAMES && this.#state === "running"; i++) {
-      const next = this.#network.next();
-      if (!next) return;
-      this.#enter({ kind: "input", ...next });
-    }
-  }
+  readonly #enterArrival = (event: MachineEvent): boolean => {
+    this.#enter(event);
+    return this.#state === "running";
+  };
 
   #offer(event: MachineEvent): void {
     if (this.#log.mode === "replay") this.#log.enter(this.position, event);
@@ -500,21 +468,13 @@ export class Machine {
       case "epoch":
         this.clock.correctEpoch(event.advanceSeconds);
         break;
-      case "input": {
-        const handler = this.#inputs.get(event.channel);
-        if (!handler)
-          throw this.#diverged(`the recording has input for a channel ${event.channel}, which this machine has not`);
-        handler(event.bytes);
+      case "input":
+      case "block":
+      case "file": {
+        const missing = this.#channels.deliver(event);
+        if (missing !== undefined) throw this.#diverged(`the recording has ${missing}, which this machine has not`);
         break;
       }
-      case "block":
-        if (!this.#disks.complete(event))
-          throw this.#diverged(`the recording has a disk ${event.channel}, which this machine has not`);
-        break;
-      case "file":
-        if (!this.#shares.complete(event))
-          throw this.#diverged(`the recording has a shared folder ${event.channel}, which this machine has not`);
-        break;
       case "power":
         if (event.action === "button") this.board.pressPowerButton();
         else if (event.action === "sleep") this.board.pressSleepButton();
@@ -603,22 +563,14 @@ export class Machine {
     this.processors.kick();
   }
 
-  #listen(channel: string, handler: (bytes: Uint8Array) => void): void {
-    if (this.#inputs.has(channel)) throw new MachineError("channel", `Two devices listen to the channel ${channel}.`);
-    this.#inputs.set(channel, handler);
-  }
-
   #deviceContext(): DeviceContext {
     return {
       clock: this.clock,
       memory: this.memory,
       random: (into) => this.random.fill(into),
-      onInput: (channel, handler) => this.#listen(channel, handler),
+      ...this.#channels.forDevices,
       output: (channel, bytes) => this.#options.output(channel, bytes),
-      openDisk: (channel, onDone) => this.#disks.open(channel, onDone),
-      openNetwork: (channel, port) => this.#network.open(channel, port, (name, handler) => this.#listen(name, handler)),
       deviceMemory: (sizeBytes, kind) => this.engine.deviceMemory?.(sizeBytes, kind),
-      openShare: (channel, onDone) => this.#shares.open(channel, onDone),
       power: (action, reason) => this.#requestPower(action, reason),
     };
   }
