@@ -24,6 +24,10 @@ export interface Command<S extends OptionSpecs = OptionSpecs> {
   readonly summary: string;
   /** After the name, as in "[IMAGE] [options] [-- CMD ARG...]". */
   readonly usage: string;
+  /** Started by this program only: no help names it. */
+  readonly isInternal?: boolean;
+  /** Other names. */
+  readonly aliases?: readonly string[];
   /** Paragraphs of the help, beside the summary. */
   readonly text: readonly string[];
   readonly options: S;

@@ -25,13 +25,13 @@ export class Ending {
       this.#disposers.push(
         io.onSignal(name, () => {
           if (this.#cause !== undefined) exit(status);
-          this.#end({ status, message });
+          this.end({ status, message });
         }),
       );
     }
     if (timeoutMs === undefined) return;
     const message = `the time of --timeout (${timeoutMs / 1000} s) is over; the VM was ended.`;
-    const timer = setTimeout(() => this.#end({ status: EXIT.TIMEOUT, message }), timeoutMs);
+    const timer = setTimeout(() => this.end({ status: EXIT.TIMEOUT, message }), timeoutMs);
     this.#disposers.push(() => clearTimeout(timer));
   }
 
@@ -58,7 +58,8 @@ export class Ending {
     for (const dispose of this.#disposers.splice(0)) dispose();
   }
 
-  #end(cause: EndingCause): void {
+  /** The first cause counts. */
+  end(cause: EndingCause): void {
     if (this.#cause !== undefined) return;
     this.#cause = cause;
     this.#abort.abort(new DOMException("The run was ended from outside.", "AbortError"));

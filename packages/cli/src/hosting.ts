@@ -12,6 +12,7 @@ import { runConsole } from "./console-session.ts";
 import { diskText } from "./disk-choice.ts";
 import { watchDisks } from "./disk-watch.ts";
 import { Ending } from "./ending.ts";
+import { EXIT } from "./exit-status.ts";
 import { type GdbChoice, gdbCommand } from "./gdb-choice.ts";
 import { networkOptionsText } from "./network-choice.ts";
 import { watchForPanic } from "./panic-watch.ts";
@@ -57,8 +58,8 @@ export interface HostingPlan {
   readonly disks?: ((signal: AbortSignal) => Promise<readonly DiskOptions[]>) | undefined;
   readonly networks?: readonly NetworkOptions[] | undefined;
   readonly shares?: readonly ShareOptions[] | undefined;
-  /** Where the VM can be asked to migrate, and decided about. */
-  readonly migrationSocket?: string;
+  /** Where the VM is asked and told what to do. */
+  readonly controlSockets?: readonly string[];
   /** Where a debugger connects, and how many processors it finds. */
   readonly gdb?: (GdbChoice & { readonly cpus: number }) | undefined;
   /** Undefined: the process stays as it is. */
@@ -79,14 +80,13 @@ export async function hostVm(io: Io, given: HostingPlan): Promise<number> {
   let vm: Vm | undefined;
   let sink: SerialSink | undefined;
   let unwatch = (): void => {};
-  let control: ControlServer | undefined;
+  const controls: ControlServer[] = [];
   let gdb: GdbServer | undefined;
   const desk = new MigrationDesk();
   desk.onUndecided = ({ message }) => say(message);
+  desk.giveUp = () => ending.end({ status: EXIT.OK, message: "ended before it ran." });
   try {
-    if (plan.migrationSocket !== undefined) {
-      control = await io.library.serveMigrationControl(plan.migrationSocket, desk);
-    }
+    for (const path of plan.controlSockets ?? []) controls.push(await io.library.serveMigrationControl(path, desk));
     vm = await create(plan, ending, progress, desk);
     desk.vm = vm;
     if (vm === undefined) return concludeEnding(ending, say);
@@ -100,7 +100,7 @@ export async function hostVm(io: Io, given: HostingPlan): Promise<number> {
       const waits = plan.gdb.isWaiting ? "The guest waits for GDB" : "GDB finds the guest";
       say(`${waits}: ${gdbCommand(gdb.address)}`);
     }
-    seal(vm, say);
+    desk.isSealed = seal(vm, say);
     if (isTerminal && plan.command === undefined) say(plan.greeting(vm));
     if (notice !== undefined) say(notice);
     const outcome = await connect(io, vm, plan, ending, progress, sink);
@@ -115,7 +115,7 @@ export async function hostVm(io: Io, given: HostingPlan): Promise<number> {
     unwatch();
     if (vm !== undefined) await close(vm, sink);
     await gdb?.close();
-    await control?.close();
+    for (const control of controls) await control.close();
     ending.dispose();
   }
 }
@@ -140,6 +140,7 @@ async function create(
   desk: MigrationDesk,
 ): Promise<Vm | undefined> {
   const onProgress = (report: VmProgress): void => {
+    desk.progress = report;
     if (ending.cause === undefined) progress.report(report);
   };
   const creation = plan.create(ending.signal, onProgress, desk);

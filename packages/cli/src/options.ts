@@ -33,6 +33,8 @@ export interface ParsedLine<S extends OptionSpecs> {
   readonly operands: readonly string[];
   /** What follows `--`; undefined without one. */
   readonly rest: readonly string[] | undefined;
+  /** The options that were given, by their names, as they were written: true for a flag, a list where several may be. */
+  readonly texts: Readonly<Record<string, true | string | readonly string[]>>;
 }
 
 export function flag(name: string, text: string, short?: string): OptionSpec<boolean> {
@@ -77,6 +79,7 @@ export function parseLine<S extends OptionSpecs>(
 ): ParsedLine<S> {
   const entries = Object.entries(specs);
   const values: Record<string, unknown> = {};
+  const texts: Record<string, true | string | readonly string[]> = {};
   const operands: string[] = [];
   const end = args.indexOf("--");
   const words = end < 0 ? args : args.slice(0, end);
@@ -93,6 +96,7 @@ export function parseLine<S extends OptionSpecs>(
     if (spec.parse === undefined) {
       if (attached !== undefined) throw new UsageError(`${written} takes no value.`);
       values[key] = true;
+      texts[spec.name] = true;
       continue;
     }
     const given = attached ?? words[++i];
@@ -102,11 +106,13 @@ export function parseLine<S extends OptionSpecs>(
     const value = parseValue(written, spec, given);
     const before = spec.isList ? values[key] : undefined;
     values[key] = before === undefined ? value : [...(before as unknown[]), ...(value as unknown[])];
+    texts[spec.name] = spec.isList ? [...((texts[spec.name] ?? []) as readonly string[]), given] : given;
   }
   return {
     values: values as OptionValues<S>,
     operands,
     rest: end < 0 ? undefined : args.slice(end + 1),
+    texts,
   };
 }
 

@@ -4,17 +4,29 @@
  */
 import type { Command, Io } from "./command.ts";
 import { BALLOON } from "./commands/balloon.ts";
+import { CREATE } from "./commands/create.ts";
 import { EJECT, INSERT } from "./commands/disc.ts";
 import { ENGINE } from "./commands/engine.ts";
 import { IMAGE } from "./commands/image.ts";
+import { KILL } from "./commands/kill.ts";
+import { LS } from "./commands/ls.ts";
 import { MIGRATE } from "./commands/migrate.ts";
+import { PAUSE } from "./commands/pause.ts";
+import { RENAME } from "./commands/rename.ts";
 import { REPLAY } from "./commands/replay.ts";
+import { RESET } from "./commands/reset.ts";
+import { RESTART } from "./commands/restart.ts";
 import { RESTORE } from "./commands/restore.ts";
+import { RESUME } from "./commands/resume.ts";
+import { RM } from "./commands/rm.ts";
 import { RUN } from "./commands/run.ts";
 import { SCREENSHOT } from "./commands/screenshot.ts";
+import { SHOW } from "./commands/show.ts";
+import { START } from "./commands/start.ts";
 import { STOP } from "./commands/stop.ts";
 import { TYPE } from "./commands/type.ts";
 import { VERSION } from "./commands/version.ts";
+import { VM_PROCESS } from "./commands/vm-process.ts";
 import { EXIT } from "./exit-status.ts";
 import { commandHelp, programHelp } from "./help.ts";
 import { parseLine } from "./options.ts";
@@ -24,6 +36,18 @@ import { CommandError, UsageError } from "./usage-error.ts";
 /** Each takes what its own options describe: the parser has checked that before `execute`. */
 const COMMANDS = [
   RUN,
+  CREATE,
+  START,
+  STOP,
+  RESTART,
+  PAUSE,
+  RESUME,
+  RESET,
+  KILL,
+  LS,
+  SHOW,
+  RENAME,
+  RM,
   RESTORE,
   MIGRATE,
   SCREENSHOT,
@@ -31,15 +55,15 @@ const COMMANDS = [
   EJECT,
   INSERT,
   BALLOON,
-  STOP,
   REPLAY,
   IMAGE,
   ENGINE,
   VERSION,
+  VM_PROCESS,
 ] as unknown as readonly Command[];
 const HELP = { name: "help", summary: "print this, or everything about one command" };
 const PLANNED =
-  "serve create start restart pause resume reset kill rm ls ps show set rename top events attach console exec shell cp logs save clone fork snapshot export import state net policy backup replica node user token doctor completion";
+  "serve set top events attach console exec shell cp logs save clone fork snapshot export import state net policy backup replica node user token doctor completion";
 
 /** The library's errors about options that this program only hands on. */
 const BAD_OPTION_CODES: ReadonlySet<string> = new Set(["IMAGE_BAD_OPTION", "bad-option"]);
@@ -82,17 +106,17 @@ async function execute(io: Io, command: Command, args: readonly string[]): Promi
 }
 
 function overview(): string {
-  return programHelp([...COMMANDS, HELP as Command]);
+  return programHelp([...COMMANDS.filter(({ isInternal }) => !isInternal), HELP as Command]);
 }
 
 function find(name: string): Command {
-  const command = COMMANDS.find((candidate) => candidate.name === name);
+  const command = COMMANDS.find((candidate) => candidate.name === name || candidate.aliases?.includes(name));
   if (command !== undefined) return command;
   if (name.startsWith("-")) throw new UsageError(`the command comes first: twinmetal COMMAND ${name} ...`);
   if (PLANNED.split(" ").includes(name)) throw new UsageError(`the command ${name} is not in this version yet.`);
   const near = closest(
     name,
-    [...COMMANDS, HELP].map((candidate) => candidate.name),
+    [...COMMANDS.filter(({ isInternal }) => !isInternal), HELP].map((candidate) => candidate.name),
   );
   throw new UsageError(`there is no command ${JSON.stringify(name)}.${near ? ` Did you mean ${near}?` : ""}`);
 }

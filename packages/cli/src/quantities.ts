@@ -101,3 +101,12 @@ export function formatSize(bytes: number): string {
   }
   return `${Number(value.toFixed(1))} ${units[index]}`;
 }
+
+/** "40 s", "3 min", "5 h", "2 days". */
+export function formatAge(timeMs: number): string {
+  const seconds = Math.max(0, Math.floor(timeMs / 1000));
+  if (seconds < 120) return `${seconds} s`;
+  if (seconds < 2 * 3600) return `${Math.floor(seconds / 60)} min`;
+  if (seconds < 48 * 3600) return `${Math.floor(seconds / 3600)} h`;
+  return `${Math.floor(seconds / 86_400)} days`;
+}

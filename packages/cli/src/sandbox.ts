@@ -11,7 +11,16 @@ import type { HostingPlan } from "./hosting.ts";
 import { choice } from "./options.ts";
 import type { SerialTarget } from "./serial-target.ts";
 import { UsageError } from "./usage-error.ts";
-import type { ConfinePlan, EngineQuestion, FileRule, SandboxFinding, Vm, VmOptions, VmProgress } from "./vm-library.ts";
+import type {
+  ConfinePlan,
+  EngineQuestion,
+  FileRule,
+  SandboxFinding,
+  Vm,
+  VmFolder,
+  VmOptions,
+  VmProgress,
+} from "./vm-library.ts";
 
 export const SANDBOX = choice(
   "sandbox",
@@ -74,13 +83,13 @@ export function sandboxPlan(
 export interface SandboxedPlan {
   /** Confines the process before the VM is made. */
   readonly plan: HostingPlan;
-  /** The second step, with everything open and before the guest starts. */
-  readonly seal: (vm: Vm, say: (message: string) => void) => void;
+  /** The second step, with everything open and before the guest starts. Answers whether the process is in its sandbox now. */
+  readonly seal: (vm: Vm, say: (message: string) => void) => boolean;
 }
 
 export function inSandbox(io: Io, plan: HostingPlan): SandboxedPlan {
   const { sandbox } = plan;
-  if (!sandbox) return { plan, seal: () => {} };
+  if (!sandbox) return { plan, seal: () => false };
   const { wish } = sandbox;
   const refuse = (findings: readonly SandboxFinding[]): void => {
     if (wish === "strict" && missingLayers(findings).length > 0) throw new SandboxError(findings);
@@ -105,7 +114,7 @@ export function inSandbox(io: Io, plan: HostingPlan): SandboxedPlan {
       const hasKvm = vm.engine === "kvm";
       if (!confined) {
         if (hasKvm && sandbox.opens) say(`sandbox: off, since ${sandbox.opens}.`);
-        return;
+        return false;
       }
       // Node opens a terminal by its path once more when it is first asked for.
       void io.stdin;
@@ -114,6 +123,7 @@ export function inSandbox(io: Io, plan: HostingPlan): SandboxedPlan {
       const findings = io.library.seal({ hasKvm, hasShares, ...sockets }, confined);
       refuse(findings);
       for (const { layer, state, detail } of missingLayers(findings)) say(`sandbox: ${layer}: ${state}: ${detail}`);
+      return true;
     },
   };
 }
@@ -151,6 +161,8 @@ export interface UsedFiles {
   /** Unix sockets that a debugger connects to: they are there before the guest starts. */
   readonly debuggers?: readonly string[];
   readonly engine: EngineQuestion["wish"];
+  /** Of a VM that is kept: what is in it, the process opens again after it was executed anew. */
+  readonly folder?: VmFolder | undefined;
 }
 
 /** `memoryBytes`: the guest's; undefined where it is not known yet, and then it has no bound. */
@@ -194,10 +206,21 @@ function fileRules(used: UsedFiles): readonly FileRule[] {
     ...rule(used.variables, "write"),
     ...used.disks,
     ...used.shares,
+    ...folderRules(used.folder),
     ...rule(used.engine === "jit" ? undefined : KVM_DEVICE, "write"),
     ...rule(used.save === undefined ? undefined : dirname(resolve(used.save)), "create"),
     ...[...(used.sockets ?? []), ...(used.debuggers ?? [])].flatMap((path) => rule(dirname(resolve(path)), "socket")),
     ...rule(serial.kind === "socket" ? dirname(resolve(serial.path)) : undefined, "socket"),
+  ];
+}
+
+function folderRules(folder: VmFolder | undefined): FileRule[] {
+  if (folder === undefined) return [];
+  const { path, lock, run, console, log } = folder;
+  return [
+    { path, access: "read" },
+    { path, access: "socket" },
+    ...[lock, run, console, log].flatMap((file) => rule(file, "write")),
   ];
 }
 

@@ -1,5 +1,5 @@
 /**
- * Where the guest's serial console goes when that is not this terminal: nowhere, into a file, or to whoever connects to
+ * Where the guest's serial console goes when that is not this terminal: nowhere, into a file or a bounded log, or to whoever connects to
  * a Unix socket (one at a time; what is written while nobody is there is dropped, as on a cable that is not plugged in).
  */
 import { lstat, open, unlink } from "node:fs/promises";
@@ -10,6 +10,7 @@ import type { Vm } from "./vm-library.ts";
 export type SerialTarget =
   | { readonly kind: "stdio" }
   | { readonly kind: "null" }
+  | { readonly kind: "log"; readonly log: { write(bytes: Uint8Array): void } }
   | { readonly kind: "file"; readonly path: string }
   | { readonly kind: "socket"; readonly path: string };
 
@@ -34,6 +35,8 @@ export async function openSerialSink(vm: Vm, target: SerialTarget): Promise<Seri
       return await openFileSink(vm, target.path);
     case "socket":
       return await openSocketSink(vm, target.path);
+    case "log":
+      return openLogSink(vm, target.log);
     default:
       return { failed: new Promise(() => {}), close: async () => {} };
   }
@@ -56,6 +59,23 @@ async function openFileSink(vm: Vm, path: string): Promise<SerialSink> {
       await within(pump, 2000);
       await iterator.return?.();
       await file.close();
+    },
+  };
+}
+
+function openLogSink(vm: Vm, log: { write(bytes: Uint8Array): void }): SerialSink {
+  const iterator = vm.serial.output[Symbol.asyncIterator]();
+  const failed = deferred<CommandError>();
+  const pump = (async () => {
+    for (let next = await iterator.next(); !next.done; next = await iterator.next()) log.write(next.value);
+  })().catch((error: NodeJS.ErrnoException) => {
+    failed.resolve(new CommandError(`The serial console's log could not be written (${error.code}).`));
+  });
+  return {
+    failed: failed.promise,
+    close: async () => {
+      await within(pump, 500);
+      await iterator.return?.();
     },
   };
 }

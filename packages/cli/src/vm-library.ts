@@ -7,6 +7,7 @@ export type {
   ControlOptions,
   ControlRequest,
   ControlServer,
+  ControlStatus,
   DiskLimits,
   DiskOptions,
   EngineExplanation,
@@ -18,21 +19,30 @@ export type {
   GdbAddress,
   GdbServer,
   ImageInfo,
+  LifecycleState,
+  LifecycleVerb,
   MemoryAnswer,
   MigrationObstacle,
   MigrationProgress,
   MigrationResult,
   MigrationSecurity,
+  NamedVms,
   NetworkOptions,
+  OptionText,
   ReplayResult,
   SandboxFinding,
   ScreenAnswer,
   ShareOptions,
+  StartVmOptions,
   TinyImage,
   Vm,
   VmExit,
+  VmFolder,
+  VmObservation,
   VmOptions,
+  VmPresence,
   VmProgress,
+  VmSpec,
   VsockOptions,
 } from "@twinmetal/host";
 
@@ -58,7 +68,10 @@ export type VmLibrary = Pick<
   | "receiveVm"
   | "formatAddress"
   | "serveMigrationControl"
-  | "askMigrationControl"
+  | "askVm"
+  | "NamedVms"
+  | "VmStore"
+  | "VmPresence"
   | "confineAndRestart"
   | "takeConfined"
   | "seal"
@@ -71,6 +84,6 @@ export type VmLibrary = Pick<
   | "convertImage"
 >;
 
-export { DISK_LIMITS, MigrationDesk } from "@twinmetal/host";
+export { allowedVerbs, DISK_LIMITS, hasProcess, isVmName, MigrationDesk, specWords } from "@twinmetal/host";
 
 export const VM_LIBRARY: VmLibrary = host;

@@ -84,6 +84,29 @@ export {
   probeKvm,
 } from "./kvm/probe.ts";
 export type { SelfTestFailure, SelfTestResult, SelfTestStep } from "./kvm/self-test.ts";
+export {
+  allowedVerbs,
+  askVm,
+  hasProcess,
+  isVmName,
+  LifecycleError,
+  type LifecycleErrorCode,
+  type LifecycleState,
+  type LifecycleVerb,
+  NamedVms,
+  type OptionText,
+  type ProcessLaunch,
+  type RunEnd,
+  type RunEndKind,
+  type StartVmOptions,
+  type StopVmOptions,
+  specWords,
+  type VmFolder,
+  type VmObservation,
+  VmPresence,
+  type VmSpec,
+  VmStore,
+} from "./lifecycle/index.ts";
 export type { MigrationAddress, MigrationSecurity, TlsFiles } from "./migration/address.ts";
 export { formatAddress } from "./migration/address.ts";
 export {
@@ -91,6 +114,7 @@ export {
   type ControlOptions,
   type ControlRequest,
   type ControlServer,
+  type ControlStatus,
   type MemoryAnswer,
   MigrationDesk,
   type ScreenAnswer,

@@ -1,4 +1,4 @@
-/** `twinmetal balloon SOCKET [SIZE]`: memory that a running guest gives back to the host, and what it says of its own use. */
+/** `twinmetal balloon VM [SIZE]`: memory that a running guest gives back to the host, and what it says of its own use. */
 import { defineCommand } from "../command.ts";
 import { flag } from "../options.ts";
 import { formatSize, parseSize } from "../quantities.ts";
@@ -12,7 +12,7 @@ const OPTIONS = {
 export const BALLOON = defineCommand({
   name: "balloon",
   summary: "take memory back from a running VM, or ask what it uses",
-  usage: "SOCKET [SIZE] [--json]",
+  usage: "VM [SIZE] [--json]",
   text: [
     "SOCKET is what the VM was started with: twinmetal run --balloon --migration-socket SOCKET. The guest shall do without SIZE of its memory, 0 for none; without SIZE it is asked what it uses.",
     "A guest that needs the memory gives less, or takes it again. Free pages that Linux reports by itself go back to the host in any case. The host's memory is freed with the optional package koffi, on Linux.",
@@ -26,10 +26,12 @@ export const BALLOON = defineCommand({
   ],
   execute: async (io, { values, operands: [socket, size, extra], rest }) => {
     if (socket === undefined)
-      throw new UsageError("which VM? Give the socket that it was started with: --migration-socket.");
+      throw new UsageError(
+        "which VM? Give its name (twinmetal ls), or the socket that it was started with: --migration-socket.",
+      );
     if (extra !== undefined || rest !== undefined) throw new UsageError(`"${extra ?? "--"}" is one word too many.`);
     const bytes = size === undefined ? undefined : parseSize(size);
-    const answer = (await io.library.askMigrationControl(
+    const answer = (await io.library.askVm(
       socket,
       bytes === undefined ? { command: "memory" } : { command: "balloon", bytes },
     )) as MemoryAnswer;

@@ -14,7 +14,7 @@ function setUp() {
     env: {},
     onSignal: () => () => {},
     library: {
-      askMigrationControl: async (socket: string, request: ControlRequest) => void asked.push([socket, request]),
+      askVm: async (socket: string, request: ControlRequest) => void asked.push([socket, request]),
     },
   } as unknown as Io;
   return { asked, run: (...args: string[]) => runProgram(io, args) };

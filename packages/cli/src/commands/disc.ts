@@ -1,27 +1,27 @@
-/** `twinmetal eject SOCKET DISK` and `twinmetal insert SOCKET DISK ISO`: discs of a running VM's CD drives. */
+/** `twinmetal eject VM DISK` and `twinmetal insert VM DISK ISO`: discs of a running VM's CD drives. */
 import { resolve } from "node:path";
 import { defineCommand } from "../command.ts";
 import { flag } from "../options.ts";
 import { UsageError } from "../usage-error.ts";
 
 const OPTIONS = { force: flag("force", "Open the tray though the guest has locked it.") };
-const SOCKET_TEXT =
-  "SOCKET is what the VM was started with: twinmetal run --migration-socket SOCKET. DISK is the drive's name: disks and discs of the command line are disk0, disk1, and so on, the disks first.";
+const VM_TEXT =
+  "VM is a name of `twinmetal ls`, or the socket that it was started with: twinmetal run --migration-socket SOCKET. DISK is the drive's name: disks and discs of the command line are disk0, disk1, and so on, the disks first.";
 const STATUS_TEXT =
   "Status: 0 it is done, 125 it failed (the reason is on standard error; a tray that the guest has locked is one), 2 bad usage.";
 
 export const EJECT = defineCommand({
   name: "eject",
   summary: "take the disc out of a CD drive of a running VM",
-  usage: "SOCKET DISK [--force]",
-  text: [SOCKET_TEXT, STATUS_TEXT],
+  usage: "VM DISK [--force]",
+  text: [VM_TEXT, STATUS_TEXT],
   options: OPTIONS,
   examples: [["twinmetal eject vm.sock disk1", "the tray of the second disk's drive opens"]],
   execute: async (io, { values, operands: [socket, disk, extra], rest }) => {
     if (socket === undefined || disk === undefined)
-      throw new UsageError("which drive? Give the VM's socket and the drive's name: SOCKET DISK.");
+      throw new UsageError("which drive? Give the VM's name or socket, and the drive's name: VM DISK.");
     if (extra !== undefined || rest !== undefined) throw new UsageError(`"${extra ?? "--"}" is one word too many.`);
-    await io.library.askMigrationControl(socket, { command: "eject", disk, force: values.force ?? false });
+    await io.library.askVm(socket, { command: "eject", disk, force: values.force ?? false });
     return 0;
   },
 });
@@ -29,9 +29,9 @@ export const EJECT = defineCommand({
 export const INSERT = defineCommand({
   name: "insert",
   summary: "put a disc into a CD drive of a running VM",
-  usage: "SOCKET DISK ISO [--force]",
+  usage: "VM DISK ISO [--force]",
   text: [
-    SOCKET_TEXT,
+    VM_TEXT,
     "A disc that is in the drive is taken out first. The image is opened by the VM's process, which has to be allowed to read it: see --sandbox.",
     STATUS_TEXT,
   ],
@@ -40,11 +40,11 @@ export const INSERT = defineCommand({
   execute: async (io, { values, operands: [socket, disk, path, extra], rest }) => {
     if (socket === undefined || disk === undefined || path === undefined)
       throw new UsageError(
-        "which disc, and where? Give the VM's socket, the drive's name and an image: SOCKET DISK ISO.",
+        "which disc, and where? Give the VM's name or socket, the drive's name and an image: VM DISK ISO.",
       );
     if (extra !== undefined || rest !== undefined) throw new UsageError(`"${extra ?? "--"}" is one word too many.`);
     const force = values.force ?? false;
-    await io.library.askMigrationControl(socket, { command: "insert", disk, path: resolve(path), force });
+    await io.library.askVm(socket, { command: "insert", disk, path: resolve(path), force });
     return 0;
   },
 });

@@ -68,7 +68,7 @@ export function incomingPlan(io: Io, { values, operands, rest }: ParsedLine<type
     disks: async () => disksOf(values),
     networks: networksOf(values),
     shares: values.share,
-    migrationSocket,
+    controlSockets: migrationSocket === undefined ? [] : [migrationSocket],
     wantsStatistics: values.stats === true,
   };
 }

@@ -1,4 +1,4 @@
-/** `twinmetal migrate SOCKET TARGET`: a running VM moves to another process, which waits for it with `run --incoming`. */
+/** `twinmetal migrate VM TARGET`: a running VM moves to another process, which waits for it with `run --incoming`. */
 import { resolve } from "node:path";
 import { defineCommand, type Io } from "../command.ts";
 import { LINK_OPTIONS, linkSecurity, targetAddress } from "../migration-options.ts";
@@ -39,9 +39,9 @@ const OPTIONS = {
   decide: choice(
     "decide",
     ["run", "discard"],
-    "After a migration whose last step broke off: what to do with the copy of the VM behind SOCKET. See docs/migration.md.",
+    "After a migration whose last step broke off: what to do with the copy of the VM behind VM. See docs/migration.md.",
   ),
-  status: flag("status", "Tell what the VM behind SOCKET is doing."),
+  status: flag("status", "Tell what the VM behind VM is doing."),
   record: option(
     "record",
     "FILE",
@@ -57,9 +57,9 @@ export const MIGRATE = defineCommand({
   name: "migrate",
   summary: "move a running VM to another process or host",
   usage:
-    "SOCKET TARGET [options] | SOCKET jit|kvm | SOCKET --cancel | SOCKET --decide run|discard | SOCKET --status | SOCKET --record FILE --state STATE",
+    "VM TARGET [options] | VM jit|kvm | VM --cancel | VM --decide run|discard | VM --status | VM --record FILE --state STATE",
   text: [
-    "SOCKET is what the VM was started with: twinmetal run --migration-socket SOCKET. TARGET is where another process waits: twinmetal run --incoming TARGET, with unix:PATH on the same host or tcp:HOST:PORT.",
+    "VM is a name of `twinmetal ls`, or the socket that it was started with: twinmetal run --migration-socket SOCKET. TARGET is where another process waits: twinmetal run --incoming TARGET, with unix:PATH on the same host or tcp:HOST:PORT.",
     "The guest runs on while its memory goes over, and stands still for the last step only. Whatever breaks, at most one copy runs; Ctrl-C cancels, and the VM runs on where it was.",
     "With jit or kvm as the target the VM goes on in that engine, in its own process: memory, console and agent stay where they are. --check tells what speaks against it.",
     "Status: 0 done, 125 it failed (the reason is on standard error), 2 bad usage.",
@@ -74,7 +74,9 @@ export const MIGRATE = defineCommand({
   ],
   execute: async (io, { values, operands: [socket, target, extra], rest }) => {
     if (socket === undefined)
-      throw new UsageError("which VM? Give the socket that it was started with: --migration-socket.");
+      throw new UsageError(
+        "which VM? Give its name (twinmetal ls), or the socket that it was started with: --migration-socket.",
+      );
     if (extra !== undefined || rest !== undefined) throw new UsageError(`"${extra ?? "--"}" is one word too many.`);
     return await ask(io, socket, requestOf(values, target), values.json === true);
   },
@@ -129,7 +131,7 @@ async function ask(io: Io, socket: string, request: ControlRequest, asJson: bool
       });
   };
   try {
-    const result = await io.library.askMigrationControl(socket, request, { signal: abort.signal, onProgress });
+    const result = await io.library.askVm(socket, request, { signal: abort.signal, onProgress });
     line.clear();
     if (asJson) print({ result });
     else io.stdout.write(conclude(request, result));

@@ -121,7 +121,7 @@ export const RESTORE = defineCommand({
       disks: async () => values.disk ?? [],
       networks: networksOf(values),
       shares: values.share,
-      migrationSocket: values.migrationSocket,
+      controlSockets: values.migrationSocket === undefined ? [] : [values.migrationSocket],
       sandbox: sandboxPlan(values, question, async (signal) => {
         const image = kernel === undefined ? await knownImage(io, signal) : undefined;
         const roms = firmware === undefined ? await io.library.knownFirmware(signal) : [firmware];

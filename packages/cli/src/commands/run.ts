@@ -10,7 +10,9 @@ import { engineNotice } from "../engine-notice.ts";
 import { GDB } from "../gdb-choice.ts";
 import { type HostingPlan, hostVm } from "../hosting.ts";
 import type { ImageChoice } from "../image-choice.ts";
+import { type KeptPlace, keepVm } from "../kept-vm.ts";
 import { LINK_OPTIONS, targetAddress } from "../migration-options.ts";
+import { namedVms, whileStarting } from "../named-vms.ts";
 import { ALLOW, FORWARD, NET, NET_LOG, networkSockets, networksOf, PCAP } from "../network-choice.ts";
 import { choice, flag, option, type ParsedLine } from "../options.ts";
 import { formatSize, parseEpoch, parseMemory, parseSeed, parseTimeout } from "../quantities.ts";
@@ -19,7 +21,7 @@ import { parseSerialTarget, type SerialTarget } from "../serial-target.ts";
 import { SHARE } from "../share-choice.ts";
 import { TRANSLATION_CACHE, translationCache } from "../translation-cache.ts";
 import { UsageError } from "../usage-error.ts";
-import type { ConfinePlan, EngineQuestion, Vm, VmProgress } from "../vm-library.ts";
+import type { ConfinePlan, EngineQuestion, Vm, VmFolder, VmProgress } from "../vm-library.ts";
 import { VSOCK } from "../vsock-choice.ts";
 import { incomingPlan } from "./incoming.ts";
 
@@ -111,7 +113,12 @@ export const RUN_OPTIONS = {
   ),
   translationCache: TRANSLATION_CACHE,
   timeout: option("timeout", "TIME", "End the VM after so many seconds (or 5m, 1h), status 124.", parseTimeout),
-  name: option("name", "NAME", "A name for the VM, for messages.", parseName),
+  name: option("name", "NAME", "A name for the VM: for messages, and with -d for all commands.", parseName),
+  detach: flag(
+    "detach",
+    "The VM stays: it runs in the background in a process of its own, is kept under its name, and answers to start, stop, ls and the others. See docs/guide/persistent-vm.md.",
+    "d",
+  ),
   engine: choice("engine", ["auto", "jit", "kvm"], "What executes the guest; see `twinmetal engine`."),
   clock: choice(
     "clock",
@@ -130,7 +137,7 @@ export const RUN_OPTIONS = {
   migrationSocket: option(
     "migration-socket",
     "PATH",
-    "A socket by which `twinmetal migrate` can move this VM elsewhere, `screenshot` look at its screen, and `type` use its keyboard.",
+    "A socket by which `twinmetal migrate` can move this VM elsewhere, `screenshot` look at its screen, and `type` use its keyboard. A VM with -d answers to its name, too.",
   ),
   gdb: GDB,
   incoming: option(
@@ -143,6 +150,7 @@ export const RUN_OPTIONS = {
   mirror: option("mirror", "URL", "The Debian mirror that the image's packages come from, on first use."),
   suite: option("suite", "NAME", "The Debian release of the image (default bookworm)."),
   sandbox: SANDBOX,
+  json: flag("json", "With -d: print what `twinmetal ls --json` says of the VM, as one JSON object."),
   stats: flag("stats", "Print the VM's counters at the end, on standard error."),
 };
 
@@ -156,7 +164,7 @@ export const RUN = defineCommand({
     "Status: CMD's own; without CMD 0 when the guest turns off. 124 time-out, 125 Twinmetal failed or the guest crashed, 126 CMD cannot be run, 127 not found, 128+n ended by signal n, 2 bad usage.",
   ],
   options: RUN_OPTIONS,
-  planned: "-d --cold -p -v".split(" "),
+  planned: "--cold -p -v".split(" "),
   examples: [
     ["twinmetal run", "a shell in a small Linux; type poweroff, or press Ctrl-]"],
     ["twinmetal run -m 1G --cpus 2 -- sh -c 'free -m; nproc'", "one command in a fresh VM"],
@@ -176,29 +184,44 @@ export const RUN = defineCommand({
     ["twinmetal run --firmware bios --cdrom memtest86+.iso", "starts from a CD"],
     ["twinmetal run --firmware uefi --disk new.qcow2 --cdrom install.iso --boot cdrom,disk", "the CD first"],
     ["twinmetal run --firmware uefi --name box", "UEFI, whose settings are kept for the next run of box"],
+    ["twinmetal run -d --name box -m 1G --disk box.qcow2", "a VM that stays; then: twinmetal stop box, start box"],
     ["twinmetal run --gdb unix:gdb.sock,wait", "for GDB: target remote gdb.sock"],
     ["twinmetal run --incoming unix:there.sock", "waits for a VM that is moved here"],
     ["twinmetal run --clock virtual --seed 00 --epoch 0 --record run.rec", "a run that can be replayed to the bit"],
   ],
   execute: async (io, line) => {
     checkSandbox(line.values);
+    if (line.values.detach) return await runDetached(io, line);
+    if (line.values.json) throw new UsageError("--json is for a VM that stays: give -d, too.");
     return await hostVm(io, line.values.incoming === undefined ? runPlan(io, line) : incomingPlan(io, line));
   },
 });
 
-/** What a line of options means. Throws UsageError. */
-export function runPlan(io: Io, { values: given, operands, rest }: ParsedLine<typeof RUN_OPTIONS>): HostingPlan {
+async function runDetached(io: Io, line: ParsedLine<typeof RUN_OPTIONS>): Promise<number> {
+  const name = await keepVm(io, line, (kept) => runPlan(io, line, kept));
+  const seen = await whileStarting(io, (options) => namedVms(io).start(name, options));
+  io.stdout.write(line.values.json ? `${JSON.stringify(seen)}\n` : `${name}\n`);
+  return 0;
+}
+
+/** What a line of options means, for a VM that is kept at `kept`. Throws UsageError. */
+export function runPlan(
+  io: Io,
+  { values: given, operands, rest }: Omit<ParsedLine<typeof RUN_OPTIONS>, "texts">,
+  kept?: KeptPlace,
+): HostingPlan {
   const image = chooseImage(given, operands);
   const values = withImage(given, image);
   const command = rest;
   if (command !== undefined && !command[0]) throw new UsageError("there is no command after --.");
-  const serial = chooseSerial(values.serial, command);
+  const serial = kept === undefined ? chooseSerial(values.serial, command) : keptSerial(values.serial, kept);
   checkTogether(values, image, serial, command);
+  if (kept !== undefined) checkKept(values, command);
   const isTiny = image?.kind === "tiny";
-  const endsWithInput = isTiny && command === undefined && serial.kind === "stdio" && !io.stdin.isTTY;
+  const endsWithInput = kept === undefined && isTiny && command === undefined && serial.kind === "stdio" && !io.stdin.isTTY;
   const prepare = bootPlan(io, values, image, commandLine(io, values, isTiny, command, endsWithInput));
   return {
-    create: (signal, onProgress) => create(io, values, prepare, signal, onProgress),
+    create: (signal, onProgress) => create(io, values, prepare, signal, onProgress, kept),
     command,
     serial,
     greeting: (vm) => greeting(vm, values, image),
@@ -211,10 +234,10 @@ export function runPlan(io: Io, { values: given, operands, rest }: ParsedLine<ty
     disks: async (signal) => (await prepare(signal, () => {})).disks,
     networks: networksOf(values),
     shares: values.share,
-    migrationSocket: values.migrationSocket,
+    controlSockets: [kept?.folder.socket, values.migrationSocket].filter((path) => path !== undefined),
     gdb: values.gdb && { ...values.gdb, cpus: values.cpus ?? 1 },
     sandbox: sandboxPlan(values, engineQuestion(values), (signal, onProgress) =>
-      confinePlan(io, values, prepare, serial, signal, onProgress),
+      confinePlan(io, values, prepare, serial, signal, onProgress, kept?.folder),
     ),
     wantsStatistics: values.stats === true,
   };
@@ -228,6 +251,18 @@ function chooseSerial(given: SerialTarget | undefined, command: readonly string[
     );
   }
   return given ?? { kind: "null" };
+}
+
+function keptSerial(given: SerialTarget | undefined, kept: KeptPlace): SerialTarget {
+  return given === undefined || given.kind === "stdio" ? kept.console : given;
+}
+
+function checkKept(values: RunValues, command: readonly string[] | undefined): void {
+  if (command !== undefined)
+    throw new UsageError("a VM that stays and a command exclude each other: leave -d out, or the command.");
+  const other = (["save", "incoming", "stats"] as const).find((option) => values[option] !== undefined);
+  if (other !== undefined)
+    throw new UsageError(`--${other} is for a VM on this terminal, and not for one that stays: leave it out.`);
 }
 
 function checkTogether(
@@ -293,6 +328,7 @@ async function create(
   prepare: PrepareBoot,
   signal: AbortSignal,
   onProgress: (progress: VmProgress) => void,
+  kept: KeptPlace | undefined,
 ): Promise<Vm> {
   const { vga, watchdog, memory, cpu, cpus, smp, engine, tier, name, clock, seed, epoch, record } = values;
   const { boot, disks } = await prepare(signal, onProgress);
@@ -314,7 +350,8 @@ async function create(
     engine,
     tier,
     translationCache: translationCache(values.translationCache, io.env),
-    name,
+    name: kept?.folder.name ?? name,
+    ...(kept && { variables: kept.folder.variables }),
     clock,
     seed,
     epochSeconds: epoch,
@@ -342,13 +379,14 @@ async function confinePlan(
   serial: SerialTarget,
   signal: AbortSignal,
   onProgress: (progress: VmProgress) => void,
+  folder: VmFolder | undefined,
 ): Promise<ConfinePlan> {
-  const { name, record, save, engine, memory = DEFAULT_MEMORY_BYTES } = values;
+  const { record, save, engine, memory = DEFAULT_MEMORY_BYTES } = values;
   const { boot, disks: given, files } = await prepare(signal, onProgress);
   const { firmware } = boot;
   const cache = translationCache(values.translationCache, io.env);
-  const roms = firmware === undefined ? [] : await firmwareFiles(io, firmware, values, signal, onProgress);
-  const variables = firmware === "uefi" && name !== undefined ? io.library.variablesPath(name) : undefined;
+  const variables = firmware === "uefi" ? variablesFile(io, values, folder) : undefined;
+  const roms = firmware === undefined ? [] : await firmwareFiles(io, firmware, values, signal, onProgress, variables);
   const disks = await io.library.filesOfDisks(given);
   const bridges = values.vsock?.socketPath === undefined ? [] : [values.vsock.socketPath];
   const sockets = [...networkSockets(networksOf(values)), ...bridges];
@@ -356,8 +394,26 @@ async function confinePlan(
   const { pcap } = values;
   const shares = io.library.filesOfShares(values.share ?? []);
   const read = [...files, ...roms];
-  const used = { read, variables, disks, shares, sockets, debuggers, cache, record, pcap, save, serial, engine };
+  const used = {
+    read,
+    variables,
+    disks,
+    shares,
+    sockets,
+    debuggers,
+    cache,
+    record,
+    pcap,
+    save,
+    serial,
+    engine,
+    folder,
+  };
   return vmConfinement(used, memory);
+}
+
+function variablesFile(io: Io, { name }: RunValues, folder: VmFolder | undefined): string | undefined {
+  return folder?.variables ?? (name === undefined ? undefined : io.library.variablesPath(name));
 }
 
 /** What the VM's process reads of its firmware; what it keeps is made, as it cannot be later. */
@@ -367,11 +423,11 @@ async function firmwareFiles(
   values: RunValues,
   signal: AbortSignal,
   onProgress: (progress: VmProgress) => void,
+  kept: string | undefined,
 ): Promise<readonly (string | undefined)[]> {
-  const { name } = values;
   if (firmware !== "bios" && firmware !== "uefi") return [firmware];
   const { code, variables, vga } = await io.library.ensureFirmware(firmware, { signal, onProgress });
-  if (variables !== undefined && name !== undefined) await io.library.keepVariables(name, variables);
+  if (variables !== undefined && kept !== undefined) await io.library.keepVariables(kept, variables);
   if (firmware !== "bios" || networksOf(values).length === 0) return [code, variables, vga];
   // Without them the VM starts from something else, or says why it cannot be made.
   const roms = await io.library.ensureNetworkRoms({ signal, onProgress }).catch(() => undefined);

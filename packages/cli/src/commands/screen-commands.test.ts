@@ -20,7 +20,7 @@ function setUp(answer: unknown = null) {
     env: {},
     onSignal: () => () => {},
     library: {
-      askMigrationControl: async (socket: string, request: ControlRequest) => {
+      askVm: async (socket: string, request: ControlRequest) => {
         asked.push([socket, request]);
         return answer;
       },

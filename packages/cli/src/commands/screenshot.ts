@@ -1,4 +1,4 @@
-/** `twinmetal screenshot SOCKET FILE.png`: what the screen of a running VM shows, as a picture or as text. */
+/** `twinmetal screenshot VM FILE.png`: what the screen of a running VM shows, as a picture or as text. */
 import { writeFile } from "node:fs/promises";
 import { defineCommand } from "../command.ts";
 import { flag } from "../options.ts";
@@ -12,9 +12,9 @@ const OPTIONS = {
 export const SCREENSHOT = defineCommand({
   name: "screenshot",
   summary: "write the screen of a running VM to a PNG file",
-  usage: "SOCKET FILE.png | SOCKET --text",
+  usage: "VM FILE.png | VM --text",
   text: [
-    "SOCKET is what the VM was started with: twinmetal run --migration-socket SOCKET. It has a screen with --vga std, which is the default with --firmware.",
+    "VM is a name of `twinmetal ls`, or the socket that it was started with: twinmetal run --migration-socket SOCKET. It has a screen with --vga std, which is the default with --firmware.",
     "Status: 0 done, 125 it failed (the reason is on standard error; a graphics mode has no text), 2 bad usage.",
   ],
   options: OPTIONS,
@@ -25,11 +25,13 @@ export const SCREENSHOT = defineCommand({
   ],
   execute: async (io, { values, operands: [socket, path, extra], rest }) => {
     if (socket === undefined)
-      throw new UsageError("which VM? Give the socket that it was started with: --migration-socket.");
+      throw new UsageError(
+        "which VM? Give its name (twinmetal ls), or the socket that it was started with: --migration-socket.",
+      );
     if (extra !== undefined || rest !== undefined) throw new UsageError(`"${extra ?? "--"}" is one word too many.`);
     if ((path === undefined) !== (values.text === true))
       throw new UsageError("where to? Give one of both: the name of a PNG file, or --text.");
-    const { text, pngBase64 } = (await io.library.askMigrationControl(socket, { command: "screen" })) as ScreenAnswer;
+    const { text, pngBase64 } = (await io.library.askVm(socket, { command: "screen" })) as ScreenAnswer;
     if (path !== undefined) {
       await writePicture(path, Buffer.from(pngBase64, "base64"));
       return 0;

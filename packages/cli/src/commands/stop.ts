@@ -1,35 +1,36 @@
-/** `twinmetal stop SOCKET`: a running VM is asked to turn itself off, as by its power button. */
+/** `twinmetal stop VM`: a running VM is asked to turn itself off, as by its power button. */
 import { defineCommand } from "../command.ts";
-import { flag, option } from "../options.ts";
-import { parseTimeout } from "../quantities.ts";
+import { JSON_FLAG, namedVms } from "../named-vms.ts";
+import { DEFAULT_STOP_MS, STOP_OPTIONS } from "../stop-options.ts";
 import { UsageError } from "../usage-error.ts";
-
-const DEFAULT_TIMEOUT_MS = 60_000;
-
-const OPTIONS = {
-  timeout: option("timeout", "TIME", "How long the guest may take, in seconds (or 5m, 1h; default 60).", parseTimeout),
-  force: flag("force", "Where the guest has not turned off by then, end it, as by pulling the plug."),
-};
 
 export const STOP = defineCommand({
   name: "stop",
   summary: "ask a running VM to turn off",
-  usage: "SOCKET [--timeout TIME] [--force]",
+  usage: "VM [--timeout TIME] [--force] [--json]",
   text: [
-    "SOCKET is what the VM was started with: twinmetal run --migration-socket SOCKET. Its power button is pressed, by ACPI, and again every few seconds; most operating systems then shut down.",
+    "VM is a name of `twinmetal ls`, or the socket that it was started with: twinmetal run --migration-socket SOCKET. Its power button is pressed, by ACPI, and again every few seconds; most operating systems then shut down.",
     "Status: 0 the VM is off, 125 it is not (the reason is on standard error), 2 bad usage.",
   ],
-  options: OPTIONS,
+  options: { ...STOP_OPTIONS, json: JSON_FLAG },
   examples: [
-    ["twinmetal stop vm.sock", "as by its power button; waits for up to a minute"],
+    ["twinmetal stop box", "as by its power button; waits for up to a minute"],
     ["twinmetal stop vm.sock --timeout 5m --force", "after five minutes without asking"],
   ],
-  execute: async (io, { values, operands: [socket, extra], rest }) => {
-    if (socket === undefined)
-      throw new UsageError("which VM? Give the socket that it was started with: --migration-socket.");
+  execute: async (io, { values, operands: [vm, extra], rest }) => {
+    if (vm === undefined)
+      throw new UsageError(
+        "which VM? Give its name (twinmetal ls), or the socket that it was started with: --migration-socket.",
+      );
     if (extra !== undefined || rest !== undefined) throw new UsageError(`"${extra ?? "--"}" is one word too many.`);
-    const timeoutMs = values.timeout ?? DEFAULT_TIMEOUT_MS;
-    await io.library.askMigrationControl(socket, { command: "stop", timeoutMs, force: values.force === true });
+    const { timeout: timeoutMs = DEFAULT_STOP_MS, force = false, json } = values;
+    const vms = namedVms(io);
+    if (!(await vms.store.has(vm))) {
+      await io.library.askVm(vm, { command: "stop", timeoutMs, force });
+      return 0;
+    }
+    const seen = await vms.stop(vm, { timeoutMs, force });
+    io.stdout.write(json ? `${JSON.stringify(seen)}\n` : `${seen.name}: ${seen.state}\n`);
     return 0;
   },
 });

@@ -1,4 +1,4 @@
-/** `twinmetal type SOCKET TEXT`: keys for the keyboard of a running VM. */
+/** `twinmetal type VM TEXT`: keys for the keyboard of a running VM. */
 import { KEYBOARD_LAYOUTS } from "@twinmetal/core";
 import { defineCommand } from "../command.ts";
 import { choice, flag } from "../options.ts";
@@ -12,9 +12,9 @@ const OPTIONS = {
 export const TYPE = defineCommand({
   name: "type",
   summary: "type on the keyboard of a running VM",
-  usage: "SOCKET TEXT [--layout us|kr] | SOCKET --keys NAMES",
+  usage: "VM TEXT [--layout us|kr] | VM --keys NAMES",
   text: [
-    "SOCKET is what the VM was started with: twinmetal run --migration-socket SOCKET. It has a keyboard with --vga std, which is the default with --firmware.",
+    "VM is a name of `twinmetal ls`, or the socket that it was started with: twinmetal run --migration-socket SOCKET. It has a keyboard with --vga std, which is the default with --firmware.",
     "At most 1000 characters at a time; in TEXT, a line feed is Enter. Korean: runs of Hangul are typed between two presses of the Hangul key.",
     "Status: 0 the keys are on their way, 125 it failed (the reason is on standard error), 2 bad usage.",
   ],
@@ -26,17 +26,19 @@ export const TYPE = defineCommand({
   ],
   execute: async (io, { values, operands: [socket, text, extra], rest }) => {
     if (socket === undefined)
-      throw new UsageError("which VM? Give the socket that it was started with: --migration-socket.");
+      throw new UsageError(
+        "which VM? Give its name (twinmetal ls), or the socket that it was started with: --migration-socket.",
+      );
     if (text === undefined) throw new UsageError("what? Give a text, or names of keys with --keys.");
     if (extra !== undefined || rest !== undefined)
       throw new UsageError(`"${extra ?? "--"}" is one word too many: put the text in quotes.`);
     if (!values.keys) {
       const layout = values.layout ?? "us";
-      await io.library.askMigrationControl(socket, { command: "type", text, layout });
+      await io.library.askVm(socket, { command: "type", text, layout });
       return 0;
     }
     for (const keys of text.split(/\s+/).filter((name) => name !== ""))
-      await io.library.askMigrationControl(socket, { command: "press", keys });
+      await io.library.askVm(socket, { command: "press", keys });
     return 0;
   },
 });

@@ -3,16 +3,16 @@
  * gets a copy of what the firmware's package has. The machine reports each change (core, devices/cfi-flash.ts), which is
  * written at its place at once, without waiting for the disk.
  *
- *   $XDG_DATA_HOME/twinmetal/firmware/NAME.variables      ~/.local/share where that is not set
+ *   DATA/firmware/NAME.variables      DATA: ../data-directory.ts. A VM that is kept has it in its own folder.
  *
  * One VM at a time has the file: a second one of that name would write its own picture of it over the first one's.
  */
 import { closeSync, constants, existsSync, fstatSync, mkdirSync, openSync, writeFileSync, writeSync } from "node:fs";
 import { readFile } from "node:fs/promises";
-import { homedir } from "node:os";
-import { dirname, isAbsolute, join } from "node:path";
+import { dirname, join } from "node:path";
 import { FLASH_REPORT_HEADER_BYTES } from "@twinmetal/core";
 import { StorageError } from "@twinmetal/storage";
+import { dataDirectory } from "../data-directory.ts";
 import { type ImageLock, lockImage } from "../disk/image-lock.ts";
 import { VmError } from "../vm/vm-error.ts";
 
@@ -20,9 +20,7 @@ const PRIVATE_FILE = 0o600;
 const PRIVATE_DIRECTORY = 0o700;
 
 export function variablesPath(name: string, env: NodeJS.ProcessEnv = process.env): string {
-  const data = env["XDG_DATA_HOME"];
-  const base = data !== undefined && isAbsolute(data) ? data : join(env["HOME"] || homedir(), ".local", "share");
-  return join(base, "twinmetal", "firmware", `${name}.variables`);
+  return join(dataDirectory(env), "firmware", `${name}.variables`);
 }
 
 /** The file is there afterwards; one that is there stays. Throws VmError. */
@@ -36,11 +34,9 @@ export function prepareVariables(path: string, template: Uint8Array): void {
   }
 }
 
-/** The file of a VM of this name, made from a template's if it is not there yet. Throws VmError. */
-export async function keepVariables(name: string, templatePath: string): Promise<string> {
-  const path = variablesPath(name);
+/** Made from a template's, if it is not there yet. Throws VmError. */
+export async function keepVariables(path: string, templatePath: string): Promise<void> {
   prepareVariables(path, await readFile(templatePath));
-  return path;
 }
 
 export class VariableStore {

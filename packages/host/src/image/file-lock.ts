@@ -19,6 +19,8 @@ export interface LockOptions {
   /** Called each time another holder is found; pid is undefined while that is not known. */
   readonly onWait?: (pid: number | undefined) => void;
   readonly pollMs?: number;
+  /** A lock that this process has taken before it executed its program again is its own. Default: false. */
+  readonly takesOwn?: boolean;
 }
 
 interface LockHolder {
@@ -33,13 +35,14 @@ const POLL_MS = 200;
 
 /** Waits until the lock is free or `signal` is aborted. The directory of `path` has to exist. */
 export async function acquireLock(path: string, options: LockOptions = {}): Promise<FileLock> {
-  const { signal, onWait, pollMs = POLL_MS } = options;
+  const { signal, onWait, pollMs = POLL_MS, takesOwn = false } = options;
   const text = JSON.stringify(await describeProcess(process.pid));
   for (;;) {
     signal?.throwIfAborted();
     if (await tryCreate(path, text)) return holdLock(path, text);
     const found = await readLock(path);
     if (found === undefined) continue;
+    if (takesOwn && found.text === text) return holdLock(path, text);
     if (await isStale(found)) {
       await breakLock(path, found.text);
       continue;
@@ -47,6 +50,12 @@ export async function acquireLock(path: string, options: LockOptions = {}): Prom
     onWait?.(found.holder?.pid);
     await sleep(pollMs, undefined, { signal }).catch(() => signal?.throwIfAborted());
   }
+}
+
+/** The process that holds it, if there is one: its pid, where that can be known (else 0). Never waits. */
+export async function lockHolder(path: string): Promise<number | undefined> {
+  const found = await readLock(path);
+  return found === undefined || (await isStale(found)) ? undefined : (found.holder?.pid ?? 0);
 }
 
 function holdLock(path: string, text: string): FileLock {

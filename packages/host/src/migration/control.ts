@@ -1,6 +1,6 @@
 /**
- * The control socket of a VM's process: whoever may use the socket's file asks the VM to migrate, cancels that, and
- * decides what to do with a copy whose fate the other side did not tell. One request a connection, JSON in a line:
+ * The control socket of a VM's process: whoever may use the socket's file does with the VM what its owner can. One request a
+ * connection, JSON in a line:
  *
  *   {"command": "migrate", "target": T, "options": {...}}     progress lines, then a result or an error
  *   {"command": "check", "target": T, "options": {...}}       what speaks against it; T may be an engine
@@ -13,6 +13,7 @@
  *   {"command": "eject", "disk": D, "force": B}               the tray of a CD drive opens, without its disc
  *   {"command": "insert", "disk": D, "path": P, "force": B}   another disc in it
  *   {"command": "stop", "timeoutMs": N, "force": B}           asked to turn off, and waited for
+ *   {"command": "pause" | "resume" | "reset" | "kill"}        ../lifecycle/states.ts says when
  *   {"command": "cancel"}  {"command": "decide", "choice": "run" | "discard"}  {"command": "status"}
  *
  * A connection that goes away cancels the migration that it has asked for.
@@ -27,7 +28,8 @@ import {
   type MigrationObstacle,
   type MigrationProgress,
 } from "@twinmetal/core";
-import type { Vm } from "../vm/vm.ts";
+import { type LifecycleState, requireAllowed } from "../lifecycle/states.ts";
+import type { Vm, VmProgress } from "../vm/vm.ts";
 import { whyNothingIsGivenBack } from "../vm/vm-memory.ts";
 import { badOption } from "./address.ts";
 import { removeStaleSocket } from "./connecting.ts";
@@ -47,16 +49,36 @@ export type ControlRequest =
   | { readonly command: "balloon"; readonly bytes: number }
   | { readonly command: "stop"; readonly timeoutMs: number; readonly force: boolean }
   | { readonly command: "cancel" | "memory" | "screen" | "status" }
+  | { readonly command: "pause" | "resume" | "reset" | "kill" }
   | { readonly command: "decide"; readonly choice: MigrationChoice };
+
+/** The answer to "status". */
+export interface ControlStatus {
+  /** "waiting": there is no VM yet. */
+  readonly state: Vm["state"] | "held" | "waiting";
+  /** The same in the words of ../lifecycle/states.ts. */
+  readonly life: LifecycleState;
+  readonly engine?: "jit" | "kvm";
+  readonly isMigrating: boolean;
+  /** What it is at, while it starts. */
+  readonly progress?: VmProgress;
+}
 
 /** What a control socket is for. It changes: a VM comes, is held, goes. */
 export class MigrationDesk {
   vm: Vm | undefined;
+  /** What the VM's making is at. */
+  progress: VmProgress | undefined;
+  /** Gives the making up. */
+  giveUp: () => void = () => {};
   /** A copy that came in and whose source was lost (`ReceiveVmOptions.onHeld`). */
   held: ((choice: MigrationChoice) => Promise<void>) | undefined;
   /** Told what nobody else may hear. */
   onUndecided: (error: MigrationError) => void = () => {};
+  /** The process is in its sandbox. */
+  isSealed = false;
   #running: AbortController | undefined;
+  #stopping = 0;
 
   async answer(
     request: ControlRequest,
@@ -88,7 +110,13 @@ export class MigrationDesk {
       case "press":
         return await this.#requireVm().press(request.keys);
       case "stop":
-        return await this.#requireVm().stop({ timeoutMs: request.timeoutMs, force: request.force, signal });
+        return await this.#stop(request.timeoutMs, request.force, signal);
+      case "pause":
+      case "resume":
+      case "reset":
+        return await this.#requireFor(request.command)[request.command]();
+      case "kill":
+        return await this.#kill();
       case "cancel":
         if (!this.#running) throw new MigrationError("bad-state", "No migration is under way.");
         this.#running.abort();
@@ -96,12 +124,47 @@ export class MigrationDesk {
       case "decide":
         return await this.#decide(request.choice);
       case "status":
-        return {
-          state: this.held ? "held" : (this.vm?.state ?? "waiting"),
-          engine: this.vm?.engine,
-          isMigrating: this.#running !== undefined,
-        };
+        return this.#status();
     }
+  }
+
+  #status(): ControlStatus {
+    const { vm, held, progress } = this;
+    return {
+      state: held ? "held" : (vm?.state ?? "waiting"),
+      life: this.#life(),
+      ...(vm && { engine: vm.engine }),
+      isMigrating: this.#running !== undefined,
+      ...(!vm && progress && { progress }),
+    };
+  }
+
+  #life(): LifecycleState {
+    const state = this.vm?.state ?? "created";
+    if (state === "created") return "starting";
+    if (state !== "running" && state !== "paused") return "stopping";
+    return this.#stopping > 0 ? "stopping" : state;
+  }
+
+  #requireFor(verb: "stop" | "pause" | "resume" | "reset"): Vm {
+    const vm = this.#requireVm();
+    requireAllowed(verb, this.#life(), vm.name);
+    return vm;
+  }
+
+  async #stop(timeoutMs: number, force: boolean, signal: AbortSignal): Promise<void> {
+    const vm = this.#requireFor("stop");
+    this.#stopping++;
+    try {
+      await vm.stop({ timeoutMs, force, signal });
+    } finally {
+      this.#stopping--;
+    }
+  }
+
+  async #kill(): Promise<void> {
+    if (this.vm) await this.vm.kill();
+    else this.giveUp();
   }
 
   async #migrate(
@@ -112,6 +175,12 @@ export class MigrationDesk {
   ): Promise<unknown> {
     const vm = this.#requireVm();
     if (this.#running) throw new MigrationError("bad-state", "A migration is under way already.");
+    if (this.isSealed) {
+      throw new MigrationError(
+        "refused",
+        "The VM's process is in its sandbox, which opens no connections. A VM that is to migrate is started with --sandbox off, or with --migration-socket.",
+      );
+    }
     const abort = new AbortController();
     this.#running = abort;
     try {
@@ -255,6 +324,7 @@ function parseRequest(line: string): ControlRequest {
   if (command === "stop" && isTime(timeoutMs) && typeof force === "boolean") return { command, timeoutMs, force };
   if (command === "memory") return { command };
   if (command === "balloon" && typeof request["bytes"] === "number") return { command, bytes: request["bytes"] };
+  if (command === "pause" || command === "resume" || command === "reset" || command === "kill") return { command };
   const { disk } = request;
   if (command === "eject" && typeof disk === "string" && typeof force === "boolean") return { command, disk, force };
   if (command === "insert" && typeof disk === "string" && typeof path === "string" && typeof force === "boolean")
@@ -316,11 +386,19 @@ function isNames(value: unknown): boolean {
 export async function askMigrationControl(
   path: string,
   request: ControlRequest,
-  options: { readonly signal?: AbortSignal; readonly onProgress?: (progress: MigrationProgress) => void } = {},
+  options: {
+    readonly signal?: AbortSignal;
+    readonly onProgress?: (progress: MigrationProgress) => void;
+    /** How long the process may say nothing. Default: for ever. */
+    readonly timeoutMs?: number;
+  } = {},
 ): Promise<unknown> {
-  const { signal, onProgress } = options;
+  const { signal, onProgress, timeoutMs } = options;
   signal?.throwIfAborted();
   const socket = connect(path);
+  if (timeoutMs !== undefined) {
+    socket.setTimeout(timeoutMs, () => void socket.destroy(new Error(`no answer for ${timeoutMs / 1000} s`)));
+  }
   const onAbort = (): void => void socket.end();
   signal?.addEventListener("abort", onAbort, { once: true });
   try {
@@ -343,7 +421,7 @@ export async function askMigrationControl(
     const why = code === "ENOENT" || code === "ECONNREFUSED" ? `no VM listens there (${code})` : message;
     throw new MigrationError(
       "link-lost",
-      `${path} cannot be asked: ${why}. Give what --migration-socket of the running VM says.`,
+      `${path} cannot be asked: ${why}. Give a running VM's name (twinmetal ls), or what its --migration-socket says.`,
       { cause: error },
     );
   } finally {

@@ -153,8 +153,8 @@ async function firmwareFiles(options: VmOptions): Promise<FirmwareFiles> {
   const files = { firmware: await readFirmware(code, signal), ...(vgaRom ? { vgaRom } : {}), cardRoms };
   if (variables === undefined) return { files };
   const fresh = await readFirmware(variables, signal);
-  if (name === undefined) return { files: { ...files, variables: fresh } };
-  const kept = variablesPath(name);
+  const kept = options.variables ?? (name === undefined ? undefined : variablesPath(name));
+  if (kept === undefined) return { files: { ...files, variables: fresh } };
   prepareVariables(kept, fresh.bytes);
   const store = await VariableStore.open(kept);
   try {

@@ -52,6 +52,8 @@ export interface VmOptions {
    * the path of a ROM image. UEFI's variables are kept from one run to the next where the VM has a name.
    */
   readonly firmware?: string;
+  /** The file in which UEFI's variables are kept, made if it is not there. Default: one for the VM's name. */
+  readonly variables?: string;
   /** Of a Multiboot or PVH kernel, in front of the initrd. A state with modules is restored without them: it cannot be reset. */
   readonly modules?: readonly { readonly path: string; readonly commandLine: string }[];
   /** `start` leaves it paused in front of its first instruction, for a debugger. Default: false. */

@@ -1,0 +1,18 @@
+export { askVm } from "./ask-vm.ts";
+export { LifecycleError, type LifecycleErrorCode } from "./lifecycle-error.ts";
+export { NamedVms, type StartVmOptions, type StopVmOptions } from "./named-vms.ts";
+export type { RunEnd, RunEndKind } from "./run-record.ts";
+export {
+  allowedVerbs,
+  hasProcess,
+  isAllowed,
+  LIFECYCLE_VERBS,
+  type LifecycleState,
+  type LifecycleVerb,
+} from "./states.ts";
+export { type VmFolder, vmFolder } from "./vm-folder.ts";
+export type { VmObservation } from "./vm-observation.ts";
+export { VmPresence } from "./vm-presence.ts";
+export type { ProcessLaunch } from "./vm-process.ts";
+export { type OptionText, specWords, type VmSpec } from "./vm-spec.ts";
+export { isVmName, VmStore } from "./vm-store.ts";

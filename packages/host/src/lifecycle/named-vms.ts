@@ -1,0 +1,163 @@
+/**
+ * The life of named VMs, without a server: every command finds them in their folders, asks the process of one that runs, and
+ * starts one for one that does not. Commands that change more than a running VM's state exclude each other by its lock.
+ */
+import { askMigrationControl } from "../migration/control.ts";
+import type { VmProgress } from "../vm/vm.ts";
+import { LifecycleError } from "./lifecycle-error.ts";
+import { hasProcess, type LifecycleVerb, requireAllowed } from "./states.ts";
+import { observeVm, type VmObservation } from "./vm-observation.ts";
+import { killProcess, type ProcessLaunch, processEnded, startProcess } from "./vm-process.ts";
+import { noSuchVm, VmStore } from "./vm-store.ts";
+
+const ANSWER_MS = 30_000;
+/** What is orderly about a kill has to be quick. */
+const KILL_MS = 5000;
+const END_MS = 20_000;
+
+export interface StartVmOptions {
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (progress: VmProgress) => void;
+}
+
+export interface StopVmOptions {
+  readonly timeoutMs: number;
+  /** Ended as by pulling the plug where the guest has not turned off by then. */
+  readonly force: boolean;
+  readonly signal?: AbortSignal;
+}
+
+/** Methods reject with LifecycleError, and with what the VM's process answers. */
+export class NamedVms {
+  readonly store: VmStore;
+  readonly #launch: (name: string) => ProcessLaunch;
+  /** Told when another command at the same VM is waited for. */
+  onWait: (name: string, pid: number | undefined) => void = () => {};
+
+  constructor(launch: (name: string) => ProcessLaunch, store: VmStore = new VmStore()) {
+    this.#launch = launch;
+    this.store = store;
+  }
+
+  async observe(name: string): Promise<VmObservation> {
+    if (!(await this.store.has(name))) {
+      this.store.folder(name);
+      throw noSuchVm(name);
+    }
+    return await observeVm(this.store.folder(name));
+  }
+
+  async list(): Promise<readonly VmObservation[]> {
+    return await Promise.all((await this.store.names()).map((name) => observeVm(this.store.folder(name))));
+  }
+
+  async start(name: string, options: StartVmOptions = {}): Promise<VmObservation> {
+    return await this.#alone([name], () => this.#start(name, options));
+  }
+
+  async #start(name: string, options: StartVmOptions): Promise<VmObservation> {
+    await this.#require("start", name);
+    const { directory } = await this.store.read(name);
+    return await startProcess(this.store.folder(name), directory, this.#launch(name), options);
+  }
+
+  async stop(name: string, options: StopVmOptions): Promise<VmObservation> {
+    await this.#require("stop", name);
+    await this.#stop(name, options);
+    return await this.observe(name);
+  }
+
+  async #stop(name: string, { timeoutMs, force, signal }: StopVmOptions): Promise<void> {
+    const folder = this.store.folder(name);
+    try {
+      await askMigrationControl(folder.socket, { command: "stop", timeoutMs, force }, { signal });
+    } catch (error) {
+      // It may end before the answer is out.
+      if (!(await processEnded(folder, 0))) throw error;
+    }
+    if (!(await processEnded(folder, END_MS, signal))) throw noEnd(name);
+  }
+
+  async restart(name: string, options: StopVmOptions & StartVmOptions): Promise<VmObservation> {
+    return await this.#alone([name], async () => {
+      await this.#require("restart", name);
+      await this.#stop(name, options);
+      return await this.#start(name, options);
+    });
+  }
+
+  async pause(name: string): Promise<VmObservation> {
+    return await this.#ask("pause", name);
+  }
+
+  async resume(name: string): Promise<VmObservation> {
+    return await this.#ask("resume", name);
+  }
+
+  async reset(name: string): Promise<VmObservation> {
+    return await this.#ask("reset", name);
+  }
+
+  /** As by pulling the plug; a process that does not answer is ended from outside. */
+  async kill(name: string): Promise<VmObservation> {
+    await this.#require("kill", name);
+    const folder = this.store.folder(name);
+    try {
+      await askMigrationControl(folder.socket, { command: "kill" }, { timeoutMs: KILL_MS });
+    } catch {
+      // Its end is what counts.
+    }
+    if (!(await processEnded(folder, KILL_MS))) await killProcess(folder);
+    return await this.observe(name);
+  }
+
+  async rename(name: string, to: string): Promise<VmObservation> {
+    return await this.#alone([name, to], async () => {
+      await this.#require("rename", name);
+      await this.store.rename(name, to);
+      return await this.observe(to);
+    });
+  }
+
+  /** With all that is in its folder. `force`: one that runs is killed before. */
+  async remove(name: string, options: { readonly force?: boolean } = {}): Promise<void> {
+    await this.#alone([name], async () => {
+      if (options.force && hasProcess((await this.observe(name)).state)) await this.kill(name);
+      await this.#require("rm", name);
+      await this.store.remove(name);
+    });
+  }
+
+  async #ask(verb: "pause" | "resume" | "reset", name: string): Promise<VmObservation> {
+    await this.#require(verb, name);
+    await askMigrationControl(this.store.folder(name).socket, { command: verb }, { timeoutMs: ANSWER_MS });
+    return await this.observe(name);
+  }
+
+  async #require(verb: LifecycleVerb, name: string): Promise<void> {
+    const { state } = await this.observe(name);
+    if (state === "silent" && verb !== "kill") {
+      throw new LifecycleError("no-answer", `VM ${name} does not answer. It can be ended with: twinmetal kill ${name}`);
+    }
+    requireAllowed(verb, state, name);
+  }
+
+  /** Locks in one order, so that two commands never wait for each other. */
+  async #alone<T>(names: readonly string[], action: () => Promise<T>): Promise<T> {
+    const locks: Awaited<ReturnType<VmStore["lock"]>>[] = [];
+    try {
+      for (const name of [...new Set(names)].sort())
+        locks.push(await this.store.lock(name, (pid) => this.onWait(name, pid)));
+      return await action();
+    } finally {
+      for (const lock of locks.reverse()) await lock.release();
+    }
+  }
+}
+
+function noEnd(name: string): LifecycleError {
+  return new LifecycleError(
+    "no-answer",
+    `VM ${name} is off, but its process does not end. End it with: twinmetal kill ${name}`,
+  );
+}

@@ -1,0 +1,62 @@
+/**
+ * The states of a named VM and the verbs that are allowed in each. Nothing else decides about that.
+ *
+ *                        start                       pause
+ *    create --> off ------------> starting --> running ----> paused
+ *                ^                    |         |  ^  <----
+ *                |                    |    stop |  | time-out
+ *                |      kill          |         v  |      resume
+ *                +--------------------+------ stopping
+ *                |
+ *                +--- start --- crashed <--- the guest crashed, or the process ended without an order
+ *
+ *   restart is stop and start. reset leaves the state as it is. From any state with a process, kill leads to off.
+ *   silent: the process is there, and does not answer.
+ *
+ * Who is asked, the process of a running VM or its folder, is in vm-observation.ts.
+ */
+import { LifecycleError } from "./lifecycle-error.ts";
+
+export type LifecycleState = "off" | "crashed" | "starting" | "running" | "paused" | "stopping" | "silent";
+
+const RESTING = ["off", "crashed"] as const;
+const ALIVE = ["starting", "running", "paused", "stopping", "silent"] as const;
+const GUEST = ["running", "paused"] as const;
+
+const ALLOWED = {
+  start: RESTING,
+  rename: RESTING,
+  rm: RESTING,
+  stop: [...GUEST, "stopping"],
+  restart: [...GUEST, "stopping"],
+  pause: ["running"],
+  resume: ["paused"],
+  reset: GUEST,
+  kill: ALIVE,
+} as const satisfies Readonly<Record<string, readonly LifecycleState[]>>;
+
+export type LifecycleVerb = keyof typeof ALLOWED;
+
+export const LIFECYCLE_VERBS: readonly LifecycleVerb[] = Object.keys(ALLOWED) as LifecycleVerb[];
+
+export function isAllowed(verb: LifecycleVerb, state: LifecycleState): boolean {
+  return (ALLOWED[verb] as readonly LifecycleState[]).includes(state);
+}
+
+export function allowedVerbs(state: LifecycleState): readonly LifecycleVerb[] {
+  return LIFECYCLE_VERBS.filter((verb) => isAllowed(verb, state));
+}
+
+/** A process of the VM's is there. */
+export function hasProcess(state: LifecycleState): boolean {
+  return (ALIVE as readonly LifecycleState[]).includes(state);
+}
+
+/** Throws LifecycleError "bad-state", which says what is allowed. */
+export function requireAllowed(verb: LifecycleVerb, state: LifecycleState, name: string): void {
+  if (isAllowed(verb, state)) return;
+  throw new LifecycleError(
+    "bad-state",
+    `VM ${name} is ${state}, and ${verb} is not possible then. Possible now: ${allowedVerbs(state).join(", ")}.`,
+  );
+}

@@ -1,0 +1,55 @@
+/**
+ * What a named VM is doing, seen from outside: its process is asked, where one holds the VM's lock; else the record of the last
+ * run tells. Looking changes nothing, so that it needs no lock.
+ */
+import { lockHolder } from "../image/file-lock.ts";
+import { askMigrationControl, type ControlStatus } from "../migration/control.ts";
+import { type RunEnd, readRun } from "./run-record.ts";
+import type { LifecycleState } from "./states.ts";
+import type { VmFolder } from "./vm-folder.ts";
+
+const ANSWER_MS = 3000;
+
+export interface VmObservation {
+  readonly name: string;
+  readonly state: LifecycleState;
+  /** Of the process; 0 where it cannot be known. */
+  readonly pid?: number;
+  readonly startedAt?: string;
+  readonly engine?: "jit" | "kvm";
+  /** What it is at, while it starts. */
+  readonly progress?: ControlStatus["progress"];
+  /** How the last run ended, of a VM that has no process. */
+  readonly end?: RunEnd;
+}
+
+const NOBODYS_ORDER = "its process ended without an order: it was killed, or the host was";
+
+export async function observeVm(folder: VmFolder): Promise<VmObservation> {
+  const { name } = folder;
+  const pid = await lockHolder(folder.lock);
+  const run = await readRun(folder.run);
+  if (pid === undefined) {
+    if (run === undefined) return { name, state: "off" };
+    const { startedAt, end = { kind: "crashed", reason: NOBODYS_ORDER, at: startedAt } } = run;
+    return { name, state: end.kind === "crashed" ? "crashed" : "off", startedAt, end };
+  }
+  // A record of another process is of the run before.
+  const mine = run?.pid === pid || pid === 0 ? run : undefined;
+  const facts = { name, pid, ...(mine && { startedAt: mine.startedAt }) };
+  let status: ControlStatus;
+  try {
+    status = (await askMigrationControl(
+      folder.socket,
+      { command: "status" },
+      { timeoutMs: ANSWER_MS },
+    )) as ControlStatus;
+  } catch (error) {
+    const { code } = ((error as Error).cause ?? {}) as NodeJS.ErrnoException;
+    if (code !== "ENOENT" && code !== "ECONNREFUSED") return { ...facts, state: "silent" };
+    // Before it listens, and after.
+    return { ...facts, state: mine?.end === undefined ? "starting" : "stopping" };
+  }
+  const { life, engine, progress } = status;
+  return { ...facts, state: life, ...(engine && { engine }), ...(progress && { progress }) };
+}
