@@ -35,6 +35,7 @@ import {
 } from "./vm-library.ts";
 
 const CLOSE_MS = 5000;
+const LONG_MS = 2 ** 30;
 
 export interface HostingPlan {
   readonly create: (
@@ -188,8 +189,14 @@ function panicked(reason: string): CommandError {
 
 async function runUnattended(vm: Vm, ending: Ending, trouble: Promise<Error>): Promise<Outcome | undefined> {
   const end = vm.wait().then((exit): Outcome => ({ kind: "guest", exit }));
-  await vm.start();
-  return await ending.race(orTrouble(end, trouble));
+  // A machine that is paused gives Node nothing to wait for.
+  const timer = setInterval(() => {}, LONG_MS);
+  try {
+    await vm.start();
+    return await ending.race(orTrouble(end, trouble));
+  } finally {
+    clearInterval(timer);
+  }
 }
 
 async function leave(

@@ -70,7 +70,6 @@ export type VmLibrary = Pick<
   | "serveMigrationControl"
   | "askVm"
   | "NamedVms"
-  | "VmStore"
   | "VmPresence"
   | "confineAndRestart"
   | "takeConfined"
@@ -84,6 +83,6 @@ export type VmLibrary = Pick<
   | "convertImage"
 >;
 
-export { allowedVerbs, DISK_LIMITS, hasProcess, isVmName, MigrationDesk, specWords } from "@twinmetal/host";
+export { allowedVerbs, DISK_LIMITS, MigrationDesk, specWords, VmStore } from "@twinmetal/host";
 
 export const VM_LIBRARY: VmLibrary = host;

@@ -3,6 +3,7 @@ import { defineCommand } from "../command.ts";
 import { JSON_FLAG, namedVms } from "../named-vms.ts";
 import { DEFAULT_STOP_MS, STOP_OPTIONS } from "../stop-options.ts";
 import { UsageError } from "../usage-error.ts";
+import { VmStore } from "../vm-library.ts";
 
 export const STOP = defineCommand({
   name: "stop",
@@ -24,12 +25,11 @@ export const STOP = defineCommand({
       );
     if (extra !== undefined || rest !== undefined) throw new UsageError(`"${extra ?? "--"}" is one word too many.`);
     const { timeout: timeoutMs = DEFAULT_STOP_MS, force = false, json } = values;
-    const vms = namedVms(io);
-    if (!(await vms.store.has(vm))) {
+    if (!(await new VmStore().has(vm))) {
       await io.library.askVm(vm, { command: "stop", timeoutMs, force });
       return 0;
     }
-    const seen = await vms.stop(vm, { timeoutMs, force });
+    const seen = await namedVms(io).stop(vm, { timeoutMs, force });
     io.stdout.write(json ? `${JSON.stringify(seen)}\n` : `${seen.name}: ${seen.state}\n`);
     return 0;
   },

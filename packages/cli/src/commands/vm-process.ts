@@ -4,7 +4,7 @@ import { hostVm } from "../hosting.ts";
 import { VM_PROCESS_NAME } from "../named-vms.ts";
 import { parseLine } from "../options.ts";
 import { UsageError } from "../usage-error.ts";
-import { specWords, type Vm, type VmExit } from "../vm-library.ts";
+import { specWords, type Vm, type VmExit, VmStore } from "../vm-library.ts";
 import { RUN_OPTIONS, runPlan } from "./run.ts";
 
 export const VM_PROCESS = defineCommand({
@@ -17,7 +17,7 @@ export const VM_PROCESS = defineCommand({
   examples: [],
   execute: async (io, { operands: [name, extra] }) => {
     if (name === undefined || extra !== undefined) throw new UsageError("one name of a VM is needed.");
-    const store = new io.library.VmStore();
+    const store = new VmStore();
     const folder = store.folder(name);
     const spec = await store.read(name);
     const presence = await io.library.VmPresence.enter(folder);

@@ -134,7 +134,8 @@ async function describeProcess(pid: number): Promise<LockHolder> {
   const holder = { pid, host: hostname() };
   try {
     const fields = (await readFile(`/proc/${pid}/stat`, "utf8")).replace(/^.*\)/s, "").trim().split(" ");
-    return { ...holder, startTime: fields[19] ?? "alive" };
+    // A zombie has ended; it is there until its parent looks at it.
+    return { ...holder, startTime: /^[ZX]$/.test(fields[0] ?? "") ? "" : (fields[19] ?? "alive") };
   } catch {
     return { ...holder, startTime: isAlive(pid) ? "alive" : "" };
   }

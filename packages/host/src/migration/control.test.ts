@@ -129,7 +129,7 @@ describe("the control socket", () => {
     const first = failure(askMigrationControl(path, { command: "migrate", target: "unix:/t", options: {} }));
     await expect
       .poll(() => askMigrationControl(path, { command: "status" }))
-      .toEqual({ state: "running", isMigrating: true });
+      .toEqual({ state: "running", life: "running", isMigrating: true });
     expect(
       await failure(askMigrationControl(path, { command: "migrate", target: "unix:/t", options: {} })),
     ).toMatchObject({ code: "bad-state" });
