@@ -218,7 +218,8 @@ export function runPlan(
   checkTogether(values, image, serial, command);
   if (kept !== undefined) checkKept(values, command);
   const isTiny = image?.kind === "tiny";
-  const endsWithInput = kept === undefined && isTiny && command === undefined && serial.kind === "stdio" && !io.stdin.isTTY;
+  const endsWithInput =
+    kept === undefined && isTiny && command === undefined && serial.kind === "stdio" && !io.stdin.isTTY;
   const prepare = bootPlan(io, values, image, commandLine(io, values, isTiny, command, endsWithInput));
   return {
     create: (signal, onProgress) => create(io, values, prepare, signal, onProgress, kept),
