@@ -89,6 +89,30 @@ it("keeps a disk at its rate and below its space", { timeout: 180_000 }, async (
   expect((await written).exitCode).toBe(0);
 });
 
+it("ends guests that use up what they may, and stays well", { timeout: 240_000 }, async ({ skip }) => {
+  const guest = await tinyGuest();
+  if ("missing" in guest) return skip(guest.missing);
+  await using vm = await createVm({ ...OPTIONS, limits: { cpu: 0.8 } });
+  await vm.start();
+  // All the memory that there is, and more: the guest's own kernel ends it.
+  expect((await vm.exec(["tail", "/dev/zero"])).exitCode).not.toBe(0);
+  void vm.exec(["sh", "-c", "f() { f | f & }; f"]).catch(() => {});
+  await sleep(2000);
+  const { cpu, memory } = await vm.resources.usage();
+  expect(memory.promisedBytes).toBe(OPTIONS.memoryBytes);
+  await vm.resources.set({ cpuTimeMs: Math.round(cpu.cpuMs) + 500 });
+  expect(await vm.wait()).toMatchObject({ kind: "off", limit: "cpuTimeMs" });
+  await using talker = await createVm({ ...OPTIONS, limits: { outputBytes: 50_000 } });
+  let bytes = 0;
+  talker.serial.onData((data) => {
+    bytes += data.length;
+  });
+  await talker.start();
+  void talker.exec(["sh", "-c", "yes | head -c 1000000 >/dev/ttyS0"]).catch(() => {});
+  expect(await talker.wait()).toMatchObject({ kind: "off", limit: "outputBytes" });
+  expect(bytes).toBeLessThan(500_000);
+});
+
 it("divides one processor by weight", { timeout: 120_000 }, async ({ skip }) => {
   const guest = await tinyGuest();
   if ("missing" in guest) return skip(guest.missing);

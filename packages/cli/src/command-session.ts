@@ -49,7 +49,8 @@ export async function runCommand(
   outcomes.catch(() => {}); // Whoever ends the race first need not hear of it.
   try {
     const outcome = await ending.race(orTrouble(outcomes, options.trouble));
-    if (outcome?.kind === "guest" && outcome.exit.kind === "off") throw endedEarly(outcome.exit.reason);
+    if (outcome?.kind === "guest" && outcome.exit.kind === "off" && !outcome.exit.limit)
+      throw endedEarly(outcome.exit.reason);
     return outcome;
   } catch (error) {
     if ((error as { code?: unknown }).code !== "AGENT_BAD_ARGUMENT") throw error;

@@ -13,6 +13,11 @@ const WORDS = {
 
 export const DISK_LIMIT_WORDS: readonly string[] = Object.keys(WORDS);
 
+/** Undefined: it is no limit's word. */
+export function diskLimitName(key: string): keyof DiskLimits | undefined {
+  return Object.hasOwn(WORDS, key) ? WORDS[key as keyof typeof WORDS][0] : undefined;
+}
+
 /** Undefined: it is no limit's word. Throws UsageError. */
 export function diskLimitOf(key: string, value: string): DiskLimits | undefined {
   if (!Object.hasOwn(WORDS, key)) return undefined;

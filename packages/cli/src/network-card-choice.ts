@@ -18,6 +18,26 @@ const WIRE_WORDS: Readonly<Record<string, (text: string) => WireLimits>> = {
   loss: (text) => ({ loss: within("loss", percentOf(text), `a loss of ${text}`) }),
 };
 
+export const WIRE_LIMIT_WORDS: readonly string[] = Object.keys(WIRE_WORDS);
+
+const WIRE_NAMES: Readonly<Record<string, keyof WireLimits>> = {
+  rate: "bytesPerSecond",
+  burst: "burstBytes",
+  latency: "latencyMs",
+  jitter: "jitterMs",
+  loss: "loss",
+};
+
+/** Undefined: it is no limit's word. */
+export function wireLimitName(key: string): keyof WireLimits | undefined {
+  return Object.hasOwn(WIRE_NAMES, key) ? WIRE_NAMES[key] : undefined;
+}
+
+/** Undefined: it is no limit's word. Throws UsageError. */
+export function wireLimitOf(key: string, value: string): WireLimits | undefined {
+  return Object.hasOwn(WIRE_WORDS, key) ? WIRE_WORDS[key]!(value) : undefined;
+}
+
 const CARD_WORDS: Readonly<Record<string, (text: string) => CardOptions>> = {
   model: (text) => ({ model: modelOf(text) }),
   mac: (text) => ({ mac: macOf(text) }),

@@ -23,7 +23,9 @@ import { RUN } from "./commands/run.ts";
 import { SCREENSHOT } from "./commands/screenshot.ts";
 import { SHOW } from "./commands/show.ts";
 import { START } from "./commands/start.ts";
+import { SET } from "./commands/set.ts";
 import { STOP } from "./commands/stop.ts";
+import { TOP } from "./commands/top.ts";
 import { TYPE } from "./commands/type.ts";
 import { VERSION } from "./commands/version.ts";
 import { VM_PROCESS } from "./commands/vm-process.ts";
@@ -55,6 +57,8 @@ const COMMANDS = [
   EJECT,
   INSERT,
   BALLOON,
+  SET,
+  TOP,
   REPLAY,
   IMAGE,
   ENGINE,
@@ -63,7 +67,7 @@ const COMMANDS = [
 ] as unknown as readonly Command[];
 const HELP = { name: "help", summary: "print this, or everything about one command" };
 const PLANNED =
-  "serve set top events attach console exec shell cp logs save clone fork snapshot export import state net policy backup replica node user token doctor completion";
+  "serve events attach console exec shell cp logs save clone fork snapshot export import state net policy backup replica node user token doctor completion";
 
 /** The library's errors about options that this program only hands on. */
 const BAD_OPTION_CODES: ReadonlySet<string> = new Set(["IMAGE_BAD_OPTION", "bad-option"]);

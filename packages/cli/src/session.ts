@@ -31,6 +31,7 @@ export function concludeOutcome(outcome: Outcome): { readonly status: number; re
 function concludeGuest(exit: VmExit): { readonly status: number; readonly message: string } {
   switch (exit.kind) {
     case "off":
+      if (exit.limit) return { status: EXIT.TIMEOUT, message: `the VM was ended: ${exit.reason}.` };
       return { status: EXIT.OK, message: "" };
     case "migrated":
       return { status: EXIT.OK, message: `the VM was migrated: ${exit.reason}.` };

@@ -30,19 +30,23 @@ export type {
   NetworkOptions,
   OptionText,
   ReplayResult,
+  ResourceChange,
   SandboxFinding,
   ScreenAnswer,
   ShareOptions,
   StartVmOptions,
   TinyImage,
+  UsageRates,
   Vm,
   VmExit,
   VmFolder,
   VmObservation,
+  VmLimits,
   VmOptions,
   VmPresence,
   VmProgress,
   VmSpec,
+  VmUsage,
   VsockOptions,
 } from "@twinmetal/host";
 
@@ -83,6 +87,6 @@ export type VmLibrary = Pick<
   | "convertImage"
 >;
 
-export { allowedVerbs, DISK_LIMITS, MigrationDesk, specWords, VmStore } from "@twinmetal/host";
+export { allowedVerbs, DISK_LIMITS, MigrationDesk, specWords, usageRates, VmStore } from "@twinmetal/host";
 
 export const VM_LIBRARY: VmLibrary = host;

@@ -130,8 +130,11 @@ export {
   type NetworkOptions,
   type VmNetwork,
 } from "./network/index.ts";
-export type { CpuLimits, VmLimits, VmLimitsChange } from "./resources/vm-limits.ts";
+export { changeResources, type ResourceChange } from "./resources/resource-change.ts";
+export type { CpuLimits, HardLimits, VmLimits, VmLimitsChange } from "./resources/vm-limits.ts";
 export type { VmResources } from "./resources/vm-resources.ts";
+export type { CpuUsage, MemoryUsage, VmUsage } from "./resources/vm-usage.ts";
+export { type UsageRates, usageRates } from "./resources/why-slow.ts";
 export {
   type Confined,
   type ConfinePlan,

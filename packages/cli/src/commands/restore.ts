@@ -3,6 +3,7 @@ import { defineCommand, type Io } from "../command.ts";
 import { DISK } from "../disk-choice.ts";
 import { engineNotice } from "../engine-notice.ts";
 import { hostVm } from "../hosting.ts";
+import { LIMIT, limitsOf } from "../limit-choice.ts";
 import { ALLOW, FORWARD, NET, NET_LOG, networkSockets, networksOf, PCAP } from "../network-choice.ts";
 import { choice, flag, option } from "../options.ts";
 import { parseTimeout } from "../quantities.ts";
@@ -33,6 +34,7 @@ const OPTIONS = {
     "Where this host's programs reach the sockets of a VM that was started with --vsock, as its uds=PATH.",
   ),
   share: SHARE,
+  limit: LIMIT,
   serial: option(
     "serial",
     "WHERE",
@@ -100,6 +102,7 @@ export const RESTORE = defineCommand({
           networks: networksOf(values),
           vsockPath: values.vsockPath,
           shares: values.share,
+          limits: limitsOf(values),
           name,
           engine,
           tier,

@@ -11,6 +11,7 @@ import { GDB } from "../gdb-choice.ts";
 import { type HostingPlan, hostVm } from "../hosting.ts";
 import type { ImageChoice } from "../image-choice.ts";
 import { type KeptPlace, keepVm } from "../kept-vm.ts";
+import { LIMIT, limitsOf } from "../limit-choice.ts";
 import { LINK_OPTIONS, targetAddress } from "../migration-options.ts";
 import { namedVms, whileStarting } from "../named-vms.ts";
 import { ALLOW, FORWARD, NET, NET_LOG, networkSockets, networksOf, PCAP } from "../network-choice.ts";
@@ -78,6 +79,7 @@ export const RUN_OPTIONS = {
     (text) => parseMemory(text, MEMORY_LIMITS),
     "m",
   ),
+  limit: LIMIT,
   vsock: VSOCK,
   balloon: flag(
     "balloon",
@@ -341,6 +343,7 @@ async function create(
     disks,
     networks: networksOf(values),
     hasBalloon: values.balloon,
+    limits: limitsOf(values),
     vsock: values.vsock,
     shares: values.share,
     cpuFeatures: cpu,

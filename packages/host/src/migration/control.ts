@@ -9,6 +9,7 @@
  *   {"command": "screen"}                                     its screen: text, and a PNG file in base64
  *   {"command": "type", "text": T, "layout": "us" | "kr"}     typed on its keyboard
  *   {"command": "balloon", "bytes": N}  {"command": "memory"} its balloon, and what it says of its memory
+ *   {"command": "usage"}  {"command": "set", "change": C}     what it uses and may use; resources/resource-change.ts
  *   {"command": "press", "keys": K}                           pressed together
  *   {"command": "eject", "disk": D, "force": B}               the tray of a CD drive opens, without its disc
  *   {"command": "insert", "disk": D, "path": P, "force": B}   another disc in it
@@ -29,6 +30,7 @@ import {
   type MigrationProgress,
 } from "@twinmetal/core";
 import { type LifecycleState, requireAllowed } from "../lifecycle/states.ts";
+import { changeResources, isResourceChange, type ResourceChange } from "../resources/resource-change.ts";
 import type { Vm, VmProgress } from "../vm/vm.ts";
 import { whyNothingIsGivenBack } from "../vm/vm-memory.ts";
 import { badOption } from "./address.ts";
@@ -48,8 +50,9 @@ export type ControlRequest =
   | { readonly command: "insert"; readonly disk: string; readonly path: string; readonly force: boolean }
   | { readonly command: "balloon"; readonly bytes: number }
   | { readonly command: "stop"; readonly timeoutMs: number; readonly force: boolean }
-  | { readonly command: "cancel" | "memory" | "screen" | "status" }
   | { readonly command: "pause" | "resume" | "reset" | "kill" }
+  | { readonly command: "set"; readonly change: ResourceChange }
+  | { readonly command: "cancel" | "memory" | "screen" | "status" | "usage" }
   | { readonly command: "decide"; readonly choice: MigrationChoice };
 
 /** The answer to "status". */
@@ -107,6 +110,11 @@ export class MigrationDesk {
         return memoryOf(this.#requireVm());
       case "memory":
         return { ...memoryOf(this.#requireVm()), statistics: await this.#requireVm().memory.statistics({ signal }) };
+      case "usage":
+        return await this.#requireVm().resources.usage();
+      case "set":
+        await changeResources(this.#requireVm(), request.change);
+        return await this.#requireVm().resources.usage();
       case "press":
         return await this.#requireVm().press(request.keys);
       case "stop":
@@ -325,6 +333,8 @@ function parseRequest(line: string): ControlRequest {
   if (command === "memory") return { command };
   if (command === "balloon" && typeof request["bytes"] === "number") return { command, bytes: request["bytes"] };
   if (command === "pause" || command === "resume" || command === "reset" || command === "kill") return { command };
+  if (command === "usage") return { command };
+  if (command === "set" && isResourceChange(request["change"])) return { command, change: request["change"] };
   const { disk } = request;
   if (command === "eject" && typeof disk === "string" && typeof force === "boolean") return { command, disk, force };
   if (command === "insert" && typeof disk === "string" && typeof path === "string" && typeof force === "boolean")

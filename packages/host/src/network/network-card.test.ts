@@ -65,6 +65,7 @@ describe("limits through the library", () => {
     hasUserNetwork: false,
     limits: [{}, {}],
     limit: async (number, limits) => void given.push([number, limits]),
+    usage: async () => [],
     lead: async () => {},
   });
 

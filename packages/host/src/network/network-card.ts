@@ -4,7 +4,7 @@
  */
 import { ShapedWire, type WireLimits } from "@twinmetal/network";
 import type { CardEnd } from "./frame-ring.ts";
-import type { CardLimits, NetworkOptions } from "./network-protocol.ts";
+import type { CardLimits, CardUsage, NetworkOptions } from "./network-protocol.ts";
 import { Capture } from "./network-records.ts";
 import { NodeNetworkWorld } from "./node-network-world.ts";
 import { type Link, SocketLink } from "./socket-link.ts";
@@ -24,6 +24,7 @@ export class NetworkCard {
   /** The link takes what is offloaded. */
   #takesOffloads = false;
   #isLimited = false;
+  readonly #usage = { sentFrames: 0, sentBytes: 0, receivedFrames: 0, receivedBytes: 0 };
   /** Taken, and refused by the link: the next to be sent. */
   #waiting: Uint8Array | undefined;
 
@@ -41,6 +42,10 @@ export class NetworkCard {
   /** Undefined: it leads to no user network. */
   get userLink(): UserLink | undefined {
     return this.#link instanceof UserLink ? this.#link : undefined;
+  }
+
+  get usage(): CardUsage {
+    return this.#usage;
   }
 
   /** The cable is plugged in. Rejects with VmError. */
@@ -83,8 +88,11 @@ export class NetworkCard {
 
   #deliver(frame: Uint8Array, segmentBytes: number): boolean {
     const isTaken = this.#end.deliver(frame, segmentBytes);
-    if (isTaken) this.#capture?.add(frame);
-    return isTaken;
+    if (!isTaken) return false;
+    this.#capture?.add(frame);
+    this.#usage.receivedFrames++;
+    this.#usage.receivedBytes += frame.length;
+    return true;
   }
 
   /** Frames go on, both ways. False: there is more. */
@@ -95,7 +103,11 @@ export class NetworkCard {
     for (let i = 0; i < MAX_FRAMES; i++) {
       const frame = this.#waiting ?? this.#end.take();
       if (!frame) return true;
-      if (!this.#waiting) this.#capture?.add(frame);
+      if (!this.#waiting) {
+        this.#capture?.add(frame);
+        this.#usage.sentFrames++;
+        this.#usage.sentBytes += frame.length;
+      }
       this.#waiting = undefined;
       if (this.#send(frame)) continue;
       this.#waiting = frame;

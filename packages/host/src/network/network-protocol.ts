@@ -1,6 +1,7 @@
 /** What the VM object and the thread that carries the frames of its network cards (network-worker.ts) say to each other. */
 import type { WireLimits } from "@twinmetal/network";
 import type { KickPlace } from "../vm/machine-kick.ts";
+import type { ServiceReply } from "../vm/service-thread.ts";
 import type { FrameRing } from "./frame-ring.ts";
 
 export const NETWORK_MODELS = ["virtio", "e1000"] as const;
@@ -58,7 +59,20 @@ export interface NetworkThreadStart {
   readonly ring: FrameRing;
 }
 
+/** Since the VM's start; `sent` and `received` are the guest's. A frame that was put together from several counts as one. */
+export interface CardUsage {
+  readonly sentFrames: number;
+  readonly sentBytes: number;
+  readonly receivedFrames: number;
+  readonly receivedBytes: number;
+}
+
+export interface NetworkReply extends ServiceReply {
+  readonly usage?: readonly CardUsage[];
+}
+
 export type NetworkQuestion =
+  | { readonly type: "usage" }
   | { readonly type: "limit"; readonly card: number; readonly limits: CardLimits }
   /** Of the first card that leads to a user network: listen at `path` for one connection to the guest's port. */
   | { readonly type: "lead"; readonly path: string; readonly guestPort: number }

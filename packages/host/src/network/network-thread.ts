@@ -2,13 +2,20 @@
 import { ServiceThread } from "../vm/service-thread.ts";
 import { workerUrl } from "../vm/worker-url.ts";
 import { createFrameRing, type FrameRing } from "./frame-ring.ts";
-import type { CardLimits, NetworkOptions, NetworkQuestion, NetworkThreadStart } from "./network-protocol.ts";
+import type {
+  CardLimits,
+  CardUsage,
+  NetworkOptions,
+  NetworkQuestion,
+  NetworkReply,
+  NetworkThreadStart,
+} from "./network-protocol.ts";
 
 export class NetworkThread {
   readonly ring: FrameRing;
   /** A card leads to a user network, so that `lead` has somebody to ask. */
   readonly hasUserNetwork: boolean;
-  readonly #thread: ServiceThread<NetworkQuestion>;
+  readonly #thread: ServiceThread<NetworkQuestion, NetworkReply>;
   readonly #limits: CardLimits[];
 
   private constructor(networks: readonly NetworkOptions[], channels: readonly string[]) {
@@ -44,6 +51,10 @@ export class NetworkThread {
   async limit(card: number, limits: CardLimits): Promise<void> {
     await this.#thread.ask({ type: "limit", card, limits });
     this.#limits[card] = limits;
+  }
+
+  async usage(): Promise<readonly CardUsage[]> {
+    return (await this.#thread.ask({ type: "usage" })).usage!;
   }
 
   /** How the machine is woken: ServiceThread. */

@@ -5,7 +5,7 @@ import type { ServiceReply } from "../vm/service-thread.ts";
 import { plainError } from "../vm/vm-error.ts";
 import { RingCards } from "./frame-ring.ts";
 import { NetworkCard } from "./network-card.ts";
-import type { NetworkQuestion, NetworkThreadStart, ToNetwork } from "./network-protocol.ts";
+import type { NetworkQuestion, NetworkReply, NetworkThreadStart, ToNetwork } from "./network-protocol.ts";
 
 const { networks, ring } = workerData as NetworkThreadStart;
 const send = (message: ServiceReply): void => parentPort!.postMessage(message);
@@ -21,13 +21,15 @@ parentPort!.on("message", (message: ToNetwork) => {
   }
   const { id } = message;
   answer(message).then(
-    () => send({ type: "reply", id }),
+    (reply) => send({ ...reply, type: "reply", id }),
     (error: unknown) => send({ type: "reply", id, error: plainError(error) }),
   );
 });
 
-async function answer(question: NetworkQuestion): Promise<void> {
+async function answer(question: NetworkQuestion): Promise<Partial<NetworkReply> | undefined> {
   switch (question.type) {
+    case "usage":
+      return { usage: cards.map(({ usage }) => usage) };
     case "open":
       for (const card of cards) await card.open();
       wake();
@@ -42,6 +44,7 @@ async function answer(question: NetworkQuestion): Promise<void> {
       for (const card of cards) card.close();
       break;
   }
+  return undefined;
 }
 
 async function serve(): Promise<never> {

@@ -11,7 +11,7 @@ import { join } from "node:path";
 import { type Duplex, Readable } from "node:stream";
 import { VmError } from "../vm/vm-error.ts";
 import { checkLimits } from "./card-limits.ts";
-import type { CardLimits } from "./network-protocol.ts";
+import type { CardLimits, CardUsage } from "./network-protocol.ts";
 
 export interface VmNetwork {
   /** Of each card's wire, at present. */
@@ -21,6 +21,8 @@ export interface VmNetwork {
    * included. Rejects with VmError "no-network" where there is no such card, "bad-option" for limits that cannot be.
    */
   limit(card: number, limits: CardLimits): Promise<void>;
+  /** Of each card, since the VM's start. */
+  usage(): Promise<readonly CardUsage[]>;
   /**
    * Connects to a TCP port of the guest, which sees its gateway as the peer. A port that nobody listens at ends the stream at
    * once. Rejects with VmError "no-network" where the VM's first user network is missing.
@@ -33,6 +35,7 @@ export interface CardThread {
   readonly hasUserNetwork: boolean;
   readonly limits: readonly CardLimits[];
   limit(card: number, limits: CardLimits): Promise<void>;
+  usage(): Promise<readonly CardUsage[]>;
   /** Listens at `path` for one connection, which goes on to the guest's port. */
   lead(path: string, guestPort: number): Promise<void>;
 }
@@ -57,6 +60,10 @@ export class NetworkOfVm implements VmNetwork {
     }
     checkLimits(limits);
     await this.#thread.limit(card, limits);
+  }
+
+  async usage(): Promise<readonly CardUsage[]> {
+    return (await this.#thread?.usage()) ?? [];
   }
 
   async connect(port: number): Promise<Socket> {

@@ -6,7 +6,7 @@
 import { CpuCap } from "./cpu-cap.ts";
 import { CpuWeight } from "./cpu-weights.ts";
 import type { ThreadTime } from "./thread-time.ts";
-import type { CpuLimits } from "./vm-limits.ts";
+import type { VmLimits } from "./vm-limits.ts";
 import { monotonicMs, WeightFile } from "./weight-file.ts";
 
 /** So long the guest runs between two looks at its threads' time. */
@@ -29,10 +29,11 @@ export class CpuPacing {
   readonly #cap = new CpuCap();
   #weights: WeightFile | undefined;
   #weight: CpuWeight | undefined;
-  #limits: CpuLimits = {};
+  #limits: VmLimits = {};
   /** Time of slices since power-on, and what of it came before the last look. */
   #ranMs = 0;
   #lookedAtRanMs = 0;
+  #countedAtRanMs = 0;
   #seen: ThreadTime;
   readonly #start: ThreadTime;
   #owedMs = 0;
@@ -45,7 +46,7 @@ export class CpuPacing {
     this.#start = this.#seen;
   }
 
-  get limits(): CpuLimits {
+  get limits(): VmLimits {
     return this.#limits;
   }
 
@@ -65,7 +66,7 @@ export class CpuPacing {
   }
 
   /** From here on. Throws VmError "not-writable" where weights cannot be told to other VMs; nothing has changed then. */
-  set(limits: CpuLimits): void {
+  set(limits: VmLimits): void {
     const { cpu, cpuWeight } = limits;
     if (cpuWeight !== undefined) {
       this.#weights ??= (this.#options.openWeights ?? WeightFile.open)();
@@ -106,6 +107,14 @@ export class CpuPacing {
     this.#owedMs = Math.max(0, this.#owedMs - ms);
     // What is owed then is reckoned anew.
     if (this.#owedMs < MIN_REST_MS && (this.#cap.share !== undefined || this.#weight)) this.#owedMs = this.#look();
+  }
+
+  /** The guest has used all the processor time that it may, to some milliseconds. */
+  get isUsedUp(): boolean {
+    const { cpuTimeMs } = this.#limits;
+    if (cpuTimeMs === undefined || this.#ranMs - this.#countedAtRanMs < LOOK_MS) return false;
+    this.#countedAtRanMs = this.#ranMs;
+    return this.cpuMs >= cpuTimeMs;
   }
 
   close(): void {

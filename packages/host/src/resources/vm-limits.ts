@@ -12,7 +12,17 @@ export interface CpuLimits {
   readonly cpuWeight?: number;
 }
 
-export interface VmLimits extends CpuLimits {}
+/** What ends a VM that reaches it: the exit's `limit` names which. */
+export interface HardLimits {
+  /** Since its start, pauses included. 100 ms to 24 days. */
+  readonly wallMs?: number;
+  /** Of the vCPUs' threads, since its start. 1 ms and up. */
+  readonly cpuTimeMs?: number;
+  /** What the guest writes to its serial port and its consoles. 1 byte and up. */
+  readonly outputBytes?: number;
+}
+
+export interface VmLimits extends CpuLimits, HardLimits {}
 
 /** `null` takes a limit away; what is not named stays. */
 export type VmLimitsChange = { readonly [K in keyof VmLimits]?: VmLimits[K] | null };
@@ -20,6 +30,9 @@ export type VmLimitsChange = { readonly [K in keyof VmLimits]?: VmLimits[K] | nu
 const RANGES: { readonly [K in keyof Required<VmLimits>]: readonly [min: number, max: number, what: string] } = {
   cpu: [0.01, 64, "a share of the host's processors"],
   cpuWeight: [1, 10_000, "a weight"],
+  wallMs: [100, 2 ** 31 - 1, "a time in milliseconds"],
+  cpuTimeMs: [1, Number.MAX_SAFE_INTEGER, "a time in milliseconds"],
+  outputBytes: [1, Number.MAX_SAFE_INTEGER, "a number of bytes"],
 };
 
 /** Throws VmError "bad-option". */

@@ -5,7 +5,7 @@
 import { MigrationError, type MigrationObstacle } from "@twinmetal/core";
 import type { DiskThread } from "../disk/disk-thread.ts";
 import type { NetworkThread } from "../network/network-thread.ts";
-import type { CpuLimits } from "../resources/vm-limits.ts";
+import type { VmLimits } from "../resources/vm-limits.ts";
 import type { ShareThread } from "../share/share-thread.ts";
 import { EngineSwitch, type EngineSwitchOptions, type EngineSwitchResult, type SwitchingVm } from "./engine-switch.ts";
 import { LeftThread } from "./left-thread.ts";
@@ -115,7 +115,7 @@ export class CurrentMachine {
     return statsSince(left, now);
   }
 
-  async limitCpu(limits: CpuLimits): Promise<void> {
+  async limit(limits: VmLimits): Promise<void> {
     await this.command("limit", { limits });
     this.#start = { ...this.#start, limits };
   }

@@ -36,7 +36,7 @@ import {
 } from "../migration/outgoing.ts";
 import type { NetworkThread } from "../network/network-thread.ts";
 import { NetworkOfVm } from "../network/vm-network.ts";
-import type { CpuLimits, VmLimits } from "../resources/vm-limits.ts";
+import type { HardLimits, VmLimits } from "../resources/vm-limits.ts";
 import { ResourcesOfVm } from "../resources/vm-resources.ts";
 import type { ShareThread } from "../share/share-thread.ts";
 import { SocketBridge } from "../vsock/socket-bridge.ts";
@@ -173,11 +173,15 @@ export class HostedVm implements Vm {
       send: (channel, bytes) => this.#machine.sendInput(channel, bytes),
       ended: () => this.#exit?.reason,
     });
-    const limitCpu = async (limits: CpuLimits): Promise<void> => {
-      if (this.#exit) return;
-      await this.#machine.limitCpu(limits);
-    };
-    this.resources = new ResourcesOfVm({ limitCpu });
+    this.resources = new ResourcesOfVm({
+      limit: async (limits) => {
+        if (!this.#exit) await this.#machine.limit(limits);
+      },
+      end: (reason, limit) => void this.#kill(reason, limit),
+      vm: this,
+      memoryBytes: this.#spec.memoryBytes,
+      cpus: this.#spec.cpus,
+    });
     this.screen = new VmScreen({
       hasScreen: this.#spec.vga !== undefined,
       image: () => this.#machine.command("screen", undefined),
@@ -481,16 +485,16 @@ export class HostedVm implements Vm {
   }
 
   /** At once, but a machine that still answers may end its recording. */
-  async #kill(reason: string): Promise<void> {
+  async #kill(reason: string, limit?: keyof HardLimits): Promise<void> {
     if (this.#exit) return;
     this.#machine.abortSave();
     await this.#machine.settled();
-    const asked = this.#machine.command("powerOff", { reason }).catch(() => {}); // Ended by itself in the meantime.
+    const asked = this.#machine.command("powerOff", { reason, ...(limit && { limit }) }).catch(() => {}); // Ended by itself in the meantime.
     if (await endedWithin(this.#ended, KILL_GRACE_MS)) {
       await asked;
       return;
     }
-    this.#onExit({ kind: "off", reason });
+    this.#onExit({ kind: "off", reason, ...(limit && { limit }) });
     await this.#machine.terminate();
   }
 
@@ -576,6 +580,7 @@ export class HostedVm implements Vm {
   #changeState(state: VmState): void {
     if (this.#exit || state === this.#state) return;
     this.#state = state;
+    this.resources.onState(state);
     if (state === "running" && this.#hasOldConnections) {
       this.#hasOldConnections = false;
       this.sockets.tellReset();

@@ -177,6 +177,7 @@ export class MachineThread {
       this.#debugStop(this.#debugger!.halted());
       return;
     }
+    if (result.kind !== "stopped" && this.#isUsedUp()) return;
     switch (result.kind) {
       case "ran":
         break;
@@ -205,6 +206,16 @@ export class MachineThread {
       this.#recorder.log.flush();
       this.#recordFlushedMs = endMs;
     }
+  }
+
+  /** It has reached a limit that ends it. */
+  #isUsedUp(): boolean {
+    const { outputBytes, cpuTimeMs } = this.#pacing.limits;
+    if (outputBytes !== undefined && this.#outputBytes >= outputBytes)
+      this.#powerOff({ reason: `it has written the ${outputBytes} bytes that it may`, limit: "outputBytes" });
+    else if (this.#pacing.isUsedUp)
+      this.#powerOff({ reason: `it has used the ${cpuTimeMs} ms of processor time that it may`, limit: "cpuTimeMs" });
+    return this.#exit !== undefined;
   }
 
   #debugStop(report: DebugReport): void {
@@ -410,7 +421,7 @@ export class MachineThread {
       case "sleepButton":
         return machine.requestPower("sleep");
       case "powerOff":
-        return this.#powerOff((args as Commands["powerOff"]["args"]).reason);
+        return this.#powerOff(args as Commands["powerOff"]["args"]);
       case "save":
         return this.#whilePaused(() => this.#save(id, (args as Commands["save"]["args"]).path));
       case "record": {
@@ -500,9 +511,9 @@ export class MachineThread {
   }
 
   /** The plug is pulled between two slices; a recording ends here, with the state's hash. */
-  #powerOff(reason: string): void {
+  #powerOff({ reason, limit }: Commands["powerOff"]["args"]): void {
     this.#finishRecording();
-    this.#end({ kind: "off", reason });
+    this.#end({ kind: "off", reason, ...(limit && { limit }) });
   }
 
   #save(id: number, path: string): void {

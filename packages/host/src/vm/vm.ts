@@ -21,7 +21,7 @@ import type { DiskOptions, DiskProblem } from "../disk/disk-protocol.ts";
 import type { MigrateVmOptions, MigrationChoice } from "../migration/outgoing.ts";
 import type { NetworkOptions } from "../network/network-protocol.ts";
 import type { VmNetwork } from "../network/vm-network.ts";
-import type { VmLimits } from "../resources/vm-limits.ts";
+import type { HardLimits, VmLimits } from "../resources/vm-limits.ts";
 import type { VmResources } from "../resources/vm-resources.ts";
 import type { ShareOptions } from "../share/share-protocol.ts";
 import type { VmSockets } from "../vsock/vm-sockets.ts";
@@ -207,7 +207,8 @@ export interface VmEvents {
 }
 
 export type VmExit =
-  | { readonly kind: "off"; readonly reason: string }
+  /** `limit`: it was ended because it had used up what it was allowed. */
+  | { readonly kind: "off"; readonly reason: string; readonly limit?: keyof HardLimits }
   /** It goes on elsewhere. */
   | { readonly kind: "migrated"; readonly reason: string }
   | { readonly kind: "crashed"; readonly reason: string; readonly report: string; readonly code?: string };

@@ -22,7 +22,7 @@ import type {
 } from "@twinmetal/core";
 import type { DiskRing } from "../disk/block-ring.ts";
 import type { FrameRing } from "../network/frame-ring.ts";
-import type { CpuLimits } from "../resources/vm-limits.ts";
+import type { HardLimits, VmLimits } from "../resources/vm-limits.ts";
 import type { ShareRing } from "../share/share-ring.ts";
 import type { DebugReport, MemoryPlace } from "./machine-debugger.ts";
 import type { BootFileLocation } from "./open-boot-file.ts";
@@ -82,7 +82,7 @@ export interface WorkerStart {
   readonly shareRing?: ShareRing | undefined;
   readonly sliceNs: number | undefined;
   /** From its start on. */
-  readonly limits?: CpuLimits | undefined;
+  readonly limits?: VmLimits | undefined;
   /** The saved state to begin from instead of power-on. */
   readonly statePath: string | undefined;
   /** The guest's calendar jumps by this much after the restore. */
@@ -118,14 +118,14 @@ export interface Commands {
   reset: { args: undefined; result: undefined };
   sleepButton: { args: undefined; result: undefined };
   powerButton: { args: undefined; result: undefined };
-  powerOff: { args: { reason: string }; result: undefined };
+  powerOff: { args: { reason: string; limit?: keyof HardLimits }; result: undefined };
   save: { args: { path: string }; result: undefined };
   record: { args: { path: string; statePath: string }; result: undefined };
   stateHash: { args: undefined; result: string };
   stats: { args: undefined; result: Readonly<Record<string, number>> };
   registers: { args: undefined; result: VmRegisters };
-  /** What the vCPUs may use of the host's processors, from here on. */
-  limit: { args: { limits: CpuLimits }; result: undefined };
+  /** What the VM may use, from here on. */
+  limit: { args: { limits: VmLimits }; result: undefined };
   /** For a debugger: machine-debugger.ts. */
   debug: { args: { request: DebugRequest | undefined }; result: undefined };
   startPaused: { args: undefined; result: undefined };

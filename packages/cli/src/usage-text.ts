@@ -1,0 +1,77 @@
+/** What a VM uses and may use, as `twinmetal top` and `twinmetal set` print it. */
+import { formatSize } from "./quantities.ts";
+import type { UsageRates, VmUsage } from "./vm-library.ts";
+
+export interface TopRow {
+  readonly name: string;
+  /** Undefined: it does not answer. */
+  readonly usage: VmUsage | undefined;
+  readonly rates: UsageRates | undefined;
+}
+
+const HEADER = ["NAME", "STATE", "ENGINE", "CPU", "WAITS", "RESTS", "MEMORY", "SHARED", "DISK R/W", "NET IN/OUT", ""];
+
+/** A table; `columns`: what a line has room for. */
+export function topTable(rows: readonly TopRow[], columns: number): string {
+  const cells = [HEADER, ...rows.map(cellsOf)];
+  const widths = HEADER.map((_title, column) => Math.max(...cells.map((row) => row[column]!.length)));
+  return cells
+    .map((row) =>
+      row
+        .map((cell, column) => cell.padEnd(widths[column]!))
+        .join("  ")
+        .trimEnd()
+        .slice(0, columns),
+    )
+    .map((line) => `${line}\n`)
+    .join("");
+}
+
+function cellsOf({ name, usage, rates }: TopRow): string[] {
+  if (!usage || !rates) return [name, "silent", ...HEADER.slice(2, -1).map(() => "-"), "its process does not answer"];
+  const { memory } = usage;
+  return [
+    name,
+    usage.state,
+    usage.engine,
+    percent(rates.cpu),
+    percent(rates.waited),
+    percent(rates.throttled),
+    `${formatSize(memory.residentBytes)} of ${formatSize(memory.promisedBytes - memory.balloonBytes)}`,
+    formatSize(memory.sharedBytes),
+    `${rate(rates.diskReadBytes)}/${rate(rates.diskWrittenBytes)}`,
+    `${rate(rates.networkReceivedBytes)}/${rate(rates.networkSentBytes)}`,
+    rates.whySlow ?? "",
+  ];
+}
+
+const percent = (part: number): string => `${Math.round(part * 100)}%`;
+
+/** "1.2M": bytes a second. */
+function rate(bytes: number): string {
+  const units = ["", "K", "M", "G"];
+  let value = bytes;
+  let unit = 0;
+  while (value >= 1000 && unit < units.length - 1) {
+    value /= 1024;
+    unit++;
+  }
+  return `${value >= 10 || unit === 0 ? Math.round(value) : value.toFixed(1)}${units[unit]}`;
+}
+
+/** What holds now, a limit a line. */
+export function limitRows({ limits, disks, networks, memory }: VmUsage): string {
+  const rows: [string, unknown][] = [
+    ...Object.entries(limits),
+    ...disks.flatMap((disk, i) =>
+      Object.entries(disk.limits).map(([name, value]) => [`disk${i}.${name}`, value] as [string, unknown]),
+    ),
+    ...networks.flatMap(({ limits: { toGuest = {}, fromGuest = {} } }, i) => [
+      ...Object.entries(toGuest).map(([name, value]) => [`net${i}.toGuest.${name}`, value] as [string, unknown]),
+      ...Object.entries(fromGuest).map(([name, value]) => [`net${i}.fromGuest.${name}`, value] as [string, unknown]),
+    ]),
+    ...(memory.balloonBytes > 0 ? [["balloonBytes", memory.balloonBytes] as [string, unknown]] : []),
+  ];
+  if (rows.length === 0) return "no limits\n";
+  return rows.map(([name, value]) => `${name.padEnd(24)} ${value}\n`).join("");
+}
