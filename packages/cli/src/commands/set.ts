@@ -25,7 +25,9 @@ export const SET = defineCommand({
   ],
   execute: async (io, { values, operands: [vm, ...words], rest }) => {
     if (vm === undefined)
-      throw new UsageError("which VM? Give its name (twinmetal ls), or the socket that it was started with: --migration-socket.");
+      throw new UsageError(
+        "which VM? Give its name (twinmetal ls), or the socket that it was started with: --migration-socket.",
+      );
     if (rest !== undefined) throw new UsageError('"--" is one word too many.');
     if (words.length === 0) throw new UsageError(`what shall be set? Give KEY=VALUE, such as cpu=25%.`);
     const change = parseChange(words);
