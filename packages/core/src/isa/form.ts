@@ -112,6 +112,8 @@ export interface Form {
   readonly default64: boolean;
   readonly force64: boolean;
   readonly lock: boolean;
+  /** With a memory destination it is locked without being told. */
+  readonly locks: boolean;
   /** Only without REX.B. */
   readonly noB: boolean;
   /**
@@ -236,6 +238,7 @@ export function parseForm(record: InstructionRecord, text: string): Form {
     default64: attributes.includes("d64"),
     force64: attributes.includes("f64"),
     lock: attributes.includes("lock"),
+    locks: attributes.includes("locks"),
     noB: attributes.includes("nob"),
     handlers: new Int32Array(2 * UNLOCKED_SHAPES).fill(-1),
     hotHandlers: new Int32Array(2 * UNLOCKED_SHAPES).fill(-1),

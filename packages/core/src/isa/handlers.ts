@@ -125,8 +125,7 @@ function shapesOf(form: Form, variant: Variant): Iterable<{ shape: Shape; indice
               uses.includes("mode") ? mode64 : true,
               memory,
               uses.includes("rep") ? rep : 0,
-              // XCHG with memory locks without being told (SDM vol. 3, 9.1.2.1).
-              lock || (variant === "parallel" && memory && form.record.name === "xchg"),
+              lock || (variant === "parallel" && memory && form.locks),
             );
             const index = shapeIndex(osz, asz, mode64, memory, rep, lock);
             const known = found.get(used);

@@ -15,7 +15,8 @@
  *     Ibs       an 8-bit immediate, sign-extended; Ib zero-extended; Iz sign-extended to the operand size
  *     fixed     AL CL AX DX rAX(v) 1 and ES CS SS DS FS GS
  *   attributes  o64 only in 64-bit mode, i64 invalid there, d64 operand size 64 by default there (66 gives 16),
- *               f64 always 64 there, lock LOCK allowed with a memory destination, nob only without REX.B
+ *               f64 always 64 there, lock LOCK allowed with a memory destination, locks as if it were always there with
+ *               one, nob only without REX.B
  */
 import type { Feature } from "../cpu/features.ts";
 import type { Semantics } from "./semantics.ts";

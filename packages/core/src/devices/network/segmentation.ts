@@ -4,7 +4,7 @@
  * first one's (RFC 9293, 3168 section 6.1.2).
  */
 import { finishChecksum, sumPseudoHeader, sumWords, writeChecksum } from "./checksum.ts";
-import { type FrameHeaders, IP_PROTOCOL, parseHeaders, wordAt } from "./frame-headers.ts";
+import { type FrameHeaders, IP_PROTOCOL, parseUnsizedHeaders, wordAt } from "./frame-headers.ts";
 
 const TCP = { sequence: 4, offset: 12, flags: 13, checksum: 16, minBytes: 20 } as const;
 const TCP_FLAG = { FIN: 0x01, PSH: 0x08, CWR: 0x80 } as const;
@@ -12,12 +12,12 @@ const TCP_FLAG = { FIN: 0x01, PSH: 0x08, CWR: 0x80 } as const;
 const MIN_SEGMENT_BYTES = 64;
 
 /**
- * Calls `send` with each frame, valid during the call. False, and nothing is sent: no TCP segment whose length fits its
- * datagram's, or pieces of a size that makes no sense. The datagram's own length may be anything: the frame's counts.
+ * Calls `send` with each frame, valid during the call. False, and nothing is sent: no TCP segment with its whole header, or
+ * pieces of a size that makes no sense. The datagram's own length may be anything: the frame's counts.
  */
 export function segmentTcp(frame: Uint8Array, segmentBytes: number, send: (frame: Uint8Array) => void): boolean {
-  const headers = parseWhole(frame);
-  if (!headers || segmentBytes < MIN_SEGMENT_BYTES) return false;
+  const headers = parseUnsizedHeaders(frame);
+  if (headers?.protocol !== IP_PROTOCOL.TCP || headers.isFragment || segmentBytes < MIN_SEGMENT_BYTES) return false;
   const { segment } = headers;
   if (segment + TCP.minBytes > frame.length) return false;
   const tcpHeaderBytes = 4 * (frame[segment + TCP.offset]! >> 4);
@@ -58,21 +58,4 @@ function setLengths(piece: Uint8Array, { ip, isIpv6, segment }: FrameHeaders, vi
   view.setUint16(ip + 4, (wordAt(piece, ip + 4) + index) & 0xffff);
   view.setUint16(ip + 10, 0);
   view.setUint16(ip + 10, finishChecksum(sumWords(piece, ip, segment)));
-}
-
-/** Some drivers leave the lengths to the card: then they are zero, or the whole's. */
-function parseWhole(frame: Uint8Array): FrameHeaders | undefined {
-  const headers = parseHeaders(frame) ?? parseHeaders(withLength(frame));
-  return headers?.protocol === IP_PROTOCOL.TCP && !headers.isFragment ? headers : undefined;
-}
-
-function withLength(frame: Uint8Array): Uint8Array {
-  const copy = frame.slice(0, Math.min(frame.length, 128));
-  for (const ip of [14, 18, 22]) {
-    const version = (copy[ip] ?? 0) >> 4;
-    if (version !== 4 || wordAt(copy, ip - 2) !== 0x0800) continue;
-    copy[ip + 2] = (copy.length - ip) >> 8;
-    copy[ip + 3] = (copy.length - ip) & 0xff;
-  }
-  return copy;
 }

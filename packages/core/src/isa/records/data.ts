@@ -143,10 +143,11 @@ define({
   },
 });
 
+// Locks without being told: SDM vol. 3, 9.1.2.1.
 define({
   name: "xchg",
   feature: "base",
-  forms: ["86 /r | Eb,Gb | lock", "87 /r | Ev,Gv | lock", "90 +r | Zv,rAX"],
+  forms: ["86 /r | Eb,Gb | lock locks", "87 /r | Ev,Gv | lock locks", "90 +r | Zv,rAX"],
   semantics: (s) => {
     const a = s.readModify(0);
     const c = s.read(1);
