@@ -2,9 +2,8 @@
  * A place where GDB connects to a VM: `target remote PATH` or `target remote HOST:PORT`. One at a time; whoever comes while one
  * is there is turned away. There is no password: a socket file is its owner's alone, and TCP is for this host's own addresses.
  */
-import { chmod } from "node:fs/promises";
-import { createServer, type Server, type Socket } from "node:net";
-import { removeStaleSocket } from "../migration/connecting.ts";
+import { createServer, type Socket } from "node:net";
+import { listenAt } from "../socket/listen-at.ts";
 import type { Vm } from "../vm/vm.ts";
 import { VmError } from "../vm/vm-error.ts";
 import { GdbPacketReader, gdbPacket } from "./gdb-packets.ts";
@@ -29,7 +28,6 @@ export interface GdbServerOptions {
 }
 
 const LOOPBACK = "127.0.0.1";
-const OWNER_ONLY = 0o600;
 
 /** Rejects with VmError "bad-option" where it cannot listen. */
 export async function serveGdb(vm: Vm, where: GdbAddress, { cpus = 1 }: GdbServerOptions = {}): Promise<GdbServer> {
@@ -46,7 +44,16 @@ export async function serveGdb(vm: Vm, where: GdbAddress, { cpus = 1 }: GdbServe
       current = undefined;
     });
   });
-  await listen(server, where);
+  const place = where.kind === "unix" ? where : { ...where, host: where.host ?? LOOPBACK };
+  try {
+    await listenAt(server, place, { isOwnersAlone: true });
+  } catch (error) {
+    const text = place.kind === "unix" ? place.path : `${place.host}:${place.port}`;
+    const { code } = error as NodeJS.ErrnoException;
+    throw new VmError("bad-option", `GDB cannot be waited for at ${text} (${code}). Name another place.`, {
+      cause: error,
+    });
+  }
   const bound = server.address();
   const port = typeof bound === "object" && bound !== null ? bound.port : 0;
   return {
@@ -57,26 +64,6 @@ export async function serveGdb(vm: Vm, where: GdbAddress, { cpus = 1 }: GdbServe
       await new Promise<void>((resolve) => server.close(() => resolve()));
     },
   };
-}
-
-async function listen(server: Server, where: GdbAddress): Promise<void> {
-  const text = where.kind === "unix" ? where.path : `${where.host ?? LOOPBACK}:${where.port}`;
-  try {
-    // Of a process that was killed.
-    if (where.kind === "unix") await removeStaleSocket(where.path);
-    await new Promise<void>((resolve, reject) => {
-      server.once("error", reject);
-      const done = (): void => resolve();
-      if (where.kind === "unix") server.listen(where.path, done);
-      else server.listen(where.port, where.host ?? LOOPBACK, done);
-    });
-    if (where.kind === "unix") await chmod(where.path, OWNER_ONLY);
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    throw new VmError("bad-option", `GDB cannot be waited for at ${text} (${code}). Name another place.`, {
-      cause: error,
-    });
-  }
 }
 
 /** Until the other side goes. */

@@ -1,5 +1,4 @@
 /** Links that are made and links that are waited for, over Unix sockets, TCP and TLS. */
-import { chmod, lstat, unlink } from "node:fs/promises";
 import { connect as connectSocket, createServer, isIP, type Server, type Socket } from "node:net";
 import {
   checkServerIdentity,
@@ -9,6 +8,7 @@ import {
   type TLSSocket,
 } from "node:tls";
 import { MigrationError, type MigrationLink } from "@twinmetal/core";
+import { listenAt, whyNotListening } from "../socket/listen-at.ts";
 import { badOption, formatAddress, type MigrationAddress, type TlsMaterial } from "./address.ts";
 import { describe, SocketLink } from "./socket-link.ts";
 
@@ -87,18 +87,10 @@ export async function listenForLinks(
 ): Promise<LinkListener> {
   const server = makeServer(tls, onLink, onRefused);
   server.maxConnections = MAX_CONNECTIONS;
-  if (address.kind === "unix") await removeStaleSocket(address.path);
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", (error: NodeJS.ErrnoException) => {
-      const why = error.code === "EADDRINUSE" ? "it is in use" : error.message;
-      reject(badOption(`Nobody can listen at ${formatAddress(address)}: ${why}. Give another address.`, error));
-    });
-    const onListening = (): void => resolve();
-    if (address.kind === "unix") server.listen(address.path, onListening);
-    else server.listen(address.port, address.host, onListening);
+  await listenAt(server, address, { isOwnersAlone: true }).catch((error: NodeJS.ErrnoException) => {
+    const why = whyNotListening(error);
+    throw badOption(`Nobody can listen at ${formatAddress(address)}: ${why}. Give another address.`, error);
   });
-  server.on("error", () => {}); // A peer that could not be accepted; the next one may.
-  if (address.kind === "unix") await chmod(address.path, 0o600);
   return {
     address: withPort(address, server),
     close: () =>
@@ -158,18 +150,4 @@ function badTls(error: unknown): MigrationError {
 function withPort(address: MigrationAddress, server: Server): MigrationAddress {
   const bound = server.address();
   return address.kind === "tcp" && typeof bound === "object" && bound ? { ...address, port: bound.port } : address;
-}
-
-/** Never takes the place of another file, nor of a socket where somebody answers. */
-export async function removeStaleSocket(path: string): Promise<void> {
-  const code = await new Promise<string | undefined>((resolve) => {
-    const probe = connectSocket(path);
-    probe.on("connect", () => {
-      probe.destroy();
-      resolve(undefined);
-    });
-    probe.on("error", (error: NodeJS.ErrnoException) => resolve(error.code));
-  });
-  const isSocket = (await lstat(path).catch(() => undefined))?.isSocket() ?? false;
-  if (code === "ECONNREFUSED" && isSocket) await unlink(path).catch(() => {}); // Listening tells what stays in the way.
 }

@@ -31,10 +31,10 @@ import {
 } from "@twinmetal/core";
 import { type LifecycleState, requireAllowed } from "../lifecycle/states.ts";
 import { changeResources, isResourceChange, type ResourceChange } from "../resources/resource-change.ts";
+import { listenAt, whyNotListening } from "../socket/listen-at.ts";
 import type { Vm, VmProgress } from "../vm/vm.ts";
 import { whyNothingIsGivenBack } from "../vm/vm-memory.ts";
 import { badOption } from "./address.ts";
-import { removeStaleSocket } from "./connecting.ts";
 import type { MigrateVmOptions, MigrationChoice } from "./outgoing.ts";
 
 /** Options of a request; what cannot be said in JSON is not among them. */
@@ -249,7 +249,6 @@ const MAX_STOP_MS = 24 * 3_600_000;
 
 /** Rejects with MigrationError if nobody can listen there. Does not keep the process alive. */
 export async function serveMigrationControl(path: string, desk: MigrationDesk): Promise<ControlServer> {
-  await removeStaleSocket(path);
   const answering = new Set<Promise<void>>();
   const sockets = new Set<Socket>();
   const server = createServer({ allowHalfOpen: true }, (socket) => {
@@ -260,14 +259,10 @@ export async function serveMigrationControl(path: string, desk: MigrationDesk): 
     void answered.then(() => answering.delete(answered));
   });
   server.maxConnections = MAX_CONNECTIONS;
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", (error: NodeJS.ErrnoException) => {
-      const why = error.code === "EADDRINUSE" ? "it is there already, and in use" : error.message;
-      reject(badOption(`The socket ${path} cannot be opened for migrations: ${why}. Name another path.`, error));
-    });
-    server.listen(path, resolve);
+  await listenAt(server, { kind: "unix", path }).catch((error: NodeJS.ErrnoException) => {
+    const why = whyNotListening(error);
+    throw badOption(`The socket ${path} cannot be opened for migrations: ${why}. Name another path.`, error);
   });
-  server.on("error", () => {});
   server.unref();
   return {
     close: async () => {

@@ -5,7 +5,7 @@
  */
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { type Duplex, pipeline } from "node:stream";
-import { removeStaleSocket } from "../migration/connecting.ts";
+import { listenAt, whyNotListening } from "../socket/listen-at.ts";
 import { VmError } from "../vm/vm-error.ts";
 import type { SocketsOfVm } from "./vm-sockets.ts";
 
@@ -38,12 +38,13 @@ export class SocketBridge {
 
   /** Rejects with VmError where nobody can listen at the path. Does not keep the process alive. */
   static async open(path: string, sockets: SocketsOfVm): Promise<SocketBridge> {
-    await removeStaleSocket(path).catch((error: Error) => Promise.reject(cannotListen(path, error.message)));
     const bridge = new SocketBridge(path, sockets);
     const server = bridge.#server;
-    await new Promise<void>((resolve, reject) => {
-      server.once("error", (error: NodeJS.ErrnoException) => reject(cannotListen(path, error.code ?? error.message)));
-      server.listen(path, resolve);
+    await listenAt(server, { kind: "unix", path }).catch((error: NodeJS.ErrnoException) => {
+      throw new VmError(
+        "not-writable",
+        `The VM's sockets cannot be served at ${path}: ${whyNotListening(error)}. Name another path.`,
+      );
     });
     server.unref();
     return bridge;
@@ -74,10 +75,6 @@ export class SocketBridge {
       socket.destroy(); // As the protocol has it: the end, without a word.
     }
   }
-}
-
-function cannotListen(path: string, why: string): VmError {
-  return new VmError("not-writable", `The VM's sockets cannot be served at ${path} (${why}). Name another path.`);
 }
 
 /** Both directions, each with its own end. */
