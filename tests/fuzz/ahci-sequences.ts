@@ -16,6 +16,7 @@ import {
 } from "../../packages/core/src/devices/ahci/registers.ts";
 import { BLOCK_LIMITS } from "../../packages/core/src/devices/block-channel.ts";
 import type { FuzzedDevice, Operation, Random } from "./device-fuzz.ts";
+import { diskEvents } from "./operations.ts";
 
 const LIST = 0x1000;
 const RECEIVED = 0x1400;
@@ -107,19 +108,7 @@ export const AHCI: FuzzedDevice = {
     return {
       device,
       ranges: [{ handler: device, length: ABAR_BYTES }],
-      events: [
-        (value) => disk.requests.length > 0 && disk.complete(value % disk.requests.length, { fill: 0x5a }),
-        (value) => disk.requests.length > 0 && disk.complete(value % disk.requests.length, { isOk: value % 4 !== 0 }),
-        (value) => {
-          while (disk.requests.length > value % 8) disk.complete(0);
-        },
-        (value) => {
-          const bytes = new Uint8Array((value >>> 8) % 700);
-          const underWay = disk.requests.findIndex(({ id }) => id === value % 64);
-          if (underWay >= 0) disk.complete(underWay, { bytes });
-          else disk.deliver({ id: value % 64, isOk: true, bytes });
-        },
-      ],
+      events: diskEvents(disk),
       start: () => [...START],
       sees: (gpa, bytes) => {
         if (bytes.length !== 32) return;

@@ -7,6 +7,7 @@ import { BLOCK_LIMITS } from "../../packages/core/src/devices/block-channel.ts";
 import { createNvme } from "../../packages/core/src/devices/nvme/controller.ts";
 import { ADMIN, BAR_BYTES, CC, CSTS, DOORBELLS, NVM, REG } from "../../packages/core/src/devices/nvme/registers.ts";
 import type { FuzzedDevice, Operation, Random } from "./device-fuzz.ts";
+import { diskEvents } from "./operations.ts";
 
 const ENTRIES = 16;
 const PAGE = 4096;
@@ -135,19 +136,7 @@ export const NVME: FuzzedDevice = {
     return {
       device,
       ranges: [{ handler: device, length: BAR_BYTES }],
-      events: [
-        (value) => disk.requests.length > 0 && disk.complete(value % disk.requests.length, { fill: 0x5a }),
-        (value) => disk.requests.length > 0 && disk.complete(value % disk.requests.length, { isOk: value % 4 !== 0 }),
-        (value) => {
-          while (disk.requests.length > value % 8) disk.complete(0);
-        },
-        (value) => {
-          const bytes = new Uint8Array((value >>> 8) % 700);
-          const underWay = disk.requests.findIndex(({ id }) => id === value % 64);
-          if (underWay >= 0) disk.complete(underWay, { bytes });
-          else disk.deliver({ id: value % 64, isOk: true, bytes });
-        },
-      ],
+      events: diskEvents(disk),
       start,
       sees: (_gpa, bytes) => {
         if (bytes.length % 8 !== 0 || bytes.length > PAGE) return;

@@ -28,6 +28,7 @@ import {
 } from "../../packages/core/src/devices/virtio/vsock-packet.ts";
 import type { FuzzedDevice, FuzzTarget, Operation, Random } from "./device-fuzz.ts";
 import { CARD_MAC, checkSent, networkEvents, someFrame } from "./network-sequences.ts";
+import { diskEvents } from "./operations.ts";
 
 const RING_SIZE = 16;
 const DESC = { NEXT: 1, WRITE: 2, INDIRECT: 4, AVAIL: 0x80, USED: 0x8000 } as const;
@@ -381,19 +382,7 @@ const block = (isReadOnly: boolean, isPacked = false): FuzzedDevice => ({
           if (length > limit) throw new Error(`${operation} of ${length} bytes`);
         }
       },
-      events: [
-        (value) => disk.requests.length > 0 && disk.complete(value % disk.requests.length, { fill: 0x5a }),
-        (value) => disk.requests.length > 0 && disk.complete(value % disk.requests.length, { isOk: value % 4 !== 0 }),
-        (value) => {
-          while (disk.requests.length > value % 8) disk.complete(0);
-        },
-        (value) => {
-          const bytes = new Uint8Array((value >>> 8) % 700);
-          const underWay = disk.requests.findIndex(({ id }) => id === value % 64);
-          if (underWay >= 0) disk.complete(underWay, { bytes });
-          else disk.deliver({ id: value % 64, isOk: true, bytes });
-        },
-      ],
+      events: diskEvents(disk),
       request: (random, buffer) => {
         const type = [0, 0, 1, 1, 4, 8, 11, 13][random(8)]!;
         const header = new DataView(new ArrayBuffer(16));
