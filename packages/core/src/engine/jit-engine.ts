@@ -3,16 +3,13 @@
  * translated into WebAssembly functions of its own (jit/tier.ts).
  */
 import type { AccessSize } from "../bus/io.ts";
-import { CR4_OSXSAVE } from "../cpu/control-bits.ts";
 import { CpuidCache } from "../cpu/cpuid.ts";
 import { decodedFeatures, featureSet } from "../cpu/features.ts";
-import { RF_IF } from "../cpu/flags.ts";
 import { KeptMsrs } from "../cpu/kept-msrs.ts";
 import * as L from "../cpu/layout.ts";
 import { constantMsr, ignoresMsrWrite } from "../cpu/msr-table.ts";
 import type { VcpuState } from "../cpu/state.ts";
 import { type Core, createCore, handlerSet } from "../interp/core.ts";
-import type { Field } from "../ir/builder.ts";
 import { limitHandlers } from "../isa/handlers.ts";
 import type { TierBounds } from "../jit/region-modules.ts";
 import { RegionTier } from "../jit/tier.ts";
@@ -23,7 +20,17 @@ import type { DebugRequest } from "./debugging.ts";
 import { TlbDirtyTracking } from "./dirty-pages.ts";
 import type { DirtyTracking, Engine, Vcpu, VcpuBus, VcpuExit } from "./engine.ts";
 import { JitDebugger } from "./jit-debugger.ts";
-import { checkCpus, checkRom, EXITS, HEAT, readParts, writeParts } from "./jit-parts.ts";
+import {
+  checkCpus,
+  checkRom,
+  EXITS,
+  executeCpuid,
+  HEAT,
+  IA32_APIC_BASE,
+  readParts,
+  tierCounters,
+  writeParts,
+} from "./jit-parts.ts";
 import { VcpuBlocks } from "./vcpu-blocks.ts";
 import { resetState, type StateBlock } from "./vcpu-state-block.ts";
 
@@ -61,8 +68,6 @@ export interface JitEngineOptions {
 }
 
 const MAX_BUDGET = 2 ** 30;
-const IA32_APIC_BASE = 0x1b;
-const APIC_BASE_EN = 0x800n;
 
 class JitVcpu implements Vcpu {
   readonly #core: Core;
@@ -89,9 +94,7 @@ class JitVcpu implements Vcpu {
   }
 
   get isWaiting(): boolean {
-    const block = this.#block;
-    if (!block.get(L.HALTED) || this.#canInterrupt()) return false;
-    return !block.get(L.NMI_PENDING) || block.get(L.NMI_MASKED) !== 0;
+    return this.#block.isWaiting;
   }
 
   run(budget: number): VcpuExit {
@@ -104,8 +107,8 @@ class JitVcpu implements Vcpu {
     if (this.#shutdown) return { reason: "shutdown" };
     const block = this.#block;
     if (block.get(L.HALTED)) {
-      if (this.#canInterrupt()) return { reason: "interrupt-window" };
-      if (this.isWaiting) return { reason: "halt" };
+      if (block.canInterrupt) return { reason: "interrupt-window" };
+      if (block.isWaiting) return { reason: "halt" };
       block.put(L.HALTED, 0);
     }
     if (this.#tier) {
@@ -116,15 +119,11 @@ class JitVcpu implements Vcpu {
     block.put(L.ACTIVITY, L.ACTIVITY_INTERPRETER);
     const exit = this.#core.exports.run(budget);
     block.put(L.ACTIVITY, L.ACTIVITY_OUTSIDE);
-    if (exit === L.EXIT_HALT && this.#canInterrupt()) return { reason: "interrupt-window" };
+    if (exit === L.EXIT_HALT && block.canInterrupt) return { reason: "interrupt-window" };
     if (exit === L.EXIT_SHUTDOWN) this.#shutdown = true;
     const known = EXITS[exit];
     if (!known) throw new Error(`the core left with reason ${exit}`);
     return known;
-  }
-
-  #canInterrupt(): boolean {
-    return this.#block.get(L.INTR_PENDING) !== 0 && (this.#block.get(L.SYSTEM_FLAGS) & RF_IF) !== 0;
   }
 
   requestInterrupt(pending: boolean): void {
@@ -264,20 +263,7 @@ export class JitEngine implements Engine {
           return BigInt.asIntN(64, bus.readTsc(Number(retired)));
         },
         floatError: (asserted) => (this.#requireBus().floatError?.(asserted !== 0) ? 1 : 0),
-        cpuid: () => {
-          const block = blocks.live;
-          const [eax, ebx, ecx, edx] = cpuids[blocks.running]!.leaf(
-            block.get(L.RAX),
-            block.get(L.RCX),
-            (block.get(L.CR4) & CR4_OSXSAVE) !== 0,
-            block.get(L.XCR0),
-            ((this.#requireBus().readMsr(IA32_APIC_BASE) ?? 0n) & APIC_BASE_EN) !== 0n,
-          );
-          block.putLow(L.RAX, eax);
-          block.putLow(L.RBX, ebx);
-          block.putLow(L.RCX, ecx);
-          block.putLow(L.RDX, edx);
-        },
+        cpuid: () => executeCpuid(blocks.live, cpuids[blocks.running]!, this.#requireBus().readMsr(IA32_APIC_BASE)),
       },
       options.sharedMemory ?? typeof SharedArrayBuffer !== "undefined",
       limitHandlers(handlerSet(), features),
@@ -356,24 +342,10 @@ export class JitEngine implements Engine {
   }
 
   stats(): Readonly<Record<string, number>> {
-    const { decoder } = this.#core;
-    const sum = (field: Field): number => this.#blocks.all.reduce((all, block) => all + Number(block.get64(field)), 0);
     return {
       ...this.#counters,
-      blocksDecoded: decoder.blocks,
-      blockFlushes: decoder.flushes,
-      instructionsInRegions: sum(L.REGION_RETIRED),
-      regionEntries: sum(L.REGION_ENTRIES),
-      tlbMisses: sum(L.TLB_MISSES),
-      tlbFlushes: sum(L.TLB_FLUSHES),
-      tlbPageFlushes: sum(L.TLB_PAGE_FLUSHES),
-      codeDrops: sum(L.CODE_DROPS),
+      ...tierCounters(this.#blocks.all, this.#core.decoder, this.#tier),
       ...(this.#buses.length > 1 && { vcpuSwitches: this.#blocks.switches }),
-      ...(this.#tier && {
-        ...this.#tier.counters,
-        translatorMs: Math.round(this.#tier.counters.translatorMs),
-        regionsQueued: this.#tier.queued,
-      }),
     };
   }
 

@@ -1,6 +1,7 @@
 /** Architectural state in and out of the jit engine's state block (cpu/layout.ts). */
 import { CR0_NE } from "../cpu/control-bits.ts";
 import { SIGNATURE } from "../cpu/cpuid-table.ts";
+import { RF_IF } from "../cpu/flags.ts";
 import * as L from "../cpu/layout.ts";
 import { MSR_EFER, STATE_MSRS } from "../cpu/msr.ts";
 import type { SegmentRegister, VcpuState } from "../cpu/state.ts";
@@ -53,6 +54,16 @@ export class StateBlock {
     const at = this.base + field.offset;
     this.#view.setUint32(at, value, true);
     this.#view.setUint32(at + 4, 0, true);
+  }
+
+  /** A maskable interrupt is pending, and IF is set. */
+  get canInterrupt(): boolean {
+    return this.get(L.INTR_PENDING) !== 0 && (this.get(L.SYSTEM_FLAGS) & RF_IF) !== 0;
+  }
+  /** In HLT, and nothing ends it. */
+  get isWaiting(): boolean {
+    if (!this.get(L.HALTED) || this.canInterrupt) return false;
+    return !this.get(L.NMI_PENDING) || this.get(L.NMI_MASKED) !== 0;
   }
 
   /** Draws the line that RDTSC follows (cpu/time-stamp.ts), or none. */

@@ -2,7 +2,6 @@
  * The first of several vCPUs in parallel, which runs in the machine's thread like one that is alone. Its time is the host's:
  * budgets and `retired` are nanoseconds, as on kvm. Between pieces of a run it answers the others' mail.
  */
-import { RF_IF } from "../../cpu/flags.ts";
 import type { KeptMsrs } from "../../cpu/kept-msrs.ts";
 import * as L from "../../cpu/layout.ts";
 import type { VcpuState } from "../../cpu/state.ts";
@@ -61,12 +60,7 @@ export class FirstVcpu implements Vcpu {
   }
 
   get isWaiting(): boolean {
-    const block = this.#block;
-    if (!block.get(L.HALTED) || this.#canInterrupt) return false;
-    return !block.get(L.NMI_PENDING) || block.get(L.NMI_MASKED) !== 0;
-  }
-  get #canInterrupt(): boolean {
-    return this.#block.get(L.INTR_PENDING) !== 0 && (this.#block.get(L.SYSTEM_FLAGS) & RF_IF) !== 0;
+    return this.#block.isWaiting;
   }
 
   run(budget: number): VcpuExit {
@@ -74,8 +68,8 @@ export class FirstVcpu implements Vcpu {
     if (this.#isShutDown) return { reason: "shutdown" };
     const block = this.#block;
     if (block.get(L.HALTED)) {
-      if (this.#canInterrupt) return WINDOW;
-      if (this.isWaiting) {
+      if (block.canInterrupt) return WINDOW;
+      if (block.isWaiting) {
         this.#refresh();
         return { reason: "halt" };
       }
@@ -101,7 +95,7 @@ export class FirstVcpu implements Vcpu {
       block.put(L.ACTIVITY, L.ACTIVITY_INTERPRETER);
       const exit = core.exports.run(BUDGET);
       block.put(L.ACTIVITY, L.ACTIVITY_OUTSIDE);
-      if (exit === L.EXIT_HALT && this.#canInterrupt) return WINDOW;
+      if (exit === L.EXIT_HALT && block.canInterrupt) return WINDOW;
       if (exit === L.EXIT_SHUTDOWN) this.#isShutDown = true;
       if (exit !== L.EXIT_BUDGET && exit !== L.EXIT_KICK) return EXITS[exit]!;
       if (hasMail()) core.gate.inside(serve);
@@ -110,7 +104,7 @@ export class FirstVcpu implements Vcpu {
         this.#isKicked = false;
         return KICK;
       }
-      if (this.#canInterrupt) return WINDOW;
+      if (block.canInterrupt) return WINDOW;
       if (cells.countAt(hostNs()) >= end) return EXITS[L.EXIT_BUDGET]!;
     }
   }

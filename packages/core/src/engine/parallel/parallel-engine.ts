@@ -7,7 +7,6 @@
  * which vCPUs take turns; taking over another engine's memory; keeping translations for later runs.
  */
 import type { AccessSize } from "../../bus/io.ts";
-import { CR4_OSXSAVE } from "../../cpu/control-bits.ts";
 import { CpuidCache } from "../../cpu/cpuid.ts";
 import { decodedFeatures, featureSet } from "../../cpu/features.ts";
 import { KeptMsrs } from "../../cpu/kept-msrs.ts";
@@ -15,14 +14,22 @@ import * as L from "../../cpu/layout.ts";
 import { constantMsr, ignoresMsrWrite } from "../../cpu/msr-table.ts";
 import type { CoreExports, CoreHost } from "../../interp/core.ts";
 import { hostImports, prepareMemory } from "../../interp/core.ts";
-import type { Field } from "../../ir/builder.ts";
 import { RegionTier } from "../../jit/tier.ts";
 import type { Translator } from "../../jit/translator.ts";
 import { MEMORY_MAP } from "../../machine/board-map.ts";
 import { Ram, ramSegments } from "../../memory/ram.ts";
 import { TlbDirtyTracking } from "../dirty-pages.ts";
 import type { DirtyTracking, Engine, ParallelVcpus, Vcpu, VcpuBus } from "../engine.ts";
-import { checkCpus, checkRom, HEAT, readParts, writeParts } from "../jit-parts.ts";
+import {
+  checkCpus,
+  checkRom,
+  executeCpuid,
+  HEAT,
+  IA32_APIC_BASE,
+  readParts,
+  tierCounters,
+  writeParts,
+} from "../jit-parts.ts";
 import { StateBlock } from "../vcpu-state-block.ts";
 import { BOUNDARY, MAIL_POSTED, ParallelCells } from "./cells.ts";
 import { FirstVcpu } from "./first-vcpu.ts";
@@ -52,8 +59,6 @@ export interface ParallelEngineOptions {
   readonly doorbell: Int32Array<SharedArrayBuffer>;
 }
 
-const IA32_APIC_BASE = 0x1b;
-const APIC_BASE_EN = 0x800n;
 const NAP_MS = 0.05;
 
 export class ParallelEngine implements Engine {
@@ -210,25 +215,11 @@ export class ParallelEngine implements Engine {
 
   stats(): Readonly<Record<string, number>> {
     const blocks = this.#maps.map((map) => new StateBlock(this.#core.view, L.cpuBase(map)));
-    const sum = (field: Field): number => blocks.reduce((all, block) => all + Number(block.get64(field)), 0);
-    const { decoder } = this.#core;
     return {
       ...this.#counters,
       ...Object.fromEntries(blocks.map((block, vcpu) => [`vcpu${vcpu}Instructions`, block.retired])),
       exclusiveSections: blocks.reduce((all, _, vcpu) => all + this.#cells.sections(vcpu), 0),
-      blocksDecoded: decoder.blocks,
-      blockFlushes: decoder.flushes,
-      instructionsInRegions: sum(L.REGION_RETIRED),
-      regionEntries: sum(L.REGION_ENTRIES),
-      tlbMisses: sum(L.TLB_MISSES),
-      tlbFlushes: sum(L.TLB_FLUSHES),
-      tlbPageFlushes: sum(L.TLB_PAGE_FLUSHES),
-      codeDrops: sum(L.CODE_DROPS),
-      ...(this.#tier && {
-        ...this.#tier.counters,
-        translatorMs: Math.round(this.#tier.counters.translatorMs),
-        regionsQueued: this.#tier.queued,
-      }),
+      ...tierCounters(blocks, this.#core.decoder, this.#tier),
     };
   }
 
@@ -354,20 +345,7 @@ export class ParallelEngine implements Engine {
       randomBits: () => first().randomBits(),
       readTsc: () => BigInt.asIntN(64, first().readTsc(this.#cells.countAt(this.#options.hostNs()))),
       floatError: (asserted) => (device(() => first().floatError?.(asserted !== 0)) ? 1 : 0),
-      cpuid: () => {
-        const state = block();
-        const [eax, ebx, ecx, edx] = cpuids.leaf(
-          state.get(L.RAX),
-          state.get(L.RCX),
-          (state.get(L.CR4) & CR4_OSXSAVE) !== 0,
-          state.get(L.XCR0),
-          ((first().readMsr(IA32_APIC_BASE) ?? 0n) & APIC_BASE_EN) !== 0n,
-        );
-        state.putLow(L.RAX, eax);
-        state.putLow(L.RBX, ebx);
-        state.putLow(L.RCX, ecx);
-        state.putLow(L.RDX, edx);
-      },
+      cpuid: () => executeCpuid(block(), cpuids, first().readMsr(IA32_APIC_BASE)),
     };
   }
 }

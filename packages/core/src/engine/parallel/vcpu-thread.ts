@@ -5,16 +5,14 @@
  *
  * Its state block is its own while it is RUNNING; at a boundary the machine's thread reads and writes it.
  */
-import { CR4_OSXSAVE } from "../../cpu/control-bits.ts";
 import { CpuidCache } from "../../cpu/cpuid.ts";
 import { featureSet } from "../../cpu/features.ts";
-import { RF_IF } from "../../cpu/flags.ts";
 import * as L from "../../cpu/layout.ts";
 import type { CoreHost } from "../../interp/core.ts";
 import { RegionTier } from "../../jit/tier.ts";
 import type { Translator } from "../../jit/translator.ts";
 import { counterAt } from "../../machine/guest-clock.ts";
-import { HEAT, readParts, writeParts } from "../jit-parts.ts";
+import { executeCpuid, HEAT, IA32_APIC_BASE, readParts, writeParts } from "../jit-parts.ts";
 import { StateBlock } from "../vcpu-state-block.ts";
 import { BOUNDARY, ParallelCells } from "./cells.ts";
 import { DeviceMail } from "./mail.ts";
@@ -44,8 +42,6 @@ export interface VcpuThreadHost {
 /** Some microseconds: so long others may wait for it to come to a boundary, as loops in translated code do not look. */
 export const BUDGET = 10_000;
 const POLL_EVERY = 16;
-const IA32_APIC_BASE = 0x1b;
-const APIC_BASE_EN = 0x800n;
 
 export class VcpuThread {
   readonly #start: VcpuThreadStart;
@@ -103,7 +99,7 @@ export class VcpuThread {
     const block = this.#block;
     this.#takePins();
     if (block.get(L.HALTED)) {
-      if (this.#canInterrupt) this.#deliver();
+      if (block.canInterrupt) this.#deliver();
       else if (block.get(L.NMI_PENDING) && !block.get(L.NMI_MASKED)) block.put(L.HALTED, 0);
       else return true;
     }
@@ -118,9 +114,6 @@ export class VcpuThread {
     return false;
   }
 
-  get #canInterrupt(): boolean {
-    return this.#block.get(L.INTR_PENDING) !== 0 && (this.#block.get(L.SYSTEM_FLAGS) & RF_IF) !== 0;
-  }
   #deliver(): void {
     const vector = this.#mail.acknowledge();
     if (vector === undefined || !this.#core.exports.deliver_interrupt(vector)) return;
@@ -184,20 +177,7 @@ export class VcpuThread {
         return BigInt.asIntN(64, counterAt(ns, tscFrequencyHz) + cells.tscAdjust(vcpu));
       },
       floatError: (asserted) => (mail.floatError(asserted !== 0) ? 1 : 0),
-      cpuid: () => {
-        const block = this.#block;
-        const [eax, ebx, ecx, edx] = cpuid.leaf(
-          block.get(L.RAX),
-          block.get(L.RCX),
-          (block.get(L.CR4) & CR4_OSXSAVE) !== 0,
-          block.get(L.XCR0),
-          ((mail.readMsr(IA32_APIC_BASE) ?? 0n) & APIC_BASE_EN) !== 0n,
-        );
-        block.putLow(L.RAX, eax);
-        block.putLow(L.RBX, ebx);
-        block.putLow(L.RCX, ecx);
-        block.putLow(L.RDX, edx);
-      },
+      cpuid: () => executeCpuid(this.#block, cpuid, mail.readMsr(IA32_APIC_BASE)),
     };
   }
 
