@@ -3,6 +3,7 @@ import { DISK_LIMIT_WORDS, diskLimitOf, diskLimitWords } from "./disk-limit-word
 import { listOption } from "./options.ts";
 import { UsageError } from "./usage-error.ts";
 import type { DiskLimits, DiskOptions } from "./vm-library.ts";
+import { takeWordsBehind } from "./words-behind.ts";
 
 const FORMATS = ["raw", "qcow2"] as const;
 const BUSES = ["virtio", "ahci", "nvme", "ide"] as const;
@@ -37,7 +38,6 @@ type Bus = (typeof BUSES)[number];
 
 /** Throws UsageError. */
 export function parseDisk(text: string): DiskOptions {
-  const words = text.split(",");
   const disk: {
     path: string;
     format?: "raw" | "qcow2";
@@ -47,8 +47,7 @@ export function parseDisk(text: string): DiskOptions {
     bootIndex?: number;
     limits?: DiskLimits;
   } = { path: "" };
-  while (words.length > 1) {
-    const word = words.at(-1)!;
+  disk.path = takeWordsBehind(text, (word, before) => {
     const [key, value] = word.split(/=(.*)/s) as [string, string | undefined];
     if (word === "readonly") disk.isReadOnly = true;
     else if (word === "ephemeral") disk.isEphemeral = true;
@@ -60,14 +59,13 @@ export function parseDisk(text: string): DiskOptions {
     else if (key === "bootindex" && value !== undefined) disk.bootIndex = bootIndexOf(value);
     else if (value !== undefined && DISK_LIMIT_WORDS.includes(key))
       disk.limits = { ...diskLimitOf(key, value), ...disk.limits };
-    else if (/^[a-z]+=/.test(word) || isWordBehindFile(words)) {
+    else if (/^[a-z]+=/.test(word) || isWordBehindFile(word, before)) {
       throw new UsageError(
         `"${word}" is nothing that a disk has. Possible: format=, bus=, bootindex=, readonly, ephemeral, ${DISK_LIMIT_WORDS.map((known) => `${known}=`).join(", ")}.`,
       );
-    } else break;
-    words.pop();
-  }
-  disk.path = words.join(",");
+    } else return false;
+    return true;
+  });
   if (disk.path === "") throw new UsageError("which image? Give its path first: --disk PATH.");
   if (disk.isReadOnly && disk.isEphemeral) {
     throw new UsageError("readonly and ephemeral exclude each other: what is not written need not be thrown away.");
@@ -89,8 +87,8 @@ export function diskText({ path, format, bus, isReadOnly, isEphemeral, bootIndex
 }
 
 /** "a.img,snapshot": no path goes on behind a file's extension without another one. */
-function isWordBehindFile(words: readonly string[]): boolean {
-  return /^[a-z-]+$/.test(words.at(-1)!) && /\.[a-z0-9]{2,5}$/i.test(words.at(-2)!);
+function isWordBehindFile(word: string, before: string): boolean {
+  return /^[a-z-]+$/.test(word) && /\.[a-z0-9]{2,5}$/i.test(before);
 }
 
 function bootIndexOf(text: string): number {

@@ -7,6 +7,7 @@ import { cardOptions, cardWords } from "./network-card-choice.ts";
 import { listOption, option } from "./options.ts";
 import { UsageError } from "./usage-error.ts";
 import type { ForwardOptions, NetworkOptions } from "./vm-library.ts";
+import { takeWordsBehind } from "./words-behind.ts";
 
 const PLANNED = ["switch", "tap"];
 
@@ -102,16 +103,14 @@ export function parseForward(text: string): ForwardOptions {
 
 /** Undefined: none. Throws UsageError. */
 export function parseNetwork(text: string): NetworkOptions | undefined {
-  const words = text.split(",");
   const ofCard: [key: string, value: string][] = [];
-  while (words.length > 1) {
-    const [key, value] = words.at(-1)!.split(/=(.*)/s) as [string, string | undefined];
-    if (value === undefined || !/^[a-z]+$/.test(key)) break;
+  const where = takeWordsBehind(text, (word) => {
+    const [key, value] = word.split(/=(.*)/s) as [string, string | undefined];
+    if (value === undefined || !/^[a-z]+$/.test(key)) return false;
     ofCard.unshift([key, value]);
-    words.pop();
-  }
+    return true;
+  });
   const card = cardOptions(ofCard);
-  const where = words.join(",");
   if (where === "loopback" || where === "user") return { to: where, ...card };
   const [, path] = /^socket=(.+)$/s.exec(where) ?? [];
   if (path !== undefined) return { to: "socket", path, ...card };

@@ -3,6 +3,7 @@ import { isShareTag } from "@twinmetal/core";
 import { listOption } from "./options.ts";
 import { UsageError } from "./usage-error.ts";
 import type { ShareOptions } from "./vm-library.ts";
+import { takeWordsBehind } from "./words-behind.ts";
 
 const TYPES = ["virtiofs", "9p"] as const;
 
@@ -15,10 +16,8 @@ export const SHARE = listOption(
 
 /** Throws UsageError. */
 export function parseShare(text: string): ShareOptions {
-  const words = text.split(",");
   const share: { path: string; name?: string; isReadOnly?: boolean; type?: (typeof TYPES)[number] } = { path: "" };
-  while (words.length > 1) {
-    const word = words.at(-1)!;
+  const place = takeWordsBehind(text, (word) => {
     if (word === "ro") share.isReadOnly = true;
     else if (word === "rw") share.isReadOnly = false;
     else if (word.startsWith("type=")) {
@@ -27,10 +26,9 @@ export function parseShare(text: string): ShareOptions {
       share.type = type;
     } else if (/^[a-z]+=/.test(word)) {
       throw new UsageError(`"${word}" is nothing that a shared folder has. Possible: ro, rw, type=.`);
-    } else break;
-    words.pop();
-  }
-  const place = words.join(",");
+    } else return false;
+    return true;
+  });
   const colon = place.lastIndexOf(":");
   const name = colon < 0 ? "" : place.slice(colon + 1);
   // "C:/x" and "a:b/c" are paths.
