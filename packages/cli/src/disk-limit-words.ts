@@ -1,7 +1,7 @@
 /** How fast and how large a disk may be, in words: `iops=500,rate=20M,burst=64M,space=10G`, of `--disk` and of `twinmetal set`. */
 import { parseSize } from "./quantities.ts";
 import { UsageError } from "./usage-error.ts";
-import { DISK_LIMITS, type DiskLimits } from "./vm-library.ts";
+import { DISK_LIMIT_RANGES, type DiskLimits } from "./vm-library.ts";
 
 const WORDS = {
   iops: ["requestsPerSecond", numberOf, "so many requests a second"],
@@ -23,7 +23,7 @@ export function diskLimitOf(key: string, value: string): DiskLimits | undefined 
   if (!Object.hasOwn(WORDS, key)) return undefined;
   const [name, parse, what] = WORDS[key as keyof typeof WORDS];
   const number = parse(value);
-  const [least, most] = DISK_LIMITS[name];
+  const [least, most] = DISK_LIMIT_RANGES[name];
   if (number >= least && number <= most) return { [name]: number };
   throw new UsageError(`a disk cannot have ${what} as ${value}: give ${least} to ${most}.`);
 }

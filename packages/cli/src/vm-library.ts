@@ -87,6 +87,6 @@ export type VmLibrary = Pick<
   | "convertImage"
 >;
 
-export { allowedVerbs, DISK_LIMITS, MigrationDesk, specWords, usageRates, VmStore } from "@twinmetal/host";
+export { allowedVerbs, DISK_LIMIT_RANGES, MigrationDesk, specWords, usageRates, VmStore } from "@twinmetal/host";
 
 export const VM_LIBRARY: VmLibrary = host;

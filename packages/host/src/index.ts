@@ -22,7 +22,7 @@ export {
   checkImage,
   convertImage,
   createImage,
-  DISK_LIMITS,
+  DISK_LIMIT_RANGES,
   type DiskBus,
   type DiskLimits,
   type DiskOptions,

@@ -55,6 +55,7 @@ interface UnderWay<Special> {
 export class ShapedWire<Special> {
   readonly #options: ShapedWireOptions<Special>;
   #limits: WireLimits = {};
+  #hasLimits = false;
   /** From `#first` on; what is in front has been delivered. */
   #frames: UnderWay<Special>[] = [];
   #first = 0;
@@ -76,6 +77,7 @@ export class ShapedWire<Special> {
   /** They hold from now on, for frames on their way, too. Precondition: within WIRE_LIMITS. */
   set limits(limits: WireLimits) {
     this.#limits = limits;
+    this.#hasLimits = Object.values(limits).some((value) => value !== undefined);
     const nowMs = this.#options.world.nowMs();
     this.#fullMs = this.#lastDueMs = nowMs;
     for (let i = this.#first; i < this.#frames.length; i++) {
@@ -87,7 +89,7 @@ export class ShapedWire<Special> {
 
   /** A wire without limits and with nothing on it need not be asked. */
   get isPlain(): boolean {
-    return this.#first === this.#frames.length && Object.values(this.#limits).every((value) => value === undefined);
+    return !this.#hasLimits && this.#first === this.#frames.length;
   }
 
   /** False: `ready` is called once there is some. */

@@ -1,14 +1,15 @@
 /** A VM's disks from outside: how fast and how large they may be, and what has gone through them. */
+import { checkRanges, type LimitRanges } from "../resources/limit-ranges.ts";
 import { VmError } from "../vm/vm-error.ts";
 import type { DiskLimits, DiskUsage } from "./disk-protocol.ts";
 
-export const DISK_LIMITS = {
+export const DISK_LIMIT_RANGES = {
   requestsPerSecond: [1, 1e7],
   bytesPerSecond: [4096, 1e12],
   burstRequests: [1, 1e7],
   burstBytes: [4096, 2 ** 40],
   spaceBytes: [2 ** 20, 2 ** 62],
-} as const satisfies Record<keyof DiskLimits, readonly [number, number]>;
+} as const satisfies LimitRanges<DiskLimits>;
 
 export interface VmDisks {
   /** Of each disk, at present. */
@@ -58,16 +59,7 @@ export class DisksOfVm implements VmDisks {
 
 /** Throws VmError. */
 export function checkDiskLimits(limits: DiskLimits): void {
-  for (const [name, value] of Object.entries(limits) as [string, unknown][]) {
-    const range = Object.hasOwn(DISK_LIMITS, name) ? DISK_LIMITS[name as keyof DiskLimits] : undefined;
-    if (!range) {
-      throw new VmError("bad-option", `A disk has no ${name}. It has ${Object.keys(DISK_LIMITS).join(", ")}.`);
-    }
-    const isPossible = typeof value === "number" && value >= range[0] && value <= range[1];
-    if (value !== undefined && !isPossible) {
-      throw new VmError("bad-option", `A disk's ${name} is from ${range[0]} to ${range[1]}, not ${String(value)}.`);
-    }
-  }
+  checkRanges("A disk", limits, DISK_LIMIT_RANGES);
   const { burstRequests, requestsPerSecond, burstBytes, bytesPerSecond } = limits;
   if (burstRequests !== undefined && requestsPerSecond === undefined)
     throw new VmError("bad-option", "A disk's burstRequests go with its requestsPerSecond: give that, too.");

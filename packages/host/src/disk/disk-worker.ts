@@ -114,6 +114,7 @@ async function open(): Promise<DisksReply> {
 /** What is under way ends with the old one. */
 async function change(index: number, next: DiskOptions | undefined): Promise<DisksReply> {
   const opened = next && (await openVmDisk(next, spaces[index]));
+  limiters[index]?.passAll();
   while (underWay > 0) {
     await new Promise<void>((resolve) => idleWaiters.push(resolve));
   }

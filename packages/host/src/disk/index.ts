@@ -3,7 +3,7 @@
 export { type ConvertImageOptions, convertImage } from "./convert-image.ts";
 export { nodeDecoders } from "./decoders.ts";
 export { filesOfDisks } from "./disk-files.ts";
-export { DISK_LIMITS, type VmDisks } from "./disk-limits.ts";
+export { DISK_LIMIT_RANGES, type VmDisks } from "./disk-limits.ts";
 export type { DiskBus, DiskLimits, DiskOptions, DiskProblem, DiskUsage } from "./disk-protocol.ts";
 export { firmwareOfImage } from "./image-firmware.ts";
 export {

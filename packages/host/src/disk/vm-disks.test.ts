@@ -105,6 +105,28 @@ describe("a VM's disks", () => {
     expect((await readFile(path)).every((byte) => byte === 5)).toBe(true);
   });
 
+  it("read what limits have held back from the disc that was there then", async () => {
+    const other = join(folder, "other.iso");
+    await writeFile(other, new Uint8Array(8192).fill(6));
+    const cd = { format: "raw", isReadOnly: true, isCdrom: true } as const;
+    const { thread: opened } = await openVmDisks([{ ...cd, path, limits: { requestsPerSecond: 1, burstRequests: 1 } }]);
+    const thread = opened!;
+    try {
+      const { read } = machineOf(thread);
+      await read(0, 2048);
+      const held = read(0, 2048);
+      const [before] = await thread.usage();
+      while ((await thread.usage())[0]!.heldMs <= before!.heldMs)
+        await new Promise((resolve) => setTimeout(resolve, 5));
+      await thread.change(0, { ...cd, path: other });
+      expect((await held).bytes[0]).toBe(5);
+      await thread.limit(0, {});
+      expect((await read(0, 2048)).bytes[0]).toBe(6);
+    } finally {
+      await thread.close();
+    }
+  });
+
   it("give their images back and open them again, with nothing lost", async () => {
     const { thread } = await openVmDisks([{ path }]);
     const machine = machineOf(thread!);

@@ -1,7 +1,7 @@
 /**
  * Processor time shared by weight among VMs that wait for a processor, without rights and between processes: each VM notes how
  * much it has used, divided by its weight ("virtual time", as in weighted fair queueing: Demers, Keshav, Shenker 1989), at a place
- * that all can read (weight-table.ts). Who is ahead of the one that is furthest behind rests until that has caught up.
+ * that all can read (weight-file.ts). Who is ahead of the one that is furthest behind rests until that has caught up.
  * Nobody rests for a VM that does not wait: what one leaves, the others use.
  *
  * Why not by nice levels or control groups: docs/decisions/0018-processor-shares.md.

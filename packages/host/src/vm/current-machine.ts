@@ -238,6 +238,9 @@ export class CurrentMachine {
     const before = this.#worker;
     this.#worker = worker;
     this.#start = { ...this.#start, engine };
+    // They may have changed since this machine was made.
+    const { limits } = this.#start;
+    if (limits) worker.command("limit", { limits }).catch(() => {}); // It may have ended meanwhile.
     this.#wakeByServing();
     this.#events.onMoved();
     const earlier = this.#leftStats;
