@@ -2,10 +2,10 @@
  * Where the guest's serial console goes when that is not this terminal: nowhere, into a file or a bounded log, or to whoever connects to
  * a Unix socket (one at a time; what is written while nobody is there is dropped, as on a cable that is not plugged in).
  */
-import { lstat, open, unlink } from "node:fs/promises";
-import { connect, createServer, type Server, type Socket } from "node:net";
+import { open } from "node:fs/promises";
+import { createServer, type Socket } from "node:net";
 import { CommandError, UsageError } from "./usage-error.ts";
-import type { Vm } from "./vm-library.ts";
+import { listenAt, type Vm, whyNotListening } from "./vm-library.ts";
 
 export type SerialTarget =
   | { readonly kind: "stdio" }
@@ -81,7 +81,6 @@ function openLogSink(vm: Vm, log: { write(bytes: Uint8Array): void }): SerialSin
 }
 
 async function openSocketSink(vm: Vm, path: string): Promise<SerialSink> {
-  await removeStaleSocket(path);
   let client: Socket | undefined;
   const server = createServer((socket) => {
     if (client !== undefined) {
@@ -101,7 +100,10 @@ async function openSocketSink(vm: Vm, path: string): Promise<SerialSink> {
       void vm.serial.write(new Uint8Array(data)).finally(() => socket.resume());
     });
   });
-  await listen(server, path);
+  await listenAt(server, { kind: "unix", path }).catch((error: NodeJS.ErrnoException) => {
+    const why = whyNotListening(error);
+    throw new CommandError(`The socket ${path} cannot be opened for the serial console: ${why}. Name another path.`);
+  });
   const iterator = vm.serial.output[Symbol.asyncIterator]();
   const pump = (async () => {
     for (let next = await iterator.next(); !next.done; next = await iterator.next()) {
@@ -118,34 +120,6 @@ async function openSocketSink(vm: Vm, path: string): Promise<SerialSink> {
       await within(new Promise((resolve) => server.close(resolve)), 500);
     },
   };
-}
-
-/** Never takes the place of another file, nor of a socket where somebody answers. */
-async function removeStaleSocket(path: string): Promise<void> {
-  const code = await new Promise<string | undefined>((resolve) => {
-    const probe = connect(path);
-    probe.on("connect", () => {
-      probe.destroy();
-      resolve(undefined);
-    });
-    probe.on("error", (error: NodeJS.ErrnoException) => resolve(error.code));
-  });
-  // A plain file refuses connections, too.
-  const isSocket = (await lstat(path).catch(() => undefined))?.isSocket() ?? false;
-  if (code === "ECONNREFUSED" && isSocket) await unlink(path).catch(() => {}); // listen() tells what stays in the way.
-}
-
-async function listen(server: Server, path: string): Promise<void> {
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", (error: NodeJS.ErrnoException) => {
-      const why = error.code === "EADDRINUSE" ? "it is there already, and in use" : error.code;
-      reject(
-        new CommandError(`The socket ${path} cannot be opened for the serial console: ${why}. Name another path.`),
-      );
-    });
-    server.listen(path, resolve);
-  });
-  server.on("error", () => {}); // A client that could not be accepted; the next one may.
 }
 
 function drained(socket: Socket): Promise<void> {

@@ -87,6 +87,15 @@ export type VmLibrary = Pick<
   | "convertImage"
 >;
 
-export { allowedVerbs, DISK_LIMIT_RANGES, MigrationDesk, specWords, usageRates, VmStore } from "@twinmetal/host";
+export {
+  allowedVerbs,
+  DISK_LIMIT_RANGES,
+  listenAt,
+  MigrationDesk,
+  specWords,
+  usageRates,
+  VmStore,
+  whyNotListening,
+} from "@twinmetal/host";
 
 export const VM_LIBRARY: VmLibrary = host;

@@ -153,6 +153,7 @@ export {
   takeConfined,
 } from "./sandbox/index.ts";
 export { filesOfShares, type ShareOptions, type ShareType } from "./share/index.ts";
+export { type ListenOptions, listenAt, type SocketAddress, whyNotListening } from "./socket/listen-at.ts";
 export { createVm, DEFAULT_MEMORY_BYTES } from "./vm/create-vm.ts";
 export { type EngineQuestion, type EngineWish, engineFor } from "./vm/engine-choice.ts";
 export type { EngineSwitchOptions, EngineSwitchResult } from "./vm/engine-switch.ts";

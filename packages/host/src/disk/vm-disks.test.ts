@@ -109,7 +109,7 @@ describe("a VM's disks", () => {
     const other = join(folder, "other.iso");
     await writeFile(other, new Uint8Array(8192).fill(6));
     const cd = { format: "raw", isReadOnly: true, isCdrom: true } as const;
-    const { thread: opened } = await openVmDisks([{ ...cd, path, limits: { requestsPerSecond: 1, burstRequests: 1 } }]);
+    const { thread: opened } = await openVmDisks([{ ...cd, path, limits: { requestsPerSecond: 1 } }]);
     const thread = opened!;
     try {
       const { read } = machineOf(thread);
