@@ -1,4 +1,5 @@
 /** `twinmetal top VM...`: what running VMs use of their host, and what holds each back. */
+import { setTimeout as sleep } from "node:timers/promises";
 import { defineCommand, type Io } from "../command.ts";
 import { namedVms } from "../named-vms.ts";
 import { flag, option } from "../options.ts";
@@ -40,7 +41,7 @@ export const TOP = defineCommand({
       let before = await look(io, await targets(io, operands));
       if (operands.length === 1 && before.size === 0) await ask(io, operands[0]!); // It says why.
       do {
-        await pause(intervalMs, abort.signal);
+        await sleep(intervalMs, undefined, { signal: abort.signal }).catch(() => {}); // Ctrl-C.
         if (abort.signal.aborted && !values.once) break;
         const vms = await targets(io, operands);
         const now = await look(io, vms);
@@ -87,15 +88,4 @@ function textOf(io: Io, rows: readonly TopRow[], { json, once }: { json?: boolea
   if (json) return `${JSON.stringify(rows)}\n`;
   const isScreen = io.stdout.isTTY === true && !once;
   return `${isScreen ? CLEAR : ""}${topTable(rows, io.stdout.columns ?? Number.POSITIVE_INFINITY)}`;
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(resolve, signal.aborted ? 0 : ms);
-    const onAbort = (): void => {
-      clearTimeout(timer);
-      resolve();
-    };
-    signal.addEventListener("abort", onAbort, { once: true });
-  });
 }

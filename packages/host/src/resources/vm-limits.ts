@@ -38,7 +38,7 @@ const RANGES: { readonly [K in keyof Required<VmLimits>]: readonly [min: number,
 /** Throws VmError "bad-option". */
 export function checkLimits(change: VmLimitsChange): void {
   for (const [name, value] of Object.entries(change)) {
-    const range = RANGES[name as keyof VmLimits];
+    const range = Object.hasOwn(RANGES, name) ? RANGES[name as keyof VmLimits] : undefined;
     if (!range) {
       const known = Object.keys(RANGES).join(", ");
       throw new VmError("bad-option", `There is no limit ${JSON.stringify(name)}. There are: ${known}.`);

@@ -1,4 +1,4 @@
-/** What a VM uses of its host at a moment: counters, from two of which come rates (usage-rates.ts). */
+/** What a VM uses of its host at a moment: counters, from two of which come rates (why-slow.ts). */
 import { readFileSync } from "node:fs";
 import type { DiskLimits, DiskUsage } from "../disk/disk-protocol.ts";
 import type { CardLimits, CardUsage } from "../network/network-protocol.ts";
