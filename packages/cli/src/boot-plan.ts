@@ -24,6 +24,8 @@ export interface PreparedBoot {
   readonly disks: readonly DiskOptions[];
   /** Files that its process reads. */
   readonly files: readonly string[];
+  /** An image's program, where it has one. */
+  readonly command?: readonly string[];
 }
 
 export type PrepareBoot = (signal: AbortSignal, onProgress: (progress: VmProgress) => void) => Promise<PreparedBoot>;
@@ -65,20 +67,28 @@ export function chooseImage(values: RunValues, operands: readonly string[]): Ima
 
 /** With what an image brings where nothing else is said: an operating system needs memory, and waits for a network. */
 export function withImage(values: RunValues, image: ImageChoice | undefined): RunValues {
-  if (cloudInitOf(values) !== undefined && image?.kind === "tiny") {
+  if (cloudInitOf(values) !== undefined && (image?.kind === "tiny" || image?.kind === "archive")) {
     throw new UsageError(
-      "cloud-init is not in the tiny image: name a disk that has it, like debian.qcow2, or leave its options out.",
+      "cloud-init is not in the tiny image or a container: name a disk that has it, like debian.qcow2, or leave its options out.",
     );
   }
   if (image?.kind !== "disk") return values;
   return { ...values, memory: values.memory ?? DISK_IMAGE_MEMORY_BYTES, net: values.net ?? [{ to: "user" }] };
 }
 
+export interface GivenBoot {
+  readonly image: ImageChoice | undefined;
+  /** For the kernel's command line. */
+  readonly append: string;
+  /** Behind `--`. */
+  readonly command: readonly string[] | undefined;
+}
+
 /** Done once, however often it is asked for. */
-export function bootPlan(io: Io, values: RunValues, image: ImageChoice | undefined, append: string): PrepareBoot {
+export function bootPlan(io: Io, values: RunValues, given: GivenBoot): PrepareBoot {
   let prepared: Promise<PreparedBoot> | undefined;
   return (signal, onProgress) => {
-    prepared ??= prepare(io, values, image, append, signal, onProgress);
+    prepared ??= prepare(io, values, given, signal, onProgress);
     return prepared;
   };
 }
@@ -86,17 +96,16 @@ export function bootPlan(io: Io, values: RunValues, image: ImageChoice | undefin
 async function prepare(
   io: Io,
   values: RunValues,
-  image: ImageChoice | undefined,
-  append: string,
+  given: GivenBoot,
   signal: AbortSignal,
   onProgress: (progress: VmProgress) => void,
 ): Promise<PreparedBoot> {
   const cloudInit = cloudInitOf(values);
-  if (cloudInit === undefined) return await bootOf(io, values, image, append, signal, onProgress);
+  if (cloudInit === undefined) return await bootOf(io, values, given, signal, onProgress);
   // What is wrong with it is told before anything is fetched.
   const onWarning = (message: string): void => void io.stderr.write(`twinmetal: ${message}\n`);
   const path = await io.library.ensureCloudInitSeed({ ...cloudInit, onWarning });
-  const { boot, disks, files } = await bootOf(io, values, image, append, signal, onProgress);
+  const { boot, disks, files } = await bootOf(io, values, given, signal, onProgress);
   return {
     boot,
     disks: [...disks, { path, format: "raw", isReadOnly: true }],
@@ -107,17 +116,25 @@ async function prepare(
 async function bootOf(
   io: Io,
   values: RunValues,
-  image: ImageChoice | undefined,
-  append: string,
+  given: GivenBoot,
   signal: AbortSignal,
   onProgress: (progress: VmProgress) => void,
 ): Promise<PreparedBoot> {
   const { kernel, initrd, module: modules, firmware } = values;
+  const { image, append } = given;
   const disks = disksOf(values);
-  if (image?.kind === "tiny") {
+  if (image?.kind === "tiny" || image?.kind === "archive") {
     const made = await ensureTiny(io, values, signal, onProgress);
     const boot = { kernel: made.kernelPath, initrd: made.initrdPath, append, isQuiet: true };
-    return { boot, disks, files: [made.directory] };
+    if (image.kind === "tiny") return { boot, disks, files: [made.directory] };
+    const onWarning = (message: string): void => void io.stderr.write(`twinmetal: ${message}\n`);
+    const container = await io.library.ensureContainerImage({ path: image.path, signal, onProgress, onWarning });
+    return {
+      boot,
+      disks: [{ path: container.diskPath, format: "raw", isEphemeral: true }, ...disks],
+      files: [made.directory, image.path, container.directory],
+      command: io.library.containerCommand(container, given.command),
+    };
   }
   if (image?.kind === "disk") {
     const found = firmware ?? (await io.library.firmwareOfImage(image.disk));

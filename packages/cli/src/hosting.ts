@@ -43,7 +43,8 @@ export interface HostingPlan {
     onProgress: (progress: VmProgress) => void,
     desk: MigrationDesk,
   ) => Promise<Vm>;
-  readonly command: readonly string[] | undefined;
+  /** Asked for when the VM exists. */
+  readonly command: ((signal: AbortSignal) => Promise<readonly string[]>) | undefined;
   readonly serial: SerialTarget;
   /** One line on standard error for people at a terminal. */
   readonly greeting: (vm: Vm) => string;
@@ -176,7 +177,9 @@ async function connect(
   const trouble = Promise.race(troubles);
   try {
     if (isConsole) return await runConsole(io, vm, ending, { hasAgent, endsWithInput, progress, trouble });
-    if (command !== undefined) return await runCommand(io, vm, ending, { command, progress, trouble });
+    if (command !== undefined) {
+      return await runCommand(io, vm, ending, { command: await command(ending.signal), progress, trouble });
+    }
     return await runUnattended(vm, ending, trouble);
   } finally {
     watch.stop();

@@ -6,9 +6,12 @@ import type { DiskOptions } from "./vm-library.ts";
 export type ImageChoice =
   | { readonly kind: "tiny" }
   /** A disk with an operating system, which firmware starts. */
-  | { readonly kind: "disk"; readonly disk: DiskOptions };
+  | { readonly kind: "disk"; readonly disk: DiskOptions }
+  /** A container image in a tar file, whose program runs in the tiny guest. */
+  | { readonly kind: "archive"; readonly path: string };
 
 const NAMES = ["tiny"] as const;
+const ARCHIVE_FILE = /\.(?:tar|oci)$/i;
 const DISK_FILE = /\.(?:qcow2?|img|raw)$/i;
 
 /** What the guest writes to an image is thrown away: it is a template. Throws UsageError. */
@@ -18,8 +21,11 @@ export function parseImage(text: string): ImageChoice {
   if (/\.iso$/i.test(path)) {
     throw new UsageError(`${text} is a disc: twinmetal run --firmware bios --cdrom ${text}`);
   }
+  if (ARCHIVE_FILE.test(text)) return { kind: "archive", path: text };
+  if (/\.(?:tgz|tar\.[a-z0-9]+)$/i.test(text))
+    throw new UsageError(`${text} is compressed: unpack it first, as with gunzip.`);
   if (!DISK_FILE.test(path)) {
-    const known = `This version has: ${NAMES.join(", ")}; or give the path of a disk, like ${path}.qcow2.`;
+    const known = `This version has: ${NAMES.join(", ")}; or give the path of a disk, like ${path}.qcow2, or of a container image, like ${path}.tar.`;
     throw new UsageError(`there is no image "${text}". ${known} A command comes after --: twinmetal run -- ${text}`);
   }
   const disk = parseDisk(text);
@@ -28,5 +34,7 @@ export function parseImage(text: string): ImageChoice {
 
 /** Whether this word is an image's, so that a word behind it is a command's. */
 export function isImage(text: string): boolean {
-  return (NAMES as readonly string[]).includes(text) || DISK_FILE.test(text.split(",", 1)[0]!);
+  return (
+    (NAMES as readonly string[]).includes(text) || DISK_FILE.test(text.split(",", 1)[0]!) || ARCHIVE_FILE.test(text)
+  );
 }

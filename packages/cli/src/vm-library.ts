@@ -59,6 +59,8 @@ export type VmLibrary = Pick<
   | "replayVm"
   | "ensureTinyImage"
   | "ensureCloudInitSeed"
+  | "ensureContainerImage"
+  | "containerCommand"
   | "firmwareOfImage"
   | "ensureFirmware"
   | "ensureNetworkRoms"

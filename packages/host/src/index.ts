@@ -63,6 +63,11 @@ export {
 export { keepVariables, variablesPath } from "./firmware/variable-store.ts";
 export {
   type CloudInitOptions,
+  type ContainerImage,
+  type ContainerImageOptions,
+  type ContainerProgram,
+  containerCommand,
+  ensureContainerImage,
   ensureCloudInitSeed,
   ensureTinyImage,
   ImageError,

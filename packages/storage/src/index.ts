@@ -2,6 +2,8 @@
 
 export { type BlockDevice, SECTOR_BYTES } from "./block-device.ts";
 export { firmwareOfDisk } from "./boot-records.ts";
+export { type DirectoryNode, type FileNode, newDirectory, type SymlinkNode, type TreeNode } from "./ext4/tree.ts";
+export { type WriteExt4Options, writeExt4 } from "./ext4/write-ext4.ts";
 export { GUESS_BYTES, type GuessedFormat, guessFormat } from "./format-guess.ts";
 export type { ImageFile } from "./image-file.ts";
 export { type IsoFile, writeIso9660 } from "./iso9660.ts";

@@ -161,7 +161,7 @@ export const RUN = defineCommand({
   summary: "run a VM on this terminal, or a command in one",
   usage: "[IMAGE] [options] [-- CMD ARG...]",
   text: [
-    "IMAGE is tiny (default): Debian's kernel, busybox and a small agent, put together from Debian packages on first use and kept in the cache. Or it is a disk's path, like debian.qcow2: firmware starts what is on it, with 1G of memory and --net user; what the guest writes to it is thrown away at the end. --disk keeps it.",
+    "IMAGE is tiny (default): Debian's kernel, busybox and a small agent, put together from Debian packages on first use and kept in the cache. Or it is a disk's path, like debian.qcow2: firmware starts what is on it, with 1G of memory and --net user; what the guest writes to it is thrown away at the end. --disk keeps it. Or it is the path of a container image, an OCI layout or what docker save wrote: its program runs in tiny's kernel, with the image as its root.",
     "Without CMD the guest's console is on this terminal: Ctrl-] leaves and ends the VM, every other key goes to the guest. With CMD, only that command's input, output and errors are.",
     "Status: CMD's own; without CMD 0 when the guest turns off. 124 time-out, 125 Twinmetal failed or the guest crashed, 126 CMD cannot be run, 127 not found, 128+n ended by signal n, 2 bad usage.",
   ],
@@ -177,6 +177,7 @@ export const RUN = defineCommand({
       "twinmetal run debian.qcow2 --user ada --ssh-key ~/.ssh/id_ed25519.pub --forward 2222:22",
       "a cloud image; in another terminal: ssh -p 2222 ada@127.0.0.1",
     ],
+    ["twinmetal run alpine.tar -- cat /etc/os-release", "a container image that docker save has written"],
     ["twinmetal run --net socket=/tmp/wire", "a network card; in another terminal the same, for the other end"],
     [
       "twinmetal run -m 2G --balloon --migration-socket vm.sock",
@@ -214,18 +215,20 @@ export function runPlan(
 ): HostingPlan {
   const image = chooseImage(given, operands);
   const values = withImage(given, image);
-  const command = rest;
-  if (command !== undefined && !command[0]) throw new UsageError("there is no command after --.");
+  const isContainer = image?.kind === "archive";
+  const command = rest ?? (isContainer ? [] : undefined);
+  if (rest !== undefined && !rest[0]) throw new UsageError("there is no command after --.");
   const serial = kept === undefined ? chooseSerial(values.serial, command) : keptSerial(values.serial, kept);
   checkTogether(values, image, serial, command);
   if (kept !== undefined) checkKept(values, command);
-  const isTiny = image?.kind === "tiny";
+  const isTiny = image?.kind === "tiny" || isContainer;
   const endsWithInput =
     kept === undefined && isTiny && command === undefined && serial.kind === "stdio" && !io.stdin.isTTY;
-  const prepare = bootPlan(io, values, image, commandLine(io, values, isTiny, command, endsWithInput));
+  const append = commandLine(io, values, isTiny, command, endsWithInput);
+  const prepare = bootPlan(io, values, { image, append, command: rest });
   return {
     create: (signal, onProgress) => create(io, values, prepare, signal, onProgress, kept),
-    command,
+    command: command && (async (signal) => (await prepare(signal, () => {})).command ?? command),
     serial,
     greeting: (vm) => greeting(vm, values, image),
     notice: (vm) => engineNotice(io, vm, values),
@@ -301,7 +304,7 @@ function checkTogether(
   }
   const link = Object.keys(LINK_OPTIONS).find((key) => values[key as keyof RunValues] !== undefined);
   if (link !== undefined) throw new UsageError("TLS options and --insecure are for --incoming.");
-  if (image?.kind !== "tiny" && (values.mirror ?? values.suite) !== undefined) {
+  if (image?.kind !== "tiny" && image?.kind !== "archive" && (values.mirror ?? values.suite) !== undefined) {
     throw new UsageError("--mirror and --suite are for the image tiny; leave them out.");
   }
 }

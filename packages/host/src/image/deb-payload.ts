@@ -132,7 +132,7 @@ interface NodeZstd {
 }
 
 /** In Node since 22.15; the types are those of Node 20. */
-const nodeZstd: NodeZstd = zlib as unknown as NodeZstd;
+export const nodeZstd: NodeZstd = zlib as unknown as NodeZstd;
 
 async function* decompress(data: Uint8Array, compression: DebCompression, origin: string): AsyncGenerator<Uint8Array> {
   if (compression === "xz") {

@@ -78,6 +78,41 @@ case $1 in
 esac
 `;
 
+/**
+ * container DIRECTORY UID GID COMMAND...: makes the first disk, a container image's, ready at /container, then becomes COMMAND,
+ * which enters it.
+ */
+export const CONTAINER_SCRIPT = `#!/bin/sh
+PATH=/sbin:/usr/sbin:/bin:/usr/bin
+directory=$1 user=$2:$3
+shift 3
+if mkdir /run/twinmetal/container 2>/dev/null; then
+  mkdir -p /container
+  mount -t ext4 /dev/vda /container || {
+    echo "twinmetal: the container image's disk cannot be mounted" >&2
+    exit 125
+  }
+  mkdir -p /container/proc /container/sys /container/dev /container/etc
+  mount -t proc proc /container/proc
+  mount -t sysfs -o ro sysfs /container/sys
+  mount -o rbind /dev /container/dev
+  if [ -d /share ]; then
+    mkdir -p /container/share
+    mount -o rbind /share /container/share
+  fi
+  if [ -s /etc/resolv.conf ]; then
+    rm -f /container/etc/resolv.conf
+    cp /etc/resolv.conf /container/etc/resolv.conf
+  fi
+  [ -e /container/etc/hosts ] || cp /etc/hosts /container/etc/hosts
+fi
+if [ ! -d "/container$directory" ]; then
+  mkdir -p "/container$directory"
+  chown $user "/container$directory"
+fi
+exec "$@"
+`;
+
 export const PROFILE_SCRIPT = `export PATH=/sbin:/usr/sbin:/bin:/usr/bin HOME=/root
 TERM=vt102
 [ -e /run/twinmetal/term ] && read -r TERM </run/twinmetal/term

@@ -1,6 +1,13 @@
 /** Guest images that Twinmetal prepares itself. */
 
 export { type CloudInitOptions, ensureCloudInitSeed, type SeedOptions } from "./cloud-init-seed.ts";
+export {
+  type ContainerImage,
+  type ContainerImageOptions,
+  type ContainerProgram,
+  containerCommand,
+  ensureContainerImage,
+} from "./container-image.ts";
 export { ImageError, type ImageErrorCode } from "./image-error.ts";
 export {
   ensureTinyImage,

@@ -2,7 +2,7 @@
  * Reads tar archives (POSIX.1-2017 ustar and pax, GNU long names) as a stream: a parser that is fed chunks of any
  * size and reports entries. The archive is hostile input: sizes, path lengths and the number of entries are bounded,
  * header checksums are verified, and nothing is ever written to a path that came out of the archive.
- * Left out: sparse files, multi-volume archives, binary sizes of 8 GiB and more.
+ * Left out: sparse files, multi-volume archives, extended attributes, files of more than 8 GiB.
  */
 
 import { ImageError } from "./image-error.ts";
@@ -10,10 +10,18 @@ import { ImageError } from "./image-error.ts";
 export interface TarEntry {
   /** Without a leading "./" or "/". */
   readonly path: string;
-  readonly type: "file" | "directory" | "symlink" | "hardlink" | "other";
+  readonly type: "file" | "directory" | "symlink" | "hardlink" | "character-device" | "block-device" | "fifo" | "other";
   readonly sizeBytes: number;
   readonly mode: number;
   readonly linkTarget: string;
+  readonly uid: number;
+  readonly gid: number;
+  readonly mtimeSeconds: number;
+  /** Of a device. */
+  readonly major: number;
+  readonly minor: number;
+  /** Where the file's bytes begin in the archive. */
+  readonly dataOffset: number;
 }
 
 export interface TarVisitor {
@@ -26,7 +34,14 @@ const MAX_ENTRIES = 200_000;
 const MAX_META_BYTES = 64 * 1024;
 const MAX_FILE_BYTES = 0x2_0000_0000;
 
-type Meta = { path?: string; linkTarget?: string; sizeBytes?: number };
+type Meta = {
+  path?: string;
+  linkTarget?: string;
+  sizeBytes?: number;
+  uid?: number;
+  gid?: number;
+  mtimeSeconds?: number;
+};
 type Sink = (chunk: Uint8Array) => void;
 
 export class TarParser {
@@ -41,10 +56,19 @@ export class TarParser {
   #meta: Meta = {};
   #entries = 0;
   #isEnded = false;
+  /** Behind the header that was read last. */
+  #position = 0;
+  readonly #nextStep: string;
 
-  constructor(visitor: TarVisitor, origin: string) {
+  /** `nextStep` ends the message of an error. */
+  constructor(
+    visitor: TarVisitor,
+    origin: string,
+    nextStep = "Try again; if it stays, name another mirror with --mirror URL.",
+  ) {
     this.#visitor = visitor;
     this.#origin = origin;
+    this.#nextStep = nextStep;
   }
 
   write(chunk: Uint8Array): void {
@@ -87,6 +111,7 @@ export class TarParser {
 
   #readHeader(): void {
     const header = this.#header;
+    this.#position += BLOCK_SIZE;
     if (header.every((byte) => byte === 0)) {
       this.#isEnded = true;
       return;
@@ -109,6 +134,12 @@ export class TarParser {
       sizeBytes,
       mode: this.#octal(100, 8) & 0o7777,
       linkTarget: meta.linkTarget ?? text(header, 157, 100),
+      uid: meta.uid ?? this.#number(108, 8),
+      gid: meta.gid ?? this.#number(116, 8),
+      mtimeSeconds: meta.mtimeSeconds ?? this.#number(136, 12),
+      major: this.#number(329, 8),
+      minor: this.#number(337, 8),
+      dataOffset: this.#position,
     };
     this.#startBody(sizeBytes, this.#visitor.onEntry(entry));
   }
@@ -127,6 +158,7 @@ export class TarParser {
   }
 
   #startBody(sizeBytes: number, sink: Sink | undefined): void {
+    this.#position += sizeBytes + (-sizeBytes & (BLOCK_SIZE - 1));
     this.#remaining = sizeBytes;
     this.#padding = -sizeBytes & (BLOCK_SIZE - 1);
     this.#sink = sink;
@@ -149,6 +181,10 @@ export class TarParser {
       else if (record.startsWith("size=")) {
         if (!/^[0-9]{1,12}$/.test(value)) throw this.#malformed("an extended header's size is damaged");
         meta.sizeBytes = Number(value);
+      } else if (/^(?:uid|gid)=/.test(record) && /^[0-9]{1,10}$/.test(value)) {
+        meta[record.startsWith("uid") ? "uid" : "gid"] = Number(value) % 2 ** 32;
+      } else if (record.startsWith("mtime=") && /^[0-9]{1,12}(?:\.[0-9]*)?$/.test(value)) {
+        meta.mtimeSeconds = Math.floor(Number(value));
       }
       offset = end;
     }
@@ -168,12 +204,19 @@ export class TarParser {
     return field === "" ? 0 : Number.parseInt(field, 8);
   }
 
+  /** Octal, or GNU's binary where that has no room; of what matters little, so an odd one is 0. */
+  #number(offset: number, length: number): number {
+    const field = this.#header.subarray(offset, offset + length);
+    if (field[0] === 0x80) {
+      const value = field.subarray(1).reduce((total, byte) => total * 256 + byte, 0);
+      return value <= Number.MAX_SAFE_INTEGER ? value : 0;
+    }
+    const digits = text(this.#header, offset, length).trim();
+    return /^[0-7]+$/.test(digits) ? Number.parseInt(digits, 8) : 0;
+  }
+
   #malformed(why: string): ImageError {
-    return new ImageError(
-      "IMAGE_MALFORMED",
-      `The archive in ${this.#origin} cannot be read: ${why}.`,
-      "Try again; if it stays, name another mirror with --mirror URL.",
-    );
+    return new ImageError("IMAGE_MALFORMED", `The archive in ${this.#origin} cannot be read: ${why}.`, this.#nextStep);
   }
 }
 
@@ -181,6 +224,9 @@ function entryType(typeFlag: string): TarEntry["type"] {
   if (typeFlag === "0" || typeFlag === "\0" || typeFlag === "7") return "file";
   if (typeFlag === "1") return "hardlink";
   if (typeFlag === "2") return "symlink";
+  if (typeFlag === "3") return "character-device";
+  if (typeFlag === "4") return "block-device";
+  if (typeFlag === "6") return "fifo";
   return typeFlag === "5" ? "directory" : "other";
 }
 

@@ -24,7 +24,14 @@ import { DebPayload, decompressModule } from "./deb-payload.ts";
 import type { FetchedPackage, FetchHooks, PackageRecord } from "./debian-package.ts";
 import { type DebianSource, findDebianSource, findKeyring } from "./debian-sources.ts";
 import { acquireLock } from "./file-lock.ts";
-import { AGENT_SCRIPT, DHCP_SCRIPT, INIT_SCRIPT, POWER_SCRIPT, PROFILE_SCRIPT } from "./guest-scripts.ts";
+import {
+  AGENT_SCRIPT,
+  CONTAINER_SCRIPT,
+  DHCP_SCRIPT,
+  INIT_SCRIPT,
+  POWER_SCRIPT,
+  PROFILE_SCRIPT,
+} from "./guest-scripts.ts";
 import { ImageError } from "./image-error.ts";
 import { buildStored, readStored, type StoredDescription } from "./image-store.ts";
 import { type LoadableModule, resolveModules, type WantedModule } from "./kernel-modules.ts";
@@ -129,6 +136,7 @@ class TinyBuilder {
       PROFILE_SCRIPT,
       AGENT_SCRIPT,
       DHCP_SCRIPT,
+      CONTAINER_SCRIPT,
       JSON.stringify([TINY_MODULES, TINY_DEVICE_MODULES, TINY_DISK_MODULES, TINY_NETWORK_MODULES, TINY_SHARE_MODULES]),
     ];
     this.#imageKey = `${this.#kernel}-${shortHash(this.#packagesKey, ...scripts)}`;

@@ -5,7 +5,14 @@
 
 import { gzipSync } from "node:zlib";
 import { type CpioEntry, writeCpio } from "./cpio.ts";
-import { AGENT_SCRIPT, DHCP_SCRIPT, INIT_SCRIPT, POWER_SCRIPT, PROFILE_SCRIPT } from "./guest-scripts.ts";
+import {
+  AGENT_SCRIPT,
+  CONTAINER_SCRIPT,
+  DHCP_SCRIPT,
+  INIT_SCRIPT,
+  POWER_SCRIPT,
+  PROFILE_SCRIPT,
+} from "./guest-scripts.ts";
 import type { LoadableModule, WantedModule } from "./kernel-modules.ts";
 
 /** The agent's console first; the power button (`stop` asks by ACPI) where the kernel has it as modules. */
@@ -92,6 +99,7 @@ export function buildTinyInitrd(parts: TinyInitrdParts): Uint8Array {
     script("etc/twinmetal/agent", AGENT_SCRIPT),
     script("etc/twinmetal/power", POWER_SCRIPT),
     script("etc/twinmetal/dhcp", DHCP_SCRIPT),
+    script("etc/twinmetal/container", CONTAINER_SCRIPT),
     text("etc/profile", PROFILE_SCRIPT),
     text(
       "etc/motd",
