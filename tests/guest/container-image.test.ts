@@ -57,12 +57,12 @@ test("the program of a container image runs in its root, as its user", { timeout
   const above = layerTar({ path: "etc/.wh.gone" }, { path: "usr/bin/program", data: script });
   const config = { Entrypoint: ["program"], Cmd: ["world"], Env: ["GREETING=hi"], WorkingDir: "/work", User: "ada" };
   writeFileSync(path, dockerArchive({ layers: [base, above], config }));
-  const { status, stdout, stderr } = await run(path, "--timeout", "200");
-  expect({ status, stdout, stderr }).toEqual({
+  const { status, stdout } = await run(path, "--timeout", "200");
+  expect({ status, stdout }).toEqual({
     status: 7,
     stdout: "1000\n1001\n/work\nhi world\nhello\nhosts\npasswd\n",
-    stderr: "",
   });
+  // Made once: nothing is said of it any more.
   const other = await run(path, "--timeout", "200", "--", "you");
   expect(other).toMatchObject({ status: 7, stderr: "" });
   expect(other.stdout).toContain("hi you\n");

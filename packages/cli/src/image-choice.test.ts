@@ -20,7 +20,13 @@ describe("IMAGE", () => {
     });
   });
 
+  it("is a container image by the end of its path", () => {
+    expect(parseImage("a,b.tar")).toEqual({ kind: "archive", path: "a,b.tar" });
+    expect(parseImage("box.oci")).toEqual({ kind: "archive", path: "box.oci" });
+  });
+
   it.each([
+    ["alpine.tar.gz", "is compressed"],
     ["debain", "there is no image"],
     ["install.iso", "--cdrom install.iso"],
     ["a.qcow2,colour=red", "nothing that a disk has"],
@@ -40,6 +46,7 @@ describe("what comes with an image", () => {
 
   it("is no cloud-init in tiny", () => {
     expect(() => withImage({ user: "ada" }, { kind: "tiny" })).toThrow("cloud-init is not in the tiny image");
+    expect(() => withImage({ user: "ada" }, { kind: "archive", path: "a.tar" })).toThrow("cloud-init is not in");
     expect(withImage({ user: "ada" }, undefined)).toEqual({ user: "ada" });
   });
 
