@@ -106,6 +106,13 @@ describe("docs/guide/network.md", () => {
   });
 });
 
+describe("docs/guide/resources.md", () => {
+  example("runs a command within limits", async () => {
+    const { status, stdout } = await run("sh", ["-c", await fromPage("resources.md", "twinmetal run --limit cpu=90%")]);
+    expect({ status, stdout }).toEqual({ status: 0, stdout: "quick enough\n" });
+  });
+});
+
 describe("docs/guide/sharing-files.md", () => {
   example("gives a guest folders of the host, and takes what it writes", async () => {
     const { status, stdout } = await run("sh", ["-c", await fromPage("sharing-files.md", "mkdir -p in out", 3)]);
