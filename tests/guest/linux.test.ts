@@ -2,6 +2,7 @@
 // reboot, power-off, recording. One boot serves them all; it is saved, and what may break a guest runs in a restored one.
 
 import { createHash, randomBytes } from "node:crypto";
+import { once } from "node:events";
 import { mkdtemp, rm, utimes } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -73,6 +74,31 @@ describe("commands", () => {
     );
   });
 
+  guestTest("have a terminal of their own, with a size that changes, keys that interrupt, and a status", async () => {
+    const shell = await vm.agent.exec(["sh"], { terminal: { rows: 30, columns: 100, name: "xterm" } });
+    let shown = "";
+    shell.stdout.on("data", (bytes: Buffer) => {
+      shown += bytes.toString("latin1");
+    });
+    const shows = async (what: string): Promise<void> => {
+      while (!shown.includes(what)) await once(shell.stdout, "data");
+    };
+    shell.stdin?.write("stty size; echo $TERM; tty\n");
+    await shows("/dev/pts/");
+    expect(shown).toContain("30 100\r\nxterm\r\n");
+    shell.resize?.(50, 132);
+    shell.stdin?.write("until stty size | grep '50 132'; do usleep 1000; done\n");
+    await shows("50 132\r\n");
+    shell.stdin?.write(
+      "sh -c 'trap \"echo caught; exit 5\" INT; echo rea''dy; while :; do sleep 0.1; done'; echo status:$?\n",
+    );
+    await shows("ready\r\n");
+    shell.stdin?.write("\x03");
+    await shows("caught\r\nstatus:5\r\n");
+    shell.stdin?.write("exit 7\n");
+    expect(await shell.exited).toBe(7);
+  });
+
   guestTest("take a megabyte of anything on stdin and give it back", async () => {
     const bytes = randomBytes(MIB);
     const result = await vm.exec(["cat"], { stdin: bytes });
@@ -105,6 +131,27 @@ describe("commands", () => {
   guestTest("are killed by their signal", async () => {
     await expect(vm.exec(["sleep", "600"], { signal: AbortSignal.timeout(500) })).rejects.toThrow();
     expect(text((await vm.exec(["sh", "-c", "ps | grep -c '[s]leep 600'"])).stdout).trim()).toBe("0");
+  });
+});
+
+describe("the agent", () => {
+  guestTest("tells what the guest is, where it is reached, and sets its clock", async () => {
+    expect(await vm.agent.connect()).toMatchObject({ kind: "twinmetal" });
+    expect(await vm.agent.osInfo()).toMatchObject({ id: "twinmetal", machine: "x86_64" });
+    const [loopback] = await vm.network.addresses();
+    expect(loopback?.name).toBe("lo");
+    expect(loopback?.addresses).toContainEqual({ family: "ipv4", address: "127.0.0.1", prefixLength: 8 });
+    const beforeMs = Date.now();
+    await vm.setTime(1_000_000_000_000);
+    expect((await vm.agent.time()) - 1_000_000_000_000).toBeLessThan(60_000);
+    await vm.setTime();
+    expect(await vm.agent.time()).toBeGreaterThanOrEqual(beforeMs - 1000);
+  });
+
+  guestTest("has nothing to freeze where there is no disk", async () => {
+    expect(await vm.freeze()).toBe(0);
+    expect(await vm.thaw()).toBe(0);
+    expect(await vm.agent.isFrozen()).toBe(false);
   });
 });
 

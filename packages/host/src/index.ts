@@ -8,11 +8,21 @@ export {
   type MigrationResult,
 } from "@twinmetal/core";
 export {
-  AgentClient,
+  type AgentCall,
   AgentError,
   type AgentErrorCode,
   type AgentInfo,
+  type AgentKind,
   type AgentProcess,
+  type FileReadOptions,
+  type FileWriteOptions,
+  type GuestAddress,
+  type GuestAgent,
+  type GuestInterface,
+  type GuestOsInfo,
+  type RunOptions,
+  type RunResult,
+  type TerminalOptions,
 } from "./agent/index.ts";
 export { type GdbAddress, type GdbServer, type GdbServerOptions, serveGdb } from "./debug/gdb-server.ts";
 export {

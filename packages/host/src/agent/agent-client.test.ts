@@ -50,7 +50,7 @@ describe("AgentClient", () => {
   it("says hello once for many requests", async () => {
     const { agent, client } = start();
     const infos = await Promise.all([client.connect(), client.connect(), client.sync()]);
-    expect(infos[0]).toEqual({ protocolVersion: 1, slots: 4, kernelRelease: "6.1.0-test" });
+    expect(infos[0]).toEqual({ kind: "twinmetal", version: "1", kernelRelease: "6.1.0-test" });
     expect(agent.lines.filter((line) => line.startsWith("hello"))).toHaveLength(1);
   });
 
@@ -213,8 +213,9 @@ describe("AgentClient", () => {
       () => client.exec(["a"], { env: { "1A": "" } }),
       () => client.exec(["a", ...Array.from({ length: 20 }, () => "x".repeat(100_000))]),
       () => client.setHostname("bad name"),
-      () => client.setClock(-1),
-      () => client.setClock(1.5),
+      () => client.setTime(-1),
+      () => client.setTime(Number.NaN),
+      () => client.exec(["sh"], { terminal: { rows: 0, columns: 80 } }),
       () => client.setWindowSize(0, 80),
       () => client.setTerminal("x y"),
       () => client.addEntropy(new Uint8Array(0)),

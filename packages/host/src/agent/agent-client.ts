@@ -6,62 +6,59 @@
 
 import { randomBytes } from "node:crypto";
 import { startCommand } from "./agent-command.ts";
-import { AgentError } from "./agent-error.ts";
+import { AgentError, printable } from "./agent-error.ts";
 import { AgentLink } from "./agent-link.ts";
 import { AGENT_SLOTS, type AgentPorts, CONTROL_PORT, errPort, outPort } from "./agent-port.ts";
 import type { AgentProcess } from "./agent-process.ts";
-import { type Collected, collect, pump } from "./stream-ends.ts";
+import { encodeCommand, toBytes } from "./command-words.ts";
+import { withDeadline } from "./deadline.ts";
+import type {
+  AgentCall,
+  AgentInfo,
+  Bytes,
+  ExecOptions,
+  FileReadOptions,
+  FileWriteOptions,
+  GuestAgent,
+  GuestInterface,
+  GuestOsInfo,
+  RunOptions,
+  RunResult,
+} from "./guest-agent.ts";
+import { checkHostname, checkUnixMs, checkWindow } from "./request-checks.ts";
+import { runAndCollect } from "./run-command.ts";
+import { pump } from "./stream-ends.ts";
+import { startInTerminal } from "./terminal-command.ts";
+import {
+  countOf,
+  FREEZE_SCRIPT,
+  FROZEN_SCRIPT,
+  INTERFACES_SCRIPT,
+  parseInterfaces,
+  THAW_SCRIPT,
+} from "./tiny-scripts.ts";
 import { encodeWord } from "./word-encoding.ts";
 
 export const AGENT_PROTOCOL_VERSION = 1;
-
-export interface AgentInfo {
-  readonly protocolVersion: number;
-  readonly slots: number;
-  readonly kernelRelease: string;
-}
-
-export interface ExecOptions {
-  /** Variables beside the agent's own PATH, HOME, USER and SHELL. Names as a shell can set them. */
-  readonly env?: Readonly<Record<string, string | Uint8Array>>;
-  /** Default "/". */
-  readonly cwd?: string | Uint8Array;
-  /** "none" (default): /dev/null. "pipe": the process object has a `stdin`. */
-  readonly stdin?: "none" | "pipe";
-  /** Kills the command. */
-  readonly signal?: AbortSignal;
-}
-
-export interface RunOptions extends Omit<ExecOptions, "stdin"> {
-  readonly input?: Uint8Array | AsyncIterable<Uint8Array>;
-  /** Of stdout and stderr each; default 64 MiB. More ends the command with an error. */
-  readonly maxOutputBytes?: number;
-}
-
-export interface RunResult {
-  readonly exitCode: number;
-  readonly stdout: Buffer;
-  readonly stderr: Buffer;
-}
 
 export interface AgentClientOptions {
   /** 32 hexadecimal digits, different each time. */
   readonly createNonce?: () => string;
 }
 
-/** All arguments and variables of one command together; Linux takes about twice that. */
-const MAX_COMMAND_BYTES = 1024 * 1024;
-const DEFAULT_MAX_OUTPUT_BYTES = 64 * 1024 * 1024;
 const DEFAULT_CONNECT_TIMEOUT_MS = 60_000;
 const HELLO_REPEAT_MS = 500;
+/** Of what the agent answers at once. */
+const REQUEST_TIMEOUT_MS = 60_000;
 const MAX_SEED_BYTES = 512;
+const MAX_SCRIPT_BYTES = 256 * 1024;
 
 interface Waiter {
   take(slot: number): void;
   fail(error: unknown): void;
 }
 
-export class AgentClient {
+export class AgentClient implements GuestAgent {
   readonly #ports: AgentPorts;
   readonly #link: AgentLink;
   readonly #createNonce: () => string;
@@ -70,6 +67,8 @@ export class AgentClient {
   #session = 0;
   #slotCount = 0;
   #info: Promise<AgentInfo> | undefined;
+  #looking: AbortController | undefined;
+  #isConnected = false;
 
   constructor(ports: AgentPorts, options: AgentClientOptions = {}) {
     this.#ports = ports;
@@ -83,8 +82,17 @@ export class AgentClient {
     return this.#info !== undefined && this.#freeSlots.length < this.#slotCount;
   }
 
+  get isConnected(): boolean {
+    return this.#isConnected;
+  }
+
+  /** Asks no more whether an agent is there: whoever waits for it is told so. */
+  stopLooking(): void {
+    this.#looking?.abort(new AgentError("AGENT_LOST", "The guest has another agent."));
+  }
+
   /** Waits for the agent, ends what an earlier host session had started, and tells what the guest is. */
-  async connect(options: { signal?: AbortSignal; timeoutMs?: number } = {}): Promise<AgentInfo> {
+  async connect(options: AgentCall & { timeoutMs?: number } = {}): Promise<AgentInfo> {
     const timeoutMs = options.timeoutMs ?? DEFAULT_CONNECT_TIMEOUT_MS;
     if (this.#info === undefined) {
       const info = this.#hello();
@@ -112,7 +120,9 @@ export class AgentClient {
       }
     }
     const words = [AGENT_PROTOCOL_VERSION, this.#createNonce()];
-    const answer = await this.#link.request("hello", words, { repeatMs: HELLO_REPEAT_MS });
+    this.#looking = new AbortController();
+    const { signal } = this.#looking;
+    const answer = await this.#link.request("hello", words, { repeatMs: HELLO_REPEAT_MS, signal });
     const [version = "", slots = "", kernelRelease = ""] = answer.words;
     if (version !== String(AGENT_PROTOCOL_VERSION)) {
       throw new AgentError(
@@ -126,122 +136,124 @@ export class AgentClient {
     const count = Math.min(AGENT_SLOTS, Math.max(1, Math.trunc(Number(slots)) || 0));
     this.#slotCount = count;
     for (let slot = 0; slot < count; slot++) this.#returnSlot(slot, this.#session);
-    return { protocolVersion: AGENT_PROTOCOL_VERSION, slots: count, kernelRelease: printable(kernelRelease) };
+    this.#isConnected = true;
+    return { kind: "twinmetal", version, kernelRelease: printable(kernelRelease) };
   }
 
-  /** Starts a command. Resolves when it is about to run, so not being found is an exit status (127), no rejection. */
-  async exec(command: readonly (string | Uint8Array)[], options: ExecOptions = {}): Promise<AgentProcess> {
+  async exec(command: readonly Bytes[], options: ExecOptions = {}): Promise<AgentProcess> {
+    if (options.terminal) {
+      return await startInTerminal((words, others) => this.exec(words, others), command, options, options.terminal);
+    }
     const words = encodeCommand(command, options);
-    const { signal } = options;
+    const { signal, stdin = "none" } = options;
     signal?.throwIfAborted();
     await this.connect({ signal });
     const slot = await this.#takeSlot(signal);
     const session = this.#session;
-    return await startCommand(this.#link, this.#ports, {
+    const process = await startCommand(this.#link, this.#ports, {
       slot,
       nonce: this.#createNonce(),
-      hasStdin: options.stdin === "pipe",
+      hasStdin: stdin !== "none",
       words,
       signal,
       onFreed: () => this.#returnSlot(slot, session),
     });
+    if (typeof stdin === "string") return process;
+    void pump(stdin, process.stdin!).catch(() => {}); // A command that reads no more has ended, and says so itself.
+    return { ...process, stdin: undefined };
   }
 
-  /** Runs a command to its end and collects its output. */
-  async run(command: readonly (string | Uint8Array)[], options: RunOptions = {}): Promise<RunResult> {
-    const { input, maxOutputBytes = DEFAULT_MAX_OUTPUT_BYTES } = options;
-    const abort = new AbortController();
-    const signal = options.signal === undefined ? abort.signal : AbortSignal.any([abort.signal, options.signal]);
-    const process = await this.exec(command, { ...options, signal, stdin: input === undefined ? "none" : "pipe" });
-    const parts: [Promise<Collected>, Promise<Collected>, Promise<number>, Promise<void>] = [
-      collect(process.stdout, maxOutputBytes),
-      collect(process.stderr, maxOutputBytes),
-      process.exited,
-      process.stdin === undefined || input === undefined ? Promise.resolve() : pump(input, process.stdin),
-    ];
-    try {
-      const [stdout, stderr, exitCode] = await Promise.all(parts);
-      return { exitCode, stdout, stderr };
-    } catch (error) {
-      abort.abort(error);
-      const exit = (await Promise.allSettled(parts))[2];
-      throw exit.status === "rejected" ? exit.reason : error;
-    }
+  async takeInput(): Promise<"pipe"> {
+    return "pipe";
   }
 
-  /** Writes a file in the guest: all of it or, when something fails, nothing. */
+  async run(command: readonly Bytes[], options: RunOptions = {}): Promise<RunResult> {
+    return await runAndCollect(this, command, options);
+  }
+
   async putFile(
-    path: string | Uint8Array,
+    path: Bytes,
     content: Uint8Array | AsyncIterable<Uint8Array>,
-    options: { mode?: number; signal?: AbortSignal } = {},
+    { mode = 0o644, signal }: FileWriteOptions = {},
   ): Promise<void> {
-    const mode = ((options.mode ?? 0o644) & 0o7777).toString(8);
     const script =
       'umask 077; t="$1.$$.part"; cat >"$t" && chmod "$2" "$t" && mv -f "$t" "$1" || { rm -f "$t"; exit 1; }';
-    const result = await this.run(["sh", "-c", script, "put", path, mode], { input: content, signal: options.signal });
-    checkFileResult("written", path, result);
+    const command = ["sh", "-c", script, "put", path, (mode & 0o7777).toString(8)];
+    checkFileResult("written", path, await this.run(command, { input: content, signal }));
   }
 
-  /** Reads a file from the guest. For a large one start `cat` with exec and take its stdout. */
-  async getFile(path: string | Uint8Array, options: { maxBytes?: number; signal?: AbortSignal } = {}): Promise<Buffer> {
+  /** For a large one start `cat` with exec and take its stdout. */
+  async getFile(path: Bytes, options: FileReadOptions = {}): Promise<Buffer> {
     const result = await this.run(["cat", "--", path], { maxOutputBytes: options.maxBytes, signal: options.signal });
     checkFileResult("read", path, result);
     return result.stdout;
   }
 
-  async setHostname(name: string, signal?: AbortSignal): Promise<void> {
-    if (!/^[A-Za-z0-9](?:[A-Za-z0-9.-]{0,62})$/.test(name)) {
-      throw new AgentError(
-        "AGENT_BAD_ARGUMENT",
-        `${JSON.stringify(name)} is no host name: use letters, digits, "-" and ".".`,
-      );
-    }
-    await this.#request("hostname", [encodeWord(name, "The host name")], signal);
+  async interfaces(options: AgentCall = {}): Promise<readonly GuestInterface[]> {
+    return parseInterfaces(await this.#script(INTERFACES_SCRIPT, options));
   }
 
-  /** Mixes bytes into the guest's random pool; the kernel draws from it at its next reseeding. */
-  async addEntropy(bytes: Uint8Array, signal?: AbortSignal): Promise<void> {
+  async osInfo(options: AgentCall = {}): Promise<GuestOsInfo> {
+    const [kernelRelease = "", machine = ""] = printable(await this.#script("uname -r -m", options)).split(" ");
+    return { id: "twinmetal", name: "Twinmetal's tiny image", kernelRelease, machine };
+  }
+
+  async time(options: AgentCall = {}): Promise<number> {
+    return 1000 * countOf(await this.#script("date +%s", options));
+  }
+
+  async setTime(unixMs: number, options: AgentCall = {}): Promise<void> {
+    checkUnixMs(unixMs);
+    await this.#request("clock", [Math.round(unixMs / 1000)], options);
+  }
+
+  async freeze(options: AgentCall = {}): Promise<number> {
+    return countOf(await this.#script(FREEZE_SCRIPT, options));
+  }
+
+  async thaw(options: AgentCall = {}): Promise<number> {
+    return countOf(await this.#script(THAW_SCRIPT, options));
+  }
+
+  async isFrozen(options: AgentCall = {}): Promise<boolean> {
+    return countOf(await this.#script(FROZEN_SCRIPT, options)) > 0;
+  }
+
+  async setHostname(name: string, options: AgentCall = {}): Promise<void> {
+    checkHostname(name);
+    await this.#request("hostname", [encodeWord(name, "The host name")], options);
+  }
+
+  async addEntropy(bytes: Uint8Array, options: AgentCall = {}): Promise<void> {
     if (bytes.length === 0 || bytes.length > MAX_SEED_BYTES) {
       throw new AgentError("AGENT_BAD_ARGUMENT", `A seed has 1 to ${MAX_SEED_BYTES} bytes, not ${bytes.length}.`);
     }
-    await this.#request("seed", [Buffer.from(bytes).toString("base64")], signal);
+    await this.#request("seed", [Buffer.from(bytes).toString("base64")], options);
   }
 
-  /** Sets the guest's clock, in whole seconds since 1970 UTC. */
-  async setClock(unixSeconds: number, signal?: AbortSignal): Promise<void> {
-    if (!Number.isInteger(unixSeconds) || unixSeconds < 0 || unixSeconds > 0xffff_ffff) {
-      throw new AgentError("AGENT_BAD_ARGUMENT", `${unixSeconds} is not a whole number of seconds from 1970 to 2106.`);
-    }
-    await this.#request("clock", [unixSeconds], signal);
-  }
-
-  /** Of the serial console. */
-  async setWindowSize(rows: number, columns: number, signal?: AbortSignal): Promise<void> {
-    if (![rows, columns].every((value) => Number.isInteger(value) && value > 0 && value <= 0xffff)) {
-      throw new AgentError("AGENT_BAD_ARGUMENT", `A terminal cannot have ${rows} rows and ${columns} columns.`);
-    }
-    await this.#request("winsize", [rows, columns], signal);
+  async setWindowSize(rows: number, columns: number, options: AgentCall = {}): Promise<void> {
+    checkWindow(rows, columns);
+    await this.#request("winsize", [rows, columns], options);
   }
 
   /** TERM of the shells that start from now on. */
-  async setTerminal(name: string, signal?: AbortSignal): Promise<void> {
+  async setTerminal(name: string, options: AgentCall = {}): Promise<void> {
     if (!/^[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}$/.test(name)) {
       throw new AgentError("AGENT_BAD_ARGUMENT", `${JSON.stringify(name)} is no terminal's name.`);
     }
-    await this.#request("term", [encodeWord(name, "The terminal's name")], signal);
+    await this.#request("term", [encodeWord(name, "The terminal's name")], options);
   }
 
-  async sync(signal?: AbortSignal): Promise<void> {
-    await this.#request("sync", [], signal);
+  async sync(options: AgentCall = {}): Promise<void> {
+    await this.#request("sync", [], options);
   }
 
-  /** Resolves when the guest has begun to turn itself off. */
-  async powerOff(signal?: AbortSignal): Promise<void> {
-    await this.#request("poweroff", [], signal);
+  async powerOff(options: AgentCall = {}): Promise<void> {
+    await this.#request("poweroff", [], options);
   }
 
-  async reboot(signal?: AbortSignal): Promise<void> {
-    await this.#request("reboot", [], signal);
+  async reboot(options: AgentCall = {}): Promise<void> {
+    await this.#request("reboot", [], options);
   }
 
   /** The machine has ended: everything under way fails with AGENT_LOST. */
@@ -253,14 +265,36 @@ export class AgentClient {
 
   #endSession(error: AgentError): void {
     this.#info = undefined;
+    this.#isConnected = false;
     this.#session++;
     this.#freeSlots.length = 0;
     for (const waiter of this.#waiters.splice(0)) waiter.fail(error);
   }
 
-  async #request(verb: string, words: readonly (string | number)[], signal?: AbortSignal): Promise<void> {
+  async #request(verb: string, words: readonly (string | number)[], { signal }: AgentCall): Promise<void> {
     await this.connect({ signal });
-    await this.#link.request(verb, words, { signal });
+    const end = new AbortController();
+    const answer = this.#link.request(verb, words, { signal: end.signal });
+    try {
+      await withDeadline(answer, REQUEST_TIMEOUT_MS, signal, () => notAnswered(verb));
+    } finally {
+      end.abort();
+    }
+  }
+
+  async #script(script: string, { signal }: AgentCall): Promise<string> {
+    const end = new AbortController();
+    const run = this.run(["sh", "-c", script], { signal: end.signal, maxOutputBytes: MAX_SCRIPT_BYTES });
+    try {
+      const { exitCode, stdout, stderr } = await withDeadline(run, REQUEST_TIMEOUT_MS, signal, () =>
+        notAnswered("that"),
+      );
+      if (exitCode === 0) return stdout.toString("latin1").trim();
+      const why = printable(stderr.subarray(0, 400).toString("latin1").trim()) || `status ${exitCode}`;
+      throw new AgentError("AGENT_REFUSED", `The guest could not do that: ${why}.`, { reason: "failed" });
+    } finally {
+      end.abort();
+    }
   }
 
   async #takeSlot(signal: AbortSignal | undefined): Promise<number> {
@@ -298,27 +332,9 @@ export class AgentClient {
   }
 }
 
-function encodeCommand(command: readonly (string | Uint8Array)[], options: ExecOptions): (string | number)[] {
-  if (command.length === 0 || command[0]!.length === 0) {
-    throw new AgentError("AGENT_BAD_ARGUMENT", "There is no command to run: its first word is missing or empty.");
-  }
-  const variables = Object.entries(options.env ?? {}).map(([name, value]) => {
-    if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) {
-      throw new AgentError("AGENT_BAD_ARGUMENT", `${JSON.stringify(name)} is no name for an environment variable.`);
-    }
-    return encodeWord(Buffer.concat([Buffer.from(`${name}=`), toBytes(value)]), `The variable ${name}`);
-  });
-  const cwd = encodeWord(options.cwd ?? "/", "The directory");
-  const words = command.map((word, index) => encodeWord(word, index === 0 ? "The command" : `Argument ${index}`));
-  const sizeBytes = [...variables, ...words].reduce((sum, word) => sum + word.length, 0);
-  if (sizeBytes > MAX_COMMAND_BYTES) {
-    throw new AgentError(
-      "AGENT_BAD_ARGUMENT",
-      `The arguments and variables take ${sizeBytes} encoded bytes; at most ${MAX_COMMAND_BYTES} can be sent. ` +
-        "Send the data on standard input or as a file.",
-    );
-  }
-  return [cwd, variables.length, ...variables, ...words];
+function notAnswered(what: string): AgentError {
+  const seconds = REQUEST_TIMEOUT_MS / 1000;
+  return new AgentError("AGENT_TIMEOUT", `The guest's agent did not answer ${what} within ${seconds} s.`);
 }
 
 function checkFileResult(what: string, path: string | Uint8Array, result: RunResult): void {
@@ -326,37 +342,4 @@ function checkFileResult(what: string, path: string | Uint8Array, result: RunRes
   const name = printable(Buffer.from(toBytes(path)).toString("utf8"));
   const why = printable(result.stderr.subarray(0, 400).toString("utf8").trim()) || `status ${result.exitCode}`;
   throw new AgentError("AGENT_FILE", `${name} in the guest could not be ${what}: ${why}.`);
-}
-
-function toBytes(value: string | Uint8Array): Uint8Array {
-  return typeof value === "string" ? Buffer.from(value, "utf8") : value;
-}
-
-/** GUEST-CONTROLLED text, made harmless for a terminal. */
-function printable(text: string): string {
-  return text.replace(/[^\x20-\x7e]/g, "?");
-}
-
-async function withDeadline<T>(
-  promise: Promise<T>,
-  timeoutMs: number,
-  signal: AbortSignal | undefined,
-  createError: () => Error,
-): Promise<T> {
-  signal?.throwIfAborted();
-  let stop = (): void => {};
-  const interrupted = new Promise<never>((_, reject) => {
-    const timer = setTimeout(() => reject(createError()), timeoutMs);
-    const onAbort = (): void => reject(signal?.reason);
-    signal?.addEventListener("abort", onAbort, { once: true });
-    stop = () => {
-      clearTimeout(timer);
-      signal?.removeEventListener("abort", onAbort);
-    };
-  });
-  try {
-    return await Promise.race([promise, interrupted]);
-  } finally {
-    stop();
-  }
 }

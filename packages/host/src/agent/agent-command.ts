@@ -24,6 +24,8 @@ export interface CommandRequest {
   readonly onFreed: () => void;
 }
 
+/** For the guest to begin: it has nothing to do but to start a process. */
+const START_TIMEOUT_MS = 120_000;
 const SIGNAL_NAME = /^[A-Z][A-Z0-9]{1,9}$/;
 
 /** Resolves at `started`. */
@@ -47,6 +49,7 @@ class Command {
   #settleExit: { resolve: (status: number) => void; reject: (error: unknown) => void } | undefined;
   #stdin: AgentInput | undefined;
   #sequence = 0;
+  #startTimer: NodeJS.Timeout | undefined;
   #isStarted = false;
   #hasExited = false;
   #isFreeing = false;
@@ -81,6 +84,7 @@ class Command {
       (error) => this.#onLost(error),
     );
     signal?.addEventListener("abort", this.#onAbort, { once: true });
+    this.#startTimer = setTimeout(() => this.#onNotStarted(), START_TIMEOUT_MS);
     this.#link
       .send("exec", this.#sequence, slot, nonce, hasStdin ? 1 : 0, ...words)
       .catch((error: unknown) => this.#onLost(error));
@@ -94,8 +98,16 @@ class Command {
     else if (answer.verb === "error" && !this.#isStarted) this.#onRefused(answer);
   }
 
+  /** The slot is lost until the agent starts again: what the guest does with it is not known. */
+  #onNotStarted(): void {
+    this.#onLost(
+      new AgentError("AGENT_TIMEOUT", `The guest's agent started no command within ${START_TIMEOUT_MS / 1000} s.`),
+    );
+  }
+
   #onStarted(pid: number): void {
     this.#isStarted = true;
+    clearTimeout(this.#startTimer);
     const { slot, nonce, hasStdin, signal } = this.#request;
     if (hasStdin) {
       const port = this.#ports.port(inPort(slot));
@@ -144,6 +156,7 @@ class Command {
 
   /** Nothing more will come from the guest. */
   #onLost(error: unknown): void {
+    clearTimeout(this.#startTimer);
     this.#link.forget(this.#sequence);
     this.#request.signal?.removeEventListener("abort", this.#onAbort);
     this.#stdin?.close();

@@ -1,4 +1,4 @@
-/** The errors of the host's end of the agent protocol. `code` is stable and meant for programs. */
+/** The errors of the host's end of a guest's agent. `code` is stable and meant for programs. */
 
 export type AgentErrorCode =
   | "AGENT_TIMEOUT"
@@ -8,7 +8,9 @@ export type AgentErrorCode =
   | "AGENT_PROTOCOL"
   | "AGENT_BAD_ARGUMENT"
   | "AGENT_FILE"
-  | "AGENT_TOO_LARGE";
+  | "AGENT_TOO_LARGE"
+  /** This guest's agent does not do that, or not as it is set up. */
+  | "AGENT_UNSUPPORTED";
 
 export class AgentError extends Error {
   readonly code: AgentErrorCode;
@@ -21,4 +23,9 @@ export class AgentError extends Error {
     this.code = code;
     this.reason = options?.reason;
   }
+}
+
+/** GUEST-CONTROLLED text, made harmless for a terminal. */
+export function printable(text: string): string {
+  return text.replace(/[^\x20-\x7e]/g, "?");
 }

@@ -17,6 +17,8 @@ export interface AgentProcess {
    * have more to deliver. Rejects when the agent is lost or the command was aborted.
    */
   readonly exited: Promise<number>;
+  /** Of a command with a terminal: its new window. The command hears of it (SIGWINCH). */
+  resize?(rows: number, columns: number): void;
   /** Sends a signal, such as "TERM", to the command and the processes of its session. False once it has ended. */
   kill(signal: string): Promise<boolean>;
 }

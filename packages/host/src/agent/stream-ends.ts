@@ -19,6 +19,26 @@ export async function collect(stream: Readable, maxBytes: number): Promise<Colle
   return Buffer.concat(chunks, sizeBytes);
 }
 
+/** Input that is needed whole. */
+export async function collectInput(
+  source: Uint8Array | AsyncIterable<Uint8Array>,
+  maxBytes: number,
+): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  let sizeBytes = 0;
+  for await (const chunk of source instanceof Uint8Array ? [source] : source) {
+    sizeBytes += chunk.length;
+    if (sizeBytes > maxBytes) {
+      throw new AgentError(
+        "AGENT_TOO_LARGE",
+        `The command's input is over the ${maxBytes} bytes that this guest's agent takes. Write it to a file in the guest first.`,
+      );
+    }
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks, sizeBytes);
+}
+
 /** Writes `source` and then the end of file. Resolves early when the command takes no more. */
 export async function pump(source: Uint8Array | AsyncIterable<Uint8Array>, sink: Writable): Promise<void> {
   const chunks = source instanceof Uint8Array ? slices(source) : source[Symbol.asyncIterator]();

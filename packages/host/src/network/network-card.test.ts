@@ -62,11 +62,14 @@ describe("a card's wire", () => {
 describe("limits through the library", () => {
   const given: [number, CardLimits][] = [];
   const network = new NetworkOfVm({
-    hasUserNetwork: false,
-    limits: [{}, {}],
-    limit: async (number, limits) => void given.push([number, limits]),
-    usage: async () => [],
-    lead: async () => {},
+    cards: {
+      hasUserNetwork: false,
+      limits: [{}, {}],
+      limit: async (number, limits) => void given.push([number, limits]),
+      usage: async () => [],
+      lead: async () => {},
+    },
+    interfaces: async () => [],
   });
 
   it("reach the card", async () => {

@@ -9,6 +9,7 @@ import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Duplex, Readable } from "node:stream";
+import type { AgentCall, GuestInterface } from "../agent/index.ts";
 import { VmError } from "../vm/vm-error.ts";
 import { checkLimits } from "./card-limits.ts";
 import type { CardLimits, CardUsage } from "./network-protocol.ts";
@@ -28,6 +29,8 @@ export interface VmNetwork {
    * once. Rejects with VmError "no-network" where the VM's first user network is missing.
    */
   connect(port: number): Promise<Duplex>;
+  /** The guest's network cards and their addresses, as its agent says. */
+  addresses(options?: AgentCall): Promise<readonly GuestInterface[]>;
 }
 
 /** What the thread does. */
@@ -40,12 +43,24 @@ export interface CardThread {
   lead(path: string, guestPort: number): Promise<void>;
 }
 
+export interface NetworkBackend {
+  /** Undefined: the VM has no network card. */
+  readonly cards: CardThread | undefined;
+  /** Asks the guest. */
+  interfaces(options: AgentCall): Promise<readonly GuestInterface[]>;
+}
+
 export class NetworkOfVm implements VmNetwork {
   readonly #thread: CardThread | undefined;
+  readonly #interfaces: NetworkBackend["interfaces"];
 
-  /** Undefined: the VM has no network card. */
-  constructor(thread: CardThread | undefined) {
-    this.#thread = thread;
+  constructor({ cards, interfaces }: NetworkBackend) {
+    this.#thread = cards;
+    this.#interfaces = interfaces;
+  }
+
+  async addresses(options: AgentCall = {}): Promise<readonly GuestInterface[]> {
+    return await this.#interfaces(options);
   }
 
   get limits(): readonly CardLimits[] {

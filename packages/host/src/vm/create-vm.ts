@@ -4,7 +4,7 @@
  */
 import { randomBytes } from "node:crypto";
 import { checkSpec, type DeviceSpec, type MachineSpec, machineSpec } from "@twinmetal/core";
-import { AGENT_PORT_NAMES } from "../agent/index.ts";
+import { AGENT_PORT_NAMES, QEMU_AGENT_PORT } from "../agent/index.ts";
 import { type OpenedVmDisks, openVmDisks } from "../disk/vm-disks.ts";
 import { ensureFirmware, ensureNetworkRoms, FIRMWARE_KINDS, type FirmwareKind } from "../firmware/firmware-files.ts";
 import { prepareVariables, VariableStore, variablesPath } from "../firmware/variable-store.ts";
@@ -191,13 +191,18 @@ function hasVga({ vga, firmware }: VmOptions): boolean {
   return (vga ?? (firmware === undefined ? "none" : "std")) === "std";
 }
 
-/** What every VM is made of beside the board: the agent's ports, and random numbers. */
-export function standardDevices(): readonly DeviceSpec[] {
+/**
+ * What every VM is made of beside the board: ports, and random numbers. The tiny image has Twinmetal's own agent; what another
+ * guest has nobody knows.
+ */
+export function standardDevices({ image, kernel, firmware }: VmOptions = {}): readonly DeviceSpec[] {
+  const isTiny = (kernel ?? firmware) === undefined && (image ?? "tiny") === "tiny";
+  const names = isTiny ? AGENT_PORT_NAMES : [...AGENT_PORT_NAMES, QEMU_AGENT_PORT];
   return [
     {
       kind: "virtio-console",
       name: "console0",
-      ports: AGENT_PORT_NAMES.map((name) => ({ name, isConsole: false })),
+      ports: names.map((name) => ({ name, isConsole: false })),
     },
     { kind: "virtio-rng", name: "rng0" },
   ];
@@ -229,7 +234,7 @@ function specOf(
   const { vsock } = options;
   const sockets: DeviceSpec[] = vsock ? [{ kind: "virtio-vsock", name: VSOCK_NAME, guestCid: vsock.cid }] : [];
   const balloon: DeviceSpec[] = options.hasBalloon ? [{ kind: "virtio-balloon", name: BALLOON_NAME }] : [];
-  const devices = [...standardDevices(), ...more, ...cards, ...balloon, ...sockets, ...watchdogOf(options)];
+  const devices = [...standardDevices(options), ...more, ...cards, ...balloon, ...sockets, ...watchdogOf(options)];
   try {
     const spec = machineSpec({
       memoryBytes: options.memoryBytes ?? DEFAULT_MEMORY_BYTES,

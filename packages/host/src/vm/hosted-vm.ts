@@ -22,7 +22,16 @@ import {
   WATCHDOG_ACTIONS,
   WATCHDOG_CHANNEL,
 } from "@twinmetal/core";
-import { AGENT_PORT_NAMES, AgentClient, AgentError, ConsolePorts } from "../agent/index.ts";
+import {
+  type AgentCall,
+  AgentClient,
+  AgentError,
+  AgentOfVm,
+  CONTROL_PORT,
+  ConsolePorts,
+  QEMU_AGENT_PORT,
+  QemuAgentClient,
+} from "../agent/index.ts";
 import { changeDisc, type DiscChanging } from "../disk/change-disc.ts";
 import { DisksOfVm } from "../disk/disk-limits.ts";
 import type { DiskProblem } from "../disk/disk-protocol.ts";
@@ -87,7 +96,7 @@ type Listener<K extends keyof VmEvents> = (...args: VmEvents[K]) => void;
 export class HostedVm implements Vm {
   readonly name: string;
   readonly serial: VmSerialPort;
-  readonly agent: AgentClient;
+  readonly agent: AgentOfVm;
   readonly screen: VmScreen;
   readonly debug: HostedDebugger;
   readonly memory: MemoryOfVm;
@@ -100,6 +109,7 @@ export class HostedVm implements Vm {
   #hasOldConnections: boolean;
   readonly #machine: CurrentMachine;
   readonly #ports: ConsolePorts;
+  readonly #portNames: ReadonlySet<string>;
   readonly #listeners: { readonly [K in keyof VmEvents]: Set<Listener<K>> } = {
     state: new Set(),
     disk: new Set(),
@@ -136,7 +146,10 @@ export class HostedVm implements Vm {
     this.#disks = options.disks;
     this.disks = new DisksOfVm(options.disks);
     this.#network = options.network;
-    this.network = new NetworkOfVm(options.network);
+    this.network = new NetworkOfVm({
+      cards: options.network,
+      interfaces: (call) => this.#withAgent(call, () => this.agent.interfaces(call)),
+    });
     this.#shares = options.shares;
     if (options.disks) options.disks.onProblem = (problem) => this.#onDiskProblem(problem);
     this.#needsFreshening = options.initialState === "paused" && !this.#isIncoming && this.#spec.clock === "wall";
@@ -153,7 +166,11 @@ export class HostedVm implements Vm {
       sendData: (port, bytes) => this.#machine.sendInput(port, bytes),
       sendCommand: (port, kind) => this.#machine.sendInput(port + CONTROL_SUFFIX, encodePortCommand({ kind })),
     });
-    this.agent = new AgentClient(this.#ports);
+    this.#portNames = new Set(portNames(this.#spec));
+    this.agent = new AgentOfVm([
+      ...(this.#portNames.has(CONTROL_PORT) ? [new AgentClient(this.#ports)] : []),
+      ...(this.#portNames.has(QEMU_AGENT_PORT) ? [new QemuAgentClient(this.#ports.port(QEMU_AGENT_PORT))] : []),
+    ]);
     this.debug = new HostedDebugger({
       command: (command, args) => this.#machine.command(command, args),
       resume: () => this.resume(),
@@ -324,8 +341,7 @@ export class HostedVm implements Vm {
   }
 
   async exec(command: readonly string[], options: ExecOptions = {}): Promise<ExecResult> {
-    await this.#connectAgent(options);
-    return await execInGuest(this.agent, command, options);
+    return await this.#withAgent(options, () => execInGuest(this.agent, command, options));
   }
 
   async writeFile(
@@ -333,13 +349,28 @@ export class HostedVm implements Vm {
     data: Uint8Array,
     options: { mode?: number; signal?: AbortSignal } = {},
   ): Promise<void> {
-    await this.#connectAgent(options);
-    await this.agent.putFile(path, data, options);
+    await this.#withAgent(options, () => this.agent.putFile(path, data, options));
   }
 
   async readFile(path: string, options: { signal?: AbortSignal } = {}): Promise<Uint8Array> {
-    await this.#connectAgent(options);
-    return await this.agent.getFile(path, options);
+    return await this.#withAgent(options, () => this.agent.getFile(path, options));
+  }
+
+  async freeze(options: AgentCall = {}): Promise<number> {
+    return await this.#withAgent(options, () => this.agent.freeze(options));
+  }
+
+  async thaw(options: AgentCall = {}): Promise<number> {
+    return await this.#withAgent(options, () => this.agent.thaw(options));
+  }
+
+  async setTime(unixMs: number = Date.now(), options: AgentCall = {}): Promise<void> {
+    await this.#withAgent(options, () => this.agent.setTime(unixMs, options));
+  }
+
+  async shutdown(options: AgentCall & { isReboot?: boolean } = {}): Promise<void> {
+    const { agent } = this;
+    await this.#withAgent(options, () => (options.isReboot ? agent.reboot(options) : agent.powerOff(options)));
   }
 
   async wait(options: { signal?: AbortSignal } = {}): Promise<VmExit> {
@@ -498,9 +529,14 @@ export class HostedVm implements Vm {
     await this.#machine.terminate();
   }
 
+  async #withAgent<T>(options: AgentCall & { agentTimeoutMs?: number }, action: () => Promise<T>): Promise<T> {
+    await this.#connectAgent(options);
+    return await action();
+  }
+
   async #connectAgent(options: { signal?: AbortSignal; agentTimeoutMs?: number }): Promise<void> {
     if (this.#exit) throw new VmError("guest-ended", `The guest has ended: ${this.#exit.reason}.`);
-    this.#require(["running"], "run a command");
+    this.#require(["running"], "ask its agent");
     const { signal, agentTimeoutMs = AGENT_TIMEOUT_MS } = options;
     signal?.throwIfAborted();
     const deadlineMs = performance.now() + agentTimeoutMs;
@@ -524,7 +560,7 @@ export class HostedVm implements Vm {
     if (!this.#needsFreshening) return;
     try {
       const { calendarSeconds } = await this.stats();
-      await this.agent.setClock(calendarSeconds!);
+      await this.agent.setTime(1000 * calendarSeconds!);
       await this.agent.addEntropy(randomBytes(64));
     } catch (error) {
       if (!(error instanceof AgentError)) throw error; // A guest that cannot is as it was.
@@ -548,7 +584,7 @@ export class HostedVm implements Vm {
         continue;
       }
       freeCost += cost;
-      if (AGENT_PORT_NAMES.includes(channel)) this.#ports.receiveData(channel, bytes);
+      if (this.#portNames.has(channel)) this.#ports.receiveData(channel, bytes);
       else if (channel === VSOCK_NAME) this.sockets.receive(bytes);
       else if (channel === BALLOON_NAME) this.memory.receive(bytes);
       else if (channel === FLASH_NAME) this.#keepVariables(bytes);
@@ -633,4 +669,8 @@ export class HostedVm implements Vm {
 
 function isEngineKind(target: string): target is "jit" | "kvm" {
   return target === "jit" || target === "kvm";
+}
+
+function portNames({ devices }: MachineSpec): string[] {
+  return devices.flatMap((device) => (device.kind === "virtio-console" ? device.ports.map(({ name }) => name) : []));
 }

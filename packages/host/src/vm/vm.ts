@@ -15,7 +15,7 @@ import type {
   VcpuState,
   WatchdogAction,
 } from "@twinmetal/core";
-import type { AgentClient } from "../agent/index.ts";
+import type { AgentCall, GuestAgent } from "../agent/index.ts";
 import type { VmDisks } from "../disk/disk-limits.ts";
 import type { DiskOptions, DiskProblem } from "../disk/disk-protocol.ts";
 import type { MigrateVmOptions, MigrationChoice } from "../migration/outgoing.ts";
@@ -330,8 +330,8 @@ export interface Vm {
   readonly engine: "jit" | "kvm";
   readonly state: VmState;
   readonly serial: SerialPort;
-  /** The guest's agent, for what has no method here: processes as streams, window size, host name. */
-  readonly agent: AgentClient;
+  /** The guest's agent, for what has no method here: processes as streams, terminals, host name, what the guest runs. */
+  readonly agent: GuestAgent;
   on<K extends keyof VmEvents>(event: K, listener: (...args: VmEvents[K]) => void): () => void;
   /** Powers on; a restored VM goes on. Resolves when the machine runs. */
   start(): Promise<void>;
@@ -386,6 +386,19 @@ export interface Vm {
   /** Writes a file in the guest: all of it or nothing. */
   writeFile(path: string, data: Uint8Array, options?: { mode?: number; signal?: AbortSignal }): Promise<void>;
   readFile(path: string, options?: { signal?: AbortSignal }): Promise<Uint8Array>;
+  /**
+   * Brings the file systems on the guest's disks into a state in which a copy of the disks is whole, and holds all writes to
+   * them until `thaw`. Resolves with how many there are. A saved state needs none of it: the guest's memory is in it.
+   */
+  freeze(options?: AgentCall): Promise<number>;
+  thaw(options?: AgentCall): Promise<number>;
+  /** Sets the guest's clock, in milliseconds since 1970 UTC; default: to the host's. */
+  setTime(unixMs?: number, options?: AgentCall): Promise<void>;
+  /**
+   * Lets the guest's agent turn the guest off, or start it again; resolves when it has begun, `wait` tells of the end. `stop`
+   * asks by the power button, and needs no agent.
+   */
+  shutdown(options?: AgentCall & { isReboot?: boolean }): Promise<void>;
   /** Resolves when the machine is off or crashed. */
   wait(options?: { signal?: AbortSignal }): Promise<VmExit>;
   /** SHA-256 over the whole state, as hexadecimal digits. The machine is paused for it. */
