@@ -18,6 +18,7 @@ const LIMITS = {
   "tests/fuzz/isolation": 60,
   "tests/guest/debian-disk": 130,
   "tests/guest/migration/soak": 360,
+  "tests/guest/qemu-agent": 45,
   "tests/guest/several-vcpus": 60,
   "tests/jit/boundaries": 60,
   "tests/jit/endless-code": 82,

@@ -21,7 +21,7 @@ import { findDebianSource } from "../../packages/host/src/image/debian-sources.t
 
 const SUITE = "bookworm";
 /** dbus: without it systemd has nobody who hears the power button. */
-const PACKAGES = "systemd-sysv,dbus,udev,kmod,zstd";
+const PACKAGES = "systemd-sysv,dbus,udev,kmod,zstd,qemu-guest-agent";
 const KERNELS = { amd64: "linux-image-amd64", i386: "linux-image-686-pae" } as const;
 const SECTOR_BYTES = 512;
 const MIB = 2 ** 20;
@@ -55,7 +55,7 @@ function installedTree(architecture: Architecture): string {
   const kept = join(
     process.env["XDG_CACHE_HOME"] ?? tmpdir(),
     "twinmetal-tests-0",
-    `debian-${SUITE}-dbus-${architecture}`,
+    `debian-${SUITE}-agent-${architecture}`,
   );
   if (existsSync(kept)) return kept;
   const { mirror, keyring } = findDebianSource();
