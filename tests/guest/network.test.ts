@@ -1,11 +1,14 @@
 /**
- * Network cards of a real Linux: two machines at one wire, with equal hashes at both ends, through a saved state, and again
- * from a recording, which needs no network.
+ * Network cards of a real Linux: two machines at one wire, with equal hashes at both ends, through a saved state, several at a
+ * switch, and again from a recording, which needs no network.
  */
+import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import {
   createVm,
   ensureTinyImage,
@@ -27,8 +30,12 @@ let folder: string;
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "twinmetal-network-"));
+  vi.stubEnv("XDG_RUNTIME_DIR", folder);
 });
-afterAll(() => rm(folder, { recursive: true, force: true }));
+afterAll(async () => {
+  vi.unstubAllEnvs();
+  await rm(folder, { recursive: true, force: true });
+});
 
 /** Output of a shell's script in the guest, which has to end well. */
 async function shell(vm: Vm, script: string): Promise<string> {
@@ -113,6 +120,31 @@ describe.skipIf("missing" in guest)("virtio-net", { timeout: 240_000 }, () => {
     } finally {
       await a.close();
       await b.close();
+    }
+  });
+
+  it("is joined by a switch to the others there and to nothing else; a second card leads elsewhere", async () => {
+    const server = createServer((_request, response) => void response.end("outside")).listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const { port } = server.address() as AddressInfo;
+    const lab: NetworkOptions = { to: "switch", name: "lab" };
+    const both: VmOptions = { name: "a", networks: [lab, { to: "user", allow: [`host:${port}`] }] };
+    const [a, b] = await Promise.all([start(lab, both), start(lab, { name: "b" })]);
+    try {
+      await Promise.all([shell(a, address(1)), shell(b, address(2))]);
+      expect(await shell(b, "ping -c 2 -i 0.2 10.1.1.1")).toContain("2 packets received, 0% packet loss");
+      const made = await shell(
+        a,
+        "mkdir /tmp/www; head -c 4000000 /dev/urandom >/tmp/www/data; httpd -h /tmp/www; sha256sum </tmp/www/data",
+      );
+      expect(await shell(b, "wget -q -O - http://10.1.1.1/data | sha256sum")).toBe(made);
+      // One card has the host behind it, and no switch leads there.
+      expect(await shell(a, `wget -q -O - http://10.0.2.2:${port}`)).toBe("outside");
+      await shell(b, "ip route add default via 10.1.1.9");
+      expect(await shell(b, `wget -q -T 1 -O - http://10.0.2.2:${port} 2>&1 || echo no`)).toMatch(/no$/);
+    } finally {
+      await Promise.all([a.close(), b.close()]);
+      server.close();
     }
   });
 

@@ -13,6 +13,8 @@ describe("--net", () => {
     ["socket=a,b.sock,mtu=9000", { to: "socket", path: "a,b.sock", mtu: 9000 }],
     ["socket=a=b,model=virtio", { to: "socket", path: "a=b", model: "virtio" }],
     ["loopback,mac=52:54:00:AB:cd:01", { to: "loopback", mac: "52:54:00:ab:cd:01" }],
+    ["switch=lab", { to: "switch", name: "lab" }],
+    ["switch=lab,mac=52:54:00:00:00:01", { to: "switch", name: "lab", mac: "52:54:00:00:00:01" }],
     ["user", { to: "user" }],
     ["user,mtu=9000", { to: "user", mtu: 9000 }],
     ["user,latency=50,loss=7%", { to: "user", limits: both({ latencyMs: 50, loss: 0.07 }) }],
@@ -33,7 +35,8 @@ describe("--net", () => {
 
   it.each([
     ["socket", /is no network/],
-    ["switch=lab", /not in this version yet/],
+    ["tap=tap0", /not in this version yet/],
+    ["switch", /is no network/],
     ["loopback,mac=01:00:00:00:00:01", /no network card's address/],
     ["loopback,mtu=20", /no MTU/],
     ["loopback,model=rtl8139", /no network card "rtl8139"/],

@@ -9,12 +9,12 @@ import { UsageError } from "./usage-error.ts";
 import type { ForwardOptions, NetworkOptions } from "./vm-library.ts";
 import { takeWordsBehind } from "./words-behind.ts";
 
-const PLANNED = ["switch", "tap"];
+const PLANNED = ["tap"];
 
 export const NET = listOption(
   "net",
-  "none|user|loopback|socket=PATH[,...]",
-  "A network card; may be repeated. user: a gateway with addresses, names and the Internet, by this host's own sockets; socket=PATH: to the VM that has the same PATH, a Unix socket; loopback: what it sends comes back; none: no card (default). With ,model=virtio (default) or e1000, ,mac=ADDRESS (default: from --name, or else --seed) and ,mtu=N (default 1500); with ,rate=BYTES (a second; such as 1M), ,burst=BYTES, ,latency=MS, ,jitter=MS and ,loss=N% its wire has limits, each way. See docs/guide/network.md.",
+  "none|user|switch=NAME|socket=PATH|loopback[,...]",
+  "A network card; may be repeated. user: a gateway with addresses, names and the Internet, by this host's own sockets; switch=NAME: all VMs of yours on this host with the same NAME; socket=PATH: to the VM that has the same PATH, a Unix socket; loopback: what it sends comes back; none: no card (default). With ,model=virtio (default) or e1000, ,mac=ADDRESS (default: from --name, or else --seed) and ,mtu=N (default 1500); with ,rate=BYTES (a second; such as 1M), ,burst=BYTES, ,latency=MS, ,jitter=MS and ,loss=N% its wire has limits, each way. See docs/guide/network.md.",
   parseNetwork,
 );
 
@@ -112,6 +112,8 @@ export function parseNetwork(text: string): NetworkOptions | undefined {
   });
   const card = cardOptions(ofCard);
   if (where === "loopback" || where === "user") return { to: where, ...card };
+  const [, name] = /^switch=(.+)$/s.exec(where) ?? [];
+  if (name !== undefined) return { to: "switch", name, ...card };
   const [, path] = /^socket=(.+)$/s.exec(where) ?? [];
   if (path !== undefined) return { to: "socket", path, ...card };
   if (where === "none") {
@@ -120,13 +122,14 @@ export function parseNetwork(text: string): NetworkOptions | undefined {
   }
   const [kind = ""] = where.split("=");
   const what = PLANNED.includes(kind) ? `--net ${kind} is not in this version yet.` : `"${where}" is no network.`;
-  throw new UsageError(`${what} Possible: none, user, loopback, socket=PATH.`);
+  throw new UsageError(`${what} Possible: none, user, switch=NAME, socket=PATH, loopback.`);
 }
 
 /** What parseNetwork reads as the same. */
 export function networkText(network: NetworkOptions): string {
-  const { to, path } = network;
-  return [to === "socket" ? `socket=${path}` : to, ...cardWords(network)].join(",");
+  const { to, path, name } = network;
+  const where = to === "socket" ? `socket=${path}` : to === "switch" ? `switch=${name}` : to;
+  return [where, ...cardWords(network)].join(",");
 }
 
 /** The options that give a VM these networks again, each with a blank before it, for a shell: rules and forwards, too. */
@@ -153,7 +156,10 @@ function forwardText({ hostAddress, hostPort, guestPort }: ForwardOptions): stri
   return `${host === undefined ? "" : `${host}:`}${hostPort}:${guestPort}`;
 }
 
-/** The sockets that cards lead to. */
-export function networkSockets(networks: readonly NetworkOptions[]): string[] {
-  return networks.flatMap(({ path }) => (path === undefined ? [] : [path]));
+/** The sockets that cards lead to. `switchSocket`: of the switch of a name. */
+export function networkSockets(
+  networks: readonly NetworkOptions[],
+  switchSocket: (name: string) => string,
+): readonly string[] {
+  return networks.flatMap(({ path, name }) => path ?? (name === undefined ? [] : switchSocket(name)));
 }

@@ -15,6 +15,7 @@ import type {
   ConfinePlan,
   EngineQuestion,
   FileRule,
+  NetworkOptions,
   SandboxFinding,
   Vm,
   VmFolder,
@@ -46,7 +47,7 @@ export interface SandboxValues {
   readonly sandbox?: SandboxChoice | undefined;
   readonly migrationSocket?: string | undefined;
   readonly incoming?: unknown;
-  readonly net?: readonly ({ readonly to: string; readonly path?: string | undefined } | undefined)[] | undefined;
+  readonly net?: readonly (Pick<NetworkOptions, "to" | "path" | "name"> | undefined)[] | undefined;
   readonly vsock?: { readonly socketPath?: string | undefined } | undefined;
 }
 
@@ -76,7 +77,8 @@ export function sandboxPlan(
 ): SandboxPlan | undefined {
   checkSandbox(values);
   const { sandbox: wish = "auto" } = values;
-  const joins = [...(values.net ?? []), { path: values.vsock?.socketPath }].some((end) => end?.path !== undefined);
+  const ends = [...(values.net ?? []).map((card) => card?.path ?? card?.name), values.vsock?.socketPath];
+  const joins = ends.some((end) => end !== undefined);
   return wish === "off" ? undefined : { wish, question, opens: whyItOpens(values), joins, confine };
 }
 

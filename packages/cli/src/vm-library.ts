@@ -82,6 +82,7 @@ export type VmLibrary = Pick<
   | "seal"
   | "serveGdb"
   | "sandboxSupport"
+  | "switchSocket"
   | "createImage"
   | "imageInfo"
   | "checkImage"

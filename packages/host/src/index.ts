@@ -143,6 +143,7 @@ export {
   NETWORK_MODELS,
   type NetworkModel,
   type NetworkOptions,
+  switchSocket,
   type VmNetwork,
 } from "./network/index.ts";
 export {

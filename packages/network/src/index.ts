@@ -11,6 +11,7 @@ export {
   parseEgressRule,
   type Verdict,
 } from "./egress.ts";
+export { EthernetSwitch, type SwitchPort, type SwitchStatistics } from "./ethernet-switch.ts";
 export type { GuestLink, Offload } from "./link.ts";
 export { pcapHeader, pcapRecord } from "./pcap.ts";
 export { type Prefix, parsePrefix } from "./prefix.ts";

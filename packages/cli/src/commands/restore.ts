@@ -135,7 +135,7 @@ export const RESTORE = defineCommand({
             read: [path, kernel, initrd, image, ...roms],
             disks,
             sockets: [
-              ...networkSockets(networksOf(values)),
+              ...networkSockets(networksOf(values), io.library.switchSocket),
               ...(values.vsockPath === undefined ? [] : [values.vsockPath]),
             ],
             shares,

@@ -396,7 +396,7 @@ async function confinePlan(
   const roms = firmware === undefined ? [] : await firmwareFiles(io, firmware, values, signal, onProgress, variables);
   const disks = await io.library.filesOfDisks(given);
   const bridges = values.vsock?.socketPath === undefined ? [] : [values.vsock.socketPath];
-  const sockets = [...networkSockets(networksOf(values)), ...bridges];
+  const sockets = [...networkSockets(networksOf(values), io.library.switchSocket), ...bridges];
   const debuggers = values.gdb?.address.kind === "unix" ? [values.gdb.address.path] : [];
   const { pcap } = values;
   const shares = io.library.filesOfShares(values.share ?? []);

@@ -184,10 +184,11 @@ load_modules() {
 # Where the host says that somebody answers.
 ask_for_addresses() {
   read -r words </proc/cmdline
-  case $words in *twinmetal.net=dhcp*) ;; *) return ;; esac
-  for card in /sys/class/net/eth*; do
-    ip link set \${card##*/} up
-    udhcpc -n -q -t 5 -T 1 -s /etc/twinmetal/dhcp -i \${card##*/}
+  case $words in *twinmetal.net=dhcp:*) ;; *) return ;; esac
+  cards=\${words##*twinmetal.net=dhcp:}
+  for card in $(IFS=,; echo \${cards%% *}); do
+    ip link set $card up
+    udhcpc -n -q -t 5 -T 1 -s /etc/twinmetal/dhcp -i $card
   done
   : >$run/network
 }

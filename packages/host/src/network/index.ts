@@ -7,4 +7,5 @@ export {
   type NetworkModel,
   type NetworkOptions,
 } from "./network-protocol.ts";
+export { switchSocket } from "./switch-socket.ts";
 export type { VmNetwork } from "./vm-network.ts";

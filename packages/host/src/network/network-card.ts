@@ -4,10 +4,12 @@
  */
 import { ShapedWire, type WireLimits } from "@twinmetal/network";
 import type { CardEnd } from "./frame-ring.ts";
+import type { Link } from "./link.ts";
 import type { CardLimits, CardUsage, NetworkOptions } from "./network-protocol.ts";
 import { Capture } from "./network-records.ts";
 import { NodeNetworkWorld } from "./node-network-world.ts";
-import { type Link, SocketLink } from "./socket-link.ts";
+import { SocketLink } from "./socket-link.ts";
+import { SwitchLink } from "./switch-link.ts";
 import { UserLink, type UserLinkEvents } from "./user-link.ts";
 
 /** Of one card, before another one's turn. */
@@ -50,7 +52,7 @@ export class NetworkCard {
 
   /** The cable is plugged in. Rejects with VmError. */
   async open(): Promise<void> {
-    const { to, path, pcap } = this.#options;
+    const { to, path, name, pcap } = this.#options;
     if (pcap !== undefined) this.#capture = new Capture(pcap);
     const events: UserLinkEvents = {
       deliver: (frame, segmentBytes = 0) => this.#receive(frame, segmentBytes),
@@ -64,6 +66,7 @@ export class NetworkCard {
       ready: this.#ready,
     };
     if (to === "socket") this.#link = await SocketLink.open(path!, events);
+    else if (to === "switch") this.#link = await SwitchLink.open(name!, events);
     else if (to === "user") this.#link = await UserLink.open(this.#options, events);
     else if (to === "loopback") this.#link = loopback(events);
   }

@@ -11,11 +11,13 @@ export type NetworkModel = (typeof NETWORK_MODELS)[number];
 export interface NetworkOptions {
   /**
    * What is at the other end. "loopback": frames come back. "socket": the VM whose card has the same `path`; the first of the
-   * two makes the Unix socket. "nothing": the cable is not plugged in. "user": a gateway that goes on with this host's
+   * two makes the Unix socket. "switch": all cards of this user's VMs on this host that have the same `name`. "nothing": the cable is not plugged in. "user": a gateway that goes on with this host's
    * own sockets.
    */
-  readonly to: "loopback" | "socket" | "nothing" | "user";
+  readonly to: "loopback" | "socket" | "switch" | "nothing" | "user";
   readonly path?: string;
+  /** Of "switch": up to 32 letters, digits, dots, lines and underscores. */
+  readonly name?: string;
   /**
    * Of "user": where the guest may go besides what `egress` opens: names, *.names, addresses, address/length, "host" for this
    * host; each with :PORT or for all ports.

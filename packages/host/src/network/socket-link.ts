@@ -5,43 +5,20 @@
  *   connect --there is one--> connected --lost--> connect          connect --nobody--> listen --somebody--> connected
  */
 import { lstatSync, unlinkSync } from "node:fs";
-import { createServer, connect as openSocket, type Server, type Socket } from "node:net";
+import type { Server, Socket } from "node:net";
 import { VmError } from "../vm/vm-error.ts";
-import { encodeFrame, FrameDecoder } from "./frame-stream.ts";
+import { FrameSocket } from "./frame-socket.ts";
+import type { Link, LinkEvents } from "./link.ts";
+import { connected, listening, MAX_PATH_BYTES } from "./unix-socket.ts";
 
 const TRY_AGAIN_MS = 250;
-/** A path that is longer is cut off by the kernel. */
-const MAX_PATH_BYTES = 107;
-
-/** The card's side. */
-export interface LinkEvents {
-  /** False: there is no room, and `resume` is called once there is some. */
-  deliver(frame: Uint8Array, segmentBytes?: number): boolean;
-  setUp(isUp: boolean): void;
-  /** After `send` has refused a frame. */
-  ready(): void;
-}
-
-export interface Link {
-  /**
-   * Valid during the call. False: not taken, since the one before has not left yet. `isOffloaded`: as network-channel.ts says,
-   * only where the link has said that it takes that.
-   */
-  send(frame: Uint8Array, isOffloaded: boolean): boolean;
-  /** There is room again for what was refused. */
-  resume(): void;
-  close(): void;
-}
 
 export class SocketLink implements Link {
   readonly #path: string;
   readonly #events: LinkEvents;
-  readonly #decoder = new FrameDecoder();
-  #socket: Socket | undefined;
+  #peer: FrameSocket | undefined;
   #server: Server | undefined;
-  #refused: Uint8Array | undefined;
   #isClosed = false;
-  #isFull = false;
   #timer: NodeJS.Timeout | undefined;
 
   private constructor(path: string, events: LinkEvents) {
@@ -68,23 +45,17 @@ export class SocketLink implements Link {
   }
 
   send(frame: Uint8Array): boolean {
-    const socket = this.#socket;
-    if (!socket) return true;
-    if (this.#isFull) return false;
-    if (!socket.write(encodeFrame(frame))) this.#isFull = true;
-    return true;
+    return this.#peer?.send(frame) ?? true;
   }
 
   resume(): void {
-    const socket = this.#socket;
-    if (!socket?.isPaused()) return;
-    if (this.#deliver()) socket.resume();
+    this.#peer?.resume();
   }
 
   close(): void {
     this.#isClosed = true;
     clearTimeout(this.#timer);
-    this.#socket?.destroy();
+    this.#peer?.close();
     this.#server?.close();
   }
 
@@ -122,73 +93,25 @@ export class SocketLink implements Link {
   }
 
   #accept(peer: Socket): void {
-    if (this.#socket || this.#isClosed) peer.destroy();
+    if (this.#peer || this.#isClosed) peer.destroy();
     else this.#use(peer);
   }
 
   #use(socket: Socket): void {
-    this.#socket = socket;
-    this.#isFull = false;
-    this.#refused = undefined;
-    const decoder = this.#decoder;
-    decoder.reset();
-    socket.on("data", (chunk: Buffer) => {
-      decoder.feed(chunk);
-      if (!this.#deliver()) socket.pause();
+    this.#peer = new FrameSocket(socket, {
+      deliver: (frame) => this.#events.deliver(frame),
+      drained: () => this.#events.ready(),
+      lost: () => this.#lost(),
     });
-    socket.on("drain", () => {
-      this.#isFull = false;
-      this.#events.ready();
-    });
-    socket.on("error", () => {}); // "close" comes, too.
-    socket.on("close", () => this.#lost(socket));
     this.#events.setUp(true);
   }
 
-  #lost(socket: Socket): void {
-    if (this.#socket !== socket) return;
-    this.#socket = undefined;
+  #lost(): void {
+    this.#peer = undefined;
     this.#events.setUp(false);
     this.#events.ready();
     if (!this.#server) this.#joinLater();
   }
-
-  /** False: there is no room. */
-  #deliver(): boolean {
-    try {
-      for (let frame = this.#refused ?? this.#decoder.next(); frame; frame = this.#decoder.next()) {
-        this.#refused = undefined;
-        if (this.#events.deliver(frame)) continue;
-        this.#refused = frame;
-        return false;
-      }
-    } catch {
-      this.#socket?.destroy(); // It speaks another protocol.
-    }
-    return true;
-  }
-}
-
-function connected(path: string): Promise<Socket | Error> {
-  return new Promise((resolve) => {
-    const socket = openSocket(path);
-    socket.once("error", resolve);
-    socket.once("connect", () => {
-      socket.off("error", resolve);
-      resolve(socket);
-    });
-  });
-}
-
-function listening(path: string, onPeer: (socket: Socket) => void): Promise<Server | Error> {
-  return new Promise((resolve) => {
-    const server = createServer(onPeer);
-    server.once("error", resolve);
-    server.listen(path, () => {
-      server.off("error", resolve);
-      resolve(server);
-    });
-  });
 }
 
 /** Any other file is somebody's. */

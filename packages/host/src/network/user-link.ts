@@ -5,10 +5,10 @@
 import { createServer, type Server, type Socket } from "node:net";
 import { Egress, type GuestLink, parseEgressRule, UserNetwork } from "@twinmetal/network";
 import { VmError } from "../vm/vm-error.ts";
+import type { Link, LinkEvents } from "./link.ts";
 import type { ForwardOptions, NetworkOptions } from "./network-protocol.ts";
 import { AppendedFile, connectionLine } from "./network-records.ts";
 import { hasIpv6, hostNameServer, NodeNetworkWorld, recentHostNetworks, SocketStream } from "./node-network-world.ts";
-import type { Link, LinkEvents } from "./socket-link.ts";
 
 const ETHERNET_HEADER_BYTES = 14;
 const DEFAULT_MTU = 1500;

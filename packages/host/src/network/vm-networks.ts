@@ -9,23 +9,27 @@ import { VmError } from "../vm/vm-error.ts";
 import { checkLimits } from "./card-limits.ts";
 import { NETWORK_MODELS, type NetworkOptions } from "./network-protocol.ts";
 import { NetworkThread } from "./network-thread.ts";
+import { checkSwitchName } from "./switch-socket.ts";
 
 const MAX_CARDS = 8;
 const DEFAULT_MTU = 1500;
-const OTHER_ENDS = ["loopback", "socket", "nothing", "user"] as const;
+const OTHER_ENDS = ["loopback", "socket", "switch", "nothing", "user"] as const;
 
 /** Throws VmError. */
 export function checkNetworks(networks: readonly NetworkOptions[]): void {
   if (networks.length > MAX_CARDS) {
     throw new VmError("bad-option", `A VM cannot have ${networks.length} network cards. Give at most ${MAX_CARDS}.`);
   }
-  for (const { to, path, model, mac, limits } of networks) {
+  for (const { to, path, name, model, mac, limits } of networks) {
     if (!OTHER_ENDS.includes(to)) {
       throw new VmError("bad-option", `A network cannot lead to ${JSON.stringify(to)}. Give ${OTHER_ENDS.join(", ")}.`);
     }
     if ((to === "socket") !== (path !== undefined && path !== "")) {
       throw new VmError("bad-option", "A network has the path of a socket where it leads to one, and only there.");
     }
+    if (to === "switch") checkSwitchName(name);
+    else if (name !== undefined)
+      throw new VmError("bad-option", "A network has a name where it leads to a switch, and only there.");
     if (model !== undefined && !NETWORK_MODELS.includes(model)) {
       const known = NETWORK_MODELS.join(", ");
       throw new VmError("bad-option", `There is no network card ${JSON.stringify(model)}. Give ${known}.`);

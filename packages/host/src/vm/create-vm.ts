@@ -9,6 +9,7 @@ import { type OpenedVmDisks, openVmDisks } from "../disk/vm-disks.ts";
 import { ensureFirmware, ensureNetworkRoms, FIRMWARE_KINDS, type FirmwareKind } from "../firmware/firmware-files.ts";
 import { prepareVariables, VariableStore, variablesPath } from "../firmware/variable-store.ts";
 import { ImageError } from "../image/index.ts";
+import type { NetworkOptions } from "../network/network-protocol.ts";
 import type { NetworkThread } from "../network/network-thread.ts";
 import { checkNetworks, networkDevices, startNetworks } from "../network/vm-networks.ts";
 import { checkLimits } from "../resources/vm-limits.ts";
@@ -222,8 +223,7 @@ function specOf(
   const words = [
     isLinux ? CONSOLE_ARGUMENTS : "",
     isLinux && options.isQuiet ? "quiet" : "",
-    // The tiny guest then asks for its address.
-    isLinux && options.networks?.some(({ to }) => to === "user") ? "twinmetal.net=dhcp" : "",
+    isLinux ? addressWord(options.networks ?? []) : "",
     ...(isLinux ? shareWords(more) : []),
     options.append ?? "",
   ];
@@ -298,4 +298,10 @@ function checkOptions(options: VmOptions): void {
   checkSlice(sliceNs);
   checkLimits(options.limits ?? {});
   checkBootOrder(options);
+}
+
+/** The cards at whose other end somebody answers: the tiny guest asks there for its address. */
+function addressWord(networks: readonly NetworkOptions[]): string {
+  const cards = networks.flatMap(({ to }, index) => (to === "user" ? [`eth${index}`] : []));
+  return cards.length === 0 ? "" : `twinmetal.net=dhcp:${cards.join(",")}`;
 }
