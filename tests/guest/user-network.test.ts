@@ -3,6 +3,8 @@
  * port, and what is not allowed.
  */
 import { createHash, randomBytes } from "node:crypto";
+import { createSocket } from "node:dgram";
+import { once } from "node:events";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -133,6 +135,13 @@ describe.skipIf("missing" in guest)("a user network", { timeout: 240_000 }, () =
 
   it("says which port of the host it cannot have, and that there is none", async () => {
     const forwards = [{ hostPort: port, guestPort: 80 }];
+    const taken = createSocket("udp4").bind(port, "127.0.0.1");
+    await once(taken, "listening");
+    const both = [{ protocol: "udp" as const, hostPort: port, guestPort: 53 }];
+    await expect(
+      createVm({ memoryBytes: 64 << 20, engine: "jit", networks: [{ to: "user", forwards: both }] }),
+    ).rejects.toThrow(`UDP port ${port} of 127.0.0.1 cannot lead to the guest's port 53: somebody else uses it`);
+    taken.close();
     const failed = createVm({ memoryBytes: 64 << 20, engine: "jit", networks: [{ to: "user", forwards }] });
     await expect(failed).rejects.toThrow(`Port ${port} of 127.0.0.1 cannot lead to the guest's port 80`);
     await expect(failed).rejects.toBeInstanceOf(VmError);

@@ -59,11 +59,12 @@ describe("--net", () => {
       { to: "user", allow: ["example.org:443", "host"] },
     ]);
     expect(networksOf({ ...values, allow: ["all"] })[1]).toEqual({ to: "user", egress: "open" });
-    const forward = ["2222:22", "[::1]:80:8080", "0.0.0.0:81:81"].map(parseForward);
+    const forward = ["2222:22", "tcp:[::1]:80:8080", "0.0.0.0:81:81", "udp:5353:53"].map(parseForward);
     expect(networksOf({ ...values, forward })[1]?.forwards).toEqual([
       { hostPort: 2222, guestPort: 22 },
       { hostAddress: "::1", hostPort: 80, guestPort: 8080 },
       { hostAddress: "0.0.0.0", hostPort: 81, guestPort: 81 },
+      { protocol: "udp", hostPort: 5353, guestPort: 53 },
     ]);
     expect(networksOf({ ...values, netLog: "log", pcap: "frames" })).toEqual([
       { to: "loopback", pcap: "frames" },
@@ -71,7 +72,7 @@ describe("--net", () => {
     ]);
     expect(() => networksOf({ pcap: "frames" })).toThrow(/give --net/);
     expect(() => networksOf({ net: [{ to: "loopback" }], allow: ["host"] })).toThrow(/give --net user/);
-    for (const text of ["22", "0:22", "22:65536", "a:b", "x:1:2:3"])
+    for (const text of ["22", "0:22", "22:65536", "a:b", "x:1:2:3", "icmp:1:2:3"])
       expect(() => parseForward(text)).toThrow(/no forward/);
   });
 
@@ -79,11 +80,11 @@ describe("--net", () => {
     const networks = networksOf({
       net: [parseNetwork("loopback"), parseNetwork("user")],
       allow: ["*.example.net", "host:80"],
-      forward: [parseForward("2222:22"), parseForward("[::1]:80:8080")],
+      forward: [parseForward("2222:22"), parseForward("udp:[::1]:80:8080")],
       netLog: "log",
     });
     expect(networkOptionsText(networks)).toBe(
-      " --net loopback --net user --allow '*.example.net' --allow 'host:80' --forward 2222:22 --forward [::1]:80:8080 --net-log log",
+      " --net loopback --net user --allow '*.example.net' --allow 'host:80' --forward 2222:22 --forward udp:[::1]:80:8080 --net-log log",
     );
     expect(networkOptionsText(networksOf({ net: [parseNetwork("user")], allow: ["all"] }))).toBe(
       " --net user --allow 'all'",

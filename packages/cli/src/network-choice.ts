@@ -27,8 +27,8 @@ export const ALLOW = listOption(
 
 export const FORWARD = listOption(
   "forward",
-  "[HOST:]PORT:GUESTPORT",
-  "With --net user: connections to this host's PORT (of 127.0.0.1, unless HOST is given) go to the guest's GUESTPORT; may be repeated.",
+  "[tcp:|udp:][HOST:]PORT:GUESTPORT",
+  "With --net user: connections to this host's PORT (of 127.0.0.1, unless HOST is given) go to the guest's GUESTPORT, datagrams with udp:; may be repeated.",
   parseForward,
 );
 
@@ -89,16 +89,19 @@ function parseAllow(text: string): string {
   return text;
 }
 
-/** `[HOST:]PORT:GUESTPORT`. Throws UsageError. */
+/** `[tcp:|udp:][HOST:]PORT:GUESTPORT`. Throws UsageError. */
 export function parseForward(text: string): ForwardOptions {
-  const match = /^(?:(?<host>[^:]+|\[[^\]]+\]):)?(?<from>\d{1,5}):(?<to>\d{1,5})$/.exec(text);
-  const { host, from, to } = match?.groups ?? {};
+  const match = /^(?:(?<protocol>tcp|udp):)?(?:(?<host>[^:]+|\[[^\]]+\]):)?(?<from>\d{1,5}):(?<to>\d{1,5})$/.exec(text);
+  const { protocol, host, from, to } = match?.groups ?? {};
   const [hostPort, guestPort] = [Number(from), Number(to)];
   const isPort = (port: number): boolean => port >= 1 && port <= 65535;
   if (!isPort(hostPort) || !isPort(guestPort)) {
-    throw new UsageError(`"${text}" is no forward. Give PORT:GUESTPORT or HOST:PORT:GUESTPORT, like 2222:22.`);
+    throw new UsageError(
+      `"${text}" is no forward. Give PORT:GUESTPORT or HOST:PORT:GUESTPORT, like 2222:22, with udp: in front for datagrams.`,
+    );
   }
-  return { hostAddress: host?.replace(/^\[|\]$/g, ""), hostPort, guestPort };
+  const ports = { hostAddress: host?.replace(/^\[|\]$/g, ""), hostPort, guestPort };
+  return protocol === "udp" ? { protocol, ...ports } : ports;
 }
 
 /** Undefined: none. Throws UsageError. */
@@ -151,9 +154,9 @@ export function networkOptionsText(networks: readonly NetworkOptions[]): string 
   return words.map((word) => ` ${word}`).join("");
 }
 
-function forwardText({ hostAddress, hostPort, guestPort }: ForwardOptions): string {
+function forwardText({ protocol, hostAddress, hostPort, guestPort }: ForwardOptions): string {
   const host = hostAddress?.includes(":") ? `[${hostAddress}]` : hostAddress;
-  return `${host === undefined ? "" : `${host}:`}${hostPort}:${guestPort}`;
+  return `${protocol === "udp" ? "udp:" : ""}${host === undefined ? "" : `${host}:`}${hostPort}:${guestPort}`;
 }
 
 /** The sockets that cards lead to. `switchSocket`: of the switch of a name. */

@@ -204,6 +204,28 @@ describe("datagrams", () => {
     expect(guest.world.sockets[0]!.sent.length).toBe(1);
   });
 
+  it("come to a forwarded port of the guest from outside, and its answers go back", () => {
+    const sent: string[] = [];
+    const socket = {
+      send: (address: IpAddress, port: number, data: Uint8Array) =>
+        void sent.push(`${formatIpAddress(address)}:${port} ${data}`),
+      close: () => {},
+    };
+    const events = guest.network.forwardUdp(53, socket);
+    events.received(IPV4.hostLoopback, 777, Uint8Array.of(1, 2));
+    const [packet] = guest.packets();
+    const asked = parseUdp(packet!, false)!;
+    expect([packet!.source, asked.destinationPort, [...asked.data]]).toEqual([IPV4.gateway, 53, [1, 2]]);
+    guest.udp(IPV4.gateway, asked.sourcePort, Uint8Array.of(3), 53);
+    // Another port's answer is none, and the host's own port is not allowed.
+    guest.udp(IPV4.gateway, asked.sourcePort, Uint8Array.of(4), 54);
+    expect(sent).toEqual(["127.0.0.1:777 3"]);
+    expect([guest.world.sockets.length, guest.records.length]).toEqual([0, 1]);
+    const large = new Uint8Array(9000);
+    events.received(IPV4.hostLoopback, 777, large);
+    expect(guest.packets().length).toBeGreaterThan(6);
+  });
+
   it("to port 0, which nobody has, are lost", () => {
     guest.udp(OUTSIDE, 0, Uint8Array.of(1));
     expect(guest.world.sockets).toEqual([]);

@@ -34,7 +34,8 @@ import { GATEWAY_MAC, guestAddress, IPV4, IPV6, isDns, isGateway, isOnLink, MAX_
 import { parseSegment } from "./tcp/segment.ts";
 import { type Admission, TcpFlows } from "./tcp-flows.ts";
 import { type Endpoint, UdpFlows } from "./udp-flows.ts";
-import type { HostStream, NetworkWorld, StreamEvents } from "./world.ts";
+import { UdpForwards } from "./udp-forwards.ts";
+import type { HostStream, HostUdp, NetworkWorld, StreamEvents, UdpEvents } from "./world.ts";
 
 const UNSPECIFIED = addressOf(0, 0, 0, 0);
 const LIMITED_BROADCAST = addressOf(255, 255, 255, 255);
@@ -59,6 +60,8 @@ export interface UserNetworkOptions {
 export interface UserNetworkStatistics {
   readonly tcpConnections: number;
   readonly udpSockets: number;
+  /** Outside peers of forwarded ports. */
+  readonly udpPeers: number;
   readonly leases: number;
 }
 
@@ -70,6 +73,7 @@ export class UserNetwork {
   readonly #log: ConnectionLog;
   readonly #tcp: TcpFlows;
   readonly #udp: UdpFlows;
+  readonly #forwards: UdpForwards;
   readonly #names: NameService;
   readonly #reassembly = new Reassembly();
   /** Cards in the order in which they asked for an address. */
@@ -92,6 +96,7 @@ export class UserNetwork {
       received: (guest, peer, data) => this.#sendUdp(peer, guest, data),
       refused: () => {},
     });
+    this.#forwards = new UdpForwards(world);
     this.#names = new NameService({
       world,
       egress,
@@ -105,7 +110,12 @@ export class UserNetwork {
   }
 
   get statistics(): UserNetworkStatistics {
-    return { tcpConnections: this.#tcp.count, udpSockets: this.#udp.count, leases: this.#leases.length };
+    return {
+      tcpConnections: this.#tcp.count,
+      udpSockets: this.#udp.count,
+      udpPeers: this.#forwards.count,
+      leases: this.#leases.length,
+    };
   }
 
   /** The address that the first card got, or gets when it asks. */
@@ -221,6 +231,7 @@ export class UserNetwork {
       this.#unreachable(packet, "host");
       return;
     }
+    if (isGateway(destination) && this.#forwards.answer(guest, udp.destinationPort, udp.data)) return;
     const verdict = isGateway(destination)
       ? this.#egress.judgeHost(udp.destinationPort)
       : this.#egress.judge(destination, udp.destinationPort);
@@ -314,6 +325,23 @@ export class UserNetwork {
       if (events) return events;
     }
     return undefined;
+  }
+
+  /**
+   * What arrives at `socket` goes on to a port of a guest, whose answers go back; to the guest each peer is a port of the gateway.
+   * Answers where the socket's events go. The socket stays its owner's.
+   */
+  forwardUdp(port: number, socket: HostUdp, guest: IpAddress = this.guestAddress): UdpEvents {
+    const forward = { socket, guest: { address: guest, port } };
+    const gateway = isIpv4(guest) ? IPV4.gateway : IPV6.gateway;
+    return {
+      received: (address, peerPort, data) => {
+        if (!this.#stations.has(guest)) return;
+        const gatewayPort = this.#forwards.portOf(forward, { address, port: peerPort });
+        this.#sendUdp({ address: gateway, port: gatewayPort }, forward.guest, data);
+      },
+      refused: () => {},
+    };
   }
 
   /** Ends everything. */

@@ -47,8 +47,9 @@ export interface CardLimits {
   readonly fromGuest?: WireLimits;
 }
 
-/** TCP. */
 export interface ForwardOptions {
+  /** Default: "tcp". */
+  readonly protocol?: "tcp" | "udp";
   /** Default: "127.0.0.1". */
   readonly hostAddress?: string;
   readonly hostPort: number;

@@ -2,7 +2,8 @@
 import { randomBytes } from "node:crypto";
 import { createSocket, type Socket as UdpSocket } from "node:dgram";
 import { ADDRCONFIG, ALL, getServers, promises as names } from "node:dns";
-import { connect, type Socket } from "node:net";
+import { once } from "node:events";
+import { connect, isIPv6, type Socket } from "node:net";
 import { networkInterfaces } from "node:os";
 import {
   formatIpAddress,
@@ -48,7 +49,7 @@ export class NodeNetworkWorld implements NetworkWorld {
   }
 
   openUdp(family: 4 | 6, events: UdpEvents): HostUdp {
-    return new NodeUdp(family, events);
+    return new NodeUdp(createSocket({ type: family === 4 ? "udp4" : "udp6" }), events);
   }
 
   async resolve(name: string, family: 4 | 6): Promise<readonly IpAddress[]> {
@@ -190,13 +191,37 @@ export class SocketStream implements HostStream {
   }
 }
 
+/** A socket at a port of the host. Its events go where `events` says once it is there. Rejects with Node's error. */
+export async function listenUdp(
+  address: string,
+  port: number,
+  events: (socket: HostUdp) => UdpEvents,
+): Promise<HostUdp> {
+  const socket = createSocket({ type: isIPv6(address) ? "udp6" : "udp4" });
+  let receiver: UdpEvents | undefined;
+  const udp = new NodeUdp(socket, {
+    received: (...datagram) => receiver?.received(...datagram),
+    refused: (...peer) => receiver?.refused(...peer),
+  });
+  const bound = once(socket, "listening");
+  socket.bind({ address, port, exclusive: true });
+  try {
+    await bound;
+  } catch (error) {
+    udp.close();
+    throw error;
+  }
+  receiver = events(udp);
+  return udp;
+}
+
 class NodeUdp implements HostUdp {
   readonly #socket: UdpSocket;
   #underWay = 0;
   #isClosed = false;
 
-  constructor(family: 4 | 6, events: UdpEvents) {
-    this.#socket = createSocket({ type: family === 4 ? "udp4" : "udp6" });
+  constructor(socket: UdpSocket, events: UdpEvents) {
+    this.#socket = socket;
     this.#socket.on("message", (data, { address, port }) => {
       const from = parseIpAddress(address.split("%", 1)[0]!);
       if (from !== undefined) events.received(from, port, data);

@@ -3,12 +3,19 @@
  * ports of the guest.
  */
 import { createServer, type Server, type Socket } from "node:net";
-import { Egress, type GuestLink, parseEgressRule, UserNetwork } from "@twinmetal/network";
+import { Egress, type GuestLink, type HostUdp, parseEgressRule, UserNetwork } from "@twinmetal/network";
 import { VmError } from "../vm/vm-error.ts";
 import type { Link, LinkEvents } from "./link.ts";
 import type { ForwardOptions, NetworkOptions } from "./network-protocol.ts";
 import { AppendedFile, connectionLine } from "./network-records.ts";
-import { hasIpv6, hostNameServer, NodeNetworkWorld, recentHostNetworks, SocketStream } from "./node-network-world.ts";
+import {
+  hasIpv6,
+  hostNameServer,
+  listenUdp,
+  NodeNetworkWorld,
+  recentHostNetworks,
+  SocketStream,
+} from "./node-network-world.ts";
 
 const ETHERNET_HEADER_BYTES = 14;
 const DEFAULT_MTU = 1500;
@@ -32,6 +39,7 @@ export class UserLink implements Link {
   readonly #network: UserNetwork;
   readonly #events: UserLinkEvents;
   readonly #servers: Server[] = [];
+  readonly #udp: HostUdp[] = [];
   readonly #log: AppendedFile | undefined;
   #waiting: { readonly frame: Uint8Array; readonly segmentBytes: number }[] = [];
 
@@ -78,7 +86,23 @@ export class UserLink implements Link {
     return link;
   }
 
-  #forward({ hostAddress = "127.0.0.1", hostPort, guestPort }: ForwardOptions): Promise<void> {
+  async #forward(forward: ForwardOptions): Promise<void> {
+    const { protocol = "tcp", hostAddress = "127.0.0.1", hostPort, guestPort } = forward;
+    try {
+      if (protocol === "tcp") await this.#forwardTcp(hostAddress, hostPort, guestPort);
+      else {
+        this.#udp.push(await listenUdp(hostAddress, hostPort, (socket) => this.#network.forwardUdp(guestPort, socket)));
+      }
+    } catch (cause) {
+      const { code, message } = cause as NodeJS.ErrnoException;
+      const why = code === "EADDRINUSE" ? "somebody else uses it" : message;
+      const name = protocol === "tcp" ? "Port" : "UDP port";
+      const what = `${name} ${hostPort} of ${hostAddress} cannot lead to the guest's port ${guestPort}: ${why}.`;
+      throw new VmError("network-socket", `${what} Give another port in --forward.`, { cause });
+    }
+  }
+
+  #forwardTcp(hostAddress: string, hostPort: number, guestPort: number): Promise<void> {
     const options = { allowHalfOpen: true, noDelay: true, keepAlive: true, pauseOnConnect: true };
     const server = createServer(options, (socket) => {
       this.#connectToGuest(socket, guestPort);
@@ -87,11 +111,7 @@ export class UserLink implements Link {
     server.maxConnections = MAX_FORWARDED;
     this.#servers.push(server);
     return new Promise((resolve, reject) => {
-      server.on("error", (error: NodeJS.ErrnoException) => {
-        const why = error.code === "EADDRINUSE" ? "somebody else uses it" : error.message;
-        const what = `Port ${hostPort} of ${hostAddress} cannot lead to the guest's port ${guestPort}: ${why}.`;
-        reject(new VmError("network-socket", `${what} Give another port in --forward.`, { cause: error }));
-      });
+      server.on("error", reject);
       server.listen(hostPort, hostAddress, () => resolve());
     });
   }
@@ -136,6 +156,7 @@ export class UserLink implements Link {
 
   close(): void {
     for (const server of this.#servers) server.close();
+    for (const socket of this.#udp) socket.close();
     this.#network.close();
     this.#log?.close();
   }
