@@ -7,7 +7,7 @@ import type { NetworkOptions } from "./vm-library.ts";
 
 const MODELS = ["virtio", "e1000"] as const;
 
-export type CardOptions = Pick<NetworkOptions, "model" | "mac" | "mtu" | "limits">;
+export type CardOptions = Pick<NetworkOptions, "model" | "mac" | "mtu" | "limits" | "tftp" | "bootFile">;
 
 /** Of the wire, both ways. */
 const WIRE_WORDS: Readonly<Record<string, (text: string) => WireLimits>> = {
@@ -42,6 +42,8 @@ const CARD_WORDS: Readonly<Record<string, (text: string) => CardOptions>> = {
   model: (text) => ({ model: modelOf(text) }),
   mac: (text) => ({ mac: macOf(text) }),
   mtu: (text) => ({ mtu: mtuOf(text) }),
+  tftp: (text) => ({ tftp: text }),
+  bootfile: (text) => ({ bootFile: text }),
 };
 
 /** Of words like `mtu=9000`. Throws UsageError. */
@@ -67,12 +69,14 @@ export function cardOptions(words: readonly (readonly [key: string, value: strin
 }
 
 /** What cardOptions reads as the same. */
-export function cardWords({ model, mac, mtu, limits }: CardOptions): string[] {
+export function cardWords({ model, mac, mtu, tftp, bootFile, limits }: CardOptions): string[] {
   const { bytesPerSecond, burstBytes, latencyMs, jitterMs, loss } = limits?.toGuest ?? {};
   const values = {
     model,
     mac,
     mtu,
+    tftp,
+    bootfile: bootFile,
     rate: bytesPerSecond,
     burst: burstBytes,
     latency: latencyMs,

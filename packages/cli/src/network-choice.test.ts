@@ -16,6 +16,7 @@ describe("--net", () => {
     ["switch=lab", { to: "switch", name: "lab" }],
     ["switch=lab,mac=52:54:00:00:00:01", { to: "switch", name: "lab", mac: "52:54:00:00:00:01" }],
     ["user", { to: "user" }],
+    ["user,tftp=/srv/a=b,bootfile=boot.ipxe", { to: "user", tftp: "/srv/a=b", bootFile: "boot.ipxe" }],
     ["user,mtu=9000", { to: "user", mtu: 9000 }],
     ["user,latency=50,loss=7%", { to: "user", limits: both({ latencyMs: 50, loss: 0.07 }) }],
     [
@@ -42,6 +43,7 @@ describe("--net", () => {
     ["loopback,model=rtl8139", /no network card "rtl8139"/],
     ["loopback,speed=3", /nothing that a network card has/],
     ["none,mtu=1500", /leave the rest out/],
+    ["switch=lab,tftp=/srv", /go with --net user/],
     ["user,rate=10", /no rate of 10 bytes a second: give 1000 to/],
     ["user,loss=2", /with the sign/],
     ["user,loss=101%", /0% to 100%/],

@@ -14,7 +14,7 @@ const PLANNED = ["tap"];
 export const NET = listOption(
   "net",
   "none|user|switch=NAME|socket=PATH|loopback[,...]",
-  "A network card; may be repeated. user: a gateway with addresses, names and the Internet, by this host's own sockets; switch=NAME: all VMs of yours on this host with the same NAME; socket=PATH: to the VM that has the same PATH, a Unix socket; loopback: what it sends comes back; none: no card (default). With ,model=virtio (default) or e1000, ,mac=ADDRESS (default: from --name, or else --seed) and ,mtu=N (default 1500); with ,rate=BYTES (a second; such as 1M), ,burst=BYTES, ,latency=MS, ,jitter=MS and ,loss=N% its wire has limits, each way. See docs/guide/network.md.",
+  "A network card; may be repeated. user: a gateway with addresses, names and the Internet, by this host's own sockets; switch=NAME: all VMs of yours on this host with the same NAME; socket=PATH: to the VM that has the same PATH, a Unix socket; loopback: what it sends comes back; none: no card (default). With ,model=virtio (default) or e1000, ,mac=ADDRESS (default: from --name, or else --seed) and ,mtu=N (default 1500); with ,rate=BYTES (a second; such as 1M), ,burst=BYTES, ,latency=MS, ,jitter=MS and ,loss=N% its wire has limits, each way; of user, ,tftp=FOLDER has files for it and ,bootfile=NAME is what its firmware starts. See docs/guide/network.md.",
   parseNetwork,
 );
 
@@ -114,6 +114,9 @@ export function parseNetwork(text: string): NetworkOptions | undefined {
     return true;
   });
   const card = cardOptions(ofCard);
+  if (where !== "user" && (card.tftp ?? card.bootFile) !== undefined) {
+    throw new UsageError("tftp= and bootfile= go with --net user, whose gateway has the files.");
+  }
   if (where === "loopback" || where === "user") return { to: where, ...card };
   const [, name] = /^switch=(.+)$/s.exec(where) ?? [];
   if (name !== undefined) return { to: "switch", name, ...card };

@@ -5,7 +5,6 @@ import type { HostStream, HostUdp, NetworkWorld, StreamEvents, Timer, UdpEvents 
 interface Due {
   readonly atMs: number;
   readonly expired: () => void;
-  isCancelled: boolean;
 }
 
 /** One end of a connection that a guest has opened: what arrived, and how to answer. */
@@ -74,7 +73,7 @@ export class FakeWorld implements NetworkWorld {
   readonly asked: string[] = [];
   #nowMs = 0;
   /** The next one last; of those at one time the one that was set first. */
-  #due: Due[] = [];
+  readonly #due: Due[] = [];
   #random: number;
 
   constructor(seed = 1) {
@@ -86,7 +85,7 @@ export class FakeWorld implements NetworkWorld {
   }
 
   setTimer(afterMs: number, expired: () => void): Timer {
-    const due = { atMs: this.#nowMs + afterMs, expired, isCancelled: false };
+    const due = { atMs: this.#nowMs + afterMs, expired };
     let [low, high] = [0, this.#due.length];
     while (low < high) {
       const middle = (low + high) >> 1;
@@ -96,13 +95,14 @@ export class FakeWorld implements NetworkWorld {
     this.#due.splice(low, 0, due);
     return {
       cancel: () => {
-        due.isCancelled = true;
+        const at = this.#due.indexOf(due);
+        if (at >= 0) this.#due.splice(at, 1);
       },
     };
   }
 
   get timers(): number {
-    return this.#due.filter(({ isCancelled }) => !isCancelled).length;
+    return this.#due.length;
   }
 
   /** Numerical Recipes' generator: enough for tests. */
@@ -118,7 +118,6 @@ export class FakeWorld implements NetworkWorld {
 
   /** Runs the next timer that is due within `limitMs`; false: there is none. */
   step(limitMs = Number.POSITIVE_INFINITY): boolean {
-    while (this.#due.at(-1)?.isCancelled) this.#due.pop();
     const next = this.#due.at(-1);
     if (!next || next.atMs > this.#nowMs + limitMs) return false;
     this.#due.pop();

@@ -16,6 +16,7 @@ export type { GuestLink, Offload } from "./link.ts";
 export { pcapHeader, pcapRecord } from "./pcap.ts";
 export { type Prefix, parsePrefix } from "./prefix.ts";
 export { ShapedWire, WIRE_LIMITS, type WireLimits } from "./shaped-wire.ts";
+export { TFTP_ERROR, TftpError, type TftpFile, type TftpFiles } from "./tftp.ts";
 export { UserNetwork, type UserNetworkOptions, type UserNetworkStatistics } from "./user-network.ts";
 export {
   type HostStream,

@@ -25,14 +25,15 @@ import {
 } from "./ethernet.ts";
 import { fragmentsOf } from "./ip/fragmentation.ts";
 import { echoReply, parseEcho, type Unreachable, unreachable } from "./ip/icmp.ts";
-import { type IpPacket, type LinkHeader, PROTOCOL, parseIp } from "./ip/packet.ts";
+import { IPV6_HEADER_BYTES, type IpPacket, type LinkHeader, PROTOCOL, parseIp } from "./ip/packet.ts";
 import { Reassembly } from "./ip/reassembly.ts";
-import { parseUdp, udpFrame } from "./ip/udp.ts";
+import { parseUdp, type Udp, udpFrame } from "./ip/udp.ts";
 import type { GuestLink, Offload } from "./link.ts";
 import { neighbourAdvertisement, parseNeighbour, routerAdvertisement } from "./neighbours.ts";
 import { GATEWAY_MAC, guestAddress, IPV4, IPV6, isDns, isGateway, isOnLink, MAX_GUESTS } from "./network-plan.ts";
 import { parseSegment } from "./tcp/segment.ts";
 import { type Admission, TcpFlows } from "./tcp-flows.ts";
+import { type TftpFiles, TftpServer } from "./tftp.ts";
 import { type Endpoint, UdpFlows } from "./udp-flows.ts";
 import { UdpForwards } from "./udp-forwards.ts";
 import type { HostStream, HostUdp, NetworkWorld, StreamEvents, UdpEvents } from "./world.ts";
@@ -42,6 +43,7 @@ const LIMITED_BROADCAST = addressOf(255, 255, 255, 255);
 /** Ports that the gateway itself uses begin here when somebody connects to the guest. */
 const FIRST_DIAL_PORT = 49_152;
 const DIAL_PORTS = 16_384;
+const UDP_AND_TFTP_BYTES = 8 + 4;
 
 export interface UserNetworkOptions {
   readonly world: NetworkWorld;
@@ -52,8 +54,10 @@ export interface UserNetworkOptions {
   readonly hostName?: string;
   /** The host's own name server, for questions that are not for addresses. */
   readonly nameServer?: IpAddress;
-  /** For PXE: what `tftp` of 10.0.2.2 has. */
+  /** For PXE: what is started, a file of `files`, or what else the guest's firmware understands, such as a URL. */
   readonly bootFile?: string;
+  /** What the gateway has by TFTP, for everybody. Default: nothing, and there is no server. */
+  readonly files?: TftpFiles;
   readonly log?: (record: ConnectionRecord) => void;
 }
 
@@ -74,6 +78,7 @@ export class UserNetwork {
   readonly #tcp: TcpFlows;
   readonly #udp: UdpFlows;
   readonly #forwards: UdpForwards;
+  readonly #tftp: TftpServer | undefined;
   readonly #names: NameService;
   readonly #reassembly = new Reassembly();
   /** Cards in the order in which they asked for an address. */
@@ -97,6 +102,7 @@ export class UserNetwork {
       refused: () => {},
     });
     this.#forwards = new UdpForwards(world);
+    this.#tftp = options.files && this.#serveFiles(options.files);
     this.#names = new NameService({
       world,
       egress,
@@ -231,7 +237,7 @@ export class UserNetwork {
       this.#unreachable(packet, "host");
       return;
     }
-    if (isGateway(destination) && this.#forwards.answer(guest, udp.destinationPort, udp.data)) return;
+    if (isGateway(destination) && this.#isForGateway(guest, udp)) return;
     const verdict = isGateway(destination)
       ? this.#egress.judgeHost(udp.destinationPort)
       : this.#egress.judge(destination, udp.destinationPort);
@@ -240,6 +246,23 @@ export class UserNetwork {
     }
     if (verdict.isAllowed) this.#udp.send(guest, peer, udp.data);
     else this.#unreachable(packet, "prohibited");
+  }
+
+  /** What is for a server of this network, or for a peer that it stands for. */
+  #isForGateway(guest: Endpoint, { destinationPort, data }: Udp): boolean {
+    return this.#tftp?.receive(guest, destinationPort, data) || this.#forwards.answer(guest, destinationPort, data);
+  }
+
+  #serveFiles(files: TftpFiles): TftpServer {
+    return new TftpServer({
+      world: this.#world,
+      files,
+      largestBlockBytes: this.#link.mtu - IPV6_HEADER_BYTES - UDP_AND_TFTP_BYTES,
+      send: (port, to, data) => {
+        const address = isIpv4(to.address) ? IPV4.gateway : IPV6.gateway;
+        this.#sendUdp({ address, port }, to, data);
+      },
+    });
   }
 
   #receiveDhcp(message: Uint8Array, mac: MacAddress): void {
@@ -348,6 +371,7 @@ export class UserNetwork {
   close(): void {
     this.#tcp.close();
     this.#udp.close();
+    this.#tftp?.close();
     this.#names.close();
   }
 }

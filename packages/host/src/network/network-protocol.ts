@@ -29,6 +29,10 @@ export interface NetworkOptions {
   readonly forwards?: readonly ForwardOptions[];
   /** Of "user": a file with a line of JSON for each connection that the guest tried, allowed or not. */
   readonly log?: string;
+  /** Of "user": a folder whose files the guest reads by TFTP from its gateway. */
+  readonly tftp?: string;
+  /** Of "user": what DHCP tells the guest's firmware to start: a file's name in `tftp`, or a URL for iPXE. At most 127 bytes. */
+  readonly bootFile?: string;
   /** A file of all frames, as Wireshark and tcpdump read them. */
   readonly pcap?: string;
   /** What the guest finds. Default: "virtio". Of a VM that exists, its own. */

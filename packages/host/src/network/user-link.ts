@@ -3,7 +3,7 @@
  * ports of the guest.
  */
 import { createServer, type Server, type Socket } from "node:net";
-import { Egress, type GuestLink, type HostUdp, parseEgressRule, UserNetwork } from "@twinmetal/network";
+import { Egress, type GuestLink, type HostUdp, parseEgressRule, type TftpFiles, UserNetwork } from "@twinmetal/network";
 import { VmError } from "../vm/vm-error.ts";
 import type { Link, LinkEvents } from "./link.ts";
 import type { ForwardOptions, NetworkOptions } from "./network-protocol.ts";
@@ -16,6 +16,7 @@ import {
   recentHostNetworks,
   SocketStream,
 } from "./node-network-world.ts";
+import { TftpFolder } from "./tftp-folder.ts";
 
 const ETHERNET_HEADER_BYTES = 14;
 const DEFAULT_MTU = 1500;
@@ -43,7 +44,7 @@ export class UserLink implements Link {
   readonly #log: AppendedFile | undefined;
   #waiting: { readonly frame: Uint8Array; readonly segmentBytes: number }[] = [];
 
-  private constructor(options: NetworkOptions, events: UserLinkEvents) {
+  private constructor(options: NetworkOptions, events: UserLinkEvents, files: TftpFiles | undefined) {
     this.#events = events;
     this.#log = options.log === undefined ? undefined : new AppendedFile(options.log);
     const mtu = options.mtu ?? DEFAULT_MTU;
@@ -68,13 +69,19 @@ export class UserLink implements Link {
       egress: new Egress(options.egress ?? (options.allow ? "listed" : "public"), rules, recentHostNetworks()),
       hasIpv6: hasIpv6(),
       nameServer: hostNameServer(),
+      files,
+      bootFile: options.bootFile,
       log: (record) => this.#log?.write(connectionLine(record)),
     });
   }
 
-  /** Rejects with VmError where a port of the host cannot be listened at, or the log not be written. */
+  /** Rejects with VmError where a port of the host cannot be listened at, the log not be written, or the folder not be read. */
   static async open(options: NetworkOptions, events: UserLinkEvents): Promise<UserLink> {
-    const link = new UserLink(options, events);
+    const link = new UserLink(
+      options,
+      events,
+      options.tftp === undefined ? undefined : await TftpFolder.open(options.tftp),
+    );
     try {
       for (const forward of options.forwards ?? []) await link.#forward(forward);
     } catch (error) {

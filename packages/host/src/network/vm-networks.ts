@@ -13,6 +13,8 @@ import { checkSwitchName } from "./switch-socket.ts";
 
 const MAX_CARDS = 8;
 const DEFAULT_MTU = 1500;
+/** Of BOOTP's field, with the zero at its end. */
+const MAX_BOOT_FILE_BYTES = 127;
 const OTHER_ENDS = ["loopback", "socket", "switch", "nothing", "user"] as const;
 
 /** Throws VmError. */
@@ -20,7 +22,7 @@ export function checkNetworks(networks: readonly NetworkOptions[]): void {
   if (networks.length > MAX_CARDS) {
     throw new VmError("bad-option", `A VM cannot have ${networks.length} network cards. Give at most ${MAX_CARDS}.`);
   }
-  for (const { to, path, name, model, mac, limits } of networks) {
+  for (const { to, path, name, tftp, bootFile, model, mac, limits } of networks) {
     if (!OTHER_ENDS.includes(to)) {
       throw new VmError("bad-option", `A network cannot lead to ${JSON.stringify(to)}. Give ${OTHER_ENDS.join(", ")}.`);
     }
@@ -30,6 +32,15 @@ export function checkNetworks(networks: readonly NetworkOptions[]): void {
     if (to === "switch") checkSwitchName(name);
     else if (name !== undefined)
       throw new VmError("bad-option", "A network has a name where it leads to a switch, and only there.");
+    if (to !== "user" && (tftp ?? bootFile) !== undefined) {
+      throw new VmError(
+        "bad-option",
+        "A network has files for its guest's start where it leads to 'user', and only there.",
+      );
+    }
+    if (bootFile !== undefined && (bootFile === "" || Buffer.byteLength(bootFile) > MAX_BOOT_FILE_BYTES)) {
+      throw new VmError("bad-option", `The name of what is started has 1 to ${MAX_BOOT_FILE_BYTES} bytes.`);
+    }
     if (model !== undefined && !NETWORK_MODELS.includes(model)) {
       const known = NETWORK_MODELS.join(", ");
       throw new VmError("bad-option", `There is no network card ${JSON.stringify(model)}. Give ${known}.`);
