@@ -111,6 +111,20 @@ describe("a shaped wire", () => {
     expect([rig.end.ready, rig.wire.hasRoom()]).toEqual([1, true]);
   });
 
+  it("forgets nobody where time goes on between two looks", () => {
+    const rig = wireOf({ latencyMs: 10, bytesPerSecond: 1000, burstBytes: 1 });
+    const { nowMs } = rig.world;
+    let looks = 0;
+    // A clock that is never the same twice.
+    rig.world.nowMs = () => nowMs.call(rig.world) + looks++ * 0.7;
+    for (let i = 0; i < 50; i++) {
+      if (!rig.wire.push(new Uint8Array(60), i)) rig.world.advance(61);
+      while (rig.world.step());
+    }
+    expect(rig.arrived.length).toBeGreaterThan(40);
+    expect([rig.world.timers, rig.wire.hasRoom()]).toEqual([0, true]);
+  });
+
   it("waits with what is not taken, and is bounded", () => {
     const rig = wireOf({ latencyMs: 1 });
     rig.end.isOpen = false;

@@ -63,7 +63,10 @@ export class ShapedWire<Special> {
   /** When the bucket is full again. */
   #fullMs = Number.NEGATIVE_INFINITY;
   #lastDueMs = Number.NEGATIVE_INFINITY;
+  /** Somebody waits for room. */
   #isShort = false;
+  /** The first frame is due and was not taken: it waits for its owner. */
+  #isBlocked = false;
   #timer: Timer | undefined;
 
   constructor(options: ShapedWireOptions<Special>) {
@@ -103,7 +106,11 @@ export class ShapedWire<Special> {
   }
 
   #isFree(): boolean {
-    return this.#frames.length - this.#first < MAX_FRAMES && this.#bytes < MAX_BYTES && this.#roomInMs() <= 0;
+    return !this.#isFull && this.#roomInMs() <= 0;
+  }
+
+  get #isFull(): boolean {
+    return this.#frames.length - this.#first >= MAX_FRAMES || this.#bytes >= MAX_BYTES;
   }
 
   /** As far as the rate goes. */
@@ -154,7 +161,9 @@ export class ShapedWire<Special> {
     const { world, deliver } = this.#options;
     while (this.#first < this.#frames.length) {
       const { frame, special, dueMs } = this.#frames[this.#first]!;
-      if (dueMs > world.nowMs() || !deliver(frame, special)) break;
+      const isDue = dueMs <= world.nowMs();
+      this.#isBlocked = isDue && !deliver(frame, special);
+      if (!isDue || this.#isBlocked) break;
       this.#first++;
       this.#bytes -= frame.length;
     }
@@ -165,14 +174,15 @@ export class ShapedWire<Special> {
     this.#arm();
   }
 
-  /** For the next frame, and for whoever waits for room. A frame that is due and was not taken waits for its owner. */
+  /** For the next frame, and for whoever waits for room. Time may have gone on since they were looked at. */
   #arm(): void {
     this.#timer?.cancel();
     this.#timer = undefined;
     const { world } = this.#options;
-    const nextMs = (this.#frames[this.#first]?.dueMs ?? Number.POSITIVE_INFINITY) - world.nowMs();
-    const roomMs = this.#isShort ? this.#roomInMs() : 0;
-    const afterMs = Math.min(...[nextMs, roomMs].filter((ms) => ms > 0));
+    const next = this.#isBlocked ? undefined : this.#frames[this.#first];
+    const nextMs = next ? next.dueMs - world.nowMs() : Number.POSITIVE_INFINITY;
+    const roomMs = this.#isShort && !this.#isFull ? this.#roomInMs() : Number.POSITIVE_INFINITY;
+    const afterMs = Math.max(0, Math.min(nextMs, roomMs));
     if (Number.isFinite(afterMs)) this.#timer = world.setTimer(afterMs, () => this.pump());
   }
 
@@ -181,6 +191,7 @@ export class ShapedWire<Special> {
     this.#timer?.cancel();
     this.#timer = undefined;
     this.#frames = [];
+    this.#isBlocked = false;
     this.#first = 0;
     this.#bytes = 0;
   }
