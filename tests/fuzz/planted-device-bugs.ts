@@ -91,6 +91,24 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     wrong: "end",
   },
   {
+    what: "blocks behind the end of the region are unplugged",
+    device: "virtio-mem",
+    right: "first + blocks <= this.#plugged.length",
+    wrong: "first <= this.#plugged.length",
+  },
+  {
+    what: "blocks are plugged twice",
+    device: "virtio-mem",
+    right: "if (state !== MEM_STATE.UNPLUGGED) return MEM_RESPONSE.ERROR;",
+    wrong: "",
+  },
+  {
+    what: "more blocks are plugged than were asked for",
+    device: "virtio-mem",
+    right: "this.#count + end - first > this.#requested",
+    wrong: "this.#count > this.#requested",
+  },
+  {
     what: "the rest of a packet says another length",
     device: "virtio-vsock",
     right: "setUint32(LENGTH_AT, dataBytes - taken, true)",

@@ -11,6 +11,8 @@ import { encodeBalloonRequest } from "../../packages/core/src/devices/virtio/bal
 import { createVirtioBlock } from "../../packages/core/src/devices/virtio/block.ts";
 import { createVirtioConsole } from "../../packages/core/src/devices/virtio/console.ts";
 import { encodeControl } from "../../packages/core/src/devices/virtio/console-control.ts";
+import { createVirtioMem, MEM_CONFIG } from "../../packages/core/src/devices/virtio/mem.ts";
+import { encodeBlocks, MEM_BLOCK_BYTES } from "../../packages/core/src/devices/virtio/mem-messages.ts";
 import { createVirtioNet } from "../../packages/core/src/devices/virtio/net.ts";
 import {
   BAR_LAYOUT,
@@ -418,6 +420,54 @@ const block = (isReadOnly: boolean, isPacked = false): FuzzedDevice => ({
   },
 });
 
+const MEM_BLOCKS = 16;
+const mem: FuzzedDevice = {
+  name: "virtio-mem",
+  build: (context) => {
+    const start = 64 * MEM_BLOCK_BYTES;
+    const region = { start, sizeBytes: MEM_BLOCKS * MEM_BLOCK_BYTES };
+    // The region is beyond the memory that the rings lie in, and holds nothing.
+    context.memory.discard = (gpa, length) => {
+      if (gpa >= start && gpa + length <= start + region.sizeBytes && gpa % MEM_BLOCK_BYTES === 0) return true;
+      throw new Error(`the device discards ${length} bytes at 0x${gpa.toString(16)}, outside its region`);
+    };
+    const device = createVirtioMem(context, { name: "mem0", region });
+    /** The most that was asked for since nothing was plugged. */
+    let most = 0;
+    const ask = (blocks: number): void => {
+      most = Math.max(most, Math.min(blocks, MEM_BLOCKS));
+      context.input("mem0", encodeBlocks(blocks));
+    };
+    return target(context, device, {
+      features: 0x3000_0000,
+      queues: 1,
+      check: () => {
+        const { device: state } = device.save() as unknown as {
+          device: { plugged: Uint8Array; requestedBlocks: number };
+        };
+        const count = state.plugged.reduce((sum, isPlugged) => sum + isPlugged, 0);
+        const told = device.read(BAR_LAYOUT.device + MEM_CONFIG.plugged_size, 4) / MEM_BLOCK_BYTES;
+        most = Math.max(most, state.requestedBlocks);
+        if (told !== count || count > most)
+          throw new Error(`${count} blocks are plugged, ${told} told, ${most} allowed`);
+      },
+      events: [(value) => ask(value % 20), (value) => context.input("mem0", new Uint8Array(value % 7))],
+      request: (random, buffer) => {
+        const request = new DataView(new ArrayBuffer(24));
+        const first = random(MEM_BLOCKS + 2) - 1;
+        request.setUint16(0, [0, 0, 0, 1, 1, 2, 3, 4][random(8)]!, true);
+        request.setBigUint64(8, BigInt(start + first * MEM_BLOCK_BYTES + (random(9) === 0 ? 4096 : 0)), true);
+        request.setUint16(16, random(4) === 0 ? random(0x1_0000) : random(MEM_BLOCKS - first + 2), true);
+        const parts = [
+          { gpa: buffer(24), sizeBytes: 24, isWritable: false, bytes: new Uint8Array(request.buffer) },
+          { gpa: buffer(10), sizeBytes: 10, isWritable: true },
+        ];
+        return { queue: 0, parts };
+      },
+    });
+  },
+};
+
 const balloon: FuzzedDevice = {
   name: "virtio-balloon",
   build: (context) => {
@@ -540,6 +590,7 @@ export const VIRTIO_DEVICES: readonly FuzzedDevice[] = [
   block(true),
   block(false, true),
   balloon,
+  mem,
   vsock,
   net(false),
   net(true),

@@ -15,6 +15,7 @@ import { PAUSE } from "./commands/pause.ts";
 import { RENAME } from "./commands/rename.ts";
 import { REPLAY } from "./commands/replay.ts";
 import { RESET } from "./commands/reset.ts";
+import { RESIZE } from "./commands/resize.ts";
 import { RESTART } from "./commands/restart.ts";
 import { RESTORE } from "./commands/restore.ts";
 import { RESUME } from "./commands/resume.ts";
@@ -59,6 +60,7 @@ const COMMANDS = [
   BALLOON,
   SET,
   TOP,
+  RESIZE,
   REPLAY,
   IMAGE,
   ENGINE,

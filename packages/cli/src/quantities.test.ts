@@ -4,6 +4,7 @@ import {
   parseDiskSize,
   parseEpoch,
   parseMemory,
+  parseMemoryChoice,
   parseSeed,
   parseSize,
   parseTimeout,
@@ -33,6 +34,10 @@ describe("sizes", () => {
     expect(() => parseMemory("4G", LIMITS)).toThrow(/too much: a VM has 16 MiB to 3 GiB\.$/);
     expect(() => parseMemory("20971521", LIMITS)).toThrow(/whole number of pages/);
     expect(parseMemory("3G", LIMITS)).toBe(3 * 2 ** 30);
+    expect(parseMemoryChoice("1G", LIMITS)).toEqual({ bytes: 2 ** 30 });
+    expect(parseMemoryChoice("1G,max=2G", LIMITS)).toEqual({ bytes: 2 ** 30, maxBytes: 2 ** 31 });
+    for (const wrong of ["1G,2G", "1G,max=2G,x", "1G,max=", "2G,max=1G", "1G,max=4G"])
+      expect(() => parseMemoryChoice(wrong, LIMITS)).toThrow(UsageError);
   });
 
   it("of disks have limits of their own", () => {

@@ -39,6 +39,29 @@ export function parseMemory(text: string, limits: { readonly minBytes: number; r
   return bytes;
 }
 
+export interface MemoryChoice {
+  readonly bytes: number;
+  /** What the VM may get while it runs. */
+  readonly maxBytes?: number;
+}
+
+/** "512M", or "512M,max=2G". */
+export function parseMemoryChoice(
+  text: string,
+  limits: { readonly minBytes: number; readonly maxBytes: number },
+): MemoryChoice {
+  const [size = "", max, ...more] = text.split(",");
+  const bytes = parseMemory(size, limits);
+  if (max === undefined) return { bytes };
+  if (!max.startsWith("max=") || more.length > 0)
+    throw new UsageError(
+      `"${text}" is not a size of memory. Give one, or also the most that it may grow to: 512M,max=2G.`,
+    );
+  const maxBytes = parseMemory(max.slice("max=".length), limits);
+  if (maxBytes < bytes) throw new UsageError(`${text}: the VM starts with more than it may have at most.`);
+  return { bytes, maxBytes };
+}
+
 /** The size of a disk within `limits`, in bytes. */
 export function parseDiskSize(text: string, limits: { readonly minBytes: number; readonly maxBytes: number }): number {
   const bytes = bytesOf(text);

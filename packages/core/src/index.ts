@@ -71,6 +71,7 @@ export {
   type PortCommand,
   type PortReport,
 } from "./devices/virtio/console-control.ts";
+export { decodeBlocks, encodeBlocks, MEM_BLOCK_BYTES } from "./devices/virtio/mem-messages.ts";
 export {
   decodeVsockHeader,
   decodeVsockMessages,
@@ -144,6 +145,7 @@ export {
   saveMachine,
   saveSections,
 } from "./machine/machine-state.ts";
+export { bootRamOf, engineRamOf, MEMORY_LIMITS } from "./machine/memory-size.ts";
 export { isNetworkCard } from "./machine/network-card-spec.ts";
 export { checkRecording, recordedSpec, recordingHeader } from "./machine/recording.ts";
 export { isShare, isShareTag, SHARE_KINDS, type ShareKind, type ShareSpec } from "./machine/share-spec.ts";
@@ -152,7 +154,6 @@ export {
   CPU_MODELS,
   checkSpec,
   type MachineSpec,
-  MEMORY_LIMITS,
   machineSpec,
   type VgaSpec,
 } from "./machine/spec.ts";

@@ -44,7 +44,7 @@ export function incomingPlan(io: Io, { values, operands, rest }: ParsedLine<type
         shares: values.share,
         name,
         tier,
-        maxMemoryBytes: memory,
+        maxMemoryBytes: memory?.maxBytes ?? memory?.bytes,
         translationCache: translationCache(values.translationCache, io.env),
         signal,
         onListening: (bound) => say(`waiting for a VM at ${io.library.formatAddress(bound)}`),

@@ -16,7 +16,7 @@ import { LINK_OPTIONS, targetAddress } from "../migration-options.ts";
 import { namedVms, whileStarting } from "../named-vms.ts";
 import { ALLOW, FORWARD, NET, NET_LOG, networkSockets, networksOf, PCAP } from "../network-choice.ts";
 import { choice, flag, option, type ParsedLine } from "../options.ts";
-import { formatSize, parseEpoch, parseMemory, parseSeed, parseTimeout } from "../quantities.ts";
+import { formatSize, parseEpoch, parseMemoryChoice, parseSeed, parseTimeout } from "../quantities.ts";
 import { checkSandbox, SANDBOX, sandboxPlan, vmConfinement } from "../sandbox.ts";
 import { parseSerialTarget, type SerialTarget } from "../serial-target.ts";
 import { SHARE } from "../share-choice.ts";
@@ -74,9 +74,9 @@ export const RUN_OPTIONS = {
   boot: BOOT,
   memory: option(
     "memory",
-    "SIZE",
-    `Memory of the VM, ${formatSize(MEMORY_LIMITS.minBytes)} to ${formatSize(MEMORY_LIMITS.maxBytes)} (default 512M).`,
-    (text) => parseMemory(text, MEMORY_LIMITS),
+    "SIZE[,max=SIZE]",
+    `Memory of the VM, ${formatSize(MEMORY_LIMITS.minBytes)} to ${formatSize(MEMORY_LIMITS.maxBytes)} (default 512M); and how much it may get while it runs, by \`twinmetal resize\`: a multiple of 128M more (it needs the driver virtio_mem).`,
+    (text) => parseMemoryChoice(text, MEMORY_LIMITS),
     "m",
   ),
   limit: LIMIT,
@@ -183,6 +183,7 @@ export const RUN = defineCommand({
       "twinmetal run -m 2G --balloon --migration-socket vm.sock",
       "memory that can be taken back: twinmetal balloon vm.sock 1G",
     ],
+    ["twinmetal run -m 512M,max=2G --migration-socket vm.sock", "memory that can grow: twinmetal resize vm.sock 1536M"],
     ["twinmetal run --share src --share out:results -- make -C /share/src", "with folders of this host"],
     ["twinmetal run --firmware bios --cdrom memtest86+.iso", "starts from a CD"],
     ["twinmetal run --firmware uefi --disk new.qcow2 --cdrom install.iso --boot cdrom,disk", "the CD first"],
@@ -338,10 +339,10 @@ async function create(
 ): Promise<Vm> {
   const { vga, watchdog, memory, cpu, cpus, smp, engine, tier, name, clock, seed, epoch, record } = values;
   const { boot, disks } = await prepare(signal, onProgress);
-  const memoryBytes = memory ?? DEFAULT_MEMORY_BYTES;
   return await io.library.createVm({
     ...boot,
-    memoryBytes,
+    memoryBytes: memory?.bytes ?? DEFAULT_MEMORY_BYTES,
+    maxMemoryBytes: memory?.maxBytes,
     startsPaused: values.gdb?.isWaiting,
     disks,
     networks: networksOf(values),
@@ -388,7 +389,7 @@ async function confinePlan(
   onProgress: (progress: VmProgress) => void,
   folder: VmFolder | undefined,
 ): Promise<ConfinePlan> {
-  const { record, save, engine, memory = DEFAULT_MEMORY_BYTES } = values;
+  const { record, save, engine, memory } = values;
   const { boot, disks: given, files } = await prepare(signal, onProgress);
   const { firmware } = boot;
   const cache = translationCache(values.translationCache, io.env);
@@ -416,7 +417,7 @@ async function confinePlan(
     engine,
     folder,
   };
-  return vmConfinement(used, memory);
+  return vmConfinement(used, memory?.maxBytes ?? memory?.bytes ?? DEFAULT_MEMORY_BYTES);
 }
 
 function variablesFile(io: Io, { name }: RunValues, folder: VmFolder | undefined): string | undefined {
@@ -444,7 +445,7 @@ async function firmwareFiles(
 function greeting(vm: Vm, values: RunValues, image: ImageChoice | undefined): string {
   const leaving = values.save === undefined ? "leaves and ends it" : `saves it to ${values.save} and leaves`;
   const kept = image?.kind === "disk" ? ` What it writes to ${image.disk.path} is thrown away at the end.` : "";
-  return `VM ${vm.name}, ${formatSize(values.memory ?? DEFAULT_MEMORY_BYTES)}, engine ${vm.engine}.${kept} Ctrl-] ${leaving}.`;
+  return `VM ${vm.name}, ${formatSize(values.memory?.bytes ?? DEFAULT_MEMORY_BYTES)}, engine ${vm.engine}.${kept} Ctrl-] ${leaving}.`;
 }
 
 function parseCpus(text: string): number {

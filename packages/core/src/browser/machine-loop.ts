@@ -14,6 +14,7 @@ import type { Translator } from "../jit/translator.ts";
 import { type BootFiles, createBoard, SERIAL_CHANNEL } from "../machine/board.ts";
 import type { FileReference } from "../machine/file-reference.ts";
 import { Machine } from "../machine/machine.ts";
+import { engineRamOf } from "../machine/memory-size.ts";
 import { type MachineSpec, machineSpec } from "../machine/spec.ts";
 import { sha256, toHex } from "../state/sha256.ts";
 import {
@@ -77,13 +78,13 @@ class MachineLoop {
     this.#scope = scope;
     this.#send = send;
     const spec = specOf(start);
-    const { memoryBytes, tscFrequencyHz, cpuFeatures, cpus } = spec;
+    const { tscFrequencyHz, cpuFeatures, cpus } = spec;
     const sharedMemory = scope.crossOriginIsolated === true;
     const { tier = "auto" } = start;
     const engine = createEngine({
       tier,
       ...(tier === "auto" ? { translator: startTranslator() } : {}),
-      memoryBytes,
+      ...engineRamOf(spec),
       hasVga: spec.vga !== undefined,
       tscFrequencyHz,
       cpuFeatures,

@@ -5,6 +5,7 @@
  * The state block stays below 64 KiB, so that a micro-op names a register by a 16-bit offset.
  */
 import type { Field } from "../ir/builder.ts";
+import { MEMORY_MAP } from "../machine/board-map.ts";
 
 const f = (
   offset: number,
@@ -428,6 +429,8 @@ export interface MemoryMap {
   readonly pageUnwritten: number;
   readonly ram: number;
   readonly ramBytes: number;
+  /** Of these below 4 GiB. */
+  readonly lowRamBytes: number;
   /** ROM lies at `ram + ramBytes`. Its granules are all set: a page that may never be written without a look. */
   readonly romBytes: number;
   /** Where the area of vCPU 1 begins; those of the others follow. */
@@ -456,9 +459,15 @@ export function tlbShift(map: MemoryMap, vcpu: number): number {
 
 /**
  * `ramBytes`: a multiple of 4096, at most 3 GiB. `romBytes`: a multiple of 4096, at most 16 MiB. `ramAt`: where RAM lies
- * in a memory that somebody else has made, whole pages; behind the tables.
+ * in a memory that somebody else has made, whole pages; behind the tables. `lowRamBytes`: how much of RAM the guest finds below 4 GiB, at most.
  */
-export function memoryMap(ramBytes: number, romBytes = 0, ramAt?: number, vcpus = 1): MemoryMap {
+export function memoryMap(
+  ramBytes: number,
+  romBytes = 0,
+  ramAt?: number,
+  vcpus = 1,
+  lowRamBytes: number = MEMORY_MAP.lowRamEnd,
+): MemoryMap {
   const pages = (ramBytes + romBytes) / 4096;
   const pageLists = PAGE_TABLES;
   const pageGranules = pageLists + pages * 4 + (pages % 2) * 4;
@@ -473,6 +482,7 @@ export function memoryMap(ramBytes: number, romBytes = 0, ramAt?: number, vcpus 
     pageUnwritten,
     ram,
     ramBytes,
+    lowRamBytes: Math.min(ramBytes, lowRamBytes),
     romBytes,
     vcpuAreas,
     vcpus,
@@ -482,8 +492,13 @@ export function memoryMap(ramBytes: number, romBytes = 0, ramAt?: number, vcpus 
 }
 
 /** The maps of vCPUs that run in parallel in one memory: RAM, granules and PAGE_UNWRITTEN are the same ones. */
-export function parallelMaps(ramBytes: number, romBytes: number, vcpus: number): readonly MemoryMap[] {
-  const one = memoryMap(ramBytes, romBytes);
+export function parallelMaps(
+  ramBytes: number,
+  romBytes: number,
+  vcpus: number,
+  lowRamBytes?: number,
+): readonly MemoryMap[] {
+  const one = memoryMap(ramBytes, romBytes, undefined, 1, lowRamBytes);
   const listBytes = one.pageGranules - one.pageLists;
   const areaBytes = Math.ceil((PAGE_TABLES + listBytes) / VCPU_AREA_BYTES) * VCPU_AREA_BYTES;
   const ram = Math.ceil((one.vcpuAreas + (vcpus - 1) * areaBytes) / 0x200000) * 0x200000;

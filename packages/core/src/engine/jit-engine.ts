@@ -14,7 +14,6 @@ import { limitHandlers } from "../isa/handlers.ts";
 import type { TierBounds } from "../jit/region-modules.ts";
 import { RegionTier } from "../jit/tier.ts";
 import { LocalTranslator, type Translator } from "../jit/translator.ts";
-import { MEMORY_MAP } from "../machine/board-map.ts";
 import { Ram, type RamHolder, ramSegments } from "../memory/ram.ts";
 import type { DebugRequest } from "./debugging.ts";
 import { TlbDirtyTracking } from "./dirty-pages.ts";
@@ -23,6 +22,7 @@ import { JitDebugger } from "./jit-debugger.ts";
 import {
   checkCpus,
   checkRom,
+  codeWritten,
   EXITS,
   executeCpuid,
   HEAT,
@@ -50,6 +50,8 @@ export interface JitEngineOptions {
   /** Told when modules were dropped, which may be much to collect. */
   readonly onDropped?: () => void;
   readonly memoryBytes: number;
+  /** How much of it lies below 4 GiB. Default: as much as goes there. */
+  readonly lowRamBytes?: number;
   readonly tscFrequencyHz: number;
   /** Read-only memory that ends at 4 GiB: whole pages, at most 16 MiB. Copied. */
   readonly rom?: Uint8Array;
@@ -271,6 +273,7 @@ export class JitEngine implements Engine {
       options.holder,
       cpus,
       options.hasVga,
+      options.lowRamBytes,
     );
     const blocks = new VcpuBlocks(core);
     const tier = options.tier ?? (options.translator ? "auto" : "interp");
@@ -291,18 +294,9 @@ export class JitEngine implements Engine {
     this.memory = new Ram({
       buffer: core.memory.buffer as SharedArrayBuffer,
       byteOffset: core.map.ram,
-      segments: ramSegments(options.memoryBytes),
+      segments: ramSegments(options.memoryBytes, core.map.lowRamBytes),
       romBytes: core.map.romBytes,
-      onWrite: (gpa, length) => {
-        // RAM lies in one piece here, without the hole. Page by page: translated code lives in single pages.
-        const from =
-          core.map.ram + (gpa < MEMORY_MAP.highRamStart ? gpa : gpa - MEMORY_MAP.highRamStart + MEMORY_MAP.lowRamEnd);
-        for (let at = from; at < from + length; ) {
-          const bytes = Math.min(4096 - (at % 4096), from + length - at);
-          core.exports.code_written(at, bytes);
-          at += bytes;
-        }
-      },
+      onWrite: (at, length) => codeWritten(core.exports, core.map.ram + at, length),
     });
     if (options.rom) this.memory.loadRom(options.rom);
   }

@@ -3,7 +3,7 @@ import type { AccessSize } from "../bus/io.ts";
 import { CR4_OSXSAVE } from "../cpu/control-bits.ts";
 import type { CpuidCache } from "../cpu/cpuid.ts";
 import * as L from "../cpu/layout.ts";
-import type { Core } from "../interp/core.ts";
+import type { Core, CoreExports } from "../interp/core.ts";
 import type { Field } from "../ir/builder.ts";
 import type { RegionTier } from "../jit/tier.ts";
 import { MAX_ROM_BYTES, PAGE_BYTES } from "../memory/ram.ts";
@@ -35,6 +35,15 @@ export function checkRom(rom: Uint8Array | undefined): number {
   const sizeBytes = rom?.length ?? 0;
   if (sizeBytes % PAGE_BYTES === 0 && sizeBytes <= MAX_ROM_BYTES) return sizeBytes;
   throw new RangeError(`a ROM of ${sizeBytes} bytes; possible are whole pages up to ${MAX_ROM_BYTES}`);
+}
+
+/** Code made from [from, from + length) of the memory is stale. Page by page: translated code lives in single pages. */
+export function codeWritten(exports: Pick<CoreExports, "code_written">, from: number, length: number): void {
+  for (let at = from; at < from + length; ) {
+    const bytes = Math.min(PAGE_BYTES - (at % PAGE_BYTES), from + length - at);
+    exports.code_written(at, bytes);
+    at += bytes;
+  }
 }
 
 /** CPUID, for the vCPU of `block`. */

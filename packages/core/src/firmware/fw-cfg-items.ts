@@ -4,6 +4,7 @@
  */
 import type { FwCfg, FwCfgFile, FwCfgItems } from "../devices/fw-cfg.ts";
 import { MEMORY_MAP, PORT_MAP, SLEEP_TYPE } from "../machine/board-map.ts";
+import { bootRamOf, type HotMemory } from "../machine/memory-size.ts";
 import type { Gpa } from "../memory/guest-memory.ts";
 import { ascii, concat, littleEndian } from "./acpi/aml.ts";
 import { ACPI_FILE, GENERATION_FILE, tableLoader } from "./acpi/table-loader.ts";
@@ -25,6 +26,7 @@ export interface FirmwareSettings extends SmbiosOptions {
   readonly bootDisks?: readonly BootDisk[];
   /** As `generationPageOf` makes it; the guest reads what it holds then. */
   readonly generationPage: Uint8Array;
+  readonly hotMemory?: HotMemory | undefined;
 }
 
 /** Where a disk is: a virtio-blk or NVMe disk's PCI slot, or the AHCI controller's with a port, or the IDE controller's. */
@@ -57,20 +59,23 @@ export function generationPlacedAt(fwCfg: FwCfg): Gpa | undefined {
 }
 
 export function fwCfgItems(settings: FirmwareSettings): FwCfgItems {
-  const { memoryBytes, cpuCount, hasVga = false, hasBootMenu = false, bootDisks = [] } = settings;
+  const { memoryBytes, cpuCount, hasVga = false, hasBootMenu = false, bootDisks = [], hotMemory } = settings;
+  const { lowRamBytes, highRamBytes } = bootRamOf(settings);
   const smbios = buildSmbios(settings);
-  const image = acpiImage({ cpuCount, startsInLegacyMode: true, hasFwCfg: true, hasVga, has8042: hasVga });
+  const devices = { startsInLegacyMode: true, hasFwCfg: true, hasVga, has8042: hasVga };
+  const image = acpiImage({ cpuCount, ...devices, hotMemory, bootRam: { lowRamBytes, highRamBytes } });
   new DataView(image.tables.buffer).setUint32(image.generationAddressAt, GENERATION.OFFSET, true);
-  const lowBytes = Math.min(memoryBytes, MEMORY_MAP.lowRamEnd);
   const ram = [
-    { start: 0, sizeBytes: lowBytes, type: E820_TYPE.ram },
-    { start: MEMORY_MAP.highRamStart, sizeBytes: memoryBytes - lowBytes, type: E820_TYPE.ram },
+    { start: 0, sizeBytes: lowRamBytes, type: E820_TYPE.ram },
+    { start: MEMORY_MAP.highRamStart, sizeBytes: highRamBytes, type: E820_TYPE.ram },
   ];
   const states = new Uint8Array(6);
   states[0] = STATE_SUPPORTED | SLEEP_TYPE.s0;
   states[5] = STATE_SUPPORTED | SLEEP_TYPE.s5;
   const files: FwCfgFile[] = [
     { name: "etc/e820", bytes: encodeE820(ram.filter(({ sizeBytes }) => sizeBytes > 0)) },
+    // Firmware places no 64-bit windows below.
+    ...(hotMemory ? [{ name: "etc/reserved-memory-end", bytes: littleEndian(endOf(hotMemory), 8) }] : []),
     { name: "etc/sercon-port", bytes: littleEndian(PORT_MAP.uart0, 8) },
     { name: "etc/system-states", bytes: states },
     ...(hasBootMenu ? [{ name: "etc/boot-menu-wait", bytes: littleEndian(BOOT_MENU_WAIT_MS, 2) }] : []),
@@ -93,6 +98,10 @@ export function fwCfgItems(settings: FirmwareSettings): FwCfgItems {
     [PC_KEY.IRQ0_OVERRIDE, Uint8Array.of(1)],
   ]);
   return { numbered, files };
+}
+
+function endOf({ start, sizeBytes }: HotMemory): number {
+  return start + sizeBytes;
 }
 
 /** Open Firmware's device paths, one a line, with a zero at the end. */

@@ -499,8 +499,9 @@ export function createCore(
   holder?: RamHolder,
   vcpus = 1,
   hasVga = false,
+  lowRamBytes?: number,
 ): Core {
-  const map = L.memoryMap(ramBytes, romBytes, holder?.ramOffset, vcpus);
+  const map = L.memoryMap(ramBytes, romBytes, holder?.ramOffset, vcpus, lowRamBytes);
   const memory = holder?.memory ?? new WebAssembly.Memory({ initial: map.wasmPages, maximum: map.wasmPages, shared });
   const view = new DataView(memory.buffer);
   const hasBeenUsed = view.getUint32(L.CPU_BASE + L.RAM_HOST.offset, true) !== 0;
@@ -556,7 +557,7 @@ export function prepareMemory(
   put(L.RAM_BYTES, map.ramBytes);
   put(L.ROM_HOST, map.ram + map.ramBytes);
   put(L.ROM_BYTES, map.romBytes);
-  put(L.LOW_RAM_BYTES, Math.min(map.ramBytes, MEMORY_MAP.lowRamEnd));
+  put(L.LOW_RAM_BYTES, map.lowRamBytes);
   put(L.VGA_WINDOW_BYTES, hasVga ? MEMORY_MAP.vgaSizeBytes : 0);
   put(L.CPU_FEATURES, featureWord(features));
   put(L.PAGE_LISTS, map.pageLists);

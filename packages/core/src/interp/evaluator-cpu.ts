@@ -160,8 +160,9 @@ export function createEvaluatorCore(
   _holder?: RamHolder,
   vcpus = 1,
   hasVga = false,
+  lowRamBytes?: number,
 ): Core {
-  const map = L.memoryMap(ramBytes, romBytes, undefined, vcpus);
+  const map = L.memoryMap(ramBytes, romBytes, undefined, vcpus, lowRamBytes);
   const memory = new WebAssembly.Memory({ initial: map.wasmPages, maximum: map.wasmPages, shared });
   const view = new DataView(memory.buffer);
   const decoder = new BlockDecoder(handlers, memory.buffer, map);

@@ -46,6 +46,7 @@ import { createVirtioBalloon } from "../devices/virtio/balloon.ts";
 import { createVirtioBlock } from "../devices/virtio/block.ts";
 import { createVirtioConsole } from "../devices/virtio/console.ts";
 import { createVirtioFs } from "../devices/virtio/fs.ts";
+import { createVirtioMem } from "../devices/virtio/mem.ts";
 import { createVirtioNet } from "../devices/virtio/net.ts";
 import { createVirtio9p } from "../devices/virtio/p9.ts";
 import { createVirtioRng } from "../devices/virtio/rng.ts";
@@ -66,6 +67,7 @@ import { type BoardProcessor, createProcessor } from "./board-processor.ts";
 import { bootDevicesOf } from "./boot-order.ts";
 import type { DeviceSpec } from "./device-spec.ts";
 import { type IdeDriveSpec, isIdeDrive, isSataDrive, type SataDriveSpec } from "./disk-spec.ts";
+import { bootRamOf, hotMemoryOf } from "./memory-size.ts";
 import { isNetworkCard, type NetworkCardSpec } from "./network-card-spec.ts";
 import type { MachineSpec } from "./spec.ts";
 
@@ -166,7 +168,14 @@ export function createBoard(
     address: () => (fwCfg ? generationPlacedAt(fwCfg) : GENERATION.DIRECT_ADDRESS),
     onChange: () => acpiPm.raiseGpe(GPE.generation),
   });
-  const settings = { ...spec, cpuCount: spec.cpus, hasVga, bootDisks: bootDisksOf(spec), generationPage };
+  const settings = {
+    ...spec,
+    cpuCount: spec.cpus,
+    hasVga,
+    bootDisks: bootDisksOf(spec),
+    generationPage,
+    hotMemory: hotMemoryOf(spec),
+  };
   const fwCfg = spec.firmware && createFwCfg(context, fwCfgItems(settings));
   const coprocessorError = createCoprocessorError({ irq: isa(ISA_IRQ.coprocessor) });
 
@@ -315,6 +324,14 @@ interface PciDevice extends Device {
 
 type SlotDeviceSpec = Exclude<DeviceSpec, SataDriveSpec | IdeDriveSpec>;
 
+/**
+ * A device reaches the first 4 GiB alone: Linux copies what it moves from and to plugged memory, if it knows in time that there
+ * may be some. It keeps 64 MiB for that, which small guests had better not lose for nothing.
+ */
+function hasNarrowDma({ devices }: MachineSpec): boolean {
+  return devices.some((device) => device.kind === "e1000" || isIdeDrive(device) || isSataDrive(device));
+}
+
 /** Those with a PCI slot each. */
 function slotDevices({ devices }: MachineSpec): SlotDeviceSpec[] {
   return devices.filter((device): device is SlotDeviceSpec => !isSataDrive(device) && !isIdeDrive(device));
@@ -334,6 +351,8 @@ function createDevice({ context }: BoardWiring, spec: SlotDeviceSpec, roms: Card
       return createVirtioVsock(context, spec);
     case "virtio-balloon":
       return createVirtioBalloon(context, spec);
+    case "virtio-mem":
+      return createVirtioMem(context, { name: spec.name, region: hotMemoryOf({ devices: [spec] })! });
     case "virtio-rng":
       return createVirtioRng(context, spec);
     case "watchdog":
@@ -378,18 +397,17 @@ function bootKernel(
   { kernel, initrd, modules = [] }: BootFiles<BootFile>,
   generationId: Uint8Array,
 ): VcpuState {
-  let highRamBytes = 0;
-  for (const segment of memory.segments)
-    if (segment.start >= MEMORY_MAP.highRamStart) highRamBytes += segment.sizeBytes;
   const hasVga = spec.vga !== undefined;
-  const acpi = buildAcpiTables({ cpuCount: spec.cpus, hasVga, has8042: hasVga });
+  const ram = bootRamOf(spec);
+  const hotMemory = hasNarrowDma(spec) ? hotMemoryOf(spec) : undefined;
+  const acpi = buildAcpiTables({ cpuCount: spec.cpus, hasVga, has8042: hasVga, hotMemory, bootRam: ram });
   const generation = { gpa: GENERATION.DIRECT_ADDRESS, bytes: generationId };
   const smbios = placeSmbios({ ...spec, cpuCount: spec.cpus }, LOW_MEMORY.smbiosStart);
   const plan = planKernelBoot({
     kernel,
     modules: bootModules(spec, modules, initrd),
     commandLine,
-    ram: { lowRamBytes: memory.lowRamBytes, highRamBytes },
+    ram: { ...ram, lowRamBytes: memory.lowRamBytes },
     acpi: { ...acpi, writes: [...acpi.writes, generation, ...smbios] },
     hasVga,
   });

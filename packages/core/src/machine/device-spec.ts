@@ -38,6 +38,7 @@ export const DEVICE_KINDS = [
   "virtio-console",
   "virtio-rng",
   "virtio-balloon",
+  "virtio-mem",
   "virtio-vsock",
   "watchdog",
 ] as const;
@@ -58,6 +59,8 @@ export interface ConsolePortSpec {
 /** `name` is unique, and the name of the device's section in a state: lower-case letters, digits and "-". */
 export type DeviceSpec =
   | { readonly kind: "virtio-rng" | "virtio-balloon"; readonly name: string }
+  /** Memory that is plugged and unplugged while the machine runs, beside its `memoryBytes`: at most so much. */
+  | { readonly kind: "virtio-mem"; readonly name: string; readonly sizeBytes: number }
   | { readonly kind: "virtio-vsock"; readonly name: string; readonly guestCid: number }
   | { readonly kind: "virtio-console"; readonly name: string; readonly ports: readonly ConsolePortSpec[] }
   | { readonly kind: "watchdog"; readonly name: string; readonly action: WatchdogAction }
@@ -77,6 +80,8 @@ function fieldsOf(device: DeviceSpec): { readonly [key: string]: StateValue } {
   switch (device.kind) {
     case "virtio-console":
       return { ports: device.ports.map(({ name, isConsole }) => ({ name, isConsole })) };
+    case "virtio-mem":
+      return { sizeBytes: device.sizeBytes };
     case "virtio-vsock":
       return { guestCid: device.guestCid };
     case "watchdog":
@@ -92,6 +97,11 @@ export function deviceFromState(reader: StateReader): DeviceSpec {
   if (isDiskKind(kind)) return diskFromState(kind, name, reader);
   if (isNetworkCardKind(kind)) return networkCardFromState(kind, name, reader);
   if (isShareKind(kind)) return shareFromState(kind, name, reader);
+  if (kind === "virtio-mem") {
+    const sizeBytes = reader.int("sizeBytes", 0, Number.MAX_SAFE_INTEGER);
+    reader.end();
+    return { kind, name, sizeBytes };
+  }
   if (kind === "virtio-vsock") {
     const guestCid = reader.u32("guestCid");
     reader.end();

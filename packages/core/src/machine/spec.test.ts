@@ -16,6 +16,7 @@ const full: MachineSpec = machineSpec({
     { kind: "virtio-block", name: "disk0", sizeBytes: 2 ** 40, isReadOnly: true, queues: 2 },
     { kind: "virtio-console", name: "console0", ports: [{ name: "hvc0", isConsole: true }] },
     { kind: "virtio-rng", name: "rng0" },
+    { kind: "virtio-mem", name: "mem0", sizeBytes: 1024 * MIB },
     { kind: "watchdog", name: "watchdog0", action: "pause" },
   ],
 });
@@ -77,6 +78,20 @@ test.each([
   [{ boot: undefined, firmware: { ...KERNEL, sizeBytes: 0x1000 }, variables: KERNEL }, "firmware", /whole pages/],
   [{ boot: undefined, firmware: { ...KERNEL, sizeBytes: 0x1010000 } }, "firmware", /at most 16 MiB/],
   [{ vga: { rom: { ...KERNEL, sizeBytes: 2 ** 19 } } }, "vga", /at most 256 KiB/],
+  [{ devices: [{ kind: "virtio-mem", name: "m", sizeBytes: 127 * MIB }] }, "memory", /a multiple of 128 MiB more/],
+  [{ devices: [{ kind: "virtio-mem", name: "m", sizeBytes: -128 * MIB }] }, "memory", /a multiple of 128 MiB more/],
+  [{ devices: [{ kind: "virtio-mem", name: "m", sizeBytes: 2688 * MIB }] }, "memory", /up to 3200 MiB: 3072/],
+  [{ memoryBytes: 2817 * MIB }, "memory", /more than 2816 MiB of memory cannot get more/],
+  [
+    {
+      devices: [
+        { kind: "virtio-mem", name: "a", sizeBytes: 128 * MIB },
+        { kind: "virtio-mem", name: "b", sizeBytes: 128 * MIB },
+      ],
+    },
+    "memory",
+    /one virtio-mem device at most/,
+  ],
   [{ devices: [{ kind: "toaster", name: "a" }] }, "devices", /"toaster"/],
   [{ devices: [{ kind: "virtio-rng", name: "../x" }] }, "devices", /no device name/],
   [{ devices: [{ kind: "virtio-block", name: "d", sizeBytes: 513, isReadOnly: false, queues: 1 }] }, "devices", /513/],

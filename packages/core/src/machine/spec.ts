@@ -10,11 +10,11 @@ import { checkBootOrder } from "./boot-order.ts";
 import { bootFields, bootFromState, checkBoot, checkFirmware, type LinuxBoot } from "./boot-spec.ts";
 import { checkDevices, type DeviceSpec, deviceFields, deviceFromState, MAX_DEVICES } from "./device-spec.ts";
 import { checkFile, type FileReference, fileFields, fileFromState } from "./file-reference.ts";
+import { hotMemoryProblem, MEMORY_LIMITS } from "./memory-size.ts";
 import { isWhole, requireOneOf, SpecError } from "./spec-error.ts";
 
 const MIB = 2 ** 20;
 
-export const MEMORY_LIMITS = { minBytes: 16 * MIB, maxBytes: 3072 * MIB } as const;
 /** The guest's calendar: 1970 to 2100. */
 export const EPOCH_LIMITS = { minSeconds: 0, maxSeconds: 4_102_444_800 } as const;
 /** In this range the counter's arithmetic is exact; CPUID leaf 15H can name whole megahertz. */
@@ -34,6 +34,7 @@ export interface VgaSpec {
 }
 
 export interface MachineSpec {
+  /** RAM at power-on. */
   readonly memoryBytes: number;
   /** vCPUs: 1 to 8. */
   readonly cpus: number;
@@ -137,6 +138,8 @@ export function checkSpec(spec: MachineSpec): void {
   checkFirmware(spec);
   if (spec.vga?.rom) checkVgaRom(spec.vga.rom);
   checkDevices(spec.devices);
+  const memoryProblem = hotMemoryProblem(spec);
+  if (memoryProblem !== undefined) throw new SpecError("memory", memoryProblem);
   if (spec.bootOrder) checkBootOrder(spec.bootOrder, spec.devices);
 }
 

@@ -13,7 +13,7 @@ function smallRam() {
       { start: 0, sizeBytes: 4 * PAGE_BYTES, kind: "ram" },
       { start: 2 ** 32, sizeBytes: 2 * PAGE_BYTES, kind: "ram" },
     ],
-    onWrite: (gpa, length) => writes.push([gpa, length]),
+    onWrite: (at, length) => writes.push([at, length]),
   });
   return { buffer, ram, writes };
 }
@@ -73,7 +73,7 @@ test("every write marks its pages and tells which code is stale", () => {
   expect([...ram.dirtyPages]).toEqual([1, 1, 1, 0, 1, 0]);
   expect(writes).toEqual([
     [PAGE_BYTES - 1, PAGE_BYTES + 2],
-    [2 ** 32, 1],
+    [4 * PAGE_BYTES, 1],
   ]);
   ram.regions[1]!.bytes[PAGE_BYTES] = 5;
   ram.written(2 ** 32 + PAGE_BYTES, 1);

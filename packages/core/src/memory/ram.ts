@@ -23,8 +23,8 @@ export interface RamOptions {
   readonly segments: readonly MemorySegment[];
   /** Size of the ROM behind the segments; default none. Whole pages. */
   readonly romBytes?: number;
-  /** After each write: code translated from [gpa, gpa + length) is stale. */
-  readonly onWrite?: (gpa: Gpa, length: number) => void;
+  /** After each write: code translated from there is stale. `at`: counted from RAM's start in the buffer, without holes. */
+  readonly onWrite?: (at: number, length: number) => void;
   /** One byte for each page in buffer order, not 0 once written. Translated stores may set them as well. */
   readonly dirtyPages?: Uint8Array;
 }
@@ -42,7 +42,7 @@ export interface RamRegion {
   readonly bytes: Uint8Array;
 }
 
-/** Segments of a board with `sizeBytes` of RAM: from 0 up to the PCI hole, the rest from 4 GiB. */
+/** Segments of a board with `sizeBytes` of RAM: from 0 up to `lowRamEnd`, at most the PCI hole; the rest from 4 GiB. */
 export function ramSegments(sizeBytes: number, lowRamEnd: number = MEMORY_MAP.lowRamEnd): MemorySegment[] {
   const low: MemorySegment = { start: 0, sizeBytes: Math.min(sizeBytes, lowRamEnd), kind: "ram" };
   if (sizeBytes <= lowRamEnd) return [low];
@@ -62,7 +62,7 @@ export class Ram implements GuestMemory {
   giveBack: ((bytes: Uint8Array) => boolean) | undefined;
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
-  readonly #onWrite: (gpa: Gpa, length: number) => void;
+  readonly #onWrite: (at: number, length: number) => void;
   /** Of the first segment, which takes nearly all accesses. */
   readonly #lowEnd: number;
 
@@ -102,7 +102,7 @@ export class Ram implements GuestMemory {
     const at = this.#locate(gpa, from.length);
     if (at < 0) return false;
     this.#bytes.set(from, at);
-    this.#mark(at, gpa, from.length);
+    this.#mark(at, from.length);
     return true;
   }
 
@@ -112,7 +112,7 @@ export class Ram implements GuestMemory {
     if (length === 0) return true;
     const bytes = this.#bytes.subarray(at, at + length);
     if (!this.giveBack?.(bytes)) clearPages(bytes);
-    this.#mark(at, gpa, length);
+    this.#mark(at, length);
     return true;
   }
 
@@ -140,7 +140,7 @@ export class Ram implements GuestMemory {
     const at = this.#locate(gpa, 1);
     if (at < 0) return false;
     this.#view.setUint8(at, value);
-    this.#mark(at, gpa, 1);
+    this.#mark(at, 1);
     return true;
   }
 
@@ -148,7 +148,7 @@ export class Ram implements GuestMemory {
     const at = this.#locate(gpa, 2);
     if (at < 0) return false;
     this.#view.setUint16(at, value, true);
-    this.#mark(at, gpa, 2);
+    this.#mark(at, 2);
     return true;
   }
 
@@ -156,7 +156,7 @@ export class Ram implements GuestMemory {
     const at = this.#locate(gpa, 4);
     if (at < 0) return false;
     this.#view.setUint32(at, value, true);
-    this.#mark(at, gpa, 4);
+    this.#mark(at, 4);
     return true;
   }
 
@@ -164,7 +164,7 @@ export class Ram implements GuestMemory {
     const at = this.#locate(gpa, 8);
     if (at < 0) return false;
     this.#view.setBigUint64(at, value, true);
-    this.#mark(at, gpa, 8);
+    this.#mark(at, 8);
     return true;
   }
 
@@ -179,7 +179,7 @@ export class Ram implements GuestMemory {
   written(gpa: Gpa, length: number): void {
     const at = this.#locate(gpa, length);
     if (at < 0) throw new RangeError(`0x${gpa.toString(16)} + ${length} is not RAM`);
-    this.#mark(at, gpa, length);
+    this.#mark(at, length);
   }
 
   /** Index into the buffer's region, or -1 unless [gpa, gpa + length) is RAM. GUEST-CONTROLLED: both. */
@@ -194,11 +194,11 @@ export class Ram implements GuestMemory {
     return -1;
   }
 
-  #mark(at: number, gpa: Gpa, length: number): void {
+  #mark(at: number, length: number): void {
     if (length === 0) return;
     const last = Math.floor((at + length - 1) / PAGE_BYTES);
     for (let page = Math.floor(at / PAGE_BYTES); page <= last; page++) this.dirtyPages[page] = 1;
-    this.#onWrite(gpa, length);
+    this.#onWrite(at, length);
   }
 }
 

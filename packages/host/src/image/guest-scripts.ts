@@ -176,7 +176,9 @@ load_modules() {
   while read -r module; do insmod /lib/modules/$module; done </lib/modules/load-order
   has_virtio_device 0x0002 && load_packed disk-order && : >$run/disks
   has_network_card && load_packed network-order && ask_for_addresses
-  for id in 0x0005 0x0013; do has_virtio_device $id && load_packed virtio-$id; done
+  # What is plugged in is used at once, and for what can be moved away again.
+  echo online_movable >/sys/devices/system/memory/auto_online_blocks
+  for id in 0x0005 0x0013 0x0018; do has_virtio_device $id && load_packed virtio-$id; done
   mount_shares
   watch_power_button
 }

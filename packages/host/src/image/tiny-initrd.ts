@@ -39,6 +39,7 @@ export const TINY_NETWORK_MODULES: readonly WantedModule[] = [
 /** Loaded where there is such a virtio device, by its number as the guest shows it. */
 export const TINY_DEVICE_MODULES: Readonly<Record<string, readonly WantedModule[]>> = {
   "0x0005": [{ name: "virtio_balloon", isOptional: true }],
+  "0x0018": [{ name: "virtio_mem", isOptional: true }],
   "0x0013": [{ name: "vmw_vsock_virtio_transport", isOptional: true }],
 };
 

@@ -2,7 +2,7 @@
  * Which pages of RAM are written, by the guest (KVM's log, one bit for each page, cleared by reading) and by devices, which
  * the log knows nothing of. While it is on, the guest's first store to each page after a `take` costs a fault.
  */
-import { type DirtyTracking, MEMORY_MAP, PAGE_BYTES } from "@twinmetal/core";
+import { type DirtyTracking, PAGE_BYTES } from "@twinmetal/core";
 import { DIRTY_LOG, DIRTY_LOG_BYTES, KVM, MEM_LOG_DIRTY_PAGES } from "./abi.ts";
 import type { RamSlot } from "./ram-slots.ts";
 import type { VmHandle } from "./vm-handle.ts";
@@ -34,12 +34,9 @@ export class DirtyLog implements DirtyTracking {
     this.#setSlots(MEM_LOG_DIRTY_PAGES);
   }
 
-  /** A device has written to RAM. */
-  written(gpa: number, length: number): void {
-    const pages = this.#byDevices;
-    if (!pages) return;
-    const at = gpa < MEMORY_MAP.highRamStart ? gpa : gpa - MEMORY_MAP.highRamStart + MEMORY_MAP.lowRamEnd;
-    pages.fill(1, Math.floor(at / PAGE_BYTES), Math.ceil((at + length) / PAGE_BYTES));
+  /** A device has written to RAM: `at` as it lies in the host's memory, from RAM's start on. */
+  written(at: number, length: number): void {
+    this.#byDevices?.fill(1, Math.floor(at / PAGE_BYTES), Math.ceil((at + length) / PAGE_BYTES));
   }
 
   take(into: Uint8Array): number {

@@ -45,6 +45,8 @@ import { VmHandle } from "./vm-handle.ts";
 
 export interface KvmEngineOptions {
   readonly memoryBytes: number;
+  /** How much of it lies below 4 GiB. Default: as much as goes there. */
+  readonly lowRamBytes?: number;
   readonly tscFrequencyHz: number;
   /** Read-only memory that ends at 4 GiB: whole pages, at most 16 MiB. Copied. */
   readonly rom?: Uint8Array;
@@ -129,9 +131,9 @@ export class KvmEngine implements Engine {
     this.memory = new Ram({
       buffer,
       byteOffset: ramOffset,
-      segments: ramSegments(options.memoryBytes),
+      segments: ramSegments(options.memoryBytes, options.lowRamBytes),
       romBytes: rom.length,
-      onWrite: (gpa, length) => this.dirtyTracking?.written(gpa, length),
+      onWrite: (at, length) => this.dirtyTracking?.written(at, length),
     });
     this.memory.loadRom(rom);
     this.#ramAddress = calls.addressOf(new Uint8Array(buffer, ramOffset, 1));

@@ -8,6 +8,7 @@
  *   {"command": "record", "path": P, "state": S}              it is recorded from here on
  *   {"command": "screen"}                                     its screen: text, and a PNG file in base64
  *   {"command": "type", "text": T, "layout": "us" | "kr"}     typed on its keyboard
+ *   {"command": "resize", "bytes": N}                         how much memory it has
  *   {"command": "balloon", "bytes": N}  {"command": "memory"} its balloon, and what it says of its memory
  *   {"command": "usage"}  {"command": "set", "change": C}     what it uses and may use; resources/resource-change.ts
  *   {"command": "press", "keys": K}                           pressed together
@@ -48,7 +49,7 @@ export type ControlRequest =
   | { readonly command: "press"; readonly keys: string }
   | { readonly command: "eject"; readonly disk: string; readonly force: boolean }
   | { readonly command: "insert"; readonly disk: string; readonly path: string; readonly force: boolean }
-  | { readonly command: "balloon"; readonly bytes: number }
+  | { readonly command: "balloon" | "resize"; readonly bytes: number }
   | { readonly command: "stop"; readonly timeoutMs: number; readonly force: boolean }
   | { readonly command: "pause" | "resume" | "reset" | "kill" }
   | { readonly command: "set"; readonly change: ResourceChange }
@@ -108,6 +109,8 @@ export class MigrationDesk {
       case "balloon":
         await this.#requireVm().memory.balloon(request.bytes, { signal });
         return memoryOf(this.#requireVm());
+      case "resize":
+        return { sizeBytes: await this.#requireVm().memory.resize(request.bytes, { signal }) };
       case "memory":
         return { ...memoryOf(this.#requireVm()), statistics: await this.#requireVm().memory.statistics({ signal }) };
       case "usage":
@@ -326,7 +329,8 @@ function parseRequest(line: string): ControlRequest {
   if (command === "cancel" || command === "status" || command === "screen") return { command };
   if (command === "stop" && isTime(timeoutMs) && typeof force === "boolean") return { command, timeoutMs, force };
   if (command === "memory") return { command };
-  if (command === "balloon" && typeof request["bytes"] === "number") return { command, bytes: request["bytes"] };
+  if ((command === "balloon" || command === "resize") && typeof request["bytes"] === "number")
+    return { command, bytes: request["bytes"] };
   if (command === "pause" || command === "resume" || command === "reset" || command === "kill") return { command };
   if (command === "usage") return { command };
   if (command === "set" && isResourceChange(request["change"])) return { command, change: request["change"] };

@@ -5,6 +5,7 @@
 import {
   checkSpec,
   type Destination,
+  engineRamOf,
   type Fate,
   type HeldVm,
   type Hello,
@@ -214,8 +215,10 @@ class Incoming implements Destination {
       const isFeature = code !== undefined && /cpu|feature/.test(code);
       found.push({ code: isFeature ? "cpu-feature" : "spec", message });
     }
-    if (maxMemoryBytes !== undefined && spec.memoryBytes > maxMemoryBytes) {
-      const [wanted, most] = [spec.memoryBytes, maxMemoryBytes].map((bytes) => Math.floor(bytes / 2 ** 20));
+    if (maxMemoryBytes !== undefined && engineRamOf(spec).memoryBytes > maxMemoryBytes) {
+      const [wanted, most] = [engineRamOf(spec).memoryBytes, maxMemoryBytes].map((bytes) =>
+        Math.floor(bytes / 2 ** 20),
+      );
       found.push({
         code: "memory",
         message: `The VM has ${wanted} MiB of memory; the target takes at most ${most} MiB.`,

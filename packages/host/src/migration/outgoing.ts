@@ -2,6 +2,7 @@
 import { randomBytes } from "node:crypto";
 import {
   DEFAULT_MIGRATION_LIMITS,
+  engineRamOf,
   type MachineSpec,
   MIGRATION_ID_BYTES,
   type MigrateOptions,
@@ -11,6 +12,7 @@ import {
   type MigrationProgress,
   type MigrationResult,
   migrateVm,
+  PAGE_BYTES,
   probeTarget,
   type SourceVm,
 } from "@twinmetal/core";
@@ -165,7 +167,7 @@ export class OutgoingMigration {
 
   #source({ engine, forms, ram }: MachineDescription): SourceVm {
     const { name, spec, machine, serial, disks, shares } = this.#vm;
-    const pages = spec.memoryBytes / 4096;
+    const pages = engineRamOf(spec).memoryBytes / PAGE_BYTES;
     let input: Uint8Array = new Uint8Array(0);
     const shared = new SharedArrayBuffer(pages);
     const view = new Uint8Array(shared);

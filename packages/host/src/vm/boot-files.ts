@@ -8,13 +8,13 @@ import { type FileHandle, open } from "node:fs/promises";
 import { resolve } from "node:path";
 import {
   bootModules,
+  bootRamOf,
   type FileReference,
   isNetworkCard,
   type KernelKind,
   kernelKindOf,
   type MachineSpec,
   planKernelBoot,
-  ramSegments,
 } from "@twinmetal/core";
 import {
   FIRMWARE_KINDS,
@@ -32,7 +32,6 @@ import { asVmError, VmError } from "./vm-error.ts";
 /** Kernels and initrds are far smaller; more would fit no machine. */
 const MAX_FILE_BYTES = 2 ** 31 - 1;
 const MAX_FIRMWARE_BYTES = 16 * 2 ** 20;
-const HIGH_RAM_START = 2 ** 32;
 const HASH_PIECE_BYTES = 256 * 1024;
 
 /** A file as it was when it was hashed. */
@@ -142,12 +141,6 @@ export function kindOfKernel(kernel: KnownBootFile): KernelKind {
 
 /** Throws VmError if the files do not start in a machine of this spec: the reason, and how much memory would do. */
 export function checkBootFiles(spec: MachineSpec, { kernel, initrd, modules = [] }: KernelFiles): void {
-  let lowRamBytes = 0;
-  let highRamBytes = 0;
-  for (const { start, sizeBytes } of ramSegments(spec.memoryBytes)) {
-    if (start >= HIGH_RAM_START) highRamBytes += sizeBytes;
-    else lowRamBytes += sizeBytes;
-  }
   const opened: OpenBootFile[] = [];
   const openFile = (location: BootFileLocation): OpenBootFile => {
     const file = new OpenBootFile(location);
@@ -159,7 +152,7 @@ export function checkBootFiles(spec: MachineSpec, { kernel, initrd, modules = []
       kernel: openFile(kernel),
       modules: bootModules(spec, modules.map(openFile), initrd && openFile(initrd)),
       commandLine: spec.boot?.commandLine ?? "",
-      ram: { lowRamBytes, highRamBytes },
+      ram: bootRamOf(spec),
     });
   } catch (error) {
     throw asVmError(error);

@@ -36,7 +36,7 @@ import { checkSlice, defaultSliceNs } from "./slice-time.ts";
 import { cacheSettings } from "./translation-settings.ts";
 import type { Vm, VmOptions } from "./vm.ts";
 import { asVmError, VmError } from "./vm-error.ts";
-import { BALLOON_NAME } from "./vm-memory.ts";
+import { BALLOON_NAME, HOT_MEMORY_NAME } from "./vm-memory.ts";
 
 export const DEFAULT_MEMORY_BYTES: number = 512 * 2 ** 20;
 const SEED_BYTES = 32;
@@ -234,10 +234,15 @@ function specOf(
   const { vsock } = options;
   const sockets: DeviceSpec[] = vsock ? [{ kind: "virtio-vsock", name: VSOCK_NAME, guestCid: vsock.cid }] : [];
   const balloon: DeviceSpec[] = options.hasBalloon ? [{ kind: "virtio-balloon", name: BALLOON_NAME }] : [];
-  const devices = [...standardDevices(options), ...more, ...cards, ...balloon, ...sockets, ...watchdogOf(options)];
+  const { memoryBytes = DEFAULT_MEMORY_BYTES, maxMemoryBytes } = options;
+  const hot: DeviceSpec[] =
+    maxMemoryBytes === undefined || maxMemoryBytes === memoryBytes
+      ? []
+      : [{ kind: "virtio-mem", name: HOT_MEMORY_NAME, sizeBytes: maxMemoryBytes - memoryBytes }];
+  const devices = [...standardDevices(options), ...more, ...cards, ...balloon, ...hot, ...sockets, ...watchdogOf(options)];
   try {
     const spec = machineSpec({
-      memoryBytes: options.memoryBytes ?? DEFAULT_MEMORY_BYTES,
+      memoryBytes,
       cpus: options.cpus ?? 1,
       cpuFeatures: [...(options.cpuFeatures ?? [])].sort(),
       ...(tscFrequencyHz === undefined ? {} : { tscFrequencyHz }),

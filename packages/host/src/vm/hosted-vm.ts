@@ -13,6 +13,7 @@ import {
   DEBUG_CHANNEL,
   decodePortReport,
   encodePortCommand,
+  engineRamOf,
   FLASH_NAME,
   type KeyboardLayout,
   type MachineSpec,
@@ -58,7 +59,7 @@ import { VmSerialPort } from "./serial-port.ts";
 import type { ExecOptions, ExecResult, Vm, VmEvents, VmExit, VmProgress, VmState } from "./vm.ts";
 import { HostedDebugger } from "./vm-debugger.ts";
 import { VmError } from "./vm-error.ts";
-import { BALLOON_NAME, MemoryOfVm } from "./vm-memory.ts";
+import { BALLOON_NAME, HOT_MEMORY_NAME, MemoryOfVm } from "./vm-memory.ts";
 import { VmScreen } from "./vm-screen.ts";
 import { type OutputPart, PART_COST, type VmRegisters, type WorkerChoices } from "./worker-protocol.ts";
 
@@ -187,6 +188,7 @@ export class HostedVm implements Vm {
     this.memory = new MemoryOfVm({
       hasBalloon: this.#spec.devices.some(({ kind }) => kind === "virtio-balloon"),
       memoryBytes: this.#spec.memoryBytes,
+      maxBytes: engineRamOf(this.#spec).memoryBytes,
       send: (channel, bytes) => this.#machine.sendInput(channel, bytes),
       ended: () => this.#exit?.reason,
     });
@@ -587,6 +589,7 @@ export class HostedVm implements Vm {
       if (this.#portNames.has(channel)) this.#ports.receiveData(channel, bytes);
       else if (channel === VSOCK_NAME) this.sockets.receive(bytes);
       else if (channel === BALLOON_NAME) this.memory.receive(bytes);
+      else if (channel === HOT_MEMORY_NAME) this.memory.receivePlugged(bytes);
       else if (channel === FLASH_NAME) this.#keepVariables(bytes);
       else if (channel === WATCHDOG_CHANNEL) this.#onWatchdog(bytes);
       else if (channel !== DEBUG_CHANNEL) this.#reports(channel.slice(0, -CONTROL_SUFFIX.length), bytes);
@@ -620,6 +623,7 @@ export class HostedVm implements Vm {
     if (state === "running" && this.#hasOldConnections) {
       this.#hasOldConnections = false;
       this.sockets.tellReset();
+      this.memory.askSize();
     }
     this.#emit("state", state);
   }

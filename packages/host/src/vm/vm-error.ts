@@ -57,6 +57,8 @@ export type VmErrorCode =
   | "no-screen"
   /** The VM has no balloon in its memory. */
   | "no-balloon"
+  /** The VM was made without room for more memory. */
+  | "no-hot-memory"
   /** The VM has no sockets to its host. */
   | "no-vsock"
   /** Nobody in the guest takes the connection. */

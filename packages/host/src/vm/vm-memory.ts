@@ -1,12 +1,15 @@
 /**
- * The memory of a VM with a balloon, from outside: how much the guest shall do without, which it then gives back to the host,
- * and what it says of its own use. Requests enter through the machine's event log.
+ * The memory of a VM, from outside: how much it has, where it can get more (virtio-mem); with a balloon how much the guest shall
+ * do without, which it then gives back to the host, and what it says of its own use. Requests enter through the machine's event log.
  */
 import {
   BALLOON_PAGE_BYTES,
   type BalloonStatistics,
   decodeBalloonReports,
+  decodeBlocks,
   encodeBalloonRequest,
+  encodeBlocks,
+  MEM_BLOCK_BYTES,
 } from "@twinmetal/core";
 import { isNoCalls, linuxCalls } from "../kvm/koffi-calls.ts";
 import type { VmMemory } from "./vm.ts";
@@ -14,7 +17,9 @@ import { VmError } from "./vm-error.ts";
 
 /** Of the device, and of its channel. */
 export const BALLOON_NAME = "balloon0";
-const BALLOON_TIMEOUT_MS = 30_000;
+/** Of the virtio-mem device, and of its channel. */
+export const HOT_MEMORY_NAME = "mem0";
+const CHANGE_TIMEOUT_MS = 30_000;
 const STATISTICS_TIMEOUT_MS = 5000;
 
 /** Why the host gets nothing back of what a guest gives up; undefined: it does. */
@@ -32,6 +37,8 @@ export interface MemoryBackend {
   /** False: it has no balloon. */
   readonly hasBalloon: boolean;
   readonly memoryBytes: number;
+  /** More than `memoryBytes`: it has a virtio-mem device. */
+  readonly maxBytes: number;
   send(channel: string, bytes: Uint8Array): void;
   /** Why the guest has ended, once it has. */
   ended(): string | undefined;
@@ -50,9 +57,63 @@ export class MemoryOfVm implements VmMemory {
   #answers = 0;
   #statistics: BalloonStatistics = {};
   #told = 0;
+  #pluggedBlocks = 0;
+  #requestedBlocks = 0;
+  #pluggedAnswers = 0;
 
   constructor(backend: MemoryBackend) {
     this.#backend = backend;
+  }
+
+  get sizeBytes(): number {
+    return this.#backend.memoryBytes + this.#pluggedBlocks * MEM_BLOCK_BYTES;
+  }
+
+  get maxBytes(): number {
+    return this.#backend.maxBytes;
+  }
+
+  async resize(bytes: number, options: { timeoutMs?: number; signal?: AbortSignal } = {}): Promise<number> {
+    this.#requireRunning();
+    const { memoryBytes, maxBytes } = this.#backend;
+    if (maxBytes === memoryBytes) {
+      throw new VmError(
+        "no-hot-memory",
+        "The VM's memory cannot change while it runs: it was made without room for more. Make it with some: maxMemoryBytes, or twinmetal run -m 512M,max=2G.",
+      );
+    }
+    const blocks = (bytes - memoryBytes) / MEM_BLOCK_BYTES;
+    if (!Number.isInteger(blocks) || bytes < memoryBytes || bytes > maxBytes) {
+      throw new VmError(
+        "bad-option",
+        `The VM cannot have ${bytes} bytes of memory. Give ${memoryBytes} (what it started with) to ${maxBytes} bytes, in steps of 2 MiB.`,
+      );
+    }
+    const { timeoutMs = CHANGE_TIMEOUT_MS, signal } = options;
+    this.#requestedBlocks = blocks;
+    const before = this.#pluggedAnswers;
+    this.#backend.send(HOT_MEMORY_NAME, encodeBlocks(blocks));
+    if (timeoutMs === 0) return this.sizeBytes;
+    const isThere = (): boolean => this.#pluggedAnswers > before && this.#pluggedBlocks === blocks;
+    const isDone = (): boolean => isThere() || this.#requestedBlocks !== blocks;
+    if (await this.#until(isDone, timeoutMs, signal)) return this.sizeBytes;
+    throw new VmError(
+      "timeout",
+      `The guest has ${mib(this.sizeBytes)} MiB of memory and not ${mib(bytes)} after ${timeoutMs / 1000} s. It goes on trying: it may need what it shall give back, or have no driver (virtio_mem).`,
+    );
+  }
+
+  /** Of a VM that comes from elsewhere: what has been plugged into it. */
+  askSize(): void {
+    const { memoryBytes, maxBytes } = this.#backend;
+    if (maxBytes > memoryBytes) this.#backend.send(HOT_MEMORY_NAME, new Uint8Array());
+  }
+
+  /** What the virtio-mem device says. */
+  receivePlugged(bytes: Uint8Array): void {
+    this.#pluggedBlocks = decodeBlocks(bytes) ?? this.#pluggedBlocks;
+    this.#pluggedAnswers++;
+    this.look();
   }
 
   get balloonBytes(): number {
@@ -68,7 +129,7 @@ export class MemoryOfVm implements VmMemory {
         `A balloon cannot take ${bytes} bytes of this VM's memory. Give 0 to ${memoryBytes} bytes.`,
       );
     }
-    const { timeoutMs = BALLOON_TIMEOUT_MS, signal } = options;
+    const { timeoutMs = CHANGE_TIMEOUT_MS, signal } = options;
     const target = Math.floor(bytes / BALLOON_PAGE_BYTES) * BALLOON_PAGE_BYTES;
     this.#target = target;
     const before = this.#answers;
@@ -139,9 +200,13 @@ export class MemoryOfVm implements VmMemory {
     return false;
   }
 
-  #require(): void {
+  #requireRunning(): void {
     const ended = this.#backend.ended();
     if (ended !== undefined) throw new VmError("guest-ended", `The guest has ended: ${ended}.`);
+  }
+
+  #require(): void {
+    this.#requireRunning();
     if (this.#backend.hasBalloon) return;
     throw new VmError("no-balloon", "The VM has no balloon. Make it with one: hasBalloon, or twinmetal run --balloon.");
   }

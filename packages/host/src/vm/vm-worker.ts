@@ -11,6 +11,7 @@ import {
   checkRecording,
   createBoard,
   EventReplay,
+  engineRamOf,
   GENERATION_CHANNEL,
   Machine,
   restoreMachine,
@@ -44,7 +45,7 @@ let threadIds = new Int32Array(new SharedArrayBuffer(0));
 function createMachine(thread: MachineThread): Machine {
   const { spec } = start;
   engine = createEngine();
-  if (spec.devices.some(({ kind }) => kind === "virtio-balloon")) giveBackPages(engine);
+  if (spec.devices.some(({ kind }) => kind === "virtio-balloon" || kind === "virtio-mem")) giveBackPages(engine);
   return new Machine({
     spec,
     memory: engine.memory,
@@ -67,13 +68,14 @@ function giveBackPages({ memory }: NonNullable<typeof engine>): void {
 }
 
 function createEngine(): NonNullable<typeof engine> {
-  const { memoryBytes, tscFrequencyHz, cpuFeatures, cpus } = start.spec;
+  const { tscFrequencyHz, cpuFeatures, cpus } = start.spec;
+  const ram = engineRamOf(start.spec);
   const hasVga = start.spec.vga !== undefined;
   const firmware = start.files?.firmware && { rom: start.files.firmware.bytes };
   try {
     if (start.engine === "kvm")
       return new KvmEngine({
-        memoryBytes,
+        ...ram,
         tscFrequencyHz,
         cpuFeatures,
         cpus,
@@ -86,13 +88,13 @@ function createEngine(): NonNullable<typeof engine> {
     const translator = start.translator && { translator: new PortTranslator(start.translator, start.kept) };
     if (start.isParallel)
       return new ParallelEngine({
-        ...{ memoryBytes, tscFrequencyHz, cpuFeatures, cpus, hasVga, onDropped: collectGarbage },
+        ...{ ...ram, tscFrequencyHz, cpuFeatures, cpus, hasVga, onDropped: collectGarbage },
         ...vcpuThreads(start, threadIds),
         ...firmware,
         ...translator,
       });
     return new JitEngine({
-      memoryBytes,
+      ...ram,
       tscFrequencyHz,
       cpuFeatures,
       cpus,
@@ -112,7 +114,7 @@ function createEngine(): NonNullable<typeof engine> {
     if (!(error instanceof RangeError)) throw error;
     throw new VmError(
       "memory-unavailable",
-      `The host could not give ${memoryBytes / 2 ** 20} MiB of memory to the VM (${error.message}). Give it less, or free some.`,
+      `The host could not give ${ram.memoryBytes / 2 ** 20} MiB of memory to the VM (${error.message}). Give it less, or free some.`,
       { cause: error },
     );
   }

@@ -71,6 +71,8 @@ export interface VmOptions {
   readonly append?: string;
   /** Default 512 MiB; 16 MiB to 3072 MiB. */
   readonly memoryBytes?: number;
+  /** How much it may get while it runs (`memory.resize`): so much, or a multiple of 128 MiB more. Default: no more. */
+  readonly maxMemoryBytes?: number;
   /** Virtual processors, 1 (default) to 8. On the jit engine, where they take turns in one thread of the host. */
   readonly cpus?: number;
   /**
@@ -290,9 +292,19 @@ export interface VsockOptions {
   readonly socketPath?: string;
 }
 
-/** Of a VM with `hasBalloon`; methods reject with VmError "no-balloon" where there is none. */
 export interface VmMemory {
-  /** What is in the balloon, as the guest said last. */
+  /** What the guest has: what it started with, and what was plugged since, as its driver said last. */
+  readonly sizeBytes: number;
+  /** The most that `resize` can give it. */
+  readonly maxBytes: number;
+  /**
+   * The guest shall have so many bytes, from what it started with up to `maxBytes`, and be given memory or give it back to the
+   * host for that, in blocks of 2 MiB (Linux: of 128 MiB at first). Resolves with the new size when it has; rejects after
+   * `timeoutMs`, default 30 s, and the guest goes on trying. With 0 it does not wait. A later call replaces an earlier one,
+   * which then resolves. Rejects with VmError "no-hot-memory" for a VM without `maxMemoryBytes`.
+   */
+  resize(bytes: number, options?: { timeoutMs?: number; signal?: AbortSignal }): Promise<number>;
+  /** What is in the balloon, as the guest said last. Without `hasBalloon` 0, and these methods reject with "no-balloon". */
   readonly balloonBytes: number;
   /**
    * The guest shall do without so many bytes of its memory, 0 for none: they become free for the host (with koffi, on Linux).

@@ -25,6 +25,7 @@ export const VIRTIO_ID = {
   BALLOON: 5,
   P9: 9,
   SOCKET: 19,
+  MEM: 24,
   FS: 26,
 } as const;
 

@@ -16,13 +16,13 @@ import type { CoreExports, CoreHost } from "../../interp/core.ts";
 import { hostImports, prepareMemory } from "../../interp/core.ts";
 import { RegionTier } from "../../jit/tier.ts";
 import type { Translator } from "../../jit/translator.ts";
-import { MEMORY_MAP } from "../../machine/board-map.ts";
 import { Ram, ramSegments } from "../../memory/ram.ts";
 import { TlbDirtyTracking } from "../dirty-pages.ts";
 import type { DirtyTracking, Engine, ParallelVcpus, Vcpu, VcpuBus } from "../engine.ts";
 import {
   checkCpus,
   checkRom,
+  codeWritten,
   executeCpuid,
   HEAT,
   IA32_APIC_BASE,
@@ -40,6 +40,8 @@ import type { VcpuThreadStart } from "./vcpu-thread.ts";
 
 export interface ParallelEngineOptions {
   readonly memoryBytes: number;
+  /** How much of it lies below 4 GiB. Default: as much as goes there. */
+  readonly lowRamBytes?: number;
   readonly tscFrequencyHz: number;
   /** Read-only memory that ends at 4 GiB: whole pages, at most 16 MiB. Copied. */
   readonly rom?: Uint8Array;
@@ -89,7 +91,7 @@ export class ParallelEngine implements Engine {
     const cpuFeatures = decodedFeatures(options.cpuFeatures ?? [], cpus, true);
     this.#features = featureSet(cpuFeatures);
     this.#keptMsrs = Array.from({ length: cpus }, () => new KeptMsrs());
-    const maps = L.parallelMaps(options.memoryBytes, checkRom(options.rom), cpus);
+    const maps = L.parallelMaps(options.memoryBytes, checkRom(options.rom), cpus, options.lowRamBytes);
     this.#maps = maps;
     const { wasmPages } = maps[0]!;
     const memory = new WebAssembly.Memory({ initial: wasmPages, maximum: wasmPages, shared: true });
@@ -157,20 +159,13 @@ export class ParallelEngine implements Engine {
   }
 
   #ram(buffer: SharedArrayBuffer): Ram {
-    const { ram, romBytes } = this.#maps[0]!;
+    const { ram, romBytes, lowRamBytes } = this.#maps[0]!;
     return new Ram({
       buffer,
       byteOffset: ram,
-      segments: ramSegments(this.#options.memoryBytes),
+      segments: ramSegments(this.#options.memoryBytes, lowRamBytes),
       romBytes,
-      onWrite: (gpa, length) => {
-        const from = ram + (gpa < MEMORY_MAP.highRamStart ? gpa : gpa - MEMORY_MAP.highRamStart + MEMORY_MAP.lowRamEnd);
-        for (let at = from; at < from + length; ) {
-          const bytes = Math.min(4096 - (at % 4096), from + length - at);
-          this.#core.exports.code_written(at, bytes);
-          at += bytes;
-        }
-      },
+      onWrite: (at, length) => codeWritten(this.#core.exports, ram + at, length),
     });
   }
 

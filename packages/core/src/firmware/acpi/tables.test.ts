@@ -4,13 +4,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { gsiOfIntx, isaIrqOfIntx, MEMORY_MAP, PM_BLOCK, PORT_MAP } from "../../machine/board-map.ts";
-import { buildAcpiTables } from "./tables.ts";
+import { type AcpiOptions, buildAcpiTables } from "./tables.ts";
 
 const MIB = 0x10_0000;
 
 /** What a guest finds, starting from the root pointer. */
-function readTables(cpuCount = 1) {
-  const { writes, rsdp } = buildAcpiTables({ cpuCount });
+function readTables(cpuCount = 1, more: Partial<AcpiOptions> = {}) {
+  const { writes, rsdp } = buildAcpiTables({ cpuCount, ...more });
   const ram = new Uint8Array(MIB);
   for (const { gpa, bytes } of writes) ram.set(bytes, gpa);
   const view = new DataView(ram.buffer);
@@ -153,3 +153,23 @@ describe.skipIf(!hasIasl)(
     });
   },
 );
+
+describe("SRAT", () => {
+  it("is there with memory that can be plugged in, and tells where", () => {
+    const hotMemory = { start: MEMORY_MAP.highRamStart, sizeBytes: 1024 * MIB };
+    const { tables } = readTables(2, { hotMemory, bootRam: { lowRamBytes: 256 * MIB } });
+    const srat = tables.get("SRAT")!;
+    const memory: (number | bigint)[][] = [];
+    const processors: number[] = [];
+    for (let at = 48; at < srat.byteLength; at += srat.getUint8(at + 1)) {
+      if (srat.getUint8(at) === 0) processors.push(srat.getUint8(at + 3));
+      else
+        memory.push([srat.getBigUint64(at + 8, true), srat.getBigUint64(at + 16, true), srat.getUint32(at + 28, true)]);
+    }
+    expect(processors).toEqual([0, 1]);
+    expect(memory).toEqual([
+      [0n, BigInt(256 * MIB), 1],
+      [BigInt(hotMemory.start), BigInt(hotMemory.sizeBytes), 3],
+    ]);
+  });
+});

@@ -3,19 +3,21 @@
  * in the BIOS area of the first MiB, or for firmware that places them:
  *
  *   RSDP -> XSDT, RSDT -> FADT -> FACS, DSDT
- *                      -> MADT, HPET, MCFG, WAET
+ *                      -> MADT, HPET, MCFG, WAET, SRAT
  *
  * Without firmware the hardware is in ACPI mode from the start: there is no SMI command port, SCI_EN reads 1. The power
  * button and the sleep button are fixed features; RTC wake-up does not exist. Reset is by the reset control register. WAET
- * ("Windows ACPI Emulated Devices Table", Microsoft, 2009) says what emulated timers make needless. Left out: SSDTs, SRAT and
- * other tables of larger machines.
+ * ("Windows ACPI Emulated Devices Table", Microsoft, 2009) says what emulated timers make needless. SRAT is
+ * there where memory can be plugged in: it tells how far that may reach, and that all is one node. Left out: SSDTs and other
+ * tables of larger machines.
  */
 import { APM_COMMAND } from "../../devices/acpi-pm.ts";
 import { HPET_ID } from "../../devices/hpet.ts";
 import { RTC_CENTURY } from "../../devices/rtc.ts";
 import { GSI, IO_APIC_ID, ISA_IRQ, MEMORY_MAP, PM_BLOCK, PORT_MAP } from "../../machine/board-map.ts";
+import type { HotMemory } from "../../machine/memory-size.ts";
 import type { Gpa } from "../../memory/guest-memory.ts";
-import { LOW_MEMORY } from "../e820.ts";
+import { LOW_MEMORY, type RamSize } from "../e820.ts";
 import type { GuestWrite } from "../guest-write.ts";
 import { ascii, concat, littleEndian } from "./aml.ts";
 import { dsdtBody, GENERATION_ADDRESS } from "./dsdt.ts";
@@ -83,6 +85,8 @@ const PM1_CNT_BYTES = 2;
 const PM_TMR_BYTES = 4;
 
 const MADT_TYPE = { LOCAL_APIC: 0, IO_APIC: 1, SOURCE_OVERRIDE: 2, LOCAL_APIC_NMI: 4 } as const;
+const SRAT_TYPE = { LOCAL_APIC: 0, MEMORY: 1 } as const;
+const SRAT_FLAG = { ENABLED: 1 << 0, HOT_PLUGGABLE: 1 << 1 } as const;
 const MADT_PCAT_COMPAT = 1;
 const MADT_ENABLED = 1;
 /** Polarity in bits 1:0 (1 = high), trigger in bits 3:2 (3 = level); 0 is what the bus does. */
@@ -101,6 +105,10 @@ export interface AcpiOptions {
   readonly has8042?: boolean;
   /** A VGA adapter exists. Default: false. */
   readonly hasVga?: boolean;
+  /** Memory may be plugged in here while the machine runs. Default: nowhere. */
+  readonly hotMemory?: HotMemory | undefined;
+  /** RAM at power-on, for `hotMemory`. */
+  readonly bootRam?: RamSize;
   /** The operating system has to turn ACPI mode on, as after firmware. Default: false. */
   readonly startsInLegacyMode?: boolean;
 }
@@ -192,6 +200,7 @@ export function acpiImage(options: AcpiOptions): AcpiImage {
     placeTable(hpetTable()),
     placeTable(mcfgTable()),
     placeTable(waetTable()),
+    ...(options.hotMemory ? [placeTable(sratTable(options, options.hotMemory))] : []),
   ];
   const rsdt = placeTable(
     table("RSDT", 1, concat(...described.map((at) => littleEndian(at, 4)))),
@@ -350,6 +359,36 @@ function hpetTable(): Uint8Array {
 function waetTable(): Uint8Array {
   const PM_TIMER_GOOD = 1 << 1;
   return table("WAET", 1, littleEndian(PM_TIMER_GOOD, 4));
+}
+
+/** Revision 3; all that is there at power-on, and the region for more, in proximity domain 0. */
+function sratTable({ cpuCount, bootRam }: AcpiOptions, hotMemory: HotMemory): Uint8Array {
+  const { LOCAL_APIC, MEMORY } = SRAT_TYPE;
+  const processors = Array.from({ length: cpuCount }, (_, index) =>
+    concat(Uint8Array.of(LOCAL_APIC, 16, 0, index), littleEndian(SRAT_FLAG.ENABLED, 4), new Uint8Array(8)),
+  );
+  const memory = (start: number, sizeBytes: number, flags: number): Uint8Array =>
+    concat(
+      Uint8Array.of(MEMORY, 40),
+      new Uint8Array(6),
+      littleEndian(start, 8),
+      littleEndian(sizeBytes, 8),
+      new Uint8Array(4),
+      littleEndian(flags, 4),
+      new Uint8Array(8),
+    );
+  const { ENABLED, HOT_PLUGGABLE } = SRAT_FLAG;
+  return table(
+    "SRAT",
+    3,
+    concat(
+      littleEndian(1, 4),
+      new Uint8Array(8),
+      ...processors,
+      memory(0, bootRam?.lowRamBytes ?? 0, ENABLED),
+      memory(hotMemory.start, hotMemory.sizeBytes, ENABLED | HOT_PLUGGABLE),
+    ),
+  );
 }
 
 function mcfgTable(): Uint8Array {
