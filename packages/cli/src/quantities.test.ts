@@ -9,6 +9,7 @@ import {
   parseSize,
   parseTimeout,
 } from "./quantities.ts";
+import { UsageError } from "./usage-error.ts";
 
 const LIMITS = { minBytes: 16 * 2 ** 20, maxBytes: 3072 * 2 ** 20 };
 
