@@ -432,10 +432,10 @@ const mem: FuzzedDevice = {
       throw new Error(`the device discards ${length} bytes at 0x${gpa.toString(16)}, outside its region`);
     };
     const device = createVirtioMem(context, { name: "mem0", region });
-    /** The most that was asked for since nothing was plugged. */
-    let most = 0;
+    /** The most that was asked for; what a copy has at first, it was asked for before. */
+    let most: number | undefined;
     const ask = (blocks: number): void => {
-      most = Math.max(most, Math.min(blocks, MEM_BLOCKS));
+      most = Math.max(most ?? 0, Math.min(blocks, MEM_BLOCKS));
       context.input("mem0", encodeBlocks(blocks));
     };
     return target(context, device, {
@@ -447,7 +447,7 @@ const mem: FuzzedDevice = {
         };
         const count = state.plugged.reduce((sum, isPlugged) => sum + isPlugged, 0);
         const told = device.read(BAR_LAYOUT.device + MEM_CONFIG.plugged_size, 4) / MEM_BLOCK_BYTES;
-        most = Math.max(most, state.requestedBlocks);
+        most = Math.max(most ?? count, state.requestedBlocks);
         if (told !== count || count > most)
           throw new Error(`${count} blocks are plugged, ${told} told, ${most} allowed`);
       },

@@ -73,7 +73,11 @@ export function withImage(values: RunValues, image: ImageChoice | undefined): Ru
     );
   }
   if (image?.kind !== "disk") return values;
-  return { ...values, memory: values.memory ?? DISK_IMAGE_MEMORY_BYTES, net: values.net ?? [{ to: "user" }] };
+  return {
+    ...values,
+    memory: values.memory ?? { bytes: DISK_IMAGE_MEMORY_BYTES },
+    net: values.net ?? [{ to: "user" }],
+  };
 }
 
 export interface GivenBoot {

@@ -39,8 +39,9 @@ describe("what comes with an image", () => {
   const disk = parseImage("a.qcow2");
 
   it("is a network and more memory, where nothing else is said", () => {
-    expect(withImage({}, disk)).toEqual({ memory: 2 ** 30, net: [{ to: "user" }] });
-    expect(withImage({ memory: 2 ** 28, net: [undefined] }, disk)).toEqual({ memory: 2 ** 28, net: [undefined] });
+    expect(withImage({}, disk)).toEqual({ memory: { bytes: 2 ** 30 }, net: [{ to: "user" }] });
+    const said = { memory: { bytes: 2 ** 28 }, net: [undefined] };
+    expect(withImage(said, disk)).toEqual(said);
     expect(withImage({}, { kind: "tiny" })).toEqual({});
   });
 
