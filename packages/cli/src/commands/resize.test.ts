@@ -11,7 +11,7 @@ function setUp() {
     stderr: { write: (part: string) => void (text.err += part) },
     env: {},
     library: {
-      askMigrationControl: async (_socket: string, request: ControlRequest) => {
+      askVm: async (_socket: string, request: ControlRequest) => {
         asked.push(request);
         return { sizeBytes: 2 ** 30 };
       },
