@@ -239,7 +239,15 @@ function specOf(
     maxMemoryBytes === undefined || maxMemoryBytes === memoryBytes
       ? []
       : [{ kind: "virtio-mem", name: HOT_MEMORY_NAME, sizeBytes: maxMemoryBytes - memoryBytes }];
-  const devices = [...standardDevices(options), ...more, ...cards, ...balloon, ...hot, ...sockets, ...watchdogOf(options)];
+  const devices = [
+    ...standardDevices(options),
+    ...more,
+    ...cards,
+    ...balloon,
+    ...hot,
+    ...sockets,
+    ...watchdogOf(options),
+  ];
   try {
     const spec = machineSpec({
       memoryBytes,
