@@ -99,6 +99,17 @@ describe("docs/guide/run.md", () => {
   });
 });
 
+describe("docs/guide/persistent-vm.md", () => {
+  example("keeps a VM that runs, answers to its name, and is removed", async () => {
+    const made = await fromPage("persistent-vm.md", "twinmetal run -d --name box", 3);
+    const removed = await fromPage("persistent-vm.md", "twinmetal rm --force box");
+    const home = join(directory, "home");
+    const { status, stdout, stderr } = await run("sh", ["-c", `export TWINMETAL_HOME=${home}\n${made}\n${removed}`]);
+    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+    expect(stdout).toMatch(/^box\nLinux twinmetal .*\nNAME .*\nbox +running +jit +\d+ .*\nbox: removed\n$/);
+  });
+});
+
 describe("docs/guide/network.md", () => {
   example("gives a card the address that was asked for", async () => {
     const { status, stdout } = await run("sh", ["-c", await fromPage("network.md", "twinmetal run --net loopback")]);

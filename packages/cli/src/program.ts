@@ -4,11 +4,14 @@
  */
 import type { Command, Io } from "./command.ts";
 import { BALLOON } from "./commands/balloon.ts";
+import { CONSOLE } from "./commands/console.ts";
 import { CREATE } from "./commands/create.ts";
 import { EJECT, INSERT } from "./commands/disc.ts";
 import { ENGINE } from "./commands/engine.ts";
+import { EXEC } from "./commands/exec.ts";
 import { IMAGE } from "./commands/image.ts";
 import { KILL } from "./commands/kill.ts";
+import { LOGS } from "./commands/logs.ts";
 import { LS } from "./commands/ls.ts";
 import { MIGRATE } from "./commands/migrate.ts";
 import { PAUSE } from "./commands/pause.ts";
@@ -49,6 +52,9 @@ const COMMANDS = [
   KILL,
   LS,
   SHOW,
+  CONSOLE,
+  EXEC,
+  LOGS,
   RENAME,
   RM,
   RESTORE,
@@ -69,7 +75,7 @@ const COMMANDS = [
 ] as unknown as readonly Command[];
 const HELP = { name: "help", summary: "print this, or everything about one command" };
 const PLANNED =
-  "serve events attach console exec shell cp logs save clone fork snapshot export import state net policy backup replica node user token doctor completion";
+  "serve events shell cp save clone fork snapshot export import state net policy backup replica node user token doctor completion";
 
 /** The library's errors about options that this program only hands on. */
 const BAD_OPTION_CODES: ReadonlySet<string> = new Set(["IMAGE_BAD_OPTION", "bad-option"]);

@@ -16,10 +16,12 @@
  *   {"command": "insert", "disk": D, "path": P, "force": B}   another disc in it
  *   {"command": "stop", "timeoutMs": N, "force": B}           asked to turn off, and waited for
  *   {"command": "pause" | "resume" | "reset" | "kill"}        ../lifecycle/states.ts says when
+ *   {"command": "console"}  {"command": "exec", "words": W}   control-streams.ts
  *   {"command": "cancel"}  {"command": "decide", "choice": "run" | "discard"}  {"command": "status"}
  *
  * A connection that goes away cancels the migration that it has asked for.
  */
+import { once } from "node:events";
 import { connect, createServer, type Socket } from "node:net";
 import {
   type BalloonStatistics,
@@ -36,6 +38,8 @@ import { listenAt, whyNotListening } from "../socket/listen-at.ts";
 import type { Vm, VmProgress } from "../vm/vm.ts";
 import { whyNothingIsGivenBack } from "../vm/vm-memory.ts";
 import { badOption } from "./address.ts";
+import { ControlLines } from "./control-lines.ts";
+import { ControlChannel, type ControlStreams, serveConsole, serveExec } from "./control-streams.ts";
 import type { MigrateVmOptions, MigrationChoice } from "./outgoing.ts";
 
 /** Options of a request; what cannot be said in JSON is not among them. */
@@ -51,6 +55,8 @@ export type ControlRequest =
   | { readonly command: "insert"; readonly disk: string; readonly path: string; readonly force: boolean }
   | { readonly command: "balloon" | "resize"; readonly bytes: number }
   | { readonly command: "stop"; readonly timeoutMs: number; readonly force: boolean }
+  | { readonly command: "console" }
+  | { readonly command: "exec"; readonly words: readonly string[] }
   | { readonly command: "pause" | "resume" | "reset" | "kill" }
   | { readonly command: "set"; readonly change: ResourceChange }
   | { readonly command: "cancel" | "memory" | "screen" | "status" | "usage" }
@@ -88,8 +94,13 @@ export class MigrationDesk {
     request: ControlRequest,
     signal: AbortSignal,
     onProgress: (progress: MigrationProgress) => void,
+    channel?: ControlChannel,
   ): Promise<unknown> {
     switch (request.command) {
+      case "console":
+        return await serveConsole(this.#requireVm(), required(channel), signal);
+      case "exec":
+        return await serveExec(this.#requireVm(), request.words, required(channel), signal);
       case "check":
         return await this.#requireVm().canMigrate(request.target, { ...request.options, signal });
       case "migrate":
@@ -217,6 +228,11 @@ export class MigrationDesk {
   }
 }
 
+function required(channel: ControlChannel | undefined): ControlChannel {
+  if (channel) return channel;
+  throw badOption("That needs a connection of its own.");
+}
+
 /** How much the guest does without, and why the host has nothing of it, if so. */
 export interface MemoryAnswer {
   readonly balloonBytes: number;
@@ -245,7 +261,6 @@ export interface ControlServer {
   close(): Promise<void>;
 }
 
-const MAX_LINE_BYTES = 64 * 1024;
 const MAX_CONNECTIONS = 8;
 const CLOSE_MS = 1000;
 const MAX_STOP_MS = 24 * 3_600_000;
@@ -283,10 +298,11 @@ async function serve(socket: Socket, desk: MigrationDesk): Promise<void> {
   socket.on("close", () => gone.abort());
   const tell = (line: unknown): void => void socket.write(`${JSON.stringify(line)}\n`);
   try {
-    const request = parseRequest(await readLine(socket));
-    socket.on("data", () => {});
-    socket.on("end", () => gone.abort());
-    const result = await desk.answer(request, gone.signal, (progress) => tell({ progress }));
+    const lines = new ControlLines(socket);
+    const request = parseRequest(await lines.next());
+    lines.onEnd = () => gone.abort();
+    const channel = new ControlChannel(socket, lines);
+    const result = await desk.answer(request, gone.signal, (progress) => tell({ progress }), channel);
     tell({ result: result ?? null });
   } catch (error) {
     const {
@@ -297,23 +313,6 @@ async function serve(socket: Socket, desk: MigrationDesk): Promise<void> {
     tell({ error: { code, message, obstacles } });
   }
   await new Promise<void>((resolve) => void socket.end(resolve));
-}
-
-async function readLine(socket: Socket): Promise<string> {
-  let text = "";
-  return await new Promise((resolve, reject) => {
-    const onData = (data: Buffer): void => {
-      text += data.toString("utf8");
-      const end = text.indexOf("\n");
-      if (end < 0 && text.length <= MAX_LINE_BYTES) return;
-      socket.off("data", onData);
-      if (end < 0) reject(badOption("The request is too long."));
-      else resolve(text.slice(0, end));
-    };
-    socket.on("data", onData);
-    socket.on("end", () => reject(badOption("The request is not whole.")));
-    socket.on("close", () => reject(badOption("The request is not whole.")));
-  });
 }
 
 /** Whoever may use the socket may do all this anyway; but a mistake shall be told as one. */
@@ -334,6 +333,9 @@ function parseRequest(line: string): ControlRequest {
   if (command === "pause" || command === "resume" || command === "reset" || command === "kill") return { command };
   if (command === "usage") return { command };
   if (command === "set" && isResourceChange(request["change"])) return { command, change: request["change"] };
+  if (command === "console") return { command };
+  if (command === "exec" && isNames(request["words"]) && request["words"].length > 0)
+    return { command, words: request["words"] };
   const { disk } = request;
   if (command === "eject" && typeof disk === "string" && typeof force === "boolean") return { command, disk, force };
   if (command === "insert" && typeof disk === "string" && typeof path === "string" && typeof force === "boolean")
@@ -387,7 +389,7 @@ function isTls(value: unknown): boolean {
   );
 }
 
-function isNames(value: unknown): boolean {
+function isNames(value: unknown): value is readonly string[] {
   return Array.isArray(value) && value.every((name) => typeof name === "string");
 }
 
@@ -400,9 +402,11 @@ export async function askMigrationControl(
     readonly onProgress?: (progress: MigrationProgress) => void;
     /** How long the process may say nothing. Default: for ever. */
     readonly timeoutMs?: number;
+    /** Of "console" and "exec". */
+    readonly streams?: ControlStreams;
   } = {},
 ): Promise<unknown> {
-  const { signal, onProgress, timeoutMs } = options;
+  const { signal, onProgress, timeoutMs, streams } = options;
   signal?.throwIfAborted();
   const socket = connect(path);
   if (timeoutMs !== undefined) {
@@ -412,6 +416,7 @@ export async function askMigrationControl(
   signal?.addEventListener("abort", onAbort, { once: true });
   try {
     socket.write(`${JSON.stringify(request)}\n`);
+    if (streams?.input) void sendInput(socket, streams.input).catch(() => {}); // The connection's end is told below.
     let text = "";
     for await (const data of socket.setEncoding("utf8")) {
       text += data as string;
@@ -419,6 +424,8 @@ export async function askMigrationControl(
         const line = JSON.parse(text.slice(0, end)) as ControlLine;
         text = text.slice(end + 1);
         if (line.progress) onProgress?.(line.progress);
+        else if (line.stdout !== undefined) await streams?.onStdout?.(Buffer.from(line.stdout, "base64"));
+        else if (line.stderr !== undefined) await streams?.onStderr?.(Buffer.from(line.stderr, "base64"));
         else if (line.error)
           throw new MigrationError(line.error.code, line.error.message, { obstacles: line.error.obstacles ?? [] });
         else return line.result;
@@ -440,8 +447,24 @@ export async function askMigrationControl(
   throw new MigrationError("link-lost", `The VM's process at ${path} ended before it had answered.`);
 }
 
+/** A line holds at most what its reader takes. */
+const INPUT_BYTES = 32 * 1024;
+
+async function sendInput(socket: Socket, input: AsyncIterable<Uint8Array>): Promise<void> {
+  const send = async (line: unknown): Promise<void> => {
+    if (!socket.write(`${JSON.stringify(line)}\n`)) await once(socket, "drain");
+  };
+  for await (const bytes of input) {
+    for (let at = 0; at < bytes.length; at += INPUT_BYTES)
+      await send({ input: Buffer.from(bytes.subarray(at, at + INPUT_BYTES)).toString("base64") });
+  }
+  await send({ end: true });
+}
+
 interface ControlLine {
   readonly progress?: MigrationProgress;
+  readonly stdout?: string;
+  readonly stderr?: string;
   readonly result?: unknown;
   readonly error?: {
     readonly code: MigrationErrorCode;

@@ -1,0 +1,50 @@
+/** `twinmetal exec VM -- CMD`: a command in a running VM, through its agent. */
+import { ByteOutput } from "../byte-output.ts";
+import { defineCommand } from "../command.ts";
+import { EXIT } from "../exit-status.ts";
+import { UsageError } from "../usage-error.ts";
+
+export const EXEC = defineCommand({
+  name: "exec",
+  summary: "run a command in a running VM",
+  usage: "VM -- CMD [ARG...]",
+  text: [
+    "VM is a name of `twinmetal ls`, or a control socket's path. The guest needs Twinmetal's agent, which the tiny image has. Standard input, output and errors are the command's own. A guest that is still starting is waited for.",
+    "Status: CMD's own; 125 Twinmetal failed, 126 CMD cannot be run, 127 not found, 128+n ended by signal n, 2 bad usage.",
+  ],
+  options: {},
+  examples: [
+    ["twinmetal exec box -- uname -a", ""],
+    ["tar c src | twinmetal exec box -- tar x -C /tmp", "input and output are the command's"],
+  ],
+  execute: async (io, { operands: [vm, extra], rest }) => {
+    if (vm === undefined) throw new UsageError("which VM? Give its name; see: twinmetal ls");
+    if (rest === undefined || !rest[0] || extra !== undefined)
+      throw new UsageError(`a command comes after --: twinmetal exec ${vm} -- ${extra ?? "uname -a"}`);
+    const stdout = new ByteOutput(io.stdout);
+    const stderr = new ByteOutput(io.stderr);
+    const ends = new AbortController();
+    stdout.onGone = () => ends.abort();
+    const stops = (["SIGINT", "SIGTERM", "SIGHUP"] as const).map((name) => io.onSignal(name, () => ends.abort()));
+    try {
+      const status = await io.library.askVm(
+        vm,
+        { command: "exec", words: rest },
+        {
+          signal: ends.signal,
+          streams: {
+            input: io.stdin as AsyncIterable<Uint8Array>,
+            onStdout: async (bytes) => void (await stdout.write(bytes)),
+            onStderr: async (bytes) => void (await stderr.write(bytes)),
+          },
+        },
+      );
+      return typeof status === "number" ? status : EXIT.FAILED;
+    } finally {
+      await Promise.all([stdout.flush(), stderr.flush()]);
+      stdout.dispose();
+      stderr.dispose();
+      for (const stop of stops) stop();
+    }
+  },
+});

@@ -1,0 +1,117 @@
+/**
+ * Requests of the control socket whose bytes flow both ways, as lines in base64:
+ *
+ *   {"command": "console"}                  the guest's serial console, to the VM's end or the client's
+ *   {"command": "exec", "words": [...]}     a command in the guest, through its agent; its status is the result
+ *   client: {"input": B}  {"end": true}  {"rows": R, "columns": C}       process: {"stdout": B}  {"stderr": B}
+ */
+import type { Socket } from "node:net";
+import type { Vm } from "../vm/vm.ts";
+import { badOption } from "./address.ts";
+import type { ControlLines } from "./control-lines.ts";
+
+/** What a console's reader who is too slow does not get. */
+const MAX_UNREAD_BYTES = 4 * 2 ** 20;
+const AGENT_TIMEOUT_MS = 180_000;
+const MAX_WINDOW = 10_000;
+
+/** The client's side of what flows. */
+export interface ControlStreams {
+  /** An empty answer of `input` never comes; its end is the end of the input. */
+  readonly input?: AsyncIterable<Uint8Array>;
+  readonly onStdout?: (bytes: Uint8Array) => void | Promise<void>;
+  readonly onStderr?: (bytes: Uint8Array) => void | Promise<void>;
+}
+
+type Input = { readonly bytes: Uint8Array } | { readonly rows: number; readonly columns: number } | "end";
+
+/** The process's side of a connection. */
+export class ControlChannel {
+  readonly #socket: Socket;
+  readonly #lines: ControlLines;
+
+  constructor(socket: Socket, lines: ControlLines) {
+    this.#socket = socket;
+    this.#lines = lines;
+  }
+
+  get unreadBytes(): number {
+    return this.#socket.writableLength;
+  }
+
+  /** Resolves when the client can take more. */
+  async tell(line: unknown): Promise<void> {
+    if (this.#socket.destroyed || this.#socket.write(`${JSON.stringify(line)}\n`)) return;
+    await new Promise<void>((resolve) => {
+      const done = (): void => {
+        this.#socket.off("drain", done).off("close", done);
+        resolve();
+      };
+      this.#socket.on("drain", done).on("close", done);
+    });
+  }
+
+  /** Rejects when the client is gone. */
+  async input(): Promise<Input> {
+    const { input, end, rows, columns } = JSON.parse(await this.#lines.next()) as Record<string, unknown>;
+    if (typeof input === "string") return { bytes: Buffer.from(input, "base64") };
+    if (end === true) return "end";
+    if (isWindow(rows) && isWindow(columns)) return { rows, columns };
+    throw badOption("The line says nothing that is known here.");
+  }
+}
+
+function isWindow(count: unknown): count is number {
+  return Number.isInteger(count) && (count as number) > 0 && (count as number) <= MAX_WINDOW;
+}
+
+/** Resolves with how the VM ended; rejects when the client has gone. */
+export async function serveConsole(vm: Vm, channel: ControlChannel, signal: AbortSignal): Promise<unknown> {
+  const stop = vm.serial.onData((bytes) => {
+    // The guest does not wait for somebody who only looks on.
+    if (channel.unreadBytes < MAX_UNREAD_BYTES) void channel.tell({ stdout: base64(bytes) });
+  });
+  const typed = (async () => {
+    for (;;) {
+      const input = await channel.input();
+      if (input === "end") return await new Promise<never>(() => {});
+      if ("bytes" in input) await vm.serial.write(input.bytes);
+      // A guest without Twinmetal's agent keeps its window.
+      else await vm.agent.setWindowSize(input.rows, input.columns).catch(() => {});
+    }
+  })();
+  try {
+    return await Promise.race([vm.wait({ signal }), typed]);
+  } finally {
+    stop();
+  }
+}
+
+export async function serveExec(
+  vm: Vm,
+  words: readonly string[],
+  channel: ControlChannel,
+  signal: AbortSignal,
+): Promise<number> {
+  await vm.agent.connect({ timeoutMs: AGENT_TIMEOUT_MS, signal });
+  const tell = (stream: "stdout" | "stderr") => (bytes: Uint8Array) => channel.tell({ [stream]: base64(bytes) });
+  const { exitCode } = await vm.exec(words, {
+    stdin: inputOf(channel),
+    onStdout: tell("stdout"),
+    onStderr: tell("stderr"),
+    signal,
+  });
+  return exitCode;
+}
+
+async function* inputOf(channel: ControlChannel): AsyncGenerator<Uint8Array> {
+  for (;;) {
+    const input = await channel.input();
+    if (input === "end") return;
+    if ("bytes" in input) yield input.bytes;
+  }
+}
+
+function base64(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString("base64");
+}
