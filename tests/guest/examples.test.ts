@@ -106,7 +106,7 @@ describe("docs/guide/persistent-vm.md", () => {
     const home = join(directory, "home");
     const { status, stdout, stderr } = await run("sh", ["-c", `export TWINMETAL_HOME=${home}\n${made}\n${removed}`]);
     expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
-    expect(stdout).toMatch(/^box\nLinux twinmetal .*\nNAME .*\nbox +running +jit +\d+ .*\nbox: removed\n$/);
+    expect(stdout).toMatch(/^box\nLinux twinmetal .*\nNAME .*\nbox +running +(?:jit|kvm) +\d+ .*\nbox: removed\n$/);
   });
 });
 
