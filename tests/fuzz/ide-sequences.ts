@@ -140,7 +140,7 @@ export const IDE: FuzzedDevice = {
           if (disk.requests.length > BLOCK_LIMITS.requests) throw new Error(`${disk.requests.length} under way`);
           for (const { operation, offset, length } of disk.requests) {
             const isSound = offset % 512 === 0 && length % 512 === 0 && offset + length <= DISK_BYTES;
-            if (!isSound || length > BLOCK_LIMITS.bytes || (operation === "flush") !== (length === 0))
+            if (!isSound || length > BLOCK_LIMITS.copiedBytes || (operation === "flush") !== (length === 0))
               throw new Error(`the request ${operation} ${offset}+${length}`);
           }
         }

@@ -147,7 +147,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   {
     what: "an IDE command's buffer is as large as its guest says",
     device: "ide",
-    right: "Math.min(this.left, BLOCK_LIMITS.bytes)",
+    right: "Math.min(this.left, BLOCK_LIMITS.copiedBytes)",
     wrong: "this.left",
   },
   {

@@ -5,6 +5,7 @@
  * Several requests may be in flight. Requests that touch the same bytes at the same time have no order among themselves,
  * as on a real disk; a request that was made after another one was answered sees its effect.
  */
+import type { Parts } from "./parts.ts";
 import { StorageError } from "./storage-error.ts";
 
 export const SECTOR_BYTES = 512;
@@ -17,6 +18,9 @@ export interface BlockDevice {
   read(offset: number, into: Uint8Array): Promise<void>;
   /** `bytes` must not change until the answer. Acknowledged is not durable: see `flush`. */
   write(offset: number, bytes: Uint8Array): Promise<void>;
+  /** As `read` and `write` of all parts, one behind the other, each of whole sectors. Not every format can. */
+  readParts?(offset: number, parts: Parts): Promise<void>;
+  writeParts?(offset: number, parts: Parts): Promise<void>;
   /** Everything acknowledged before this call survives a loss of power once it is answered. */
   flush(): Promise<void>;
   /** The range's bytes are not needed any more: a hint. What it reads afterwards is the old bytes or zeroes. */

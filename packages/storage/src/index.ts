@@ -15,6 +15,7 @@ export {
   type OpenedDisk,
   openDisk,
 } from "./open-disk.ts";
+export { joinParts, type Parts, partsLength } from "./parts.ts";
 export { type CheckOptions, type CheckResult, checkQcow2, type Repair } from "./qcow2/check.ts";
 export type { Decoders } from "./qcow2/compressed.ts";
 export { type CreateQcow2Options, createQcow2 } from "./qcow2/create.ts";

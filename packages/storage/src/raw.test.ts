@@ -41,6 +41,20 @@ describe("a raw disk", () => {
     expect(await codeOf(disk.discard(0, 512))).toBe("read-only");
   });
 
+  it("reads and writes bytes that lie in several places", async () => {
+    const file = new MemoryFile(new Uint8Array(4096));
+    const disk = await RawDisk.open(file, { isGuessed: true });
+    await disk.writeParts(512, [new Uint8Array(512).fill(1), new Uint8Array(1024).fill(2)]);
+    const parts = [new Uint8Array(1024), new Uint8Array(512)];
+    await disk.readParts(512, parts);
+    expect(parts.map((part) => [part[0], part.at(-1)])).toEqual([
+      [1, 2],
+      [2, 2],
+    ]);
+    expect(await codeOf(disk.readParts(3584, parts))).toBe("out-of-range");
+    expect(await codeOf(disk.writeParts(0, [QCOW2_HEADER, parts[0]!]))).toBe("permission");
+  });
+
   it("does not become another format by a guest's write when its format was guessed", async () => {
     const guessed = await RawDisk.open(new MemoryFile(new Uint8Array(1024)), { isGuessed: true });
     expect(await codeOf(guessed.write(0, QCOW2_HEADER))).toBe("permission");

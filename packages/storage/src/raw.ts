@@ -7,7 +7,8 @@
  */
 import { type BlockDevice, checkRange, checkWritable, SECTOR_BYTES } from "./block-device.ts";
 import { looksLikeImage } from "./format-guess.ts";
-import { type ImageFile, writeZeroBytes } from "./image-file.ts";
+import { type ImageFile, readFileParts, writeFileParts, writeZeroBytes } from "./image-file.ts";
+import { joinParts, type Parts, partsLength } from "./parts.ts";
 import { StorageError } from "./storage-error.ts";
 
 export interface RawOptions {
@@ -47,6 +48,17 @@ export class RawDisk implements BlockDevice {
       throw new StorageError("permission", `${what} State the format (format=raw) to allow it.`);
     }
     return this.#file.write(offset, bytes);
+  }
+
+  async readParts(offset: number, parts: Parts): Promise<void> {
+    this.#check(offset, partsLength(parts));
+    return readFileParts(this.#file, offset, parts);
+  }
+
+  async writeParts(offset: number, parts: Parts): Promise<void> {
+    if (this.#isGuessed && offset === 0) return this.write(offset, joinParts(parts));
+    this.#checkWrite(offset, partsLength(parts));
+    return writeFileParts(this.#file, offset, parts);
   }
 
   async flush(): Promise<void> {

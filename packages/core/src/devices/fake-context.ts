@@ -98,6 +98,8 @@ class FakeTimer implements Timer {
 /** RAM from address 0. */
 export class FlatMemory implements GuestMemory {
   readonly bytes: Uint8Array;
+  /** By others, as they have said. */
+  readonly writes: [gpa: Gpa, length: number][] = [];
   readonly #view: DataView;
 
   constructor(sizeBytes: number) {
@@ -123,6 +125,15 @@ export class FlatMemory implements GuestMemory {
     if (!this.#holds(gpa, from.length)) return false;
     this.bytes.set(from, gpa);
     return true;
+  }
+
+  place(gpa: Gpa, length: number): number {
+    return this.#holds(gpa, length) ? gpa : -1;
+  }
+
+  written(gpa: Gpa, length: number): void {
+    if (!this.#holds(gpa, length)) throw new RangeError("not RAM");
+    this.writes.push([gpa, length]);
   }
 
   discard(gpa: Gpa, length: number): boolean {
@@ -193,6 +204,9 @@ export class FakeDisk implements BlockChannel {
   readonly requests: (BlockRequest & { readonly bytes: Uint8Array })[] = [];
   /** Every request since the start, as a line. */
   readonly history: string[] = [];
+  /** A test carries out what has `spans`. */
+  reachesMemory = false;
+  withdrawals = 0;
   readonly #onDone: (completion: BlockCompletion) => void;
   #buffer: Uint8Array = new Uint8Array(0);
 
@@ -221,9 +235,14 @@ export class FakeDisk implements BlockChannel {
   ): void {
     const [request] = this.requests.splice(index, 1);
     if (!request) throw new Error(`no request ${index} is under way`);
-    const read =
-      request.operation === "read" && isOk ? (bytes ?? new Uint8Array(request.length).fill(fill)) : undefined;
-    this.#onDone({ id: request.id, isOk, bytes: read ?? new Uint8Array(0) });
+    const isRead = request.operation === "read";
+    const isInMemory = isRead && request.spans !== undefined;
+    const read = isRead && isOk && !isInMemory ? (bytes ?? new Uint8Array(request.length).fill(fill)) : undefined;
+    this.#onDone({ id: request.id, isOk, bytes: read ?? new Uint8Array(0), ...(isInMemory && { isInMemory }) });
+  }
+
+  withdraw(): void {
+    this.withdrawals++;
   }
 
   /** A completion that nobody asked for, or of another length. */

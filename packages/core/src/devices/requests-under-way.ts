@@ -61,6 +61,10 @@ export class RequestsUnderWay<Piece extends PieceUnderWay> {
     return true;
   }
 
+  get pieces(): readonly Piece[] {
+    return [...this.#pieces.values()];
+  }
+
   /** Whose completion this number is, which is forgotten; undefined: nobody's any more. */
   complete(id: number): Piece | undefined {
     this.#orphans.delete(id);

@@ -29,7 +29,10 @@ export class MachineChannels {
   constructor(backends: Backends, mode: () => EventLog["mode"]) {
     this.#backends = backends;
     this.#mode = mode;
-    this.#disks = new MachineDisks(() => (mode() === "replay" ? undefined : backends.blocks));
+    this.#disks = new MachineDisks(
+      () => (mode() === "replay" ? undefined : backends.blocks),
+      () => mode() === "record",
+    );
     this.#network = new MachineNetwork(() => (mode() === "replay" ? undefined : backends.network));
     this.#shares = new MachineShares(() => (mode() === "replay" ? undefined : backends.files));
   }
@@ -69,7 +72,7 @@ export class MachineChannels {
   takeArrivals(enter: (event: MachineEvent) => boolean): void {
     const { blocks, files } = this.#backends;
     for (let i = 0; i < MAX_COMPLETIONS; i++) {
-      const done = blocks?.take();
+      const done = blocks?.take(this.#mode() === "record");
       if (!done) break;
       if (!enter({ kind: "block", ...done })) return;
     }

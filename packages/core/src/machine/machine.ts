@@ -216,6 +216,7 @@ export class Machine {
     this.#require(["running"], "pause");
     this.engine.parallel?.hold();
     for (const device of this.board.devices) device.pause?.();
+    this.#options.blocks?.settle?.();
     this.#state = "paused";
   }
 

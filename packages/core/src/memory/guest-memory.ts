@@ -24,6 +24,13 @@ export interface GuestMemory {
   /** Copies `from` to guest RAM and invalidates translated code there. False, with nothing written, if any byte is not RAM. */
   write(gpa: Gpa, from: Uint8Array): boolean;
   /**
+   * Where these bytes lie in the piece of the host's memory that RAM is, for who reads and writes there by itself; -1 unless
+   * all are RAM.
+   */
+  place(gpa: Gpa, length: number): number;
+  /** Who has written there by itself says so: invalidates translated code. Throws RangeError unless all is RAM. */
+  written(gpa: Gpa, length: number): void;
+  /**
    * The guest gives these whole pages back: they become zeros, and take no memory of the host's until they are touched where
    * the host can do that. False, with nothing changed, unless all is RAM and whole pages of 4 KiB.
    */

@@ -99,7 +99,7 @@ export class Ram implements GuestMemory {
   }
 
   write(gpa: Gpa, from: Uint8Array): boolean {
-    const at = this.#locate(gpa, from.length);
+    const at = this.place(gpa, from.length);
     if (at < 0) return false;
     this.#bytes.set(from, at);
     this.#mark(at, from.length);
@@ -107,7 +107,7 @@ export class Ram implements GuestMemory {
   }
 
   discard(gpa: Gpa, length: number): boolean {
-    const at = this.#locate(gpa, length);
+    const at = this.place(gpa, length);
     if (at < 0 || gpa % PAGE_BYTES !== 0 || length % PAGE_BYTES !== 0) return false;
     if (length === 0) return true;
     const bytes = this.#bytes.subarray(at, at + length);
@@ -137,7 +137,7 @@ export class Ram implements GuestMemory {
   }
 
   write8(gpa: Gpa, value: number): boolean {
-    const at = this.#locate(gpa, 1);
+    const at = this.place(gpa, 1);
     if (at < 0) return false;
     this.#view.setUint8(at, value);
     this.#mark(at, 1);
@@ -145,7 +145,7 @@ export class Ram implements GuestMemory {
   }
 
   write16(gpa: Gpa, value: number): boolean {
-    const at = this.#locate(gpa, 2);
+    const at = this.place(gpa, 2);
     if (at < 0) return false;
     this.#view.setUint16(at, value, true);
     this.#mark(at, 2);
@@ -153,7 +153,7 @@ export class Ram implements GuestMemory {
   }
 
   write32(gpa: Gpa, value: number): boolean {
-    const at = this.#locate(gpa, 4);
+    const at = this.place(gpa, 4);
     if (at < 0) return false;
     this.#view.setUint32(at, value, true);
     this.#mark(at, 4);
@@ -161,7 +161,7 @@ export class Ram implements GuestMemory {
   }
 
   write64(gpa: Gpa, value: bigint): boolean {
-    const at = this.#locate(gpa, 8);
+    const at = this.place(gpa, 8);
     if (at < 0) return false;
     this.#view.setBigUint64(at, value, true);
     this.#mark(at, 8);
@@ -169,21 +169,20 @@ export class Ram implements GuestMemory {
   }
 
   #locateToRead(gpa: Gpa, length: number): number {
-    const at = this.#locate(gpa, length);
+    const at = this.place(gpa, length);
     const romStart = MEMORY_MAP.highRamStart - this.romBytes;
     const isRom = at < 0 && gpa >= romStart && gpa + length <= MEMORY_MAP.highRamStart;
     return isRom ? this.sizeBytes + (gpa - romStart) : at;
   }
 
-  /** For code that wrote through `regions`: marks pages dirty and translated code stale. */
   written(gpa: Gpa, length: number): void {
-    const at = this.#locate(gpa, length);
+    const at = this.place(gpa, length);
     if (at < 0) throw new RangeError(`0x${gpa.toString(16)} + ${length} is not RAM`);
     this.#mark(at, length);
   }
 
-  /** Index into the buffer's region, or -1 unless [gpa, gpa + length) is RAM. GUEST-CONTROLLED: both. */
-  #locate(gpa: Gpa, length: number): number {
+  /** GUEST-CONTROLLED: both. */
+  place(gpa: Gpa, length: number): number {
     if (gpa >= 0 && gpa + length <= this.#lowEnd) return gpa;
     let at = this.#lowEnd;
     for (let i = 1; i < this.segments.length; i++) {

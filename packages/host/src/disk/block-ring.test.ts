@@ -65,4 +65,71 @@ describe("a ring of disks", () => {
     expect(server.waitForWork(work, 1)).toBe(true);
     expect(server.waitForWork(server.work, 1)).toBe(false);
   });
+
+  describe("that reaches the machine's memory", () => {
+    const bytes = new Uint8Array(new SharedArrayBuffer(8192));
+    const spans = [4096, 256, 512, 256];
+
+    function reaching() {
+      const { ring, server } = setUp();
+      bytes.fill(0);
+      const machine = new RingBlocks(ring, bytes);
+      expect(machine.reachesMemory).toBe(false);
+      server.reach(machine.memory!);
+      server.setOpen(true);
+      expect(machine.reachesMemory).toBe(true);
+      machine.submit("disk0", { ...read(1), spans });
+      return { ring, server, machine };
+    }
+
+    it("gives the places to the disks' end, which fills them", () => {
+      const { server, machine } = reaching();
+      const [request] = server.take();
+      expect(request!.parts!.map(({ byteOffset, length }) => [byteOffset, length])).toEqual([
+        [4096, 256],
+        [512, 256],
+      ]);
+      for (const [i, part] of request!.parts!.entries()) part.fill(i + 1);
+      server.done(request!, true);
+      expect(machine.take()).toMatchObject({ id: 1, isOk: true, isInMemory: true, bytes: new Uint8Array(0) });
+      expect([bytes[4096], bytes[767]]).toEqual([1, 2]);
+    });
+
+    it("tells a recording what was read", () => {
+      const { server, machine } = reaching();
+      const [request] = server.take();
+      for (const [i, part] of request!.parts!.entries()) part.fill(i + 1);
+      server.done(request!, true);
+      const done = machine.take(true)!;
+      expect([done.isInMemory, done.bytes.length, done.bytes[0], done.bytes[511]]).toEqual([undefined, 512, 1, 2]);
+    });
+
+    it("fails what has not begun when it is withdrawn, and does not begin it", () => {
+      const { server, machine } = reaching();
+      machine.withdraw("disk0");
+      expect(server.take()).toEqual([]);
+      expect(machine.take()).toMatchObject({ id: 1, isOk: false, isInMemory: true });
+    });
+
+    it("does not wait for what waits for space, nor while the images are closed", () => {
+      const { server, machine } = reaching();
+      const [request] = server.take();
+      server.park(request!);
+      machine.settle();
+      machine.submit("disk0", { ...read(2), spans });
+      server.setOpen(false);
+      machine.settle();
+      server.done(request!, true);
+      expect(machine.take()).toMatchObject({ id: 1, isOk: true });
+    });
+
+    it("knows nothing of places in another memory, or behind its end", () => {
+      const { ring, server, machine } = reaching();
+      machine.submit("disk0", { ...read(2), spans: [8000, 512] });
+      expect(server.take()[1]!.parts).toEqual([]);
+      const next = new RingBlocks(ring, new Uint8Array(new SharedArrayBuffer(8192)));
+      next.submit("disk0", { ...read(3), spans });
+      expect(server.take()[0]!.parts).toEqual([]);
+    });
+  });
 });

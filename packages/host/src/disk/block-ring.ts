@@ -1,9 +1,13 @@
 /**
  * Requests to a VM's disks on their way from the machine's thread to the thread that has the images (disk-worker.ts), and
- * back: slots in shared memory, each with room for a request's bytes, so that these are copied once, between guest memory
- * and the slot. Nobody waits for a message: the disks' thread waits for WORK, the machine's for its kick.
+ * back: slots in shared memory. Nobody waits for a message: the disks' thread waits for WORK, the machine's for its kick.
  *
  *   FREE --machine--> SUBMITTED --disks--> TAKEN --disks--> DONE --machine, when its event has entered--> FREE
+ *                                            |  <-- again --+
+ *                                            +--no space--> PARKED, with a copy of the bytes
+ *
+ * A slot has room for a request's bytes, or for the places in the guest's memory where they are, which the disks' thread
+ * then reads and writes itself. It is told of that memory by a message (disk-protocol.ts), and REACHED says which it knows.
  *
  * The ring is the VM's and outlives a change of its engine: what is under way then comes back to the machine that goes on.
  */
@@ -23,12 +27,22 @@ export interface DiskRing {
   readonly channels: readonly string[];
 }
 
-const STATE = { FREE: 0, SUBMITTED: 1, TAKEN: 2, DONE: 3 } as const;
-/** Words of a slot. Offsets are in sectors, in two halves. */
-const WORD = { state: 0, id: 1, operation: 2, sectorLow: 3, sectorHigh: 4, length: 5, mayUnmap: 6, isOk: 7, count: 8 };
+const STATE = { FREE: 0, SUBMITTED: 1, TAKEN: 2, DONE: 3, PARKED: 4 } as const;
+/** Words of a slot. Offsets are in sectors, in two halves. `spans`: pairs instead of bytes, in the memory of this number. */
+const WORD = {
+  ...{ state: 0, id: 1, operation: 2, sectorLow: 3, sectorHigh: 4, length: 5, mayUnmap: 6, isOk: 7 },
+  ...{ spans: 8, memory: 9, count: 10 },
+} as const;
 /** Counts what was submitted, and what is done. */
 const WORK = 0;
 const DONE = 1;
+/** Numbers of machines' memories: the last that was given, and the one that the disks' thread has. */
+const MEMORIES = 2;
+const REACHED = 3;
+/** 1: the machine waits for DONE. */
+const IS_AWAITED = 4;
+/** 1: the images are open, so that what is submitted is carried out. */
+const IS_OPEN = 5;
 const HEADER_WORDS = 16;
 const SECTOR_BYTES = 512;
 /** One more than can be under way: a completion has its slot until the next is taken. */
@@ -73,9 +87,24 @@ class Slots {
     Atomics.store(this.words, this.at(slot, WORD.state), state);
   }
 
+  word(slot: number, name: keyof typeof WORD): number {
+    return this.words[this.at(slot, WORD[name])]!;
+  }
+
   bytes(slot: number, length: number): Uint8Array {
     return new Uint8Array(this.words.buffer, this.#dataStart + slot * BLOCK_LIMITS.bytes, length);
   }
+
+  /** Places and lengths, of so many spans. */
+  spans(slot: number, count: number): Uint32Array {
+    return new Uint32Array(this.words.buffer, this.#dataStart + slot * BLOCK_LIMITS.bytes, 2 * count);
+  }
+}
+
+/** A machine's memory, of which the ring's spans tell, under its number. */
+export interface ReachedMemory {
+  readonly number: number;
+  readonly bytes: Uint8Array<SharedArrayBuffer>;
 }
 
 /** The machine's end. */
@@ -86,9 +115,16 @@ export class RingBlocks implements BlockBackend {
   #held: number | undefined;
   /** Of DONE, where nothing was left to take. */
   #seen: number | undefined;
+  /** Of the machine, to be told to the disks' thread. Undefined: it cannot be shared. */
+  readonly memory: ReachedMemory | undefined;
 
-  constructor(ring: DiskRing) {
+  constructor(ring: DiskRing, memory?: Uint8Array<SharedArrayBuffer>) {
     this.#slots = new Slots(ring);
+    this.memory = memory && { number: Atomics.add(this.#slots.words, MEMORIES, 1) + 1, bytes: memory };
+  }
+
+  get reachesMemory(): boolean {
+    return this.memory !== undefined && Atomics.load(this.#slots.words, REACHED) === this.memory.number;
   }
 
   writeBuffer(channel: string, length: number): Uint8Array {
@@ -96,7 +132,7 @@ export class RingBlocks implements BlockBackend {
     return this.#slots.bytes(this.#filling, length);
   }
 
-  submit(channel: string, { id, operation, offset, length, mayUnmap }: BlockRequest): void {
+  submit(channel: string, { id, operation, offset, length, mayUnmap, spans }: BlockRequest): void {
     const disk = this.#slots.channels.indexOf(channel);
     const filling = this.#filling;
     this.#filling = undefined;
@@ -110,6 +146,9 @@ export class RingBlocks implements BlockBackend {
     words[this.#slots.at(slot, WORD.sectorHigh)] = Math.floor(sector / 2 ** 32);
     words[this.#slots.at(slot, WORD.length)] = length;
     words[this.#slots.at(slot, WORD.mayUnmap)] = mayUnmap ? 1 : 0;
+    words[this.#slots.at(slot, WORD.spans)] = spans ? spans.length / 2 : 0;
+    words[this.#slots.at(slot, WORD.memory)] = this.memory?.number ?? 0;
+    if (spans) this.#slots.spans(slot, spans.length / 2).set(spans);
     this.#slots.setState(slot, STATE.SUBMITTED);
     Atomics.add(words, WORK, 1);
     Atomics.notify(words, WORK);
@@ -119,7 +158,7 @@ export class RingBlocks implements BlockBackend {
     return Atomics.load(this.#slots.words, DONE) !== (this.#seen ?? 0);
   }
 
-  take(): (BlockCompletion & { readonly channel: string }) | undefined {
+  take(wantsBytes = false): (BlockCompletion & { readonly channel: string }) | undefined {
     const slots = this.#slots;
     if (this.#held !== undefined) slots.setState(this.#held, STATE.FREE);
     this.#held = undefined;
@@ -128,15 +167,68 @@ export class RingBlocks implements BlockBackend {
     for (let slot = 0; slot < slots.count; slot++) {
       if (slots.state(slot) !== STATE.DONE) continue;
       this.#held = slot;
-      const isOk = slots.words[slots.at(slot, WORD.isOk)] === 1;
-      const isRead = BLOCK_OPERATIONS[slots.words[slots.at(slot, WORD.operation)]!] === "read";
-      const length = isOk && isRead ? slots.words[slots.at(slot, WORD.length)]! : 0;
+      const isOk = slots.word(slot, "isOk") === 1;
+      const isRead = BLOCK_OPERATIONS[slots.word(slot, "operation")] === "read";
+      const length = isOk && isRead ? slots.word(slot, "length") : 0;
       const channel = slots.channels[Math.floor(slot / SLOTS)]!;
-      const id = slots.words[slots.at(slot, WORD.id)]! >>> 0;
-      return { channel, id, isOk, bytes: length > 0 ? slots.bytes(slot, length) : NOTHING };
+      const id = slots.word(slot, "id") >>> 0;
+      const spans = slots.word(slot, "spans");
+      if (spans === 0 || !isRead) return { channel, id, isOk, bytes: length > 0 ? slots.bytes(slot, length) : NOTHING };
+      if (!wantsBytes) return { channel, id, isOk, bytes: NOTHING, isInMemory: true };
+      return { channel, id, isOk, bytes: length > 0 ? this.#gathered(slot, length) : NOTHING };
     }
     this.#seen = done;
     return undefined;
+  }
+
+  settle(): void {
+    this.#waitFor(0, this.#slots.count);
+  }
+
+  withdraw(channel: string): void {
+    const first = this.#slots.channels.indexOf(channel) * SLOTS;
+    const { words } = this.#slots;
+    for (let slot = first; slot < first + SLOTS; slot++) {
+      const state = this.#slots.at(slot, WORD.state);
+      if (Atomics.compareExchange(words, state, STATE.SUBMITTED, STATE.TAKEN) !== STATE.SUBMITTED) continue;
+      words[this.#slots.at(slot, WORD.isOk)] = 0;
+      Atomics.store(words, state, STATE.DONE);
+      Atomics.add(words, DONE, 1);
+    }
+    this.#waitFor(first, first + SLOTS);
+  }
+
+  /** Until none of these slots' requests reaches the machine's memory. */
+  #waitFor(first: number, end: number): void {
+    const { words } = this.#slots;
+    const reaches = (slot: number): boolean => {
+      const state = this.#slots.state(slot);
+      const mayBegin = state === STATE.SUBMITTED && Atomics.load(words, IS_OPEN) === 1;
+      return (mayBegin || state === STATE.TAKEN) && this.#slots.word(slot, "spans") > 0;
+    };
+    for (let slot = first; slot < end; ) {
+      const done = Atomics.load(words, DONE);
+      if (!reaches(slot)) slot++;
+      else if (Atomics.exchange(words, IS_AWAITED, 1) === 1) Atomics.wait(words, DONE, done);
+      else {
+        // What is held to be slow is carried out now.
+        Atomics.add(words, WORK, 1);
+        Atomics.notify(words, WORK);
+      }
+    }
+    Atomics.store(words, IS_AWAITED, 0);
+  }
+
+  /** What is at the slot's spans. */
+  #gathered(slot: number, length: number): Uint8Array {
+    const bytes = new Uint8Array(length);
+    let at = 0;
+    const spans = this.#slots.spans(slot, this.#slots.word(slot, "spans"));
+    for (let i = 0; i < spans.length; i += 2) {
+      bytes.set(this.memory!.bytes.subarray(spans[i]!, spans[i]! + spans[i + 1]!), at);
+      at += spans[i + 1]!;
+    }
+    return bytes;
   }
 
   #freeSlot(disk: number): number {
@@ -162,8 +254,10 @@ export interface RingRequest {
   readonly offset: number;
   readonly length: number;
   readonly mayUnmap: boolean;
-  /** To write, or to fill. */
+  /** To write, or to fill: of the slot. */
   readonly bytes: Uint8Array;
+  /** Instead of them, in the guest's memory. */
+  readonly parts: readonly Uint8Array[] | undefined;
 }
 
 /** The disks' end. */
@@ -171,11 +265,29 @@ export class RingServer extends ServingEnd {
   readonly #slots: Slots;
   /** The work before came soon. A guest that computes between requests is slower: looking on takes its threads' time. */
   #looksOn = true;
+  #memory: ReachedMemory | undefined;
 
   constructor(ring: DiskRing) {
     const slots = new Slots(ring);
     super(slots.words, WORK);
     this.#slots = slots;
+  }
+
+  /** What is submitted from here on may tell of this memory. */
+  reach(memory: ReachedMemory): void {
+    this.#memory = memory;
+    Atomics.store(this.#slots.words, REACHED, memory.number);
+  }
+
+  /** The machine waits for all that reaches its memory. */
+  get isAwaited(): boolean {
+    return Atomics.load(this.#slots.words, IS_AWAITED) === 1;
+  }
+
+  /** Whether what is submitted is carried out. */
+  setOpen(isOpen: boolean): void {
+    Atomics.store(this.#slots.words, IS_OPEN, isOpen ? 1 : 0);
+    this.#changed();
   }
 
   /** False: nothing was submitted since `work` within this time. */
@@ -189,31 +301,59 @@ export class RingServer extends ServingEnd {
 
   /** All that was submitted. */
   take(): RingRequest[] {
-    const { words } = this.#slots;
+    const slots = this.#slots;
     const found: RingRequest[] = [];
-    for (let slot = 0; slot < this.#slots.count; slot++) {
-      if (this.#slots.state(slot) !== STATE.SUBMITTED) continue;
-      this.#slots.setState(slot, STATE.TAKEN);
-      const word = (name: keyof typeof WORD): number => words[this.#slots.at(slot, WORD[name])]!;
-      const operation = BLOCK_OPERATIONS[word("operation")]!;
-      const length = word("length");
-      const hasBytes = operation === "read" || operation === "write";
+    for (let slot = 0; slot < slots.count; slot++) {
+      if (slots.state(slot) !== STATE.SUBMITTED) continue;
+      const state = slots.at(slot, WORD.state);
+      if (Atomics.compareExchange(slots.words, state, STATE.SUBMITTED, STATE.TAKEN) !== STATE.SUBMITTED) continue;
+      const operation = BLOCK_OPERATIONS[slots.word(slot, "operation")]!;
+      const length = slots.word(slot, "length");
+      const spans = slots.word(slot, "spans");
+      const hasBytes = spans === 0 && (operation === "read" || operation === "write");
       found.push({
         slot,
         disk: Math.floor(slot / SLOTS),
         operation,
-        offset: (word("sectorHigh") * 2 ** 32 + (word("sectorLow") >>> 0)) * SECTOR_BYTES,
+        offset: (slots.word(slot, "sectorHigh") * 2 ** 32 + (slots.word(slot, "sectorLow") >>> 0)) * SECTOR_BYTES,
         length,
-        mayUnmap: word("mayUnmap") === 1,
-        bytes: hasBytes ? this.#slots.bytes(slot, length) : NOTHING,
+        mayUnmap: slots.word(slot, "mayUnmap") === 1,
+        bytes: hasBytes ? slots.bytes(slot, length) : NOTHING,
+        parts: spans > 0 ? this.#parts(slot, spans) : undefined,
       });
     }
     return found;
   }
 
+  /** Of a memory that is nobody's any more there are none. */
+  #parts(slot: number, count: number): Uint8Array[] {
+    const parts: Uint8Array[] = [];
+    const memory = this.#memory;
+    if (memory?.number !== this.#slots.word(slot, "memory")) return parts;
+    const spans = this.#slots.spans(slot, count);
+    const { buffer, byteOffset, byteLength } = memory.bytes;
+    for (let i = 0; i < spans.length; i += 2) {
+      const [at, length] = [spans[i]!, spans[i + 1]!];
+      if (at + length > byteLength) return [];
+      parts.push(new Uint8Array(buffer, byteOffset + at, length));
+    }
+    return parts;
+  }
+
+  /** It waits for something else, and has its bytes: the guest's memory may change. */
+  park({ slot }: RingRequest): void {
+    this.#slots.setState(slot, STATE.PARKED);
+    this.#changed();
+  }
+
   done({ slot }: RingRequest, isOk: boolean): void {
     this.#slots.words[this.#slots.at(slot, WORD.isOk)] = isOk ? 1 : 0;
     this.#slots.setState(slot, STATE.DONE);
+    this.#changed();
+  }
+
+  #changed(): void {
     Atomics.add(this.#slots.words, DONE, 1);
+    if (this.isAwaited) Atomics.notify(this.#slots.words, DONE);
   }
 }

@@ -2,7 +2,7 @@
 import type { DiskFormat } from "@twinmetal/storage";
 import type { KickPlace } from "../vm/machine-kick.ts";
 import type { ServiceReply } from "../vm/service-thread.ts";
-import type { DiskRing } from "./block-ring.ts";
+import type { DiskRing, ReachedMemory } from "./block-ring.ts";
 
 /** One disk of a VM, as its user asks for it. */
 export interface DiskOptions {
@@ -83,7 +83,13 @@ export type DisksQuestion =
   | { readonly type: "limit"; readonly disk: number; readonly limits: DiskLimits }
   | { readonly type: "usage" };
 
-export type ToDisks = KickPlace | (DisksQuestion & { readonly id: number });
+/** The machine's, from here on. */
+export interface MemoryPlace {
+  readonly type: "memory";
+  readonly memory: ReachedMemory;
+}
+
+export type ToDisks = KickPlace | MemoryPlace | (DisksQuestion & { readonly id: number });
 
 export interface DisksReply extends ServiceReply {
   readonly disks?: readonly OpenedVmDisk[];

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { ServiceThread } from "../vm/service-thread.ts";
 import type { VmError } from "../vm/vm-error.ts";
 import { workerUrl } from "../vm/worker-url.ts";
-import { createDiskRing, type DiskRing } from "./block-ring.ts";
+import { createDiskRing, type DiskRing, type ReachedMemory } from "./block-ring.ts";
 import type {
   DiskLimits,
   DiskOptions,
@@ -13,6 +13,7 @@ import type {
   DisksReply,
   DiskThreadStart,
   DiskUsage,
+  MemoryPlace,
   OpenedVmDisk,
 } from "./disk-protocol.ts";
 
@@ -93,6 +94,11 @@ export class DiskThread {
   /** How the machine is woken: ServiceThread. */
   wakes(cells: SharedArrayBuffer, index: number, vcpuCells?: SharedArrayBuffer): void {
     this.#thread.wakes(cells, index, vcpuCells);
+  }
+
+  /** Where the machine's memory is, which requests may tell of from then on. */
+  reach(memory: ReachedMemory): void {
+    this.#thread.tell({ type: "memory", memory } satisfies MemoryPlace);
   }
 
   /** As `suspend`, and the thread ends. Idempotent. */

@@ -6,13 +6,14 @@
  * A write that finds no space is kept and the VM paused; it is made again on "retry". All other errors are the guest's.
  */
 import { parentPort, workerData } from "node:worker_threads";
-import { type BlockDevice, StorageError } from "@twinmetal/storage";
+import { type BlockDevice, joinParts, StorageError } from "@twinmetal/storage";
 import { kickOf } from "../vm/machine-kick.ts";
 import { plainError } from "../vm/vm-error.ts";
 import { type RingRequest, RingServer } from "./block-ring.ts";
 import { DiskLimiter } from "./disk-limiter.ts";
 import type { DiskLimits, DiskOptions, DisksReply, DiskThreadStart, FromDisks, ToDisks } from "./disk-protocol.ts";
 import { openVmDisk } from "./open-vm-disk.ts";
+import { readParts, writeParts } from "./scattered-bytes.ts";
 import { SpaceLimit } from "./space-limit.ts";
 
 /** Waiting in the event loop costs three times the wait of a thread that does nothing else. */
@@ -43,6 +44,9 @@ parentPort!.on("message", (message: ToDisks) => {
   switch (message.type) {
     case "kick":
       kick = kickOf(message);
+      break;
+    case "memory":
+      server.reach(message.memory);
       break;
     case "retry":
       retry();
@@ -106,6 +110,7 @@ async function open(): Promise<DisksReply> {
   }
   disks = opened;
   isOpen = true;
+  server.setOpen(true);
   retry();
   const found = disks.map((disk) => ({ sizeBytes: disk?.sizeBytes ?? 0, isReadOnly: disk?.isReadOnly ?? true }));
   return { type: "reply", id: 0, disks: found };
@@ -131,6 +136,7 @@ async function suspend(): Promise<undefined> {
   takeAll();
   for (const limiter of limiters) limiter.passAll();
   isOpen = false;
+  server.setOpen(false);
   while (underWay > 0) {
     await new Promise<void>((resolve) => idleWaiters.push(resolve));
   }
@@ -152,6 +158,7 @@ function takeAll(): number {
   if (!isOpen) return 0;
   const requests = server.take();
   for (const request of requests) limiters[request.disk]!.submit(request);
+  if (server.isAwaited) for (const limiter of limiters) limiter.passAll();
   return requests.length;
 }
 
@@ -189,12 +196,13 @@ function endBatch(): void {
   owesKick = false;
 }
 
-async function perform(disk: BlockDevice, { operation, offset, length, bytes, mayUnmap }: RingRequest): Promise<void> {
+async function perform(disk: BlockDevice, request: RingRequest): Promise<void> {
+  const { operation, offset, length, bytes, mayUnmap, parts } = request;
   switch (operation) {
     case "read":
-      return await disk.read(offset, bytes);
+      return await (parts ? readParts(disk, offset, parts) : disk.read(offset, bytes));
     case "write":
-      return await disk.write(offset, bytes);
+      return await (parts ? writeParts(disk, offset, parts) : disk.write(offset, bytes));
     case "flush":
       return await disk.flush();
     case "discard":
@@ -209,11 +217,19 @@ function failed(request: RingRequest, error: unknown): void {
   const { message } = plainError(error);
   const code = error instanceof StorageError ? error.code : "internal";
   const isBlocked = code === "no-space";
-  if (isBlocked) blocked.push(request);
+  if (isBlocked) blocked.push(parked(request));
   else {
     done(request, false);
   }
   send({ type: "problem", problem: { path, code, message, isBlocked } });
+}
+
+/** The guest stands still and may be started anew: its memory is not waited with. */
+function parked(request: RingRequest): RingRequest {
+  if (!request.parts) return request;
+  const bytes = joinParts(request.parts);
+  server.park(request);
+  return { ...request, bytes, parts: undefined };
 }
 
 async function serve(): Promise<never> {

@@ -29,6 +29,21 @@ const codeOf = (promise: Promise<unknown>) =>
   );
 
 describe("an image file", () => {
+  it("reads and writes bytes in several places, in shared memory, too", async () => {
+    const file = await openImageFile(path, { create: true });
+    const memory = new SharedArrayBuffer(4096);
+    const part = (at: number, length: number): Uint8Array => new Uint8Array(memory, at, length);
+    part(100, 3).fill(1);
+    part(2000, 2).fill(2);
+    await file.writeParts(5, [part(100, 3), part(2000, 2)]);
+    expect([...(await readFile(path))]).toEqual([0, 0, 0, 0, 0, 1, 1, 1, 2, 2]);
+    part(3000, 8).fill(9);
+    await file.readParts(6, [part(3000, 1), part(3005, 1), part(3001, 4)]);
+    expect([...part(3000, 6)]).toEqual([1, 2, 2, 0, 0, 1]);
+    await file.close();
+    expect(await codeOf(file.readParts(0, [part(0, 1)]))).toBe("closed");
+  });
+
   it("holds what is written, reads zeroes behind its end, and is resized", async () => {
     const file = await openImageFile(path, { create: true });
     await file.write(3, new Uint8Array([1, 2, 3]));

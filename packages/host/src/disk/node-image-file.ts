@@ -4,8 +4,19 @@
  * thread pool costs ten times such a call. What can take milliseconds whatever the cache holds goes through the pool:
  * fdatasync. Opened with a lock unless told otherwise (image-lock.ts).
  */
-import { closeSync, constants, fdatasync, fstatSync, ftruncateSync, openSync, readSync, writeSync } from "node:fs";
-import { type ImageFile, StorageError } from "@twinmetal/storage";
+import {
+  closeSync,
+  constants,
+  fdatasync,
+  fstatSync,
+  ftruncateSync,
+  openSync,
+  readSync,
+  readvSync,
+  writeSync,
+  writevSync,
+} from "node:fs";
+import { type ImageFile, type Parts, partsLength, StorageError } from "@twinmetal/storage";
 import { fileError } from "./file-error.ts";
 import { punchHole } from "./hole-punching.ts";
 import { type ImageLock, lockImage } from "./image-lock.ts";
@@ -88,6 +99,39 @@ export class NodeImageFile implements ImageFile {
       }
     } catch (error) {
       throw this.#error(error, "written");
+    }
+  }
+
+  async readParts(offset: number, parts: Parts): Promise<void> {
+    try {
+      const done = readvSync(this.#descriptor, parts, offset);
+      if (done < partsLength(parts)) await this.#eachRest(offset, parts, done, (at, rest) => this.read(at, rest));
+    } catch (error) {
+      throw this.#error(error, "read");
+    }
+  }
+
+  async writeParts(offset: number, parts: Parts): Promise<void> {
+    try {
+      const done = writevSync(this.#descriptor, parts, offset);
+      if (done < partsLength(parts)) await this.#eachRest(offset, parts, done, (at, rest) => this.write(at, rest));
+    } catch (error) {
+      throw this.#error(error, "written");
+    }
+  }
+
+  /** What one call has not done. */
+  async #eachRest(
+    offset: number,
+    parts: Parts,
+    done: number,
+    act: (offset: number, rest: Uint8Array) => Promise<void>,
+  ): Promise<void> {
+    let at = 0;
+    for (const part of parts) {
+      const skip = Math.min(part.length, Math.max(0, done - at));
+      if (skip < part.length) await act(offset + at + skip, part.subarray(skip));
+      at += part.length;
     }
   }
 

@@ -124,6 +124,25 @@ describe("a VM's disks", () => {
       expect((await read(0, 2048)).bytes[0]).toBe(6);
     } finally {
       await thread.close();
+  it("reach the machine's memory, where each format and an overlay put what is read", async () => {
+    const memory = new Uint8Array(new SharedArrayBuffer(1 << 16));
+    for (const disk of [{ path }, { path, isEphemeral: true }]) {
+      const { thread } = await openVmDisks([disk]);
+      const blocks = new RingBlocks(thread!.ring, memory);
+      thread!.reach(blocks.memory!);
+      while (!blocks.reachesMemory) await new Promise((resolve) => setTimeout(resolve, 1));
+      const carryOut = (id: number, request: Omit<BlockRequest, "id">) => {
+        blocks.submit("disk0", { id, ...request });
+        blocks.settle();
+        return blocks.take();
+      };
+      memory.fill(6, 8192, 8448).fill(7, 100, 356).fill(0, 0, 100);
+      const spans = [8192, 256, 100, 256];
+      expect(carryOut(1, { operation: "write", offset: 512, length: 512, spans })).toMatchObject({ isOk: true });
+      const done = carryOut(2, { operation: "read", offset: 0, length: 1024, spans: [16384, 512, 20000, 512] });
+      expect(done).toMatchObject({ id: 2, isOk: true, isInMemory: true });
+      expect([memory[16384], memory[20000], memory[20511]]).toEqual([5, 6, 7]);
+      await thread!.close();
     }
   });
 

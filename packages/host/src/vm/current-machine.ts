@@ -257,7 +257,8 @@ export class CurrentMachine {
   }
 
   #wakeByServing(): void {
-    const { cells, vcpuCells } = this.#worker;
+    const { cells, vcpuCells, memory } = this.#worker;
+    if (memory) this.#serving.disks?.reach(memory);
     for (const thread of [this.#serving.disks, this.#serving.network, this.#serving.shares])
       thread?.wakes(cells, CELL.KICK, vcpuCells);
   }

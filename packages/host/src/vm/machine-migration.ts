@@ -111,7 +111,7 @@ export class MachineMigration {
 }
 
 /** RAM's segments lie one after the other. */
-function sharedRam({ regions, sizeBytes }: Machine["memory"]): Uint8Array<SharedArrayBuffer> | undefined {
+export function sharedRam({ regions, sizeBytes }: Machine["memory"]): Uint8Array<SharedArrayBuffer> | undefined {
   const { buffer, byteOffset } = regions[0]!.bytes;
   if (!(buffer instanceof SharedArrayBuffer)) return undefined;
   return new Uint8Array(buffer, byteOffset, sizeBytes);

@@ -4,6 +4,7 @@
  * goes on with its guest, is idle: it can be given the next machine, and has its code loaded then.
  */
 import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
+import type { ReachedMemory } from "../disk/block-ring.ts";
 import { createCells, createKicker, type VcpuKicker } from "../kvm/kick-cells.ts";
 import { ActivitySampler } from "./activity-sampler.ts";
 import { KeptCode } from "./kept-code.ts";
@@ -63,6 +64,8 @@ export class MachineWorker {
   readonly #cells: Int32Array;
   /** By which a vCPU is reached that is inside the processor; undefined on jit. */
   readonly vcpuCells: SharedArrayBuffer | undefined;
+  /** Where the requests of its disks are carried out; undefined where it has none, or they are copied. */
+  memory: ReachedMemory | undefined;
   readonly #events: MachineEvents;
   readonly #pending = new Map<number, Pending>();
   readonly #exited: Promise<void>;
@@ -270,6 +273,7 @@ export class MachineWorker {
       case "ready":
         if (message.error) this.#ready?.reject(errorFromPlain(message.error));
         else this.#ready?.resolve();
+        this.memory = message.memory;
         if (message.activity) this.#sampler = new ActivitySampler(message.activity, this.#cells);
         break;
       case "output":

@@ -68,7 +68,12 @@ export class ServiceThread<
 
   /** How the machine is woken (machine-kick.ts): by the thread itself, whatever this one does meanwhile. */
   wakes(cells: SharedArrayBuffer, index: number, vcpuCells?: SharedArrayBuffer): void {
-    this.#worker.postMessage({ type: "kick", cells, index, vcpuCells } satisfies KickPlace);
+    this.tell({ type: "kick", cells, index, vcpuCells } satisfies KickPlace);
+  }
+
+  /** What has no answer. */
+  tell<Message extends { readonly type: string }>(message: Message): void {
+    this.#worker.postMessage(message);
   }
 
   /** `last` is asked, and the thread ends. Idempotent. */

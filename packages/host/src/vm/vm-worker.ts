@@ -26,6 +26,7 @@ import { CpuPacing } from "../resources/cpu-pacing.ts";
 import { ownThreadId, ThreadClock } from "../resources/thread-time.ts";
 import { RingFiles } from "../share/share-ring.ts";
 import { collectGarbage } from "./collect-garbage.ts";
+import { sharedRam } from "./machine-migration.ts";
 import { MachineThread } from "./machine-thread.ts";
 import { nativeSha256 } from "./native-sha256.ts";
 import { OpenBootFile } from "./open-boot-file.ts";
@@ -38,6 +39,7 @@ import type { FromMachine, WorkerStart } from "./worker-protocol.ts";
 let start = workerData as WorkerStart;
 const send = (message: FromMachine, transfer?: ArrayBuffer[]): void => parentPort!.postMessage(message, transfer);
 
+let blocks: RingBlocks | undefined;
 let engine: JitEngine | KvmEngine | ParallelEngine | undefined;
 /** As the host numbers them: of the threads that run vCPUs. */
 let threadIds = new Int32Array(new SharedArrayBuffer(0));
@@ -46,6 +48,7 @@ function createMachine(thread: MachineThread): Machine {
   const { spec } = start;
   engine = createEngine();
   if (spec.devices.some(({ kind }) => kind === "virtio-balloon" || kind === "virtio-mem")) giveBackPages(engine);
+  blocks = start.ring && new RingBlocks(start.ring, sharedRam(engine.memory));
   return new Machine({
     spec,
     memory: engine.memory,
@@ -53,7 +56,7 @@ function createMachine(thread: MachineThread): Machine {
     createBoard: boardWithFiles,
     output: (channel, bytes) => thread.output(channel, bytes),
     wallNs: () => performance.now() * 1e6,
-    blocks: start.ring && new RingBlocks(start.ring),
+    blocks,
     network: start.frames && new RingNetwork(start.frames),
     files: start.shareRing && new RingFiles(start.shareRing),
     sliceNs: start.sliceNs,
@@ -195,9 +198,11 @@ function runMachine(): boolean {
     return false;
   }
   const activity = engine instanceof JitEngine ? engine.activity : undefined;
-  send({ type: "ready", ...(activity && { activity }) });
+  const memory = blocks?.memory;
+  send({ type: "ready", ...(activity && { activity }), ...(memory && { memory }) });
   thread.run(prepared[0], prepared[1], start.replayPath !== undefined);
   engine = undefined;
+  blocks = undefined;
   pacing.close();
   clock.close();
   return true;

@@ -20,7 +20,7 @@ import type {
   TrayState,
   VcpuState,
 } from "@twinmetal/core";
-import type { DiskRing } from "../disk/block-ring.ts";
+import type { DiskRing, ReachedMemory } from "../disk/block-ring.ts";
 import type { FrameRing } from "../network/frame-ring.ts";
 import type { HardLimits, VmLimits } from "../resources/vm-limits.ts";
 import type { ShareRing } from "../share/share-ring.ts";
@@ -216,7 +216,13 @@ export interface OutputPart {
 
 export type FromMachine =
   /** The machine is built; `activity`: what its thread does (core, JitEngine). `error`: it could not be, and the thread ends. */
-  | { readonly type: "ready"; readonly activity?: Int32Array<SharedArrayBuffer>; readonly error?: PlainError }
+  | {
+      readonly type: "ready";
+      readonly activity?: Int32Array<SharedArrayBuffer>;
+      /** Which its disks' requests tell of. */
+      readonly memory?: ReachedMemory;
+      readonly error?: PlainError;
+    }
   | { readonly type: "output"; readonly parts: readonly OutputPart[]; readonly cost: number }
   /** So many bytes of serial input are in the machine. */
   | { readonly type: "serial-taken"; readonly bytes: number }

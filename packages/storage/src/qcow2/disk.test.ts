@@ -69,6 +69,34 @@ describe("a qcow2 disk", () => {
     expect(await check(file)).toMatchObject({ errorCount: 0, leakCount: 0, allocatedClusters: 1 });
   });
 
+  it("reads and writes bytes that lie in several places, whatever holds their clusters", async () => {
+    const file = await create();
+    const disk = await open(file);
+    await disk.write(0, new Uint8Array(CLUSTER).fill(1));
+    await disk.write(2 * CLUSTER, new Uint8Array(CLUSTER).fill(3));
+    const pieces = [512, 3 * CLUSTER, 1024];
+    await disk.writeParts(
+      CLUSTER - 512,
+      pieces.map((length, i) => new Uint8Array(length).fill(0x10 + i)),
+    );
+    const expected = new Uint8Array(SIZE);
+    expected
+      .fill(1, 0, CLUSTER - 512)
+      .fill(0x10, CLUSTER - 512, CLUSTER)
+      .fill(0x11, CLUSTER, 4 * CLUSTER);
+    expected.fill(0x12, 4 * CLUSTER, 4 * CLUSTER + 1024);
+    expect(firstDifference(await readAll(disk), expected)).toBe(-1);
+    const parts = [1024, CLUSTER, 6 * CLUSTER].map((length) => new Uint8Array(length).fill(0xee));
+    await disk.readParts(0, parts);
+    let at = 0;
+    for (const part of parts) {
+      expect(firstDifference(part, expected.subarray(at, at + part.length))).toBe(-1);
+      at += part.length;
+    }
+    await disk.close();
+    expect(await check(file)).toMatchObject({ errorCount: 0, leakCount: 0 });
+  });
+
   it("is marked dirty while it changes and no longer once it is closed", async () => {
     const file = await create();
     const isDirty = async () => ((await Qcow2Image.open(file)).header.incompatibleFeatures & INCOMPATIBLE.dirty) !== 0;

@@ -8,7 +8,8 @@
  *   data and rising reference counts  ->  flush  ->  L2 entries, L1  ->  flush  ->  falling counts, reuse of clusters
  */
 import { type BlockDevice, checkRange, checkWritable, SECTOR_BYTES } from "../block-device.ts";
-import { writeZeroBytes } from "../image-file.ts";
+import { readFileParts, writeZeroBytes } from "../image-file.ts";
+import { joinParts, type Parts, partsLength, sliceParts } from "../parts.ts";
 import { StorageError } from "../storage-error.ts";
 import { corrupt } from "./big-endian.ts";
 import { ABSENT, ClusterMap, type Extent, OWN, SHARED, ZERO } from "./cluster-map.ts";
@@ -95,6 +96,34 @@ export class Qcow2Disk implements BlockDevice {
     }
   }
 
+  async readParts(offset: number, parts: Parts): Promise<void> {
+    const length = partsLength(parts);
+    this.#check(offset, length);
+    while (this.#passage.obstacle !== undefined) await this.#passage.obstacle;
+    this.#passage.enter();
+    try {
+      for (let done = 0; done < length; ) {
+        const found = this.#map.find(offset + done, length - done);
+        const extent = found instanceof Promise ? await found : found;
+        await this.#readExtentParts(offset + done, sliceParts(parts, done, extent.length), extent);
+        done += extent.length;
+      }
+    } finally {
+      this.#passage.leave();
+    }
+  }
+
+  async #readExtentParts(offset: number, parts: Parts, extent: Extent): Promise<void> {
+    if (extent.kind === OWN || extent.kind === SHARED) {
+      return await readFileParts(this.image.file, extent.hostOffset, parts);
+    }
+    let at = offset;
+    for (const part of parts) {
+      await this.#readExtent(at, part, extent);
+      at += part.length;
+    }
+  }
+
   /** How many bytes from here are known to be zeroes without reading them: for copies. */
   async zeroesAt(offset: number, length: number): Promise<number> {
     this.#check(offset, length);
@@ -153,19 +182,39 @@ export class Qcow2Disk implements BlockDevice {
     }
   }
 
-  /** Writes what may be written where it lies, from the beginning; 0 when that is nothing. */
-  async #writeInPlace(offset: number, bytes: Uint8Array): Promise<number> {
+  /** Where all of it can be written where it lies, bytes need not be in one piece; the rest is. */
+  async writeParts(offset: number, parts: Parts): Promise<void> {
+    const length = partsLength(parts);
+    this.#checkWrite(offset, length);
+    for (let done = 0; done < length; ) {
+      const inPlace = await this.#inPlace(offset + done, length - done, (at, most) =>
+        this.image.writeParts(at, sliceParts(parts, done, most)),
+      );
+      if (inPlace === 0) return await this.write(offset + done, joinParts(sliceParts(parts, done, length - done)));
+      done += inPlace;
+    }
+  }
+
+  #writeInPlace(offset: number, bytes: Uint8Array): Promise<number> {
+    return this.#inPlace(offset, bytes.length, (at, most) =>
+      this.image.write(at, most === bytes.length ? bytes : bytes.subarray(0, most)),
+    );
+  }
+
+  /** Writes what may be written where it lies, from the beginning: so many bytes, 0 when that is nothing. */
+  async #inPlace(
+    offset: number,
+    length: number,
+    write: (hostOffset: number, length: number) => Promise<void>,
+  ): Promise<number> {
     while (this.#passage.obstacle !== undefined) await this.#passage.obstacle;
     this.#passage.enter();
     try {
-      const found = this.#map.find(offset, bytes.length);
+      const found = this.#map.find(offset, length);
       const extent = found instanceof Promise ? await found : found;
       if (extent.kind !== OWN) return 0;
       this.#refuseMetadata(extent);
-      await this.image.write(
-        extent.hostOffset,
-        extent.length === bytes.length ? bytes : bytes.subarray(0, extent.length),
-      );
+      await write(extent.hostOffset, extent.length);
       return extent.length;
     } finally {
       this.#passage.leave();

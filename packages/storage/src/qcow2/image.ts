@@ -6,7 +6,8 @@
  * The dirty bit of version 3 is set before the first change of metadata and cleared by a complete close: an image that has
  * it may have leaked clusters, and is looked through when it is opened next (check.ts).
  */
-import type { ImageFile } from "../image-file.ts";
+import { type ImageFile, writeFileParts } from "../image-file.ts";
+import { type Parts, partsLength } from "../parts.ts";
 import { StorageError } from "../storage-error.ts";
 import { corrupt, setU64, TWO_32, viewOf } from "./big-endian.ts";
 import { FIELD, INCOMPATIBLE, MAX_CLUSTER_BITS, parseHeader, type Qcow2Header } from "./header.ts";
@@ -129,6 +130,11 @@ export class Qcow2Image {
   async write(offset: number, bytes: Uint8Array): Promise<void> {
     await this.file.write(offset, bytes);
     if (offset + bytes.length > this.#fileBytes) this.#fileBytes = offset + bytes.length;
+  }
+
+  async writeParts(offset: number, parts: Parts): Promise<void> {
+    await writeFileParts(this.file, offset, parts);
+    this.#fileBytes = Math.max(this.#fileBytes, offset + partsLength(parts));
   }
 
   /**

@@ -141,7 +141,7 @@ export class DiskRequests {
     );
     const isFit = isFlush
       ? range.offset === 0 && range.length === 0
-      : isInside && (!of.hasBytes || (range.length > 0 && range.length <= BLOCK_LIMITS.bytes));
+      : isInside && (!of.hasBytes || (range.length > 0 && range.length <= BLOCK_LIMITS.copiedBytes));
     if (!isFit) throw reader.invalid("range", "is not the command's");
     return { work: of, operation, ...range, cursor };
   }

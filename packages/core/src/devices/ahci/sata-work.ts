@@ -83,7 +83,7 @@ export class SataWork {
     }
     const at = this.#at;
     const cursor = this.#cursor;
-    const length = this.hasBytes ? Math.min(BLOCK_LIMITS.bytes, range.length - at) : range.length;
+    const length = this.hasBytes ? Math.min(BLOCK_LIMITS.copiedBytes, range.length - at) : range.length;
     if (this.hasBytes) {
       const behind = advance(cursor, length);
       if (!behind) {

@@ -65,7 +65,7 @@ export class Transfer {
 
   /** Of the request that is made next. */
   get nextBytes(): number {
-    return Math.min(this.left, BLOCK_LIMITS.bytes);
+    return Math.min(this.left, BLOCK_LIMITS.copiedBytes);
   }
 
   save(): StateValue {
@@ -79,7 +79,7 @@ export class Transfer {
   /** Throws StateError. */
   static restore(reader: StateReader, disk: { readonly sizeBytes: number; readonly isReadOnly: boolean }): Transfer {
     const transfer = new Transfer(reader.oneOf("way", WAYS), {
-      blockBytes: reader.int("blockBytes", 1, BLOCK_LIMITS.bytes),
+      blockBytes: reader.int("blockBytes", 1, BLOCK_LIMITS.copiedBytes),
       request: {
         operation: reader.bool("isWrite") ? "write" : "read",
         ranges: [{ offset: 0, length: 0 }],
@@ -90,7 +90,7 @@ export class Transfer {
     transfer.left = reader.int("left", 0, disk.sizeBytes - transfer.offset);
     transfer.owesFlush = reader.bool("owesFlush");
     transfer.phase = reader.oneOf("phase", PHASES);
-    transfer.buffer = reader.bytes("buffer", BLOCK_LIMITS.bytes).slice();
+    transfer.buffer = reader.bytes("buffer", BLOCK_LIMITS.copiedBytes).slice();
     transfer.at = reader.int("at", 0, transfer.buffer.length);
     transfer.blockEnd = reader.int("blockEnd", transfer.at, transfer.buffer.length);
     transfer.isFailed = reader.bool("isFailed");

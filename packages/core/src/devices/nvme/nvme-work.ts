@@ -14,7 +14,7 @@ export const SECTOR_BYTES = 512;
 export const NAMESPACE = 1;
 export const ALL_NAMESPACES = 0xffff_ffff;
 /** MDTS: 2^5 pages. */
-export const MAX_TRANSFER_BYTES: number = BLOCK_LIMITS.bytes;
+export const MAX_TRANSFER_BYTES: number = BLOCK_LIMITS.copiedBytes;
 /** Of one DATASET MANAGEMENT. */
 export const MAX_RANGES = 256;
 const RANGE_BYTES = 16;

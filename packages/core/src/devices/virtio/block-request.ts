@@ -146,8 +146,8 @@ export class BlockWork {
     return this.underWay === 0 && (this.isFailed || (this.#range === this.ranges.length && !this.owesFlush));
   }
 
-  /** What can go to the disk now, or undefined: all is under way, or a flush waits for it. */
-  next(): Piece | undefined {
+  /** What can go to the disk now, at most so many bytes, or undefined: all is under way, or a flush waits for it. */
+  next(mostBytes: number): Piece | undefined {
     if (this.isFailed) return undefined;
     const range = this.ranges[this.#range];
     const { operation, mayUnmap } = this;
@@ -158,7 +158,7 @@ export class BlockWork {
     }
     const hasBytes = operation === "read" || operation === "write";
     const at = this.#at;
-    const length = hasBytes ? Math.min(BLOCK_LIMITS.bytes, range.length - at) : range.length;
+    const length = hasBytes ? Math.min(mostBytes, range.length - at) : range.length;
     this.#at += length;
     if (this.#at >= range.length) {
       this.#range++;

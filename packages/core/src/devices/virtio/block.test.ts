@@ -173,12 +173,12 @@ describe("requests", () => {
     const length = 2 * MIB;
     const request = send(rig, VIRTIO_BLK_T.IN, 0, { reads: length });
     const more = send(rig, VIRTIO_BLK_T.IN, 0, { reads: MIB });
-    for (let at = 0; at < length; at += BLOCK_LIMITS.bytes) {
+    for (let at = 0; at < length; at += BLOCK_LIMITS.copiedBytes) {
       expect(rig.disk.requests.length).toBeLessThanOrEqual(BLOCK_LIMITS.requests);
-      rig.disk.complete(0, { fill: 1 + at / BLOCK_LIMITS.bytes });
+      rig.disk.complete(0, { fill: 1 + at / BLOCK_LIMITS.copiedBytes });
     }
     expect(statusOf(rig, request)).toBe(OK);
-    expect(rig.driver.bytesAt(request.data + length - 1, 1)[0]).toBe(length / BLOCK_LIMITS.bytes);
+    expect(rig.driver.bytesAt(request.data + length - 1, 1)[0]).toBe(length / BLOCK_LIMITS.copiedBytes);
     while (rig.disk.requests.length > 0) rig.disk.complete();
     expect(statusOf(rig, more)).toBe(OK);
   });
@@ -191,6 +191,74 @@ describe("requests", () => {
     expect(rig.disk.requests.length).toBe(22);
     while (rig.disk.requests.length > 0) rig.disk.complete();
     expect([...sent, large].map((request) => statusOf(rig, request))).toEqual(new Array(22).fill(OK));
+  });
+});
+
+describe("a disk whose back-end reaches the guest's memory", () => {
+  const reaching = (): Rig => {
+    const rig = setUp();
+    rig.disk.reachesMemory = true;
+    return rig;
+  };
+
+  it("is told where the bytes are, what lies together in one, and copies nothing", () => {
+    const rig = reaching();
+    const read = send(rig, VIRTIO_BLK_T.IN, 8, { reads: MIB });
+    expect(rig.disk.requests).toMatchObject([{ operation: "read", length: MIB, spans: [read.data, MIB] }]);
+    rig.context.memory.bytes.fill(9, read.data, read.data + MIB);
+    rig.disk.complete();
+    expect([statusOf(rig, read), rig.context.memory.bytes[read.data]]).toEqual([OK, 9]);
+    expect(rig.context.memory.writes).toEqual([[read.data, MIB]]);
+    const write = send(rig, VIRTIO_BLK_T.OUT, 8, { data: new Uint8Array(1024) });
+    expect(rig.disk.requests).toMatchObject([{ operation: "write", spans: [write.data, 1024] }]);
+    rig.disk.complete();
+    expect(statusOf(rig, write)).toBe(OK);
+  });
+
+  it("what an error has left in memory is noted, too", () => {
+    const rig = reaching();
+    const read = send(rig, VIRTIO_BLK_T.IN, 0, { reads: 512 });
+    rig.disk.complete(0, { isOk: false });
+    expect(statusOf(rig, read)).toBe(IOERR);
+    expect(rig.context.memory.writes).toEqual([[read.data, 512]]);
+  });
+
+  it("is asked to end what it does there before a reset is over", () => {
+    const rig = reaching();
+    const read = send(rig, VIRTIO_BLK_T.IN, 0, { reads: 512 });
+    rig.driver.negotiate(FLUSH);
+    expect(rig.disk.withdrawals).toBe(1);
+    expect(rig.context.memory.writes).toEqual([[read.data, 512]]);
+    rig.driver.negotiate(FLUSH);
+    expect(rig.disk.withdrawals).toBe(1);
+  });
+
+  it("gets bytes that are not all in RAM as before", () => {
+    const rig = reaching();
+    const header = rig.driver.allocate(16);
+    rig.context.memory.write32(header, VIRTIO_BLK_T.IN);
+    rig.driver.add(0, [
+      { gpa: header, sizeBytes: 16, writable: false },
+      { gpa: 0x7fff_0000, sizeBytes: 512, writable: true },
+      { gpa: rig.driver.allocate(1), sizeBytes: 1, writable: true },
+    ]);
+    rig.driver.kick(0);
+    expect(rig.disk.requests).toMatchObject([{ operation: "read", length: 512 }]);
+    expect(rig.disk.requests[0]!.spans).toBeUndefined();
+  });
+
+  it("a state goes on where bytes are copied", () => {
+    const rig = reaching();
+    const read = send(rig, VIRTIO_BLK_T.IN, 9, { reads: MIB });
+    const context = new FakeContext({ memoryBytes: 4 * MIB });
+    context.copyFrom(rig.context);
+    const device = createVirtioBlock(context, DISK);
+    device.restore(rig.device.save());
+    device.resume();
+    const disk = context.disks.get("disk0")!;
+    expect(disk.requests).toMatchObject([{ operation: "read", length: MIB }]);
+    disk.complete(0, { fill: 5 });
+    expect([context.memory.read8(read.status), context.memory.read8(read.data)]).toEqual([OK, 5]);
   });
 });
 

@@ -10,7 +10,13 @@
  * new one. Left out: geometry, secure erase, lifetime, zones, and the legacy interface.
  */
 import type { StateReader } from "../../state/reader.ts";
-import { BLOCK_LIMITS, type BlockChannel, type BlockCompletion, type BlockOperation } from "../block-channel.ts";
+import {
+  BLOCK_LIMITS,
+  type BlockChannel,
+  type BlockCompletion,
+  type BlockOperation,
+  MAX_SPANS,
+} from "../block-channel.ts";
 import type { DeviceContext, StateValue } from "../device.ts";
 import { RequestsUnderWay } from "../requests-under-way.ts";
 import {
@@ -104,9 +110,18 @@ class VirtioBlock implements VirtioModel {
   }
 
   reset(): void {
+    this.#withdraw();
     this.#underWay.abandon();
     this.#work.clear();
     this.#isWriteback = true;
+  }
+
+  /** What reaches the guest's memory ends before that is used for something else. */
+  #withdraw(): void {
+    const { pieces, isIdle } = this.#underWay;
+    if (isIdle || pieces.length === 0) return;
+    this.#channel.withdraw();
+    for (const { work, operation, at, length } of pieces) if (operation === "read") work.chain?.written(at, length);
   }
 
   save(): StateValue {
@@ -191,15 +206,27 @@ class VirtioBlock implements VirtioModel {
   /** False: the channel is full. */
   #advance(work: BlockWork): boolean {
     while (!this.#underWay.isFull) {
-      const piece = work.next();
+      const piece = work.next(this.#reaches(work) ? BLOCK_LIMITS.bytes : BLOCK_LIMITS.copiedBytes);
       if (!piece || !this.#underWay.add({ ...piece, work })) break;
     }
     this.#settle(work);
     return !this.#underWay.isFull;
   }
 
+  /** Whether the request's bytes need not be copied. */
+  #reaches({ operation, chain }: BlockWork): boolean {
+    if (!this.#channel.reachesMemory || !chain) return false;
+    return operation === "read" || operation === "write";
+  }
+
   /** False: the guest's data is not in RAM. */
   #submit(id: number, { work, operation, offset, length, mayUnmap, at }: PieceUnderWay): boolean {
+    const isRead = operation === "read";
+    const spans = this.#reaches(work) ? work.chain!.spans(isRead, isRead ? at : HEADER_BYTES + at, length) : undefined;
+    if (spans && spans.length <= 2 * MAX_SPANS) {
+      this.#channel.submit({ id, operation, offset, length, spans });
+      return true;
+    }
     if (operation === "write") {
       const buffer = this.#channel.writeBuffer(length);
       if (!work.chain?.read(HEADER_BYTES + at, buffer)) return false;
@@ -208,7 +235,7 @@ class VirtioBlock implements VirtioModel {
     return true;
   }
 
-  #completed({ id, isOk, bytes }: BlockCompletion): void {
+  #completed({ id, isOk, bytes, isInMemory }: BlockCompletion): void {
     this.resume();
     const piece = this.#underWay.complete(id);
     if (!piece) {
@@ -216,10 +243,10 @@ class VirtioBlock implements VirtioModel {
       return;
     }
     const { work, operation, at, length } = piece;
-    const isRead = operation === "read";
-    if (!isOk || (isRead && (bytes.length !== length || !this.#host.isRunning || !work.chain?.write(at, bytes)))) {
-      work.isFailed = true;
-    }
+    const isMissing = (): boolean =>
+      bytes.length !== length || !this.#host.isRunning || !work.chain || !work.chain.write(at, bytes);
+    if (isInMemory) work.chain?.written(at, length);
+    if (!isOk || (operation === "read" && !isInMemory && isMissing())) work.isFailed = true;
     this.#settle(work);
     this.#pump();
   }

@@ -34,14 +34,40 @@ export class DescriptorChain {
     return this.#writable;
   }
 
+  /** Where in RAM these bytes of the part that is read, or written, lie: BlockRequest.spans. Undefined if not all are RAM. */
+  spans(isWritten: boolean, offset: number, length: number): number[] | undefined {
+    const spans: number[] = [];
+    const isRam = eachPart(isWritten ? this.#writable : this.#readable, offset, length, (gpa, _done, bytes) => {
+      const place = this.#memory.place(gpa, bytes);
+      if (place < 0) return false;
+      const last = spans.length - 2;
+      if (last >= 0 && spans[last]! + spans[last + 1]! === place) spans[last + 1]! += bytes;
+      else spans.push(place, bytes);
+      return true;
+    });
+    return isRam ? spans : undefined;
+  }
+
+  /** Somebody else has written there, as far as it is RAM. */
+  written(offset: number, length: number): void {
+    eachPart(this.#writable, offset, length, (gpa, _done, bytes) => {
+      if (this.#memory.place(gpa, bytes) >= 0) this.#memory.written(gpa, bytes);
+      return true;
+    });
+  }
+
   /** Fills `into` from the readable part, starting at `offset`. False if it is shorter or not memory; `into` may be half filled. */
   read(offset: number, into: Uint8Array): boolean {
-    return transfer(this.#readable, offset, into, (gpa, bytes) => this.#memory.read(gpa, bytes));
+    return eachPart(this.#readable, offset, into.length, (gpa, done, length) =>
+      this.#memory.read(gpa, into.subarray(done, done + length)),
+    );
   }
 
   /** Copies `from` to the writable part, starting at `offset`. False if it is shorter or not RAM; some may be written. */
   write(offset: number, from: Uint8Array): boolean {
-    return transfer(this.#writable, offset, from, (gpa, bytes) => this.#memory.write(gpa, bytes));
+    return eachPart(this.#writable, offset, from.length, (gpa, done, length) =>
+      this.#memory.write(gpa, from.subarray(done, done + length)),
+    );
   }
 }
 
@@ -51,24 +77,25 @@ function totalBytes(parts: readonly MemoryPart[]): number {
   return total;
 }
 
-function transfer(
+/** False if there are fewer bytes, or at the first part for which `act` says so. */
+function eachPart(
   parts: readonly MemoryPart[],
   offset: number,
-  bytes: Uint8Array,
-  copy: (gpa: Gpa, bytes: Uint8Array) => boolean,
+  wanted: number,
+  act: (gpa: Gpa, done: number, length: number) => boolean,
 ): boolean {
   let skip = offset;
   let done = 0;
   for (const part of parts) {
-    if (done === bytes.length) break;
+    if (done === wanted) break;
     if (skip >= part.sizeBytes) {
       skip -= part.sizeBytes;
       continue;
     }
-    const length = Math.min(part.sizeBytes - skip, bytes.length - done);
-    if (!copy(part.gpa + skip, bytes.subarray(done, done + length))) return false;
+    const length = Math.min(part.sizeBytes - skip, wanted - done);
+    if (!act(part.gpa + skip, done, length)) return false;
     done += length;
     skip = 0;
   }
-  return done === bytes.length;
+  return done === wanted;
 }

@@ -193,12 +193,16 @@ export class PackedRing implements Ring {
   #read(at: number): Descriptor | undefined {
     const { memory, broken } = this.#setup;
     if (!memory.read(at, this.#descriptor)) return broken("a descriptor is not in RAM");
-    const addressHigh = this.#descriptorView.getUint32(4, true);
-    if (addressHigh >= ADDRESS_HIGH_END) return broken("a descriptor points beyond the address space");
+    return this.#parsed(this.#descriptorView, 0);
+  }
+
+  #parsed(view: DataView, at: number): Descriptor | undefined {
+    const addressHigh = view.getUint32(at + 4, true);
+    if (addressHigh >= ADDRESS_HIGH_END) return this.#setup.broken("a descriptor points beyond the address space");
     return {
-      gpa: addressHigh * 2 ** 32 + this.#descriptorView.getUint32(0, true),
-      sizeBytes: this.#descriptorView.getUint32(8, true),
-      flags: this.#descriptorView.getUint16(14, true),
+      gpa: addressHigh * 2 ** 32 + view.getUint32(at, true),
+      sizeBytes: view.getUint32(at + 8, true),
+      flags: view.getUint16(at + 14, true),
     };
   }
 
@@ -212,8 +216,10 @@ export class PackedRing implements Ring {
       const entries = indirectEntries(descriptor, indirect);
       if (typeof entries === "string") return broken(entries);
       // In such a table the descriptors simply follow each other; of the flags only WRITE counts (2.8.7).
+      const table = new DataView(new ArrayBuffer(descriptor.sizeBytes));
+      if (!memory.read(descriptor.gpa, new Uint8Array(table.buffer))) return broken("a descriptor is not in RAM");
       for (let i = 0; i < entries; i++) {
-        const entry = this.#read(descriptor.gpa + DESCRIPTOR_BYTES * i);
+        const entry = this.#parsed(table, DESCRIPTOR_BYTES * i);
         if (!entry) return undefined;
         const mistake = parts.add(entry);
         if (mistake !== undefined) return broken(mistake);

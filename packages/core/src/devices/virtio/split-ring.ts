@@ -125,24 +125,28 @@ export class SplitRing implements Ring {
   #walk(head: number): DescriptorChain | undefined {
     const { memory, broken } = this.#setup;
     const parts = new ChainParts();
-    let table = this.#setup.descriptorArea;
     let tableSize = this.#setup.size;
-    let isIndirect = false;
+    /** Of indirect descriptors. */
+    let table: DataView | undefined;
     let index = head;
     for (let visited = 0; visited < tableSize; visited++) {
-      if (!memory.read(table + index * DESCRIPTOR_BYTES, this.#descriptor)) return broken("a descriptor is not in RAM");
-      const addressHigh = this.#descriptorView.getUint32(4, true);
+      const at = index * DESCRIPTOR_BYTES;
+      if (!table && !memory.read(this.#setup.descriptorArea + at, this.#descriptor)) {
+        return broken("a descriptor is not in RAM");
+      }
+      const [view, from] = table ? [table, at] : [this.#descriptorView, 0];
+      const addressHigh = view.getUint32(from + 4, true);
       if (addressHigh >= ADDRESS_HIGH_END) return broken("a descriptor points beyond the address space");
       const descriptor: Descriptor = {
-        gpa: addressHigh * 2 ** 32 + this.#descriptorView.getUint32(0, true),
-        sizeBytes: this.#descriptorView.getUint32(8, true),
-        flags: this.#descriptorView.getUint16(12, true),
+        gpa: addressHigh * 2 ** 32 + view.getUint32(from, true),
+        sizeBytes: view.getUint32(from + 8, true),
+        flags: view.getUint16(from + 12, true),
       };
       if (descriptor.flags & DESC_F.INDIRECT) {
-        const entries = indirectEntries(descriptor, this.#setup.indirect && !isIndirect);
+        const entries = indirectEntries(descriptor, this.#setup.indirect && !table);
         if (typeof entries === "string") return broken(entries);
-        isIndirect = true;
-        table = descriptor.gpa;
+        table = new DataView(new ArrayBuffer(descriptor.sizeBytes));
+        if (!memory.read(descriptor.gpa, new Uint8Array(table.buffer))) return broken("a descriptor is not in RAM");
         tableSize = entries;
         index = 0;
         visited = -1;
@@ -153,7 +157,7 @@ export class SplitRing implements Ring {
       if ((descriptor.flags & DESC_F.NEXT) === 0) {
         return new DescriptorChain(memory, head, parts.readable, parts.writable);
       }
-      index = this.#descriptorView.getUint16(14, true);
+      index = view.getUint16(from + 14, true);
       if (index >= tableSize) return broken("a chain leaves its table");
     }
     return broken("a chain is a loop");
