@@ -21,8 +21,8 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   {
     what: "a transfer goes over the end of a buffer",
     device: "virtio-block",
-    right: "Math.min(part.sizeBytes - skip, bytes.length - done)",
-    wrong: "Math.min(part.sizeBytes - skip + 1, bytes.length - done)",
+    right: "Math.min(part.sizeBytes - skip, wanted - done)",
+    wrong: "Math.min(part.sizeBytes - skip + 1, wanted - done)",
   },
   {
     what: "what the device may only read is written",

@@ -91,8 +91,13 @@ class GivenMemory {
       const page = words.getUint32(at, true);
       if (page < MOST_PAGES) this.#pages.add(page);
     }
-    if (bytes.length !== 16) return;
-    const view = new DataView(bytes.buffer, bytes.byteOffset, 16);
+    // A descriptor, or a table of them.
+    if (bytes.length % 16 !== 0) return;
+    for (let at = 0; at < bytes.length; at += 16)
+      this.#seesDescriptor(new DataView(bytes.buffer, bytes.byteOffset + at, 16));
+  }
+
+  #seesDescriptor(view: DataView): void {
     if (view.getUint32(4, true) !== 0) return;
     const gpa = view.getUint32(0, true);
     for (const [parts, flagsAt] of [
