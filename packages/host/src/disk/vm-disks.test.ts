@@ -124,6 +124,9 @@ describe("a VM's disks", () => {
       expect((await read(0, 2048)).bytes[0]).toBe(6);
     } finally {
       await thread.close();
+    }
+  });
+
   it("reach the machine's memory, where each format and an overlay put what is read", async () => {
     const memory = new Uint8Array(new SharedArrayBuffer(1 << 16));
     for (const disk of [{ path }, { path, isEphemeral: true }]) {
