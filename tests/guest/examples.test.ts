@@ -158,6 +158,16 @@ describe("docs/guide/disks.md", () => {
   });
 });
 
+describe("docs/guide/agent.md", () => {
+  example("runs commands, moves files, tells addresses and turns the guest off", async () => {
+    const page = await readFile(join(repository, "docs", "guide", "agent.md"), "utf8");
+    await writeFile(join(directory, "agent.mjs"), /```ts\n(import [^`]*)```/.exec(page)?.[1] ?? "");
+    const { status, stdout, stderr } = await run(process.execPath, ["agent.mjs"]);
+    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+    expect(stdout).toMatch(/^1\n2\n3\n 0\neth0 10\.\d+\.\d+\.\d+\n(?:.*\n)*Twinmetal's tiny image\noff\n$/);
+  });
+});
+
 describe("docs/guide/cloud-init.md", () => {
   example("tells where user data is no YAML", async () => {
     const { status, stderr } = await run("sh", ["-c", await fromPage("cloud-init.md", "printf '#cloud-config", 2)]);
