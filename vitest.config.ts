@@ -11,6 +11,7 @@ const source = (path: string): string => fileURLToPath(new URL(`packages/${path}
 /** The longer names first: a name stands for all that begin with it. */
 const alias = {
   "@twinmetal/core/engine": source("core/src/engine/index.ts"),
+  "@twinmetal/core/vcpu": source("core/src/engine/vcpu.ts"),
   "@twinmetal/core/translation": source("core/src/jit/index.ts"),
   "@twinmetal/core/large-bytes": source("core/src/memory/large-bytes.ts"),
   ...Object.fromEntries(

@@ -5,8 +5,8 @@
 // of #DE and #UD step over two bytes, that of NMI takes away from the program's pages' entries what the host asked for. All
 // others, and vector VECTOR.end, end the guest.
 
+import { resetState } from "../../packages/core/src/cpu/reset-state.ts";
 import type { SegmentRegister, VcpuState } from "../../packages/core/src/cpu/state.ts";
-import { resetState } from "../../packages/core/src/engine/vcpu-state-block.ts";
 import type { Random } from "../cpu/random.ts";
 import { Assembler, type CodeMode } from "./assembler.ts";
 import * as G from "./guest-layout.ts";

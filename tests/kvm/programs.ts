@@ -57,9 +57,16 @@ export const PROGRAMS: readonly TestProgram[] = [
   {
     name: "several-vcpus",
     file: "guest/several-vcpus.ts",
-    what: "2, 4 and 8 vCPUs in turn on KVM: start-up, interrupts between them, saved and restored in either engine",
-    limitSeconds: 180,
+    what: "2, 4 and 8 vCPUs on KVM, in turn and in parallel: start-up, interrupts between them, saved and restored in either engine",
+    limitSeconds: 300,
     form: "short",
+  },
+  {
+    name: "parallel-vcpus",
+    file: "guest/parallel-vcpus.ts",
+    what: "2, 4 and 8 vCPUs on KVM with a thread each: all of the above",
+    limitSeconds: 1800,
+    form: "long",
   },
   {
     name: "debugger",

@@ -1,12 +1,12 @@
 // Runs a ROM image on one tier of the CPU. Of a board there is the local APIC and port E9H, to which the ROMs print. Guest
 // time goes on by a nanosecond with each instruction, in steps, and to the next timer while the processor is halted.
 
+import { resetState } from "../../packages/core/src/cpu/reset-state.ts";
 import { ApicSystemBus } from "../../packages/core/src/devices/apic/apic-bus.ts";
 import { createLocalApic, LocalApic } from "../../packages/core/src/devices/apic/local-apic.ts";
 import { type FakeClock, FakeContext } from "../../packages/core/src/devices/fake-context.ts";
 import type { Vcpu } from "../../packages/core/src/engine/engine.ts";
 import { JitEngine, type JitEngineOptions } from "../../packages/core/src/engine/jit-engine.ts";
-import { resetState } from "../../packages/core/src/engine/vcpu-state-block.ts";
 
 const ROM_BYTES = 0x10000;
 /** Where the image lies in RAM: the same code as at the top of 4 GiB. */

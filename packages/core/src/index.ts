@@ -11,6 +11,7 @@ export { KeptMsrs } from "./cpu/kept-msrs.ts";
 export { tableBytesBelowRam } from "./cpu/layout.ts";
 export { physicalAddress } from "./cpu/linear-address.ts";
 export { constantMsr, ignoresMsrWrite } from "./cpu/msr-table.ts";
+export { resetState } from "./cpu/reset-state.ts";
 export type { DescriptorTable, SegmentRegister, VcpuState } from "./cpu/state.ts";
 export { type TrayAction, type TrayState, trayBytes, trayChannel } from "./devices/ahci/cd-tray.ts";
 export { AhciController } from "./devices/ahci/controller.ts";
@@ -99,9 +100,8 @@ export {
   MAX_HARDWARE_BREAKPOINTS,
   MAX_SOFTWARE_BREAKPOINTS,
 } from "./engine/debugging.ts";
-export type { DirtyTracking, Engine, Vcpu, VcpuBus, VcpuExit } from "./engine/engine.ts";
+export type { DirtyTracking, Engine, ParallelVcpus, Vcpu, VcpuBus, VcpuExit } from "./engine/engine.ts";
 export type { JitEngine, JitEngineOptions, Tier } from "./engine/jit-engine.ts";
-export { resetState } from "./engine/vcpu-state-block.ts";
 export type { BootFile, FileReader } from "./firmware/boot-file.ts";
 export { bootModules, type KernelKind, kernelKindOf, planKernelBoot } from "./firmware/kernel-boot.ts";
 export { type LinuxBootOptions, type LinuxBootPlan, planLinuxBoot } from "./firmware/linux-boot.ts";

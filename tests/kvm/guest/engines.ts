@@ -4,6 +4,7 @@ import type { EngineFactory } from "../../../packages/core/src/engine/contract-g
 import { KvmEngine } from "../../../packages/host/src/kvm/kvm-engine.ts";
 import { probeKvm } from "../../../packages/host/src/kvm/probe.ts";
 import { LONG_MODE_TABLES, longMode, longModeTables, notingBus } from "../../../packages/host/src/kvm/small-guest.ts";
+import { VcpuThreads } from "../../../packages/host/src/vm/vcpu-threads.ts";
 
 const { facts, findings } = probeKvm({ hasSelfTest: false });
 if (facts === undefined) throw new Error(findings[0]?.reason);
@@ -35,6 +36,17 @@ export function unusableFeatures(): readonly string[] {
 export const onKvm: EngineFactory = (options) => {
   const engine = new KvmEngine({ tscFrequencyHz: TSC_FREQUENCY_HZ, isCpuChecked: false, ...options });
   return { engine, close: () => engine.close() };
+};
+
+/** Each vCPU in a thread of its own. */
+export const onParallelKvm: EngineFactory = ({ cpus = 1, ...options }) => {
+  const wakes = new SharedArrayBuffer(4);
+  const threads = new VcpuThreads({ cells: wakes }, new Int32Array(new SharedArrayBuffer(4 * cpus)));
+  const engine = new KvmEngine({
+    ...{ tscFrequencyHz: TSC_FREQUENCY_HZ, isCpuChecked: false, ...options, cpus },
+    parallel: threads.forKvm,
+  });
+  return { engine, close: () => void threads.end().then(() => engine.close()) };
 };
 
 export const onJit: EngineFactory = (options) => ({

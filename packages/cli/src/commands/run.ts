@@ -100,7 +100,7 @@ export const RUN_OPTIONS = {
   smp: choice(
     "smp",
     ["turns", "parallel"],
-    "How several vCPUs of the jit engine run. turns (default): in one thread, one after the other. parallel: each in a thread of its own (x64 hosts; no recording, no virtual clock).",
+    "How several vCPUs run. turns: in one thread, one after the other. parallel: each in a thread of its own (x64 hosts; no recording, no virtual clock, no --gdb). Default: parallel on the kvm engine, turns on jit and with --gdb.",
   ),
   serial: option(
     "serial",
@@ -354,7 +354,7 @@ async function create(
     vga,
     watchdog,
     cpus,
-    smp,
+    smp: smp ?? (values.gdb ? "turns" : undefined),
     engine,
     tier,
     translationCache: translationCache(values.translationCache, io.env),

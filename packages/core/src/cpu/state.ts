@@ -51,3 +51,6 @@ export interface VcpuState {
   nmiMasked: boolean;
   retired: number;
 }
+
+/** The bits that MXCSR has (SDM vol. 1, 10.2.3): MXCSR_MASK of the CPU model. */
+export const MXCSR_VALID = 0xffff;

@@ -95,3 +95,9 @@ export function debugStopOf(hits: number, breakpoints: readonly Breakpoint[]): D
   if (watched) return { kind: "watchpoint", address: watched.address };
   return hit[0] && { kind: "breakpoint", address: hit[0].address };
 }
+
+/** What it stops are vCPUs that take turns: throws RangeError where they run in parallel. */
+export function refuseInParallel(request: DebugRequest | undefined): void {
+  if (!request) return;
+  throw new RangeError('a debugger stops vCPUs that take turns, not in parallel: create the VM with smp "turns"');
+}

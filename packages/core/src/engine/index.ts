@@ -3,4 +3,5 @@
 export { provideCoreModule } from "../interp/core.ts";
 export { JitEngine } from "./jit-engine.ts";
 export { ParallelEngine, type ParallelEngineOptions } from "./parallel/parallel-engine.ts";
+export { VcpuDesk } from "./parallel/vcpu-desk.ts";
 export { VcpuThread, type VcpuThreadHost, type VcpuThreadStart } from "./parallel/vcpu-thread.ts";

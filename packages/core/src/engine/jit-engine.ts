@@ -8,6 +8,7 @@ import { decodedFeatures, featureSet } from "../cpu/features.ts";
 import { KeptMsrs } from "../cpu/kept-msrs.ts";
 import * as L from "../cpu/layout.ts";
 import { constantMsr, ignoresMsrWrite } from "../cpu/msr-table.ts";
+import { resetState } from "../cpu/reset-state.ts";
 import type { VcpuState } from "../cpu/state.ts";
 import { type Core, createCore, handlerSet } from "../interp/core.ts";
 import { limitHandlers } from "../isa/handlers.ts";
@@ -32,7 +33,7 @@ import {
   writeParts,
 } from "./jit-parts.ts";
 import { VcpuBlocks } from "./vcpu-blocks.ts";
-import { resetState, type StateBlock } from "./vcpu-state-block.ts";
+import type { StateBlock } from "./vcpu-state-block.ts";
 
 /** interp: the interpreter alone. jit: every block is translated before it first runs, for tests. */
 export type Tier = "auto" | "interp" | "jit";

@@ -1,10 +1,11 @@
 /** Architectural state in and out of the jit engine's state block (cpu/layout.ts). */
 import { CR0_NE } from "../cpu/control-bits.ts";
-import { SIGNATURE } from "../cpu/cpuid-table.ts";
 import { RF_IF } from "../cpu/flags.ts";
 import * as L from "../cpu/layout.ts";
 import { MSR_EFER, STATE_MSRS } from "../cpu/msr.ts";
+import { resetState } from "../cpu/reset-state.ts";
 import type { SegmentRegister, VcpuState } from "../cpu/state.ts";
+import { MXCSR_VALID } from "../cpu/state.ts";
 import { FSW_ES } from "../cpu/x87.ts";
 import type { CoreExports } from "../interp/core.ts";
 import type { Field } from "../ir/builder.ts";
@@ -15,7 +16,6 @@ const CONTROL = { cr0: L.CR0, cr2: L.CR2, cr3: L.CR3, cr4: L.CR4, cr8: L.CR8, xc
 const SHADOWS = ["none", "sti", "mov-ss"] as const;
 const ARITHMETIC_FLAGS = 0x8d5;
 const V86_FLAG = 0x20000n;
-const MXCSR_VALID = 0xffff;
 /** CD and NW. */
 const CR0_CACHE = 0x6000_0000n;
 
@@ -250,46 +250,4 @@ export function startUpState(before: VcpuState, vector: number): VcpuState {
     attributes: 0x9b,
   };
   return { ...before, cs, rip: 0n, halted: false };
-}
-
-/** The state after power-on (SDM vol. 3, table 9-1). */
-export function resetState(retired: number): VcpuState {
-  const segment = (attributes: number): SegmentRegister => ({ selector: 0, base: 0n, limit: 0xffff, attributes });
-  const fxsave = new Uint8Array(512);
-  const v = new DataView(fxsave.buffer);
-  v.setUint16(0, 0x0040, true);
-  v.setUint32(24, 0x1f80, true);
-  v.setUint32(28, MXCSR_VALID, true);
-  const gpr = new Array<bigint>(16).fill(0n);
-  gpr[2] = BigInt(SIGNATURE);
-  return {
-    gpr,
-    rip: 0xfff0n,
-    rflags: 2n,
-    es: segment(0x93),
-    cs: { selector: 0xf000, base: 0xffff0000n, limit: 0xffff, attributes: 0x9b },
-    ss: segment(0x93),
-    ds: segment(0x93),
-    fs: segment(0x93),
-    gs: segment(0x93),
-    ldtr: segment(0x82),
-    tr: segment(0x8b),
-    gdtr: { base: 0n, limit: 0xffff },
-    idtr: { base: 0n, limit: 0xffff },
-    cr0: 0x60000010n,
-    cr2: 0n,
-    cr3: 0n,
-    cr4: 0n,
-    cr8: 0n,
-    xcr0: 1n,
-    pdptes: [0n, 0n, 0n, 0n],
-    dr: [0n, 0n, 0n, 0n, 0xffff0ff0n, 0x400n],
-    fxsave,
-    msrs: { [String(0x277)]: 0x0007040600070406n },
-    halted: false,
-    interruptShadow: "none",
-    nmiPending: false,
-    nmiMasked: false,
-    retired,
-  };
 }

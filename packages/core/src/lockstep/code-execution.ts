@@ -2,9 +2,10 @@
  * A piece of raw code as a guest: 64-bit mode, CPL 0, the first GiB mapped one to one, code at CODE_AT, stack below it,
  * no descriptor tables (an exception ends the guest), no devices.
  */
+
+import { resetState } from "../cpu/reset-state.ts";
 import type { Vcpu } from "../engine/engine.ts";
 import type { JitEngine } from "../engine/jit-engine.ts";
-import { resetState } from "../engine/vcpu-state-block.ts";
 import type { Execution } from "./execution.ts";
 
 export const CODE_MEMORY_BYTES = 16 << 20;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
+import { resetState } from "../cpu/reset-state.ts";
 import type { Vcpu, VcpuExit } from "../engine/engine.ts";
-import { resetState } from "../engine/vcpu-state-block.ts";
 import { GuestClock } from "./guest-clock.ts";
 import { Processors, TURN_NS } from "./processors.ts";
 

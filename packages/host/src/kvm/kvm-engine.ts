@@ -1,6 +1,6 @@
 /**
  * The kvm engine: guest code on the processor itself, in guest mode, through Linux's KVM. The vCPUs take turns in the thread
- * that creates the engine. RAM is one WebAssembly.Memory under KVM's memory slots, so that devices see what the guest writes,
+ * that creates the engine, or all but the first have threads of their own (parallel/). RAM is one WebAssembly.Memory under KVM's memory slots, so that devices see what the guest writes,
  * and RAM's addresses in host and guest agree modulo 2 MiB, so that the kernel can use large pages for both.
  *
  *   room for a jit engine that takes the guest over | up to 2 MiB unused | RAM, without the hole | ROM
@@ -17,6 +17,7 @@ import {
   MAX_ROM_BYTES,
   MEMORY_MAP,
   PAGE_BYTES,
+  type ParallelVcpus,
   Ram,
   type RamHolder,
   ramSegments,
@@ -27,7 +28,7 @@ import {
 import * as A from "./abi.ts";
 import { DeviceSlot, FIRST_DEVICE_SLOT } from "./device-slots.ts";
 import { DirtyLog } from "./dirty-log.ts";
-import { translate } from "./guest-address.ts";
+import { codeAt } from "./guest-address.ts";
 import { cpuidContext, missingFeatures, setCpuid } from "./guest-cpuid.ts";
 import { TscPlace } from "./guest-tsc.ts";
 import { HostTime } from "./host-time.ts";
@@ -35,6 +36,7 @@ import { VcpuCells } from "./kick-cells.ts";
 import { isNoCalls, linuxCalls, type NoCalls } from "./koffi-calls.ts";
 import { KvmVcpu } from "./kvm-vcpu.ts";
 import type { LinuxCalls } from "./linux-calls.ts";
+import { KvmParallel, type KvmParallelOptions } from "./parallel/kvm-parallel.ts";
 import { KVM_DEVICE } from "./probe.ts";
 import { type RamSlot, ROM_SLOT, ramSlots } from "./ram-slots.ts";
 import { RunTimer } from "./run-timer.ts";
@@ -54,8 +56,10 @@ export interface KvmEngineOptions {
   readonly hasVga?: boolean;
   /** As in a machine's spec. */
   readonly cpuFeatures?: readonly string[];
-  /** How many vCPUs, which take turns in one thread: 1 (default) to 8. */
+  /** How many vCPUs: 1 (default) to 8. */
   readonly cpus?: number;
+  /** What threads of their own need. Undefined: they take turns in this one. */
+  readonly parallel?: KvmParallelOptions;
   /** By which another thread reaches the vCPU: kick-cells.ts. */
   readonly cells?: SharedArrayBuffer;
   /** RAM of an engine that no vCPU runs on any more when this one's first runs. Default: a new one. */
@@ -87,7 +91,6 @@ const LARGE_PAGE = 2 ** 21;
 const SCRATCH = { tscOffset: 0, msrBitmaps: 128 } as const;
 const MSR_RANGE_BITS = 64;
 const MIN_RUN_NS = 50_000;
-const CODE_BYTES = 15;
 
 export class KvmEngine implements Engine {
   readonly kind = "kvm";
@@ -108,6 +111,7 @@ export class KvmEngine implements Engine {
   readonly #time: TurnTime;
   readonly #runTimer: RunTimer;
   readonly #vcpus: KvmVcpu[] = [];
+  readonly #parallel: KvmParallel | undefined;
   #nextDeviceSlot = FIRST_DEVICE_SLOT;
 
   /** Throws KvmError, LinuxError; RangeError where there is no memory. Nothing stays open then. */
@@ -117,7 +121,7 @@ export class KvmEngine implements Engine {
     const rom = options.rom ?? new Uint8Array();
     if (rom.length % PAGE_BYTES !== 0 || rom.length > MAX_ROM_BYTES)
       throw new RangeError(`a ROM of ${rom.length} bytes; possible are whole pages up to ${MAX_ROM_BYTES}`);
-    const { cpus = 1, hostNs = () => performance.now() * 1e6 } = options;
+    const { cpus = 1, parallel, hostNs = () => performance.now() * 1e6 } = options;
     if (!Number.isInteger(cpus) || cpus < CPU_LIMITS.min || cpus > CPU_LIMITS.max)
       throw new RangeError(`${cpus} vCPUs; possible are ${CPU_LIMITS.min} to ${CPU_LIMITS.max}`);
     this.#options = options;
@@ -159,6 +163,18 @@ export class KvmEngine implements Engine {
     this.#cells = new VcpuCells(options.cells);
     const { kvmFd, vmFd, runBytes, vcpus } = this.#vm;
     this.#cells.announce({ kvmFd, vmFd, runBytes, vcpus, threadId, timer: this.#timer });
+    if (!parallel || cpus === 1) return;
+    const { memoryBytes, tscFrequencyHz, cpuFeatures = [] } = options;
+    const romBytes = rom.length;
+    const kickCells = this.#cells.buffer;
+    this.#parallel = new KvmParallel({
+      ...{ ...parallel, calls, cpus, kickCells, vmFd, handles: vcpus, runBytes, holder: this.holder },
+      ...{ memoryBytes, romBytes, tscFrequencyHz, cpuFeatures, features: this.#features, vcpus: this.#vcpus },
+    });
+  }
+
+  get parallel(): ParallelVcpus | undefined {
+    return this.#parallel?.desk;
   }
 
   createVcpu(index: number, bus: VcpuBus): Vcpu {
@@ -166,23 +182,27 @@ export class KvmEngine implements Engine {
     if (!handle || index !== this.#vcpus.length)
       throw new RangeError(`no vCPU ${index}: this engine runs ${this.#cpus}, and makes them in order`);
     const scratchAt = SCRATCH.tscOffset + 8 * index;
+    const parallel = this.#parallel;
+    const isRemote = parallel !== undefined && index > 0;
     const vcpu = new KvmVcpu({
-      index,
+      index: isRemote ? 0 : index,
       handle,
-      kickedRun: this.#vm.first.run,
-      cells: this.#cells,
-      timer: this.#runTimer,
+      kickedRun: isRemote ? handle.run : this.#vm.first.run,
+      cells: isRemote ? new VcpuCells(this.#cells.buffer, index) : this.#cells,
+      timer: isRemote ? undefined : this.#runTimer,
       time: this.#time,
       bus,
       memory: this.memory,
       features: this.#features,
       tscFrequencyHz: this.#options.tscFrequencyHz,
       scratch: this.#scratch.subarray(scratchAt, scratchAt + 8),
-      codeAt: (linear) => this.#codeAt(handle, linear),
+      codeAt: (linear) => codeAt(handle, this.memory, linear),
       minRunNs: MIN_RUN_NS,
+      ...(parallel && !isRemote && { serve: () => parallel.serve() }),
     });
     this.#vcpus.push(vcpu);
-    return vcpu;
+    if (!parallel) return vcpu;
+    return parallel.connect(index, vcpu, bus);
   }
 
   deviceMemory(sizeBytes: number, kind: DeviceMemoryKind): DeviceMemory {
@@ -197,7 +217,7 @@ export class KvmEngine implements Engine {
     const sums: Record<string, number> = {};
     for (const { counters } of this.#vcpus)
       for (const [name, count] of Object.entries(counters)) sums[name] = (sums[name] ?? 0) + count;
-    return sums;
+    return { ...sums, ...(this.#parallel && { vcpuLetters: this.#parallel.desk.letters }) };
   }
 
   /** What a jit engine has left below RAM takes no memory any more. Precondition: none uses it. */
@@ -274,14 +294,6 @@ export class KvmEngine implements Engine {
       filter.setBigUint64(at + A.MSR_RANGE.bitmap, this.#vm.calls.addressOf(bitmap), true);
     }
     this.#vm.onVm("KVM_X86_SET_MSR_FILTER", A.KVM.X86_SET_MSR_FILTER, new Uint8Array(filter.buffer));
-  }
-
-  #codeAt(vcpu: VcpuHandle, linear: bigint): string {
-    const gpa = translate(vcpu, linear);
-    if (gpa === undefined) return "nothing that could be read";
-    const bytes = new Uint8Array(Math.min(CODE_BYTES, PAGE_BYTES - (gpa % PAGE_BYTES)));
-    if (!this.memory.read(gpa, bytes)) return "nothing that could be read";
-    return `the code ${[...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join(" ")}`;
   }
 }
 

@@ -1,6 +1,7 @@
 /**
- * One vCPU that the processor itself runs: a synchronous KVM_RUN in the machine's thread. What leaves the guest is
- * answered here, by the same devices as on the jit engine; `retired` is guest time in nanoseconds (turn-time.ts).
+ * One vCPU that the processor itself runs: a synchronous KVM_RUN in the machine's thread, or in one of its own (parallel/).
+ * What leaves the guest is answered here, by the same devices as on the jit engine; `retired` is guest time in nanoseconds
+ * (turn-time.ts).
  *
  * A run ends by a timer at the end of its budget, or by a kick (kick-cells.ts); both are one signal. KVM completes a port,
  * MMIO or MSR access at the next entry only: before state is read it is entered once with immediate_exit.
@@ -8,8 +9,8 @@
  * The local APIC and everything behind it are devices, so interrupts go in one at a time, by KVM_INTERRUPT when KVM
  * says that the guest can take one. Left out: FERR# (CR0.NE = 0), which processors with virtualisation do not forward.
  */
-import type { DebugRequest, GuestMemory, Vcpu, VcpuBus, VcpuExit, VcpuState } from "@twinmetal/core";
-import { resetState } from "@twinmetal/core";
+import type { DebugRequest, GuestMemory, KeptMsrs, Vcpu, VcpuBus, VcpuExit, VcpuState } from "@twinmetal/core";
+import { refuseInParallel, resetState } from "@twinmetal/core/vcpu";
 import * as abi from "./abi.ts";
 import type { KvmCounters } from "./counters.ts";
 import { GuestTsc } from "./guest-tsc.ts";
@@ -23,12 +24,14 @@ import { KICK_SIGNAL, type VcpuHandle } from "./vcpu-handle.ts";
 import { VcpuRegisters, writeMsrs } from "./vcpu-registers.ts";
 
 export interface KvmVcpuOptions {
+  /** Whose time of TurnTime's it counts by: its own, or the first one's where vCPUs run in parallel. */
   readonly index: number;
   readonly handle: VcpuHandle;
   /** The kvm_run that kicks set immediate_exit in: the first vCPU's. */
   readonly kickedRun: DataView;
   readonly cells: VcpuCells;
-  readonly timer: RunTimer;
+  /** Undefined: a run goes on until a kick, whatever its budget. */
+  readonly timer: RunTimer | undefined;
   readonly time: TurnTime;
   readonly bus: VcpuBus;
   readonly memory: GuestMemory;
@@ -40,6 +43,8 @@ export interface KvmVcpuOptions {
   readonly codeAt: (linear: bigint) => string;
   /** A shorter run is not worth the way in and out. */
   readonly minRunNs: number;
+  /** Of the first of vCPUs in parallel: answers what the others ask of devices. False: nothing was asked. */
+  readonly serve?: () => boolean;
 }
 
 /**
@@ -69,7 +74,7 @@ export class KvmVcpu implements Vcpu {
   readonly #bus: VcpuBus;
   readonly #cells: VcpuCells;
   readonly #time: TurnTime;
-  readonly #timer: RunTimer;
+  readonly #timer: RunTimer | undefined;
   readonly #registers: VcpuRegisters;
   readonly #tsc: GuestTsc;
   readonly #exits: VcpuExits;
@@ -106,11 +111,15 @@ export class KvmVcpu implements Vcpu {
       },
     });
     this.#tsc = new GuestTsc(handle, options.tscFrequencyHz, time.tsc, options.scratch);
-    this.#minRunNs = leastRunNs(this.#run, this.#enterGuest, options.minRunNs);
+    this.#minRunNs = options.timer ? leastRunNs(this.#run, this.#enterGuest, options.minRunNs) : 0;
   }
 
   get counters(): KvmCounters {
     return this.#exits.counters;
+  }
+
+  get keptMsrs(): KeptMsrs {
+    return this.#exits.msrs.kept;
   }
 
   get retired(): number {
@@ -124,6 +133,7 @@ export class KvmVcpu implements Vcpu {
 
   /** From here on the guest is stopped for what is asked. Throws RangeError. */
   debug(request: DebugRequest | undefined): void {
+    if (this.#options.serve) refuseInParallel(request);
     const next = request && new KvmDebugger(this.#handle, this.#options.memory, request);
     this.#complete();
     if (!next) this.#debugger?.off();
@@ -154,15 +164,15 @@ export class KvmVcpu implements Vcpu {
     if (this.#canInterrupt) return WINDOW;
     this.#time.refresh();
     if (this.#isHalted) return HALT;
-    this.#settle();
+    this.settle();
     this.#registers.entered();
     this.#setTimer(budget);
-    const exit = this.#runToExit();
+    const exit = this.#runToExit(this.#time.whole.count + budget);
     this.#time.refresh();
     return exit;
   }
 
-  #runToExit(): VcpuExit {
+  #runToExit(end: number): VcpuExit {
     for (let flushes = 0; ; ) {
       const isWanted = this.#isPending && !this.#debugger?.isStepping;
       this.#run.setUint8(RUN.request_interrupt_window, isWanted ? 1 : 0);
@@ -176,7 +186,15 @@ export class KvmVcpu implements Vcpu {
           this.#setTimer(1);
           continue;
         }
-        if (!wasKicked && !this.#isKicked) return BUDGET;
+        if (!wasKicked && !this.#isKicked) {
+          if (!this.#options.serve?.()) return BUDGET;
+          if (this.#canInterrupt) return WINDOW;
+          this.#time.refresh();
+          const left = end - this.#time.whole.count;
+          if (left <= 0) return BUDGET;
+          this.#setTimer(left);
+          continue;
+        }
         this.#isKicked = false;
         return KICK;
       }
@@ -230,11 +248,29 @@ export class KvmVcpu implements Vcpu {
     else this.#time.refresh();
   }
 
+  /** Between two runs: what another KvmVcpu of the same vCPU has to know to go on with it. */
+  handOver(): boolean {
+    this.#complete();
+    return this.#isHalted;
+  }
+  /** Another one has run it, or set its state: `isHalted` is what that has handed over. */
+  takeOver(isHalted: boolean): void {
+    this.#isHalted = isHalted;
+    this.#isShutdown = false;
+    this.#exits.cr8 = this.#run.getUint8(RUN.cr8);
+    this.#registers.entered();
+  }
+  /** The guest has written its time-stamp counter through another KvmVcpu. */
+  forgetTsc(): void {
+    this.#tsc.forget();
+    this.settle();
+  }
+
   getState(): VcpuState {
     this.#complete();
     const state = this.#registers.read({ halted: this.#isHalted, retired: this.retired });
     // KVM learns of a priority that the local APIC was given at the next entry only.
-    return { ...state, cr8: BigInt(this.#exits.cr8), msrs: { ...state.msrs, ...this.#exits.msrs.kept.save() } };
+    return { ...state, cr8: BigInt(this.#exits.cr8), msrs: { ...state.msrs, ...this.keptMsrs.save() } };
   }
 
   /** Throws RangeError or LinuxError where KVM finds the state impossible. */
@@ -242,7 +278,7 @@ export class KvmVcpu implements Vcpu {
     this.#complete();
     this.#debugger?.forget();
     this.#registers.write(state, this.#bus.readMsr(IA32_APIC_BASE) ?? 0xfee0_0900n);
-    this.#exits.msrs.kept.load(state.msrs);
+    this.keptMsrs.load(state.msrs);
     this.#isShutdown = false;
     this.#isHalted = state.halted && !(state.nmiPending && !state.nmiMasked);
     this.#isKicked = false;
@@ -268,7 +304,7 @@ export class KvmVcpu implements Vcpu {
   }
 
   /** Before the first entry of a run: what the devices keep and KVM has to know. */
-  #settle(): void {
+  settle(): void {
     if (this.#isApicBaseStale) {
       this.#isApicBaseStale = false;
       const base = this.#bus.readMsr(IA32_APIC_BASE);
@@ -282,14 +318,15 @@ export class KvmVcpu implements Vcpu {
 
   #setTimer(budget: number): void {
     if (this.#time.isStale) this.#time.refresh();
-    this.#timer.set(this.#time.whole.count, budget, this.#minRunNs);
+    this.#timer?.set(this.#time.whole.count, budget, this.#minRunNs);
   }
 
   /** After a signal: takes it away, and answers whether somebody has sent it on purpose. */
   #takeKick(): boolean {
     this.counters.signalExits++;
     this.#exits.isIncomplete = false;
-    this.#timer.taken();
+    this.#exits.noticeTaskPriority();
+    this.#timer?.taken();
     this.#calls.takeSignal(KICK_SIGNAL);
     this.#cells.waitWhileStopped();
     this.#run.setUint8(RUN.immediate_exit, 0);

@@ -3,7 +3,7 @@
  * and constants; all others are a #GP(0) in the guest, which KVM raises when `msr_error` is set.
  */
 import type { VcpuBus } from "@twinmetal/core";
-import { constantMsr, ignoresMsrWrite, KeptMsrs } from "@twinmetal/core";
+import { constantMsr, ignoresMsrWrite, KeptMsrs } from "@twinmetal/core/vcpu";
 import { RUN } from "./abi.ts";
 
 const IA32_TSC_DEADLINE = 0x6e0;

@@ -32,7 +32,7 @@ export const DEBUG: VcpuExit = { reason: "debug", stop: { kind: "step" } };
 
 export const IA32_APIC_BASE = 0x1b;
 export const IA32_TSC_ADJUST = 0x3b;
-const IA32_TSC = 0x10;
+export const IA32_TSC = 0x10;
 /** The pseudo-MSR by which the board hears of writes to CR8. */
 const TASK_PRIORITY = 0xffff_0008;
 
@@ -57,11 +57,7 @@ export class VcpuExits {
   answer(result: number): VcpuExit | undefined {
     const run = this.#run;
     if (result < 0) return this.#failed(describeRunFailure(-result));
-    const cr8 = run.getUint8(RUN.cr8);
-    if (cr8 !== this.cr8) {
-      this.cr8 = cr8;
-      this.#bus.writeMsr(TASK_PRIORITY, BigInt(cr8));
-    }
+    this.noticeTaskPriority();
     this.isIncomplete = false;
     switch (run.getUint32(RUN.exit_reason, true)) {
       case EXIT.IO:
@@ -102,6 +98,14 @@ export class VcpuExits {
       default:
         return this.#failed(describeError(run));
     }
+  }
+
+  /** A guest raises its priority without an exit: looked at behind each entry, however that has ended. */
+  noticeTaskPriority(): void {
+    const cr8 = this.#run.getUint8(RUN.cr8);
+    if (cr8 === this.cr8) return;
+    this.cr8 = cr8;
+    this.#bus.writeMsr(TASK_PRIORITY, BigInt(cr8));
   }
 
   /** The last exit was a store to MMIO or to a port. */

@@ -117,6 +117,7 @@ async function createWith(
       engine,
       tier: options.tier ?? "auto",
       isParallel: runsInParallel(options, engine),
+      smp: options.smp,
       translationCache: cacheSettings(spec, options.translationCache),
       sliceNs: options.sliceNs ?? defaultSliceNs(engine),
       statePath: undefined,

@@ -16,6 +16,7 @@ import type { KvmProbe } from "../kvm/probe.ts";
 import { formDifferences } from "../migration/form-differences.ts";
 import { engineObstacles } from "./engine-obstacles.ts";
 import { type IdleThread, type MachineEvents, MachineWorker } from "./machine-worker.ts";
+import { goesOnInParallel } from "./parallel-choice.ts";
 import { defaultSliceNs } from "./slice-time.ts";
 import { plainError, VmError } from "./vm-error.ts";
 import { type MachineDescription, monotonicUs, type StoodStill, type WorkerChoices } from "./worker-protocol.ts";
@@ -199,6 +200,7 @@ export class EngineSwitch {
     return {
       ...start,
       engine: this.#to,
+      isParallel: goesOnInParallel(start, this.#to),
       holder: this.#isShared ? holder : undefined,
       sliceNs: isDefault ? defaultSliceNs(this.#to) : start.sliceNs,
       statePath: undefined,

@@ -12,6 +12,7 @@ import { sharesOfSpec } from "../share/vm-shares.ts";
 import { findBootFiles } from "./boot-files.ts";
 import { engineFor } from "./engine-choice.ts";
 import { HostedVm } from "./hosted-vm.ts";
+import { runsInParallel } from "./parallel-choice.ts";
 import { checkSlice, defaultSliceNs } from "./slice-time.ts";
 import { FileSource } from "./state-files.ts";
 import { cacheSettings } from "./translation-settings.ts";
@@ -91,6 +92,7 @@ async function restoreWith(
       shareRing: shares?.ring,
       engine,
       tier: options.tier ?? "auto",
+      isParallel: runsInParallel({ ...options, cpus: spec.cpus, clock: spec.clock }, engine),
       translationCache: cacheSettings(spec, options.translationCache),
       sliceNs: options.sliceNs ?? defaultSliceNs(engine),
       statePath: path,

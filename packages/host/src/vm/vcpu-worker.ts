@@ -14,6 +14,7 @@ const thread = new VcpuThread(start, {
 try {
   thread.run();
 } catch (error) {
-  failures.postMessage(error instanceof Error ? (error.stack ?? error.message) : String(error));
+  const why = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  failures.postMessage(`The thread of vCPU ${start.vcpu} has ended: ${why}`);
   thread.failed();
 }

@@ -32,7 +32,7 @@ import { nativeSha256 } from "./native-sha256.ts";
 import { OpenBootFile } from "./open-boot-file.ts";
 import { PortTranslator } from "./port-translator.ts";
 import { FileSource, FileStream, startRecording } from "./state-files.ts";
-import { vcpuThreads } from "./vcpu-threads.ts";
+import { VcpuThreads } from "./vcpu-threads.ts";
 import { plainError, VmError } from "./vm-error.ts";
 import type { FromMachine, WorkerStart } from "./worker-protocol.ts";
 
@@ -43,6 +43,8 @@ let blocks: RingBlocks | undefined;
 let engine: JitEngine | KvmEngine | ParallelEngine | undefined;
 /** As the host numbers them: of the threads that run vCPUs. */
 let threadIds = new Int32Array(new SharedArrayBuffer(0));
+/** Of vCPUs in parallel. */
+let threads: VcpuThreads | undefined;
 
 function createMachine(thread: MachineThread): Machine {
   const { spec } = start;
@@ -75,6 +77,7 @@ function createEngine(): NonNullable<typeof engine> {
   const ram = engineRamOf(start.spec);
   const hasVga = start.spec.vga !== undefined;
   const firmware = start.files?.firmware && { rom: start.files.firmware.bytes };
+  threads = start.isParallel ? new VcpuThreads(start, threadIds) : undefined;
   try {
     if (start.engine === "kvm")
       return new KvmEngine({
@@ -86,13 +89,14 @@ function createEngine(): NonNullable<typeof engine> {
         cells: start.vcpuCells,
         holder: start.holder,
         ...firmware,
+        ...(threads && { parallel: threads.forKvm }),
       });
     if (start.core) provideCoreModule(start.core);
     const translator = start.translator && { translator: new PortTranslator(start.translator, start.kept) };
-    if (start.isParallel)
+    if (threads)
       return new ParallelEngine({
         ...{ ...ram, tscFrequencyHz, cpuFeatures, cpus, hasVga, onDropped: collectGarbage },
-        ...vcpuThreads(start, threadIds),
+        ...threads.forJit,
         ...firmware,
         ...translator,
       });
@@ -205,6 +209,8 @@ function runMachine(): boolean {
   blocks = undefined;
   pacing.close();
   clock.close();
+  void threads?.end();
+  threads = undefined;
   return true;
 }
 

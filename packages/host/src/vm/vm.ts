@@ -73,11 +73,12 @@ export interface VmOptions {
   readonly memoryBytes?: number;
   /** How much it may get while it runs (`memory.resize`): so much, or a multiple of 128 MiB more. Default: no more. */
   readonly maxMemoryBytes?: number;
-  /** Virtual processors, 1 (default) to 8. On the jit engine, where they take turns in one thread of the host. */
+  /** Virtual processors, 1 (default) to 8. */
   readonly cpus?: number;
   /**
-   * How several vCPUs of the jit engine run. "turns" (default): one after the other in one thread, which can be recorded and
-   * has exact virtual clocks. "parallel": each in a thread of its own; on x64 hosts, with the wall clock, unrecorded.
+   * How several vCPUs run. "turns" (default on jit): one after the other in one thread, which can be recorded and has exact
+   * virtual clocks. "parallel" (default on kvm): each in a thread of its own; on x64 hosts, with the wall clock, unrecorded,
+   * without a debugger.
    */
   readonly smp?: "turns" | "parallel";
   /** Features beyond the CPU model's, such as "aes", and with a "-" in front those it shall be without. Default: none. */

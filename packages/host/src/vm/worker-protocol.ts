@@ -27,7 +27,7 @@ import type { ShareRing } from "../share/share-ring.ts";
 import type { DebugReport, MemoryPlace } from "./machine-debugger.ts";
 import type { BootFileLocation } from "./open-boot-file.ts";
 import type { TranslationSettings } from "./translation-settings.ts";
-import type { VmExit, VmProgress } from "./vm.ts";
+import type { VmExit, VmOptions, VmProgress } from "./vm.ts";
 import type { PlainError } from "./vm-error.ts";
 
 /** Int32 cells in shared memory. */
@@ -57,8 +57,10 @@ export interface WorkerStart {
   /** By which the vCPU of the kvm engine is kicked (kvm/kick-cells.ts). */
   readonly vcpuCells: SharedArrayBuffer | undefined;
   readonly tier: Tier;
-  /** Several vCPUs of the jit engine run in threads of their own. */
+  /** Several vCPUs run in threads of their own. */
   readonly isParallel?: boolean;
+  /** What was asked for, for the next engine that goes on with the guest. */
+  readonly smp?: VmOptions["smp"] | undefined;
   /** To the thread that translates, for each of those but the first. */
   readonly vcpuTranslators?: readonly MessagePort[];
   /** To the thread that translates; undefined unless `tier` is "auto". */

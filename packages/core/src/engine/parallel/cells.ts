@@ -3,7 +3,7 @@
  * rests, who has everything for itself, interrupt pins, a mailbox for each vCPU's accesses of devices, and a list for each of
  * pages in which code came or went. Nothing here knows what a vCPU is run by.
  *
- * A vCPU's thread is at one of three places. RUNNING: it may touch the guest's memory and its own tables. BOUNDARY: between two
+ * A vCPU's thread is at one of four places. ABSENT: it has not come yet. RUNNING: it may touch the guest's memory and its own tables. BOUNDARY: between two
  * instructions, it waits or is about to run. INSIDE: in the middle of an instruction, it waits for an answer. Who wants
  * everything for itself has the lock and then waits until nobody is RUNNING; who comes back to RUNNING says so first and
  * looks at the lock afterwards (all accesses of these words are sequentially consistent).
@@ -13,6 +13,7 @@ import { MAX_VCPUS } from "../../cpu/layout.ts";
 export const RUNNING = 0;
 export const BOUNDARY = 1;
 export const INSIDE = 2;
+export const ABSENT = 3;
 
 /** Words of all. */
 const LOCK = 0;
@@ -32,6 +33,8 @@ const MAIL = 6;
 const MAIL_WORDS = 7;
 /** Exclusive sections that it began, for statistics. */
 const SECTIONS = 15;
+/** Of a vCPU that rests: what runs it keeps it here. */
+const REST = 14;
 const HEAD = 16;
 const TAIL = 17;
 /** Of pages. */
@@ -175,6 +178,14 @@ export class ParallelCells {
     for (let spins = 0; this.#get(at) !== MAIL_ANSWERED; )
       if (spins++ > SPINS) Atomics.wait(this.#words, at, MAIL_POSTED);
     this.#put(at, MAIL_EMPTY);
+  }
+
+  /** What whoever looks at a vCPU while it rests has to know, and may change. */
+  rest(vcpu: number): number {
+    return this.#get(this.#of(vcpu, REST));
+  }
+  setRest(vcpu: number, value: number): void {
+    this.#put(this.#of(vcpu, REST), value);
   }
 
   sections(vcpu: number): number {

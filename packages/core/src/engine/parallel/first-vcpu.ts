@@ -4,12 +4,13 @@
  */
 import type { KeptMsrs } from "../../cpu/kept-msrs.ts";
 import * as L from "../../cpu/layout.ts";
+import { resetState } from "../../cpu/reset-state.ts";
 import type { VcpuState } from "../../cpu/state.ts";
 import type { RegionTier } from "../../jit/tier.ts";
-import type { DebugRequest } from "../debugging.ts";
+import { type DebugRequest, refuseInParallel } from "../debugging.ts";
 import type { Vcpu, VcpuExit } from "../engine.ts";
 import { EXITS } from "../jit-parts.ts";
-import { resetState, StateBlock } from "../vcpu-state-block.ts";
+import { StateBlock } from "../vcpu-state-block.ts";
 import { BOUNDARY, type ParallelCells } from "./cells.ts";
 import type { VcpuCore } from "./vcpu-core.ts";
 import { BUDGET } from "./vcpu-thread.ts";
@@ -133,7 +134,7 @@ export class FirstVcpu implements Vcpu {
   }
 
   debug(request: DebugRequest | undefined): void {
-    if (request) throw new RangeError("a debugger stops vCPUs that take turns, not in parallel");
+    refuseInParallel(request);
   }
 
   getState(): VcpuState {

@@ -18,7 +18,7 @@ import { RegionTier } from "../../jit/tier.ts";
 import type { Translator } from "../../jit/translator.ts";
 import { Ram, ramSegments } from "../../memory/ram.ts";
 import { TlbDirtyTracking } from "../dirty-pages.ts";
-import type { DirtyTracking, Engine, ParallelVcpus, Vcpu, VcpuBus } from "../engine.ts";
+import type { DirtyTracking, Engine, Vcpu, VcpuBus } from "../engine.ts";
 import {
   checkCpus,
   checkRom,
@@ -31,11 +31,11 @@ import {
   writeParts,
 } from "../jit-parts.ts";
 import { StateBlock } from "../vcpu-state-block.ts";
-import { BOUNDARY, MAIL_POSTED, ParallelCells } from "./cells.ts";
+import { ParallelCells } from "./cells.ts";
 import { FirstVcpu } from "./first-vcpu.ts";
-import { answerMail } from "./mail.ts";
 import { RemoteVcpu } from "./remote-vcpu.ts";
 import { createVcpuCore, kicker, parallelHandlers, parallelModule, type VcpuCore } from "./vcpu-core.ts";
+import { VcpuDesk } from "./vcpu-desk.ts";
 import type { VcpuThreadStart } from "./vcpu-thread.ts";
 
 export interface ParallelEngineOptions {
@@ -55,20 +55,19 @@ export interface ParallelEngineOptions {
   readonly hostNs: () => number;
   /** Starts a thread with a VcpuThread. */
   readonly startThread: (start: VcpuThreadStart) => void;
-  /** Why a vCPU's thread has ended: asked when it says so. */
+  /** Why a vCPU can not go on, in whole sentences: asked when its thread says so. */
   readonly failureOf: (vcpu: number) => string;
   /** The word by which the machine's thread is woken. */
   readonly doorbell: Int32Array<SharedArrayBuffer>;
 }
 
-const NAP_MS = 0.05;
 
 export class ParallelEngine implements Engine {
   readonly kind = "jit";
   readonly unit = "nanosecond";
   readonly memory: Ram;
   readonly dirtyTracking: DirtyTracking;
-  readonly parallel: ParallelVcpus;
+  readonly parallel: VcpuDesk;
   readonly #options: ParallelEngineOptions;
   readonly #cells = new ParallelCells();
   readonly #maps: readonly L.MemoryMap[];
@@ -79,11 +78,7 @@ export class ParallelEngine implements Engine {
   readonly #buses: VcpuBus[] = [];
   readonly #kick: (vcpu: number) => void;
   readonly #others: readonly CoreExports[];
-  readonly #counters = { portReads: 0, portWrites: 0, mmioReads: 0, mmioWrites: 0, vcpuLetters: 0 };
-  #bell = 0;
-  #holds = 0;
-  #stop: ReturnType<ParallelVcpus["takeStop"]>;
-  #isServing = false;
+  readonly #counters = { portReads: 0, portWrites: 0, mmioReads: 0, mmioWrites: 0 };
 
   constructor(options: ParallelEngineOptions) {
     this.#options = options;
@@ -103,7 +98,7 @@ export class ParallelEngine implements Engine {
     this.#core = createVcpuCore({
       ...{ memory, maps, handlers, cells: this.#cells, vcpu: 0, module: modules[0]! },
       host: this.#coreHost(),
-      serve: () => this.#serve(),
+      serve: () => this.parallel.serve(),
     });
     const { translator } = options;
     if (translator)
@@ -127,30 +122,18 @@ export class ParallelEngine implements Engine {
       take: alone((into) => tracking.take(into)),
       stop: alone(() => tracking.stop()),
     };
-    this.parallel = {
-      hold: () => this.#hold(),
-      release: () => this.#release(),
-      serve: () => this.#serve(),
-      takeStop: () => {
-        const stop = this.#stop;
-        this.#stop = undefined;
-        return stop;
+    this.parallel = new VcpuDesk({
+      ...{ cells: this.#cells, vcpus: cpus, kick: this.#kick, failureOf: options.failureOf },
+      bus: (vcpu) => this.#buses[vcpu]!,
+      readMsr: (vcpu, index) => this.#readMsr(vcpu, index),
+      writeMsr: (vcpu, index, value) => this.#writeMsr(vcpu, index, value),
+      beforeRelease: () => {
+        for (const [vcpu, bus] of this.#buses.entries()) this.#followTime(vcpu, bus);
       },
-      hasMail: () => this.#hasMail,
-      isParked: (vcpu) => this.#cells.isParked(vcpu),
-      setParked: (vcpu, isParked) => {
-        this.#cells.setParked(vcpu, isParked);
-        this.#cells.wake(vcpu);
-        this.#kick(vcpu);
-      },
-    };
+    });
     this.memory = this.#ram(memory.buffer as SharedArrayBuffer);
     if (options.rom) this.memory.loadRom(options.rom);
-    for (let vcpu = 0; vcpu < cpus; vcpu++) this.#cells.setState(vcpu, BOUNDARY);
-    // They rest until the machine starts.
-    this.#hold();
     for (let vcpu = 1; vcpu < cpus; vcpu++) {
-      this.#cells.setParked(vcpu, true);
       const module = modules[vcpu]!;
       const { tscFrequencyHz, doorbell } = options;
       const cells = this.#cells.buffer;
@@ -181,22 +164,15 @@ export class ParallelEngine implements Engine {
   #first(keptMsrs: KeptMsrs): Vcpu {
     return new FirstVcpu({
       ...{ core: this.#core, cells: this.#cells, keptMsrs, tier: this.#tier, hostNs: this.#options.hostNs },
-      hasMail: () => this.#hasMail,
-      serve: () => this.#serve(),
+      hasMail: () => this.parallel.hasMail(),
+      serve: () => this.parallel.serve(),
     });
   }
   #remote(vcpu: number, keptMsrs: KeptMsrs): Vcpu {
     return new RemoteVcpu({
       ...{ vcpu, cells: this.#cells, view: this.#core.view, map: this.#maps[vcpu]!, keptMsrs, kick: this.#kick },
       exports: this.#others[vcpu - 1]!,
-      whileHeld: (work) => {
-        this.#hold();
-        try {
-          return work();
-        } finally {
-          this.#release();
-        }
-      },
+      whileHeld: (work) => this.parallel.whileHeld(work),
     });
   }
 
@@ -212,73 +188,13 @@ export class ParallelEngine implements Engine {
     const blocks = this.#maps.map((map) => new StateBlock(this.#core.view, L.cpuBase(map)));
     return {
       ...this.#counters,
+      vcpuLetters: this.parallel.letters,
       ...Object.fromEntries(blocks.map((block, vcpu) => [`vcpu${vcpu}Instructions`, block.retired])),
       exclusiveSections: blocks.reduce((all, _, vcpu) => all + this.#cells.sections(vcpu), 0),
       ...tierCounters(blocks, this.#core.decoder, this.#tier),
     };
   }
 
-  get #hasMail(): boolean {
-    return this.#cells.bell !== this.#bell;
-  }
-
-  /** Answers what the others ask. Not within a device's access. */
-  #serve(): void {
-    if (this.#isServing) return;
-    this.#isServing = true;
-    try {
-      this.#bell = this.#cells.bell;
-      for (let vcpu = 1; vcpu < this.#maps.length; vcpu++) {
-        if (this.#cells.mail(vcpu) !== MAIL_POSTED) continue;
-        this.#counters.vcpuLetters++;
-        this.#answer(vcpu);
-        this.#cells.answerMail(vcpu);
-      }
-    } finally {
-      this.#isServing = false;
-    }
-  }
-  #answer(vcpu: number): void {
-    const bus = this.#buses[vcpu]!;
-    answerMail(this.#cells.mailWords(vcpu), {
-      bus,
-      readMsr: (index) => this.#readMsr(vcpu, index),
-      writeMsr: (index, value) => this.#writeMsr(vcpu, index, value),
-      stopped: (how) => {
-        this.#stop ??= {
-          vcpu,
-          exit:
-            how === "shutdown"
-              ? { reason: "shutdown" }
-              : {
-                  reason: "error",
-                  message: `The thread of vCPU ${vcpu} has ended: ${this.#options.failureOf(vcpu)}`,
-                },
-        };
-      },
-    });
-  }
-
-  /** All others come to a boundary and stay there. */
-  #hold(): void {
-    if (this.#holds++ > 0) return;
-    const cells = this.#cells;
-    cells.setHeld(true);
-    for (let vcpu = 1; vcpu < this.#maps.length; vcpu++)
-      for (let spins = 0; cells.state(vcpu) !== BOUNDARY; spins++) {
-        if (spins % 256 === 0) this.#kick(vcpu);
-        this.#serve();
-        if (spins > 1000) cells.waitForState(vcpu, cells.state(vcpu), NAP_MS);
-      }
-    // What they have posted belongs to what they have done.
-    this.#serve();
-  }
-  #release(): void {
-    if (this.#holds === 0 || --this.#holds > 0) return;
-    for (const [vcpu, bus] of this.#buses.entries()) this.#followTime(vcpu, bus);
-    this.#cells.setHeld(false);
-    for (let vcpu = 1; vcpu < this.#maps.length; vcpu++) this.#cells.wake(vcpu);
-  }
   /** The line of guest time, and a vCPU's counter, as its own thread computes them. */
   #followTime(vcpu: number, bus: VcpuBus): void {
     const line = bus.tscLine?.();

@@ -1,11 +1,12 @@
 /** The machine's thread's view of a vCPU that runs in another one. */
 import type { KeptMsrs } from "../../cpu/kept-msrs.ts";
 import * as L from "../../cpu/layout.ts";
+import { resetState } from "../../cpu/reset-state.ts";
 import type { VcpuState } from "../../cpu/state.ts";
 import type { CoreExports } from "../../interp/core.ts";
-import type { DebugRequest } from "../debugging.ts";
+import { type DebugRequest, refuseInParallel } from "../debugging.ts";
 import type { Vcpu, VcpuExit } from "../engine.ts";
-import { resetState, StateBlock } from "../vcpu-state-block.ts";
+import { StateBlock } from "../vcpu-state-block.ts";
 import type { ParallelCells } from "./cells.ts";
 
 export interface RemoteVcpuOptions {
@@ -66,7 +67,7 @@ export class RemoteVcpu implements Vcpu {
   }
 
   debug(request: DebugRequest | undefined): void {
-    if (request) throw new RangeError("a debugger stops vCPUs that take turns, not in parallel");
+    refuseInParallel(request);
   }
 
   getState(): VcpuState {

@@ -77,6 +77,7 @@ export class VcpuThread {
     const { vcpu } = this.#start;
     const cells = this.#cells;
     const { gate } = this.#core;
+    gate.leave(BOUNDARY);
     for (;;) {
       const seen = cells.wakes(vcpu);
       if (this.#mustRest) {
@@ -184,5 +185,7 @@ export class VcpuThread {
   /** Tells the machine's thread that this one is over. */
   failed(): void {
     this.#mail.failed();
+    this.#cells.setParked(this.#start.vcpu, true);
+    this.#core.gate.leave(BOUNDARY);
   }
 }

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
+import { resetState } from "../../cpu/reset-state.ts";
 import type { VcpuState } from "../../cpu/state.ts";
 import { JitEngine } from "../../engine/jit-engine.ts";
-import { resetState } from "../../engine/vcpu-state-block.ts";
 import { createCore } from "../../interp/core.ts";
 import { createEvaluatorCore } from "../../interp/evaluator-cpu.ts";
 
