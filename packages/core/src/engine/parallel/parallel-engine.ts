@@ -61,7 +61,6 @@ export interface ParallelEngineOptions {
   readonly doorbell: Int32Array<SharedArrayBuffer>;
 }
 
-
 export class ParallelEngine implements Engine {
   readonly kind = "jit";
   readonly unit = "nanosecond";
