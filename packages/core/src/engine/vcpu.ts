@@ -4,7 +4,7 @@ export { featureSet } from "../cpu/features.ts";
 export { KeptMsrs } from "../cpu/kept-msrs.ts";
 export { constantMsr, ignoresMsrWrite } from "../cpu/msr-table.ts";
 export { resetState } from "../cpu/reset-state.ts";
-export { PAGE_BYTES, Ram, ramSegments } from "../memory/ram.ts";
+export { PAGE_BYTES, Ram } from "../memory/ram.ts";
 export { debugControl, debugPlan, debugStopOf, refuseInParallel } from "./debugging.ts";
 export { BOUNDARY, INSIDE, ParallelCells, RUNNING } from "./parallel/cells.ts";
 export { DeviceMail } from "./parallel/mail.ts";

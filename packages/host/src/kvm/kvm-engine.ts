@@ -164,12 +164,13 @@ export class KvmEngine implements Engine {
     const { kvmFd, vmFd, runBytes, vcpus } = this.#vm;
     this.#cells.announce({ kvmFd, vmFd, runBytes, vcpus, threadId, timer: this.#timer });
     if (!parallel || cpus === 1) return;
-    const { memoryBytes, tscFrequencyHz, cpuFeatures = [] } = options;
+    const { tscFrequencyHz, cpuFeatures = [] } = options;
+    const { segments } = this.memory;
     const romBytes = rom.length;
     const kickCells = this.#cells.buffer;
     this.#parallel = new KvmParallel({
       ...{ ...parallel, calls, cpus, kickCells, vmFd, handles: vcpus, runBytes, holder: this.holder },
-      ...{ memoryBytes, romBytes, tscFrequencyHz, cpuFeatures, features: this.#features, vcpus: this.#vcpus },
+      ...{ segments, romBytes, tscFrequencyHz, cpuFeatures, features: this.#features, vcpus: this.#vcpus },
     });
   }
 

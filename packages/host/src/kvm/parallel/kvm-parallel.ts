@@ -3,7 +3,7 @@
  * its own (kvm-vcpu-thread.ts), with the places, holds and letters of core's engine/parallel. Their time-stamp counters are
  * placed from here, before they go on and when a guest writes one.
  */
-import type { RamHolder, Vcpu, VcpuBus } from "@twinmetal/core";
+import type { MemorySegment, RamHolder, Vcpu, VcpuBus } from "@twinmetal/core";
 import { VcpuDesk } from "@twinmetal/core/engine";
 import { constantMsr, ignoresMsrWrite, ParallelCells } from "@twinmetal/core/vcpu";
 import { VcpuSignal } from "../kick-cells.ts";
@@ -31,7 +31,7 @@ export interface KvmParallelPlace extends KvmParallelOptions {
   readonly handles: readonly VcpuHandle[];
   readonly runBytes: number;
   readonly holder: RamHolder;
-  readonly memoryBytes: number;
+  readonly segments: readonly MemorySegment[];
   readonly romBytes: number;
   readonly tscFrequencyHz: number;
   readonly cpuFeatures: readonly string[];
@@ -67,11 +67,11 @@ export class KvmParallel {
   connect(vcpu: number, kvm: KvmVcpu, bus: VcpuBus): Vcpu {
     this.#buses.push(bus);
     if (vcpu === 0) return kvm;
-    const { handles, vmFd, runBytes, kickCells, holder, memoryBytes, romBytes, tscFrequencyHz, cpuFeatures, doorbell } =
+    const { handles, vmFd, runBytes, kickCells, holder, segments, romBytes, tscFrequencyHz, cpuFeatures, doorbell } =
       this.#place;
     const { vcpuFd, runAddress } = handles[vcpu]!;
     this.#place.startThread({
-      ...{ vcpu, cells: this.#cells.buffer, kickCells, vmFd, vcpuFd, runAddress, runBytes, holder, memoryBytes },
+      ...{ vcpu, cells: this.#cells.buffer, kickCells, vmFd, vcpuFd, runAddress, runBytes, holder, segments },
       ...{ romBytes, tscFrequencyHz, cpuFeatures, doorbell },
     });
     return new RemoteKvmVcpu({

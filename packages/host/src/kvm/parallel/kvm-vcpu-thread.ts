@@ -6,17 +6,8 @@
  * Its place is RUNNING while it may be in KVM_RUN, INSIDE while it waits for an answer, and BOUNDARY while it rests: the
  * machine's thread may then ask KVM about it. See docs/decisions/0021-vcpus-in-parallel-on-kvm.md.
  */
-import type { RamHolder, VcpuBus } from "@twinmetal/core";
-import {
-  BOUNDARY,
-  DeviceMail,
-  featureSet,
-  INSIDE,
-  ParallelCells,
-  Ram,
-  RUNNING,
-  ramSegments,
-} from "@twinmetal/core/vcpu";
+import type { MemorySegment, RamHolder, VcpuBus } from "@twinmetal/core";
+import { BOUNDARY, DeviceMail, featureSet, INSIDE, ParallelCells, Ram, RUNNING } from "@twinmetal/core/vcpu";
 import { codeAt } from "../guest-address.ts";
 import { TscPlace } from "../guest-tsc.ts";
 import { HostTime } from "../host-time.ts";
@@ -38,7 +29,7 @@ export interface KvmVcpuThreadStart {
   readonly runBytes: number;
   readonly cpuFeatures: readonly string[];
   readonly tscFrequencyHz: number;
-  readonly memoryBytes: number;
+  readonly segments: readonly MemorySegment[];
   readonly romBytes: number;
   readonly holder: RamHolder;
   /** Counted up to wake the machine's thread where that sleeps: its first word. */
@@ -88,7 +79,7 @@ export class KvmVcpuThread {
     const memory = new Ram({
       buffer: holder.memory.buffer as SharedArrayBuffer,
       byteOffset: holder.ramOffset,
-      segments: ramSegments(start.memoryBytes),
+      segments: start.segments,
       romBytes: start.romBytes,
     });
     const kicks = new VcpuCells(kickCells, vcpu);
