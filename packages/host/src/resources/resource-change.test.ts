@@ -38,6 +38,7 @@ it("changes what is named, and takes away what is null", async () => {
 it.each([
   [{ limits: { cpu: 0 } }, /share of the host's processors/],
   [{ limits: { cpu: 0.5, speed: 3 } }, /no limit "speed"/],
+  [{ disks: { "": {} } }, /no disk/],
   [{ limits: { cpu: 0.5 }, disks: { "2": {} } }, /no disk 2\. It has disks 0 to 1/],
   [{ limits: { cpu: 0.5 }, disks: { all: { requestsPerSecond: -1 } } }, /requestsPerSecond is from 1/],
   [{ limits: { cpu: 0.5 }, disks: { "0": { bytesPerSecond: null } } }, /burstBytes go with/],

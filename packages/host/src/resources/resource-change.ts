@@ -65,7 +65,7 @@ function merged<T, C>(
 ): (readonly [index: number, limits: T])[] {
   const found = new Map<number, T>();
   for (const [key, each] of Object.entries(asked ?? {})) {
-    const indices = key === "all" ? present.map((_limits, index) => index) : [Number(key)];
+    const indices = key === "all" ? present.map((_limits, index) => index) : [/^\d+$/.test(key) ? Number(key) : -1];
     if (indices.length === 0 || !indices.every((index) => present[index] !== undefined)) {
       const has = present.length === 0 ? `no ${what}` : `${what}s 0 to ${present.length - 1}`;
       throw new VmError("bad-option", `The VM has no ${what} ${key}. It has ${has}.`);

@@ -34,6 +34,7 @@ import { StateBlock } from "../vcpu-state-block.ts";
 import { ParallelCells } from "./cells.ts";
 import { FirstVcpu } from "./first-vcpu.ts";
 import { RemoteVcpu } from "./remote-vcpu.ts";
+import { RestingBlock } from "./resting-block.ts";
 import { createVcpuCore, kicker, parallelHandlers, parallelModule, type VcpuCore } from "./vcpu-core.ts";
 import { VcpuDesk } from "./vcpu-desk.ts";
 import type { VcpuThreadStart } from "./vcpu-thread.ts";
@@ -169,8 +170,12 @@ export class ParallelEngine implements Engine {
   }
   #remote(vcpu: number, keptMsrs: KeptMsrs): Vcpu {
     return new RemoteVcpu({
-      ...{ vcpu, cells: this.#cells, view: this.#core.view, map: this.#maps[vcpu]!, keptMsrs, kick: this.#kick },
-      exports: this.#others[vcpu - 1]!,
+      ...{ vcpu, cells: this.#cells, kick: this.#kick },
+      resting: new RestingBlock(
+        new StateBlock(this.#core.view, L.cpuBase(this.#maps[vcpu]!)),
+        this.#others[vcpu - 1]!,
+        keptMsrs,
+      ),
       whileHeld: (work) => this.parallel.whileHeld(work),
     });
   }

@@ -1,22 +1,22 @@
-/** The machine's thread's view of a vCPU that runs in another one. */
-import type { KeptMsrs } from "../../cpu/kept-msrs.ts";
-import * as L from "../../cpu/layout.ts";
+/** The machine's thread's view of a vCPU that runs in another one, whatever runs it there. */
 import { resetState } from "../../cpu/reset-state.ts";
 import type { VcpuState } from "../../cpu/state.ts";
-import type { CoreExports } from "../../interp/core.ts";
 import { type DebugRequest, refuseInParallel } from "../debugging.ts";
 import type { Vcpu, VcpuExit } from "../engine.ts";
-import { StateBlock } from "../vcpu-state-block.ts";
 import type { ParallelCells } from "./cells.ts";
+
+/** What answers for the vCPU in the machine's thread, while it rests. Of its states' `retired` nothing is meant. */
+export interface RestingVcpu {
+  nmi(): void;
+  setTaskPriority(cr8: number): void;
+  getState(): VcpuState;
+  setState(state: VcpuState): void;
+}
 
 export interface RemoteVcpuOptions {
   readonly vcpu: number;
   readonly cells: ParallelCells;
-  readonly view: DataView;
-  readonly map: L.MemoryMap;
-  /** Of an instance for this thread. */
-  readonly exports: CoreExports;
-  readonly keptMsrs: KeptMsrs;
+  readonly resting: RestingVcpu;
   readonly kick: (vcpu: number) => void;
   /** Does something while all others rest. */
   readonly whileHeld: <T>(work: () => T) => T;
@@ -24,13 +24,11 @@ export interface RemoteVcpuOptions {
 
 export class RemoteVcpu implements Vcpu {
   readonly #options: RemoteVcpuOptions;
-  readonly block: StateBlock;
   /** Time goes by the first one's count. What a state brought stays as it is. */
   #retired = 0;
 
   constructor(options: RemoteVcpuOptions) {
     this.#options = options;
-    this.block = new StateBlock(options.view, L.cpuBase(options.map));
   }
 
   get retired(): number {
@@ -47,20 +45,19 @@ export class RemoteVcpu implements Vcpu {
   }
 
   requestInterrupt(pending: boolean): void {
-    this.#options.cells.setInterrupt(this.#options.vcpu, pending);
-    if (pending) this.#tell();
+    const { cells, vcpu } = this.#options;
+    if (cells.interrupt(vcpu) === pending) return;
+    cells.setInterrupt(vcpu, pending);
+    if (pending) this.kick();
   }
   setTaskPriority(cr8: number): void {
     this.#options.cells.setTaskPriority(this.#options.vcpu, cr8);
   }
   nmi(): void {
     this.#options.cells.setNmi(this.#options.vcpu);
-    this.#tell();
+    this.kick();
   }
   kick(): void {
-    this.#tell();
-  }
-  #tell(): void {
     const { cells, vcpu, kick } = this.#options;
     cells.wake(vcpu);
     kick(vcpu);
@@ -71,22 +68,19 @@ export class RemoteVcpu implements Vcpu {
   }
 
   getState(): VcpuState {
-    const { whileHeld, exports, keptMsrs, cells, vcpu } = this.#options;
+    const { whileHeld, resting, cells, vcpu } = this.#options;
     return whileHeld(() => {
-      if (cells.takeNmi(vcpu)) this.block.put(L.NMI_PENDING, 1);
+      if (cells.takeNmi(vcpu)) resting.nmi();
       const priority = cells.takeTaskPriority(vcpu);
-      if (priority !== undefined) this.block.put64(L.CR8, BigInt(priority));
-      const state = this.block.save(exports);
-      return { ...state, retired: this.#retired, msrs: { ...state.msrs, ...keptMsrs.save() } };
+      if (priority !== undefined) resting.setTaskPriority(priority);
+      return { ...resting.getState(), retired: this.#retired };
     });
   }
   setState(state: VcpuState): void {
-    const { whileHeld, exports, keptMsrs } = this.#options;
+    const { whileHeld, resting } = this.#options;
     whileHeld(() => {
       this.#retired = state.retired;
-      const { retired } = this.block;
-      this.block.load({ ...state, retired }, exports);
-      keptMsrs.load(state.msrs);
+      resting.setState(state);
     });
   }
   reset(): void {

@@ -4,7 +4,7 @@
  * placed from here, before they go on and when a guest writes one.
  */
 import type { MemorySegment, RamHolder, Vcpu, VcpuBus } from "@twinmetal/core";
-import { VcpuDesk } from "@twinmetal/core/engine";
+import { RemoteVcpu, VcpuDesk } from "@twinmetal/core/engine";
 import { constantMsr, ignoresMsrWrite, ParallelCells } from "@twinmetal/core/vcpu";
 import { VcpuSignal } from "../kick-cells.ts";
 import type { KvmVcpu } from "../kvm-vcpu.ts";
@@ -12,7 +12,7 @@ import type { LinuxCalls } from "../linux-calls.ts";
 import { IA32_TSC, IA32_TSC_ADJUST } from "../vcpu-exits.ts";
 import type { VcpuHandle } from "../vcpu-handle.ts";
 import type { KvmVcpuThreadStart } from "./kvm-vcpu-thread.ts";
-import { RemoteKvmVcpu } from "./remote-kvm-vcpu.ts";
+import { RestingKvmVcpu } from "./resting-kvm-vcpu.ts";
 
 export interface KvmParallelOptions {
   /** Starts a thread with a KvmVcpuThread. */
@@ -74,8 +74,8 @@ export class KvmParallel {
       ...{ vcpu, cells: this.#cells.buffer, kickCells, vmFd, vcpuFd, runAddress, runBytes, holder, segments },
       ...{ romBytes, tscFrequencyHz, cpuFeatures, doorbell },
     });
-    return new RemoteKvmVcpu({
-      ...{ vcpu, cells: this.#cells, resting: kvm },
+    return new RemoteVcpu({
+      ...{ vcpu, cells: this.#cells, resting: new RestingKvmVcpu(vcpu, this.#cells, kvm) },
       kick: (index) => this.#kick(index),
       whileHeld: (work) => this.desk.whileHeld(work),
     });

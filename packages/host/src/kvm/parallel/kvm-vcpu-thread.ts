@@ -16,7 +16,7 @@ import { KvmVcpu } from "../kvm-vcpu.ts";
 import type { LinuxCalls } from "../linux-calls.ts";
 import { TurnTime } from "../turn-time.ts";
 import { KICK_SIGNAL, VcpuHandle } from "../vcpu-handle.ts";
-import { RESTS_HALTED } from "./remote-kvm-vcpu.ts";
+import { RESTS_HALTED } from "./resting-kvm-vcpu.ts";
 
 /** What the machine's thread hands to a vCPU's; can be sent to a thread. The descriptors stay the engine's. */
 export interface KvmVcpuThreadStart {
