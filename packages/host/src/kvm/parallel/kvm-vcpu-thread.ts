@@ -4,7 +4,7 @@
  * thread and reached by mail (core's engine/parallel).
  *
  * Its place is RUNNING while it may be in KVM_RUN, INSIDE while it waits for an answer, and BOUNDARY while it rests: the
- * machine's thread may then ask KVM about it. See docs/decisions/0021-vcpus-in-parallel-on-kvm.md.
+ * machine's thread may then ask KVM about it. See docs/decisions/0019-vcpus-in-parallel-on-kvm.md.
  */
 import type { MemorySegment, RamHolder, VcpuBus } from "@twinmetal/core";
 import { BOUNDARY, DeviceMail, featureSet, INSIDE, ParallelCells, Ram, RUNNING } from "@twinmetal/core/vcpu";
