@@ -72,7 +72,7 @@ export const PROGRAMS: readonly TestProgram[] = [
     name: "debugger",
     file: "guest/debugger.ts",
     what: "a debugger outside a guest on KVM: steps, registers, memory; on jit, and back",
-    limitSeconds: 120,
+    limitSeconds: 300,
     form: "short",
   },
   {
