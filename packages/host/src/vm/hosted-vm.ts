@@ -7,26 +7,18 @@
  *                         +-----> off, crashed <------+          `exit` fires once; `close` from any state
  *                                 migrated
  */
-import { randomBytes } from "node:crypto";
 import {
   CONSOLE_WINDOW_BYTES,
-  DEBUG_CHANNEL,
-  decodePortReport,
   encodePortCommand,
   engineRamOf,
-  FLASH_NAME,
   type KeyboardLayout,
   type MachineSpec,
   type MigrationObstacle,
   type MigrationResult,
-  SERIAL_CHANNEL,
-  WATCHDOG_ACTIONS,
-  WATCHDOG_CHANNEL,
 } from "@twinmetal/core";
 import {
   type AgentCall,
   AgentClient,
-  AgentError,
   AgentOfVm,
   CONTROL_PORT,
   ConsolePorts,
@@ -50,26 +42,27 @@ import type { HardLimits, VmLimits } from "../resources/vm-limits.ts";
 import { ResourcesOfVm } from "../resources/vm-resources.ts";
 import type { ShareThread } from "../share/share-thread.ts";
 import { SocketBridge } from "../vsock/socket-bridge.ts";
-import { SocketsOfVm, VSOCK_NAME } from "../vsock/vm-sockets.ts";
+import { SocketsOfVm } from "../vsock/vm-sockets.ts";
+import { AgentConnection } from "./agent-connection.ts";
 import { CurrentMachine, type CurrentMachineEvents } from "./current-machine.ts";
 import { endedWithin } from "./ended-within.ts";
 import type { EngineSwitchOptions, EngineSwitchResult } from "./engine-switch.ts";
 import { execInGuest } from "./guest-exec.ts";
+import { CONTROL_SUFFIX, MachineOutput } from "./machine-output.ts";
 import { VmSerialPort } from "./serial-port.ts";
 import type { ExecOptions, ExecResult, Vm, VmEvents, VmExit, VmProgress, VmState } from "./vm.ts";
 import { HostedDebugger } from "./vm-debugger.ts";
 import { VmError } from "./vm-error.ts";
-import { BALLOON_NAME, HOT_MEMORY_NAME, MemoryOfVm } from "./vm-memory.ts";
+import { VmListeners } from "./vm-listeners.ts";
+import { MemoryOfVm } from "./vm-memory.ts";
 import { VmScreen } from "./vm-screen.ts";
-import { type OutputPart, PART_COST, type VmRegisters, type WorkerChoices } from "./worker-protocol.ts";
+import type { VmRegisters, WorkerChoices } from "./worker-protocol.ts";
 
-const CONTROL_SUFFIX = ".ctl";
 const DEFAULT_STOP_TIMEOUT_MS = 10_000;
 /** A guest that is still starting does not hear the button. */
 const PRESS_AGAIN_MS = 3000;
 /** What a machine gets to end its recording before its thread is terminated. */
 const KILL_GRACE_MS = 2000;
-const AGENT_TIMEOUT_MS = 180_000;
 
 export interface HostedVmOptions {
   readonly name: string;
@@ -92,8 +85,6 @@ export interface HostedVmOptions {
   readonly variables?: VariableStore | undefined;
 }
 
-type Listener<K extends keyof VmEvents> = (...args: VmEvents[K]) => void;
-
 export class HostedVm implements Vm {
   readonly name: string;
   readonly serial: VmSerialPort;
@@ -109,15 +100,9 @@ export class HostedVm implements Vm {
   /** The guest comes from elsewhere, and does not know yet that its connections are gone. */
   #hasOldConnections: boolean;
   readonly #machine: CurrentMachine;
-  readonly #ports: ConsolePorts;
-  readonly #portNames: ReadonlySet<string>;
-  readonly #listeners: { readonly [K in keyof VmEvents]: Set<Listener<K>> } = {
-    state: new Set(),
-    disk: new Set(),
-    debug: new Set(),
-    watchdog: new Set(),
-    exit: new Set(),
-  };
+  readonly #agentConnection: AgentConnection;
+  readonly #output: MachineOutput;
+  readonly #listeners = new VmListeners();
   readonly #ended: Promise<VmExit>;
   #resolveEnded!: (exit: VmExit) => void;
   #state: VmState;
@@ -130,11 +115,9 @@ export class HostedVm implements Vm {
   #isBlocked = false;
   #saving: Promise<void> = Promise.resolve();
   #closing: Promise<void> | undefined;
-  readonly #needsFreshening: boolean;
   readonly #isIncoming: boolean;
   readonly #spec: MachineSpec;
   #migration: OutgoingMigration | undefined;
-  #freshening: Promise<void> | undefined;
 
   private constructor(options: HostedVmOptions, machine: CurrentMachine) {
     this.name = options.name;
@@ -149,11 +132,10 @@ export class HostedVm implements Vm {
     this.#network = options.network;
     this.network = new NetworkOfVm({
       cards: options.network,
-      interfaces: (call) => this.#withAgent(call, () => this.agent.interfaces(call)),
+      interfaces: (call) => this.#agentConnection.call(call, () => this.agent.interfaces(call)),
     });
     this.#shares = options.shares;
     if (options.disks) options.disks.onProblem = (problem) => this.#onDiskProblem(problem);
-    this.#needsFreshening = options.initialState === "paused" && !this.#isIncoming && this.#spec.clock === "wall";
     this.#ended = new Promise((resolve) => {
       this.#resolveEnded = resolve;
     });
@@ -162,21 +144,31 @@ export class HostedVm implements Vm {
       release: (cost: number) => this.#machine.release(cost),
     };
     this.serial = new VmSerialPort(backend, this.#isIncoming);
-    this.#ports = new ConsolePorts({
+    const ports = new ConsolePorts({
       windowBytes: CONSOLE_WINDOW_BYTES,
       sendData: (port, bytes) => this.#machine.sendInput(port, bytes),
       sendCommand: (port, kind) => this.#machine.sendInput(port + CONTROL_SUFFIX, encodePortCommand({ kind })),
     });
-    this.#portNames = new Set(portNames(this.#spec));
+    const names = new Set(portNames(this.#spec));
     this.agent = new AgentOfVm([
-      ...(this.#portNames.has(CONTROL_PORT) ? [new AgentClient(this.#ports)] : []),
-      ...(this.#portNames.has(QEMU_AGENT_PORT) ? [new QemuAgentClient(this.#ports.port(QEMU_AGENT_PORT))] : []),
+      ...(names.has(CONTROL_PORT) ? [new AgentClient(ports)] : []),
+      ...(names.has(QEMU_AGENT_PORT) ? [new QemuAgentClient(ports.port(QEMU_AGENT_PORT))] : []),
     ]);
+    this.#agentConnection = new AgentConnection({
+      agent: this.agent,
+      needsFreshening: options.initialState === "paused" && !this.#isIncoming && this.#spec.clock === "wall",
+      requireRunning: () => {
+        if (this.#exit) throw new VmError("guest-ended", `The guest has ended: ${this.#exit.reason}.`);
+        this.#require(["running"], "ask its agent");
+      },
+      hasEnded: () => this.#exit !== undefined,
+      calendarSeconds: async () => (await this.stats())["calendarSeconds"]!,
+    });
     this.debug = new HostedDebugger({
       command: (command, args) => this.#machine.command(command, args),
       resume: () => this.resume(),
       ended: () => this.#exit?.reason,
-      stopped: (stop) => this.#emit("debug", stop),
+      stopped: (stop) => this.#listeners.emit("debug", stop),
     });
     this.#hasOldConnections = options.initialState === "paused" || this.#isIncoming;
     const vsock = this.#spec.devices.find((device) => device.kind === "virtio-vsock");
@@ -208,6 +200,18 @@ export class HostedVm implements Vm {
       send: (channel, bytes) => this.#machine.sendInput(channel, bytes),
       ended: () => this.#exit?.reason,
     });
+    this.#output = new MachineOutput({
+      ...{ serial: this.serial, ports, portNames: names, sockets: this.sockets, memory: this.memory },
+      variables: options.variables,
+      onWatchdog: (action) => {
+        // An error: it has ended, or stands still for another reason.
+        if (action === "pause" && this.#state === "running") this.pause().catch(() => {});
+        this.#listeners.emit("watchdog", action);
+      },
+      // It would start otherwise than it was set up.
+      onLostVariables: (reason) => void this.#kill(reason),
+      release: (cost) => this.#machine.release(cost),
+    });
   }
 
   static async create(options: HostedVmOptions): Promise<HostedVm> {
@@ -234,7 +238,7 @@ export class HostedVm implements Vm {
   /** What a machine of this VM tells. */
   static #events(vm: () => HostedVm): CurrentMachineEvents {
     return {
-      onOutput: (parts) => vm().#output(parts),
+      onOutput: (parts) => vm().#output.take(parts),
       onSerialTaken: (bytes) => vm().serial.taken(bytes),
       onState: (state) => vm().#changeState(state),
       onDebugStop: (report) => vm().debug.onStop(report),
@@ -253,10 +257,8 @@ export class HostedVm implements Vm {
     return this.#state;
   }
 
-  on<K extends keyof VmEvents>(event: K, listener: Listener<K>): () => void {
-    const own: Listener<K> = (...args) => listener(...args);
-    this.#listeners[event].add(own);
-    return () => void this.#listeners[event].delete(own);
+  on<K extends keyof VmEvents>(event: K, listener: (...args: VmEvents[K]) => void): () => void {
+    return this.#listeners.on(event, listener);
   }
 
   /** For the side of the migration that fills it. */
@@ -343,7 +345,7 @@ export class HostedVm implements Vm {
   }
 
   async exec(command: readonly string[], options: ExecOptions = {}): Promise<ExecResult> {
-    return await this.#withAgent(options, () => execInGuest(this.agent, command, options));
+    return await this.#agentConnection.call(options, () => execInGuest(this.agent, command, options));
   }
 
   async writeFile(
@@ -351,28 +353,30 @@ export class HostedVm implements Vm {
     data: Uint8Array,
     options: { mode?: number; signal?: AbortSignal } = {},
   ): Promise<void> {
-    await this.#withAgent(options, () => this.agent.putFile(path, data, options));
+    await this.#agentConnection.call(options, () => this.agent.putFile(path, data, options));
   }
 
   async readFile(path: string, options: { signal?: AbortSignal } = {}): Promise<Uint8Array> {
-    return await this.#withAgent(options, () => this.agent.getFile(path, options));
+    return await this.#agentConnection.call(options, () => this.agent.getFile(path, options));
   }
 
   async freeze(options: AgentCall = {}): Promise<number> {
-    return await this.#withAgent(options, () => this.agent.freeze(options));
+    return await this.#agentConnection.call(options, () => this.agent.freeze(options));
   }
 
   async thaw(options: AgentCall = {}): Promise<number> {
-    return await this.#withAgent(options, () => this.agent.thaw(options));
+    return await this.#agentConnection.call(options, () => this.agent.thaw(options));
   }
 
   async setTime(unixMs: number = Date.now(), options: AgentCall = {}): Promise<void> {
-    await this.#withAgent(options, () => this.agent.setTime(unixMs, options));
+    await this.#agentConnection.call(options, () => this.agent.setTime(unixMs, options));
   }
 
   async shutdown(options: AgentCall & { isReboot?: boolean } = {}): Promise<void> {
     const { agent } = this;
-    await this.#withAgent(options, () => (options.isReboot ? agent.reboot(options) : agent.powerOff(options)));
+    await this.#agentConnection.call(options, () =>
+      options.isReboot ? agent.reboot(options) : agent.powerOff(options),
+    );
   }
 
   async wait(options: { signal?: AbortSignal } = {}): Promise<VmExit> {
@@ -473,7 +477,7 @@ export class HostedVm implements Vm {
       this.#isBlocked = true;
       void this.#machine.command("pause", undefined).catch(() => {}); // It has ended, or goes on elsewhere.
     }
-    this.#emit("disk", problem);
+    this.#listeners.emit("disk", problem);
   }
 
   /** What found no space is tried again; if there is still none, the VM is paused again. */
@@ -531,91 +535,6 @@ export class HostedVm implements Vm {
     await this.#machine.terminate();
   }
 
-  async #withAgent<T>(options: AgentCall & { agentTimeoutMs?: number }, action: () => Promise<T>): Promise<T> {
-    await this.#connectAgent(options);
-    return await action();
-  }
-
-  async #connectAgent(options: { signal?: AbortSignal; agentTimeoutMs?: number }): Promise<void> {
-    if (this.#exit) throw new VmError("guest-ended", `The guest has ended: ${this.#exit.reason}.`);
-    this.#require(["running"], "ask its agent");
-    const { signal, agentTimeoutMs = AGENT_TIMEOUT_MS } = options;
-    signal?.throwIfAborted();
-    const deadlineMs = performance.now() + agentTimeoutMs;
-    for (let isConnected = false; !isConnected; ) {
-      const timeoutMs = Math.max(1, deadlineMs - performance.now());
-      isConnected = await this.agent.connect({ signal, timeoutMs }).then(
-        () => true,
-        (error: unknown) => {
-          // A guest that starts again closes its end first.
-          if (!(error instanceof AgentError) || error.code !== "AGENT_LOST" || this.#exit) throw error;
-          return false;
-        },
-      );
-    }
-    this.#freshening ??= this.#freshen();
-    await this.#freshening;
-  }
-
-  /** A restored guest's own clock stood still, and its random pool may have been restored before. */
-  async #freshen(): Promise<void> {
-    if (!this.#needsFreshening) return;
-    try {
-      const { calendarSeconds } = await this.stats();
-      await this.agent.setTime(1000 * calendarSeconds!);
-      await this.agent.addEntropy(randomBytes(64));
-    } catch (error) {
-      if (!(error instanceof AgentError)) throw error; // A guest that cannot is as it was.
-    }
-  }
-
-  #onWatchdog(told: Uint8Array): void {
-    const action = WATCHDOG_ACTIONS.find((known) => known === Buffer.from(told).toString("latin1"));
-    if (action === undefined) return;
-    // An error: it has ended, or stands still for another reason.
-    if (action === "pause" && this.#state === "running") this.pause().catch(() => {});
-    for (const listener of this.#listeners.watchdog) listener(action);
-  }
-
-  #output(parts: readonly OutputPart[]): void {
-    let freeCost = 0;
-    for (const { channel, bytes } of parts) {
-      const cost = bytes.length + PART_COST;
-      if (channel === SERIAL_CHANNEL) {
-        this.serial.receive(bytes, cost);
-        continue;
-      }
-      freeCost += cost;
-      if (this.#portNames.has(channel)) this.#ports.receiveData(channel, bytes);
-      else if (channel === VSOCK_NAME) this.sockets.receive(bytes);
-      else if (channel === BALLOON_NAME) this.memory.receive(bytes);
-      else if (channel === HOT_MEMORY_NAME) this.memory.receivePlugged(bytes);
-      else if (channel === FLASH_NAME) this.#keepVariables(bytes);
-      else if (channel === WATCHDOG_CHANNEL) this.#onWatchdog(bytes);
-      else if (channel !== DEBUG_CHANNEL) this.#reports(channel.slice(0, -CONTROL_SUFFIX.length), bytes);
-    }
-    this.#machine.release(freeCost);
-  }
-
-  /** A disk that takes no more of them ends the VM: it would start otherwise than it was set up. */
-  #keepVariables(reports: Uint8Array): void {
-    try {
-      this.#variables?.apply(reports);
-    } catch (error) {
-      void this.#kill((error as Error).message);
-    }
-  }
-
-  /** Reports of one port, which may have been joined. */
-  #reports(port: string, bytes: Uint8Array): void {
-    for (let at = 0; at < bytes.length; ) {
-      const report = decodePortReport(bytes.subarray(at));
-      if (!report) return;
-      at += "bytes" in report ? 5 : 1;
-      this.#ports.receiveReport(port, report);
-    }
-  }
-
   #changeState(state: VmState): void {
     if (this.#exit || state === this.#state) return;
     this.#state = state;
@@ -625,7 +544,7 @@ export class HostedVm implements Vm {
       this.sockets.tellReset();
       this.memory.askSize();
     }
-    this.#emit("state", state);
+    this.#listeners.emit("state", state);
   }
 
   #onExit(exit: VmExit): void {
@@ -642,11 +561,7 @@ export class HostedVm implements Vm {
     void this.#disks?.close().catch(() => {});
     void this.#shares?.close().catch(() => {});
     this.#resolveEnded(exit);
-    this.#emit("exit", exit);
-  }
-
-  #emit<K extends keyof VmEvents>(event: K, ...args: VmEvents[K]): void {
-    for (const listener of [...this.#listeners[event]]) listener(...args);
+    this.#listeners.emit("exit", exit);
   }
 
   #requireDecided(): void {
