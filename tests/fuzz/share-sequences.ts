@@ -11,7 +11,7 @@ import { Fields, fuseMessage, p9Message } from "../../packages/core/src/devices/
 import { createVirtioFs } from "../../packages/core/src/devices/virtio/fs.ts";
 import { createVirtio9p } from "../../packages/core/src/devices/virtio/p9.ts";
 import type { FuzzedDevice, Random } from "./device-fuzz.ts";
-import { type Driver, type Part, target } from "./virtio-sequences.ts";
+import { type Driver, type Part, target } from "./virtio-driver.ts";
 
 const NAMES = [
   "hello",
