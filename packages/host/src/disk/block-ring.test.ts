@@ -1,6 +1,6 @@
 import { BLOCK_LIMITS } from "@twinmetal/core";
 import { describe, expect, it } from "vitest";
-import { createDiskRing, RingBlocks, RingServer } from "./block-ring.ts";
+import { abandonRing, createDiskRing, RingBlocks, RingServer } from "./block-ring.ts";
 
 const read = (id: number, offset = 0, length = 512) => ({ id, operation: "read", offset, length }) as const;
 
@@ -50,6 +50,21 @@ describe("a ring of disks", () => {
     expect(server.take()).toEqual([]);
     expect(next.take()).toMatchObject({ id: 1 });
     expect(next.take()).toBeUndefined();
+  });
+
+  it("fails what a thread that has ended had, so that nobody waits for it", () => {
+    const { ring, machine, server } = setUp(["disk0"]);
+    machine.submit("disk0", { ...read(1), spans: [0, 512] });
+    server.setOpen(true);
+    server.take();
+    machine.submit("disk0", read(2));
+    abandonRing(ring);
+    machine.settle();
+    expect([machine.take(), machine.take()]).toMatchObject([
+      { id: 1, isOk: false },
+      { id: 2, isOk: false },
+    ]);
+    expect(machine.take()).toBeUndefined();
   });
 
   it("wakes who waits for work", async () => {

@@ -247,6 +247,19 @@ export class RingBlocks implements BlockBackend {
   }
 }
 
+/** The disks' thread has ended by itself: all that it had, or would have got, has failed, and nobody waits for it. */
+export function abandonRing(ring: DiskRing): void {
+  const slots = new Slots(ring);
+  Atomics.store(slots.words, IS_OPEN, 0);
+  for (let slot = 0; slot < slots.count; slot++) {
+    if (![STATE.SUBMITTED, STATE.TAKEN, STATE.PARKED].some((state) => state === slots.state(slot))) continue;
+    slots.words[slots.at(slot, WORD.isOk)] = 0;
+    slots.setState(slot, STATE.DONE);
+  }
+  Atomics.add(slots.words, DONE, 1);
+  Atomics.notify(slots.words, DONE);
+}
+
 export interface RingRequest {
   readonly slot: number;
   readonly disk: number;

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { ServiceThread } from "../vm/service-thread.ts";
 import type { VmError } from "../vm/vm-error.ts";
 import { workerUrl } from "../vm/worker-url.ts";
-import { createDiskRing, type DiskRing, type ReachedMemory } from "./block-ring.ts";
+import { abandonRing, createDiskRing, type DiskRing, type ReachedMemory } from "./block-ring.ts";
 import type {
   DiskLimits,
   DiskOptions,
@@ -35,7 +35,8 @@ export class DiskThread {
     const workerData: DiskThreadStart = { disks: options, ring: this.ring };
     const url = workerUrl("disk-worker", "disk");
     const onTold = ({ problem }: DisksProblem): void => this.onProblem(problem);
-    this.#thread = new ServiceThread({ url, name: "disks", what: "disks", workerData, onTold });
+    const onEnd = (): void => abandonRing(this.ring);
+    this.#thread = new ServiceThread({ url, name: "disks", what: "disks", workerData, onTold, onEnd });
   }
 
   /** The thread, which has nothing open yet. `channels`: the disks' names, one for each. */

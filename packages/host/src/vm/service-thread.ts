@@ -21,6 +21,8 @@ export interface ServiceThreadOptions<Told> {
   readonly workerData: unknown;
   /** What it says unasked. */
   readonly onTold?: (message: Told) => void;
+  /** It has ended. Called once. */
+  readonly onEnd?: () => void;
 }
 
 interface Pending<Reply> {
@@ -41,13 +43,16 @@ export class ServiceThread<
   #lost: Error | undefined;
   #closing: Promise<void> | undefined;
 
-  constructor({ url, name, what, workerData, onTold }: ServiceThreadOptions<Told>) {
+  constructor({ url, name, what, workerData, onTold, onEnd }: ServiceThreadOptions<Told>) {
     this.#onTold = onTold;
     this.#worker = new Worker(url, { workerData, execArgv: [], name: `twinmetal ${name}` });
     this.#worker.unref();
     this.#worker.on("message", (message: Reply | Told) => this.#receive(message));
     this.#worker.on("error", (error) => this.#end(error));
-    this.#worker.on("exit", () => this.#end(new Error(`the thread of the VM's ${what} has ended`)));
+    this.#worker.on("exit", () => {
+      this.#end(new Error(`the thread of the VM's ${what} has ended`));
+      onEnd?.();
+    });
   }
 
   /** Rejects with what the thread has refused it with, or with what ended the thread. */
