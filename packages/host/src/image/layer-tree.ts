@@ -13,6 +13,7 @@ const OPAQUE = ".wh..wh..opq";
 const MAX_ENTRIES = 500_000;
 const MAX_PATH_BYTES = 4096;
 const MAX_DEPTH = 200;
+const TOO_DEEP = `its folders are more than ${MAX_DEPTH} deep`;
 /** As Linux. */
 const MAX_LINKS_FOLLOWED = 40;
 const MAX_NAME_BYTES = 255;
@@ -146,6 +147,9 @@ export class LayerTree {
   #directoryOf(parts: readonly string[]): DirectoryNode;
   #directoryOf(parts: readonly string[], isMade: false): DirectoryNode | undefined;
   #directoryOf(parts: readonly string[], isMade = true): DirectoryNode | undefined {
+    // As for nearly every entry.
+    const whole = this.find(parts.join("/"))?.node;
+    if (whole?.type === "directory") return whole;
     let path = "";
     let directory = this.root;
     for (const part of parts) {
@@ -157,6 +161,8 @@ export class LayerTree {
         continue;
       }
       if (!isMade) return undefined;
+      // Links lead further down than any path says.
+      if (path.split("/").length > MAX_DEPTH) throw this.#refuse(TOO_DEEP);
       const made = newDirectory();
       this.#layers.set(made, this.#layer);
       directory.children.set(part, made);
@@ -169,7 +175,7 @@ export class LayerTree {
     if (Buffer.byteLength(path) > MAX_PATH_BYTES) throw this.#refuse("a path is longer than 4096 bytes");
     const parts = path.split("/").filter((part) => part !== "" && part !== ".");
     if (parts.includes("..")) throw this.#refuse(`${printable(path)} leads out of the image`);
-    if (parts.length > MAX_DEPTH) throw this.#refuse(`its folders are more than ${MAX_DEPTH} deep`);
+    if (parts.length > MAX_DEPTH) throw this.#refuse(TOO_DEEP);
     const isName = (part: string): boolean => Buffer.byteLength(part) <= MAX_NAME_BYTES && !part.includes("\0");
     if (!parts.every(isName)) throw this.#refuse("it has a name that no file can have");
     return parts;
