@@ -115,6 +115,7 @@ export class SwitchLink implements Link {
   }
 
   #lost(): void {
+    if (this.#isClosed) return;
     this.#grace ??= setTimeout(() => this.#events.setUp(false), GRACE_MS);
     // One that is turned away at once is at a switch that is full.
     const wasJoined = performance.now() - this.#joinedMs > LOOK_AGAIN_MS;
