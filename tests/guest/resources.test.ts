@@ -14,7 +14,8 @@ it("keeps a guest below its share of a processor, and changes it while it runs",
 }, async ({ skip }) => {
   const guest = await tinyGuest();
   if ("missing" in guest) return skip(guest.missing);
-  await using vm = await spinning({ limits: { cpu: 0.25 } });
+  await using vm = await spinning();
+  await vm.resources.set({ cpu: 0.25 });
   const [quarter] = await useOver([vm], 3000);
   expect(quarter!.cpu).toBeLessThan(0.275);
   // A host that is busy gives less.

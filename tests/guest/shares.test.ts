@@ -3,32 +3,16 @@
  * engine, and a replay that has no folder; and what a guest tries to get out of its folder.
  */
 import { execFileSync } from "node:child_process";
-import { createHash } from "node:crypto";
-import {
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  readlinkSync,
-  rmSync,
-  statSync,
-  symlinkSync,
-  writeFileSync,
-} from "node:fs";
+import { mkdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import {
-  createVm,
-  ensureTinyImage,
-  replayVm,
-  restoreVm,
-  type ShareOptions,
-  type TinyImage,
-  type Vm,
-} from "../../packages/host/src/index.ts";
+import { createVm, replayVm, restoreVm, type ShareOptions, type Vm } from "../../packages/host/src/index.ts";
 import type { HostedVm } from "../../packages/host/src/vm/hosted-vm.ts";
+import { shell } from "./shell.ts";
 import { tinyGuest } from "./tiny-guest.ts";
+import { describeTree, makeTree } from "./trees.ts";
 
 const guest = await tinyGuest();
 let base: string;
@@ -50,44 +34,7 @@ async function start(shares: readonly ShareOptions[], more: Parameters<typeof cr
   return vm;
 }
 
-/** Output of a shell's script in the guest, which has to end well. */
-async function shell(vm: Vm, script: string): Promise<string> {
-  const { exitCode, stdout, stderr } = await vm.exec(["sh", "-ec", script]);
-  const decoder = new TextDecoder();
-  expect([exitCode, decoder.decode(stderr)].join(" "), script).toMatch(/^0/);
-  return decoder.decode(stdout).trim();
-}
-
-/** Small files in folders, with links and different modes. */
-function makeTree(path: string, files: number): void {
-  for (let i = 0; i < files; i++) {
-    const directory = join(path, `d${i % 23}`, `e${i % 7}`);
-    mkdirSync(directory, { recursive: true });
-    const content = Buffer.alloc((i * 37) % 9000, createHash("sha256").update(`${i}`).digest());
-    writeFileSync(join(directory, `file ${i}.txt`), content, { mode: i % 3 === 0 ? 0o755 : 0o644 });
-    if (i % 50 === 0) symlinkSync(`../file ${i}.txt`, join(directory, `link${i}`));
-  }
-}
-
-/** Every name with what it is, its mode and its content, as one text. */
-function describeTree(path: string): string {
-  const lines: string[] = [];
-  const visit = (directory: string, name: string): void => {
-    for (const entry of readdirSync(directory, { withFileTypes: true })) {
-      const [full, shown] = [join(directory, entry.name), `${name}/${entry.name}`];
-      if (entry.isSymbolicLink()) lines.push(`${shown} -> ${readlinkSync(full)}`);
-      else if (entry.isDirectory()) visit(full, shown);
-      else {
-        const hash = createHash("sha256").update(readFileSync(full)).digest("hex");
-        lines.push(`${shown} ${(statSync(full).mode & 0o777).toString(8)} ${hash}`);
-      }
-    }
-  };
-  visit(path, "");
-  return lines.sort().join("\n");
-}
-
-const TREE_FILES = 500;
+const TREE_FILES = 200;
 
 describe.skipIf("missing" in guest)("a shared folder by virtio-fs", { timeout: 240_000 }, () => {
   it("a tree is copied in and out, and is the same", async () => {
@@ -211,59 +158,5 @@ describe.skipIf("missing" in guest)("a shared folder by virtio-fs", { timeout: 2
     });
     const path = folder("two words");
     await expect(createVm({ shares: [{ path }] })).rejects.toMatchObject({ code: "bad-option" });
-  });
-});
-
-describe("a shared folder by 9P2000.L", { timeout: 300_000 }, () => {
-  it("is mounted by Debian's general kernel, and is what the host has, both ways", async ({ skip }) => {
-    let image: TinyImage;
-    try {
-      image = await ensureTinyImage({ kernel: "general", signal: AbortSignal.timeout(120_000) });
-    } catch (error) {
-      return skip(`the general kernel cannot be fetched: ${(error as Error).message}`);
-    }
-    const [there, back] = [folder("there9"), folder("back9")];
-    makeTree(there, 60);
-    const many = join(there, "many");
-    mkdirSync(many);
-    for (let i = 0; i < 50; i++) writeFileSync(join(many, `one of the many files, number ${i}`), `${i}\n`);
-    const shares: ShareOptions[] = [
-      { path: there, isReadOnly: true, type: "9p" },
-      { path: back, type: "9p" },
-    ];
-    const state = join(base, "9p.vm");
-    let vm = await start(shares, {
-      kernel: image.kernelPath,
-      initrd: image.initrdPath,
-      memoryBytes: 256 * 2 ** 20,
-    });
-    try {
-      expect(await shell(vm, "grep -c ' 9p ' /proc/mounts")).toBe("2");
-      expect(await shell(vm, "cat '/share/there9/many/one of the many files, number 7'")).toBe("7");
-      expect(await shell(vm, "ls /share/there9/many | sort -u | wc -l")).toBe("50");
-      await shell(vm, "cp -a /share/there9/. /tmp/tree && cp -a /tmp/tree/. /share/back9/");
-      expect(describeTree(back)).toBe(describeTree(there));
-      const steps = [
-        "cd /share/back9; echo one >a; ln a b; mv a c; mkdir d; mv c d/; echo two >>b; cat d/c; ls d",
-        "exec 5<d/c; rm d/c b; cat <&5; rmdir d; ! cat d/c 2>/dev/null; ! cat ../secret 2>/dev/null",
-        "! mknod x b 8 0 2>/dev/null; ! chown 1000 /share/back9/d0 2>/dev/null; df . | tail -n 1 | wc -w",
-      ];
-      expect((await shell(vm, steps.join("; "))).split("\n")).toEqual(["one", "two", "c", "one", "two", "6"]);
-      expect((await vm.exec(["touch", "/share/there9/x"])).exitCode).not.toBe(0);
-
-      const reader = "until [ -e /tmp/go ]; do sleep 0.1; done; cat <&5 >/share/back9/read-later";
-      const from = "/share/there9/many/one of the many files, number 8";
-      await shell(vm, `(exec 5<'${from}'; touch /tmp/open; ${reader}) >/dev/null 2>&1 & true`);
-      await shell(vm, "until [ -e /tmp/open ]; do sleep 0.1; done");
-      await vm.pause();
-      await vm.save(state);
-      await vm.close();
-      vm = await restoreVm(state, { shares });
-      await vm.start();
-      await shell(vm, "touch /tmp/go; until [ -s /share/back9/read-later ]; do sleep 0.1; done");
-    } finally {
-      await vm.close();
-    }
-    expect(readFileSync(join(back, "read-later"), "utf8")).toBe("8\n");
   });
 });

@@ -15,7 +15,7 @@ import { createVm, type Vm, VmError } from "../../packages/host/src/index.ts";
 import { tinyGuest } from "./tiny-guest.ts";
 
 const guest = await tinyGuest();
-const DATA = randomBytes(8 << 20);
+const DATA = randomBytes(3 << 20);
 const HASH = createHash("sha256").update(DATA).digest("hex");
 
 let folder: string;
