@@ -1,6 +1,7 @@
 /**
- * The connections of a network's guests, by the addresses and ports of both ends. GUEST-CONTROLLED: how many there are, and
- * how many wait for the host; more are refused (RST), the others go on.
+ * The connections of a network's guests, by the addresses and ports of both ends. GUEST-CONTROLLED: how many there are; more
+ * are refused (RST), the others go on. So many may wait for the host's answer: a SYN beyond them is lost, as where a listener's
+ * queue is full, and comes again; those that have waited longest give way to it.
  */
 import type { IpAddress } from "./address.ts";
 import { type IpPacket, type LinkHeader, payloadOffset } from "./ip/packet.ts";
@@ -12,7 +13,11 @@ import type { Endpoint } from "./udp-flows.ts";
 import type { HostStream, NetworkWorld, StreamEvents, StreamFailure, Timer } from "./world.ts";
 
 const MAX_FLOWS = 2048;
-const MAX_CONNECTING = 256;
+const MAX_CONNECTING = 1024;
+/** So long one that waits for its peer is left alone by those that want its place. */
+const PATIENCE_MS = 5000;
+/** When there are too many: how often it is looked for those that are over, and for those that the guest does not know any more. */
+const TIDY_MS = 1000;
 /** What all of them together keep each way, about: once more where there were fewer when they filled up. */
 const BUFFER_BYTES = 1 << 28;
 const LEAST_BUFFER_BYTES = 1 << 16;
@@ -41,12 +46,19 @@ export interface TcpGate {
   unreachable(packet: IpPacket, why: "host" | "network" | "prohibited"): void;
 }
 
+interface Connecting {
+  readonly startMs: number;
+  readonly giveUp: () => void;
+}
+
 export class TcpFlows {
   readonly #options: TcpFlowsOptions;
   readonly #flows = new Map<string, TcpConnection>();
   /** Those that had something to send when the card had no room. */
   readonly #waiting = new Set<TcpConnection>();
-  #connecting = 0;
+  /** The longest there first. */
+  readonly #connecting = new Set<Connecting>();
+  #tidiedMs = Number.NEGATIVE_INFINITY;
   #probe: Timer | undefined;
 
   constructor(options: TcpFlowsOptions) {
@@ -70,10 +82,12 @@ export class TcpFlows {
       if ((segment.flags & FLAG.RST) === 0) this.#reset(guest, peer, segment);
       return;
     }
-    if (this.#flows.size >= MAX_FLOWS || this.#connecting >= MAX_CONNECTING) {
+    if (this.#flows.size >= MAX_FLOWS) this.#tidy();
+    if (this.#flows.size >= MAX_FLOWS) {
       this.#reset(guest, peer, segment);
       return;
     }
+    if (this.#connecting.size >= MAX_CONNECTING && !this.#makeRoom()) return;
     const admission = gate.admit(guest, peer);
     if (admission === "refused") this.#reset(guest, peer, segment);
     else if (admission === "prohibited") gate.unreachable(packet, "prohibited");
@@ -89,11 +103,8 @@ export class TcpFlows {
     gate: TcpGate,
   ): void {
     const flow = this.#newFlow(guest, peer);
-    let isConnecting = true;
-    const settle = (): void => {
-      if (isConnecting) this.#connecting--;
-      isConnecting = false;
-    };
+    const connecting = { startMs: this.#options.world.nowMs(), giveUp: () => connection.giveUp() };
+    const settle = (): void => void this.#connecting.delete(connecting);
     const owner: TcpOwner = {
       closed: () => {
         settle();
@@ -104,7 +115,7 @@ export class TcpFlows {
         else gate.unreachable(packet, why === "unreachable" ? "network" : "host");
       },
     };
-    this.#connecting++;
+    this.#connecting.add(connecting);
     const connection = TcpConnection.fromGuest(this.#options.world, flow.link, owner, syn, (events) =>
       connect({
         opened: () => {
@@ -118,6 +129,24 @@ export class TcpFlows {
       }),
     );
     flow.begin(connection);
+  }
+
+  /** One that has waited for its peer for long ends. False: there is none. */
+  #makeRoom(): boolean {
+    const [oldest] = this.#connecting;
+    if (!oldest || this.#options.world.nowMs() - oldest.startMs < PATIENCE_MS) return false;
+    oldest.giveUp();
+    return true;
+  }
+
+  #tidy(): void {
+    const nowMs = this.#options.world.nowMs();
+    if (nowMs - this.#tidiedMs < TIDY_MS) return;
+    this.#tidiedMs = nowMs;
+    for (const connection of [...this.#flows.values()]) {
+      if (connection.isOver) connection.abort();
+      else connection.probeIdle();
+    }
   }
 
   /** Somebody on the host's side wants to talk to a port of the guest. Undefined: there are too many, or that one exists. */

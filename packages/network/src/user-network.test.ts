@@ -1,99 +1,22 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { addressOf, formatIpAddress, type IpAddress, parseIpAddress } from "./address.ts";
 import { arpFrame, parseArp } from "./arp.ts";
-import type { ConnectionRecord } from "./connection-log.ts";
 import { Egress, type EgressMode, parseEgressRule } from "./egress.ts";
-import { BROADCAST, ETHERTYPE, ethertypeOf, macAt, macOf, newFrame } from "./ethernet.ts";
-import { FakeStream, FakeWorld } from "./fake-world.ts";
+import { BROADCAST, macOf } from "./ethernet.ts";
+import { dnsQuery, FakeGuest, GUEST, LINK, MAC, OUTSIDE } from "./fake-guest.ts";
+import { FakeStream } from "./fake-world.ts";
 import { fragmentsOf } from "./ip/fragmentation.ts";
 import { ICMP, icmpFrame } from "./ip/icmp.ts";
-import { type IpPacket, PROTOCOL, parseIp } from "./ip/packet.ts";
+import type { IpPacket } from "./ip/packet.ts";
 import { parseUdp, udpFrame } from "./ip/udp.ts";
-import { GATEWAY_MAC, IPV4, IPV6 } from "./network-plan.ts";
+import { IPV4, IPV6 } from "./network-plan.ts";
 import { parsePrefix } from "./prefix.ts";
-import { FLAG, parseSegment, type Segment, segmentFrame } from "./tcp/segment.ts";
-import { UserNetwork } from "./user-network.ts";
+import { FLAG, parseSegment, segmentFrame } from "./tcp/segment.ts";
 import { NameError } from "./world.ts";
 
-const MAC = macOf(2, 0, 0, 0, 0, 1);
-const GUEST = parseIpAddress("10.0.2.15")!;
-const OUTSIDE = parseIpAddress("93.184.216.34")!;
-const LINK = { to: GATEWAY_MAC, from: MAC };
-
-/** A guest by hand. */
-class Guest {
-  readonly world = new FakeWorld();
-  readonly frames: Uint8Array[] = [];
-  readonly records: ConnectionRecord[] = [];
-  readonly network: UserNetwork;
-  hasRoom = true;
-  /** Frames that there is room for once more, though there is none. */
-  room = 0;
-
-  constructor(mode: EgressMode = "public", allow: readonly string[] = [], nameServer?: IpAddress) {
-    this.network = new UserNetwork({
-      world: this.world,
-      link: {
-        mtu: 1500,
-        hasChecksumOffload: false,
-        largestTcpFrame: 0,
-        canSend: () => this.hasRoom || this.room > 0,
-        send: (frame) => {
-          this.room--;
-          this.frames.push(frame);
-        },
-      },
-      egress: new Egress(mode, allow.map(parseEgressRule)),
-      hasIpv6: true,
-      nameServer,
-      log: (record) => void this.records.push(record),
-    });
-    this.network.receive(arpFrame("request", { mac: MAC, address: GUEST }, { mac: BROADCAST, address: IPV4.gateway }));
-    this.take();
-  }
-
-  take(): Uint8Array[] {
-    return this.frames.splice(0);
-  }
-
-  packets(): IpPacket[] {
-    return this.take().flatMap((frame) => parseIp(frame) ?? []);
-  }
-
-  udp(destination: IpAddress, destinationPort: number, data: Uint8Array, sourcePort = 4000): void {
-    this.network.receive(udpFrame(LINK, { source: GUEST, destination }, { sourcePort, destinationPort, data }));
-  }
-
-  tcp(
-    destination: IpAddress,
-    destinationPort: number,
-    segment: Partial<Segment> & { flags: number },
-    sourcePort = 5000,
-  ): void {
-    const { payload = new Uint8Array(0) } = segment;
-    const whole = {
-      sequence: 1000,
-      acknowledgement: 0,
-      window: 65_535,
-      options: {},
-      ...segment,
-      sourcePort,
-      destinationPort,
-      payloadBytes: payload.length,
-    };
-    this.network.receive(segmentFrame(LINK, { source: GUEST, destination }, whole, false, (into) => into.set(payload)));
-  }
-
-  segments(): Segment[] {
-    return this.packets().flatMap((packet) =>
-      packet.protocol === PROTOCOL.TCP ? (parseSegment(packet, false) ?? []) : [],
-    );
-  }
-}
-
-let guest: Guest;
+let guest: FakeGuest;
 beforeEach(() => {
-  guest = new Guest();
+  guest = new FakeGuest();
 });
 
 describe("on the link", () => {
@@ -240,13 +163,8 @@ describe("datagrams", () => {
   });
 });
 
-const query = (name: string, type = 1): Uint8Array => {
-  const labels = name.split(".").flatMap((label) => [label.length, ...[...label].map((c) => c.charCodeAt(0))]);
-  return Uint8Array.from([0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, ...labels, 0, 0, type, 0, 1]);
-};
-
 async function ask(name: string, type = 1): Promise<{ rcode: number; answers: number; bytes: Uint8Array } | undefined> {
-  guest.udp(IPV4.dns, 53, query(name, type));
+  guest.udp(IPV4.dns, 53, dnsQuery(name, type));
   for (let i = 0; i < 5; i++) await Promise.resolve();
   const packet = guest.packets()[0];
   const bytes = packet && parseUdp(packet, false)!.data;
@@ -267,7 +185,7 @@ describe("names", () => {
 
   it("of other types go to the host's own name server, and only its answer to this question comes back", async () => {
     const server = parseIpAddress("9.9.9.9")!;
-    guest = new Guest("public", [], server);
+    guest = new FakeGuest("public", [], server);
     expect(await ask("example.org", 15)).toBeUndefined();
     const [socket] = guest.world.sockets;
     const { data, address } = socket!.sent[0]!;
@@ -284,7 +202,7 @@ describe("names", () => {
   });
 
   it("that the host's resolver would understand otherwise are not asked for, and open nothing", async () => {
-    guest = new Guest("listed", ["*.example.net"]);
+    guest = new FakeGuest("listed", ["*.example.net"]);
     for (const name of ["evil.com\0.example.net", "\xadevil.example.net", "evil.com .example.net"]) {
       guest.world.names.set(name, [OUTSIDE]);
       expect((await ask(name))?.answers).toBe(0);
@@ -295,7 +213,7 @@ describe("names", () => {
   });
 
   it("of private addresses, and records that lead on by themselves, do not come from the host's name server", async () => {
-    guest = new Guest("public", ["192.168.7.0/24"], parseIpAddress("9.9.9.9")!);
+    guest = new FakeGuest("public", ["192.168.7.0/24"], parseIpAddress("9.9.9.9")!);
     const own = `${"1.0.0.0.".repeat(7)}0.0.d.f.ip6.arpa`;
     for (const name of ["5.1.168.192.in-addr.arpa", "10.in-addr.arpa", "in-addr.arpa", own]) {
       expect(await ask(name, 12)).toMatchObject({ rcode: 3, answers: 0 });
@@ -309,10 +227,10 @@ describe("names", () => {
 
   it("that are no queries, or too many at a time, get no answer", async () => {
     guest.udp(IPV4.dns, 53, new Uint8Array(5));
-    guest.udp(IPV4.dns, 53, query("a".repeat(63)).subarray(0, 40));
+    guest.udp(IPV4.dns, 53, dnsQuery("a".repeat(63)).subarray(0, 40));
     expect(guest.packets().length).toBe(0);
     guest.world.names.set("slow.org", [OUTSIDE]);
-    for (let i = 0; i < 1000; i++) guest.udp(IPV4.dns, 53, query("slow.org"));
+    for (let i = 0; i < 1000; i++) guest.udp(IPV4.dns, 53, dnsQuery("slow.org"));
     expect(guest.world.asked.length).toBe(64);
   });
 
@@ -321,7 +239,7 @@ describe("names", () => {
     guest.tcp(IPV4.dns, 53, { flags: FLAG.SYN });
     await Promise.resolve();
     const [answer] = guest.segments();
-    const message = query("example.org");
+    const message = dnsQuery("example.org");
     const payload = Uint8Array.from([0, message.length, ...message]);
     const acknowledgement = (answer!.sequence + 1) >>> 0;
     guest.tcp(IPV4.dns, 53, { flags: FLAG.ACK | FLAG.PSH, sequence: 1001, acknowledgement, payload });
@@ -441,13 +359,6 @@ describe("connections", () => {
     expect(guest.network.statistics.tcpConnections).toBe(0);
   });
 
-  it("a flood of them is bounded: sockets of the host, memory, and the rest is refused", () => {
-    for (let i = 0; i < 20_000; i++) guest.tcp(OUTSIDE, 1 + (i % 60_000), { flags: FLAG.SYN }, 1 + (i >> 2));
-    expect(guest.world.streams.length).toBe(256);
-    expect(guest.records.length).toBeLessThanOrEqual(256);
-    expect(guest.network.statistics.tcpConnections).toBe(256);
-  });
-
   it("segments for none get a reset, and resets nothing", () => {
     guest.tcp(OUTSIDE, 80, { flags: FLAG.ACK, acknowledgement: 77 });
     expect(guest.segments()[0]).toMatchObject({ flags: FLAG.RST, sequence: 77 });
@@ -549,7 +460,7 @@ describe("egress", () => {
   ];
 
   it.each(tries)("%s %j: to %s port %i: %s", (mode, allow, to, port, isAllowed) => {
-    guest = new Guest(mode, allow);
+    guest = new FakeGuest(mode, allow);
     const destination = parseIpAddress(to)!;
     if (destination.length === 4) {
       guest.tcp(destination, port, { flags: FLAG.SYN });
@@ -588,7 +499,7 @@ describe("egress", () => {
   });
 
   it("a name that is allowed opens the addresses that it had, for its port, and nothing else", async () => {
-    guest = new Guest("listed", ["example.org:443", "*.cdn.example"]);
+    guest = new FakeGuest("listed", ["example.org:443", "*.cdn.example"]);
     guest.world.names.set("example.org", [OUTSIDE]);
     guest.world.names.set("a.cdn.example", [parseIpAddress("8.8.8.8")!]);
     expect(await ask("other.org")).toMatchObject({ rcode: 5 });
@@ -617,7 +528,7 @@ describe("egress", () => {
 
   it("a name that leads to a private address opens nothing (rebinding), and the answer leaves it out", async () => {
     for (const mode of ["listed", "public"] as const) {
-      guest = new Guest(mode, mode === "listed" ? ["rebind.org"] : []);
+      guest = new FakeGuest(mode, mode === "listed" ? ["rebind.org"] : []);
       guest.world.names.set(
         "rebind.org",
         ["10.0.0.5", "127.0.0.1", "169.254.169.254"].map((text) => parseIpAddress(text)!),
@@ -662,69 +573,5 @@ describe("hostile frames", () => {
     );
     guest.network.receive(frame);
     expect(guest.world.sockets.length).toBe(0);
-  });
-
-  it("mutated ones change nothing but themselves: no exception, everything bounded, all answers well-formed", () => {
-    const world = new FakeWorld(42);
-    const dns = query("example.org");
-    const syn = {
-      sourcePort: 7,
-      destinationPort: 80,
-      sequence: 1,
-      acknowledgement: 0,
-      flags: FLAG.SYN,
-      window: 999,
-      options: { mss: 1460, windowScale: 7, isSackPermitted: true },
-      payloadBytes: 0,
-    };
-    const addresses = { source: GUEST, destination: OUTSIDE };
-    const seeds = [
-      arpFrame("request", { mac: MAC, address: GUEST }, { mac: BROADCAST, address: IPV4.gateway }),
-      udpFrame(LINK, { source: GUEST, destination: IPV4.dns }, { sourcePort: 9, destinationPort: 53, data: dns }),
-      udpFrame(LINK, addresses, { sourcePort: 9, destinationPort: 99, data: new Uint8Array(3000) }),
-      ...fragmentsOf(
-        udpFrame(LINK, addresses, { sourcePort: 9, destinationPort: 99, data: new Uint8Array(3000) }),
-        1500,
-        3,
-      ),
-      segmentFrame(LINK, addresses, syn, false),
-      segmentFrame(LINK, addresses, { ...syn, flags: FLAG.ACK, options: { sack: [[1, 2]] } }, false),
-      icmpFrame(
-        LINK,
-        { source: GUEST, destination: IPV4.gateway },
-        ICMP.ECHO,
-        0,
-        new Uint8Array(4),
-        new Uint8Array(50),
-      ),
-      icmpFrame(
-        LINK,
-        { source: parseIpAddress("fe80::1")!, destination: parseIpAddress("ff02::2")!, hops: 255 },
-        133,
-        0,
-        new Uint8Array(4),
-        new Uint8Array(0),
-      ),
-      newFrame(GATEWAY_MAC, MAC, ETHERTYPE.IPV6, 60),
-    ];
-    for (let i = 0; i < 30_000; i++) {
-      const frame = seeds[world.randomU32() % seeds.length]!.slice();
-      for (let n = world.randomU32() % 4; n > 0; n--) frame[world.randomU32() % frame.length] = world.randomU32();
-      // Half of them with right checksums, so that they get further.
-      const cut = world.random() < 0.1 ? frame.subarray(0, world.randomU32() % frame.length) : frame;
-      guest.network.receive(cut, { isChecksumPartial: world.random() < 0.5 });
-      if (i % 100 === 0) {
-        for (const { events } of guest.world.streams.slice(-3)) events.opened();
-        guest.world.advance(50);
-      }
-      for (const answer of guest.take()) {
-        expect([ETHERTYPE.ARP, ETHERTYPE.IPV4, ETHERTYPE.IPV6]).toContain(ethertypeOf(answer));
-        expect(macAt(answer, 6)).toBe(GATEWAY_MAC);
-        if (ethertypeOf(answer) !== ETHERTYPE.ARP) expect(parseIp(answer)).toBeDefined();
-      }
-    }
-    const { tcpConnections, udpSockets } = guest.network.statistics;
-    expect(tcpConnections).toBeLessThanOrEqual(2048);
-    expect(udpSockets).toBeLessThanOrEqual(512);
   });
 });

@@ -67,6 +67,10 @@ export interface UserNetworkStatistics {
   /** Outside peers of forwarded ports. */
   readonly udpPeers: number;
   readonly leases: number;
+  /** Addresses of which the card is known. */
+  readonly stations: number;
+  /** Datagrams of which parts are missing. */
+  readonly incomplete: number;
 }
 
 export class UserNetwork {
@@ -121,6 +125,8 @@ export class UserNetwork {
       udpSockets: this.#udp.count,
       udpPeers: this.#forwards.count,
       leases: this.#leases.length,
+      stations: this.#stations.size,
+      incomplete: this.#reassembly.count,
     };
   }
 
@@ -167,7 +173,8 @@ export class UserNetwork {
 
   #receiveIp(frame: Uint8Array, isTrusted: boolean): void {
     const part = parseIp(frame);
-    if (!part) return;
+    // To itself: it could only be answered in the guest's own name.
+    if (!part || part.source === part.destination) return;
     const packet = this.#reassembly.add(part, this.#world.nowMs());
     if (!packet) return;
     const mac = macAt(frame, MAC_BYTES);
@@ -319,7 +326,8 @@ export class UserNetwork {
 
   #sendUdp(from: Endpoint, to: Endpoint, data: Uint8Array): void {
     const link = this.#linkTo(to.address);
-    if (!link) return;
+    // Port 0 wants no answer (RFC 768).
+    if (!link || to.port === 0) return;
     const addresses = { source: from.address, destination: to.address };
     const frame = udpFrame(link, addresses, { sourcePort: from.port, destinationPort: to.port, data });
     for (const fragment of this.#fragments(frame)) this.#link.send(fragment, {});

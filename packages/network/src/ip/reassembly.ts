@@ -1,6 +1,6 @@
 /**
  * Datagrams out of fragments (RFC 791, 3.2; RFC 8200, 4.5), within bounds: so many datagrams, so many bytes, so long. Parts
- * that overlap drop the whole datagram, in both versions (RFC 5722). GUEST-CONTROLLED: ids, offsets and lengths.
+ * that overlap drop the whole datagram, in both versions (RFC 5722), and one that comes twice is ignored. GUEST-CONTROLLED: ids, offsets and lengths.
  */
 import { type IpPacket, PROTOCOL, withoutRest } from "./packet.ts";
 
@@ -26,6 +26,11 @@ interface Datagram {
 export class Reassembly {
   readonly #datagrams = new Map<string, Datagram>();
 
+  /** Of which parts are missing. */
+  get count(): number {
+    return this.#datagrams.size;
+  }
+
   /** The whole datagram, once its last missing part has come. */
   add(packet: IpPacket, nowMs: number): IpPacket | undefined {
     const { fragment, payload } = packet;
@@ -40,6 +45,7 @@ export class Reassembly {
     }
     this.#expire(nowMs);
     const datagram = this.#datagrams.get(key) ?? this.#begin(key, nowMs);
+    if (isRepeated(datagram.parts, fragment.offset, payload)) return undefined;
     const isBeyond = datagram.totalBytes !== undefined && (end > datagram.totalBytes || fragment.isLast);
     if (
       isBeyond ||
@@ -75,6 +81,11 @@ export class Reassembly {
       this.#datagrams.delete(key);
     }
   }
+}
+
+function isRepeated(parts: readonly Part[], offset: number, payload: Uint8Array): boolean {
+  const known = parts.find((part) => part.offset === offset)?.bytes;
+  return known?.length === payload.length && known.every((byte, i) => byte === payload[i]);
 }
 
 /** False where it overlaps another. */

@@ -187,6 +187,18 @@ export class TcpConnection implements StreamEvents {
     } else this.abort();
   }
 
+  /** The guest's SYN gets no answer any more: the host's side took too long. */
+  giveUp(): void {
+    if (this.#state !== "connecting") return;
+    this.#close();
+    this.#owner.rejected("timed-out");
+  }
+
+  /** Only the guest's last words, said again, might still come. */
+  get isOver(): boolean {
+    return this.#state === "time-wait" && this.#leftBytes === 0;
+  }
+
   /** Ends both sides at once. */
   abort(): void {
     if (this.#state === "closed") return;
