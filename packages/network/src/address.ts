@@ -81,13 +81,17 @@ function groupsOf(text: string): number[] | undefined {
   return groups;
 }
 
-/** An IPv4 address inside an IPv6 one (::ffff:a.b.c.d, 64:ff9b::a.b.c.d, 2002:aabb:ccdd::): the address that is reached. */
-export function embeddedIpv4(address: IpAddress): IpAddress | undefined {
+/** The bits in front of an IPv4 address inside an IPv6 one (::ffff:a.b.c.d, 64:ff9b::a.b.c.d, ::a.b.c.d, 2002:aabb:ccdd::); undefined: none is. */
+export function bitsInFront(address: IpAddress): number | undefined {
   if (isIpv4(address)) return undefined;
   const at = (prefix: readonly number[]): boolean => prefix.every((byte, i) => address.charCodeAt(i) === byte);
   const zeroes = (count: number): number[] => new Array<number>(count).fill(0);
-  if (at([...zeroes(10), 0xff, 0xff]) || at([0, 0x64, 0xff, 0x9b, ...zeroes(8)]) || at(zeroes(12))) {
-    return address.slice(12) as IpAddress;
-  }
-  return at([0x20, 0x02]) ? (address.slice(2, 6) as IpAddress) : undefined;
+  if (at([...zeroes(10), 0xff, 0xff]) || at([0, 0x64, 0xff, 0x9b, ...zeroes(8)]) || at(zeroes(12))) return 96;
+  return at([0x20, 0x02]) ? 16 : undefined;
+}
+
+/** An IPv4 address inside an IPv6 one: the address that is reached. */
+export function embeddedIpv4(address: IpAddress): IpAddress | undefined {
+  const bits = bitsInFront(address);
+  return bits === undefined ? undefined : (address.slice(bits / 8, bits / 8 + IPV4_BYTES) as IpAddress);
 }

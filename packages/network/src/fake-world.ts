@@ -4,7 +4,63 @@ import type { HostStream, HostUdp, NetworkWorld, StreamEvents, Timer, UdpEvents 
 
 interface Due {
   readonly atMs: number;
+  readonly order: number;
   readonly expired: () => void;
+  isCancelled: boolean;
+}
+
+function isEarlier(a: Due, b: Due): boolean {
+  return a.atMs < b.atMs || (a.atMs === b.atMs && a.order < b.order);
+}
+
+/** A binary heap: thousands of connections have tens of thousands of timers. */
+class Timers {
+  readonly #heap: Due[] = [];
+  #order = 0;
+  count = 0;
+
+  add(atMs: number, expired: () => void): Due {
+    const due = { atMs, order: this.#order++, expired, isCancelled: false };
+    const heap = this.#heap;
+    let at = heap.push(due) - 1;
+    for (let parent = (at - 1) >> 1; at > 0 && isEarlier(due, heap[parent]!); parent = (at - 1) >> 1) {
+      heap[at] = heap[parent]!;
+      at = parent;
+    }
+    heap[at] = due;
+    this.count++;
+    return due;
+  }
+
+  cancel(due: Due): void {
+    if (!due.isCancelled) this.count--;
+    due.isCancelled = true;
+  }
+
+  /** The next one, or of those at one time the one that was set first; undefined: none is due by then. */
+  take(limitMs: number): Due | undefined {
+    for (let next = this.#heap[0]; next && next.atMs <= limitMs; next = this.#heap[0]) {
+      this.#dropFirst();
+      if (next.isCancelled) continue;
+      this.cancel(next);
+      return next;
+    }
+    return undefined;
+  }
+
+  #dropFirst(): void {
+    const heap = this.#heap;
+    const last = heap.pop()!;
+    if (heap.length === 0) return;
+    let at = 0;
+    for (let child = 1; child < heap.length; child = 2 * at + 1) {
+      if (child + 1 < heap.length && isEarlier(heap[child + 1]!, heap[child]!)) child++;
+      if (!isEarlier(heap[child]!, last)) break;
+      heap[at] = heap[child]!;
+      at = child;
+    }
+    heap[at] = last;
+  }
 }
 
 /** One end of a connection that a guest has opened: what arrived, and how to answer. */
@@ -72,8 +128,7 @@ export class FakeWorld implements NetworkWorld {
   readonly names = new Map<string, readonly IpAddress[] | Error>();
   readonly asked: string[] = [];
   #nowMs = 0;
-  /** The next one last; of those at one time the one that was set first. */
-  readonly #due: Due[] = [];
+  readonly #timers = new Timers();
   #random: number;
 
   constructor(seed = 1) {
@@ -85,24 +140,12 @@ export class FakeWorld implements NetworkWorld {
   }
 
   setTimer(afterMs: number, expired: () => void): Timer {
-    const due = { atMs: this.#nowMs + afterMs, expired };
-    let [low, high] = [0, this.#due.length];
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (this.#due[middle]!.atMs > due.atMs) low = middle + 1;
-      else high = middle;
-    }
-    this.#due.splice(low, 0, due);
-    return {
-      cancel: () => {
-        const at = this.#due.indexOf(due);
-        if (at >= 0) this.#due.splice(at, 1);
-      },
-    };
+    const due = this.#timers.add(this.#nowMs + afterMs, expired);
+    return { cancel: () => this.#timers.cancel(due) };
   }
 
   get timers(): number {
-    return this.#due.length;
+    return this.#timers.count;
   }
 
   /** Numerical Recipes' generator: enough for tests. */
@@ -118,9 +161,8 @@ export class FakeWorld implements NetworkWorld {
 
   /** Runs the next timer that is due within `limitMs`; false: there is none. */
   step(limitMs = Number.POSITIVE_INFINITY): boolean {
-    const next = this.#due.at(-1);
-    if (!next || next.atMs > this.#nowMs + limitMs) return false;
-    this.#due.pop();
+    const next = this.#timers.take(this.#nowMs + limitMs);
+    if (!next) return false;
     this.#nowMs = Math.max(this.#nowMs, next.atMs);
     next.expired();
     return true;

@@ -8,6 +8,7 @@ export const GATEWAY_MAC: MacAddress = macOf(0x52, 0x55, 10, 0, 2, 2);
 export const IPV4 = {
   network: parsePrefix("10.0.2.0/24")!,
   mask: parseIpAddress("255.255.255.0")!,
+  broadcast: parseIpAddress("10.0.2.255")!,
   gateway: parseIpAddress("10.0.2.2")!,
   dns: parseIpAddress("10.0.2.3")!,
   hostLoopback: parseIpAddress("127.0.0.1")!,

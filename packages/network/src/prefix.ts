@@ -48,7 +48,17 @@ const NOT_PUBLIC: readonly Prefix[] = prefixes(
 export function isPublic(address: IpAddress): boolean {
   const inner = embeddedIpv4(address);
   if (inner !== undefined) return isPublic(inner);
-  return !NOT_PUBLIC.some((range) => isWithin(address, range)) && isAssigned(address);
+  return specialRange(address) === undefined && isAssigned(address);
+}
+
+/** The range of addresses with one purpose that is not the public Internet; undefined: the address is in none. */
+export function specialRange(address: IpAddress): Prefix | undefined {
+  return NOT_PUBLIC.find((range) => isWithin(address, range));
+}
+
+/** Everything that lies in `inner` lies in `outer`. */
+export function isPartOf(inner: Prefix, outer: Prefix): boolean {
+  return inner.length >= outer.length && isWithin(inner.address, outer);
 }
 
 /** 2000::/3 is all of IPv6 that is handed out as global unicast. */

@@ -29,7 +29,7 @@ export interface Endpoint {
 interface Flow {
   readonly socket: HostUdp;
   /** By address and port on the host's side: what the guest calls it, and when it was written to. */
-  readonly peers: Map<string, Endpoint>;
+  readonly peers: Map<string, { readonly peer: Endpoint; readonly writtenMs: number }>;
   lastMs: number;
 }
 
@@ -48,8 +48,9 @@ export class UdpFlows {
 
   /** The guest has written to the peer lately. */
   isKnown(guest: Endpoint, peer: Endpoint): boolean {
-    const flow = this.#flows.get(key(guest));
-    return flow?.peers.has(key({ address: this.#options.outside(peer.address), port: peer.port })) ?? false;
+    const { outside, world } = this.#options;
+    const known = this.#flows.get(key(guest))?.peers.get(key({ address: outside(peer.address), port: peer.port }));
+    return known !== undefined && world.nowMs() - known.writtenMs <= IDLE_MS;
   }
 
   /** From the guest. Precondition: it is allowed. */
@@ -63,7 +64,7 @@ export class UdpFlows {
     const target = { address: outside(peer.address), port: peer.port };
     const peerKey = key(target);
     flow.peers.delete(peerKey);
-    flow.peers.set(peerKey, peer);
+    flow.peers.set(peerKey, { peer, writtenMs: flow.lastMs });
     if (flow.peers.size > MAX_PEERS) flow.peers.delete(flow.peers.keys().next().value!);
     flow.socket.send(target.address, target.port, data);
     this.#sweep ??= world.setTimer(SWEEP_MS, () => this.#sweepIdle());
@@ -72,20 +73,20 @@ export class UdpFlows {
   #open(guest: Endpoint): Flow {
     if (this.#flows.size >= MAX_FLOWS) this.#end(this.#flows.keys().next().value!);
     const { world, received, refused } = this.#options;
-    const peers = new Map<string, Endpoint>();
+    const peers: Flow["peers"] = new Map();
     const flow: Flow = {
       peers,
       lastMs: 0,
       socket: world.openUdp(guest.address.length === 4 ? 4 : 6, {
         received: (address, port, data) => {
-          const peer = peers.get(key({ address, port }));
-          if (!peer) return;
+          const known = peers.get(key({ address, port }));
+          if (!known) return;
           flow.lastMs = world.nowMs();
-          received(guest, peer, data);
+          received(guest, known.peer, data);
         },
         refused: (address, port) => {
-          const peer = peers.get(key({ address, port }));
-          if (peer) refused(guest, peer);
+          const known = peers.get(key({ address, port }));
+          if (known) refused(guest, known.peer);
         },
       }),
     };

@@ -12,7 +12,7 @@ import { ConnectionLog, type ConnectionRecord } from "./connection-log.ts";
 import { answerDhcp, DHCP_CLIENT_PORT, DHCP_SERVER_PORT } from "./dhcp.ts";
 import { DnsStream } from "./dns/dns-stream.ts";
 import { DNS_PORT, NameService } from "./dns/name-service.ts";
-import type { Egress } from "./egress.ts";
+import type { Egress, Verdict } from "./egress.ts";
 import {
   BROADCAST,
   ETHERNET_HEADER_BYTES,
@@ -245,14 +245,20 @@ export class UserNetwork {
       return;
     }
     if (isGateway(destination) && this.#isForGateway(guest, udp)) return;
-    const verdict = isGateway(destination)
-      ? this.#egress.judgeHost(udp.destinationPort)
-      : this.#egress.judge(destination, udp.destinationPort);
-    if (!this.#udp.isKnown(guest, peer) || !verdict.isAllowed) {
+    if (!this.#udp.isKnown(guest, peer)) {
+      const verdict = this.#judge(peer);
       this.#log.add({ protocol: "udp", ...peer, ...verdict });
+      if (!verdict.isAllowed) {
+        this.#unreachable(packet, "prohibited");
+        return;
+      }
     }
-    if (verdict.isAllowed) this.#udp.send(guest, peer, udp.data);
-    else this.#unreachable(packet, "prohibited");
+    this.#udp.send(guest, peer, udp.data);
+  }
+
+  #judge({ address, port }: Endpoint): Verdict {
+    if (isGateway(address)) return this.#egress.judgeHost(port);
+    return this.#egress.judge(address, port, this.#world.nowMs());
   }
 
   /** What is for a server of this network, or for a peer that it stands for. */
@@ -314,7 +320,7 @@ export class UserNetwork {
     const isOwn = isGateway(address) || isDns(address);
     if (isOwn && port === DNS_PORT) return (events) => new DnsStream(this.#names, events);
     if (isDns(address) || (isOnLink(address) && !isOwn)) return "refused";
-    const verdict = isOwn ? this.#egress.judgeHost(port) : this.#egress.judge(address, port);
+    const verdict = this.#judge(peer);
     this.#log.add({ protocol: "tcp", ...peer, ...verdict });
     return verdict.isAllowed ? (events) => this.#world.connect(outside(address), port, events) : "prohibited";
   }
@@ -389,9 +395,10 @@ function outside(address: IpAddress): IpAddress {
   return isIpv4(address) ? IPV4.hostLoopback : IPV6.hostLoopback;
 }
 
+/** Or a broadcast: of what goes to many nobody is told that it did not get there (RFC 1122, 3.2.2). */
 function isMulticast(address: IpAddress): boolean {
   const first = address.charCodeAt(0);
-  return isIpv4(address) ? first >= 224 : first === 0xff;
+  return isIpv4(address) ? first >= 224 || address === IPV4.broadcast : first === 0xff;
 }
 
 function isNeighbourDiscovery({ protocol, payload }: IpPacket): boolean {

@@ -14,8 +14,8 @@ export interface NetworkWorld {
   /** One socket for one of the guest's (address, port), used for any number of peers. */
   openUdp(family: 4 | 6, events: UdpEvents): HostUdp;
   /**
-   * The addresses of a name, as the host knows them. Rejects with a NameError. `aliases` are not needed: what the name leads
-   * to in the end is.
+   * The addresses that a name leads to in the end, as the host knows them. Rejects with a NameError. It may take as long as
+   * it likes: nobody waits for more than a few of them, nor for long.
    */
   resolve(name: string, family: 4 | 6): Promise<readonly IpAddress[]>;
 }

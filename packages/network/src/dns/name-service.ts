@@ -21,7 +21,10 @@ import {
 export const DNS_PORT = 53;
 const MAX_QUESTIONS = 64;
 const MAX_ANSWERS = 24;
-const FORWARD_LIMIT_MS = 5000;
+/** A guest that has no answer by then asks again. */
+const ANSWER_LIMIT_MS = 5000;
+/** That the host's resolver has at a time; it cannot be told to stop, and may take minutes. */
+const MAX_LOOKUPS = 4;
 
 export interface NameServiceOptions {
   readonly world: NetworkWorld;
@@ -37,10 +40,23 @@ export interface NameServiceOptions {
 const LEADS_ON: readonly number[] = [TYPE.SVCB, TYPE.HTTPS, TYPE.ANY];
 
 type Answer = (message: Uint8Array) => void;
+type Found = { readonly addresses: readonly IpAddress[] } | { readonly error: unknown };
+
+/** One name and kind of address that is asked for; those who ask for it meanwhile wait for the same answer. */
+interface Lookup {
+  readonly name: string;
+  readonly family: 4 | 6;
+  readonly waiting: Set<(found: Found) => void>;
+  isUnderWay: boolean;
+}
 
 export class NameService {
   readonly #options: NameServiceOptions;
   #questions = 0;
+  #isClosed = false;
+  /** In the order in which they were asked for. */
+  readonly #lookups = new Map<string, Lookup>();
+  #underWay = 0;
   #forwarder: HostUdp | undefined;
   readonly #forwarded = new Map<number, { readonly question: Question; readonly answer: Answer }>();
 
@@ -86,24 +102,66 @@ export class NameService {
     return address === undefined || !this.#options.egress.mayTell(address);
   }
 
-  async #resolve(question: Question, done: Answer): Promise<void> {
-    const { world, egress, refused } = this.#options;
-    let reply: Uint8Array;
-    try {
-      const found = await world.resolve(question.name, question.type === TYPE.A ? 4 : 6);
-      const addresses = found.filter((address) => address.length === lengthOf(question.type)).slice(0, MAX_ANSWERS);
-      const told = egress.pin(question.name, addresses);
-      const isHidden = told.length === 0 && addresses.length > 0;
-      if (isHidden)
-        refused?.(
-          question.name,
-          "it leads to an address that is not on the public Internet, or in a network of this host",
-        );
-      reply = answerMessage(question, isHidden ? RCODE.REFUSED : RCODE.NONE, told);
-    } catch (error) {
-      reply = answerMessage(question, error instanceof NameError ? RCODES[error.code] : RCODE.FAILURE);
+  #resolve(question: Question, done: Answer): void {
+    const { world } = this.#options;
+    const lookup = this.#lookupFor(question.name, question.type === TYPE.A ? 4 : 6);
+    const found = (what: Found): void => {
+      timer.cancel();
+      done(this.#replyTo(question, what));
+    };
+    const timer = world.setTimer(ANSWER_LIMIT_MS, () => {
+      lookup.waiting.delete(found);
+      if (lookup.waiting.size === 0 && !lookup.isUnderWay) this.#lookups.delete(keyOf(lookup));
+      done(answerMessage(question, RCODE.FAILURE));
+    });
+    lookup.waiting.add(found);
+    this.#nextLookup();
+  }
+
+  #lookupFor(name: string, family: 4 | 6): Lookup {
+    const key = keyOf({ name, family });
+    const known = this.#lookups.get(key);
+    const lookup = known ?? { name, family, waiting: new Set(), isUnderWay: false };
+    if (!known) this.#lookups.set(key, lookup);
+    return lookup;
+  }
+
+  /** In the order in which they were asked for. */
+  #nextLookup(): void {
+    const { world } = this.#options;
+    if (this.#isClosed) return;
+    for (const lookup of this.#lookups.values()) {
+      if (this.#underWay === MAX_LOOKUPS) return;
+      if (lookup.isUnderWay) continue;
+      lookup.isUnderWay = true;
+      this.#underWay++;
+      world.resolve(lookup.name, lookup.family).then(
+        (addresses) => this.#finish(lookup, { addresses }),
+        (error: unknown) => this.#finish(lookup, { error }),
+      );
     }
-    done(reply);
+  }
+
+  #finish(lookup: Lookup, found: Found): void {
+    this.#underWay--;
+    this.#lookups.delete(keyOf(lookup));
+    for (const tell of lookup.waiting) tell(found);
+    this.#nextLookup();
+  }
+
+  #replyTo(question: Question, found: Found): Uint8Array {
+    const { world, egress, refused } = this.#options;
+    if ("error" in found) {
+      const { error } = found;
+      return answerMessage(question, error instanceof NameError ? RCODES[error.code] : RCODE.FAILURE);
+    }
+    const isAsked = (address: IpAddress): boolean => address.length === lengthOf(question.type);
+    const addresses = found.addresses.filter(isAsked).slice(0, MAX_ANSWERS);
+    const told = egress.pin(question.name, addresses, world.nowMs());
+    const isHidden = told.length === 0 && addresses.length > 0;
+    const why = "it leads to an address that is not on the public Internet, or in a network of this host";
+    if (isHidden) refused?.(question.name, why);
+    return answerMessage(question, isHidden ? RCODE.REFUSED : RCODE.NONE, told);
   }
 
   #forward(question: Question, done: Answer): void {
@@ -120,7 +178,7 @@ export class NameService {
     });
     let id = world.randomU32() & 0xffff;
     while (this.#forwarded.has(id)) id = (id + 1) & 0xffff;
-    const timer = world.setTimer(FORWARD_LIMIT_MS, () => finish(answerMessage(question, RCODE.FAILURE)));
+    const timer = world.setTimer(ANSWER_LIMIT_MS, () => finish(answerMessage(question, RCODE.FAILURE)));
     const finish: Answer = (bytes) => {
       timer.cancel();
       this.#forwarded.delete(id);
@@ -144,10 +202,17 @@ export class NameService {
   }
 
   close(): void {
+    this.#isClosed = true;
     this.#forwarder?.close();
+    for (const { waiting } of this.#lookups.values()) {
+      for (const tell of [...waiting]) tell({ error: undefined });
+      waiting.clear();
+    }
     for (const { question, answer } of [...this.#forwarded.values()]) answer(answerMessage(question, RCODE.FAILURE));
   }
 }
+
+const keyOf = ({ name, family }: Pick<Lookup, "name" | "family">): string => `${name}/${family}`;
 
 function sameQuestion(data: Uint8Array, { bytes }: Question): boolean {
   return data.length >= bytes.length && bytes.subarray(12).every((byte, i) => (byte | 0x20) === (data[12 + i]! | 0x20));
