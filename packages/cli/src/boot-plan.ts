@@ -7,7 +7,7 @@ import { disksOf } from "./disk-choice.ts";
 import { type ImageChoice, isImage, parseImage } from "./image-choice.ts";
 import type { OptionValues } from "./options.ts";
 import { UsageError } from "./usage-error.ts";
-import type { DiskOptions, TinyImage, VmOptions, VmProgress } from "./vm-library.ts";
+import type { DiskOptions, TinyImage, VmFolder, VmOptions, VmProgress } from "./vm-library.ts";
 
 export type RunValues = OptionValues<typeof RUN_OPTIONS>;
 
@@ -86,6 +86,8 @@ export interface GivenBoot {
   readonly append: string;
   /** Behind `--`. */
   readonly command: readonly string[] | undefined;
+  /** Of a VM that stays. */
+  readonly folder: VmFolder | undefined;
 }
 
 /** Done once, however often it is asked for. */
@@ -125,7 +127,7 @@ async function bootOf(
   onProgress: (progress: VmProgress) => void,
 ): Promise<PreparedBoot> {
   const { kernel, initrd, module: modules, firmware } = values;
-  const { image, append } = given;
+  const { image, append, folder } = given;
   const disks = disksOf(values);
   if (image?.kind === "tiny" || image?.kind === "archive") {
     const made = await ensureTiny(io, values, signal, onProgress);
@@ -141,12 +143,17 @@ async function bootOf(
     };
   }
   if (image?.kind === "disk") {
-    const found = firmware ?? (await io.library.firmwareOfImage(image.disk));
-    return { boot: { firmware: found, ...values.boot }, disks: [image.disk, ...disks], files: [] };
+    const disk = folder ? await io.library.keptImage(folder, image.disk) : thrownAway(image.disk);
+    const found = firmware ?? (await io.library.firmwareOfImage(disk));
+    return { boot: { firmware: found, ...values.boot }, disks: [disk, ...disks], files: [] };
   }
   if (firmware !== undefined) return { boot: { firmware, ...values.boot }, disks, files: [] };
   const files = [kernel, initrd, ...(modules?.map(({ path }) => path) ?? [])].filter((path) => path !== undefined);
   return { boot: { kernel, initrd, modules, append, isQuiet: true }, disks, files };
+}
+
+function thrownAway(disk: DiskOptions): DiskOptions {
+  return { ...disk, isEphemeral: !disk.isReadOnly };
 }
 
 async function ensureTiny(

@@ -8,15 +8,15 @@ describe("IMAGE", () => {
     expect([isImage("tiny"), isImage("a.qcow2,bus=nvme"), isImage("uname")]).toEqual([true, true, false]);
   });
 
-  it("is a disk by the end of its path, and stays as it is", () => {
-    expect(parseImage("a/b.qcow2")).toEqual({ kind: "disk", disk: { path: "a/b.qcow2", isEphemeral: true } });
+  it("is a disk by the end of its path", () => {
+    expect(parseImage("a/b.qcow2")).toEqual({ kind: "disk", disk: { path: "a/b.qcow2" } });
     expect(parseImage("b.IMG,format=qcow2,bus=ahci")).toEqual({
       kind: "disk",
-      disk: { path: "b.IMG", format: "qcow2", bus: "ahci", isEphemeral: true },
+      disk: { path: "b.IMG", format: "qcow2", bus: "ahci" },
     });
     expect(parseImage("b.raw,readonly")).toEqual({
       kind: "disk",
-      disk: { path: "b.raw", isReadOnly: true, isEphemeral: false },
+      disk: { path: "b.raw", isReadOnly: true },
     });
   });
 

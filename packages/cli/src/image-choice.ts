@@ -5,7 +5,7 @@ import type { DiskOptions } from "./vm-library.ts";
 
 export type ImageChoice =
   | { readonly kind: "tiny" }
-  /** A disk with an operating system, which firmware starts. */
+  /** A disk with an operating system, which firmware starts. It is a template: what the guest writes does not go there. */
   | { readonly kind: "disk"; readonly disk: DiskOptions }
   /** A container image in a tar file, whose program runs in the tiny guest. */
   | { readonly kind: "archive"; readonly path: string };
@@ -14,7 +14,7 @@ const NAMES = ["tiny"] as const;
 const ARCHIVE_FILE = /\.(?:tar|oci)$/i;
 const DISK_FILE = /\.(?:qcow2?|img|raw)$/i;
 
-/** What the guest writes to an image is thrown away: it is a template. Throws UsageError. */
+/** Throws UsageError. */
 export function parseImage(text: string): ImageChoice {
   if (text === "tiny") return { kind: "tiny" };
   const [path = ""] = text.split(",", 1);
@@ -28,8 +28,7 @@ export function parseImage(text: string): ImageChoice {
     const known = `This version has: ${NAMES.join(", ")}; or give the path of a disk, like ${path}.qcow2, or of a container image, like ${path}.tar.`;
     throw new UsageError(`there is no image "${text}". ${known} A command comes after --: twinmetal run -- ${text}`);
   }
-  const disk = parseDisk(text);
-  return { kind: "disk", disk: { ...disk, isEphemeral: !disk.isReadOnly } };
+  return { kind: "disk", disk: parseDisk(text) };
 }
 
 /** Whether this word is an image's, so that a word behind it is a command's. */

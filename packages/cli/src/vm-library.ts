@@ -67,6 +67,7 @@ export type VmLibrary = Pick<
   | "filesOfDisks"
   | "filesOfShares"
   | "keepVariables"
+  | "keptImage"
   | "knownFirmware"
   | "variablesPath"
   | "explainEngine"

@@ -104,6 +104,7 @@ export {
   askVm,
   hasProcess,
   isVmName,
+  keptImage,
   LifecycleError,
   type LifecycleErrorCode,
   type LifecycleState,

@@ -8,7 +8,7 @@ export const RM = defineCommand({
   summary: "remove VMs that stay",
   usage: "NAME... [--force] [--json]",
   text: [
-    "The VM's folder is removed, with its spec, its logs, and what UEFI has kept. Disk images elsewhere stay as they are.",
+    "The VM's folder is removed, with its spec, its logs, what it has written over its image, and what UEFI has kept. Disk images elsewhere stay as they are.",
     "Status: 0 done, 125 it failed (the reason is on standard error), 2 bad usage.",
   ],
   options: { force: flag("force", "Kill it first, if it runs.", "f"), json: JSON_FLAG },

@@ -161,7 +161,7 @@ export const RUN = defineCommand({
   summary: "run a VM on this terminal, or a command in one",
   usage: "[IMAGE] [options] [-- CMD ARG...]",
   text: [
-    "IMAGE is tiny (default): Debian's kernel, busybox and a small agent, put together from Debian packages on first use and kept in the cache. Or it is a disk's path, like debian.qcow2: firmware starts what is on it, with 1G of memory and --net user; what the guest writes to it is thrown away at the end. --disk keeps it. Or it is the path of a container image, an OCI layout or what docker save wrote: its program runs in tiny's kernel, with the image as its root.",
+    "IMAGE is tiny (default): Debian's kernel, busybox and a small agent, put together from Debian packages on first use and kept in the cache. Or it is a disk's path, like debian.qcow2: firmware starts what is on it, with 1G of memory and --net user; what the guest writes goes elsewhere, and is thrown away at the end; -d keeps it with the VM. --disk is written to itself. Or it is the path of a container image, an OCI layout or what docker save wrote: its program runs in tiny's kernel, with the image as its root.",
     "Without CMD the guest's console is on this terminal: Ctrl-] leaves and ends the VM, every other key goes to the guest. With CMD, only that command's input, output and errors are.",
     "Status: CMD's own; without CMD 0 when the guest turns off. 124 time-out, 125 Twinmetal failed or the guest crashed, 126 CMD cannot be run, 127 not found, 128+n ended by signal n, 2 bad usage.",
   ],
@@ -226,7 +226,7 @@ export function runPlan(
   const endsWithInput =
     kept === undefined && isTiny && command === undefined && serial.kind === "stdio" && !io.stdin.isTTY;
   const append = commandLine(io, values, isTiny, command, endsWithInput);
-  const prepare = bootPlan(io, values, { image, append, command: rest });
+  const prepare = bootPlan(io, values, { image, append, command: rest, folder: kept?.folder });
   return {
     create: (signal, onProgress) => create(io, values, prepare, signal, onProgress, kept),
     command: command && (async (signal) => (await prepare(signal, () => {})).command ?? command),

@@ -7,6 +7,8 @@ import { UsageError } from "../usage-error.ts";
 import { specWords, type Vm, type VmExit, VmStore } from "../vm-library.ts";
 import { RUN_OPTIONS, runPlan } from "./run.ts";
 
+const NEVER_RAN = { kind: "failed", reason: "ended before it ran" } as const;
+
 export const VM_PROCESS = defineCommand({
   name: VM_PROCESS_NAME,
   summary: "run a VM that is kept, in this process",
@@ -38,7 +40,9 @@ export const VM_PROCESS = defineCommand({
           return vm;
         },
       });
-      await presence.leave(exit?.kind ?? "off", exit?.reason ?? `ended from outside (status ${status})`);
+      const end =
+        vm === undefined ? NEVER_RAN : ({ kind: "off", reason: `ended from outside (status ${status})` } as const);
+      await presence.leave(exit?.kind ?? end.kind, exit?.reason ?? end.reason);
       return status;
     } catch (error) {
       const hasRun = vm !== undefined && vm.state !== "created";

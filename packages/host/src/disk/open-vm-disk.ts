@@ -7,7 +7,14 @@ import { randomBytes } from "node:crypto";
 import { closeSync, openSync, readSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { extname, join } from "node:path";
-import { type BlockDevice, GUESS_BYTES, guessFormat, ScratchOverlay, StorageError } from "@twinmetal/storage";
+import {
+  type BlockDevice,
+  type DiskFormat,
+  GUESS_BYTES,
+  guessFormat,
+  ScratchOverlay,
+  StorageError,
+} from "@twinmetal/storage";
 import type { DiskOptions } from "./disk-protocol.ts";
 import { fileError } from "./file-error.ts";
 import { openNodeDisk } from "./node-disks.ts";
@@ -42,8 +49,19 @@ export async function openVmDisk(options: DiskOptions, space?: SpaceLimit): Prom
   }
 }
 
+/** The format that was stated, or is guessed. Throws StorageError. */
+export function statedFormat({ path, format }: Pick<DiskOptions, "path" | "format">): DiskFormat {
+  if (format !== undefined) return format;
+  checkGuess(path);
+  return isNamedQcow2(path) ? "qcow2" : "raw";
+}
+
+function isNamedQcow2(path: string): boolean {
+  return QCOW2_NAMES.includes(extname(path).toLowerCase());
+}
+
 function checkGuess(path: string): void {
-  const isNamed = QCOW2_NAMES.includes(extname(path).toLowerCase());
+  const isNamed = isNamedQcow2(path);
   const guessed = guessFormat(firstBytes(path));
   if (guessed === "qcow2" && !isNamed) {
     throw new StorageError(

@@ -1,4 +1,5 @@
 export { askVm } from "./ask-vm.ts";
+export { keptImage } from "./kept-disks.ts";
 export { LifecycleError, type LifecycleErrorCode } from "./lifecycle-error.ts";
 export { NamedVms, type StartVmOptions, type StopVmOptions } from "./named-vms.ts";
 export type { RunEnd, RunEndKind } from "./run-record.ts";

@@ -18,6 +18,8 @@ export interface VmFolder {
   readonly log: string;
   /** What the flash chip of UEFI holds. */
   readonly variables: string;
+  /** Has what was written to its disks that lie over others (kept-disks.ts). */
+  readonly disks: string;
 }
 
 export function vmFolder(root: string, name: string): VmFolder {
@@ -32,5 +34,6 @@ export function vmFolder(root: string, name: string): VmFolder {
     console: join(path, "console.log"),
     log: join(path, "process.log"),
     variables: join(path, "firmware.variables"),
+    disks: join(path, "disks"),
   };
 }

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { lockHolder } from "../image/file-lock.ts";
 import type { VmProgress } from "../vm/vm.ts";
 import { LifecycleError } from "./lifecycle-error.ts";
+import { readRun } from "./run-record.ts";
 import { hasProcess } from "./states.ts";
 import type { VmFolder } from "./vm-folder.ts";
 import { observeVm, type VmObservation } from "./vm-observation.ts";
@@ -20,8 +21,8 @@ export interface ProcessLaunch {
 }
 
 /**
- * In a session of its own, so that it outlives this terminal. Resolves when the VM runs; rejects with LifecycleError
- * "start-failed" and what the process has said, or with the signal's reason once it has been ended.
+ * In a session of its own, so that it outlives this terminal. Resolves when the VM runs, or has run and is off already;
+ * rejects with LifecycleError "start-failed" and what the process has said, or with the signal's reason once it has been ended.
  */
 export async function startProcess(
   folder: VmFolder,
@@ -42,7 +43,7 @@ export async function startProcess(
   try {
     for (;;) {
       const how = await Promise.race([ended, sleep(POLL_MS, undefined)]);
-      if (how !== undefined) throw failed(folder, lastLines(folder) || `its process has ended (${how}).`);
+      if (how !== undefined) return await afterShortRun(folder, child.pid, how);
       signal?.throwIfAborted();
       const seen = await observeVm(folder);
       if (seen.progress) onProgress?.(seen.progress);
@@ -55,6 +56,17 @@ export async function startProcess(
   } finally {
     child.unref();
   }
+}
+
+/** Its end came before it was seen to run. */
+async function afterShortRun(folder: VmFolder, pid: number | undefined, how: string): Promise<VmObservation> {
+  const run = await readRun(folder.run);
+  const end = run?.pid === pid ? run?.end : undefined;
+  if (end?.kind === "crashed") throw failed(folder, `it crashed at once: ${end.reason}`);
+  if (end === undefined || end.kind === "failed") {
+    throw failed(folder, lastLines(folder) || `its process has ended (${how}).`);
+  }
+  return await observeVm(folder);
 }
 
 function spawnDetached(folder: VmFolder, directory: string, { program, args }: ProcessLaunch): ChildProcess {
