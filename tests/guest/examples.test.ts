@@ -110,6 +110,17 @@ describe("docs/guide/persistent-vm.md", () => {
   });
 });
 
+describe("docs/guide/persistent-vm.md, without a guest", () => {
+  it("says how long a VM lives", async () => {
+    const made = await fromPage("persistent-vm.md", "twinmetal create --name web", 2);
+    const home = join(directory, "home");
+    const { status, stdout, stderr } = await run("sh", ["-c", `export TWINMETAL_HOME=${home}\n${made}`]);
+    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+    expect(stdout).toMatch(/\nlives until +20\S+Z \((?:6|7) days left\)\n/);
+    expect(stdout).toMatch(/\n--on-crash +restart\n--on-reboot +stop\n$/);
+  });
+});
+
 describe("docs/guide/network.md", () => {
   example("gives a card the address that was asked for", async () => {
     const { status, stdout } = await run("sh", ["-c", await fromPage("network.md", "twinmetal run --net loopback")]);

@@ -12,13 +12,15 @@ export interface KeptPlace {
   readonly console: SerialTarget;
 }
 
-/** About the command, and not about the VM. */
-const NOT_KEPT: ReadonlySet<string> = new Set(["name", "detach", "json"]);
+/** About the command and not about the VM, or kept in other words. */
+const NOT_KEPT: ReadonlySet<string> = new Set(["name", "detach", "json", "ttl"]);
 
 /** Answers with its name. `check` throws UsageError. Rejects with LifecycleError. */
 export async function keepVm(
   io: Io,
-  line: ParsedLine<OptionSpecs> & { readonly values: { readonly name?: string | undefined } },
+  line: ParsedLine<OptionSpecs> & {
+    readonly values: { readonly name?: string | undefined; readonly ttl?: number | undefined };
+  },
   check: (place: KeptPlace) => void,
 ): Promise<string> {
   const { values, texts, operands } = line;
@@ -28,6 +30,7 @@ export async function keepVm(
   await store.create(name, {
     directory: process.cwd(),
     image: operands[0],
+    ttlMs: values.ttl,
     options: Object.fromEntries(Object.entries(texts).filter(([option]) => !NOT_KEPT.has(option))),
   });
   return name;

@@ -3,6 +3,7 @@ import type { Io } from "./command.ts";
 import type { ParsedLine } from "./options.ts";
 import { flag } from "./options.ts";
 import { ProgressLine } from "./progress-line.ts";
+import { formatAge } from "./quantities.ts";
 import { UsageError } from "./usage-error.ts";
 import type { NamedVms, StartVmOptions, VmObservation } from "./vm-library.ts";
 
@@ -20,6 +21,14 @@ export function namedVms(io: Io): NamedVms {
     io.stderr.write(`twinmetal: waiting for process ${pid ?? "unknown"}, which works on VM ${name}\n`);
   };
   return vms;
+}
+
+export const LIFE_IS_OVER = "its time to live is over";
+
+/** Of its time to live. */
+export function lifeText(expiresAt: string): string {
+  const leftMs = Date.parse(expiresAt) - Date.now();
+  return leftMs > 0 ? `${formatAge(leftMs)} left` : LIFE_IS_OVER;
 }
 
 /** All operands are names of VMs, at least one. Throws UsageError. */

@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import {
   formatSize,
   parseDiskSize,
+  parseDuration,
   parseEpoch,
   parseMemory,
   parseMemoryChoice,
@@ -86,4 +87,13 @@ describe("times", () => {
 it("takes seeds of whole bytes", () => {
   expect(parseSeed("00FF")).toBe("00ff");
   for (const text of ["", "0", "xyz", "00".repeat(65)]) expect(() => parseSeed(text)).toThrow(/is not a seed/);
+});
+
+it("reads long times", () => {
+  expect(["90", "1.5m", "2h", "7d", "3650d"].map(parseDuration)).toEqual([
+    90_000, 90_000, 7_200_000, 604_800_000, 3.1536e11,
+  ]);
+  for (const text of ["", "0", "-1", "1w", "1e3", "NaN", "Infinity", "3651d", "9999999999", "1d2h"]) {
+    expect(() => parseDuration(text)).toThrow("is not a time");
+  }
 });

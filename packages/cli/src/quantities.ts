@@ -6,6 +6,8 @@ import { UsageError } from "./usage-error.ts";
 
 const SIZE_UNITS: Readonly<Record<string, number>> = { "": 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 };
 const TIME_UNITS_MS: Readonly<Record<string, number>> = { "": 1000, s: 1000, m: 60_000, h: 3_600_000 };
+const DAY_MS = 86_400_000;
+const MAX_DURATION_MS = 3650 * DAY_MS;
 /** Node's timers hold no more. */
 const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 
@@ -83,6 +85,17 @@ export function parseTimeout(text: string): number {
     );
   }
   return timeoutMs;
+}
+
+/** Seconds, or with s, m, h or d, up to ten years. Returns milliseconds. */
+export function parseDuration(text: string): number {
+  const [, digits, unit = ""] = /^(\d{1,9}(?:\.\d{1,3})?)([smhd]?)$/.exec(text.trim()) ?? [];
+  const unitMs = unit === "d" ? DAY_MS : TIME_UNITS_MS[unit]!;
+  const timeMs = digits === undefined ? 0 : Math.round(Number(digits) * unitMs);
+  if (timeMs > 0 && timeMs <= MAX_DURATION_MS) return timeMs;
+  throw new UsageError(
+    `"${text}" is not a time. Give seconds, or a number with m, h or d, up to 3650 days: 30m, 2h, 7d.`,
+  );
 }
 
 /** A short time: 50ms, or seconds with or without s. Returns milliseconds. */

@@ -7,6 +7,7 @@ import { closeSync, constants, openSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { KVM_DEVICE, missingLayers, SandboxError, translationDirectory } from "@twinmetal/host";
 import type { Io } from "./command.ts";
+import { startsAgain } from "./end-actions.ts";
 import type { HostingPlan } from "./hosting.ts";
 import { choice } from "./options.ts";
 import type { SerialTarget } from "./serial-target.ts";
@@ -47,6 +48,8 @@ export interface SandboxValues {
   readonly sandbox?: SandboxChoice | undefined;
   readonly migrationSocket?: string | undefined;
   readonly incoming?: unknown;
+  readonly onCrash?: "stop" | "restart" | undefined;
+  readonly onPoweroff?: "stop" | "restart" | undefined;
   readonly net?: readonly (Pick<NetworkOptions, "to" | "path" | "name"> | undefined)[] | undefined;
   readonly vsock?: { readonly socketPath?: string | undefined } | undefined;
 }
@@ -56,7 +59,10 @@ export function checkSandbox(values: SandboxValues): void {
   const { sandbox } = values;
   const opens = whyItOpens(values);
   if ((sandbox !== "on" && sandbox !== "strict") || opens === undefined) return;
-  const other = isOnUserNetwork(values) ? "net user" : values.incoming === undefined ? "migration-socket" : "incoming";
+  const { incoming, migrationSocket, onCrash } = values;
+  const moves = incoming !== undefined ? "incoming" : migrationSocket !== undefined ? "migration-socket" : undefined;
+  const restarts = onCrash === "restart" ? "on-crash restart" : "on-poweroff restart";
+  const other = moves ?? (isOnUserNetwork(values) ? "net user" : restarts);
   throw new UsageError(`--sandbox ${sandbox} and --${other} exclude each other in this version: ${opens}.`);
 }
 
@@ -66,6 +72,7 @@ function whyItOpens(values: SandboxValues): string | undefined {
   if (values.migrationSocket !== undefined || values.incoming !== undefined) {
     return "a VM that migrates opens connections and keys that are not known before";
   }
+  if (startsAgain(values)) return "a VM that is started again opens its files again";
   return isOnUserNetwork(values) ? "a VM on a user network opens the connections that its guest asks for" : undefined;
 }
 

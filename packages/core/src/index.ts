@@ -136,6 +136,7 @@ export {
   type MachineState,
   type SliceResult,
 } from "./machine/machine.ts";
+export type { RebootAction } from "./machine/machine-contract.ts";
 export {
   machineForms,
   readSpec,

@@ -1,6 +1,6 @@
 /** `twinmetal ls`, also as ps: the VMs that stay, and what they are doing. */
 import { defineCommand } from "../command.ts";
-import { namedVms } from "../named-vms.ts";
+import { LIFE_IS_OVER, lifeText, namedVms } from "../named-vms.ts";
 import { flag } from "../options.ts";
 import { formatAge } from "../quantities.ts";
 import { UsageError } from "../usage-error.ts";
@@ -30,17 +30,22 @@ export const LS = defineCommand({
   },
 });
 
-function rowOf({ name, state, engine, pid, startedAt, progress, end }: VmObservation): readonly string[] {
+function rowOf({ name, state, engine, pid, startedAt, ...seen }: VmObservation): readonly string[] {
+  const { progress, end, restarts, expiresAt } = seen;
   const isAlive = pid !== undefined;
   const since = isAlive ? startedAt : end?.at;
-  const detail = isAlive ? (progress?.phase ?? "") : (end?.reason ?? "").split("\n", 1).join();
+  const details = [
+    isAlive ? progress?.phase : end?.reason.split("\n", 1).join(),
+    isAlive && restarts && `restarts: ${restarts.count}`,
+    expiresAt && end?.reason !== LIFE_IS_OVER && lifeText(expiresAt),
+  ];
   return [
     name,
     state,
     engine ?? "-",
     isAlive ? String(pid) : "-",
     since === undefined ? "-" : formatAge(Date.now() - Date.parse(since)),
-    detail,
+    details.filter(Boolean).join("; "),
   ];
 }
 

@@ -6,6 +6,7 @@ import { CLOUD_INIT_OPTIONS } from "../cloud-init-choice.ts";
 import { defineCommand, type Io } from "../command.ts";
 import { parseCpu } from "../cpu-choice.ts";
 import { CDROM, DISK } from "../disk-choice.ts";
+import { checkEndActions, END_OPTIONS } from "../end-actions.ts";
 import { engineNotice } from "../engine-notice.ts";
 import { GDB } from "../gdb-choice.ts";
 import { type HostingPlan, hostVm } from "../hosting.ts";
@@ -114,6 +115,7 @@ export const RUN_OPTIONS = {
     "auto (default): interpret, and translate what is hot. interp, jit: one of the two always, to compare.",
   ),
   translationCache: TRANSLATION_CACHE,
+  ...END_OPTIONS,
   timeout: option("timeout", "TIME", "End the VM after so many seconds (or 5m, 1h), status 124.", parseTimeout),
   name: option("name", "NAME", "A name for the VM: for messages, and with -d for all commands.", parseName),
   detach: flag(
@@ -189,6 +191,10 @@ export const RUN = defineCommand({
     ["twinmetal run --firmware uefi --disk new.qcow2 --cdrom install.iso --boot cdrom,disk", "the CD first"],
     ["twinmetal run --firmware uefi --name box", "UEFI, whose settings are kept for the next run of box"],
     ["twinmetal run -d --name box -m 1G --disk box.qcow2", "a VM that stays; then: twinmetal stop box, start box"],
+    [
+      "twinmetal run -d --name web --disk web.qcow2 --on-crash restart --ttl 7d",
+      "starts again when it crashes; its time is over in a week",
+    ],
     ["twinmetal run --gdb unix:gdb.sock,wait", "for GDB: target remote gdb.sock"],
     ["twinmetal run --incoming unix:there.sock", "waits for a VM that is moved here"],
     ["twinmetal run --clock virtual --seed 00 --epoch 0 --record run.rec", "a run that can be replayed to the bit"],
@@ -221,6 +227,7 @@ export function runPlan(
   if (rest !== undefined && !rest[0]) throw new UsageError("there is no command after --.");
   const serial = kept === undefined ? chooseSerial(values.serial, command) : keptSerial(values.serial, kept);
   checkTogether(values, image, serial, command);
+  checkEndActions(values, kept !== undefined);
   if (kept !== undefined) checkKept(values, command);
   const isTiny = image?.kind === "tiny" || isContainer;
   const endsWithInput =
@@ -364,6 +371,7 @@ async function create(
     seed,
     epochSeconds: epoch,
     record,
+    onReboot: values.onReboot,
     signal,
     onProgress,
   });

@@ -1,6 +1,6 @@
 /** `twinmetal show NAME`: what a VM that stays is made of, what it is doing, and where its files are. */
 import { defineCommand } from "../command.ts";
-import { JSON_FLAG, namedVms } from "../named-vms.ts";
+import { JSON_FLAG, lifeText, namedVms } from "../named-vms.ts";
 import { UsageError } from "../usage-error.ts";
 import { allowedVerbs, type OptionText } from "../vm-library.ts";
 
@@ -26,7 +26,7 @@ export const SHOW = defineCommand({
       io.stdout.write(`${JSON.stringify({ ...seen, allowed, folder: path, socket, console, spec })}\n`);
       return 0;
     }
-    const { state, engine, pid, startedAt, end } = seen;
+    const { state, engine, pid, startedAt, restarts, expiresAt, end } = seen;
     const rows: readonly (readonly [string, string | undefined])[] = [
       ["name", name],
       ["state", state],
@@ -34,6 +34,8 @@ export const SHOW = defineCommand({
       ["engine", engine],
       ["process", pid === undefined ? undefined : String(pid)],
       ["started", startedAt],
+      ["restarts", restarts && `${restarts.count}, the last at ${restarts.at}: ${restarts.reason}`],
+      ["lives until", expiresAt && `${expiresAt} (${lifeText(expiresAt)})`],
       ["ended", end && `${end.at}: ${end.reason}`],
       ["folder", path],
       ["console", console],

@@ -34,7 +34,12 @@ export interface MachineOptions {
   readonly sliceNs?: number;
   /** SHA-256 that is quicker than core's own. */
   readonly sha256?: () => StreamHash;
+  /** What a reset that the guest asks for does; the host's own is one always. No part of a state. Default: "restart". */
+  readonly onReboot?: RebootAction | undefined;
 }
+
+/** restart: the machine starts again. stop: it is turned off. */
+export type RebootAction = "restart" | "stop";
 
 export type SliceResult =
   | { readonly kind: "ran" }

@@ -152,6 +152,22 @@ describe("lifecycle", () => {
     expect(it.machine.vcpu.retired).toBeGreaterThanOrEqual(9);
   });
 
+  test("a guest's reset turns the machine off where that is asked for, and the host's does not", () => {
+    const code: FakeInstruction[] = [
+      { op: "add", n: 1 },
+      { op: "mix" },
+      { op: "out", port: FAKE_PORT.POWER, value: 1 },
+    ];
+    const it = rig({ program: { code, handlers: {} }, onReboot: "stop" });
+    it.machine.start();
+    expect(runTo(it, 1)).toEqual({ kind: "ran" });
+    it.machine.requestPower("reset");
+    expect(runTo(it, 3)).toEqual({ kind: "ran" });
+    expect(it.machine.runSlice()).toEqual({ kind: "stopped", state: "off" });
+    expect(it.machine.vcpu.retired).toBe(4);
+    expect(it.machine.offReason).toBe("by the guest");
+  });
+
   test("the power button reaches the guest", () => {
     const it = rig();
     it.machine.start();

@@ -572,7 +572,10 @@ export class Machine {
       ...this.#channels.forDevices,
       output: (channel, bytes) => this.#options.output(channel, bytes),
       deviceMemory: (sizeBytes, kind) => this.engine.deviceMemory?.(sizeBytes, kind),
-      power: (action, reason) => this.#requestPower(action, reason),
+      power: (action, reason) => {
+        const turnsOff = action === "reset" && this.#options.onReboot === "stop";
+        this.#requestPower(turnsOff ? "off" : action, reason);
+      },
     };
   }
 

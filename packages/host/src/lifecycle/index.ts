@@ -2,7 +2,7 @@ export { askVm } from "./ask-vm.ts";
 export { keptImage } from "./kept-disks.ts";
 export { LifecycleError, type LifecycleErrorCode } from "./lifecycle-error.ts";
 export { NamedVms, type StartVmOptions, type StopVmOptions } from "./named-vms.ts";
-export type { RunEnd, RunEndKind } from "./run-record.ts";
+export type { RunEnd, RunEndKind, RunRestarts } from "./run-record.ts";
 export {
   allowedVerbs,
   hasProcess,
@@ -15,5 +15,5 @@ export { type VmFolder, vmFolder } from "./vm-folder.ts";
 export type { VmObservation } from "./vm-observation.ts";
 export { VmPresence } from "./vm-presence.ts";
 export type { ProcessLaunch } from "./vm-process.ts";
-export { type OptionText, specWords, type VmSpec } from "./vm-spec.ts";
+export { type OptionText, specWords, timeToLive, type VmSpec } from "./vm-spec.ts";
 export { isVmName, VmStore } from "./vm-store.ts";

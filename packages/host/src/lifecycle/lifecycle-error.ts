@@ -5,6 +5,8 @@ export type LifecycleErrorCode =
   | "no-such-vm"
   /** The VM is in a state in which this cannot be done. */
   | "bad-state"
+  /** Its time to live is over. */
+  | "expired"
   /** Its spec file is not readable as one. */
   | "bad-spec"
   /** Another command holds the VM for too long. */

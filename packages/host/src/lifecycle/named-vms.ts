@@ -8,6 +8,7 @@ import { LifecycleError } from "./lifecycle-error.ts";
 import { hasProcess, type LifecycleVerb, requireAllowed } from "./states.ts";
 import { observeVm, type VmObservation } from "./vm-observation.ts";
 import { killProcess, type ProcessLaunch, processEnded, startProcess } from "./vm-process.ts";
+import { timeToLive, type VmSpec } from "./vm-spec.ts";
 import { noSuchVm, VmStore } from "./vm-store.ts";
 
 const ANSWER_MS = 30_000;
@@ -57,7 +58,9 @@ export class NamedVms {
 
   async #start(name: string, options: StartVmOptions): Promise<VmObservation> {
     await this.#require("start", name);
-    const { directory } = await this.store.read(name);
+    const spec = await this.store.read(name);
+    requireTimeToLive(name, spec, this.store.folder(name).spec);
+    const { directory } = spec;
     return await startProcess(this.store.folder(name), directory, this.#launch(name), options);
   }
 
@@ -81,6 +84,7 @@ export class NamedVms {
   async restart(name: string, options: StopVmOptions & StartVmOptions): Promise<VmObservation> {
     return await this.#alone([name], async () => {
       await this.#require("restart", name);
+      requireTimeToLive(name, await this.store.read(name), this.store.folder(name).spec);
       await this.#stop(name, options);
       return await this.#start(name, options);
     });
@@ -153,6 +157,15 @@ export class NamedVms {
       for (const lock of locks.reverse()) await lock.release();
     }
   }
+}
+
+function requireTimeToLive(name: string, spec: VmSpec, path: string): void {
+  const leftMs = timeToLive(spec);
+  if (leftMs === undefined || leftMs > 0) return;
+  throw new LifecycleError(
+    "expired",
+    `The time to live of VM ${name} was over at ${spec.expiresAt}. Remove it (twinmetal rm ${name}), or give it more time: expiresAt in ${path}.`,
+  );
 }
 
 function noEnd(name: string): LifecycleError {

@@ -14,9 +14,18 @@ export interface RunEnd {
   readonly at: string;
 }
 
+/** Without an order, by the process itself. */
+export interface RunRestarts {
+  readonly count: number;
+  /** What the last one came after. */
+  readonly reason: string;
+  readonly at: string;
+}
+
 export interface RunRecord {
   readonly pid: number;
   readonly startedAt: string;
+  readonly restarts?: RunRestarts;
   readonly end?: RunEnd;
 }
 
@@ -26,12 +35,17 @@ const MAX_REASON = 4000;
 /** The process's side: the file is opened once, for it may be unable to later. */
 export class RunWriter {
   readonly #descriptor: number;
-  readonly #record: RunRecord;
+  #record: RunRecord;
 
   /** Throws what opening a file does. */
   constructor(path: string, now: Date) {
     this.#descriptor = openSync(path, constants.O_WRONLY | constants.O_CREAT, 0o600);
     this.#record = { pid: process.pid, startedAt: now.toISOString() };
+    this.#write(this.#record);
+  }
+
+  restarts(restarts: RunRestarts): void {
+    this.#record = { ...this.#record, restarts: { ...restarts, reason: restarts.reason.slice(0, MAX_REASON) } };
     this.#write(this.#record);
   }
 
@@ -50,10 +64,12 @@ export class RunWriter {
 /** Undefined: it has never run, or what is there is not readable as a record. */
 export async function readRun(path: string): Promise<RunRecord | undefined> {
   try {
-    const { pid, startedAt, end } = JSON.parse(await readFile(path, "utf8")) as Partial<RunRecord>;
+    const { pid, startedAt, restarts, end } = JSON.parse(await readFile(path, "utf8")) as Partial<RunRecord>;
     if (typeof pid !== "number" || typeof startedAt !== "string") return undefined;
     const isEnd = typeof end?.reason === "string" && typeof end.at === "string" && END_KINDS.includes(end.kind);
-    return { pid, startedAt, ...(isEnd && { end }) };
+    const hasRestarts =
+      typeof restarts?.count === "number" && typeof restarts.reason === "string" && typeof restarts.at === "string";
+    return { pid, startedAt, ...(hasRestarts && { restarts }), ...(isEnd && { end }) };
   } catch {
     return undefined;
   }

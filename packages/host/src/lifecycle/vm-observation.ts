@@ -4,9 +4,10 @@
  */
 import { lockHolder } from "../image/file-lock.ts";
 import { askMigrationControl, type ControlStatus } from "../migration/control.ts";
-import { type RunEnd, readRun } from "./run-record.ts";
+import { type RunEnd, type RunRestarts, readRun } from "./run-record.ts";
 import type { LifecycleState } from "./states.ts";
 import type { VmFolder } from "./vm-folder.ts";
+import { readExpiry } from "./vm-spec.ts";
 
 const ANSWER_MS = 3000;
 
@@ -19,6 +20,10 @@ export interface VmObservation {
   readonly engine?: "jit" | "kvm";
   /** What it is at, while it starts. */
   readonly progress?: ControlStatus["progress"];
+  /** Of this run, without an order: how often, when last, and after what. */
+  readonly restarts?: RunRestarts;
+  /** The end of its time to live. */
+  readonly expiresAt?: string;
   /** How the last run ended, of a VM that has no process. */
   readonly end?: RunEnd;
 }
@@ -26,6 +31,11 @@ export interface VmObservation {
 const NOBODYS_ORDER = "its process ended without an order: it was killed, or the host was";
 
 export async function observeVm(folder: VmFolder): Promise<VmObservation> {
+  const [seen, expiresAt] = await Promise.all([observeRun(folder), readExpiry(folder.spec)]);
+  return expiresAt === undefined ? seen : { ...seen, expiresAt };
+}
+
+async function observeRun(folder: VmFolder): Promise<VmObservation> {
   const { name } = folder;
   const pid = await lockHolder(folder.lock);
   const run = await readRun(folder.run);
@@ -36,7 +46,11 @@ export async function observeVm(folder: VmFolder): Promise<VmObservation> {
   }
   // A record of another process is of the run before.
   const mine = run?.pid === pid || pid === 0 ? run : undefined;
-  const facts = { name, pid, ...(mine && { startedAt: mine.startedAt }) };
+  const facts = {
+    name,
+    pid,
+    ...(mine && { startedAt: mine.startedAt, ...(mine.restarts && { restarts: mine.restarts }) }),
+  };
   let status: ControlStatus;
   try {
     status = (await askMigrationControl(

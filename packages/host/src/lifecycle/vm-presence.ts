@@ -53,6 +53,11 @@ export class VmPresence {
     }
   }
 
+  /** It starts again by itself, for the `count`th time. */
+  restarts(count: number, reason: string): void {
+    this.#run.restarts({ count, reason, at: new Date().toISOString() });
+  }
+
   /** The record says how it ended before the lock says that it has. */
   async leave(kind: RunEndKind, reason: string): Promise<void> {
     this.#run.end(kind, reason, new Date());

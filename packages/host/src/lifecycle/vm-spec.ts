@@ -6,6 +6,7 @@
  *     "version": 1,
  *     "id": "1f6c3c1e-...",
  *     "createdAt": "2026-01-31T12:00:00.000Z",
+ *     "expiresAt": "2026-02-01T12:00:00.000Z",
  *     "directory": "/home/me/vms",
  *     "image": "tiny",
  *     "options": { "memory": "1G", "balloon": true, "disk": ["data.qcow2", "base.img,ephemeral"] }
@@ -13,6 +14,7 @@
  *
  * What options there are, and what they mean, is the command line's (packages/cli).
  */
+import { readFile } from "node:fs/promises";
 import { isAbsolute } from "node:path";
 import { LifecycleError } from "./lifecycle-error.ts";
 
@@ -24,6 +26,8 @@ export interface VmSpec {
   /** Stays the same when the VM gets another name. */
   readonly id: string;
   readonly createdAt: string;
+  /** The end of its time to live: a VM that runs is ended then, and it is not started any more. Nothing is removed. */
+  readonly expiresAt?: string;
   readonly directory: string;
   readonly image?: string;
   readonly options: Readonly<Record<string, OptionText>>;
@@ -47,9 +51,11 @@ export function parseSpec(text: string, path: string): VmSpec {
     throw wrong((error as Error).message);
   }
   if (typeof spec !== "object" || spec === null || Array.isArray(spec)) throw wrong("it is no object");
-  const { version, id, createdAt, directory, image, options } = spec;
+  const { version, id, createdAt, expiresAt, directory, image, options } = spec;
   if (version !== 1) throw wrong(`its version is ${JSON.stringify(version)}, and this Twinmetal knows 1`);
   if (typeof id !== "string" || typeof createdAt !== "string") throw wrong("id and createdAt have to be texts");
+  if (expiresAt !== undefined && (typeof expiresAt !== "string" || Number.isNaN(Date.parse(expiresAt))))
+    throw wrong(`expiresAt has to be a time such as ${new Date(0).toISOString()}`);
   if (typeof directory !== "string" || !isAbsolute(directory)) throw wrong("directory has to be an absolute path");
   if (image !== undefined && typeof image !== "string") throw wrong("image has to be a text");
   if (typeof options !== "object" || options === null || Array.isArray(options)) throw wrong("options is no object");
@@ -59,6 +65,7 @@ export function parseSpec(text: string, path: string): VmSpec {
     version,
     id,
     createdAt,
+    ...(expiresAt !== undefined && { expiresAt }),
     directory,
     ...(image !== undefined && { image }),
     options: options as VmSpec["options"],
@@ -71,6 +78,20 @@ function isOptionText(value: unknown): value is OptionText {
 
 function isText(value: unknown): value is string {
   return typeof value === "string";
+}
+
+/** How long it may live still, in milliseconds; 0 and less: it is over. Undefined: for ever. */
+export function timeToLive({ expiresAt }: Pick<VmSpec, "expiresAt">, nowMs: number = Date.now()): number | undefined {
+  return expiresAt === undefined ? undefined : Date.parse(expiresAt) - nowMs;
+}
+
+/** Of a spec file that may be no good: whoever needs it says why. */
+export async function readExpiry(path: string): Promise<string | undefined> {
+  try {
+    return parseSpec(await readFile(path, "utf8"), path).expiresAt;
+  } catch {
+    return undefined;
+  }
 }
 
 /** As words of a command line, options and image. */

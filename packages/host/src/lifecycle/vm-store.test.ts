@@ -2,7 +2,8 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, utimesSync, wr
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { parseSpec, specWords } from "./vm-spec.ts";
+import { NamedVms } from "./named-vms.ts";
+import { parseSpec, specWords, timeToLive } from "./vm-spec.ts";
 import { VmStore } from "./vm-store.ts";
 
 let directory = "";
@@ -27,6 +28,25 @@ describe("the store of named VMs", () => {
     await store.remove("crate");
     expect(await store.names()).toEqual(["a.b-c_d"]);
     expect(readdirSync(store.root)).toEqual(["a.b-c_d"]);
+  });
+
+  it("keeps until when one lives, in its spec", async () => {
+    const before = Date.now();
+    const { expiresAt } = await store.create("box", { ...MADE, ttlMs: 5000 });
+    expect(Date.parse(expiresAt!) - before).toBeGreaterThanOrEqual(5000);
+    const spec = await store.read("box");
+    expect(spec.expiresAt).toBe(expiresAt);
+    expect(timeToLive(spec, Date.parse(expiresAt!) - 7)).toBe(7);
+    expect(timeToLive({})).toBeUndefined();
+    writeFileSync(store.folder("box").spec, JSON.stringify({ ...spec, expiresAt: "soon" }));
+    await expect(store.read("box")).rejects.toMatchObject({ code: "bad-spec" });
+  });
+
+  it("does not start one whose time is over", async () => {
+    await store.create("box", { ...MADE, ttlMs: -1 });
+    const vms = new NamedVms(() => ({ program: "/bin/false", args: [] }), store);
+    await expect(vms.start("box")).rejects.toMatchObject({ code: "expired" });
+    expect(await vms.observe("box")).toMatchObject({ state: "off", expiresAt: expect.any(String) });
   });
 
   it("gives a name once, also to many at the same time", async () => {

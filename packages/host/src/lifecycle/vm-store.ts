@@ -61,7 +61,7 @@ export class VmStore {
   /** Rejects with LifecycleError "name-in-use". `prepare` fills the folder before anybody sees it. */
   async create(
     name: string,
-    made: Pick<VmSpec, "directory" | "image" | "options">,
+    made: Pick<VmSpec, "directory" | "image" | "options"> & { readonly ttlMs?: number | undefined },
     prepare: (folder: VmFolder) => Promise<void> = async () => {},
   ): Promise<VmSpec> {
     const folder = this.folder(name);
@@ -74,11 +74,13 @@ export class VmStore {
     }
     if (await isThere(folder.path)) throw nameInUse(name);
     await this.#sweep();
-    const { directory, image, options } = made;
+    const { directory, image, options, ttlMs } = made;
+    const nowMs = Date.now();
     const spec: VmSpec = {
       version: 1,
       id: randomUUID(),
-      createdAt: new Date().toISOString(),
+      createdAt: new Date(nowMs).toISOString(),
+      ...(ttlMs !== undefined && { expiresAt: new Date(nowMs + ttlMs).toISOString() }),
       directory,
       ...(image !== undefined && { image }),
       options,

@@ -89,6 +89,12 @@ export class MigrationDesk {
   isSealed = false;
   #running: AbortController | undefined;
   #stopping = 0;
+  #isKilled = false;
+
+  /** It is to end, because somebody has asked for that. */
+  get isEnding(): boolean {
+    return this.#isKilled || this.#stopping > 0;
+  }
 
   async answer(
     request: ControlRequest,
@@ -185,6 +191,7 @@ export class MigrationDesk {
   }
 
   async #kill(): Promise<void> {
+    this.#isKilled = true;
     if (this.vm) await this.vm.kill();
     else this.giveUp();
   }

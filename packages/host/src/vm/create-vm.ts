@@ -120,6 +120,7 @@ async function createWith(
       smp: options.smp,
       translationCache: cacheSettings(spec, options.translationCache),
       sliceNs: options.sliceNs ?? defaultSliceNs(engine),
+      onReboot: options.onReboot,
       statePath: undefined,
       advanceCalendarSeconds: 0,
       recordPath: options.record,
@@ -308,6 +309,17 @@ function checkOptions(options: VmOptions): void {
       `${JSON.stringify(name)} is no name for a VM: give up to 63 letters, digits, ".", "_" and "-".`,
     );
   }
+  const { onReboot, record } = options;
+  if (onReboot !== undefined && onReboot !== "restart" && onReboot !== "stop")
+    throw new VmError(
+      "bad-option",
+      `There is nothing called ${JSON.stringify(onReboot)} to do on a reboot. Give "restart" or "stop".`,
+    );
+  if (onReboot === "stop" && record !== undefined)
+    throw new VmError(
+      "bad-option",
+      "A recording does not know what its VM does on a reboot: leave one of the two out.",
+    );
   checkNetworks(options.networks ?? []);
   checkSlice(sliceNs);
   checkLimits(options.limits ?? {});

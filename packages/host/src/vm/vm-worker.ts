@@ -62,6 +62,7 @@ function createMachine(thread: MachineThread): Machine {
     network: start.frames && new RingNetwork(start.frames),
     files: start.shareRing && new RingFiles(start.shareRing),
     sliceNs: start.sliceNs,
+    onReboot: start.onReboot,
     sha256: nativeSha256,
   });
 }

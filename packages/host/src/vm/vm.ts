@@ -10,6 +10,7 @@ import type {
   KeyboardLayout,
   MigrationObstacle,
   MigrationResult,
+  RebootAction,
   ScreenImage,
   Tier,
   VcpuState,
@@ -110,6 +111,8 @@ export interface VmOptions {
    * it. Whatever that is, it is told by the event "watchdog". Default: none is there.
    */
   readonly watchdog?: WatchdogAction;
+  /** What a reboot by the guest does: "restart" (default), or "stop", which turns the VM off. `reset` starts it again always. */
+  readonly onReboot?: RebootAction | undefined;
   /** "wall" (default): guest time follows the host's. "virtual": a function of the instructions alone; input still comes when it comes. */
   readonly clock?: "wall" | "virtual";
   /** Hexadecimal digits: the source of the guest's random numbers. Default: from the host. */

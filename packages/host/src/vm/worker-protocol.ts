@@ -83,6 +83,7 @@ export interface WorkerStart {
   /** To the thread that has the shared folders; undefined without any, and in a replay. */
   readonly shareRing?: ShareRing | undefined;
   readonly sliceNs: number | undefined;
+  readonly onReboot?: VmOptions["onReboot"];
   /** From its start on. */
   readonly limits?: VmLimits | undefined;
   /** The saved state to begin from instead of power-on. */
