@@ -76,6 +76,8 @@ export interface RoughWire {
   readonly delayMs: number;
   /** Of frames out of order, at most. */
   readonly reorderMs: number;
+  /** Sees each frame before anything becomes of it. */
+  readonly tap?: (frame: Uint8Array, nowMs: number) => void;
 }
 
 /** A peer on the host's side: it takes what comes a millisecond later, and sends as long as it is not paused. */
@@ -186,6 +188,7 @@ export function runTraffic(
   let [frames, lost, mostTimers, mostConnections] = [0, 0, 0, 0];
   const carry = (deliver: (frame: Uint8Array) => void) => (frame: Uint8Array) => {
     frames++;
+    wire.tap?.(frame, world.nowMs());
     mostTimers = Math.max(mostTimers, world.timers);
     mostConnections = Math.max(mostConnections, guest.network.statistics.tcpConnections);
     const copies = world.random() < wire.duplicateRate ? 2 : 1;
