@@ -93,6 +93,7 @@ export async function hostVm(io: Io, given: HostingPlan): Promise<number> {
     desk.vm = vm;
     if (vm === undefined) return concludeEnding(ending, say);
     unwatch = watchDisks(vm, say);
+    vm.on("network", ({ message }) => say(message));
     vm.on("watchdog", (action) => say(watchdogText(action)));
     sink = await openSerialSink(vm, plan.serial);
     const isTerminal = io.stdin.isTTY && io.stderr.isTTY;

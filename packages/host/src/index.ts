@@ -146,6 +146,7 @@ export {
   NETWORK_MODELS,
   type NetworkModel,
   type NetworkOptions,
+  type NetworkProblem,
   switchSocket,
   type VmNetwork,
 } from "./network/index.ts";

@@ -6,6 +6,7 @@ export {
   NETWORK_MODELS,
   type NetworkModel,
   type NetworkOptions,
+  type NetworkProblem,
 } from "./network-protocol.ts";
 export { switchSocket } from "./switch-socket.ts";
 export type { VmNetwork } from "./vm-network.ts";

@@ -5,7 +5,7 @@
 import { ShapedWire, type WireLimits } from "@twinmetal/network";
 import type { CardEnd } from "./frame-ring.ts";
 import type { Link } from "./link.ts";
-import type { CardLimits, CardUsage, NetworkOptions } from "./network-protocol.ts";
+import type { CardLimits, CardUsage, NetworkOptions, NetworkProblem } from "./network-protocol.ts";
 import { Capture } from "./network-records.ts";
 import { NodeNetworkWorld } from "./node-network-world.ts";
 import { SocketLink } from "./socket-link.ts";
@@ -19,6 +19,7 @@ export class NetworkCard {
   readonly #options: NetworkOptions;
   readonly #end: CardEnd;
   readonly #ready: () => void;
+  readonly #problem: (problem: NetworkProblem) => void;
   readonly #toGuest: ShapedWire<number>;
   readonly #fromGuest: ShapedWire<boolean>;
   #capture: Capture | undefined;
@@ -31,8 +32,14 @@ export class NetworkCard {
   #waiting: Uint8Array | undefined;
 
   /** `ready`: `carry` has something to do again. */
-  constructor(options: NetworkOptions, end: CardEnd, ready: () => void) {
+  constructor(
+    options: NetworkOptions,
+    end: CardEnd,
+    ready: () => void,
+    problem: (problem: NetworkProblem) => void = () => {},
+  ) {
     this.#options = options;
+    this.#problem = problem;
     this.#end = end;
     this.#ready = ready;
     const world = new NodeNetworkWorld();
@@ -53,7 +60,7 @@ export class NetworkCard {
   /** The cable is plugged in. Rejects with VmError. */
   async open(): Promise<void> {
     const { to, path, name, pcap } = this.#options;
-    if (pcap !== undefined) this.#capture = new Capture(pcap);
+    if (pcap !== undefined) this.#capture = new Capture(pcap, this.#problem);
     const events: UserLinkEvents = {
       deliver: (frame, segmentBytes = 0) => this.#receive(frame, segmentBytes),
       hasRoom: (frameBytes) => this.#end.hasRoom(frameBytes) && (this.#toGuest.isPlain || this.#toGuest.hasRoom()),
@@ -64,6 +71,7 @@ export class NetworkCard {
       takesLarge: () => this.#end.takesLarge && !this.#isLimited,
       setUp: (isUp) => this.#end.setUp(isUp),
       ready: this.#ready,
+      problem: this.#problem,
     };
     if (to === "socket") this.#link = await SocketLink.open(path!, events);
     else if (to === "switch") this.#link = await SwitchLink.open(name!, events);

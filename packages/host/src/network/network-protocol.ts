@@ -27,13 +27,13 @@ export interface NetworkOptions {
   readonly egress?: "public" | "listed" | "open";
   /** Of "user": ports of this host that lead to the guest. */
   readonly forwards?: readonly ForwardOptions[];
-  /** Of "user": a file with a line of JSON for each connection that the guest tried, allowed or not. */
+  /** Of "user": a file with a line of JSON for each connection that the guest tried, allowed or not; at most 64 MiB. */
   readonly log?: string;
   /** Of "user": a folder whose files the guest reads by TFTP from its gateway. */
   readonly tftp?: string;
   /** Of "user": what DHCP tells the guest's firmware to start: a file's name in `tftp`, or a URL for iPXE. At most 127 bytes. */
   readonly bootFile?: string;
-  /** A file of all frames, as Wireshark and tcpdump read them. */
+  /** A file of all frames, as Wireshark and tcpdump read them; at most 1 GiB. */
   readonly pcap?: string;
   /** What the guest finds. Default: "virtio". Of a VM that exists, its own. */
   readonly model?: NetworkModel;
@@ -58,6 +58,20 @@ export interface ForwardOptions {
   readonly hostAddress?: string;
   readonly hostPort: number;
   readonly guestPort: number;
+}
+
+/** A file that frames or connections were written into has no more of them; the VM goes on. */
+export interface NetworkProblem {
+  readonly path: string;
+  /** "limit": it is as large as it may be. */
+  readonly code: "limit" | "disk-full" | "not-writable";
+  readonly message: string;
+}
+
+/** What the thread says unasked. */
+export interface NetworkProblemTold {
+  readonly type: "problem";
+  readonly problem: NetworkProblem;
 }
 
 export interface NetworkThreadStart {

@@ -6,6 +6,8 @@ import type {
   CardLimits,
   CardUsage,
   NetworkOptions,
+  NetworkProblem,
+  NetworkProblemTold,
   NetworkQuestion,
   NetworkReply,
   NetworkThreadStart,
@@ -15,8 +17,9 @@ export class NetworkThread {
   readonly ring: FrameRing;
   /** A card leads to a user network, so that `lead` has somebody to ask. */
   readonly hasUserNetwork: boolean;
-  readonly #thread: ServiceThread<NetworkQuestion, NetworkReply>;
+  readonly #thread: ServiceThread<NetworkQuestion, NetworkReply, NetworkProblemTold>;
   readonly #limits: CardLimits[];
+  onProblem: (problem: NetworkProblem) => void = () => {};
 
   private constructor(networks: readonly NetworkOptions[], channels: readonly string[]) {
     this.ring = createFrameRing(channels);
@@ -24,7 +27,8 @@ export class NetworkThread {
     this.#limits = networks.map(({ limits = {} }) => limits);
     const workerData: NetworkThreadStart = { networks, ring: this.ring };
     const url = workerUrl("network-worker", "network");
-    this.#thread = new ServiceThread({ url, name: "network", what: "network", workerData });
+    const onTold = ({ problem }: NetworkProblemTold): void => this.onProblem(problem);
+    this.#thread = new ServiceThread({ url, name: "network", what: "network", workerData, onTold });
   }
 
   /** The thread; all cables are out. `channels`: the cards' names, one for each. */

@@ -5,14 +5,22 @@ import type { ServiceReply } from "../vm/service-thread.ts";
 import { plainError } from "../vm/vm-error.ts";
 import { RingCards } from "./frame-ring.ts";
 import { NetworkCard } from "./network-card.ts";
-import type { NetworkQuestion, NetworkReply, NetworkThreadStart, ToNetwork } from "./network-protocol.ts";
+import type {
+  NetworkProblem,
+  NetworkProblemTold,
+  NetworkQuestion,
+  NetworkReply,
+  NetworkThreadStart,
+  ToNetwork,
+} from "./network-protocol.ts";
 
 const { networks, ring } = workerData as NetworkThreadStart;
-const send = (message: ServiceReply): void => parentPort!.postMessage(message);
+const send = (message: ServiceReply | NetworkProblemTold): void => parentPort!.postMessage(message);
 let kick: (() => void) | undefined;
 const rings = new RingCards(ring, () => kick?.());
 const wake = (): void => rings.wake();
-const cards = networks.map((options, i) => new NetworkCard(options, rings.ends[i]!, wake));
+const tell = (problem: NetworkProblem): void => send({ type: "problem", problem });
+const cards = networks.map((options, i) => new NetworkCard(options, rings.ends[i]!, wake, tell));
 
 parentPort!.on("message", (message: ToNetwork) => {
   if (message.type === "kick") {

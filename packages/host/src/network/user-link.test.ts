@@ -40,6 +40,7 @@ async function echoingGuest(options: Omit<NetworkOptions, "to">): Promise<void> 
       hasRoom: () => true,
       takeOffloads: () => {},
       takesLarge: () => false,
+      problem: () => {},
       setUp: () => {},
       ready: () => {},
     },

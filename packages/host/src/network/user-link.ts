@@ -6,8 +6,8 @@ import { createServer, type Server, type Socket } from "node:net";
 import { Egress, type GuestLink, type HostUdp, parseEgressRule, type TftpFiles, UserNetwork } from "@twinmetal/network";
 import { VmError } from "../vm/vm-error.ts";
 import type { Link, LinkEvents } from "./link.ts";
-import type { ForwardOptions, NetworkOptions } from "./network-protocol.ts";
-import { AppendedFile, connectionLine } from "./network-records.ts";
+import type { ForwardOptions, NetworkOptions, NetworkProblem } from "./network-protocol.ts";
+import { AppendedFile, connectionLine, LOG_BYTES } from "./network-records.ts";
 import {
   hasIpv6,
   hostNameServer,
@@ -34,6 +34,8 @@ export interface UserLinkEvents extends LinkEvents {
   takeOffloads(): void;
   /** The guest takes large TCP segments, at present. */
   takesLarge(): boolean;
+  /** The log is not written any more. */
+  problem(problem: NetworkProblem): void;
 }
 
 export class UserLink implements Link {
@@ -46,7 +48,9 @@ export class UserLink implements Link {
 
   private constructor(options: NetworkOptions, events: UserLinkEvents, files: TftpFiles | undefined) {
     this.#events = events;
-    this.#log = options.log === undefined ? undefined : new AppendedFile(options.log);
+    if (options.log !== undefined) {
+      this.#log = new AppendedFile(options.log, LOG_BYTES, (problem) => events.problem(problem));
+    }
     const mtu = options.mtu ?? DEFAULT_MTU;
     const link: GuestLink = {
       mtu,

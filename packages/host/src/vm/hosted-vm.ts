@@ -135,6 +135,7 @@ export class HostedVm implements Vm {
       interfaces: (call) => this.#agentConnection.call(call, () => this.agent.interfaces(call)),
     });
     this.#shares = options.shares;
+    if (options.network) options.network.onProblem = (problem) => this.#listeners.emit("network", problem);
     if (options.disks) options.disks.onProblem = (problem) => this.#onDiskProblem(problem);
     this.#ended = new Promise((resolve) => {
       this.#resolveEnded = resolve;

@@ -7,6 +7,7 @@ export class VmListeners {
   readonly #listeners: { readonly [K in keyof VmEvents]: Set<Listener<K>> } = {
     state: new Set(),
     disk: new Set(),
+    network: new Set(),
     debug: new Set(),
     watchdog: new Set(),
     exit: new Set(),

@@ -20,7 +20,7 @@ import type { AgentCall, GuestAgent } from "../agent/index.ts";
 import type { VmDisks } from "../disk/disk-limits.ts";
 import type { DiskOptions, DiskProblem } from "../disk/disk-protocol.ts";
 import type { MigrateVmOptions, MigrationChoice } from "../migration/outgoing.ts";
-import type { NetworkOptions } from "../network/network-protocol.ts";
+import type { NetworkOptions, NetworkProblem } from "../network/network-protocol.ts";
 import type { VmNetwork } from "../network/vm-network.ts";
 import type { HardLimits, VmLimits } from "../resources/vm-limits.ts";
 import type { VmResources } from "../resources/vm-resources.ts";
@@ -204,6 +204,8 @@ export interface VmEvents {
   state: [state: VmState];
   /** An image could not do what the guest asked for. If it is blocked, the VM is paused and `resume` tries again. */
   disk: [problem: DiskProblem];
+  /** A file of frames or connections ends here: it is as large as it may be, or the disk is full. The VM goes on. */
+  network: [problem: NetworkProblem];
   /** The VM has stopped for what `debug` was asked for, and is paused. */
   debug: [stop: VmDebugStop];
   /** The guest has not served its watchdog in time, and this was done; with "pause" the VM is paused, and "resume" goes on. */
