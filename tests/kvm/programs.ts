@@ -73,7 +73,7 @@ export const PROGRAMS: readonly TestProgram[] = [
     file: "guest/debugger.ts",
     what: "a debugger outside a guest on KVM: steps, registers, memory; on jit, and back",
     limitSeconds: 300,
-    form: "short",
+    form: "long",
   },
   {
     name: "kicks",
