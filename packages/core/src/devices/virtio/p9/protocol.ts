@@ -16,17 +16,14 @@ import {
   decodeEntries,
   decodeStatistics,
   decodeTarget,
-  type FileAccessMode,
-  type FileAttributes,
   type FileNode,
   type FileRequest,
   isFileName,
-  type OpenFile,
   S_IFDIR,
   S_IFMT,
   S_IFREG,
 } from "../../files/file-requests.ts";
-import { NodeTable, ROOT } from "../../files/node-table.ts";
+import { ROOT } from "../../files/node-table.ts";
 import type { Begun, FileProtocol, Message } from "../share-device.ts";
 import {
   accessOf,
@@ -47,6 +44,7 @@ import {
   writeData,
   writtenBytes,
 } from "../share-protocol.ts";
+import { FidTable } from "./fids.ts";
 import {
   AT_REMOVEDIR,
   ENTRY_BYTES,
@@ -66,19 +64,10 @@ import {
 const VERSION = "9P2000.L";
 const MIN_MSIZE = 4096;
 const MAX_MSIZE = FILE_LIMITS.dataBytes + WRITE_HEADER_BYTES;
-const MAX_FIDS = 65_536;
 const MAX_WALK = 16;
-const NO_FID = 0xffff_ffff;
 const O_DIRECTORY = 0o200000;
 const LOCK_SUCCESS = 0;
 const F_UNLCK = 2;
-
-interface Fid {
-  readonly node: number;
-  /** 0: it is not open. */
-  readonly handle: number;
-  readonly isDirectory: boolean;
-}
 
 interface Call {
   readonly type: number;
@@ -88,8 +77,7 @@ interface Call {
 }
 
 export class Protocol9p implements FileProtocol {
-  readonly #nodes = new NodeTable();
-  readonly #fids = new Map<number, Fid>();
+  readonly #fids = new FidTable();
   /** 0: no version is agreed on. */
   #msize = 0;
 
@@ -119,35 +107,18 @@ export class Protocol9p implements FileProtocol {
   }
 
   reset(): void {
-    this.#nodes.clear();
     this.#fids.clear();
     this.#msize = 0;
   }
 
   save(): { readonly [key: string]: StateValue } {
-    return {
-      nodes: this.#nodes.save(),
-      msize: this.#msize,
-      fids: [...this.#fids].map(([fid, { node, handle, isDirectory }]) => ({ fid, node, handle, isDirectory })),
-    };
+    return { msize: this.#msize, ...this.#fids.save() };
   }
 
   restore(reader: StateReader): void {
-    this.#fids.clear();
-    const nodes = reader.object("nodes");
-    this.#nodes.restore(nodes);
-    nodes.end();
     this.#msize = reader.int("msize", 0, MAX_MSIZE);
     if (this.#msize !== 0 && this.#msize < MIN_MSIZE) throw reader.invalid("msize", "is too small");
-    for (const saved of reader.array("fids", MAX_FIDS)) {
-      const fid = saved.u32("fid");
-      const node = saved.int("node", ROOT, Number.MAX_SAFE_INTEGER);
-      const handle = saved.int("handle", 0, Number.MAX_SAFE_INTEGER);
-      const isDirectory = saved.bool("isDirectory");
-      saved.end();
-      if (this.#fids.has(fid) || fid === NO_FID) throw saved.invalid("fid", "is another one");
-      this.#fids.set(fid, { node, handle, isDirectory });
-    }
+    this.#fids.restore(reader);
   }
 
   #call(call: Call): Begun {
@@ -170,7 +141,7 @@ export class Protocol9p implements FileProtocol {
       case P9.SETATTR:
         return this.#setattr(call);
       case P9.READLINK:
-        return this.#request(call, { operation: "readlink", node: this.#node(call.fields.u32()) }, (bytes) => [
+        return this.#request(call, { operation: "readlink", node: this.#fids.node(call.fields.u32()) }, (bytes) => [
           new FieldWriter().text(decodeTarget(bytes)).finish(),
         ]);
       case P9.LOPEN:
@@ -184,21 +155,21 @@ export class Protocol9p implements FileProtocol {
       case P9.READDIR:
         return this.#readdir(call);
       case P9.FSYNC: {
-        const open = this.#openFile(call.fields.u32());
+        const open = this.#fids.openFile(call.fields.u32());
         return this.#request(call, { operation: "fsync", isDataOnly: call.fields.u32() !== 0, ...open }, () => []);
       }
       case P9.STATFS:
-        return this.#request(call, { operation: "statfs", node: this.#node(call.fields.u32()) }, (bytes) => [
+        return this.#request(call, { operation: "statfs", node: this.#fids.node(call.fields.u32()) }, (bytes) => [
           statfsOut(decodeStatistics(bytes)),
         ]);
       case P9.MKDIR: {
-        const node = this.#node(call.fields.u32());
+        const node = this.#fids.node(call.fields.u32());
         const name = checkedName(call.fields.text());
         const mode = call.fields.u32() & 0o1777;
         return this.#makes(call, { operation: "mkdir", node, name, mode });
       }
       case P9.SYMLINK: {
-        const node = this.#node(call.fields.u32());
+        const node = this.#fids.node(call.fields.u32());
         const name = checkedName(call.fields.text());
         const target = call.fields.text();
         if (target === "" || target.includes("\0")) throw new Refusal(ERRNO.INVAL);
@@ -208,27 +179,33 @@ export class Protocol9p implements FileProtocol {
       case P9.MKNOD:
         return this.#mknod(call);
       case P9.LINK: {
-        const node = this.#node(call.fields.u32());
-        const target = this.#node(call.fields.u32());
+        const node = this.#fids.node(call.fields.u32());
+        const target = this.#fids.node(call.fields.u32());
         const name = checkedName(call.fields.text());
         return this.#request(call, { operation: "link", node, name, target }, () => []);
       }
       case P9.RENAME: {
         // The fid's own name is the one that changes.
-        const { node } = this.#fid(call.fields.u32());
-        const to = this.#node(call.fields.u32());
-        return this.#rename(call, this.#nodes.parentOf(node), this.#nodes.nameOf(node), to, call.fields.text());
+        const { node } = this.#fids.get(call.fields.u32());
+        const to = this.#fids.node(call.fields.u32());
+        return this.#rename(
+          call,
+          this.#fids.nodes.parentOf(node),
+          this.#fids.nodes.nameOf(node),
+          to,
+          call.fields.text(),
+        );
       }
       case P9.RENAMEAT: {
-        const { node } = this.#fid(call.fields.u32());
+        const { node } = this.#fids.get(call.fields.u32());
         const name = call.fields.text();
-        const to = this.#node(call.fields.u32());
+        const to = this.#fids.node(call.fields.u32());
         return this.#rename(call, node, name, to, call.fields.text());
       }
       case P9.UNLINKAT:
         return this.#remove(call);
       case P9.LOCK:
-        this.#fid(call.fields.u32());
+        this.#fids.get(call.fields.u32());
         return this.#answer(call, message(type + 1, tag, [Uint8Array.of(LOCK_SUCCESS)]));
       case P9.GETLOCK:
         return this.#getlock(call);
@@ -251,33 +228,31 @@ export class Protocol9p implements FileProtocol {
 
   #attach(call: Call): Begun {
     const fid = call.fields.u32();
-    this.#requireFree(fid);
-    const node = this.#nodes.node(ROOT)!;
+    this.#fids.requireFree(fid);
+    const node = this.#fids.nodes.node(ROOT)!;
     return this.#request(call, { operation: "getattr", node, handle: 0 }, (bytes) => {
       const attributes = attributesOf(bytes);
-      this.#requireFree(fid);
-      this.#fids.set(fid, { node: ROOT, handle: 0, isDirectory: true });
+      this.#fids.attach(fid);
       return [new FieldWriter().qid(attributes).finish()];
     });
   }
 
   #walk(call: Call): Begun {
     const { fields } = call;
-    const from = this.#fid(fields.u32());
+    const from = this.#fids.get(fields.u32());
     const fid = fields.u32();
     const count = fields.u16();
     if (count > MAX_WALK) throw new Refusal(ERRNO.INVAL);
     const names = Array.from({ length: count }, () => fields.text());
-    const existing = this.#fids.get(fid);
-    if (fid === NO_FID || (existing && (existing !== from || from.handle !== 0))) throw new Refusal(ERRNO.BADF);
+    this.#fids.requireWalkable(fid, from);
     let start = from.node;
     let ups = 0;
-    for (; names[ups] === ".."; ups++) start = this.#nodes.parentOf(start);
+    for (; names[ups] === ".."; ups++) start = this.#fids.nodes.parentOf(start);
     const rest = names.slice(ups);
     // What goes down and up again is walked as far as it goes down.
     const end = rest.findIndex((name) => !isFileName(name));
     const down = end < 0 ? rest : rest.slice(0, end);
-    const node = knownNode(this.#nodes, start);
+    const node = knownNode(this.#fids.nodes, start);
     if (count > 0 && ups === 0 && down.length === 0) throw new Refusal(ERRNO.INVAL);
     const request: FileRequest = down.length > 0 ? { operation: "lookup", node, names: down } : { operation: "none" };
     return this.#request(call, request, (bytes) => {
@@ -287,66 +262,33 @@ export class Protocol9p implements FileProtocol {
       for (let i = 0; i < ups; i++) writer.qid({ inode: 0n, mode: S_IFDIR });
       for (const attributes of found) writer.qid(attributes);
       const isDirectory = found.length > 0 ? isDirectoryMode(found.at(-1)!.mode) : count > 0 || from.isDirectory;
-      if (end < 0 && found.length === down.length) this.#enterFid(fid, start, down, found, isDirectory);
+      if (end < 0 && found.length === down.length) this.#fids.enter(fid, start, down, found, isDirectory);
       return [writer.finish()];
     });
   }
 
-  /** The fid becomes the last of what was found; those on the way stay known as long as it is. */
-  #enterFid(
-    fid: number,
-    start: number,
-    names: readonly string[],
-    found: readonly FileAttributes[],
-    isDirectory: boolean,
-  ): void {
-    let at = start;
-    const held: number[] = [];
-    for (const [i, name] of names.entries()) {
-      const next = this.#nodes.enter(at, name, found[i]!.identity);
-      if (next === undefined) break;
-      held.push(next);
-      at = next;
-    }
-    const isWhole = held.length === names.length;
-    if (isWhole && names.length === 0) this.#nodes.hold(at);
-    for (const node of isWhole ? held.slice(0, -1) : held) this.#nodes.forget(node, 1);
-    if (!isWhole) throw new Refusal(ERRNO.NFILE);
-    const before = this.#fids.get(fid);
-    if (!before && this.#fids.size >= MAX_FIDS) {
-      this.#nodes.forget(at, 1);
-      throw new Refusal(ERRNO.NFILE);
-    }
-    if (before) this.#nodes.forget(before.node, 1);
-    this.#fids.set(fid, { node: at, handle: 0, isDirectory });
-  }
-
   /** Also where it then fails: the fid is gone. */
   #clunk(call: Call, number: number, error = 0): Begun {
-    const fid = this.#fid(number);
+    const fid = this.#fids.get(number);
     const request: FileRequest =
       fid.handle === 0 ? { operation: "none" } : { operation: "release", handle: fid.handle };
     return this.#request(call, request, () => {
-      if (this.#fids.get(number) === fid) {
-        this.#fids.delete(number);
-        if (fid.handle !== 0) this.#nodes.released(fid.handle);
-        this.#nodes.forget(fid.node, 1);
-      }
+      this.#fids.remove(number, fid);
       if (error !== 0) throw new Refusal(error);
       return [];
     });
   }
 
   #getattr(call: Call): Begun {
-    const fid = this.#fid(call.fields.u32());
-    const node = this.#nodeOf(fid);
-    const handle = fid.isDirectory || fid.handle === 0 ? this.#nodes.handleOf(fid.node) : fid.handle;
+    const fid = this.#fids.get(call.fields.u32());
+    const node = this.#fids.nodeOf(fid);
+    const handle = fid.isDirectory || fid.handle === 0 ? this.#fids.nodes.handleOf(fid.node) : fid.handle;
     return this.#request(call, { operation: "getattr", node, handle }, (bytes) => [getattrOut(attributesOf(bytes))]);
   }
 
   #setattr(call: Call): Begun {
     const { fields } = call;
-    const fid = this.#fid(fields.u32());
+    const fid = this.#fids.get(fields.u32());
     const valid = fields.u32();
     const [mode, uid, gid] = [fields.u32(), fields.u32(), fields.u32()];
     const size = fields.u64();
@@ -365,53 +307,47 @@ export class Protocol9p implements FileProtocol {
       atime: time(P9_SETATTR.ATIME, P9_SETATTR.ATIME_SET, atime, atimeNs),
       mtime: time(P9_SETATTR.MTIME, P9_SETATTR.MTIME_SET, mtime, mtimeNs),
     };
-    const handle = this.#nodes.handleOf(fid.node);
-    return this.#request(call, { operation: "setattr", node: this.#nodeOf(fid), handle, changes }, () => []);
+    const handle = this.#fids.nodes.handleOf(fid.node);
+    return this.#request(call, { operation: "setattr", node: this.#fids.nodeOf(fid), handle, changes }, () => []);
   }
 
   #open(call: Call): Begun {
     const number = call.fields.u32();
     const flags = call.fields.u32();
-    const fid = this.#fid(number);
+    const fid = this.#fids.get(number);
     if (fid.handle !== 0) throw new Refusal(ERRNO.BADF);
-    const node = this.#nodeOf(fid);
+    const node = this.#fids.nodeOf(fid);
     if ((flags & O_DIRECTORY) !== 0 && !fid.isDirectory) throw new Refusal(ERRNO.NOTDIR);
-    const handle = reservedHandle(this.#nodes, call.message);
+    const handle = reservedHandle(this.#fids.nodes, call.message);
     const { request, access } = openRequest(node, handle, flags, fid.isDirectory);
     const finish = (): Uint8Array[] => {
-      this.#openFid(number, fid, handle, access);
+      this.#fids.open(number, fid, handle, access);
       const mode = fid.isDirectory ? S_IFDIR : S_IFREG;
       return [new FieldWriter().qid({ inode: 0n, mode }).u32(0).finish()];
     };
     return this.#request(call, request, finish, { handle });
   }
 
-  #openFid(number: number, fid: Fid, handle: number, access: FileAccessMode): void {
-    if (this.#fids.get(number) !== fid) throw new Refusal(ERRNO.BADF);
-    if (!this.#nodes.opened(handle, fid.node, access, fid.isDirectory)) throw new Refusal(ERRNO.NFILE);
-    this.#fids.set(number, { ...fid, handle });
-  }
-
   /** The directory's fid becomes the new file's. */
   #create(call: Call): Begun {
     const { fields } = call;
     const number = fields.u32();
-    const fid = this.#fid(number);
+    const fid = this.#fids.get(number);
     const name = checkedName(fields.text());
     const flags = fields.u32();
     const mode = fields.u32() & 0o777;
     fields.u32(); // gid
     if (fid.handle !== 0) throw new Refusal(ERRNO.BADF);
-    const node = this.#nodeOf(fid);
-    const handle = reservedHandle(this.#nodes, call.message);
+    const node = this.#fids.nodeOf(fid);
+    const handle = reservedHandle(this.#fids.nodes, call.message);
     return this.#request(
       call,
       createRequest({ node, name, mode }, handle, flags),
       (bytes) => {
         const attributes = attributesOf(bytes);
-        if (this.#fids.get(number) !== fid) throw new Refusal(ERRNO.BADF);
-        this.#enterFid(number, fid.node, [name], [attributes], isDirectoryMode(attributes.mode));
-        this.#openFid(number, this.#fid(number), handle, accessOf(flags));
+        this.#fids.requireSame(number, fid);
+        this.#fids.enter(number, fid.node, [name], [attributes], isDirectoryMode(attributes.mode));
+        this.#fids.open(number, this.#fids.get(number), handle, accessOf(flags));
         return [new FieldWriter().qid(attributes).u32(0).finish()];
       },
       { handle },
@@ -419,7 +355,7 @@ export class Protocol9p implements FileProtocol {
   }
 
   #read(call: Call): Begun {
-    const open = this.#openFile(call.fields.u32());
+    const open = this.#fids.openFile(call.fields.u32());
     const offset = offsetOf(call.fields.u64());
     const room = Math.min(call.message.room, this.#msize) - READ_HEADER_BYTES;
     const length = Math.min(call.fields.u32(), Math.max(0, room), FILE_LIMITS.dataBytes);
@@ -430,7 +366,7 @@ export class Protocol9p implements FileProtocol {
   }
 
   #write(call: Call): Begun {
-    const open = this.#openFile(call.fields.u32());
+    const open = this.#fids.openFile(call.fields.u32());
     const offset = offsetOf(call.fields.u64());
     const length = call.fields.u32();
     const data = writeData(call.message, WRITE_HEADER_BYTES, offset, length);
@@ -439,8 +375,8 @@ export class Protocol9p implements FileProtocol {
   }
 
   #readdir(call: Call): Begun {
-    const fid = this.#fid(call.fields.u32());
-    const open = this.#nodes.open(fid.handle, true);
+    const fid = this.#fids.get(call.fields.u32());
+    const open = this.#fids.nodes.open(fid.handle, true);
     if (!open) throw new Refusal(ERRNO.BADF);
     const offset = offsetOf(call.fields.u64());
     const room = Math.min(call.message.room, this.#msize) - READ_HEADER_BYTES;
@@ -456,29 +392,29 @@ export class Protocol9p implements FileProtocol {
 
   #mknod(call: Call): Begun {
     const { fields } = call;
-    const node = this.#node(fields.u32());
+    const node = this.#fids.node(fields.u32());
     const name = checkedName(fields.text());
     return this.#makes(call, mknodRequest(node, name, permissionsOf(fields.u32())));
   }
 
   #rename(call: Call, parent: number, name: string, to: FileNode, newName: string): Begun {
-    const node = knownNode(this.#nodes, parent);
+    const node = knownNode(this.#fids.nodes, parent);
     checkedName(name);
     checkedName(newName);
-    const child = this.#nodes.child(to.number, newName);
+    const child = this.#fids.nodes.child(to.number, newName);
     return this.#request(call, { operation: "rename", node, name, to, newName, child }, () => {
-      this.#nodes.renamed(parent, name, to.number, newName);
+      this.#fids.nodes.renamed(parent, name, to.number, newName);
       return [];
     });
   }
 
   #remove(call: Call): Begun {
-    const node = this.#node(call.fields.u32());
+    const node = this.#fids.node(call.fields.u32());
     const name = checkedName(call.fields.text());
     const operation = (call.fields.u32() & AT_REMOVEDIR) !== 0 ? "rmdir" : "unlink";
-    const child = this.#nodes.child(node.number, name);
+    const child = this.#fids.nodes.child(node.number, name);
     return this.#request(call, { operation, node, name, child }, () => {
-      this.#nodes.removed(node.number, name);
+      this.#fids.nodes.removed(node.number, name);
       return [];
     });
   }
@@ -486,7 +422,7 @@ export class Protocol9p implements FileProtocol {
   /** Nobody but the guest itself locks. */
   #getlock(call: Call): Begun {
     const { fields, type, tag } = call;
-    this.#fid(fields.u32());
+    this.#fids.get(fields.u32());
     fields.u8();
     const [start, length, processId] = [fields.u64(), fields.u64(), fields.u32()];
     const body = new FieldWriter().u8(F_UNLCK).u64(start).u64(length).u32(processId).text(fields.text());
@@ -514,32 +450,6 @@ export class Protocol9p implements FileProtocol {
 
   #answer(call: Call, answer: Uint8Array[]): Begun & { readonly kind: "answer" } {
     return { kind: "answer", answer: fitting(answer, call.message.room, (error) => failure(call.tag, error)) };
-  }
-
-  #fid(number: number): Fid {
-    const fid = this.#fids.get(number);
-    if (!fid) throw new Refusal(ERRNO.BADF);
-    return fid;
-  }
-
-  #requireFree(number: number): void {
-    if (number === NO_FID || this.#fids.has(number)) throw new Refusal(ERRNO.BADF);
-    if (this.#fids.size >= MAX_FIDS) throw new Refusal(ERRNO.NFILE);
-  }
-
-  #node(fid: number): FileNode {
-    return this.#nodeOf(this.#fid(fid));
-  }
-
-  #nodeOf(fid: Fid): FileNode {
-    return knownNode(this.#nodes, fid.node);
-  }
-
-  #openFile(number: number): OpenFile {
-    const fid = this.#fid(number);
-    const open = this.#nodes.open(fid.handle, fid.isDirectory);
-    if (!open) throw new Refusal(ERRNO.BADF);
-    return open;
   }
 }
 
