@@ -111,8 +111,8 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   {
     what: "the rest of a packet says another length",
     device: "virtio-vsock",
-    right: "setUint32(LENGTH_AT, dataBytes - taken, true)",
-    wrong: "setUint32(LENGTH_AT, dataBytes, true)",
+    right: "setUint32(LENGTH_AT, length, true)",
+    wrong: "setUint32(LENGTH_AT, length + skip, true)",
   },
   {
     what: "a port's messages wait without bound",

@@ -216,7 +216,7 @@ describe("transmitting", () => {
     rig.context.memory.write(TX_DATA, frame);
     post(rig, context0({ mss: 1460, tse: true }), data(TX_DATA, frame.length, { command: 0x0f, options: 3 }));
     expect(rig.network.sent.map(({ length }) => length - 54)).toEqual([1460, 1460, 1080]);
-    expect(rig.network.sent.every(hasRightChecksum)).toBe(true);
+    expect(rig.network.sent.every((frame) => hasRightChecksum(frame))).toBe(true);
     expect(rig.device.read(STAT.TSCTC, 4)).toBe(3);
   });
 

@@ -123,14 +123,14 @@ function checksumResult(
   let errors = 0;
   if (checksIp) {
     status |= STATUS.IPCS;
-    if (!hasRightIpChecksum(frame)) errors |= ERRORS.IPE;
+    if (!hasRightIpChecksum(frame, headers)) errors |= ERRORS.IPE;
   }
   const { protocol, isFragment, segment } = headers;
   const isTcp = protocol === IP_PROTOCOL.TCP;
   const hasSum = isTcp || (protocol === IP_PROTOCOL.UDP && wordAt(frame, segment + 6) !== 0);
   if (checksSegment && hasSum && !isFragment) {
     status |= STATUS.TCPCS;
-    if (!hasRightChecksum(frame)) errors |= ERRORS.TCPE;
+    if (!hasRightChecksum(frame, headers)) errors |= ERRORS.TCPE;
   }
   return { status: status === 0 ? STATUS.IXSM : status, errors };
 }

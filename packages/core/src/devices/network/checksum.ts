@@ -42,9 +42,8 @@ export function sumPseudoHeader(frame: Uint8Array, headers: FrameHeaders, segmen
   return sumWords(frame, addresses, addresses + (headers.isIpv6 ? 32 : 8), headers.protocol + segmentBytes);
 }
 
-/** Whether a received frame has a TCP or UDP segment whose checksum is there and right. */
-export function hasRightChecksum(frame: Uint8Array): boolean {
-  const headers = parseHeaders(frame);
+/** Whether a received frame has a TCP or UDP segment whose checksum is there and right. `headers`: its own. */
+export function hasRightChecksum(frame: Uint8Array, headers: FrameHeaders | undefined = parseHeaders(frame)): boolean {
   if (!headers || headers.isFragment) return false;
   const { protocol, segment, end } = headers;
   if (protocol !== IP_PROTOCOL.TCP && protocol !== IP_PROTOCOL.UDP) return false;
@@ -53,8 +52,7 @@ export function hasRightChecksum(frame: Uint8Array): boolean {
   return finishChecksum(sumWords(frame, segment, end, sumPseudoHeader(frame, headers, end - segment))) === 0;
 }
 
-/** Whether the frame is IPv4 with a header whose checksum is right. */
-export function hasRightIpChecksum(frame: Uint8Array): boolean {
-  const headers = parseHeaders(frame);
-  return headers !== undefined && !headers.isIpv6 && finishChecksum(sumWords(frame, headers.ip, headers.segment)) === 0;
+/** Whether the checksum of an IPv4 header is right. */
+export function hasRightIpChecksum(frame: Uint8Array, { ip, segment }: FrameHeaders): boolean {
+  return finishChecksum(sumWords(frame, ip, segment)) === 0;
 }

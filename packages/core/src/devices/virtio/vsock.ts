@@ -50,8 +50,10 @@ class VirtioVsock implements VirtioModel {
   readonly #context: DeviceContext;
   readonly #host: VirtioHost;
   readonly #options: VirtioVsockOptions;
-  /** To the guest, whole packets; of the first one, what is left. */
+  /** To the guest, whole packets. */
   #waiting: Uint8Array[] = [];
+  /** Data of the first one that the guest has. */
+  #firstTaken = 0;
   #waitingBytes = 0;
   /** The guest is still to be told that its connections are gone. */
   #owesReset = false;
@@ -89,7 +91,9 @@ class VirtioVsock implements VirtioModel {
   }
 
   save(): StateValue {
-    return { waiting: [...this.#waiting], owesReset: this.#owesReset, hasTraffic: this.#hasTraffic };
+    const [first, ...others] = this.#waiting;
+    const waiting = first ? [packetOf(first, this.#firstTaken), ...others] : [];
+    return { waiting, owesReset: this.#owesReset, hasTraffic: this.#hasTraffic };
   }
 
   restore(reader: StateReader): void {
@@ -104,6 +108,7 @@ class VirtioVsock implements VirtioModel {
       return packet.slice();
     });
     this.#waitingBytes = bytes;
+    this.#firstTaken = 0;
     this.#owesReset = reader.bool("owesReset");
     this.#hasTraffic = reader.bool("hasTraffic");
   }
@@ -128,6 +133,7 @@ class VirtioVsock implements VirtioModel {
     if (this.#waitingBytes > 0) this.#context.output(this.#options.name, encodeCredit(this.#waitingBytes));
     this.#waiting = [];
     this.#waitingBytes = 0;
+    this.#firstTaken = 0;
   }
 
   #tellReset(): void {
@@ -164,29 +170,25 @@ class VirtioVsock implements VirtioModel {
   #put(chain: DescriptorChain): number {
     const packet = this.#waiting[0]!;
     const room = chain.writableBytes - VSOCK_HEADER_BYTES;
-    const dataBytes = packet.length - VSOCK_HEADER_BYTES;
+    const dataBytes = packet.length - VSOCK_HEADER_BYTES - this.#firstTaken;
     if (room < Math.min(1, dataBytes)) {
       this.#host.fail("a receive buffer holds no packet");
       return -1;
     }
     const taken = Math.min(room, dataBytes);
-    const piece = packet.slice(0, VSOCK_HEADER_BYTES + taken);
-    new DataView(piece.buffer).setUint32(LENGTH_AT, taken, true);
+    const piece = packetOf(packet, this.#firstTaken, taken);
     if (!chain.write(0, piece)) {
       this.#host.fail("a receive buffer is not in RAM");
       return -1;
     }
     this.#host.queue(RECEIVE).push(chain, piece.length);
-    if (taken === dataBytes) {
-      this.#waiting.shift();
-      return piece.length;
+    if (taken < dataBytes) {
+      this.#firstTaken += taken;
+      return taken;
     }
-    const rest = new Uint8Array(packet.length - taken);
-    rest.set(packet.subarray(0, VSOCK_HEADER_BYTES));
-    rest.set(packet.subarray(VSOCK_HEADER_BYTES + taken), VSOCK_HEADER_BYTES);
-    new DataView(rest.buffer).setUint32(LENGTH_AT, dataBytes - taken, true);
-    this.#waiting[0] = rest;
-    return taken;
+    this.#waiting.shift();
+    this.#firstTaken = 0;
+    return piece.length;
   }
 
   #transmit(): void {
@@ -208,6 +210,20 @@ class VirtioVsock implements VirtioModel {
     this.#hasTraffic = true;
     this.#context.output(this.#options.name, encodePacketMessage(packet));
   }
+}
+
+/** A packet of some of another's data: `length` bytes, or all, from `skip` on. */
+function packetOf(
+  packet: Uint8Array,
+  skip: number,
+  length: number = packet.length - VSOCK_HEADER_BYTES - skip,
+): Uint8Array {
+  const piece = new Uint8Array(VSOCK_HEADER_BYTES + length);
+  piece.set(packet.subarray(0, VSOCK_HEADER_BYTES));
+  const data = VSOCK_HEADER_BYTES + skip;
+  piece.set(packet.subarray(data, data + length), VSOCK_HEADER_BYTES);
+  new DataView(piece.buffer).setUint32(LENGTH_AT, length, true);
+  return piece;
 }
 
 export function createVirtioVsock(context: DeviceContext, options: VirtioVsockOptions): VirtioPciDevice {
