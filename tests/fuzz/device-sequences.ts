@@ -4,6 +4,7 @@ import { BOARD_DEVICES, I8042, WATCHDOG } from "./board-sequences.ts";
 import { APICS, PCI_BUS } from "./bus-sequences.ts";
 import type { FuzzedDevice } from "./device-fuzz.ts";
 import { FLASH, FW_CFG } from "./firmware-sequences.ts";
+import { FLOPPY } from "./floppy-sequences.ts";
 import { IDE } from "./ide-sequences.ts";
 import { NETWORK_CARDS } from "./network-sequences.ts";
 import { NVME } from "./nvme-sequences.ts";
@@ -17,6 +18,7 @@ export const FUZZED_DEVICES: readonly FuzzedDevice[] = [
   AHCI,
   NVME,
   IDE,
+  FLOPPY,
   WATCHDOG,
   ...NETWORK_CARDS,
   FW_CFG,

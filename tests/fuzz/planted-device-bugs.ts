@@ -157,6 +157,36 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     wrong: "",
   },
   {
+    what: "a floppy's track has any number of sectors",
+    device: "floppy",
+    right: "endOfTrack >= sector && endOfTrack <= found.sectors",
+    wrong: "endOfTrack >= sector",
+  },
+  {
+    what: "a floppy's heads find sectors behind the last cylinder",
+    device: "floppy",
+    right: "isReadable && drive.cylinder < CYLINDERS",
+    wrong: "isReadable",
+  },
+  {
+    what: "a floppy that is protected is formatted",
+    device: "floppy",
+    right: "if (drive?.options.isReadOnly) {",
+    wrong: "if (false) {",
+  },
+  {
+    what: "a floppy gives more than its DMA channel has room for",
+    device: "floppy",
+    right: "Math.min(room, buffer.length)",
+    wrong: "buffer.length",
+  },
+  {
+    what: "a DMA channel that is masked moves bytes",
+    device: "floppy",
+    right: "(chip.mask & 1 << (index & 3)) !== 0",
+    wrong: "false",
+  },
+  {
     what: "a flash buffer takes more than it has",
     device: "cfi-flash",
     right: "if (this.#bufferLeft > WRITE_BUFFER_BYTES) this.#failBuffer();",

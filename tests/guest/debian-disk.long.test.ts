@@ -12,7 +12,7 @@ const MINUTE_MS = 60_000;
 const reason = whyNoDisk();
 if (reason !== undefined) console.warn(`Debian from a disk skipped: ${reason}`);
 
-test.skipIf(reason !== undefined).each<readonly [Firmware, DiskBus]>([
+test.skipIf(reason !== undefined).each<readonly [Firmware, Exclude<DiskBus, "floppy">]>([
   ["bios", "virtio"],
   ["uefi", "virtio"],
   ["bios", "ahci"],

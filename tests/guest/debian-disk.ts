@@ -108,6 +108,12 @@ export function makeDebianDisk(
   const kept = join(tree, "boot/grub");
   rmSync(kept, { recursive: true, force: true });
   cpSync(bootFolder, kept, { recursive: true });
+  // A busy host may need longer than the 90 s that systemd gives the serial port to appear in: there is no login then.
+  mkdirSync(join(tree, "etc/systemd/system.conf.d"), { recursive: true });
+  writeFileSync(
+    join(tree, "etc/systemd/system.conf.d/patience.conf"),
+    "[Manager]\nDefaultTimeoutStartSec=1h\nDefaultDeviceTimeoutSec=1h\n",
+  );
   writeFileSync(join(tree, "etc/fstab"), "LABEL=twin / ext4 errors=remount-ro 0 1\n");
   const offset = `offset=${rootMib * MIB}`;
   run(

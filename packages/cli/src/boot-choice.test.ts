@@ -12,7 +12,7 @@ it.each<[string, BootChoice]>([
 });
 
 it.each([
-  ["", /cannot start from ""\. Possible: disk, cdrom, net, and menu/],
+  ["", /cannot start from ""\. Possible: disk, cdrom, net, floppy, and menu/],
   ["tape", /cannot start from "tape"/],
   ["disk,disk", /twice/],
 ])("--boot %s is refused", (text, message) => {

@@ -11,7 +11,7 @@ export interface BootChoice {
 export const BOOT = option(
   "boot",
   "WHAT[,...]",
-  "What firmware starts from, in this order: disk, cdrom, net (default: the disks and discs in their order). With menu it waits a few seconds for a key, Escape with bios, that opens its boot menu. One disk before all others: --disk PATH,bootindex=0.",
+  "What firmware starts from, in this order: disk, cdrom, net, floppy (default: the disks and discs in their order). With menu it waits a few seconds for a key, Escape with bios, that opens its boot menu. One disk before all others: --disk PATH,bootindex=0.",
   parseBoot,
 );
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { diskText, parseDisk } from "./disk-choice.ts";
+import { diskText, FLOPPY, parseDisk } from "./disk-choice.ts";
 import type { DiskOptions } from "./vm-library.ts";
 
 describe("--disk", () => {
@@ -14,6 +14,7 @@ describe("--disk", () => {
     ["d.img,bus=ahci", { path: "d.img", bus: "ahci" }],
     ["d.img,bus=nvme", { path: "d.img", bus: "nvme" }],
     ["d.img,bus=ide", { path: "d.img", bus: "ide" }],
+    ["a.img,bus=floppy", { path: "a.img", bus: "floppy" }],
   ])("%s", (text, expected) => {
     expect(parseDisk(text)).toEqual(expected);
     expect(parseDisk(diskText(expected))).toEqual(expected);
@@ -32,6 +33,12 @@ describe("--disk", () => {
   ])("%s is refused", (text, message) => {
     expect(() => parseDisk(text)).toThrow(message);
   });
+});
+
+it("--floppy names a disk, which may be protected", () => {
+  expect(FLOPPY.parse?.("dos.img")).toEqual([{ path: "dos.img", format: "raw", bus: "floppy" }]);
+  expect(FLOPPY.parse?.("a,b.img,readonly")).toMatchObject([{ path: "a,b.img", isReadOnly: true }]);
+  expect(() => FLOPPY.parse?.(",readonly")).toThrow(/which image/);
 });
 
 it("takes limits, and says what is none", () => {

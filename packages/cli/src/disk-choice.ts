@@ -6,7 +6,7 @@ import type { DiskLimits, DiskOptions } from "./vm-library.ts";
 import { takeWordsBehind } from "./words-behind.ts";
 
 const FORMATS = ["raw", "qcow2"] as const;
-const BUSES = ["virtio", "ahci", "nvme", "ide"] as const;
+const BUSES = ["virtio", "ahci", "nvme", "ide", "floppy"] as const;
 
 export const DISK = listOption(
   "disk",
@@ -26,12 +26,24 @@ export const CDROM = listOption(
   },
 );
 
-/** Of both options: the disks first. */
+export const FLOPPY = listOption(
+  "floppy",
+  "FILE[,readonly]",
+  "A floppy disk of 1440 or 720 KiB in a drive, the guest's A: and /dev/fd0; may be twice. Firmware starts from it after the disks and CDs.",
+  (text): DiskOptions => {
+    const [, path = "", readonly] = /^(.*?)(,readonly)?$/s.exec(text) ?? [];
+    if (path === "") throw new UsageError("which image? Give its path: --floppy FILE.");
+    return { path, format: "raw", bus: "floppy", ...(readonly !== undefined && { isReadOnly: true }) };
+  },
+);
+
+/** Of all options: the disks first. */
 export function disksOf(values: {
   readonly disk?: readonly DiskOptions[] | undefined;
   readonly cdrom?: readonly DiskOptions[] | undefined;
+  readonly floppy?: readonly DiskOptions[] | undefined;
 }): readonly DiskOptions[] {
-  return [...(values.disk ?? []), ...(values.cdrom ?? [])];
+  return [...(values.disk ?? []), ...(values.cdrom ?? []), ...(values.floppy ?? [])];
 }
 
 type Bus = (typeof BUSES)[number];

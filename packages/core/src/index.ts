@@ -51,6 +51,7 @@ export {
   S_IFREG,
   type SentRequest,
 } from "./devices/files/file-requests.ts";
+export { FloppyController } from "./devices/floppy/controller.ts";
 export { KEYBOARD_LAYOUTS, type KeyboardLayout, KeyError } from "./devices/i8042/layouts.ts";
 export { MAX_TYPED_CHARACTERS, pressedKeys, typedText } from "./devices/i8042/typing.ts";
 export { IdeController } from "./devices/ide/controller.ts";
@@ -117,7 +118,7 @@ export { FLASH_NAME, MEMORY_MAP } from "./machine/board-map.ts";
 export { BOOT_CLASSES, type BootClass, bootClassOf } from "./machine/boot-order.ts";
 export type { LinuxBoot } from "./machine/boot-spec.ts";
 export type { ConsolePortSpec, DeviceSpec } from "./machine/device-spec.ts";
-export { DISK_LIMITS, type DiskSpec, isDisk } from "./machine/disk-spec.ts";
+export { DISK_LIMITS, type DiskSpec, isDisk, isRemovable } from "./machine/disk-spec.ts";
 export { type ByteSink, EventRecorder } from "./machine/event-recorder.ts";
 export { type ByteSource, EventReplay } from "./machine/event-replay.ts";
 export {

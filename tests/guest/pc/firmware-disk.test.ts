@@ -89,6 +89,37 @@ test.skipIf(typeof bios === "string").each<DiskBus>(["ahci", "nvme", "ide"])(
   },
 );
 
+test.skipIf(typeof bios === "string")(
+  "it starts from a floppy disk before a disk, if that is asked for, and from another one after a reset",
+  { timeout: 2 * TIMEOUT_MS },
+  async () => {
+    const folder = mkdtempSync(join(tmpdir(), "twinmetal-firmware-"));
+    onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+    const [firmware, disk, first, second] = ["bios.bin", "disk.img", "a.img", "b.img"].map((name) =>
+      join(folder, name),
+    );
+    writeFileSync(firmware!, bios as Uint8Array);
+    writeFileSync(disk!, bootDisk("from the disk"));
+    writeFileSync(first!, Buffer.concat([bootDisk("from the floppy disk")], 1440 * 1024));
+    writeFileSync(second!, Buffer.concat([bootDisk("from another one").subarray(0, 512)], 720 * 1024));
+    await using vm = await createVm({
+      firmware: firmware!,
+      memoryBytes: 64 * 2 ** 20,
+      engine: "jit",
+      bootOrder: ["floppy", "disk"],
+      disks: [
+        { path: disk!, format: "raw" },
+        { path: first!, format: "raw", bus: "floppy" },
+      ],
+    });
+    await vm.start();
+    await vm.serial.waitFor("from the floppy disk", { timeoutMs: TIMEOUT_MS });
+    await vm.insert("disk1", second!);
+    await vm.reset();
+    await vm.serial.waitFor("from another one", { timeoutMs: TIMEOUT_MS });
+  },
+);
+
 const BLOCK_BYTES = 2048;
 
 /** A disc with nothing but a boot record, its catalog and the sector it starts (El Torito 1.0; ECMA-119 for the descriptors). */

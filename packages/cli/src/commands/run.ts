@@ -5,7 +5,7 @@ import { bootPlan, chooseImage, type PrepareBoot, type RunValues, withImage } fr
 import { CLOUD_INIT_OPTIONS } from "../cloud-init-choice.ts";
 import { defineCommand, type Io } from "../command.ts";
 import { parseCpu } from "../cpu-choice.ts";
-import { CDROM, DISK } from "../disk-choice.ts";
+import { CDROM, DISK, FLOPPY } from "../disk-choice.ts";
 import { checkEndActions, END_OPTIONS } from "../end-actions.ts";
 import { engineNotice } from "../engine-notice.ts";
 import { GDB } from "../gdb-choice.ts";
@@ -50,6 +50,7 @@ export const RUN_OPTIONS = {
   ),
   disk: DISK,
   cdrom: CDROM,
+  floppy: FLOPPY,
   ...CLOUD_INIT_OPTIONS,
   net: NET,
   allow: ALLOW,

@@ -68,6 +68,11 @@ export class SystemControl implements Device {
     },
   };
 
+  /** The page of a DMA channel, at port 0x80 + `register`, of 1 to 15. */
+  dmaPage(register: number): number {
+    return this.#dmaPages[register - 1] ?? 0;
+  }
+
   /** Port 0x80. */
   readonly post: IoHandler = {
     read: () => this.#postCode,

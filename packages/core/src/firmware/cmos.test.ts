@@ -12,3 +12,15 @@ test("names the sizes of memory in the units of each register", () => {
   expect(word(large, 0x34)).toBe((2816 - 16) * 16);
   expect(word(large, 0x5b)).toBe(256 * 16);
 });
+
+test("names floppy drives", () => {
+  const types = (floppies: number): (number | undefined)[] => {
+    const cmos = cmosOf(16 * MIB, 1, floppies);
+    return [cmos[0x10], cmos[0x14]];
+  };
+  expect([types(0), types(1), types(2)]).toEqual([
+    [undefined, 0x02],
+    [0x40, 0x03],
+    [0x44, 0x43],
+  ]);
+});

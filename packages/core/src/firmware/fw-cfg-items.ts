@@ -21,6 +21,7 @@ const STATE_SUPPORTED = 0x80;
 
 export interface FirmwareSettings extends SmbiosOptions {
   readonly hasVga?: boolean;
+  readonly hasFloppy?: boolean;
   readonly hasBootMenu?: boolean | undefined;
   /** In the order in which firmware tries them. */
   readonly bootDisks?: readonly BootDisk[];
@@ -39,6 +40,8 @@ export interface BootDisk {
   readonly isNvme?: boolean;
   /** Channel and drive. */
   readonly ide?: readonly [channel: number, drive: number];
+  /** Behind the LPC bridge: the number of the drive. */
+  readonly floppy?: number;
 }
 
 const BOOT_MENU_WAIT_MS = 5000;
@@ -59,10 +62,18 @@ export function generationPlacedAt(fwCfg: FwCfg): Gpa | undefined {
 }
 
 export function fwCfgItems(settings: FirmwareSettings): FwCfgItems {
-  const { memoryBytes, cpuCount, hasVga = false, hasBootMenu = false, bootDisks = [], hotMemory } = settings;
+  const {
+    memoryBytes,
+    cpuCount,
+    hasVga = false,
+    hasFloppy = false,
+    hasBootMenu = false,
+    bootDisks = [],
+    hotMemory,
+  } = settings;
   const { lowRamBytes, highRamBytes } = bootRamOf(settings);
   const smbios = buildSmbios(settings);
-  const devices = { startsInLegacyMode: true, hasFwCfg: true, hasVga, has8042: hasVga };
+  const devices = { startsInLegacyMode: true, hasFwCfg: true, hasVga, has8042: hasVga, hasFloppy };
   const image = acpiImage({ cpuCount, ...devices, hotMemory, bootRam: { lowRamBytes, highRamBytes } });
   new DataView(image.tables.buffer).setUint32(image.generationAddressAt, GENERATION.OFFSET, true);
   const ram = [
@@ -106,11 +117,12 @@ function endOf({ start, sizeBytes }: HotMemory): number {
 
 /** Open Firmware's device paths, one a line, with a zero at the end. */
 function bootOrder(disks: readonly BootDisk[]): Uint8Array {
-  const paths = disks.map(({ device, function: functionNumber = 0, port, isNvme, isNetwork, ide }) => {
+  const paths = disks.map(({ device, function: functionNumber = 0, port, isNvme, isNetwork, ide, floppy }) => {
     const slot = device.toString(16);
     // By the name under which OVMF looks for any NVMe controller; SeaBIOS only reads the slot.
     if (isNvme) return `/pci@i0cf8/pci8086,5845@${slot}/namespace@1,0`;
     if (isNetwork) return `/pci@i0cf8/ethernet@${slot}/ethernet-phy@0`;
+    if (floppy !== undefined) return `/pci@i0cf8/isa@${slot}/fdc@03f0/floppy@${floppy}`;
     if (ide) return `/pci@i0cf8/ide@${slot},${functionNumber}/drive@${ide[0]}/disk@${ide[1]}`;
     if (port === undefined) return `/pci@i0cf8/scsi@${slot}/disk@0,0`;
     return `/pci@i0cf8/pci8086,2922@${slot},${functionNumber}/drive@${port}/disk@0`;

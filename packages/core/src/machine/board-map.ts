@@ -29,6 +29,7 @@ export const MEMORY_MAP = {
 } as const;
 
 export const PORT_MAP = {
+  dma: [0x00, 0xc0],
   pic0: 0x20,
   pic1: 0xa0,
   elcr: 0x4d0,
@@ -50,6 +51,7 @@ export const PORT_MAP = {
     { task: 0x1f0, control: 0x3f6 },
     { task: 0x170, control: 0x376 },
   ],
+  floppy: { base: 0x3f0, input: 0x3f7 },
   pvpanic: 0x505,
   fwCfg: 0x510,
   fwCfgDma: 0x514,
@@ -86,6 +88,7 @@ export const ISA_IRQ = {
   keyboard: 1,
   cascade: 2,
   uart0: 4,
+  floppy: 6,
   rtc: 8,
   sci: 9,
   mouse: 12,
@@ -93,6 +96,9 @@ export const ISA_IRQ = {
   idePrimary: 14,
   ideSecondary: 15,
 } as const;
+
+/** The floppy controller's DMA channel. */
+export const FLOPPY_DMA_CHANNEL = 2;
 
 /** IO-APIC inputs ("global system interrupts") that differ from the ISA number or have none. */
 export const GSI = {

@@ -26,7 +26,9 @@ import { attachCoprocessorError, createCoprocessorError } from "../devices/copro
 import { attachDebugExit, createDebugExit } from "../devices/debug-exit.ts";
 import { attachDebugPort, createDebugPort } from "../devices/debug-port.ts";
 import type { Device, DeviceContext, IrqLine } from "../devices/device.ts";
+import { attachDma, createDma } from "../devices/dma-8237.ts";
 import { createE1000 } from "../devices/e1000/e1000.ts";
+import { attachFloppy, createFloppy } from "../devices/floppy/controller.ts";
 import { attachFwCfg, createFwCfg } from "../devices/fw-cfg.ts";
 import { attachHpet, createHpet } from "../devices/hpet.ts";
 import { attachI8042, createI8042, startKeyboard } from "../devices/i8042/controller.ts";
@@ -62,11 +64,29 @@ import { bootModules, planKernelBoot } from "../firmware/kernel-boot.ts";
 import { placeSmbios } from "../firmware/smbios.ts";
 import type { GuestMemory } from "../memory/guest-memory.ts";
 import type { Board, BoardWiring } from "./board-interface.ts";
-import { FLASH_NAME, GPE, GSI, ISA_IRQ, MEMORY_MAP, PCI_SLOT, PIRQ_TO_ISA, PORT_MAP, pirqOf } from "./board-map.ts";
+import {
+  FLASH_NAME,
+  FLOPPY_DMA_CHANNEL,
+  GPE,
+  GSI,
+  ISA_IRQ,
+  MEMORY_MAP,
+  PCI_SLOT,
+  PIRQ_TO_ISA,
+  PORT_MAP,
+  pirqOf,
+} from "./board-map.ts";
 import { type BoardProcessor, createProcessor } from "./board-processor.ts";
 import { bootDevicesOf } from "./boot-order.ts";
 import type { DeviceSpec } from "./device-spec.ts";
-import { type IdeDriveSpec, isIdeDrive, isSataDrive, type SataDriveSpec } from "./disk-spec.ts";
+import {
+  type FloppySpec,
+  type IdeDriveSpec,
+  isFloppy,
+  isIdeDrive,
+  isSataDrive,
+  type SataDriveSpec,
+} from "./disk-spec.ts";
 import { bootRamOf, hotMemoryOf } from "./memory-size.ts";
 import { isNetworkCard, type NetworkCardSpec } from "./network-card-spec.ts";
 import type { MachineSpec } from "./spec.ts";
@@ -108,6 +128,7 @@ export function createBoard(
 ): Board {
   const { context, clock, spec } = wiring;
   const hasVga = spec.vga !== undefined;
+  const floppies = spec.devices.filter(isFloppy);
   const ports = new PortBus();
   const mmio = new MmioBus();
   const apicBus = new ApicSystemBus();
@@ -153,7 +174,7 @@ export function createBoard(
     routes: pirqWires.slice(HPET_FIRST_PIRQ).map((wire) => wire.driver()),
   });
   const pit = createPit(context, { irq: hpet.pitInput });
-  const rtc = createRtc(context, { irq: hpet.rtcInput, cmos: cmosOf(spec.memoryBytes, spec.cpus) });
+  const rtc = createRtc(context, { irq: hpet.rtcInput, cmos: cmosOf(spec.memoryBytes, spec.cpus, floppies.length) });
   const uart = createUart16550(context, { name: "uart0", channel: SERIAL_CHANNEL, irq: isa(ISA_IRQ.uart0) });
   const acpiPm = createAcpiPm(context, {
     sci: isa(ISA_IRQ.sci),
@@ -173,6 +194,7 @@ export function createBoard(
     cpuCount: spec.cpus,
     hasVga,
     bootDisks: bootDisksOf(spec),
+    hasFloppy: floppies.length > 0,
     generationPage,
     hotMemory: hotMemoryOf(spec),
   };
@@ -213,6 +235,18 @@ export function createBoard(
           irqs: [isa(ISA_IRQ.idePrimary), isa(ISA_IRQ.ideSecondary)],
         })
       : undefined;
+  const dma =
+    floppies.length > 0
+      ? createDma({ memory: context.memory, page: (register) => systemControl.dmaPage(register) })
+      : undefined;
+  const floppy =
+    dma &&
+    createFloppy(context, {
+      name: "floppy",
+      drives: floppies,
+      irq: isa(ISA_IRQ.floppy),
+      dma: dma.channel(FLOPPY_DMA_CHANNEL),
+    });
   const ahci = drives.length > 0 ? createAhci(context, { name: "ahci", drives }) : undefined;
 
   attachPic(pic, ports, PORT_MAP);
@@ -230,6 +264,8 @@ export function createBoard(
   if (fwCfg) attachFwCfg(fwCfg, ports, PORT_MAP);
   if (flash) attachCfiFlash(flash, mmio, MEMORY_MAP.highRamStart - (spec.firmware?.sizeBytes ?? 0) - flash.sizeBytes);
   if (ide) attachIde(ide, ports, PORT_MAP.ide);
+  if (dma) attachDma(dma, ports, PORT_MAP.dma);
+  if (floppy) attachFloppy(floppy, ports, PORT_MAP.floppy);
   attachHpet(hpet, mmio, MEMORY_MAP);
   attachIoApic(ioApic, mmio, MEMORY_MAP);
   ports.claim(PORT_MAP.pciConfigAddress, 4, pci.addressPort, { name: "PCI configuration address" });
@@ -249,6 +285,8 @@ export function createBoard(
     generation,
     ...(flash ? [flash] : []),
     ...plugged,
+    ...(dma ? [dma] : []),
+    ...(floppy ? [floppy] : []),
     ...(ide ? [ide] : []),
     ...(ahci ? [ahci] : []),
     ...(vga ? [vga] : []),
@@ -301,12 +339,14 @@ function bootDisksOf(spec: MachineSpec): BootDisk[] {
   const slots = slotDevices(spec);
   const drives = spec.devices.filter(isSataDrive);
   const ideDrives = spec.devices.filter(isIdeDrive);
+  const floppies = spec.devices.filter(isFloppy);
   return bootDevicesOf(spec).flatMap((device): BootDisk[] => {
     if (isSataDrive(device)) return [{ ...PCI_SLOT.ahci, port: drives.indexOf(device) }];
     if (isIdeDrive(device)) {
       const unit = ideDrives.indexOf(device);
       return [{ ...PCI_SLOT.ide, ide: [unit >> 1, unit & 1] }];
     }
+    if (isFloppy(device)) return [{ ...PCI_SLOT.lpcBridge, floppy: floppies.indexOf(device) }];
     const slot = PCI_SLOT.firstFree + slots.indexOf(device as SlotDeviceSpec);
     if (device.kind === "nvme-disk") return [{ device: slot, isNvme: true }];
     if (isNetworkCard(device)) return [{ device: slot, isNetwork: true }];
@@ -322,19 +362,23 @@ interface PciDevice extends Device {
   readonly pci: PciFunction;
 }
 
-type SlotDeviceSpec = Exclude<DeviceSpec, SataDriveSpec | IdeDriveSpec>;
+type SlotDeviceSpec = Exclude<DeviceSpec, SataDriveSpec | IdeDriveSpec | FloppySpec>;
 
 /**
  * A device reaches the first 4 GiB alone: Linux copies what it moves from and to plugged memory, if it knows in time that there
  * may be some. It keeps 64 MiB for that, which small guests had better not lose for nothing.
  */
 function hasNarrowDma({ devices }: MachineSpec): boolean {
-  return devices.some((device) => device.kind === "e1000" || isIdeDrive(device) || isSataDrive(device));
+  return devices.some(
+    (device) => device.kind === "e1000" || isIdeDrive(device) || isSataDrive(device) || isFloppy(device),
+  );
 }
 
 /** Those with a PCI slot each. */
 function slotDevices({ devices }: MachineSpec): SlotDeviceSpec[] {
-  return devices.filter((device): device is SlotDeviceSpec => !isSataDrive(device) && !isIdeDrive(device));
+  const hasSlot = (device: DeviceSpec): device is SlotDeviceSpec =>
+    !isSataDrive(device) && !isIdeDrive(device) && !isFloppy(device);
+  return devices.filter(hasSlot);
 }
 
 /** What firmware writes to the edge/level registers of the 8259A pair: PCI interrupts and the SCI are levels. */
@@ -400,7 +444,14 @@ function bootKernel(
   const hasVga = spec.vga !== undefined;
   const ram = bootRamOf(spec);
   const hotMemory = hasNarrowDma(spec) ? hotMemoryOf(spec) : undefined;
-  const acpi = buildAcpiTables({ cpuCount: spec.cpus, hasVga, has8042: hasVga, hotMemory, bootRam: ram });
+  const acpi = buildAcpiTables({
+    cpuCount: spec.cpus,
+    hasVga,
+    has8042: hasVga,
+    hasFloppy: spec.devices.some(isFloppy),
+    hotMemory,
+    bootRam: ram,
+  });
   const generation = { gpa: GENERATION.DIRECT_ADDRESS, bytes: generationId };
   const smbios = placeSmbios({ ...spec, cpuCount: spec.cpus }, LOW_MEMORY.smbiosStart);
   const plan = planKernelBoot({

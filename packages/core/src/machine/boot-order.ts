@@ -7,7 +7,7 @@ import type { MachineSpec } from "./spec.ts";
 import { SpecError } from "./spec-error.ts";
 
 /** As a user speaks of them. */
-export const BOOT_CLASSES = ["disk", "cdrom", "net"] as const;
+export const BOOT_CLASSES = ["disk", "cdrom", "net", "floppy"] as const;
 export type BootClass = (typeof BOOT_CLASSES)[number];
 
 const CLASS_OF: Readonly<Partial<Record<DeviceKind, BootClass>>> = {
@@ -19,6 +19,7 @@ const CLASS_OF: Readonly<Partial<Record<DeviceKind, BootClass>>> = {
   "ide-cd": "cdrom",
   "virtio-net": "net",
   e1000: "net",
+  floppy: "floppy",
 };
 
 /** Undefined: nothing starts from it. */
@@ -42,7 +43,7 @@ export function checkBootOrder(names: readonly string[], devices: readonly Devic
     if (!device || bootClassOf(device) === undefined)
       throw new SpecError(
         "boot",
-        `Firmware cannot start from ${JSON.stringify(name)}: that is none of the VM's disks, discs and network cards.`,
+        `Firmware cannot start from ${JSON.stringify(name)}: that is none of the VM's disks, discs, floppy drives and network cards.`,
       );
     if (names.indexOf(name) !== i)
       throw new SpecError("boot", `${name} is twice in the boot order: name each device once.`);

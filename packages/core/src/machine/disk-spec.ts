@@ -1,10 +1,12 @@
 /** Disks and CD drives in a machine's spec. Their bytes are handed over beside it; the channel has the device's name. */
 import type { StateValue } from "../devices/device.ts";
+import { FLOPPY_DRIVES } from "../devices/floppy/controller.ts";
+import { FLOPPY_BYTES } from "../devices/floppy/medium.ts";
 import type { StateReader } from "../state/reader.ts";
 import { isWhole, SpecError } from "./spec-error.ts";
 
 /** With a size, and read-only or not, and nothing else. */
-const PLAIN_DISK_KINDS = ["sata-disk", "sata-cd", "nvme-disk", "ide-disk", "ide-cd"] as const;
+const PLAIN_DISK_KINDS = ["sata-disk", "sata-cd", "nvme-disk", "ide-disk", "ide-cd", "floppy"] as const;
 export const DISK_KINDS = ["virtio-block", ...PLAIN_DISK_KINDS] as const;
 export type DiskKind = (typeof DISK_KINDS)[number];
 /** Of the board's IDE controller. */
@@ -44,7 +46,13 @@ export interface IdeDriveSpec extends DiskSpec {
   readonly name: string;
 }
 
-export type AnyDiskSpec = BlockDiskSpec | NvmeDiskSpec | SataDriveSpec | IdeDriveSpec;
+/** A drive at the board's floppy controller, which is there with the first of them, and the DMA controllers with it. */
+export interface FloppySpec extends DiskSpec {
+  readonly kind: "floppy";
+  readonly name: string;
+}
+
+export type AnyDiskSpec = BlockDiskSpec | NvmeDiskSpec | SataDriveSpec | IdeDriveSpec | FloppySpec;
 
 interface Kind {
   readonly kind: string;
@@ -65,6 +73,15 @@ export function isSataDrive(device: Kind): device is SataDriveSpec {
 
 export function isIdeDrive(device: Kind): device is IdeDriveSpec {
   return device.kind === "ide-disk" || device.kind === "ide-cd";
+}
+
+export function isFloppy(device: Kind): device is FloppySpec {
+  return device.kind === "floppy";
+}
+
+/** Whether its disk may be changed while the machine runs. */
+export function isRemovable(device: Kind): boolean {
+  return isFloppy(device) || device.kind === "sata-cd" || device.kind === "ide-cd";
 }
 
 export function diskFields(disk: AnyDiskSpec): { readonly [key: string]: StateValue } {
@@ -89,6 +106,12 @@ export function checkDisks(devices: readonly Kind[]): void {
       "devices",
       `${ideDrives} IDE drives do not fit: the controller has room for ${MAX_IDE_DRIVES}.`,
     );
+  const floppies = devices.filter(isFloppy).length;
+  if (floppies > FLOPPY_DRIVES)
+    throw new SpecError(
+      "devices",
+      `${floppies} floppy drives do not fit: the controller has room for ${FLOPPY_DRIVES}.`,
+    );
   const drives = devices.filter(isSataDrive).length;
   if (drives > MAX_SATA_DRIVES) {
     throw new SpecError("devices", `${drives} SATA drives do not fit: the controller has ${MAX_SATA_DRIVES} ports.`);
@@ -105,6 +128,12 @@ function checkDisk(disk: AnyDiskSpec): void {
   }
   if (kind === "virtio-block" && !isWhole(disk.queues, 1, MAX_DISK_QUEUES)) {
     throw new SpecError("devices", `The disk ${name} cannot have ${disk.queues} queues. Give 1 to ${MAX_DISK_QUEUES}.`);
+  }
+  if (kind === "floppy" && !FLOPPY_BYTES.includes(sizeBytes)) {
+    throw new SpecError(
+      "devices",
+      `The floppy disk ${name} cannot have ${sizeBytes} bytes. Give an image of ${FLOPPY_BYTES.map((bytes) => `${bytes / 1024} KiB`).join(" or ")}.`,
+    );
   }
   if ((kind === "sata-cd" || kind === "ide-cd") && !isReadOnly) {
     throw new SpecError("devices", `The disc in ${name} is not read-only, and a CD drive cannot write.`);

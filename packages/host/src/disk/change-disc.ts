@@ -1,10 +1,18 @@
 /**
- * Another disc in a CD drive of a running VM. The tray opens first, so that the guest reads nothing meanwhile; then the image is
+ * Another disc in a CD or floppy drive of a running VM. The tray opens first, so that the guest reads nothing meanwhile; then the image is
  * exchanged in the disks' thread; then the tray closes. If the new image cannot be opened, the drive stays open and empty.
  */
-import { isDisk, type MachineSpec, type TrayAction, type TrayState } from "@twinmetal/core";
+import { isDisk, isRemovable, type MachineSpec, type TrayAction, type TrayState } from "@twinmetal/core";
 import { VmError } from "../vm/vm-error.ts";
+import type { DiskOptions } from "./disk-protocol.ts";
 import type { DiskThread } from "./disk-thread.ts";
+
+type Disc = Omit<DiskOptions, "path" | "format">;
+const DRIVES: Readonly<Partial<Record<string, (isReadOnly: boolean) => Disc>>> = {
+  "sata-cd": () => ({ isReadOnly: true, isCdrom: true, bus: "ahci" }),
+  "ide-cd": () => ({ isReadOnly: true, isCdrom: true, bus: "ide" }),
+  floppy: (isReadOnly) => ({ isReadOnly, bus: "floppy" }),
+};
 
 export interface DiscChanging {
   readonly spec: MachineSpec;
@@ -20,12 +28,12 @@ export async function changeDisc(
   { force, path }: { readonly force: boolean; readonly path?: string },
 ): Promise<void> {
   const all = spec.devices.filter(isDisk);
-  const drives = all.filter(({ kind }) => kind === "sata-cd" || kind === "ide-cd");
+  const drives = all.filter(isRemovable);
   const index = all.findIndex(({ name }) => name === disk);
   const drive = drives.find(({ name }) => name === disk);
   if (!drive || !disks) {
     const known = drives.length > 0 ? `It has: ${drives.map(({ name }) => name).join(", ")}.` : "Start it with one.";
-    throw new VmError("bad-option", `The VM has no CD drive ${JSON.stringify(disk)}. ${known}`);
+    throw new VmError("bad-option", `The VM has no CD or floppy drive ${JSON.stringify(disk)}. ${known}`);
   }
   const before = await tray(disk, { kind: "eject", force });
   if (before?.isLocked && !force) {
@@ -36,7 +44,6 @@ export async function changeDisc(
   }
   await disks.change(index, undefined);
   if (path === undefined) return;
-  const bus = drive.kind === "ide-cd" ? "ide" : "ahci";
-  const sizeBytes = await disks.change(index, { path, format: "raw", isReadOnly: true, isCdrom: true, bus });
+  const sizeBytes = await disks.change(index, { path, format: "raw", ...DRIVES[drive.kind]?.(drive.isReadOnly) });
   await tray(disk, { kind: "insert", sizeBytes });
 }

@@ -13,7 +13,7 @@ export interface DiskOptions {
   readonly isReadOnly?: boolean;
   /** What the guest writes is thrown away at the end; the image stays as it is. */
   readonly isEphemeral?: boolean;
-  /** How the guest reaches it. Default: "virtio". Of a VM that exists, its own. */
+  /** How the guest reaches it; "floppy": it is a disk in a floppy drive, raw, of 1440 or 720 KiB. Default: "virtio". Of a VM that exists, its own. */
   readonly bus?: DiskBus;
   /** The image is a disc in a CD drive at the AHCI controller, or by `bus` the IDE one: raw and read-only. Of a VM that exists, its own. */
   readonly isCdrom?: boolean;
@@ -48,7 +48,7 @@ export interface DiskUsage {
   readonly heldMs: number;
 }
 
-export const DISK_BUSES = ["virtio", "ahci", "nvme", "ide"] as const;
+export const DISK_BUSES = ["virtio", "ahci", "nvme", "ide", "floppy"] as const;
 export type DiskBus = (typeof DISK_BUSES)[number];
 
 export interface OpenedVmDisk {

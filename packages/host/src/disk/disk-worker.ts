@@ -165,7 +165,8 @@ function takeAll(): number {
 async function carryOut(request: RingRequest): Promise<void> {
   const disk = disks[request.disk];
   // Of a disc that is not in the drive any more.
-  if (!disk || (options[request.disk]?.isCdrom && request.offset + request.length > disk.sizeBytes)) {
+  const isRemovable = options[request.disk]?.isCdrom || options[request.disk]?.bus === "floppy";
+  if (!disk || (isRemovable && request.offset + request.length > disk.sizeBytes)) {
     done(request, false);
     return;
   }

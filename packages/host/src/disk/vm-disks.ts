@@ -2,14 +2,14 @@
  * A VM's disks as its options name them: the thread that opens the images, and what the machine's spec says of them. Disk
  * n is the device "diskN" of the spec; where its image is, is the host's business and in no saved state.
  */
-import { type DeviceSpec, isDisk, type MachineSpec } from "@twinmetal/core";
+import { type DeviceSpec, isDisk, isRemovable, type MachineSpec } from "@twinmetal/core";
 import { VmError } from "../vm/vm-error.ts";
 import { checkDiskLimits } from "./disk-limits.ts";
 import type { DiskOptions, OpenedVmDisk } from "./disk-protocol.ts";
 import { DiskThread } from "./disk-thread.ts";
 
 const MAX_DISKS = 16;
-const KINDS = { ahci: "sata-disk", nvme: "nvme-disk", ide: "ide-disk" } as const;
+const KINDS = { ahci: "sata-disk", nvme: "nvme-disk", ide: "ide-disk", floppy: "floppy" } as const;
 
 export interface OpenedVmDisks {
   /** Undefined: no disks. */
@@ -57,8 +57,7 @@ export function disksOfSpec(spec: MachineSpec, options: readonly DiskOptions[] =
     for (const [index, { sizeBytes, isReadOnly }] of opened.entries()) {
       const disk = wanted[index]!;
       // A disc may have been changed since; its drive's state knows its size.
-      const isDisc = disk.kind === "sata-cd" || disk.kind === "ide-cd";
-      if ((isDisc || disk.sizeBytes === sizeBytes) && disk.isReadOnly === isReadOnly) continue;
+      if ((isRemovable(disk) || disk.sizeBytes === sizeBytes) && disk.isReadOnly === isReadOnly) continue;
       await thread.suspend();
       const have = `${sizeBytes} bytes${isReadOnly ? ", read-only" : ""}`;
       const want = `${disk.sizeBytes} bytes${disk.isReadOnly ? ", read-only" : ""}`;

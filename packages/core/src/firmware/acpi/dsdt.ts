@@ -6,7 +6,7 @@
  *   \_SB.Cnnn           processors
  *   \_SB.MBRD           addresses that the chipset takes, so that nothing is placed there
  *   \_SB.PCI0           the host bridge: windows, interrupt routing
- *   \_SB.PCI0.ISA_      the LPC bridge with COM1, RTC_, KBD_, the panic device and fw_cfg; beside it HPET
+ *   \_SB.PCI0.ISA_      the LPC bridge with COM1, RTC_, KBD_, FDC0, the panic device and fw_cfg; beside it HPET
  *   \_SB.VGEN           where the generation identifier is
  *   \_GPE._E05          it has changed
  *
@@ -14,6 +14,7 @@
  * out: interrupt link devices (routing is fixed), power resources, hot plug.
  */
 import {
+  FLOPPY_DMA_CHANNEL,
   GPE,
   gsiOfIntx,
   ISA_IRQ,
@@ -57,6 +58,7 @@ import {
   busNumbers,
   ioPorts,
   ioWindow,
+  isaDma,
   isaIrq,
   memory32Fixed,
   memoryWindow32,
@@ -84,6 +86,8 @@ export interface DsdtOptions {
   readonly hasFwCfg?: boolean;
   /** A keyboard controller exists. Default: false. */
   readonly has8042?: boolean;
+  /** A floppy controller exists. Default: false. */
+  readonly hasFloppy?: boolean;
 }
 
 /** Stands for the generation identifier's address, which is known when the tables have one. */
@@ -211,7 +215,7 @@ function interruptRouting(interruptOf: (slot: number, pin: number) => number): A
   return packageOf(...entries);
 }
 
-function lpcBridge({ hasFwCfg = false, has8042 = false }: DsdtOptions): Aml {
+function lpcBridge({ hasFwCfg = false, has8042 = false, hasFloppy = false }: DsdtOptions): Aml {
   return device(
     "ISA",
     name("_ADR", integer(PCI_SLOT.lpcBridge.device * 0x1_0000 + PCI_SLOT.lpcBridge.function)),
@@ -230,6 +234,7 @@ function lpcBridge({ hasFwCfg = false, has8042 = false }: DsdtOptions): Aml {
     portDevice("PEVT", "QEMU0001", PORT_MAP.pvpanic, 1),
     ...(hasFwCfg ? [portDevice("FWCF", "QEMU0002", PORT_MAP.fwCfg, FW_CFG_PORTS)] : []),
     ...(has8042 ? [keyboardController()] : []),
+    ...(hasFloppy ? [floppyController()] : []),
   );
 }
 
@@ -240,6 +245,17 @@ function keyboardController(): Aml {
     name("_HID", eisaId("PNP0303")),
     name("_STA", integer(0xf)),
     name("_CRS", resourceTemplate(...ports, isaIrq(ISA_IRQ.keyboard))),
+  );
+}
+
+function floppyController(): Aml {
+  const { base, input } = PORT_MAP.floppy;
+  const ports = [ioPorts(base, 6), ioPorts(input, 1)];
+  return device(
+    "FDC0",
+    name("_HID", eisaId("PNP0700")),
+    name("_STA", integer(0xf)),
+    name("_CRS", resourceTemplate(...ports, isaIrq(ISA_IRQ.floppy), isaDma(FLOPPY_DMA_CHANNEL))),
   );
 }
 

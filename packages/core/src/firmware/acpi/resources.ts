@@ -1,6 +1,6 @@
 /**
  * Resource descriptors: what a device's _CRS returns (ACPI 6.5, section 6.4). Small descriptors for ISA devices, address
- * space descriptors for the windows of a bridge. Left out: resources that the guest may set, DMA, GPIO.
+ * space descriptors for the windows of a bridge. Left out: resources that the guest may set, GPIO.
  */
 import { type Aml, buffer, concat, littleEndian } from "./aml.ts";
 
@@ -20,6 +20,11 @@ export function ioPorts(start: number, length: number): Uint8Array {
 /** An ISA interrupt: edge-triggered, active high, not shared. */
 export function isaIrq(irq: number): Uint8Array {
   return concat(Uint8Array.of(0x22), littleEndian(1 << irq, 2));
+}
+
+/** An ISA DMA channel of bytes, no bus master, in compatibility mode. */
+export function isaDma(channel: number): Uint8Array {
+  return Uint8Array.of(0x2a, 1 << channel, 0);
 }
 
 export function memory32Fixed(start: number, length: number): Uint8Array {

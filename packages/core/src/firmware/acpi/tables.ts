@@ -103,6 +103,8 @@ export interface AcpiOptions {
   readonly hasFwCfg?: boolean;
   /** The keyboard controller exists. Default: false. */
   readonly has8042?: boolean;
+  /** A floppy controller exists. Default: false. */
+  readonly hasFloppy?: boolean;
   /** A VGA adapter exists. Default: false. */
   readonly hasVga?: boolean;
   /** Memory may be plugged in here while the machine runs. Default: nowhere. */

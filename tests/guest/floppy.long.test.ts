@@ -1,0 +1,55 @@
+// Linux's own floppy driver, of Debian's general kernel: it finds the drive, reads, writes, formats, and notices another disk.
+
+import { createHash, randomBytes } from "node:crypto";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, onTestFinished, test } from "vitest";
+import { createVm, ensureTinyImage } from "../../packages/host/src/index.ts";
+import { debianFile } from "./pc/debian-files.ts";
+
+const MINUTE_MS = 60_000;
+const FLOPPY_BYTES = 1440 * 1024;
+const sha256 = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
+
+test("Linux reads and writes a floppy disk, and another one", { timeout: 20 * MINUTE_MS }, async () => {
+  const { kernelPath, initrdPath, kernelRelease } = await ensureTinyImage({ kernel: "general" });
+  const module = await debianFile({
+    packageName: `linux-image-${kernelRelease}`,
+    path: `lib/modules/${kernelRelease}/kernel/drivers/block/floppy.ko`,
+  });
+  if (typeof module === "string") throw new Error(module);
+  const folder = mkdtempSync(join(tmpdir(), "twinmetal-floppy-"));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  const [first, second] = ["a.img", "b.img"].map((name) => join(folder, name)) as [string, string];
+  const [content, other] = [randomBytes(FLOPPY_BYTES), randomBytes(FLOPPY_BYTES)];
+  writeFileSync(first, content);
+  writeFileSync(second, other);
+  await using vm = await createVm({
+    kernel: kernelPath,
+    initrd: initrdPath,
+    engine: "jit",
+    memoryBytes: 256 * 2 ** 20,
+    disks: [{ path: first, format: "raw", bus: "floppy" }],
+  });
+  await vm.start();
+  await vm.agent.connect({ timeoutMs: 5 * MINUTE_MS });
+  const shell = async (script: string): Promise<string> => {
+    const { exitCode, stdout, stderr } = await vm.exec(["sh", "-ec", script]);
+    expect(`${exitCode} ${stderr.toString()}`, script).toMatch(/^0/);
+    return stdout.toString().trim();
+  };
+  await vm.writeFile("/tmp/floppy.ko", module);
+  await shell("insmod /tmp/floppy.ko; [ -b /dev/fd0 ] || mknod /dev/fd0 b 2 0");
+  expect(await shell("dmesg | grep -i -E 'fdc|floppy'")).toMatch(/fd0 is 1\.44M[\s\S]*82077/);
+  expect(await shell("sha256sum </dev/fd0")).toBe(`${sha256(content)}  -`);
+  const part = await shell(
+    "head -c 300000 /dev/urandom >/tmp/part; dd if=/tmp/part of=/dev/fd0 bs=1000 seek=40 conv=fsync; sha256sum </tmp/part",
+  );
+  expect(`${sha256(readFileSync(first).subarray(40_000, 340_000))}  -`).toBe(part);
+  await vm.insert("disk0", second);
+  expect(await shell("sha256sum </dev/fd0")).toBe(`${sha256(other)}  -`);
+  await vm.eject("disk0");
+  expect((await vm.exec(["sh", "-c", "head -c 512 /dev/fd0 | wc -c"])).stdout.toString().trim()).toBe("0");
+  expect(sha256(readFileSync(first).subarray(340_000))).toBe(sha256(content.subarray(340_000)));
+});
