@@ -1,4 +1,4 @@
-// Linux's own floppy driver, of Debian's general kernel: it finds the drive, reads, writes, formats, and notices another disk.
+// Linux's own floppy driver, of Debian's general kernel: it finds the drive, reads, writes, and notices another disk.
 
 import { createHash, randomBytes } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
