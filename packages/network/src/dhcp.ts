@@ -1,13 +1,15 @@
 /**
  * A DHCP server (RFC 2131, RFC 2132) that knows its leases beforehand: the address goes by the order in which cards ask, and
- * a lease is for good as long as the network lives. GUEST-CONTROLLED: every byte of a request.
+ * a lease is for good as long as the network lives. A client that renews one of a network that was there before (its VM was
+ * restored, or has moved) keeps its address. GUEST-CONTROLLED: every byte of a request.
  */
-import { addressAt, type IpAddress, putAddress } from "./address.ts";
+import { addressAt, addressOf, type IpAddress, putAddress } from "./address.ts";
 import { type MacAddress, macAt } from "./ethernet.ts";
 import { putU32 } from "./ip/packet.ts";
 
 export const DHCP_SERVER_PORT = 67;
 export const DHCP_CLIENT_PORT = 68;
+const UNSPECIFIED = addressOf(0, 0, 0, 0);
 const FIXED_BYTES = 236;
 const COOKIE = [0x63, 0x82, 0x53, 0x63];
 /** BOOTP's least length: old clients drop shorter ones. */
@@ -38,8 +40,8 @@ export interface DhcpConfiguration {
   readonly hostName?: string;
   /** For PXE: what the TFTP server, which is `server`, has. */
   readonly bootFile?: string;
-  /** Undefined: no address is left for this card. */
-  readonly addressFor: (mac: MacAddress) => IpAddress | undefined;
+  /** Undefined: no address is left for this card. `current`: what it has now, as it says. */
+  readonly addressFor: (mac: MacAddress, current: IpAddress | undefined) => IpAddress | undefined;
 }
 
 export interface DhcpReply {
@@ -59,7 +61,8 @@ interface Request {
 export function answerDhcp(bytes: Uint8Array, configuration: DhcpConfiguration): DhcpReply | undefined {
   const request = parse(bytes);
   if (!request) return undefined;
-  const address = configuration.addressFor(request.mac);
+  const current = addressAt(bytes, 12, 4);
+  const address = configuration.addressFor(request.mac, current === UNSPECIFIED ? undefined : current);
   const other = request.options.get(OPTION.SERVER);
   if (other?.length === 4 && addressAt(other, 0, 4) !== configuration.server) return undefined;
   switch (request.type) {
@@ -67,7 +70,7 @@ export function answerDhcp(bytes: Uint8Array, configuration: DhcpConfiguration):
       return address && { message: reply(request, MESSAGE.OFFER, address, configuration) };
     case MESSAGE.REQUEST: {
       const option = request.options.get(OPTION.REQUESTED_ADDRESS);
-      const wanted = option?.length === 4 ? addressAt(option, 0, 4) : addressAt(bytes, 12, 4);
+      const wanted = option?.length === 4 ? addressAt(option, 0, 4) : current;
       if (address === undefined || wanted !== address) {
         return { message: reply(request, MESSAGE.NAK, undefined, configuration) };
       }

@@ -59,6 +59,7 @@ export class TcpFlows {
   /** The longest there first. */
   readonly #connecting = new Set<Connecting>();
   #tidiedMs = Number.NEGATIVE_INFINITY;
+  #heardMs = Number.NEGATIVE_INFINITY;
   #probe: Timer | undefined;
 
   constructor(options: TcpFlowsOptions) {
@@ -67,6 +68,11 @@ export class TcpFlows {
 
   get count(): number {
     return this.#flows.size;
+  }
+
+  /** Something came from the link: whoever is there does not stand still. */
+  heard(): void {
+    this.#heardMs = this.#options.world.nowMs();
   }
 
   /** A segment of a guest. */
@@ -183,6 +189,7 @@ export class TcpFlows {
         get bufferBytes() {
           return bufferBytes();
         },
+        heardMs: () => this.#heardMs,
         send: (segment, fill) => this.#send(guest, peer, segment, fill),
         canSend: () => {
           const can = link.canSend();

@@ -8,7 +8,7 @@ import { fragmentsOf } from "./ip/fragmentation.ts";
 import { ICMP, icmpFrame } from "./ip/icmp.ts";
 import type { IpPacket } from "./ip/packet.ts";
 import { parseUdp, udpFrame } from "./ip/udp.ts";
-import { IPV4, IPV6 } from "./network-plan.ts";
+import { GATEWAY_MAC, IPV4, IPV6 } from "./network-plan.ts";
 import { FLAG, parseSegment, segmentFrame } from "./tcp/segment.ts";
 import { NameError } from "./world.ts";
 
@@ -51,6 +51,33 @@ describe("on the link", () => {
     expect(ask(3, 1, parseIpAddress("10.0.2.15")!)[242]).toBe(5);
     expect(ask(3, 1, parseIpAddress("10.0.2.77")!)[242]).toBe(6);
     expect(guest.network.statistics.leases).toBe(2);
+  });
+
+  it("knows nothing of a guest that another one served, and takes it as it is: its address, and a reset for each connection", () => {
+    const moved = { mac: MAC, address: GUEST };
+    guest.network.seek();
+    const [asked] = guest.take();
+    expect([formatIpAddress(parseArp(asked!)!.target), parseArp(asked!)!.isRequest]).toEqual(["10.0.2.15", true]);
+    guest.network.receive(arpFrame("reply", moved, { mac: GATEWAY_MAC, address: IPV4.gateway }));
+    // It renews what it has (RFC 2131, 4.3.2), which is not what would be its turn.
+    const bytes = new Uint8Array(300);
+    bytes.set([1, 1, 6, 0, 1, 2, 3, 4]);
+    bytes.set([10, 0, 2, 20], 12);
+    bytes.set([2, 0, 0, 0, 0, 9], 28);
+    bytes.set([0x63, 0x82, 0x53, 0x63, 53, 1, 3, 255], 236);
+    const addresses = { source: addressOf(10, 0, 2, 20), destination: IPV4.gateway };
+    const link = { to: GATEWAY_MAC, from: macOf(2, 0, 0, 0, 0, 9) };
+    for (let i = 0; i < 2; i++) {
+      guest.network.receive(udpFrame(link, addresses, { sourcePort: 68, destinationPort: 67, data: bytes }));
+      const answer = parseUdp(guest.packets()[0]!, false)!.data;
+      expect([answer[242], ...answer.subarray(16, 20)]).toEqual([5, 10, 0, 2, 20]);
+    }
+    // Connections that the other one ended here: at the guest's first word, keepalive included.
+    const alive = { flags: FLAG.ACK, sequence: 4999, acknowledgement: 7000 };
+    guest.tcp(OUTSIDE, 443, alive);
+    expect(guest.segments()).toMatchObject([{ flags: FLAG.RST, sequence: 7000 }]);
+    guest.tcp(OUTSIDE, 443, { flags: FLAG.SYN }, 5001);
+    expect(guest.world.streams.length).toBe(1);
   });
 
   it("answers echoes to its own addresses, and says that others cannot be reached so", () => {
@@ -341,6 +368,23 @@ describe("connections", () => {
     expect([stream.isDestroyed, guest.network.statistics.tcpConnections]).toEqual([true, 0]);
     guest.world.advance(3_600_000);
     expect(guest.world.timers).toBe(0);
+  });
+
+  it("of a guest that is paused outlast an hour, and what it was sent meanwhile arrives; one that is there and silent is given up", () => {
+    const { stream, acknowledgement } = establish(1);
+    stream.events.data(Uint8Array.of(1, 2, 3));
+    guest.world.advance(3_600_000);
+    expect(guest.take().length).toBeLessThan(400);
+    expect(stream.isDestroyed).toBe(false);
+    // It goes on, and has heard nothing yet.
+    guest.tcp(OUTSIDE, 80, { flags: FLAG.ACK, sequence: 1002, acknowledgement, payload: Uint8Array.of(2) }, 1);
+    guest.world.advance(61_000);
+    expect(guest.segments().some(({ payload }) => payload.length === 3)).toBe(true);
+    for (let i = 0; i < 1000 && !stream.isDestroyed; i++) {
+      guest.udp(OUTSIDE, 123, Uint8Array.of(1));
+      guest.world.advance(1000);
+    }
+    expect(stream.isDestroyed).toBe(true);
   });
 
   it("are the host's: opened, written, read, ended", () => {

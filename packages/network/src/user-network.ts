@@ -85,8 +85,8 @@ export class UserNetwork {
   readonly #tftp: TftpServer | undefined;
   readonly #names: NameService;
   readonly #reassembly = new Reassembly();
-  /** Cards in the order in which they asked for an address. */
-  readonly #leases: MacAddress[] = [];
+  /** A card -> which of the guests' addresses it has. */
+  readonly #leases = new Map<MacAddress, number>();
   readonly #stations = new Map<IpAddress, MacAddress>();
   #datagramId = 0;
   #nextDialPort = 0;
@@ -124,7 +124,7 @@ export class UserNetwork {
       tcpConnections: this.#tcp.count,
       udpSockets: this.#udp.count,
       udpPeers: this.#forwards.count,
-      leases: this.#leases.length,
+      leases: this.#leases.size,
       stations: this.#stations.size,
       incomplete: this.#reassembly.count,
     };
@@ -138,6 +138,7 @@ export class UserNetwork {
   /** A frame from the guest, which is the network's from here on. */
   receive(frame: Uint8Array, offload: Offload = {}): void {
     if (frame.length < ETHERNET_HEADER_BYTES || isGroup(macAt(frame, MAC_BYTES))) return;
+    this.#tcp.heard();
     switch (ethertypeOf(frame)) {
       case ETHERTYPE.ARP:
         this.#receiveArp(frame);
@@ -288,7 +289,7 @@ export class UserNetwork {
       mtu: this.#link.mtu,
       hostName,
       bootFile,
-      addressFor: (client) => this.#lease(client),
+      addressFor: (client, current) => this.#lease(client, current),
     });
     if (!reply) return;
     if (reply.leased !== undefined) this.#learn(reply.leased, mac);
@@ -297,13 +298,21 @@ export class UserNetwork {
     this.#link.send(udpFrame({ to: BROADCAST, from: GATEWAY_MAC }, addresses, udp), {});
   }
 
-  #lease(mac: MacAddress): IpAddress | undefined {
-    let index = this.#leases.indexOf(mac);
-    if (index < 0) {
-      if (this.#leases.length === MAX_GUESTS) return undefined;
-      index = this.#leases.push(mac) - 1;
-    }
+  #lease(mac: MacAddress, current: IpAddress | undefined): IpAddress | undefined {
+    const known = this.#leases.get(mac);
+    if (known !== undefined) return guestAddress(known);
+    const taken = new Set(this.#leases.values());
+    const free = Array.from({ length: MAX_GUESTS }, (_, i) => i).filter((i) => !taken.has(i));
+    const index = free.find((i) => guestAddress(i) === current) ?? free[0];
+    if (index === undefined) return undefined;
+    this.#leases.set(mac, index);
     return guestAddress(index);
+  }
+
+  /** Asks for the first card: one that has its address already, from a network that was there before, can be connected to at once. */
+  seek(): void {
+    const own = { mac: GATEWAY_MAC, address: IPV4.gateway };
+    this.#link.send(arpFrame("request", own, { mac: BROADCAST, address: this.guestAddress }), {});
   }
 
   #receiveTcp(packet: IpPacket, isTrusted: boolean): void {

@@ -94,6 +94,7 @@ export class UserLink implements Link {
     }
     events.takeOffloads();
     events.setUp(true);
+    link.#network.seek();
     return link;
   }
 

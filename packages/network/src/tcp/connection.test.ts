@@ -58,6 +58,7 @@ class Pair {
       largestSegment,
       bufferBytes: 1 << 20,
       canSend: () => true,
+      heardMs: () => this.world.nowMs(),
       send: (segment: Omit<OutgoingSegment, "sourcePort" | "destinationPort">, fill) => {
         const payload = new Uint8Array(segment.payloadBytes);
         fill?.(payload);

@@ -44,6 +44,8 @@ export interface TcpLink {
    * guest has not acknowledged, whose stream then waits.
    */
   readonly bufferBytes: number;
+  /** When something came from the guest last, in this connection or not. */
+  heardMs(): number;
 }
 
 export interface TcpOwner {
@@ -71,6 +73,7 @@ export class TcpConnection implements StreamEvents {
   #ownScale = 0;
   #hasSack = false;
   #expiries = 0;
+  #expiredMs = 0;
   #unacknowledged = 0;
   #isFinReceived = false;
   /** The guest has ended first. */
@@ -475,7 +478,10 @@ export class TcpConnection implements StreamEvents {
     }
     this.#roundTrip.expired();
     this.#timed = undefined;
-    if (++this.#expiries > MAX_EXPIRIES) this.abort();
+    // A guest from which nothing comes at all stands still, as when it is paused: no time runs out for it.
+    const isThere = this.#link.heardMs() >= this.#expiredMs;
+    this.#expiredMs = this.#world.nowMs();
+    if (isThere && ++this.#expiries > MAX_EXPIRIES) this.abort();
     else if (this.#state !== "open") this.#sendSyn();
     else if (this.#send.isBlocked) this.#probe();
     else if (this.#send.inFlight > 0) {
