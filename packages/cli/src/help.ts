@@ -42,8 +42,9 @@ export const COMMON_OPTIONS: readonly OptionSpec[] = [
 ];
 
 function optionLines(options: readonly OptionSpec[]): string[] {
-  return options.flatMap(({ name, short, placeholder, text }) => {
-    const head = `  ${short ? `-${short}, ` : "    "}--${name}${placeholder ? ` ${placeholder}` : ""}`;
+  return options.flatMap(({ name, short, placeholder, bare, text }) => {
+    const value = bare === undefined ? ` ${placeholder}` : `[=${placeholder}]`;
+    const head = `  ${short ? `-${short}, ` : "    "}--${name}${placeholder ? value : ""}`;
     const [first = "", ...more] = wrap(text, WIDTH - OPTION_COLUMN);
     const rest = more.map((line) => `${" ".repeat(OPTION_COLUMN)}${line}`);
     if (head.length < OPTION_COLUMN - 1) return [`${head.padEnd(OPTION_COLUMN)}${first}`, ...rest];

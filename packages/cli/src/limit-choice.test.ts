@@ -32,13 +32,15 @@ it.each([
 
 it("reads what is to be set", () => {
   const words =
-    "cpu=none weight=300 disk0.iops=500 disk.rate=20M net.latency=50 net1.loss=2% disk0.burst=none balloon=1G";
+    "cpu=none weight=300 disk0.iops=500 disk.rate=20M net.latency=50 net1.loss=2% disk0.burst=none balloon=1G memory=768M";
   expect(parseChange(words.split(" "))).toEqual({
     limits: { cpu: null, cpuWeight: 300 },
     disks: { "0": { requestsPerSecond: 500, burstBytes: null }, all: { bytesPerSecond: 20 * 2 ** 20 } },
     networks: { all: { latencyMs: 50 }, "1": { loss: 0.02 } },
-    balloonBytes: 2 ** 30,
+    memory: { balloon: 2 ** 30, sizeBytes: 768 * 2 ** 20 },
   });
+  expect(parseChange(["balloon=auto"])).toEqual({ memory: { balloon: "auto" } });
+  expect(parseChange(["balloon=none"])).toEqual({ memory: { balloon: 0 } });
 });
 
 it.each([
@@ -56,7 +58,14 @@ const USAGE: VmUsage = {
   engine: "jit",
   cpus: 1,
   cpu: { cpuMs: 0, waitedMs: 0, throttledMs: 0, idleMs: 0 },
-  memory: { promisedBytes: 2 ** 29, balloonBytes: 0, residentBytes: 2 ** 28, sharedBytes: 2 ** 25 },
+  memory: {
+    promisedBytes: 2 ** 29,
+    maxBytes: 2 ** 29,
+    balloonBytes: 0,
+    isBalloonAutomatic: false,
+    residentBytes: 2 ** 28,
+    sharedBytes: 2 ** 25,
+  },
   disks: [{ reads: 0, writes: 0, readBytes: 0, writtenBytes: 0, heldMs: 0, limits: { requestsPerSecond: 9 } }],
   networks: [],
   outputBytes: 0,
@@ -98,7 +107,7 @@ it("looks at VMs once, and says why one is slow and that one is silent", async (
   const { run, out } = setUp();
   expect(await run("top", "vm.sock", "gone.sock", "--once", "--interval", "1ms")).toBe(0);
   expect(out()).toMatch(/NAME +STATE +ENGINE +CPU/);
-  expect(out()).toMatch(/vm\.sock +running +jit +25% +0% +75% +256 MiB of 512 MiB +32 MiB .*rests 75 %.*limit of 25 %/);
+  expect(out()).toMatch(/vm\.sock +running +jit +25% +0% +75% +256 MiB of 512 MiB +- +32 MiB .*rests 75 %.*limit of 25 %/);
   expect(out()).toMatch(/gone\.sock +silent/);
 });
 

@@ -48,7 +48,7 @@ export function parseChange(words: readonly string[]): ResourceChange {
   const limits: Record<string, unknown> = {};
   const disks: Record<string, Record<string, unknown>> = {};
   const networks: Record<string, Record<string, unknown>> = {};
-  let balloonBytes: number | undefined;
+  const memory: { sizeBytes?: number; balloon?: number | "auto" } = {};
   for (const word of words) {
     const [key, value] = splitWord(word);
     const [, kind, index, part] = /^(disk|net)(\d{0,3})\.([a-z-]+)$/.exec(key) ?? [];
@@ -56,7 +56,8 @@ export function parseChange(words: readonly string[]): ResourceChange {
       const into = kind === "disk" ? disks : networks;
       const given = kind === "disk" ? diskChange(part, value) : wireChange(part, value);
       into[index || "all"] = { ...into[index || "all"], ...given };
-    } else if (key === "balloon") balloonBytes = value === "none" ? 0 : parseSize(value);
+    } else if (key === "memory") memory.sizeBytes = parseSize(value);
+    else if (key === "balloon") memory.balloon = value === "auto" ? value : value === "none" ? 0 : parseSize(value);
     else if (Object.hasOwn(WORDS, key) && value === "none") limits[WORDS[key as keyof typeof WORDS][0]] = null;
     else if (Object.hasOwn(WORDS, key)) Object.assign(limits, vmLimitOf(key, value));
     else throw new UsageError(`there is nothing called "${key}" to set. Possible: ${SET_KEYS.join(", ")}.`);
@@ -66,12 +67,13 @@ export function parseChange(words: readonly string[]): ResourceChange {
     ...(hasAny(limits) && { limits }),
     ...(hasAny(disks) && { disks }),
     ...(hasAny(networks) && { networks }),
-    ...(balloonBytes !== undefined && { balloonBytes }),
+    ...(hasAny(memory) && { memory }),
   } as ResourceChange;
 }
 
 export const SET_KEYS: readonly string[] = [
   ...Object.keys(WORDS),
+  "memory",
   "balloon",
   ...DISK_LIMIT_WORDS.map((word) => `disk.${word}`),
   ...WIRE_LIMIT_WORDS.map((word) => `net.${word}`),

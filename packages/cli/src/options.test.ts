@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { choice, flag, option, parseLine } from "./options.ts";
+import { choice, flag, option, optionalChoice, parseLine } from "./options.ts";
 import { parseSize } from "./quantities.ts";
 import { closest } from "./suggestion.ts";
 
@@ -8,6 +8,7 @@ const SPECS = {
   append: option("append", "STR", ""),
   clock: choice("clock", ["wall", "virtual"], ""),
   stats: flag("stats", ""),
+  balloon: optionalChoice("balloon", "manual", ["manual", "auto"], ""),
 };
 const parse = (...args: string[]) => parseLine(SPECS, args, ["--disk", "-p"]);
 
@@ -16,6 +17,14 @@ describe("a command line", () => {
     for (const args of [["--memory", "1K"], ["--memory=1K"], ["-m", "1K"], ["-m1K"]]) {
       expect(parse(...args).values.memory).toBe(1024);
     }
+  });
+
+  it("takes a value that may be left out after an equals sign only", () => {
+    expect(parse("--balloon", "tiny")).toMatchObject({
+      ...{ values: { balloon: "manual" }, operands: ["tiny"], texts: { balloon: true } },
+    });
+    expect(parse("--balloon=auto")).toMatchObject({ values: { balloon: "auto" }, texts: { balloon: "auto" } });
+    expect(() => parse("--balloon=tiny")).toThrow('--balloon: "tiny" is not one of manual, auto.');
   });
 
   it("mixes options and operands, and leaves what follows -- alone", () => {

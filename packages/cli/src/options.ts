@@ -2,6 +2,7 @@
  * The command line's grammar: `COMMAND [options] [OPERAND...] [-- WORD...]`, options and operands in any order.
  *   --name VALUE, --name=VALUE, -n VALUE, -nVALUE     an option that takes a value; the last one given counts, or all
  *   --name                                            a flag
+ *   --name[=VALUE]                                    an option that need not have its value
  *   --                                                ends the options; what follows is handed on untouched
  * Options are described once (OptionSpec); parser, help and suggestions read the same description.
  */
@@ -18,6 +19,8 @@ export interface OptionSpec<T = unknown> {
   readonly text: string;
   /** Absent for flags. Throws UsageError. */
   readonly parse?: (text: string) => T;
+  /** What it means without a value, which it then gets by "=" only. */
+  readonly bare?: T;
   /** May be given several times: `parse` answers lists, which are joined. */
   readonly isList?: boolean;
 }
@@ -71,6 +74,16 @@ export function choice<T extends string>(name: string, choices: readonly T[], te
   return { name, placeholder: choices.join("|"), text, parse };
 }
 
+/** The same, but it need not have its value. */
+export function optionalChoice<T extends string>(
+  name: string,
+  bare: T,
+  choices: readonly T[],
+  text: string,
+): OptionSpec<T> {
+  return { ...choice(name, choices, text), bare };
+}
+
 /** `planned`: names that are part of the design and not of this version; they get a better answer than "unknown". */
 export function parseLine<S extends OptionSpecs>(
   specs: S,
@@ -96,6 +109,11 @@ export function parseLine<S extends OptionSpecs>(
     if (spec.parse === undefined) {
       if (attached !== undefined) throw new UsageError(`${written} takes no value.`);
       values[key] = true;
+      texts[spec.name] = true;
+      continue;
+    }
+    if (spec.bare !== undefined && attached === undefined) {
+      values[key] = spec.bare;
       texts[spec.name] = true;
       continue;
     }

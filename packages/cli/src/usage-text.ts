@@ -9,7 +9,20 @@ export interface TopRow {
   readonly rates: UsageRates | undefined;
 }
 
-const HEADER = ["NAME", "STATE", "ENGINE", "CPU", "WAITS", "RESTS", "MEMORY", "SHARED", "DISK R/W", "NET IN/OUT", ""];
+const HEADER = [
+  "NAME",
+  "STATE",
+  "ENGINE",
+  "CPU",
+  "WAITS",
+  "RESTS",
+  "MEMORY",
+  "BALLOON",
+  "SHARED",
+  "DISK R/W",
+  "NET IN/OUT",
+  "",
+];
 
 /** A table; `columns`: what a line has room for. */
 export function topTable(rows: readonly TopRow[], columns: number): string {
@@ -38,10 +51,33 @@ function cellsOf({ name, usage, rates }: TopRow): string[] {
     percent(rates.waited),
     percent(rates.throttled),
     `${formatSize(memory.residentBytes)} of ${formatSize(memory.promisedBytes - memory.balloonBytes)}`,
+    balloonText(memory),
     formatSize(memory.sharedBytes),
     `${rate(rates.diskReadBytes)}/${rate(rates.diskWrittenBytes)}`,
     `${rate(rates.networkReceivedBytes)}/${rate(rates.networkSentBytes)}`,
     rates.whySlow ?? "",
+  ];
+}
+
+/** "128 MiB auto"; "-": nothing is in it. */
+function balloonText({ balloonBytes, isBalloonAutomatic }: VmUsage["memory"]): string {
+  const words = [...(balloonBytes > 0 ? [formatSize(balloonBytes)] : []), ...(isBalloonAutomatic ? ["auto"] : [])];
+  return words.join(" ") || "-";
+}
+
+/** What it has of its host, for `twinmetal show`: names and texts. */
+export function usageRows({ cpus, memory }: VmUsage): readonly (readonly [string, string])[] {
+  const { promisedBytes, maxBytes, residentBytes } = memory;
+  const balloon = balloonText(memory);
+  const parts = [
+    formatSize(promisedBytes),
+    ...(maxBytes > promisedBytes ? [`${formatSize(maxBytes)} at most`] : []),
+    ...(balloon === "-" ? [] : [`balloon ${balloon}`]),
+    `${formatSize(residentBytes)} resident`,
+  ];
+  return [
+    ["processors", String(cpus)],
+    ["memory", parts.join(", ")],
   ];
 }
 
@@ -70,7 +106,10 @@ export function limitRows({ limits, disks, networks, memory }: VmUsage): string 
       ...Object.entries(toGuest).map(([name, value]) => [`net${i}.toGuest.${name}`, value] as [string, unknown]),
       ...Object.entries(fromGuest).map(([name, value]) => [`net${i}.fromGuest.${name}`, value] as [string, unknown]),
     ]),
-    ...(memory.balloonBytes > 0 ? [["balloonBytes", memory.balloonBytes] as [string, unknown]] : []),
+    ...(balloonText(memory) === "-" ? [] : [["balloon", balloonText(memory)] as [string, unknown]]),
+    ...(memory.maxBytes > memory.promisedBytes
+      ? [["memory", formatSize(memory.promisedBytes)] as [string, unknown]]
+      : []),
   ];
   if (rows.length === 0) return "no limits\n";
   return rows.map(([name, value]) => `${name.padEnd(24)} ${value}\n`).join("");

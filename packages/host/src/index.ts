@@ -150,12 +150,6 @@ export {
   switchSocket,
   type VmNetwork,
 } from "./network/index.ts";
-export {
-  driveMemory,
-  type HostMemory,
-  type MemoryDriverOptions,
-  nextBalloonBytes,
-} from "./resources/memory-driver.ts";
 export { changeResources, type ResourceChange } from "./resources/resource-change.ts";
 export type { CpuLimits, HardLimits, VmLimits, VmLimitsChange } from "./resources/vm-limits.ts";
 export type { VmResources } from "./resources/vm-resources.ts";

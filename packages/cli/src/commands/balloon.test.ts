@@ -24,27 +24,34 @@ describe("balloon", () => {
   it("asks for a size, or for statistics", async () => {
     const { run, asked, text } = setUp({
       balloonBytes: 2 ** 30,
+      isBalloonAutomatic: true,
       notGivenBack: null,
       statistics: { freeBytes: 3 * 2 ** 20, majorFaults: 7 },
     });
     expect(await run("vm.sock", "1G")).toBe(0);
+    expect(await run("vm.sock", "auto")).toBe(0);
     expect(await run("vm.sock")).toBe(0);
-    expect(asked).toEqual([{ command: "balloon", bytes: 2 ** 30 }, { command: "memory" }]);
+    expect(asked).toEqual([
+      { command: "balloon", bytes: 2 ** 30 },
+      { command: "balloon", bytes: "auto" },
+      { command: "memory" },
+    ]);
+    expect(text.out).toContain("balloonBytes        1 GiB (auto)\n");
     expect(text.out).toContain("freeBytes           3 MiB\n");
     expect(text.out).toContain("majorFaults         7\n");
   });
 
   it("says when the host gets nothing of it", async () => {
-    const { run, text } = setUp({ balloonBytes: 4096, notGivenBack: "It stays." });
+    const { run, text } = setUp({ balloonBytes: 4096, isBalloonAutomatic: false, notGivenBack: "It stays." });
     expect(await run("vm.sock", "4K")).toBe(0);
     expect(text.out).toMatch(/It stays\.\n$/);
     text.out = "";
     expect(await run("vm.sock", "--json")).toBe(0);
-    expect(JSON.parse(text.out)).toEqual({ balloonBytes: 4096, notGivenBack: "It stays." });
+    expect(JSON.parse(text.out)).toEqual({ balloonBytes: 4096, isBalloonAutomatic: false, notGivenBack: "It stays." });
   });
 
   it("wants one size", async () => {
-    const { run, text } = setUp({ balloonBytes: 0, notGivenBack: null });
+    const { run, text } = setUp({ balloonBytes: 0, isBalloonAutomatic: false, notGivenBack: null });
     expect([await run(), await run("vm.sock", "much"), await run("vm.sock", "1G", "2G")]).toEqual([2, 2, 2]);
     expect(text.err).toContain("is not a size");
   });

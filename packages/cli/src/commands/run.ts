@@ -16,7 +16,7 @@ import { LIMIT, limitsOf } from "../limit-choice.ts";
 import { LINK_OPTIONS, targetAddress } from "../migration-options.ts";
 import { namedVms, whileStarting } from "../named-vms.ts";
 import { ALLOW, FORWARD, NET, NET_LOG, networkSockets, networksOf, PCAP } from "../network-choice.ts";
-import { choice, flag, option, type ParsedLine } from "../options.ts";
+import { choice, flag, option, optionalChoice, type ParsedLine } from "../options.ts";
 import { formatSize, parseEpoch, parseMemoryChoice, parseSeed, parseTimeout } from "../quantities.ts";
 import { checkSandbox, SANDBOX, sandboxPlan, vmConfinement } from "../sandbox.ts";
 import { parseSerialTarget, type SerialTarget } from "../serial-target.ts";
@@ -83,9 +83,11 @@ export const RUN_OPTIONS = {
   ),
   limit: LIMIT,
   vsock: VSOCK,
-  balloon: flag(
+  balloon: optionalChoice(
     "balloon",
-    "The guest can be asked to give memory back while it runs: `twinmetal balloon` (it needs the driver virtio_balloon).",
+    "manual",
+    ["manual", "auto"],
+    "The guest can be asked to give memory back while it runs: `twinmetal balloon` (it needs the driver virtio_balloon). auto: what it has idle goes to a host that is short of memory, and back, by itself.",
   ),
   cpu: option(
     "cpu",
@@ -186,6 +188,7 @@ export const RUN = defineCommand({
       "twinmetal run -m 2G --balloon --migration-socket vm.sock",
       "memory that can be taken back: twinmetal balloon vm.sock 1G",
     ],
+    ["twinmetal run -d --name box -m 2G --balloon=auto", "memory that the host has while the guest does not need it"],
     ["twinmetal run -m 512M,max=2G --migration-socket vm.sock", "memory that can grow: twinmetal resize vm.sock 1536M"],
     ["twinmetal run --share src --share out:results -- make -C /share/src", "with folders of this host"],
     ["twinmetal run --firmware bios --cdrom memtest86+.iso", "starts from a CD"],
@@ -354,7 +357,8 @@ async function create(
     startsPaused: values.gdb?.isWaiting,
     disks,
     networks: networksOf(values),
-    hasBalloon: values.balloon,
+    hasBalloon: values.balloon !== undefined,
+    isBalloonAutomatic: values.balloon === "auto",
     limits: limitsOf(values),
     vsock: values.vsock,
     shares: values.share,

@@ -13,7 +13,8 @@ export const SET = defineCommand({
   text: [
     "VM is a name of `twinmetal ls`, or the socket that it was started with: twinmetal run --migration-socket SOCKET.",
     `Keys: ${SET_KEYS.join(", ")}. disk0. and net0. are the first disk and card, disk. and net. all of them. The value none takes a limit away.`,
-    "All of it is checked before any of it is done. It holds within 200 ms, and for this run of the VM.",
+    "memory= is all that the VM shall have: more than it started with by virtio-mem, up to the max= of its -m, less by its balloon (--balloon). balloon=auto: idle memory goes to a host that is short of it, and back.",
+    "All of it is checked before any of it is done. Limits hold within 200 ms; memory when the guest has followed, which is waited for, 30 seconds at most. All of it is for this run of the VM.",
     "Status: 0 done, 125 the VM cannot (the reason is on standard error), 2 bad usage.",
   ],
   options: { json: flag("json", "Print what holds now, and what it uses, as one JSON object.") },
@@ -21,7 +22,8 @@ export const SET = defineCommand({
     ["twinmetal set box cpu=25%", "a quarter of a processor"],
     ["twinmetal set box weight=300 disk0.iops=500 disk0.rate=20M", ""],
     ["twinmetal set vm.sock net.latency=50 net.loss=2%", "a bad line, both ways"],
-    ["twinmetal set vm.sock cpu=none balloon=1G", ""],
+    ["twinmetal set box memory=1536M", ""],
+    ["twinmetal set vm.sock cpu=none balloon=auto", ""],
   ],
   execute: async (io, { values, operands: [vm, ...words], rest }) => {
     if (vm === undefined)

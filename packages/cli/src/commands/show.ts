@@ -1,8 +1,11 @@
 /** `twinmetal show NAME`: what a VM that stays is made of, what it is doing, and where its files are. */
-import { defineCommand } from "../command.ts";
+import { defineCommand, type Io } from "../command.ts";
 import { JSON_FLAG, lifeText, namedVms } from "../named-vms.ts";
 import { UsageError } from "../usage-error.ts";
-import { allowedVerbs, type OptionText } from "../vm-library.ts";
+import { usageRows } from "../usage-text.ts";
+import { allowedVerbs, type OptionText, type VmUsage } from "../vm-library.ts";
+
+const ANSWER_MS = 2000;
 
 export const SHOW = defineCommand({
   name: "show",
@@ -22,8 +25,9 @@ export const SHOW = defineCommand({
     const spec = await vms.store.read(name);
     const { path, socket, console } = vms.store.folder(name);
     const allowed = allowedVerbs(seen.state);
+    const usage = seen.pid === undefined ? undefined : await usageOf(io, name);
     if (values.json) {
-      io.stdout.write(`${JSON.stringify({ ...seen, allowed, folder: path, socket, console, spec })}\n`);
+      io.stdout.write(`${JSON.stringify({ ...seen, allowed, folder: path, socket, console, usage, spec })}\n`);
       return 0;
     }
     const { state, engine, pid, startedAt, restarts, expiresAt, end } = seen;
@@ -37,6 +41,7 @@ export const SHOW = defineCommand({
       ["restarts", restarts && `${restarts.count}, the last at ${restarts.at}: ${restarts.reason}`],
       ["lives until", expiresAt && `${expiresAt} (${lifeText(expiresAt)})`],
       ["ended", end && `${end.at}: ${end.reason}`],
+      ...(usage ? usageRows(usage) : []),
       ["folder", path],
       ["console", console],
       ["created", spec.createdAt],
@@ -48,6 +53,12 @@ export const SHOW = defineCommand({
     return 0;
   },
 });
+
+/** Undefined: it is still starting, is ending, or does not answer. */
+async function usageOf(io: Io, name: string): Promise<VmUsage | undefined> {
+  const signal = AbortSignal.timeout(ANSWER_MS);
+  return (await io.library.askVm(name, { command: "usage" }, { signal }).catch(() => undefined)) as VmUsage | undefined;
+}
 
 function optionText(text: OptionText): string {
   if (text === true) return "";

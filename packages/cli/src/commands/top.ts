@@ -20,7 +20,7 @@ export const TOP = defineCommand({
   usage: "[VM...] [--once] [--json] [--interval TIME]",
   text: [
     "VM is a name of `twinmetal ls`, or the socket that it was started with; without one, all that run under a name.",
-    "CPU is of one processor, by the threads of the VM's virtual processors; WAITS: they could have run, and the host had no processor for them; RESTS: held back by the VM's own limits. MEMORY is what its process has in the host's memory, of what the guest was promised, its balloon taken off; SHARED is the part of it that other processes use, too. The last column says what holds the VM back most.",
+    "CPU is of one processor, by the threads of the VM's virtual processors; WAITS: they could have run, and the host had no processor for them; RESTS: held back by the VM's own limits. MEMORY is what its process has in the host's memory, of what the guest was promised, its balloon taken off; BALLOON is what is in that, auto: as host and guest need it; SHARED is the part of it that other processes use, too. The last column says what holds the VM back most.",
     "It goes on until Ctrl-C. With --json each look is one line.",
   ],
   options: {

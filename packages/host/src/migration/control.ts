@@ -9,7 +9,7 @@
  *   {"command": "screen"}                                     its screen: text, and a PNG file in base64
  *   {"command": "type", "text": T, "layout": "us" | "kr"}     typed on its keyboard
  *   {"command": "resize", "bytes": N}                         how much memory it has
- *   {"command": "balloon", "bytes": N}  {"command": "memory"} its balloon, and what it says of its memory
+ *   {"command": "balloon", "bytes": N | "auto"}  {"command": "memory"} its balloon, and what it says of its memory
  *   {"command": "usage"}  {"command": "set", "change": C}     what it uses and may use; resources/resource-change.ts
  *   {"command": "press", "keys": K}                           pressed together
  *   {"command": "eject", "disk": D, "force": B}               the tray of a CD drive opens, without its disc
@@ -53,7 +53,8 @@ export type ControlRequest =
   | { readonly command: "press"; readonly keys: string }
   | { readonly command: "eject"; readonly disk: string; readonly force: boolean }
   | { readonly command: "insert"; readonly disk: string; readonly path: string; readonly force: boolean }
-  | { readonly command: "balloon" | "resize"; readonly bytes: number }
+  | { readonly command: "resize"; readonly bytes: number }
+  | { readonly command: "balloon"; readonly bytes: number | "auto" }
   | { readonly command: "stop"; readonly timeoutMs: number; readonly force: boolean }
   | { readonly command: "console" }
   | { readonly command: "exec"; readonly words: readonly string[] }
@@ -243,12 +244,14 @@ function required(channel: ControlChannel | undefined): ControlChannel {
 /** How much the guest does without, and why the host has nothing of it, if so. */
 export interface MemoryAnswer {
   readonly balloonBytes: number;
+  readonly isBalloonAutomatic: boolean;
   readonly notGivenBack: string | null;
   readonly statistics?: BalloonStatistics;
 }
 
 function memoryOf({ memory }: Vm): MemoryAnswer {
-  return { balloonBytes: memory.balloonBytes, notGivenBack: whyNothingIsGivenBack() ?? null };
+  const { balloonBytes, isBalloonAutomatic } = memory;
+  return { balloonBytes, isBalloonAutomatic, notGivenBack: whyNothingIsGivenBack() ?? null };
 }
 
 /** What the screen shows. */
@@ -335,8 +338,9 @@ function parseRequest(line: string): ControlRequest {
   if (command === "cancel" || command === "status" || command === "screen") return { command };
   if (command === "stop" && isTime(timeoutMs) && typeof force === "boolean") return { command, timeoutMs, force };
   if (command === "memory") return { command };
-  if ((command === "balloon" || command === "resize") && typeof request["bytes"] === "number")
-    return { command, bytes: request["bytes"] };
+  const { bytes } = request;
+  if (command === "resize" && typeof bytes === "number") return { command, bytes };
+  if (command === "balloon" && (typeof bytes === "number" || bytes === "auto")) return { command, bytes };
   if (command === "pause" || command === "resume" || command === "reset" || command === "kill") return { command };
   if (command === "usage") return { command };
   if (command === "set" && isResourceChange(request["change"])) return { command, change: request["change"] };

@@ -7,7 +7,7 @@ import { checkDiskLimits } from "../disk/disk-limits.ts";
 import type { DiskLimits } from "../disk/disk-protocol.ts";
 import { checkLimits as checkCardLimits } from "../network/card-limits.ts";
 import type { CardLimits } from "../network/network-protocol.ts";
-import type { Vm } from "../vm/vm.ts";
+import type { MemoryChange, Vm } from "../vm/vm.ts";
 import { VmError } from "../vm/vm-error.ts";
 import { checkLimits, type VmLimitsChange } from "./vm-limits.ts";
 
@@ -19,15 +19,14 @@ export interface ResourceChange {
   readonly disks?: Readonly<Record<string, Change<DiskLimits>>>;
   /** Of a card's wire, both ways; by the card's place, or "all". */
   readonly networks?: Readonly<Record<string, Change<WireLimits>>>;
-  /** What the guest shall do without, by its balloon. */
-  readonly balloonBytes?: number;
+  readonly memory?: MemoryChange;
 }
 
-const KEYS: Readonly<Record<keyof ResourceChange, "object" | "number">> = {
+const KEYS: Readonly<Record<keyof ResourceChange, "object">> = {
   limits: "object",
   disks: "object",
   networks: "object",
-  balloonBytes: "number",
+  memory: "object",
 };
 
 /** Of what came as JSON. What is in its parts is checked when they are carried out. */
@@ -51,10 +50,11 @@ export async function changeResources(
   for (const [, limits] of ofDisks) checkDiskLimits(limits);
   const ofCards = merged(network.limits, change.networks, "network card", changedCard);
   for (const [, limits] of ofCards) checkCardLimits(limits);
+  memory.check(change.memory ?? {});
   if (change.limits) await resources.set(change.limits);
   for (const [index, limits] of ofDisks) await disks.limit(index, limits);
   for (const [index, limits] of ofCards) await network.limit(index, limits);
-  if (change.balloonBytes !== undefined) await memory.balloon(change.balloonBytes);
+  if (change.memory) await memory.set(change.memory);
 }
 
 function merged<T, C>(

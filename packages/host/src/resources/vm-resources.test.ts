@@ -13,10 +13,10 @@ function setUp(fails = false) {
     stats: async () => ({ cpuMs: 5, waitedMs: 1, throttledMs: 2, idleMs: 3, outputBytes: 4, interpreterMs: 6 }),
     disks: { limits: [{}], usage: async () => [{ reads: 1, writes: 0, readBytes: 512, writtenBytes: 0, heldMs: 0 }] },
     network: { limits: [], usage: async () => [] },
-    memory: { balloonBytes: 4096 },
+    memory: { sizeBytes: 2 ** 29, maxBytes: 2 ** 30, balloonBytes: 4096, isBalloonAutomatic: false },
   } as unknown as Vm;
   const resources = new ResourcesOfVm({
-    ...{ vm, memoryBytes: 2 ** 29, cpus: 2 },
+    ...{ vm, cpus: 2 },
     limit: async (limits) => {
       if (fails) throw new Error("no");
       told.push(limits);
@@ -60,7 +60,7 @@ it("counts what is used", async () => {
   expect(await resources.usage()).toMatchObject({
     ...{ engine: "jit", cpus: 2, outputBytes: 4, limits: {} },
     cpu: { cpuMs: 5, waitedMs: 1, throttledMs: 2, idleMs: 3, interpretedMs: 6 },
-    memory: { promisedBytes: 2 ** 29, balloonBytes: 4096 },
+    memory: { promisedBytes: 2 ** 29, maxBytes: 2 ** 30, balloonBytes: 4096 },
     disks: [{ reads: 1, limits: {} }],
     networks: [],
   });

@@ -21,7 +21,6 @@ export interface VmResources {
 
 export interface ResourcesBackend {
   readonly vm: Pick<Vm, "state" | "engine" | "disks" | "network" | "memory" | "stats">;
-  readonly memoryBytes: number;
   readonly cpus: number;
   limit(limits: VmLimits): Promise<void>;
   end(reason: string, limit: keyof HardLimits): void;
@@ -57,8 +56,9 @@ export class ResourcesOfVm implements VmResources {
   }
 
   async usage(): Promise<VmUsage> {
-    const { vm, memoryBytes, cpus } = this.#backend;
+    const { vm, cpus } = this.#backend;
     const { disks, network, memory, state, engine } = vm;
+    const { sizeBytes, maxBytes, balloonBytes, isBalloonAutomatic } = memory;
     const [stats, ofDisks, ofCards] = await Promise.all([vm.stats(), disks.usage(), network.usage()]);
     const { cpuMs = 0, waitedMs = 0, throttledMs = 0, idleMs = 0, outputBytes = 0, interpreterMs } = stats;
     return {
@@ -67,7 +67,7 @@ export class ResourcesOfVm implements VmResources {
         ...{ cpuMs, waitedMs, throttledMs, idleMs },
         ...(interpreterMs !== undefined && { interpretedMs: interpreterMs }),
       },
-      memory: { promisedBytes: memoryBytes, balloonBytes: memory.balloonBytes, ...processMemory() },
+      memory: { promisedBytes: sizeBytes, maxBytes, balloonBytes, isBalloonAutomatic, ...processMemory() },
       disks: ofDisks.map((usage, index) => ({ ...usage, limits: disks.limits[index] ?? {} })),
       networks: ofCards.map((usage, index) => ({ ...usage, limits: network.limits[index] ?? {} })),
     };

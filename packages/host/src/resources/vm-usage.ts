@@ -34,10 +34,14 @@ export interface CpuUsage {
 }
 
 export interface MemoryUsage {
-  /** What the guest was told that it has. */
+  /** What the guest was told that it has, with what was plugged while it ran. */
   readonly promisedBytes: number;
+  /** The most that it may be given while it runs. */
+  readonly maxBytes: number;
   /** What the guest does without, by its balloon. */
   readonly balloonBytes: number;
+  /** The balloon follows what host and guest need. */
+  readonly isBalloonAutomatic: boolean;
   /** Of the VM's process: in the host's memory, this program and translated code included. */
   readonly residentBytes: number;
   /** Of that: also in use by other processes, such as the program itself. */

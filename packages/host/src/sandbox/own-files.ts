@@ -19,6 +19,7 @@ const SYSTEM_FILES = [
   "/dev/random",
   "/proc/cpuinfo",
   "/proc/meminfo",
+  "/proc/pressure/memory",
   "/proc/stat",
   "/proc/uptime",
   "/proc/loadavg",

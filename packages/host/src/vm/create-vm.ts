@@ -108,6 +108,7 @@ async function createWith(
     startsPaused: options.startsPaused,
     signal: options.signal,
     limits: options.limits,
+    isBalloonAutomatic: options.isBalloonAutomatic,
     start: {
       spec,
       files,
@@ -235,7 +236,8 @@ function specOf(
   const cards = networkDevices(options.networks ?? [], options.name ?? seed, roms);
   const { vsock } = options;
   const sockets: DeviceSpec[] = vsock ? [{ kind: "virtio-vsock", name: VSOCK_NAME, guestCid: vsock.cid }] : [];
-  const balloon: DeviceSpec[] = options.hasBalloon ? [{ kind: "virtio-balloon", name: BALLOON_NAME }] : [];
+  const hasBalloon = options.hasBalloon ?? options.isBalloonAutomatic;
+  const balloon: DeviceSpec[] = hasBalloon ? [{ kind: "virtio-balloon", name: BALLOON_NAME }] : [];
   const { memoryBytes = DEFAULT_MEMORY_BYTES, maxMemoryBytes } = options;
   const hot: DeviceSpec[] =
     maxMemoryBytes === undefined || maxMemoryBytes === memoryBytes

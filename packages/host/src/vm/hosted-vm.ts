@@ -38,6 +38,7 @@ import {
 } from "../migration/outgoing.ts";
 import type { NetworkThread } from "../network/network-thread.ts";
 import { NetworkOfVm } from "../network/vm-network.ts";
+import { readHostMemory } from "../resources/memory-driver.ts";
 import type { HardLimits, VmLimits } from "../resources/vm-limits.ts";
 import { ResourcesOfVm } from "../resources/vm-resources.ts";
 import type { ShareThread } from "../share/share-thread.ts";
@@ -71,6 +72,7 @@ export interface HostedVmOptions {
   readonly startsPaused?: boolean | undefined;
   readonly signal?: AbortSignal;
   readonly limits?: VmLimits | undefined;
+  readonly isBalloonAutomatic?: boolean | undefined;
   /** It comes from elsewhere, running. */
   readonly isIncoming?: boolean;
   /** Which has its disks' images open, and is closed with the VM; `start` names its ring. */
@@ -183,6 +185,8 @@ export class HostedVm implements Vm {
       memoryBytes: this.#spec.memoryBytes,
       maxBytes: engineRamOf(this.#spec).memoryBytes,
       send: (channel, bytes) => this.#machine.sendInput(channel, bytes),
+      isRunning: () => this.#state === "running",
+      hostAvailableBytes: () => readHostMemory()?.availableBytes ?? Number.POSITIVE_INFINITY,
       ended: () => this.#exit?.reason,
     });
     this.resources = new ResourcesOfVm({
@@ -191,7 +195,6 @@ export class HostedVm implements Vm {
       },
       end: (reason, limit) => void this.#kill(reason, limit),
       vm: this,
-      memoryBytes: this.#spec.memoryBytes,
       cpus: this.#spec.cpus,
     });
     this.screen = new VmScreen({
@@ -221,10 +224,11 @@ export class HostedVm implements Vm {
     const machine = await CurrentMachine.start(options.start, events, options, options.signal);
     const vm = new HostedVm(options, machine);
     vms.push(vm);
-    const { vsockPath, limits } = options;
+    const { vsockPath, limits, isBalloonAutomatic } = options;
     try {
       if (vsockPath !== undefined) vm.#bridge = await SocketBridge.open(vsockPath, vm.sockets);
       if (limits) await vm.resources.set(limits);
+      if (isBalloonAutomatic) await vm.memory.balloon("auto");
     } catch (error) {
       await vm.close();
       throw error;

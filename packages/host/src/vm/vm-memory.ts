@@ -10,9 +10,11 @@ import {
   encodeBalloonRequest,
   encodeBlocks,
   MEM_BLOCK_BYTES,
+  MEMORY_LIMITS,
 } from "@twinmetal/core";
 import { isNoCalls, linuxCalls } from "../kvm/koffi-calls.ts";
-import type { VmMemory } from "./vm.ts";
+import { type DrivenBalloon, driveMemory } from "../resources/memory-driver.ts";
+import type { MemoryChange, VmMemory } from "./vm.ts";
 import { VmError } from "./vm-error.ts";
 
 /** Of the device, and of its channel. */
@@ -40,6 +42,9 @@ export interface MemoryBackend {
   /** More than `memoryBytes`: it has a virtio-mem device. */
   readonly maxBytes: number;
   send(channel: string, bytes: Uint8Array): void;
+  isRunning(): boolean;
+  /** Of the host's memory: what programs could have. Infinite where it does not tell. */
+  hostAvailableBytes(): number;
   /** Why the guest has ended, once it has. */
   ended(): string | undefined;
 }
@@ -49,11 +54,13 @@ interface Waiting {
   readonly resolve: () => void;
 }
 
-export class MemoryOfVm implements VmMemory {
+export class MemoryOfVm implements VmMemory, DrivenBalloon {
   readonly #backend: MemoryBackend;
   readonly #waiting = new Set<Waiting>();
   #balloonBytes = 0;
   #target = 0;
+  /** Ends what moves the balloon by itself. */
+  #stopDriver: (() => void) | undefined;
   #answers = 0;
   #statistics: BalloonStatistics = {};
   #told = 0;
@@ -73,22 +80,46 @@ export class MemoryOfVm implements VmMemory {
     return this.#backend.maxBytes;
   }
 
-  async resize(bytes: number, options: { timeoutMs?: number; signal?: AbortSignal } = {}): Promise<number> {
-    this.#requireRunning();
+  check({ sizeBytes, balloon }: MemoryChange): void {
     const { memoryBytes, maxBytes } = this.#backend;
-    if (maxBytes === memoryBytes) {
-      throw new VmError(
-        "no-hot-memory",
-        "The VM's memory cannot change while it runs: it was made without room for more. Make it with some: maxMemoryBytes, or twinmetal run -m 512M,max=2G.",
-      );
-    }
-    const blocks = (bytes - memoryBytes) / MEM_BLOCK_BYTES;
-    if (!Number.isInteger(blocks) || bytes < memoryBytes || bytes > maxBytes) {
+    const isBalloons = sizeBytes !== undefined && sizeBytes < memoryBytes;
+    if (isBalloons && balloon !== undefined)
       throw new VmError(
         "bad-option",
-        `The VM cannot have ${bytes} bytes of memory. Give ${memoryBytes} (what it started with) to ${maxBytes} bytes, in steps of 2 MiB.`,
+        `Less memory than the VM started with (${mib(memoryBytes)} MiB) is its balloon's: set its memory, or its balloon.`,
       );
+    if (balloon !== undefined) this.#checkBalloon(balloon);
+    if (sizeBytes === undefined) return;
+    if (!Number.isSafeInteger(sizeBytes) || sizeBytes < MEMORY_LIMITS.minBytes)
+      throw new VmError(
+        "bad-option",
+        `A VM has ${mib(MEMORY_LIMITS.minBytes)} MiB of memory at least, not ${sizeBytes} bytes.`,
+      );
+    if (isBalloons) this.#require();
+    else if (maxBytes > memoryBytes || sizeBytes > memoryBytes) this.#blocksFor(sizeBytes);
+    const more = sizeBytes - (this.sizeBytes - this.#balloonBytes);
+    const available = this.#backend.hostAvailableBytes();
+    if (more > available)
+      throw new VmError(
+        "bad-option",
+        `The host has ${mib(available)} MiB of memory available, and the VM would get ${mib(more)} MiB more. End something, or give it less.`,
+      );
+  }
+
+  async set(change: MemoryChange, options: { timeoutMs?: number; signal?: AbortSignal } = {}): Promise<void> {
+    this.check(change);
+    const { sizeBytes, balloon } = change;
+    const { memoryBytes, maxBytes } = this.#backend;
+    if (sizeBytes !== undefined) {
+      if (maxBytes > memoryBytes) await this.resize(Math.max(sizeBytes, memoryBytes), options);
+      if (sizeBytes < memoryBytes || (this.#target > 0 && !this.isBalloonAutomatic))
+        await this.balloon(Math.max(0, memoryBytes - sizeBytes), options);
     }
+    if (balloon !== undefined) await this.balloon(balloon, options);
+  }
+
+  async resize(bytes: number, options: { timeoutMs?: number; signal?: AbortSignal } = {}): Promise<number> {
+    const blocks = this.#blocksFor(bytes);
     const { timeoutMs = CHANGE_TIMEOUT_MS, signal } = options;
     this.#requestedBlocks = blocks;
     const before = this.#pluggedAnswers;
@@ -120,21 +151,40 @@ export class MemoryOfVm implements VmMemory {
     return this.#balloonBytes;
   }
 
-  async balloon(bytes: number, options: { timeoutMs?: number; signal?: AbortSignal } = {}): Promise<number> {
+  get isBalloonAutomatic(): boolean {
+    return this.#stopDriver !== undefined;
+  }
+
+  get isRunning(): boolean {
+    return this.#backend.isRunning();
+  }
+
+  get hasEnded(): boolean {
+    return this.#backend.ended() !== undefined;
+  }
+
+  /** Throws VmError. */
+  #checkBalloon(bytes: number | "auto"): void {
     this.#require();
     const { memoryBytes } = this.#backend;
-    if (!Number.isSafeInteger(bytes) || bytes < 0 || bytes > memoryBytes) {
-      throw new VmError(
-        "bad-option",
-        `A balloon cannot take ${bytes} bytes of this VM's memory. Give 0 to ${memoryBytes} bytes.`,
-      );
+    if (bytes === "auto" || (Number.isSafeInteger(bytes) && bytes >= 0 && bytes <= memoryBytes)) return;
+    throw new VmError(
+      "bad-option",
+      `A balloon cannot take ${bytes} bytes of this VM's memory. Give 0 to ${memoryBytes} bytes, or "auto".`,
+    );
+  }
+
+  async balloon(bytes: number | "auto", options: { timeoutMs?: number; signal?: AbortSignal } = {}): Promise<number> {
+    this.#checkBalloon(bytes);
+    if (bytes === "auto") {
+      this.#stopDriver ??= driveMemory(this);
+      return this.#balloonBytes;
     }
+    this.#stopDriver?.();
+    this.#stopDriver = undefined;
     const { timeoutMs = CHANGE_TIMEOUT_MS, signal } = options;
-    const target = Math.floor(bytes / BALLOON_PAGE_BYTES) * BALLOON_PAGE_BYTES;
-    this.#target = target;
     const before = this.#answers;
-    const pages = target / BALLOON_PAGE_BYTES;
-    this.#backend.send(BALLOON_NAME, encodeBalloonRequest({ kind: "target", pages }));
+    const target = this.aim(bytes);
     if (timeoutMs === 0) return this.#balloonBytes;
     const isThere = (): boolean => this.#answers > before && this.#balloonBytes === target;
     if (await this.#until(() => isThere() || this.#target !== target, timeoutMs, signal)) return this.#balloonBytes;
@@ -142,6 +192,14 @@ export class MemoryOfVm implements VmMemory {
       "timeout",
       `The guest has ${mib(this.#balloonBytes)} MiB in its balloon and not ${mib(target)} after ${timeoutMs / 1000} s. It goes on trying: it may need that memory, or have no driver (virtio_balloon).`,
     );
+  }
+
+  /** What shall be in the balloon, in whole pages; not waited for. Precondition: it has one. */
+  aim(bytes: number): number {
+    const pages = Math.floor(bytes / BALLOON_PAGE_BYTES);
+    this.#target = pages * BALLOON_PAGE_BYTES;
+    this.#backend.send(BALLOON_NAME, encodeBalloonRequest({ kind: "target", pages }));
+    return this.#target;
   }
 
   async statistics(options: { timeoutMs?: number; signal?: AbortSignal } = {}): Promise<BalloonStatistics> {
@@ -198,6 +256,24 @@ export class MemoryOfVm implements VmMemory {
     const ended = this.#backend.ended();
     if (ended !== undefined) throw new VmError("guest-ended", `The guest has ended: ${ended}.`);
     return false;
+  }
+
+  /** What has to be plugged. Throws VmError. */
+  #blocksFor(bytes: number): number {
+    this.#requireRunning();
+    const { memoryBytes, maxBytes } = this.#backend;
+    if (maxBytes === memoryBytes) {
+      throw new VmError(
+        "no-hot-memory",
+        "The VM's memory cannot grow while it runs: it was made without room for more. Make it with some: maxMemoryBytes, or twinmetal run -m 512M,max=2G.",
+      );
+    }
+    const blocks = (bytes - memoryBytes) / MEM_BLOCK_BYTES;
+    if (Number.isInteger(blocks) && bytes >= memoryBytes && bytes <= maxBytes) return blocks;
+    throw new VmError(
+      "bad-option",
+      `The VM cannot have ${bytes} bytes of memory. Give ${memoryBytes} (what it started with) to ${maxBytes} bytes, in steps of 2 MiB.`,
+    );
   }
 
   #requireRunning(): void {

@@ -92,6 +92,8 @@ export interface VmOptions {
   readonly limits?: VmLimits;
   /** The guest can be asked to do without a part of its memory: `memory.balloon`. Default: false. */
   readonly hasBalloon?: boolean;
+  /** The balloon follows what host and guest need, from the start: `memory.balloon("auto")`. Default: false. */
+  readonly isBalloonAutomatic?: boolean;
   /**
    * Streams between programs of guest and host (AF_VSOCK): `vm.sockets`. `cid`: the guest's address, 3 and up. `socketPath`: for
    * programs of the host, by Unix sockets: who connects there writes "CONNECT port"; the guest's connections to port P are at
@@ -298,7 +300,21 @@ export interface VsockOptions {
   readonly socketPath?: string;
 }
 
+export interface MemoryChange {
+  /**
+   * What the guest shall have: above what it started with by `resize`; below by its balloon, which then follows no need any
+   * more. At least 16 MiB.
+   */
+  readonly sizeBytes?: number;
+  /** As for `balloon`; not with a `sizeBytes` that the balloon is for. */
+  readonly balloon?: number | "auto";
+}
+
 export interface VmMemory {
+  /** Resolves when the guest has what it shall have; rejects as `resize` and `balloon`, before anything is done for what cannot be. */
+  set(change: MemoryChange, options?: { timeoutMs?: number; signal?: AbortSignal }): Promise<void>;
+  /** Throws what `set` would reject with before it does anything. */
+  check(change: MemoryChange): void;
   /** What the guest has: what it started with, and what was plugged since, as its driver said last. */
   readonly sizeBytes: number;
   /** The most that `resize` can give it. */
@@ -315,9 +331,12 @@ export interface VmMemory {
   /**
    * The guest shall do without so many bytes of its memory, 0 for none: they become free for the host (with koffi, on Linux).
    * Resolves when it does, with their number; rejects after `timeoutMs`, default 30 s, and the guest goes on trying. With 0
-   * it does not wait. A later call replaces an earlier one, which then resolves.
+   * it does not wait. A later call replaces an earlier one, which then resolves. "auto": from here on it follows what host and
+   * guest need, looked at every second: idle memory goes to a host that is short of it (Linux: less than a tenth available, or
+   * programs that wait for memory), and back when the guest needs it or the host has plenty; until a number of bytes is asked for.
    */
-  balloon(bytes: number, options?: { timeoutMs?: number; signal?: AbortSignal }): Promise<number>;
+  balloon(bytes: number | "auto", options?: { timeoutMs?: number; signal?: AbortSignal }): Promise<number>;
+  readonly isBalloonAutomatic: boolean;
   /** What the guest says of its memory; a driver need not tell everything. Rejects after `timeoutMs`, default 5 s. */
   statistics(options?: { timeoutMs?: number; signal?: AbortSignal }): Promise<BalloonStatistics>;
 }
