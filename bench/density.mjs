@@ -1,6 +1,10 @@
 /**
  * How much an idle VM costs: `node bench/density.mjs [COUNT]` starts so many `tiny` guests (50), each in a process of its own, waits
  * until they are idle, and prints memory and processor time for each, as one JSON object. Linux only; needs a quiet host.
+ *
+ *   rssMiB, pssMiB   of a VM's process: all that is resident; what it shares with others divided among them
+ *   hostMiB          what less is available on the host, for each VM
+ *   cpuPercent       of one processor
  */
 import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
@@ -12,6 +16,10 @@ const MEMORY = "128M";
 const AT_ONCE = 2;
 const SETTLE_MS = 20_000;
 const LOOK_MS = 30_000;
+/** A busy host starts two at once in a minute. */
+const START_MS = 300_000;
+/** What a terminal is told, such as the shell's question where its cursor is, which follows the prompt. */
+const ESCAPES = /\x1b\[[0-9;?]*[A-Za-z]/g;
 const PROGRAM = fileURLToPath(new URL("../packages/cli/bin/twinmetal.mjs", import.meta.url));
 
 /** Resolves at the guest's prompt. */
@@ -23,10 +31,13 @@ function start() {
     let text = "";
     child.stdout.on("data", (data) => {
       text = (text + data).slice(-4096);
-      if (/[#$] $/.test(text)) resolve(child);
+      if (/[#$] $/.test(text.replace(ESCAPES, ""))) resolve(child);
     });
     child.once("exit", (status) => reject(new Error(`a VM ended with status ${status} while it started`)));
+    const late = () => reject(new Error(`a VM shows no prompt after ${START_MS / 1000} s, but: ${text}`));
+    setTimeout(late, START_MS).unref();
   });
+  ready.catch(() => {}); // What is wrong with the first one of two is told.
   return { child, ready };
 }
 

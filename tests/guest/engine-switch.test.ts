@@ -57,6 +57,20 @@ describe("another machine takes the guest over", () => {
     expect((await vm.wait()).kind).toBe("off");
   });
 
+  it("and what it may write and compute counts on", async () => {
+    await using vm = await started("echoing");
+    await vm.serial.waitFor("ready");
+    const { outputBytes = 0, cpuMs = 0 } = await vm.stats();
+    await vm.resources.set({ outputBytes: outputBytes + 3, cpuTimeMs: cpuMs + 600_000 });
+    for (const letter of "ab") {
+      await vm.renewMachine("jit");
+      await vm.serial.write(letter);
+      await vm.serial.waitFor(letter, { timeoutMs: 20_000 });
+    }
+    await vm.serial.write("c");
+    expect(await vm.wait()).toMatchObject({ kind: "off", limit: "outputBytes" });
+  });
+
   it("paused, and stays so; commands wait for the change", async () => {
     await using vm = await started("spinning");
     await vm.serial.waitFor("spinning");

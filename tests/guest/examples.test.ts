@@ -133,6 +133,19 @@ describe("docs/guide/resources.md", () => {
     const { status, stdout } = await run("sh", ["-c", await fromPage("resources.md", "twinmetal run --limit cpu=90%")]);
     expect({ status, stdout }).toEqual({ status: 0, stdout: "quick enough\n" });
   });
+
+  example("gives a VM memory and processors while it runs, and takes them back", async () => {
+    const memory = await fromPage("resources.md", "twinmetal run -d --name roomy", 5);
+    const processors = await fromPage("resources.md", "twinmetal set roomy cpus=3", 4);
+    const lines = `export TWINMETAL_HOME=${join(directory, "roomy")}\n${memory}\n${processors}\ntwinmetal rm --force roomy`;
+    const { status, stdout, stderr } = await run("sh", ["-c", lines]);
+    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+    expect(stdout).toMatch(/\nmemory +768 MiB\n/);
+    expect(stdout).toMatch(/\nballoon +128 MiB\n/);
+    expect(stdout).toMatch(
+      /\n3\n(?:.*\n)*processors +3, 4 at most\nmemory +512 MiB, 1 GiB at most, balloon .*auto, .* resident\n/,
+    );
+  });
 });
 
 describe("docs/guide/sharing-files.md", () => {

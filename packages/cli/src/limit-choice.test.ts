@@ -32,12 +32,13 @@ it.each([
 
 it("reads what is to be set", () => {
   const words =
-    "cpu=none weight=300 disk0.iops=500 disk.rate=20M net.latency=50 net1.loss=2% disk0.burst=none balloon=1G memory=768M";
+    "cpu=none weight=300 disk0.iops=500 disk.rate=20M net.latency=50 net1.loss=2% disk0.burst=none balloon=1G memory=768M cpus=3";
   expect(parseChange(words.split(" "))).toEqual({
     limits: { cpu: null, cpuWeight: 300 },
     disks: { "0": { requestsPerSecond: 500, burstBytes: null }, all: { bytesPerSecond: 20 * 2 ** 20 } },
     networks: { all: { latencyMs: 50 }, "1": { loss: 0.02 } },
     memory: { balloon: 2 ** 30, sizeBytes: 768 * 2 ** 20 },
+    cpus: 3,
   });
   expect(parseChange(["balloon=auto"])).toEqual({ memory: { balloon: "auto" } });
   expect(parseChange(["balloon=none"])).toEqual({ memory: { balloon: 0 } });
@@ -47,6 +48,7 @@ it.each([
   ["speed=3", /nothing called "speed".*disk\.iops/],
   ["disk.speed=3", /a disk has no "speed"/],
   ["net0.mtu=1500", /a network card has no "mtu"/],
+  ["cpus=9", /has 1 to 8/],
   ["disk0.iops=0", /so many requests/],
 ])("refuses to set %s", (text, message) => {
   expect(() => parseChange([text])).toThrow(message);
@@ -57,6 +59,7 @@ const USAGE: VmUsage = {
   state: "running",
   engine: "jit",
   cpus: 1,
+  maxCpus: 1,
   cpu: { cpuMs: 0, waitedMs: 0, throttledMs: 0, idleMs: 0 },
   memory: {
     promisedBytes: 2 ** 29,
@@ -107,7 +110,9 @@ it("looks at VMs once, and says why one is slow and that one is silent", async (
   const { run, out } = setUp();
   expect(await run("top", "vm.sock", "gone.sock", "--once", "--interval", "1ms")).toBe(0);
   expect(out()).toMatch(/NAME +STATE +ENGINE +CPU/);
-  expect(out()).toMatch(/vm\.sock +running +jit +25% +0% +75% +256 MiB of 512 MiB +- +32 MiB .*rests 75 %.*limit of 25 %/);
+  expect(out()).toMatch(
+    /vm\.sock +running +jit +25% +0% +75% +256 MiB of 512 MiB +- +32 MiB .*rests 75 %.*limit of 25 %/,
+  );
   expect(out()).toMatch(/gone\.sock +silent/);
 });
 

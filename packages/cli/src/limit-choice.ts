@@ -5,7 +5,7 @@
 import { DISK_LIMIT_WORDS, diskLimitName, diskLimitOf } from "./disk-limit-words.ts";
 import { WIRE_LIMIT_WORDS, wireLimitName, wireLimitOf } from "./network-card-choice.ts";
 import { listOption } from "./options.ts";
-import { parseSize, parseTimeout } from "./quantities.ts";
+import { parseCpus, parseSize, parseTimeout } from "./quantities.ts";
 import { UsageError } from "./usage-error.ts";
 import type { ResourceChange, VmLimits } from "./vm-library.ts";
 
@@ -48,6 +48,7 @@ export function parseChange(words: readonly string[]): ResourceChange {
   const limits: Record<string, unknown> = {};
   const disks: Record<string, Record<string, unknown>> = {};
   const networks: Record<string, Record<string, unknown>> = {};
+  let cpus: number | undefined;
   const memory: { sizeBytes?: number; balloon?: number | "auto" } = {};
   for (const word of words) {
     const [key, value] = splitWord(word);
@@ -56,7 +57,8 @@ export function parseChange(words: readonly string[]): ResourceChange {
       const into = kind === "disk" ? disks : networks;
       const given = kind === "disk" ? diskChange(part, value) : wireChange(part, value);
       into[index || "all"] = { ...into[index || "all"], ...given };
-    } else if (key === "memory") memory.sizeBytes = parseSize(value);
+    } else if (key === "cpus") cpus = parseCpus(value);
+    else if (key === "memory") memory.sizeBytes = parseSize(value);
     else if (key === "balloon") memory.balloon = value === "auto" ? value : value === "none" ? 0 : parseSize(value);
     else if (Object.hasOwn(WORDS, key) && value === "none") limits[WORDS[key as keyof typeof WORDS][0]] = null;
     else if (Object.hasOwn(WORDS, key)) Object.assign(limits, vmLimitOf(key, value));
@@ -68,11 +70,13 @@ export function parseChange(words: readonly string[]): ResourceChange {
     ...(hasAny(disks) && { disks }),
     ...(hasAny(networks) && { networks }),
     ...(hasAny(memory) && { memory }),
+    ...(cpus !== undefined && { cpus }),
   } as ResourceChange;
 }
 
 export const SET_KEYS: readonly string[] = [
   ...Object.keys(WORDS),
+  "cpus",
   "memory",
   "balloon",
   ...DISK_LIMIT_WORDS.map((word) => `disk.${word}`),

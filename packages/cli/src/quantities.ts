@@ -2,6 +2,7 @@
  * Numbers with units on the command line: sizes (512M), times (90, 1.5m), seeds. Each parser returns a value or throws a
  * UsageError that shows a good one.
  */
+import { CPU_LIMITS } from "@twinmetal/core";
 import { UsageError } from "./usage-error.ts";
 
 const SIZE_UNITS: Readonly<Record<string, number>> = { "": 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 };
@@ -62,6 +63,29 @@ export function parseMemoryChoice(
   const maxBytes = parseMemory(max.slice("max=".length), limits);
   if (maxBytes < bytes) throw new UsageError(`${text}: the VM starts with more than it may have at most.`);
   return { bytes, maxBytes };
+}
+
+export interface CpusChoice {
+  readonly count: number;
+  /** What the VM may get while it runs. */
+  readonly max?: number;
+}
+
+export function parseCpus(text: string): number {
+  const { min, max } = CPU_LIMITS;
+  const cpus = /^\d+$/.test(text) ? Number(text) : Number.NaN;
+  if (cpus >= min && cpus <= max) return cpus;
+  throw new UsageError(`"${text}" is no number of processors: a VM has ${min} to ${max}.`);
+}
+
+/** "2", or "2,max=4". */
+export function parseCpusChoice(text: string): CpusChoice {
+  const [, first = text, most] = /^([^,]*),max=([^,]*)$/.exec(text) ?? [];
+  const count = parseCpus(first);
+  if (most === undefined) return { count };
+  const max = parseCpus(most);
+  if (max < count) throw new UsageError(`${text}: the VM starts with more processors than it may have at most.`);
+  return { count, max };
 }
 
 /** The size of a disk within `limits`, in bytes. */

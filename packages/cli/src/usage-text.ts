@@ -66,7 +66,7 @@ function balloonText({ balloonBytes, isBalloonAutomatic }: VmUsage["memory"]): s
 }
 
 /** What it has of its host, for `twinmetal show`: names and texts. */
-export function usageRows({ cpus, memory }: VmUsage): readonly (readonly [string, string])[] {
+export function usageRows({ cpus, maxCpus, memory }: VmUsage): readonly (readonly [string, string])[] {
   const { promisedBytes, maxBytes, residentBytes } = memory;
   const balloon = balloonText(memory);
   const parts = [
@@ -76,7 +76,7 @@ export function usageRows({ cpus, memory }: VmUsage): readonly (readonly [string
     `${formatSize(residentBytes)} resident`,
   ];
   return [
-    ["processors", String(cpus)],
+    ["processors", maxCpus > cpus ? `${cpus}, ${maxCpus} at most` : String(cpus)],
     ["memory", parts.join(", ")],
   ];
 }
@@ -96,8 +96,9 @@ function rate(bytes: number): string {
 }
 
 /** What holds now, a limit a line. */
-export function limitRows({ limits, disks, networks, memory }: VmUsage): string {
+export function limitRows({ cpus, maxCpus, limits, disks, networks, memory }: VmUsage): string {
   const rows: [string, unknown][] = [
+    ...(maxCpus > 1 ? [["cpus", cpus] as [string, unknown]] : []),
     ...Object.entries(limits),
     ...disks.flatMap((disk, i) =>
       Object.entries(disk.limits).map(([name, value]) => [`disk${i}.${name}`, value] as [string, unknown]),

@@ -24,6 +24,7 @@ export {
   type BlockRequest,
 } from "./devices/block-channel.ts";
 export { FLASH_REPORT_HEADER_BYTES } from "./devices/cfi-flash.ts";
+export { CPUS_CHANNEL } from "./devices/cpu-hotplug.ts";
 export { DEBUG_CHANNEL } from "./devices/debug-port.ts";
 export { ERRNO, MAX_ERRNO } from "./devices/files/errno.ts";
 export { FILE_LIMITS, type FileBackend, type FileCompletion } from "./devices/files/file-channel.ts";

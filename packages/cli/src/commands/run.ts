@@ -17,7 +17,7 @@ import { LINK_OPTIONS, targetAddress } from "../migration-options.ts";
 import { namedVms, whileStarting } from "../named-vms.ts";
 import { ALLOW, FORWARD, NET, NET_LOG, networkSockets, networksOf, PCAP } from "../network-choice.ts";
 import { choice, flag, option, optionalChoice, type ParsedLine } from "../options.ts";
-import { formatSize, parseEpoch, parseMemoryChoice, parseSeed, parseTimeout } from "../quantities.ts";
+import { formatSize, parseCpusChoice, parseEpoch, parseMemoryChoice, parseSeed, parseTimeout } from "../quantities.ts";
 import { checkSandbox, SANDBOX, sandboxPlan, vmConfinement } from "../sandbox.ts";
 import { parseSerialTarget, type SerialTarget } from "../serial-target.ts";
 import { SHARE } from "../share-choice.ts";
@@ -97,9 +97,9 @@ export const RUN_OPTIONS = {
   ),
   cpus: option(
     "cpus",
-    "N",
-    `Virtual processors, ${CPU_LIMITS.min} (default) to ${CPU_LIMITS.max}. --smp says how they run.`,
-    parseCpus,
+    "N[,max=N]",
+    `Virtual processors, ${CPU_LIMITS.min} (default) to ${CPU_LIMITS.max}; and how many it may get while it runs, by \`twinmetal set\`. --smp says how they run.`,
+    parseCpusChoice,
   ),
   smp: choice(
     "smp",
@@ -189,6 +189,7 @@ export const RUN = defineCommand({
       "memory that can be taken back: twinmetal balloon vm.sock 1G",
     ],
     ["twinmetal run -d --name box -m 2G --balloon=auto", "memory that the host has while the guest does not need it"],
+    ["twinmetal run -d --name box --cpus 1,max=4", "processors that can come: twinmetal set box cpus=3"],
     ["twinmetal run -m 512M,max=2G --migration-socket vm.sock", "memory that can grow: twinmetal resize vm.sock 1536M"],
     ["twinmetal run --share src --share out:results -- make -C /share/src", "with folders of this host"],
     ["twinmetal run --firmware bios --cdrom memtest86+.iso", "starts from a CD"],
@@ -253,7 +254,7 @@ export function runPlan(
     networks: networksOf(values),
     shares: values.share,
     controlSockets: [kept?.folder.socket, values.migrationSocket].filter((path) => path !== undefined),
-    gdb: values.gdb && { ...values.gdb, cpus: values.cpus ?? 1 },
+    gdb: values.gdb && { ...values.gdb, cpus: values.cpus?.max ?? values.cpus?.count ?? 1 },
     sandbox: sandboxPlan(values, engineQuestion(values), (signal, onProgress) =>
       confinePlan(io, values, prepare, serial, signal, onProgress, kept?.folder),
     ),
@@ -365,7 +366,8 @@ async function create(
     cpuFeatures: cpu,
     vga,
     watchdog,
-    cpus,
+    cpus: cpus?.count,
+    maxCpus: cpus?.max,
     smp: smp ?? (values.gdb ? "turns" : undefined),
     engine,
     tier,
@@ -459,13 +461,6 @@ function greeting(vm: Vm, values: RunValues, image: ImageChoice | undefined): st
   const leaving = values.save === undefined ? "leaves and ends it" : `saves it to ${values.save} and leaves`;
   const kept = image?.kind === "disk" ? ` What it writes to ${image.disk.path} is thrown away at the end.` : "";
   return `VM ${vm.name}, ${formatSize(values.memory?.bytes ?? DEFAULT_MEMORY_BYTES)}, engine ${vm.engine}.${kept} Ctrl-] ${leaving}.`;
-}
-
-function parseCpus(text: string): number {
-  const { min, max } = CPU_LIMITS;
-  const cpus = /^\d+$/.test(text) ? Number(text) : Number.NaN;
-  if (cpus >= min && cpus <= max) return cpus;
-  throw new UsageError(`"${text}" is no number of processors: a VM has ${min} to ${max}.`);
 }
 
 function parseModules(text: string): { readonly path: string; readonly commandLine: string }[] {

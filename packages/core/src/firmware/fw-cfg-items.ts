@@ -28,6 +28,10 @@ export interface FirmwareSettings extends SmbiosOptions {
   /** As `generationPageOf` makes it; the guest reads what it holds then. */
   readonly generationPage: Uint8Array;
   readonly hotMemory?: HotMemory | undefined;
+  /** Where processors come and go: those that are there at power-on. Default: all, always. */
+  readonly cpusAtStart?: number | undefined;
+  /** Those that are there, 16 bits; the guest reads what it holds then. */
+  readonly presentCpus?: Uint8Array;
 }
 
 /** Where a disk is: a virtio-blk or NVMe disk's PCI slot, or the AHCI controller's with a port, or the IDE controller's. */
@@ -70,11 +74,14 @@ export function fwCfgItems(settings: FirmwareSettings): FwCfgItems {
     hasBootMenu = false,
     bootDisks = [],
     hotMemory,
+    cpusAtStart,
+    presentCpus = littleEndian(cpuCount, 2),
   } = settings;
+  const isCpuThere = cpusAtStart === undefined ? undefined : (index: number) => index < cpusAtStart;
   const { lowRamBytes, highRamBytes } = bootRamOf(settings);
   const smbios = buildSmbios(settings);
   const devices = { startsInLegacyMode: true, hasFwCfg: true, hasVga, has8042: hasVga, hasFloppy };
-  const image = acpiImage({ cpuCount, ...devices, hotMemory, bootRam: { lowRamBytes, highRamBytes } });
+  const image = acpiImage({ cpuCount, isCpuThere, ...devices, hotMemory, bootRam: { lowRamBytes, highRamBytes } });
   new DataView(image.tables.buffer).setUint32(image.generationAddressAt, GENERATION.OFFSET, true);
   const ram = [
     { start: 0, sizeBytes: lowRamBytes, type: E820_TYPE.ram },
@@ -102,7 +109,7 @@ export function fwCfgItems(settings: FirmwareSettings): FwCfgItems {
   const numbered = new Map<number, Uint8Array>([
     [KEY.UUID, uuidOf(settings.seed)],
     [KEY.RAM_SIZE, littleEndian(memoryBytes, 8)],
-    [KEY.NB_CPUS, littleEndian(cpuCount, 2)],
+    [KEY.NB_CPUS, presentCpus],
     [KEY.MAX_CPUS, littleEndian(cpuCount, 2)],
     [KEY.NUMA, concat(littleEndian(0, 8), new Uint8Array(8 * cpuCount))],
     [KEY.BOOT_MENU, littleEndian(hasBootMenu ? 1 : 0, 2)],

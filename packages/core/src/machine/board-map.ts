@@ -55,6 +55,7 @@ export const PORT_MAP = {
   pvpanic: 0x505,
   fwCfg: 0x510,
   fwCfgDma: 0x514,
+  cpuHotplug: 0xcc0,
   pciConfigAddress: 0xcf8,
   resetControl: 0xcf9,
   pciConfigData: 0xcfc,
@@ -80,7 +81,7 @@ export const PM_BLOCK = {
 } as const;
 
 /** General-purpose events, 0 to 63; each has its method in the DSDT. */
-export const GPE = { generation: 5 } as const;
+export const GPE = { generation: 5, processors: 6 } as const;
 
 /** ISA interrupt numbers; equal to the IO-APIC input except for the timer's. */
 export const ISA_IRQ = {

@@ -39,6 +39,8 @@ export interface ProcessorParts {
 export interface BoardProcessor extends ProcessorSide {
   readonly tsc: TimeStampCounter;
   readonly localApic: LocalApic;
+  /** It stands as after power-on, and waits. Not of the first one. */
+  takeOut(): void;
 }
 
 export function createProcessor(parts: ProcessorParts): BoardProcessor {
@@ -74,6 +76,10 @@ export function createProcessor(parts: ProcessorParts): BoardProcessor {
   return {
     tsc,
     localApic,
+    takeOut: () => {
+      localApic.reset();
+      pins.init();
+    },
     acknowledgeInterrupt: () => localApic.acknowledge(),
     bus: {
       readPort: (port, size) => ports.read(port, size),

@@ -23,6 +23,7 @@ import { createAhci } from "../devices/ahci/controller.ts";
 import { ApicSystemBus } from "../devices/apic/apic-bus.ts";
 import { attachCfiFlash, type CfiFlash, createCfiFlash } from "../devices/cfi-flash.ts";
 import { attachCoprocessorError, createCoprocessorError } from "../devices/coprocessor-error.ts";
+import { attachCpuHotplug, type CpuHotplug, createCpuHotplug } from "../devices/cpu-hotplug.ts";
 import { attachDebugExit, createDebugExit } from "../devices/debug-exit.ts";
 import { attachDebugPort, createDebugPort } from "../devices/debug-port.ts";
 import type { Device, DeviceContext, IrqLine } from "../devices/device.ts";
@@ -63,7 +64,7 @@ import { type BootDisk, fwCfgItems, generationPageOf, generationPlacedAt } from 
 import { bootModules, planKernelBoot } from "../firmware/kernel-boot.ts";
 import { placeSmbios } from "../firmware/smbios.ts";
 import type { GuestMemory } from "../memory/guest-memory.ts";
-import type { Board, BoardWiring } from "./board-interface.ts";
+import type { Board, BoardWiring, ProcessorPins } from "./board-interface.ts";
 import {
   FLASH_NAME,
   FLOPPY_DMA_CHANNEL,
@@ -129,6 +130,8 @@ export function createBoard(
   const { context, clock, spec } = wiring;
   const hasVga = spec.vga !== undefined;
   const floppies = spec.devices.filter(isFloppy);
+  const { cpusAtStart } = spec;
+  const presentCpus = new Uint8Array(2);
   const ports = new PortBus();
   const mmio = new MmioBus();
   const apicBus = new ApicSystemBus();
@@ -159,7 +162,16 @@ export function createBoard(
     },
     pic,
   });
-  const others = (wiring.others ?? []).map((pins, i) => createProcessor({ ...parts, index: i + 1, pins }));
+  /** A processor that is not there hears no start-up message. */
+  const pinsOf = (index: number, pins: ProcessorPins): ProcessorPins => ({
+    ...pins,
+    startup: (vector) => {
+      if (cpuHotplug?.isPresent(index) !== false) pins.startup(vector);
+    },
+  });
+  const others = (wiring.others ?? []).map((pins, i) =>
+    createProcessor({ ...parts, index: i + 1, pins: pinsOf(i + 1, pins) }),
+  );
 
   const picWires = pic.inputs.map((input) => new SharedIrqLine(input));
   /** A new driver of an ISA interrupt's wire. */
@@ -174,13 +186,27 @@ export function createBoard(
     routes: pirqWires.slice(HPET_FIRST_PIRQ).map((wire) => wire.driver()),
   });
   const pit = createPit(context, { irq: hpet.pitInput });
-  const rtc = createRtc(context, { irq: hpet.rtcInput, cmos: cmosOf(spec.memoryBytes, spec.cpus, floppies.length) });
+  // Where processors come and go, fw_cfg alone says how many are there.
+  const cmos = cmosOf(spec.memoryBytes, cpusAtStart === undefined ? spec.cpus : 1, floppies.length);
+  const rtc = createRtc(context, { irq: hpet.rtcInput, cmos });
   const uart = createUart16550(context, { name: "uart0", channel: SERIAL_CHANNEL, irq: isa(ISA_IRQ.uart0) });
   const acpiPm = createAcpiPm(context, {
     sci: isa(ISA_IRQ.sci),
     startsInAcpiMode: spec.boot !== undefined,
     smiEnable: spec.firmware ? SMI_APMC_EN : 0,
   });
+  const cpuHotplug =
+    cpusAtStart === undefined
+      ? undefined
+      : createCpuHotplug(context, {
+          count: spec.cpus,
+          atStart: cpusAtStart,
+          onChange: () => acpiPm.raiseGpe(GPE.processors),
+          onEject: (index) => others[index - 1]?.takeOut(),
+          onCount: (count) => {
+            presentCpus[0] = count;
+          },
+        });
   const systemControl = createSystemControl(context);
   const generationPage = generationPageOf(spec.seed);
   const generationId = generationPage.subarray(GENERATION.OFFSET, GENERATION.OFFSET + GENERATION_ID_BYTES);
@@ -196,6 +222,7 @@ export function createBoard(
     bootDisks: bootDisksOf(spec),
     hasFloppy: floppies.length > 0,
     generationPage,
+    ...(cpuHotplug && { presentCpus }),
     hotMemory: hotMemoryOf(spec),
   };
   const fwCfg = spec.firmware && createFwCfg(context, fwCfgItems(settings));
@@ -261,6 +288,7 @@ export function createBoard(
   attachPvpanic(createPvpanic(context), ports, PORT_MAP);
   if (spec.hasDebugExit) attachDebugExit(createDebugExit(context), ports, PORT_MAP);
   attachDebugPort(createDebugPort(context), ports, PORT_MAP);
+  if (cpuHotplug) attachCpuHotplug(cpuHotplug, ports, PORT_MAP);
   if (fwCfg) attachFwCfg(fwCfg, ports, PORT_MAP);
   if (flash) attachCfiFlash(flash, mmio, MEMORY_MAP.highRamStart - (spec.firmware?.sizeBytes ?? 0) - flash.sizeBytes);
   if (ide) attachIde(ide, ports, PORT_MAP.ide);
@@ -294,6 +322,7 @@ export function createBoard(
     uart,
     acpiPm,
     systemControl,
+    ...(cpuHotplug ? [cpuHotplug] : []),
     coprocessorError,
     pit,
     rtc,
@@ -318,7 +347,7 @@ export function createBoard(
       for (const [chip, inputs] of levelTriggered().entries()) ports.write(PORT_MAP.elcr + chip, 1, inputs);
       if (vga) startTextMode(vga);
       if (i8042) startKeyboard(i8042);
-      return bootKernel(context.memory, spec, spec.boot.commandLine, files, generationId);
+      return bootKernel(context.memory, spec, spec.boot.commandLine, files, generationId, cpuHotplug);
     },
   };
 }
@@ -440,12 +469,14 @@ function bootKernel(
   commandLine: string,
   { kernel, initrd, modules = [] }: BootFiles<BootFile>,
   generationId: Uint8Array,
+  cpuHotplug: CpuHotplug | undefined,
 ): VcpuState {
   const hasVga = spec.vga !== undefined;
   const ram = bootRamOf(spec);
   const hotMemory = hasNarrowDma(spec) ? hotMemoryOf(spec) : undefined;
   const acpi = buildAcpiTables({
     cpuCount: spec.cpus,
+    isCpuThere: cpuHotplug && ((index) => cpuHotplug.isPresent(index)),
     hasVga,
     has8042: hasVga,
     hasFloppy: spec.devices.some(isFloppy),

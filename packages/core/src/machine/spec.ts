@@ -38,6 +38,8 @@ export interface MachineSpec {
   readonly memoryBytes: number;
   /** vCPUs: 1 to 8. */
   readonly cpus: number;
+  /** Fewer than `cpus`: the others can come and go while the machine runs. Absent: all are there at power-on, and stay. */
+  readonly cpusAtStart?: number;
   readonly cpu: CpuModel;
   /** What this CPU has beyond its model, and with a "-" in front what it lacks of it (cpu/features.ts); sorted. */
   readonly cpuFeatures: readonly string[];
@@ -103,6 +105,13 @@ export function checkSpec(spec: MachineSpec): void {
       `A machine cannot have ${spec.cpus} processors. Give a whole number from ${CPU_LIMITS.min} to ${CPU_LIMITS.max}.`,
     );
   }
+  const { cpusAtStart } = spec;
+  if (cpusAtStart !== undefined && !isWhole(cpusAtStart, CPU_LIMITS.min, spec.cpus - 1)) {
+    throw new SpecError(
+      "cpus",
+      `A machine with room for ${spec.cpus} processors cannot start with ${cpusAtStart} of them and get more. Give fewer than it has room for, at least one.`,
+    );
+  }
   requireOneOf("cpu", "CPU model", spec.cpu, CPU_MODELS);
   const wrong = checkFeatureChoice(spec.cpuFeatures);
   if (wrong !== undefined) throw new SpecError("cpu", wrong);
@@ -166,6 +175,7 @@ export function specToState(spec: MachineSpec): StateValue {
     memoryBytes,
     // Absent for one, as before there were more.
     ...(spec.cpus > 1 && { cpus: spec.cpus }),
+    ...(spec.cpusAtStart !== undefined && { cpusAtStart: spec.cpusAtStart }),
     cpu,
     cpuFeatures: [...cpuFeatures],
     tscFrequencyHz,
@@ -197,6 +207,7 @@ export function specFromState(state: StateValue, path = "spec"): MachineSpec {
   const spec: MachineSpec = {
     memoryBytes: reader.int("memoryBytes", 0, Number.MAX_SAFE_INTEGER),
     cpus: reader.has("cpus") ? reader.int("cpus", CPU_LIMITS.min, CPU_LIMITS.max) : 1,
+    ...(reader.has("cpusAtStart") ? { cpusAtStart: reader.int("cpusAtStart", 1, CPU_LIMITS.max) } : {}),
     cpu: reader.text("cpu", 64) as CpuModel,
     cpuFeatures,
     tscFrequencyHz: reader.int("tscFrequencyHz", 0, Number.MAX_SAFE_INTEGER),

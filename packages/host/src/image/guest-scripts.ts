@@ -66,6 +66,11 @@ case $action in
 esac
 `;
 
+/** What uevent calls for what comes and goes: a processor that has come is used. */
+export const PLUGGED_SCRIPT = `#!/bin/sh
+[ "$SUBSYSTEM $ACTION" = "cpu add" ] && echo 1 >/sys$DEVPATH/online
+`;
+
 /** What udhcpc calls with what it was told. */
 export const DHCP_SCRIPT = `#!/bin/sh
 case $1 in
@@ -178,9 +183,20 @@ load_modules() {
   has_network_card && load_packed network-order && ask_for_addresses
   # What is plugged in is used at once, and for what can be moved away again.
   echo online_movable >/sys/devices/system/memory/auto_online_blocks
+  use_processors
   for id in 0x0005 0x0013 0x0018; do has_virtio_device $id && load_packed virtio-$id; done
   mount_shares
   watch_power_button
+}
+
+# Those that were there at the start are used; where others can come, they are when they do.
+use_processors() {
+  for eject in /sys/bus/acpi/devices/ACPI0007:*/eject; do
+    [ -e $eject ] || return
+    uevent /etc/twinmetal/plugged &
+    for online in /sys/devices/system/cpu/cpu*/online; do echo 1 >$online; done
+    return
+  done
 }
 
 # Where the host says that somebody answers.

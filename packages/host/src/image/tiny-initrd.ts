@@ -10,6 +10,7 @@ import {
   CONTAINER_SCRIPT,
   DHCP_SCRIPT,
   INIT_SCRIPT,
+  PLUGGED_SCRIPT,
   POWER_SCRIPT,
   PROFILE_SCRIPT,
 } from "./guest-scripts.ts";
@@ -100,6 +101,7 @@ export function buildTinyInitrd(parts: TinyInitrdParts): Uint8Array {
     script("etc/twinmetal/agent", AGENT_SCRIPT),
     script("etc/twinmetal/power", POWER_SCRIPT),
     script("etc/twinmetal/dhcp", DHCP_SCRIPT),
+    script("etc/twinmetal/plugged", PLUGGED_SCRIPT),
     script("etc/twinmetal/container", CONTAINER_SCRIPT),
     text("etc/profile", PROFILE_SCRIPT),
     text(

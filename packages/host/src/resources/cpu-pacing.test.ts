@@ -46,3 +46,15 @@ it("slows a guest down for a migration, beside its cap", () => {
   pacing.set({ cpu: 0.2 });
   expect(run(3000, 0.5) / 2000).toBeCloseTo(0.2, 1);
 });
+
+it("counts what was used before, in other machines", () => {
+  const { pacing, run } = paced();
+  pacing.set({ cpuTimeMs: 500 }, { cpuMs: 400, outputBytes: 7 });
+  run(90);
+  expect(pacing.isUsedUp).toBe(false);
+  pacing.set({ cpuTimeMs: 600 });
+  run(150);
+  expect(pacing.isUsedUp).toBe(false);
+  run(210);
+  expect([pacing.isUsedUp, pacing.spentBefore.outputBytes]).toEqual([true, 7]);
+});

@@ -16,6 +16,12 @@ const MIN_REST_MS = 1;
 /** At a time: guests watch whether their clocks go on. */
 const MAX_REST_MS = 100;
 
+/** What the guest has used in machines that it has left. */
+export interface SpentBefore {
+  readonly cpuMs?: number;
+  readonly outputBytes?: number;
+}
+
 export interface CpuPacingOptions {
   /** Of all threads that run vCPUs; undefined where the host does not tell: what `ran` is told counts then. */
   readonly threadTime: () => ThreadTime | undefined;
@@ -30,6 +36,7 @@ export class CpuPacing {
   #weights: WeightFile | undefined;
   #weight: CpuWeight | undefined;
   #limits: VmLimits = {};
+  #spent: SpentBefore = {};
   /** Time of slices since power-on, and what of it came before the last look. */
   #ranMs = 0;
   #lookedAtRanMs = 0;
@@ -50,6 +57,10 @@ export class CpuPacing {
     return this.#limits;
   }
 
+  get spentBefore(): SpentBefore {
+    return this.#spent;
+  }
+
   /** Of the vCPUs' threads. */
   get cpuMs(): number {
     return this.#read().cpuMs - this.#start.cpuMs;
@@ -66,7 +77,7 @@ export class CpuPacing {
   }
 
   /** From here on. Throws VmError "not-writable" where weights cannot be told to other VMs; nothing has changed then. */
-  set(limits: VmLimits): void {
+  set(limits: VmLimits, spent: SpentBefore = this.#spent): void {
     const { cpu, cpuWeight } = limits;
     if (cpuWeight !== undefined) {
       this.#weights ??= (this.#options.openWeights ?? WeightFile.open)();
@@ -80,6 +91,7 @@ export class CpuPacing {
     if (cpu !== this.#cap.share) this.#cap.set(cpu, this.#nowMs());
     this.#owedMs = 0;
     this.#limits = limits;
+    this.#spent = spent;
   }
 
   /** A slice has taken so long. `share`: of its time, what a guest gets that is slowed down for a migration. */
@@ -114,7 +126,7 @@ export class CpuPacing {
     const { cpuTimeMs } = this.#limits;
     if (cpuTimeMs === undefined || this.#ranMs - this.#countedAtRanMs < LOOK_MS) return false;
     this.#countedAtRanMs = this.#ranMs;
-    return this.cpuMs >= cpuTimeMs;
+    return this.cpuMs + (this.#spent.cpuMs ?? 0) >= cpuTimeMs;
   }
 
   close(): void {

@@ -19,6 +19,12 @@ function fakeVm() {
       },
       set: async (change: MemoryChange) => void done.push(["memory", change]),
     },
+    cpus: {
+      check: (count: number) => {
+        if (count > 4) throw new Error("So many cannot be.");
+      },
+      set: async (count: number) => void done.push(["cpus", count]),
+    },
   };
   return { vm: vm as unknown as Vm, done };
 }
@@ -30,6 +36,7 @@ it("changes what is named, and takes away what is null", async () => {
     disks: { "0": { requestsPerSecond: 100, burstBytes: null }, "1": { bytesPerSecond: 5e6 } },
     networks: { all: { latencyMs: 20 } },
     memory: { balloon: 4096 },
+    cpus: 3,
   });
   expect(done).toEqual([
     ["set", { cpu: 0.5, wallMs: null }],
@@ -37,6 +44,7 @@ it("changes what is named, and takes away what is null", async () => {
     ["disk", 1, { bytesPerSecond: 5e6 }],
     ["net", 0, { toGuest: { latencyMs: 20 }, fromGuest: { latencyMs: 20 } }],
     ["memory", { balloon: 4096 }],
+    ["cpus", 3],
   ]);
 });
 
@@ -48,6 +56,7 @@ it.each([
   [{ limits: { cpu: 0.5 }, disks: { all: { requestsPerSecond: -1 } } }, /requestsPerSecond is from 1/],
   [{ limits: { cpu: 0.5 }, disks: { "0": { bytesPerSecond: null } } }, /burstBytes go with/],
   [{ limits: { cpu: 0.5 }, networks: { "1": {} } }, /no network card 1/],
+  [{ limits: { cpu: 0.5 }, cpus: 5 }, /So many cannot be/],
   [{ limits: { cpu: 0.5 }, memory: { sizeBytes: 101 } }, /So much cannot be/],
 ])("changes nothing for %j", async (change, message) => {
   const { vm, done } = fakeVm();

@@ -20,13 +20,16 @@ export interface ResourceChange {
   /** Of a card's wire, both ways; by the card's place, or "all". */
   readonly networks?: Readonly<Record<string, Change<WireLimits>>>;
   readonly memory?: MemoryChange;
+  /** How many processors it shall have. */
+  readonly cpus?: number;
 }
 
-const KEYS: Readonly<Record<keyof ResourceChange, "object">> = {
+const KEYS: Readonly<Record<keyof ResourceChange, "object" | "number">> = {
   limits: "object",
   disks: "object",
   networks: "object",
   memory: "object",
+  cpus: "number",
 };
 
 /** Of what came as JSON. What is in its parts is checked when they are carried out. */
@@ -42,7 +45,7 @@ export function isResourceChange(value: unknown): value is ResourceChange {
 
 /** Rejects with VmError "bad-option" before anything has changed; with what a part of it says after that. */
 export async function changeResources(
-  { resources, disks, network, memory }: Pick<Vm, "resources" | "disks" | "network" | "memory">,
+  { resources, disks, network, memory, cpus }: Pick<Vm, "resources" | "disks" | "network" | "memory" | "cpus">,
   change: ResourceChange,
 ): Promise<void> {
   checkLimits(change.limits ?? {});
@@ -51,10 +54,11 @@ export async function changeResources(
   const ofCards = merged(network.limits, change.networks, "network card", changedCard);
   for (const [, limits] of ofCards) checkCardLimits(limits);
   memory.check(change.memory ?? {});
+  if (change.cpus !== undefined) cpus.check(change.cpus);
   if (change.limits) await resources.set(change.limits);
   for (const [index, limits] of ofDisks) await disks.limit(index, limits);
   for (const [index, limits] of ofCards) await network.limit(index, limits);
-  if (change.memory) await memory.set(change.memory);
+  await Promise.all([change.memory && memory.set(change.memory), change.cpus !== undefined && cpus.set(change.cpus)]);
 }
 
 function merged<T, C>(

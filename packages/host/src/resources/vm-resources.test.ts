@@ -13,10 +13,11 @@ function setUp(fails = false) {
     stats: async () => ({ cpuMs: 5, waitedMs: 1, throttledMs: 2, idleMs: 3, outputBytes: 4, interpreterMs: 6 }),
     disks: { limits: [{}], usage: async () => [{ reads: 1, writes: 0, readBytes: 512, writtenBytes: 0, heldMs: 0 }] },
     network: { limits: [], usage: async () => [] },
+    cpus: { count: 2, max: 4 },
     memory: { sizeBytes: 2 ** 29, maxBytes: 2 ** 30, balloonBytes: 4096, isBalloonAutomatic: false },
   } as unknown as Vm;
   const resources = new ResourcesOfVm({
-    ...{ vm, cpus: 2 },
+    vm,
     limit: async (limits) => {
       if (fails) throw new Error("no");
       told.push(limits);
@@ -58,7 +59,7 @@ it("ends a VM when its time is over, counted from its start, also where the limi
 it("counts what is used", async () => {
   const { resources } = setUp();
   expect(await resources.usage()).toMatchObject({
-    ...{ engine: "jit", cpus: 2, outputBytes: 4, limits: {} },
+    ...{ engine: "jit", cpus: 2, maxCpus: 4, outputBytes: 4, limits: {} },
     cpu: { cpuMs: 5, waitedMs: 1, throttledMs: 2, idleMs: 3, interpretedMs: 6 },
     memory: { promisedBytes: 2 ** 29, maxBytes: 2 ** 30, balloonBytes: 4096 },
     disks: [{ reads: 1, limits: {} }],

@@ -20,8 +20,7 @@ export interface VmResources {
 }
 
 export interface ResourcesBackend {
-  readonly vm: Pick<Vm, "state" | "engine" | "disks" | "network" | "memory" | "stats">;
-  readonly cpus: number;
+  readonly vm: Pick<Vm, "state" | "engine" | "cpus" | "disks" | "network" | "memory" | "stats">;
   limit(limits: VmLimits): Promise<void>;
   end(reason: string, limit: keyof HardLimits): void;
 }
@@ -56,13 +55,21 @@ export class ResourcesOfVm implements VmResources {
   }
 
   async usage(): Promise<VmUsage> {
-    const { vm, cpus } = this.#backend;
+    const { vm } = this.#backend;
     const { disks, network, memory, state, engine } = vm;
     const { sizeBytes, maxBytes, balloonBytes, isBalloonAutomatic } = memory;
     const [stats, ofDisks, ofCards] = await Promise.all([vm.stats(), disks.usage(), network.usage()]);
     const { cpuMs = 0, waitedMs = 0, throttledMs = 0, idleMs = 0, outputBytes = 0, interpreterMs } = stats;
     return {
-      ...{ atMs: monotonicMs(), state, engine, cpus, outputBytes, limits: this.#limits },
+      ...{
+        atMs: monotonicMs(),
+        state,
+        engine,
+        cpus: vm.cpus.count,
+        maxCpus: vm.cpus.max,
+        outputBytes,
+        limits: this.#limits,
+      },
       cpu: {
         ...{ cpuMs, waitedMs, throttledMs, idleMs },
         ...(interpreterMs !== undefined && { interpretedMs: interpreterMs }),

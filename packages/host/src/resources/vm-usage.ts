@@ -11,6 +11,8 @@ export interface VmUsage {
   readonly state: VmState;
   readonly engine: "jit" | "kvm";
   readonly cpus: number;
+  /** The most that it may be given while it runs. */
+  readonly maxCpus: number;
   readonly cpu: CpuUsage;
   readonly memory: MemoryUsage;
   readonly disks: readonly (DiskUsage & { readonly limits: DiskLimits })[];

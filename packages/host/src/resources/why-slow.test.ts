@@ -7,6 +7,7 @@ const IDLE: VmUsage = {
   state: "running",
   engine: "jit",
   cpus: 1,
+  maxCpus: 1,
   cpu: { cpuMs: 0, waitedMs: 0, throttledMs: 0, idleMs: 0 },
   memory: {
     promisedBytes: 2 ** 29,

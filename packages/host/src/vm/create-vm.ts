@@ -216,6 +216,10 @@ function watchdogOf({ watchdog }: VmOptions): DeviceSpec[] {
   return watchdog === undefined ? [] : [{ kind: "watchdog", name: "watchdog0", action: watchdog }];
 }
 
+function cpusOf({ cpus = 1, maxCpus = cpus }: VmOptions): Pick<MachineSpec, "cpus" | "cpusAtStart"> {
+  return { cpus: maxCpus, ...(maxCpus !== cpus && { cpusAtStart: cpus }) };
+}
+
 function specOf(
   options: VmOptions,
   files: KnownBootFiles,
@@ -255,7 +259,7 @@ function specOf(
   try {
     const spec = machineSpec({
       memoryBytes,
-      cpus: options.cpus ?? 1,
+      ...cpusOf(options),
       cpuFeatures: [...(options.cpuFeatures ?? [])].sort(),
       ...(tscFrequencyHz === undefined ? {} : { tscFrequencyHz }),
       clock: options.clock ?? "wall",

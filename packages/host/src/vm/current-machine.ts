@@ -115,9 +115,18 @@ export class CurrentMachine {
     return statsSince(left, now);
   }
 
+  /** Precondition: no other such call is under way. */
   async limit(limits: VmLimits): Promise<void> {
-    await this.command("limit", { limits });
+    const { limits: before } = this.#start;
+    // At once, as a machine that takes this one's place meanwhile is told of them, too.
     this.#start = { ...this.#start, limits };
+    try {
+      await this.settled();
+      await this.command("limit", { limits, spent: await this.#leftStats });
+    } catch (error) {
+      this.#start = { ...this.#start, limits: before };
+      throw error;
+    }
   }
 
   /** Precondition: no other save is in progress. Throws the signal's reason. */
@@ -238,9 +247,6 @@ export class CurrentMachine {
     const before = this.#worker;
     this.#worker = worker;
     this.#start = { ...this.#start, engine };
-    // They may have changed since this machine was made.
-    const { limits } = this.#start;
-    if (limits) worker.command("limit", { limits }).catch(() => {}); // It may have ended meanwhile.
     this.#wakeByServing();
     this.#events.onMoved();
     const earlier = this.#leftStats;
@@ -248,6 +254,11 @@ export class CurrentMachine {
       async (stats) => statsSince(await earlier, stats),
       () => earlier, // Its thread has ended.
     );
+    void this.#leftStats.then((spent) => {
+      const { limits } = this.#start;
+      // It may have ended meanwhile.
+      if (limits && worker === this.#worker) worker.command("limit", { limits, spent }).catch(() => {});
+    });
     const left = this.#leftStats.then(async () => {
       const idle = await before.leave();
       await worker.command("isAlone", undefined).catch(() => {}); // It may have ended meanwhile.

@@ -52,6 +52,7 @@ import { execInGuest } from "./guest-exec.ts";
 import { CONTROL_SUFFIX, MachineOutput } from "./machine-output.ts";
 import { VmSerialPort } from "./serial-port.ts";
 import type { ExecOptions, ExecResult, Vm, VmEvents, VmExit, VmProgress, VmState } from "./vm.ts";
+import { CpusOfVm } from "./vm-cpus.ts";
 import { HostedDebugger } from "./vm-debugger.ts";
 import { VmError } from "./vm-error.ts";
 import { VmListeners } from "./vm-listeners.ts";
@@ -94,6 +95,7 @@ export class HostedVm implements Vm {
   readonly screen: VmScreen;
   readonly debug: HostedDebugger;
   readonly memory: MemoryOfVm;
+  readonly cpus: CpusOfVm;
   readonly disks: DisksOfVm;
   readonly resources: ResourcesOfVm;
   readonly sockets: SocketsOfVm;
@@ -180,6 +182,12 @@ export class HostedVm implements Vm {
       send: (channel, bytes) => this.#machine.sendInput(channel, bytes),
       ended: () => this.#exit?.reason,
     });
+    this.cpus = new CpusOfVm({
+      atStart: this.#spec.cpusAtStart ?? this.#spec.cpus,
+      max: this.#spec.cpus,
+      send: (channel, bytes) => this.#machine.sendInput(channel, bytes),
+      ended: () => this.#exit?.reason,
+    });
     this.memory = new MemoryOfVm({
       hasBalloon: this.#spec.devices.some(({ kind }) => kind === "virtio-balloon"),
       memoryBytes: this.#spec.memoryBytes,
@@ -195,7 +203,6 @@ export class HostedVm implements Vm {
       },
       end: (reason, limit) => void this.#kill(reason, limit),
       vm: this,
-      cpus: this.#spec.cpus,
     });
     this.screen = new VmScreen({
       hasScreen: this.#spec.vga !== undefined,
@@ -205,7 +212,7 @@ export class HostedVm implements Vm {
       ended: () => this.#exit?.reason,
     });
     this.#output = new MachineOutput({
-      ...{ serial: this.serial, ports, portNames: names, sockets: this.sockets, memory: this.memory },
+      ...{ serial: this.serial, ports, portNames: names, sockets: this.sockets, memory: this.memory, cpus: this.cpus },
       variables: options.variables,
       onWatchdog: (action) => {
         // An error: it has ended, or stands still for another reason.
@@ -548,6 +555,7 @@ export class HostedVm implements Vm {
       this.#hasOldConnections = false;
       this.sockets.tellReset();
       this.memory.askSize();
+      this.cpus.askCount();
     }
     this.#listeners.emit("state", state);
   }
@@ -560,6 +568,7 @@ export class HostedVm implements Vm {
     this.serial.end(exit.reason);
     this.debug.onEnd(exit.reason);
     this.memory.look();
+    this.cpus.look();
     this.sockets.end(exit.reason);
     // Whoever calls `close` hears of an image that could not be closed.
     void this.#network?.close().catch(() => {});

@@ -4,6 +4,7 @@
  * itself. GUEST-CONTROLLED: the bytes of each.
  */
 import {
+  CPUS_CHANNEL,
   DEBUG_CHANNEL,
   decodePortReport,
   FLASH_NAME,
@@ -16,6 +17,7 @@ import type { ConsolePorts } from "../agent/index.ts";
 import type { VariableStore } from "../firmware/variable-store.ts";
 import { type SocketsOfVm, VSOCK_NAME } from "../vsock/vm-sockets.ts";
 import type { VmSerialPort } from "./serial-port.ts";
+import type { CpusOfVm } from "./vm-cpus.ts";
 import { BALLOON_NAME, HOT_MEMORY_NAME, type MemoryOfVm } from "./vm-memory.ts";
 import { type OutputPart, PART_COST } from "./worker-protocol.ts";
 
@@ -28,6 +30,7 @@ export interface OutputTargets {
   readonly portNames: ReadonlySet<string>;
   readonly sockets: SocketsOfVm;
   readonly memory: MemoryOfVm;
+  readonly cpus: CpusOfVm;
   readonly variables: VariableStore | undefined;
   readonly onWatchdog: (action: WatchdogAction) => void;
   /** A disk takes no more of the firmware's variables: why. */
@@ -43,7 +46,7 @@ export class MachineOutput {
   }
 
   take(parts: readonly OutputPart[]): void {
-    const { serial, ports, portNames, sockets, memory, release } = this.#targets;
+    const { serial, ports, portNames, sockets, memory, cpus, release } = this.#targets;
     let freeCost = 0;
     for (const { channel, bytes } of parts) {
       const cost = bytes.length + PART_COST;
@@ -56,6 +59,7 @@ export class MachineOutput {
       else if (channel === VSOCK_NAME) sockets.receive(bytes);
       else if (channel === BALLOON_NAME) memory.receive(bytes);
       else if (channel === HOT_MEMORY_NAME) memory.receivePlugged(bytes);
+      else if (channel === CPUS_CHANNEL) cpus.receive(bytes);
       else if (channel === FLASH_NAME) this.#keepVariables(bytes);
       else if (channel === WATCHDOG_CHANNEL) this.#watchdog(bytes);
       else if (channel !== DEBUG_CHANNEL) this.#reports(channel.slice(0, -CONTROL_SUFFIX.length), bytes);

@@ -208,10 +208,15 @@ export class MachineThread {
     }
   }
 
+  #limit({ limits, spent }: Commands["limit"]["args"]): undefined {
+    this.#pacing.set(limits, spent);
+  }
+
   /** It has reached a limit that ends it. */
   #isUsedUp(): boolean {
-    const { outputBytes, cpuTimeMs } = this.#pacing.limits;
-    if (outputBytes !== undefined && this.#outputBytes >= outputBytes)
+    const { limits, spentBefore } = this.#pacing;
+    const { outputBytes, cpuTimeMs } = limits;
+    if (outputBytes !== undefined && this.#outputBytes + (spentBefore.outputBytes ?? 0) >= outputBytes)
       this.#powerOff({ reason: `it has written the ${outputBytes} bytes that it may`, limit: "outputBytes" });
     else if (this.#pacing.isUsedUp)
       this.#powerOff({ reason: `it has used the ${cpuTimeMs} ms of processor time that it may`, limit: "cpuTimeMs" });
@@ -433,7 +438,7 @@ export class MachineThread {
       case "stats":
         return this.#stats(machine);
       case "limit":
-        return this.#pacing.set((args as Commands["limit"]["args"]).limits);
+        return this.#limit(args as Commands["limit"]["args"]);
       case "registers":
         return registersOf(machine);
       case "tray": {

@@ -3,9 +3,11 @@ import type { VmOptions } from "./vm.ts";
 import { VmError } from "./vm-error.ts";
 import type { WorkerChoices } from "./worker-protocol.ts";
 
+type ParallelOptions = Pick<VmOptions, "smp" | "cpus" | "maxCpus" | "clock" | "record" | "tier">;
+
 /** On kvm they do where they can; on jit where it is asked for. Throws VmError "bad-option" where that cannot be. */
 export function runsInParallel(
-  { smp, cpus = 1, clock, record, tier }: Pick<VmOptions, "smp" | "cpus" | "clock" | "record" | "tier">,
+  { smp, cpus = 1, maxCpus = cpus, clock, record, tier }: ParallelOptions,
   engine: "jit" | "kvm",
 ): boolean {
   if (smp !== undefined && smp !== "turns" && smp !== "parallel")
@@ -20,7 +22,7 @@ export function runsInParallel(
     return tier === "jit" ? "have no tier that waits for translations. Use tier auto or interp." : undefined;
   })();
   if (why !== undefined && smp !== undefined) throw new VmError("bad-option", `vCPUs in parallel ${why}`);
-  return why === undefined && cpus > 1;
+  return why === undefined && maxCpus > 1;
 }
 
 /** As above, in another engine that goes on with the guest. On jit they then take turns: its parallel engine takes no memory over. */

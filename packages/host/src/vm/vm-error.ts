@@ -59,6 +59,8 @@ export type VmErrorCode =
   | "no-balloon"
   /** The VM was made without room for more memory. */
   | "no-hot-memory"
+  /** The VM was made without room for more processors. */
+  | "no-hot-cpus"
   /** The VM has no sockets to its host. */
   | "no-vsock"
   /** Nobody in the guest takes the connection. */

@@ -14,6 +14,7 @@ import {
 } from "@twinmetal/core";
 import { isNoCalls, linuxCalls } from "../kvm/koffi-calls.ts";
 import { type DrivenBalloon, driveMemory } from "../resources/memory-driver.ts";
+import { GuestAnswers } from "./guest-answers.ts";
 import type { MemoryChange, VmMemory } from "./vm.ts";
 import { VmError } from "./vm-error.ts";
 
@@ -49,19 +50,14 @@ export interface MemoryBackend {
   ended(): string | undefined;
 }
 
-interface Waiting {
-  readonly isDone: () => boolean;
-  readonly resolve: () => void;
-}
-
 export class MemoryOfVm implements VmMemory, DrivenBalloon {
   readonly #backend: MemoryBackend;
-  readonly #waiting = new Set<Waiting>();
+  readonly #answers: GuestAnswers;
   #balloonBytes = 0;
   #target = 0;
   /** Ends what moves the balloon by itself. */
   #stopDriver: (() => void) | undefined;
-  #answers = 0;
+  #balloonAnswers = 0;
   #statistics: BalloonStatistics = {};
   #told = 0;
   #pluggedBlocks = 0;
@@ -70,6 +66,7 @@ export class MemoryOfVm implements VmMemory, DrivenBalloon {
 
   constructor(backend: MemoryBackend) {
     this.#backend = backend;
+    this.#answers = new GuestAnswers(() => backend.ended());
   }
 
   get sizeBytes(): number {
@@ -127,7 +124,7 @@ export class MemoryOfVm implements VmMemory, DrivenBalloon {
     if (timeoutMs === 0) return this.sizeBytes;
     const isThere = (): boolean => this.#pluggedAnswers > before && this.#pluggedBlocks === blocks;
     const isDone = (): boolean => isThere() || this.#requestedBlocks !== blocks;
-    if (await this.#until(isDone, timeoutMs, signal)) return this.sizeBytes;
+    if (await this.#answers.until(isDone, timeoutMs, signal)) return this.sizeBytes;
     throw new VmError(
       "timeout",
       `The guest has ${mib(this.sizeBytes)} MiB of memory and not ${mib(bytes)} after ${timeoutMs / 1000} s. It goes on trying: it may need what it shall give back, or have no driver (virtio_mem).`,
@@ -183,11 +180,12 @@ export class MemoryOfVm implements VmMemory, DrivenBalloon {
     this.#stopDriver?.();
     this.#stopDriver = undefined;
     const { timeoutMs = CHANGE_TIMEOUT_MS, signal } = options;
-    const before = this.#answers;
+    const before = this.#balloonAnswers;
     const target = this.aim(bytes);
     if (timeoutMs === 0) return this.#balloonBytes;
-    const isThere = (): boolean => this.#answers > before && this.#balloonBytes === target;
-    if (await this.#until(() => isThere() || this.#target !== target, timeoutMs, signal)) return this.#balloonBytes;
+    const isThere = (): boolean => this.#balloonAnswers > before && this.#balloonBytes === target;
+    if (await this.#answers.until(() => isThere() || this.#target !== target, timeoutMs, signal))
+      return this.#balloonBytes;
     throw new VmError(
       "timeout",
       `The guest has ${mib(this.#balloonBytes)} MiB in its balloon and not ${mib(target)} after ${timeoutMs / 1000} s. It goes on trying: it may need that memory, or have no driver (virtio_balloon).`,
@@ -207,7 +205,7 @@ export class MemoryOfVm implements VmMemory, DrivenBalloon {
     const { timeoutMs = STATISTICS_TIMEOUT_MS, signal } = options;
     const before = this.#told;
     this.#backend.send(BALLOON_NAME, encodeBalloonRequest({ kind: "ask" }));
-    if (await this.#until(() => this.#told > before, timeoutMs, signal)) return this.#statistics;
+    if (await this.#answers.until(() => this.#told > before, timeoutMs, signal)) return this.#statistics;
     throw new VmError(
       "timeout",
       `The guest told nothing of its memory within ${timeoutMs / 1000} s: it may have no driver for its balloon (virtio_balloon).`,
@@ -219,7 +217,7 @@ export class MemoryOfVm implements VmMemory, DrivenBalloon {
     for (const report of decodeBalloonReports(bytes)) {
       if (report.kind === "actual") {
         this.#balloonBytes = report.pages * BALLOON_PAGE_BYTES;
-        this.#answers++;
+        this.#balloonAnswers++;
       } else {
         this.#statistics = report.statistics;
         this.#told++;
@@ -230,37 +228,12 @@ export class MemoryOfVm implements VmMemory, DrivenBalloon {
 
   /** Something has happened that somebody may wait for. */
   look(): void {
-    for (const waiting of this.#waiting) if (waiting.isDone()) waiting.resolve();
-  }
-
-  /** False: the time ran out. */
-  async #until(isDone: () => boolean, timeoutMs: number, signal: AbortSignal | undefined): Promise<boolean> {
-    signal?.throwIfAborted();
-    let resolve = (): void => {};
-    const promise = new Promise<void>((done) => {
-      resolve = done;
-    });
-    const waiting = { isDone: () => isDone() || this.#backend.ended() !== undefined, resolve };
-    const timer = setTimeout(resolve, timeoutMs);
-    this.#waiting.add(waiting);
-    signal?.addEventListener("abort", waiting.resolve, { once: true });
-    try {
-      if (!waiting.isDone()) await promise;
-    } finally {
-      clearTimeout(timer);
-      this.#waiting.delete(waiting);
-      signal?.removeEventListener("abort", waiting.resolve);
-    }
-    signal?.throwIfAborted();
-    if (isDone()) return true;
-    const ended = this.#backend.ended();
-    if (ended !== undefined) throw new VmError("guest-ended", `The guest has ended: ${ended}.`);
-    return false;
+    this.#answers.look();
   }
 
   /** What has to be plugged. Throws VmError. */
   #blocksFor(bytes: number): number {
-    this.#requireRunning();
+    this.#answers.requireRunning();
     const { memoryBytes, maxBytes } = this.#backend;
     if (maxBytes === memoryBytes) {
       throw new VmError(
@@ -276,13 +249,8 @@ export class MemoryOfVm implements VmMemory, DrivenBalloon {
     );
   }
 
-  #requireRunning(): void {
-    const ended = this.#backend.ended();
-    if (ended !== undefined) throw new VmError("guest-ended", `The guest has ended: ${ended}.`);
-  }
-
   #require(): void {
-    this.#requireRunning();
+    this.#answers.requireRunning();
     if (this.#backend.hasBalloon) return;
     throw new VmError("no-balloon", "The VM has no balloon. Make it with one: hasBalloon, or twinmetal run --balloon.");
   }

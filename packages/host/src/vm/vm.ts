@@ -76,6 +76,8 @@ export interface VmOptions {
   readonly maxMemoryBytes?: number;
   /** Virtual processors, 1 (default) to 8. */
   readonly cpus?: number;
+  /** How many there may be while it runs (`vm.cpus.set`): up to 8. Default: no more than at first. */
+  readonly maxCpus?: number;
   /**
    * How several vCPUs run. "turns" (default on jit): one after the other in one thread, which can be recorded and has exact
    * virtual clocks. "parallel" (default on kvm): each in a thread of its own; on x64 hosts, with the wall clock, unrecorded,
@@ -300,6 +302,22 @@ export interface VsockOptions {
   readonly socketPath?: string;
 }
 
+export interface VmCpus {
+  /** Those that are plugged in. */
+  readonly count: number;
+  /** The most that `set` can give it. */
+  readonly max: number;
+  /**
+   * The guest shall have so many processors, 1 to `max`. More come at once, and the guest finds them by ACPI (in Linux they are used
+   * once 1 is written to /sys/devices/system/cpu/cpuN/online, which the tiny image and distributions do by themselves); fewer go when
+   * it lets go. Resolves with their number when so many are plugged in; rejects after `timeoutMs`, default 30 s; with 0 it does
+   * not wait. A later call replaces an earlier one, which then resolves. Rejects with VmError "no-hot-cpus" for a VM without `maxCpus`.
+   */
+  set(count: number, options?: { timeoutMs?: number; signal?: AbortSignal }): Promise<number>;
+  /** Throws what `set` would reject with before it does anything. */
+  check(count: number): void;
+}
+
 export interface MemoryChange {
   /**
    * What the guest shall have: above what it started with by `resize`; below by its balloon, which then follows no need any
@@ -389,6 +407,7 @@ export interface Vm {
    */
   record(path: string, options: { readonly state: string }): Promise<void>;
   readonly memory: VmMemory;
+  readonly cpus: VmCpus;
   /** How fast and how large its disks may be, changed while it runs. */
   readonly disks: VmDisks;
   /** What it may use of its host, changed while it runs. */

@@ -22,6 +22,7 @@ import type {
 } from "@twinmetal/core";
 import type { DiskRing, ReachedMemory } from "../disk/block-ring.ts";
 import type { FrameRing } from "../network/frame-ring.ts";
+import type { SpentBefore } from "../resources/cpu-pacing.ts";
 import type { HardLimits, VmLimits } from "../resources/vm-limits.ts";
 import type { ShareRing } from "../share/share-ring.ts";
 import type { DebugReport, MemoryPlace } from "./machine-debugger.ts";
@@ -128,7 +129,8 @@ export interface Commands {
   stats: { args: undefined; result: Readonly<Record<string, number>> };
   registers: { args: undefined; result: VmRegisters };
   /** What the VM may use, from here on. */
-  limit: { args: { limits: VmLimits }; result: undefined };
+  /** `spent`: what counts towards them, from machines that the guest has left. */
+  limit: { args: { limits: VmLimits; spent: SpentBefore }; result: undefined };
   /** For a debugger: machine-debugger.ts. */
   debug: { args: { request: DebugRequest | undefined }; result: undefined };
   startPaused: { args: undefined; result: undefined };

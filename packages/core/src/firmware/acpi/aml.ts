@@ -1,6 +1,6 @@
 /**
  * An encoder for the part of AML, the byte code of ACPI's definition blocks, that describes hardware (ACPI 6.5,
- * chapter 20): scopes, devices, names, packages, buffers, integers, strings, and small methods. Terms are byte arrays that
+ * chapter 20): scopes, devices, fields, names, packages, buffers, integers, strings, and small methods. Terms are byte arrays that
  * nest, e.g.
  *
  *   scope("\\_SB_", device("PCI0", name("_HID", eisaId("PNP0A08")), name("_UID", integer(0))))
@@ -31,6 +31,8 @@ const OP = {
   AND: 0x7b,
   OR: 0x7d,
   DEVICE: 0x82,
+  OPERATION_REGION: 0x80,
+  FIELD: 0x81,
   NOTIFY: 0x86,
   CREATE_DWORD_FIELD: 0x8a,
   NOT: 0x92,
@@ -104,6 +106,21 @@ export function scope(path: string, ...terms: readonly Aml[]): Aml {
 
 export function device(path: string, ...terms: readonly Aml[]): Aml {
   return sized([OP.EXTENDED, OP.DEVICE], nameString(path), ...terms);
+}
+
+/** Ports of the board that methods read and write through fields. */
+export function operationRegion(path: string, port: number, sizeBytes: number): Aml {
+  const SYSTEM_IO = 1;
+  const opcode = Uint8Array.of(OP.EXTENDED, OP.OPERATION_REGION);
+  return concat(opcode, nameString(path), Uint8Array.of(SYSTEM_IO), integer(port), integer(sizeBytes));
+}
+
+/** Names for a region's bytes, one after the other. */
+export function byteFields(region: string, paths: readonly string[]): Aml {
+  const BYTE_ACCESS = 1;
+  const BITS = 8;
+  const fields = paths.map((path) => concat(nameString(path), Uint8Array.of(BITS)));
+  return sized([OP.EXTENDED, OP.FIELD], nameString(region), Uint8Array.of(BYTE_ACCESS), ...fields);
 }
 
 /** A method with up to seven arguments. */

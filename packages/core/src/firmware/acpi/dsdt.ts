@@ -3,7 +3,7 @@
  *
  *   \_S5                soft-off
  *   \_PIC               told which interrupt controllers the guest uses
- *   \_SB.Cnnn           processors
+ *   \_SB.Cnnn           processors: processors.ts
  *   \_SB.MBRD           addresses that the chipset takes, so that nothing is placed there
  *   \_SB.PCI0           the host bridge: windows, interrupt routing
  *   \_SB.PCI0.ISA_      the LPC bridge with COM1, RTC_, KBD_, FDC0, the panic device and fw_cfg; beside it HPET
@@ -11,8 +11,9 @@
  *   \_GPE._E05          it has changed
  *
  * Constants, and one choice: PCI interrupts go to the IO-APIC, or as firmware has routed them to the 8259A pair. Left
- * out: interrupt link devices (routing is fixed), power resources, hot plug.
+ * out: interrupt link devices (routing is fixed), power resources, hot plug of other than processors.
  */
+import { CPU_HOTPLUG } from "../../devices/cpu-hotplug.ts";
 import {
   FLOPPY_DMA_CHANNEL,
   GPE,
@@ -54,6 +55,8 @@ import {
   string,
   uuid,
 } from "./aml.ts";
+import { eventMethod } from "./event-method.ts";
+import { processorEvents, processors } from "./processors.ts";
 import {
   busNumbers,
   ioPorts,
@@ -82,6 +85,8 @@ const OSC_CONTROL = { PME: 0x04, AER: 0x08, CAPABILITY: 0x10 } as const;
 
 export interface DsdtOptions {
   readonly cpuCount: number;
+  /** Given: processors come and go. */
+  readonly isCpuThere?: ((index: number) => boolean) | undefined;
   /** fw_cfg is there. Default: false. */
   readonly hasFwCfg?: boolean;
   /** A keyboard controller exists. Default: false. */
@@ -95,32 +100,19 @@ export const GENERATION_ADDRESS: Aml = dword(0x5647_4944);
 
 /** The table's body, without its header. */
 export function dsdtBody(options: DsdtOptions): Aml {
+  const { cpuCount } = options;
+  const areFixed = options.isCpuThere === undefined;
   return concat(
     name(USES_APIC, integer(0)),
     method("\\_PIC", 1, store(argument(0), USES_APIC)),
     name("\\_S5", packageOf(integer(SLEEP_TYPE.s5), integer(SLEEP_TYPE.s5), integer(0), integer(0))),
-    scope(
-      "\\_SB",
-      ...Array.from({ length: options.cpuCount }, (_, index) => processor(index)),
-      motherboard(),
-      generationCounter(),
-      hostBridge(options),
-    ),
+    scope("\\_SB", processors(cpuCount, areFixed), motherboard(areFixed), generationCounter(), hostBridge(options)),
     scope("\\_GPE", method(eventMethod(GPE.generation), 0, notify("\\_SB.VGEN", GENERATION_CHANGED))),
+    ...(areFixed ? [] : [processorEvents(cpuCount)]),
   );
 }
 
-/** Of an edge of general-purpose event `index`. */
-function eventMethod(index: number): string {
-  return `_E${index.toString(16).toUpperCase().padStart(2, "0")}`;
-}
-
-function processor(index: number): Aml {
-  const path = `C${index.toString(16).toUpperCase().padStart(3, "0")}`;
-  return device(path, name("_HID", string("ACPI0007")), name("_UID", integer(index)));
-}
-
-function motherboard(): Aml {
+function motherboard(areProcessorsFixed: boolean): Aml {
   return device(
     "MBRD",
     name("_HID", eisaId("PNP0C02")),
@@ -131,6 +123,7 @@ function motherboard(): Aml {
         memory32Fixed(MEMORY_MAP.mmconfigStart, MEMORY_MAP.mmconfigSizeBytes),
         ioPorts(PORT_MAP.powerManagement, PM_BLOCK.sizeBytes),
         ioPorts(PORT_MAP.elcr, 2),
+        ...(areProcessorsFixed ? [] : [ioPorts(PORT_MAP.cpuHotplug, CPU_HOTPLUG.sizeBytes)]),
       ),
     ),
   );

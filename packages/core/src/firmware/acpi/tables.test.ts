@@ -81,6 +81,12 @@ describe("ACPI tables", () => {
     ]);
   });
 
+  it("MADT: processors that may come are told from those that are there", () => {
+    const { tables } = readTables(3, { isCpuThere: (index) => index !== 1 });
+    const entries = madtEntries(tables.get("APIC")!).filter(([type]) => type === 0);
+    expect(entries.map((entry) => entry[4])).toEqual([1, 2, 1]);
+  });
+
   it("MCFG and HPET point at the board's windows", () => {
     const { tables } = readTables();
     expect(tables.get("MCFG")!.getBigUint64(44, true)).toBe(BigInt(MEMORY_MAP.mmconfigStart));
@@ -143,6 +149,13 @@ describe.skipIf(!hasIasl)(
           expect(Number(interrupt)).toBe(interruptOf(Math.floor(Number(address) / 0x1_0000), pinOf(pin!)));
         }
         expect(run("dsdt.dsl")).toMatch(/0 Errors, 0 Warnings, 0 Remarks/);
+        const hot = readTables(2, { isCpuThere: (index) => index < 1 }).tables.get("DSDT")!;
+        writeFileSync(join(folder, "hot.dat"), new Uint8Array(hot.buffer, hot.byteOffset, hot.byteLength));
+        run("-d", "hot.dat");
+        expect(run("hot.dsl")).toMatch(/0 Errors, 0 Warnings, 0 Remarks/);
+        expect(readFileSync(join(folder, "hot.dsl"), "utf8")).toMatch(
+          /Notify \(\\_SB\.C001, 0x03\) \/\/ Eject Request/,
+        );
         for (const [signature, { buffer, byteOffset, byteLength }] of readTables(2).tables) {
           if (signature === "DSDT") continue;
           writeFileSync(join(folder, `${signature}.dat`), new Uint8Array(buffer, byteOffset, byteLength));

@@ -14,13 +14,14 @@
 import { APM_COMMAND } from "../../devices/acpi-pm.ts";
 import { HPET_ID } from "../../devices/hpet.ts";
 import { RTC_CENTURY } from "../../devices/rtc.ts";
-import { GSI, IO_APIC_ID, ISA_IRQ, MEMORY_MAP, PM_BLOCK, PORT_MAP } from "../../machine/board-map.ts";
+import { ISA_IRQ, MEMORY_MAP, PM_BLOCK, PORT_MAP } from "../../machine/board-map.ts";
 import type { HotMemory } from "../../machine/memory-size.ts";
 import type { Gpa } from "../../memory/guest-memory.ts";
 import { LOW_MEMORY, type RamSize } from "../e820.ts";
 import type { GuestWrite } from "../guest-write.ts";
 import { ascii, concat, littleEndian } from "./aml.ts";
 import { dsdtBody, GENERATION_ADDRESS } from "./dsdt.ts";
+import { madtBody } from "./madt.ts";
 
 const HEADER_BYTES = 36;
 /** Six, eight and four characters; the same in all tables, as the specification asks of some. */
@@ -84,14 +85,8 @@ const PM1_EVT_BYTES = 4;
 const PM1_CNT_BYTES = 2;
 const PM_TMR_BYTES = 4;
 
-const MADT_TYPE = { LOCAL_APIC: 0, IO_APIC: 1, SOURCE_OVERRIDE: 2, LOCAL_APIC_NMI: 4 } as const;
 const SRAT_TYPE = { LOCAL_APIC: 0, MEMORY: 1 } as const;
 const SRAT_FLAG = { ENABLED: 1 << 0, HOT_PLUGGABLE: 1 << 1 } as const;
-const MADT_PCAT_COMPAT = 1;
-const MADT_ENABLED = 1;
-/** Polarity in bits 1:0 (1 = high), trigger in bits 3:2 (3 = level); 0 is what the bus does. */
-const MPS_INTI = { AS_THE_BUS: 0, LEVEL_HIGH: 0xd } as const;
-const ALL_PROCESSORS = 0xff;
 const MAX_CPUS = 255;
 
 /** The shortest period, in ticks, that a guest should ask of it. */
@@ -99,6 +94,8 @@ const HPET_MIN_TICK = 0x80;
 
 export interface AcpiOptions {
   readonly cpuCount: number;
+  /** Processors come and go; and this one is there when the guest starts. Default: all are there, always. */
+  readonly isCpuThere?: ((index: number) => boolean) | undefined;
   /** fw_cfg is there. Default: false. */
   readonly hasFwCfg?: boolean;
   /** The keyboard controller exists. Default: false. */
@@ -198,7 +195,7 @@ export function acpiImage(options: AcpiOptions): AcpiImage {
       [FADT.DSDT, 4],
       [FADT.X_DSDT, 8],
     ]),
-    placeTable(madtTable(options)),
+    placeTable(table("APIC", 5, madtBody(options.cpuCount, options.isCpuThere))),
     placeTable(hpetTable()),
     placeTable(mcfgTable()),
     placeTable(waetTable()),
@@ -315,32 +312,6 @@ function bootArchitecture({ has8042 = false, hasVga = false }: AcpiOptions): num
 /** 5.2.3.2; `accessSize`: 1 byte, 2 word, 3 double word, 4 quad word. */
 function genericAddress(space: number, widthBits: number, accessSize: number, address: number): Uint8Array {
   return concat(Uint8Array.of(space, widthBits, 0, accessSize), littleEndian(address, 8));
-}
-
-function madtTable({ cpuCount }: AcpiOptions): Uint8Array {
-  const entries = Array.from({ length: cpuCount }, (_, index) =>
-    concat(Uint8Array.of(MADT_TYPE.LOCAL_APIC, 8, index, index), littleEndian(MADT_ENABLED, 4)),
-  );
-  entries.push(
-    concat(
-      Uint8Array.of(MADT_TYPE.IO_APIC, 12, IO_APIC_ID, 0),
-      littleEndian(MEMORY_MAP.ioApicStart, 4),
-      littleEndian(0, 4),
-    ),
-    sourceOverride(ISA_IRQ.pit, GSI.pit, MPS_INTI.AS_THE_BUS),
-    sourceOverride(ISA_IRQ.sci, GSI.sci, MPS_INTI.LEVEL_HIGH),
-    // NMI on LINT1 of every local APIC.
-    Uint8Array.of(MADT_TYPE.LOCAL_APIC_NMI, 6, ALL_PROCESSORS, 0, 0, 1),
-  );
-  return table(
-    "APIC",
-    5,
-    concat(littleEndian(MEMORY_MAP.localApicStart, 4), littleEndian(MADT_PCAT_COMPAT, 4), ...entries),
-  );
-}
-
-function sourceOverride(isaIrq: number, gsi: number, flags: number): Uint8Array {
-  return concat(Uint8Array.of(MADT_TYPE.SOURCE_OVERRIDE, 10, 0, isaIrq), littleEndian(gsi, 4), littleEndian(flags, 2));
 }
 
 function hpetTable(): Uint8Array {
