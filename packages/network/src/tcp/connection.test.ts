@@ -325,6 +325,7 @@ describe("a connection between two ends", () => {
       largestSegment: MSS,
       bufferBytes: 1 << 20,
       canSend: () => true,
+      heardMs: () => world.nowMs(),
       send: (segment) => void sent.push(segment),
     };
     const stream = new FakeStream(ADDRESS, 1, { opened() {}, data() {}, ended() {}, drained() {}, failed() {} });
@@ -370,6 +371,7 @@ it("lets a card cut large segments to what the guest has asked for, and sends no
     largestSegment: 60_000,
     bufferBytes: 1 << 20,
     canSend: () => true,
+    heardMs: () => world.nowMs(),
     send: (segment) => void sent.push(segment),
   };
   const stream = new FakeStream(ADDRESS, 80, { opened() {}, data() {}, ended() {}, drained() {}, failed() {} });
