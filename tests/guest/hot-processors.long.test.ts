@@ -1,4 +1,4 @@
-// The same with virtual processors in parallel, many times over, under load, and through a reboot and SeaBIOS.
+// The same with virtual processors in parallel, many times over, under load, and through a reboot.
 
 import { expect, it } from "vitest";
 import { createVm, type Vm } from "../../packages/host/src/index.ts";
