@@ -122,13 +122,13 @@ async function prepare(
 async function bootOf(
   io: Io,
   values: RunValues,
-  given: GivenBoot,
+  { image, append, folder, command }: GivenBoot,
   signal: AbortSignal,
   onProgress: (progress: VmProgress) => void,
 ): Promise<PreparedBoot> {
   const { kernel, initrd, module: modules, firmware } = values;
-  const { image, append, folder } = given;
-  const disks = disksOf(values);
+  const given = disksOf(values);
+  const disks = folder ? await io.library.keptDisks(folder, given, image?.kind === "disk") : given;
   if (image?.kind === "tiny" || image?.kind === "archive") {
     const made = await ensureTiny(io, values, signal, onProgress);
     const boot = { kernel: made.kernelPath, initrd: made.initrdPath, append, isQuiet: true };
@@ -139,7 +139,7 @@ async function bootOf(
       boot,
       disks: [{ path: container.diskPath, format: "raw", isEphemeral: true }, ...disks],
       files: [made.directory, image.path, container.directory],
-      command: io.library.containerCommand(container, given.command),
+      command: io.library.containerCommand(container, command),
     };
   }
   if (image?.kind === "disk") {

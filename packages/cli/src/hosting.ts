@@ -66,6 +66,8 @@ export interface HostingPlan {
   readonly gdb?: (GdbChoice & { readonly cpus: number }) | undefined;
   /** Undefined: the process stays as it is. */
   readonly sandbox?: SandboxPlan | undefined;
+  /** Everything is open, and the guest is about to start. */
+  readonly onReady?: () => void;
   readonly wantsStatistics: boolean;
   /** Where they go; default: on standard error. */
   readonly onStatistics?: (counters: Readonly<Record<string, number>>) => void;
@@ -106,6 +108,7 @@ export async function hostVm(io: Io, given: HostingPlan): Promise<number> {
     desk.isSealed = seal(vm, say);
     if (isTerminal && plan.command === undefined) say(plan.greeting(vm));
     if (notice !== undefined) say(notice);
+    plan.onReady?.();
     const outcome = await connect(io, vm, plan, ending, progress, sink);
     if (outcome?.kind === "left") await leave(io, vm, plan, progress, say);
     if (plan.wantsStatistics) await printStatistics(io, vm, startMs, plan.onStatistics);

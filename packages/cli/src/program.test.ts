@@ -226,7 +226,7 @@ describe("twinmetal", () => {
 
   it.each([
     [["rnu"], 'there is no command "rnu". Did you mean run?'],
-    [["clone"], "the command clone is not in this version yet."],
+    [["fork"], "the command fork is not in this version yet."],
     [["migrate"], "which VM?"],
     [["migrate", "a.sock"], "where to?"],
     [["migrate", "a.sock", "kvm", "--bandwidth", "50M"], "Nothing goes over a link to kvm"],

@@ -4,6 +4,7 @@
  */
 import type { Command, Io } from "./command.ts";
 import { BALLOON } from "./commands/balloon.ts";
+import { CLONE } from "./commands/clone.ts";
 import { CONSOLE } from "./commands/console.ts";
 import { CREATE } from "./commands/create.ts";
 import { EJECT, INSERT } from "./commands/disc.ts";
@@ -24,6 +25,7 @@ import { RESTORE } from "./commands/restore.ts";
 import { RESUME } from "./commands/resume.ts";
 import { RM } from "./commands/rm.ts";
 import { RUN } from "./commands/run.ts";
+import { SAVE } from "./commands/save.ts";
 import { SCREENSHOT } from "./commands/screenshot.ts";
 import { SET } from "./commands/set.ts";
 import { SHOW } from "./commands/show.ts";
@@ -57,6 +59,8 @@ const COMMANDS = [
   LOGS,
   RENAME,
   RM,
+  SAVE,
+  CLONE,
   RESTORE,
   MIGRATE,
   SCREENSHOT,
@@ -75,7 +79,7 @@ const COMMANDS = [
 ] as unknown as readonly Command[];
 const HELP = { name: "help", summary: "print this, or everything about one command" };
 const PLANNED =
-  "serve events shell cp save clone fork snapshot export import state net policy backup replica node user token doctor completion";
+  "serve events shell cp fork snapshot export import state net policy backup replica node user token doctor completion";
 
 /** The library's errors about options that this program only hands on. */
 const BAD_OPTION_CODES: ReadonlySet<string> = new Set(["IMAGE_BAD_OPTION", "bad-option"]);

@@ -67,6 +67,7 @@ export type VmLibrary = Pick<
   | "filesOfDisks"
   | "filesOfShares"
   | "keepVariables"
+  | "keptDisks"
   | "keptImage"
   | "knownFirmware"
   | "variablesPath"
@@ -96,6 +97,7 @@ export {
   DISK_LIMIT_RANGES,
   listenAt,
   MigrationDesk,
+  SavedState,
   specWords,
   usageRates,
   VmStore,

@@ -102,8 +102,10 @@ export type { SelfTestFailure, SelfTestResult, SelfTestStep } from "./kvm/self-t
 export {
   allowedVerbs,
   askVm,
+  type CloneVmOptions,
   hasProcess,
   isVmName,
+  keptDisks,
   keptImage,
   LifecycleError,
   type LifecycleErrorCode,
@@ -115,6 +117,7 @@ export {
   type RunEnd,
   type RunEndKind,
   type RunRestarts,
+  SavedState,
   type StartVmOptions,
   type StopVmOptions,
   specWords,

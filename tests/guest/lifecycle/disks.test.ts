@@ -1,7 +1,8 @@
 // What a VM that stays writes to its disks is there when it starts again, and its image is as it was.
-import { readFileSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { openNodeDisk } from "../../../packages/host/src/index.ts";
 import { countingDisk, countOf } from "./counting-disk.ts";
 import { Home } from "./program.ts";
 
@@ -25,4 +26,42 @@ test("an image's writes are kept with the VM, and the image is only read", { tim
   await home.must(["kill", "crate"]);
   expect(countOf(readFileSync(image))).toBe(0);
   await home.must(["rm", "crate"]);
+});
+
+/** A raw disk of 1 MiB as the VM sees it. */
+async function countIn(name: string): Promise<number> {
+  const [overlay = ""] = readdirSync(home.vm(name, "disks"));
+  const { disk } = await openNodeDisk(home.vm(name, "disks", overlay), { isReadOnly: true });
+  const sector = new Uint8Array(1024);
+  await disk.read(0, sector);
+  await disk.close();
+  return countOf(sector);
+}
+
+test("a VM that is saved goes on once, and clones share what was written before", { timeout: 120_000 }, async () => {
+  writeFileSync(join(home.directory, "data.img"), countingDisk());
+  await home.must(["run", "-d", "--name", "one", ...OPTIONS, "--disk", "data.img"]);
+  await home.console("one", /#0001/);
+  expect(await home.must(["clone", "one", "two"])).toBe("two: saved\n");
+  expect(await home.must(["save", "one"])).toBe("one: saved\n");
+  expect((await home.run(["save", "one"])).stderr).toContain("VM one is saved, and save is not possible then");
+  expect(await home.must(["start", "one", "two"])).toBe("one: running\ntwo: running\n");
+  // Neither starts anew: both go on where the count is asked for.
+  await home.type("one", "w");
+  await home.console("one", /#0002/);
+  await home.type("one", "w");
+  await home.console("one", /#0003/);
+  await home.type("two", "w");
+  await home.console("two", /#0002/);
+  await home.must(["kill", "one", "two"]);
+  expect(await home.must(["clone", "one", "three"])).toBe("three: off\n");
+  expect([await countIn("one"), await countIn("two"), await countIn("three")]).toEqual([3, 2, 3]);
+  expect(countOf(readFileSync(join(home.directory, "data.img")))).toBe(1);
+  await home.must(["rm", "one"]);
+  await home.must(["start", "three"]);
+  await home.console("three", /#0004/);
+  expect(await home.must(["save", "three"])).toBe("three: saved\n");
+  expect(await home.must(["kill", "three"])).toBe("three: off\n");
+  await home.must(["rm", "two", "three"]);
+  expect(readdirSync(home.vm(".bases"))).toEqual([]);
 });

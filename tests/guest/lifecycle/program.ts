@@ -1,6 +1,7 @@
 /** The built program with a home of its own, for VMs that stay. */
 import { execFile } from "node:child_process";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -8,6 +9,8 @@ import { repository } from "../../clone.ts";
 
 const SHIM = join(repository, "packages", "cli", "bin", "twinmetal.mjs");
 const TIMEOUT_MS = 120_000;
+/** Until what was typed is the guest's. */
+const TYPED_MS = 200;
 
 export interface Ending {
   readonly status: number;
@@ -60,6 +63,15 @@ export class Home {
       if (found !== undefined) return found;
       if (performance.now() > deadlineMs) throw new Error(`${name} has not written ${pattern}: ${text}`);
     }
+  }
+
+  /** Types on the console, and leaves. */
+  async type(name: string, text: string): Promise<void> {
+    const socket = connect(this.vm(name, "control"));
+    const input = Buffer.from(text).toString("base64");
+    socket.write(`${JSON.stringify({ command: "console" })}\n${JSON.stringify({ input })}\n`);
+    await sleep(TYPED_MS);
+    socket.destroy();
   }
 
   async remove(): Promise<void> {

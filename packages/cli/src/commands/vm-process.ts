@@ -3,6 +3,7 @@ import { defineCommand, type Io } from "../command.ts";
 import { runKept } from "../kept-run.ts";
 import { VM_PROCESS_NAME } from "../named-vms.ts";
 import { parseLine } from "../options.ts";
+import { fromSavedState } from "../saved-run.ts";
 import { UsageError } from "../usage-error.ts";
 import { specWords, VmStore } from "../vm-library.ts";
 import { RUN_OPTIONS, runPlan } from "./run.ts";
@@ -26,8 +27,9 @@ export const VM_PROCESS = defineCommand({
     let trouble: unknown;
     try {
       const line = parseLine(RUN_OPTIONS, specWords(spec));
+      const plan = runPlan(quiet, line, { folder, console: { kind: "log", log: presence.console } });
       const end = await runKept(quiet, {
-        plan: runPlan(quiet, line, { folder, console: { kind: "log", log: presence.console } }),
+        plan: fromSavedState(quiet, plan, line.values, folder),
         actions: line.values,
         expiresAtMs: spec.expiresAt === undefined ? undefined : Date.parse(spec.expiresAt),
         onRestart: (count, reason) => presence.restarts(count, reason),

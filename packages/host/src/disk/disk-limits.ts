@@ -1,7 +1,7 @@
 /** A VM's disks from outside: how fast and how large they may be, and what has gone through them. */
 import { checkRanges, type LimitRanges } from "../resources/limit-ranges.ts";
 import { VmError } from "../vm/vm-error.ts";
-import type { DiskLimits, DiskUsage } from "./disk-protocol.ts";
+import type { DiskLimits, DiskOptions, DiskUsage } from "./disk-protocol.ts";
 
 export const DISK_LIMIT_RANGES = {
   requestsPerSecond: [1, 1e7],
@@ -21,13 +21,26 @@ export interface VmDisks {
   limit(disk: number, limits: DiskLimits): Promise<void>;
   /** Of each disk, since the VM's start. */
   usage(): Promise<readonly DiskUsage[]>;
+  /** Of each disk, at present; undefined: a drive without a disc. */
+  readonly images: readonly (DiskOptions | undefined)[];
+  /**
+   * Gives all images back, durable, and opens them again when `change` has ended, some of them elsewhere: those that it has told
+   * `moved`, also where it rejects. The guest's requests wait meanwhile.
+   */
+  exchange(change: (moved: DiskMoved) => Promise<void>): Promise<void>;
 }
+
+export type DiskMoved = (disk: number, options: DiskOptions) => void;
 
 /** What the disks' thread does. */
 export interface LimitedDisks {
   readonly limits: readonly DiskLimits[];
   limit(disk: number, limits: DiskLimits): Promise<void>;
   usage(): Promise<readonly DiskUsage[]>;
+  readonly images: readonly (DiskOptions | undefined)[];
+  suspend(): Promise<void>;
+  move(disk: number, options: DiskOptions): Promise<void>;
+  openAgain(): Promise<void>;
 }
 
 export class DisksOfVm implements VmDisks {
@@ -54,6 +67,23 @@ export class DisksOfVm implements VmDisks {
 
   async usage(): Promise<readonly DiskUsage[]> {
     return (await this.#thread?.usage()) ?? [];
+  }
+
+  get images(): readonly (DiskOptions | undefined)[] {
+    return this.#thread?.images ?? [];
+  }
+
+  async exchange(change: (moved: DiskMoved) => Promise<void>): Promise<void> {
+    const thread = this.#thread;
+    if (!thread) return await change(() => {});
+    const moves = new Map<number, DiskOptions>();
+    await thread.suspend();
+    try {
+      await change((disk, options) => void moves.set(disk, options));
+    } finally {
+      for (const [disk, options] of moves) await thread.move(disk, options);
+      await thread.openAgain();
+    }
   }
 }
 

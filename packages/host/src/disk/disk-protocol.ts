@@ -80,6 +80,8 @@ export type DisksQuestion =
   | { readonly type: "retry" }
   /** The image of one disk, a disc's, is another one from here on, or none. */
   | { readonly type: "change"; readonly disk: number; readonly options: DiskOptions | undefined }
+  /** Of images that were given back: this one is another from the next "open" on. */
+  | { readonly type: "move"; readonly disk: number; readonly options: DiskOptions }
   | { readonly type: "limit"; readonly disk: number; readonly limits: DiskLimits }
   | { readonly type: "usage" };
 

@@ -26,10 +26,12 @@ export class DiskThread {
   readonly hasScratch: boolean;
   readonly #thread: ServiceThread<DisksQuestion, DisksReply, DisksProblem>;
   readonly #limits: DiskLimits[];
+  readonly #images: (DiskOptions | undefined)[];
   onProblem: (problem: DiskProblem) => void = () => {};
 
   private constructor(options: readonly DiskOptions[], channels: readonly string[]) {
     this.ring = createDiskRing(channels);
+    this.#images = [...options];
     this.#limits = options.map(({ limits }) => limits ?? {});
     this.hasScratch = options.some(({ isEphemeral }) => isEphemeral);
     const workerData: DiskThreadStart = { disks: options, ring: this.ring };
@@ -74,7 +76,19 @@ export class DiskThread {
   /** The image of a disc's disk is another one, or none. Its size in bytes. Rejects with VmError: nothing has changed then. */
   async change(disk: number, options: DiskOptions | undefined): Promise<number> {
     const { disks } = await this.#thread.ask({ type: "change", disk, options });
+    this.#images[disk] = options;
     return disks?.[0]?.sizeBytes ?? 0;
+  }
+
+  /** Of each disk, at present; undefined: a drive without a disc. */
+  get images(): readonly (DiskOptions | undefined)[] {
+    return this.#images;
+  }
+
+  /** Precondition: suspended, or not opened yet. */
+  async move(disk: number, options: DiskOptions): Promise<void> {
+    await this.#thread.ask({ type: "move", disk, options });
+    this.#images[disk] = options;
   }
 
   /** Of each disk, at present. */

@@ -58,6 +58,10 @@ parentPort!.on("message", (message: ToDisks) => {
     case "change":
       void answer(message.id, () => change(message.disk, message.options));
       break;
+    case "move":
+      options[message.disk] = message.options;
+      send({ type: "reply", id: message.id });
+      break;
     case "limit":
       limiters[message.disk]?.set(message.limits);
       spaces[message.disk]!.bytes = message.limits.spaceBytes;

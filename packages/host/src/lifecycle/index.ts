@@ -1,8 +1,9 @@
 export { askVm } from "./ask-vm.ts";
-export { keptImage } from "./kept-disks.ts";
+export { keptDisks, keptImage } from "./kept-disks.ts";
 export { LifecycleError, type LifecycleErrorCode } from "./lifecycle-error.ts";
-export { NamedVms, type StartVmOptions, type StopVmOptions } from "./named-vms.ts";
+export { type CloneVmOptions, NamedVms, type StartVmOptions, type StopVmOptions } from "./named-vms.ts";
 export type { RunEnd, RunEndKind, RunRestarts } from "./run-record.ts";
+export { SavedState } from "./saved-state.ts";
 export {
   allowedVerbs,
   hasProcess,

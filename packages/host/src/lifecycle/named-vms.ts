@@ -2,10 +2,17 @@
  * The life of named VMs, without a server: every command finds them in their folders, asks the process of one that runs, and
  * starts one for one that does not. Commands that change more than a running VM's state exclude each other by its lock.
  */
+import { constants, existsSync } from "node:fs";
+import { copyFile, rm } from "node:fs/promises";
+import type { DiskOptions } from "../disk/disk-protocol.ts";
 import { askMigrationControl } from "../migration/control.ts";
 import type { VmProgress } from "../vm/vm.ts";
+import { keptDisks, writtenImage } from "./kept-disks.ts";
 import { LifecycleError } from "./lifecycle-error.ts";
-import { hasProcess, type LifecycleVerb, requireAllowed } from "./states.ts";
+import { hasSavedState } from "./saved-state.ts";
+import { shareDisks, sweepBases } from "./shared-disks.ts";
+import { hasProcess, type LifecycleState, type LifecycleVerb, requireAllowed } from "./states.ts";
+import type { VmFolder } from "./vm-folder.ts";
 import { observeVm, type VmObservation } from "./vm-observation.ts";
 import { killProcess, type ProcessLaunch, processEnded, startProcess } from "./vm-process.ts";
 import { timeToLive, type VmSpec } from "./vm-spec.ts";
@@ -19,6 +26,13 @@ const END_MS = 20_000;
 export interface StartVmOptions {
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: VmProgress) => void;
+}
+
+export interface CloneVmOptions extends StartVmOptions {
+  /** What the clone is made of. */
+  readonly spec: Pick<VmSpec, "directory" | "image" | "options">;
+  /** The original's, beside its image, as its spec names them. */
+  readonly disks: readonly DiskOptions[];
 }
 
 export interface StopVmOptions {
@@ -102,10 +116,64 @@ export class NamedVms {
     return await this.#ask("reset", name);
   }
 
-  /** As by pulling the plug; a process that does not answer is ended from outside. */
+  /**
+   * Its state is kept in its folder, from which it goes on with the next start, and it ends. With a path its state is in that
+   * file, and it goes on: only where it writes to no disk.
+   */
+  async save(name: string, path: string | undefined, options: StartVmOptions = {}): Promise<VmObservation> {
+    return await this.#alone([name], async () => {
+      await this.#require("save", name);
+      const folder = this.store.folder(name);
+      const { signal, onProgress: onSaving } = options;
+      const request = { command: "save", path: path ?? folder.saved, ends: path === undefined } as const;
+      try {
+        await askMigrationControl(folder.socket, request, { signal, onSaving });
+      } catch (error) {
+        // It may end before the answer is out.
+        if (!request.ends || !(await processEnded(folder, 0)) || !hasSavedState(folder)) throw error;
+      }
+      if (request.ends && !(await processEnded(folder, END_MS, signal))) throw noEnd(name);
+      return await this.observe(name);
+    });
+  }
+
+  /**
+   * Another VM with the same disks, copy-on-write, and the state of one that runs or was saved, from which it goes on with its
+   * first start. One that runs stands still meanwhile.
+   */
+  async clone(name: string, to: string, options: CloneVmOptions): Promise<VmObservation> {
+    return await this.#alone([name, to], async () => {
+      const state = await this.#require("clone", name);
+      const bases = await this.store.lockBases();
+      try {
+        await this.store.create(to, options.spec, (folder) =>
+          this.#fillClone(this.store.folder(name), state, folder, options),
+        );
+      } finally {
+        await bases.release();
+      }
+      return await this.observe(to);
+    });
+  }
+
+  async #fillClone(own: VmFolder, state: LifecycleState, folder: VmFolder, options: CloneVmOptions): Promise<void> {
+    const { signal, onProgress: onSaving } = options;
+    if (hasProcess(state)) {
+      const request = { command: "clone", from: own.path, to: folder.path } as const;
+      await askMigrationControl(own.socket, request, { signal, onSaving });
+    } else {
+      const disks = [writtenImage(own), ...(await keptDisks(own, options.disks, true))];
+      await shareDisks(own, folder, disks, { directory: (await this.store.read(own.name)).directory });
+      if (state === "saved") await copyFile(own.saved, folder.saved, constants.COPYFILE_FICLONE);
+    }
+    if (existsSync(own.variables)) await copyFile(own.variables, folder.variables);
+  }
+
+  /** As by pulling the plug; a process that does not answer is ended from outside. A state that was saved is thrown away. */
   async kill(name: string): Promise<VmObservation> {
-    await this.#require("kill", name);
+    const state = await this.#require("kill", name);
     const folder = this.store.folder(name);
+    if (state === "saved") await rm(folder.saved, { force: true });
     try {
       await askMigrationControl(folder.socket, { command: "kill" }, { timeoutMs: KILL_MS });
     } catch {
@@ -129,7 +197,17 @@ export class NamedVms {
       if (options.force && hasProcess((await this.observe(name)).state)) await this.kill(name);
       await this.#require("rm", name);
       await this.store.remove(name);
+      await this.#sweepBases();
     });
+  }
+
+  async #sweepBases(): Promise<void> {
+    const bases = await this.store.lockBases();
+    try {
+      await sweepBases(this.store.root);
+    } finally {
+      await bases.release();
+    }
   }
 
   async #ask(verb: "pause" | "resume" | "reset", name: string): Promise<VmObservation> {
@@ -138,12 +216,13 @@ export class NamedVms {
     return await this.observe(name);
   }
 
-  async #require(verb: LifecycleVerb, name: string): Promise<void> {
+  async #require(verb: LifecycleVerb, name: string): Promise<LifecycleState> {
     const { state } = await this.observe(name);
     if (state === "silent" && verb !== "kill") {
       throw new LifecycleError("no-answer", `VM ${name} does not answer. It can be ended with: twinmetal kill ${name}`);
     }
     requireAllowed(verb, state, name);
+    return state;
   }
 
   /** Locks in one order, so that two commands never wait for each other. */

@@ -9,15 +9,19 @@ describe("the states of a VM", () => {
       expect(isAllowed("rm", state)).toBe(false);
       expect(hasProcess(state)).toBe(true);
     }
-    for (const state of ["off", "crashed"] as const) expect(allowedVerbs(state)).toEqual(["start", "rename", "rm"]);
+    for (const state of ["off", "crashed"] as const) {
+      expect(allowedVerbs(state)).toEqual(["start", "rename", "rm", "clone"]);
+    }
+    expect(allowedVerbs("saved")).toEqual(["start", "rename", "rm", "kill", "clone"]);
   });
 
   it("say what is possible instead", () => {
     expect(() => requireAllowed("resume", "running", "box")).toThrow(
-      "VM box is running, and resume is not possible then. Possible now: stop, restart, pause, reset, kill.",
+      "VM box is running, and resume is not possible then. Possible now: stop, restart, pause, reset, kill, save, clone.",
     );
     for (const verb of LIFECYCLE_VERBS) {
-      expect(() => requireAllowed(verb, isAllowed(verb, "off") ? "running" : "off", "box")).toThrow("Possible now:");
+      const refusing = (["off", "running", "starting"] as const).find((state) => !isAllowed(verb, state))!;
+      expect(() => requireAllowed(verb, refusing, "box")).toThrow("Possible now:");
     }
   });
 });

@@ -10,6 +10,8 @@
  *                |
  *                +--- start --- crashed <--- the guest crashed, or the process ended without an order
  *
+ *   save leads from running and paused to saved, and start from there back; kill throws away what was saved.
+ *   clone leaves the state as it is, and the clone is saved where it had one to go on from, else off.
  *   restart is stop and start. reset leaves the state as it is. From any state with a process, kill leads to off.
  *   silent: the process is there, and does not answer.
  *
@@ -17,9 +19,9 @@
  */
 import { LifecycleError } from "./lifecycle-error.ts";
 
-export type LifecycleState = "off" | "crashed" | "starting" | "running" | "paused" | "stopping" | "silent";
+export type LifecycleState = "off" | "crashed" | "saved" | "starting" | "running" | "paused" | "stopping" | "silent";
 
-const RESTING = ["off", "crashed"] as const;
+const RESTING = ["off", "crashed", "saved"] as const;
 const ALIVE = ["starting", "running", "paused", "stopping", "silent"] as const;
 const GUEST = ["running", "paused"] as const;
 
@@ -32,7 +34,9 @@ const ALLOWED = {
   pause: ["running"],
   resume: ["paused"],
   reset: GUEST,
-  kill: ALIVE,
+  kill: [...ALIVE, "saved"],
+  save: GUEST,
+  clone: [...RESTING, ...GUEST],
 } as const satisfies Readonly<Record<string, readonly LifecycleState[]>>;
 
 export type LifecycleVerb = keyof typeof ALLOWED;

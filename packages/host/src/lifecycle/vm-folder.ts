@@ -20,6 +20,8 @@ export interface VmFolder {
   readonly variables: string;
   /** Has what was written to its disks that lie over others (kept-disks.ts). */
   readonly disks: string;
+  /** saved-state.ts */
+  readonly saved: string;
 }
 
 export function vmFolder(root: string, name: string): VmFolder {
@@ -35,5 +37,6 @@ export function vmFolder(root: string, name: string): VmFolder {
     log: join(path, "process.log"),
     variables: join(path, "firmware.variables"),
     disks: join(path, "disks"),
+    saved: join(path, "saved.state"),
   };
 }

@@ -5,6 +5,7 @@
 import { lockHolder } from "../image/file-lock.ts";
 import { askMigrationControl, type ControlStatus } from "../migration/control.ts";
 import { type RunEnd, type RunRestarts, readRun } from "./run-record.ts";
+import { hasSavedState } from "./saved-state.ts";
 import type { LifecycleState } from "./states.ts";
 import type { VmFolder } from "./vm-folder.ts";
 import { readExpiry } from "./vm-spec.ts";
@@ -40,6 +41,7 @@ async function observeRun(folder: VmFolder): Promise<VmObservation> {
   const pid = await lockHolder(folder.lock);
   const run = await readRun(folder.run);
   if (pid === undefined) {
+    if (hasSavedState(folder)) return { name, state: "saved", ...(run && { startedAt: run.startedAt }) };
     if (run === undefined) return { name, state: "off" };
     const { startedAt, end = { kind: "crashed", reason: NOBODYS_ORDER, at: startedAt } } = run;
     return { name, state: end.kind === "crashed" ? "crashed" : "off", startedAt, end };

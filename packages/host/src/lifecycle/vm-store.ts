@@ -4,13 +4,16 @@
  *
  *   DATA/vms/NAME/         vm-folder.ts
  *   DATA/vms/.locks/NAME   held by a command that starts, renames or removes it
+ *   DATA/vms/.bases/, .locks/.bases   shared-disks.ts; held by a command that clones a VM or looks which are needed still
  *   DATA/vms/.new-*, .gone-*   folders on their way in and out; what a killed command left of them goes with the next
  */
 import { randomUUID } from "node:crypto";
 import { mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { MigrationError } from "@twinmetal/core";
 import { dataDirectory } from "../data-directory.ts";
 import { acquireLock, type FileLock } from "../image/file-lock.ts";
+import { VmError } from "../vm/vm-error.ts";
 import { LifecycleError } from "./lifecycle-error.ts";
 import { type VmFolder, vmFolder } from "./vm-folder.ts";
 import { formatSpec, parseSpec, type VmSpec } from "./vm-spec.ts";
@@ -132,8 +135,17 @@ export class VmStore {
 
   /** Waits for another command at the VM, but not for ever. Rejects with LifecycleError "busy". */
   async lock(name: string, onWait: (pid: number | undefined) => void = () => {}): Promise<FileLock> {
-    const locks = join(this.root, ".locks");
     checkVmName(name);
+    return await this.#lock(name, `VM ${name}`, onWait);
+  }
+
+  /** Of what disks lie over. */
+  async lockBases(): Promise<FileLock> {
+    return await this.#lock(".bases", "what disks lie over", () => {});
+  }
+
+  async #lock(name: string, what: string, onWait: (pid: number | undefined) => void): Promise<FileLock> {
+    const locks = join(this.root, ".locks");
     let holder: number | undefined;
     const late = AbortSignal.timeout(BUSY_MS);
     try {
@@ -150,7 +162,7 @@ export class VmStore {
       if (!late.aborted) throw folderError(locks, error);
       throw new LifecycleError(
         "busy",
-        `Another command (process ${holder ?? "unknown"}) works on VM ${name}. Try again when it has ended.`,
+        `Another command (process ${holder ?? "unknown"}) works on ${what}. Try again when it has ended.`,
       );
     }
   }
@@ -197,8 +209,8 @@ function isTaken(error: unknown): boolean {
   return code === "ENOTEMPTY" || code === "EEXIST";
 }
 
-function folderError(path: string, error: unknown): LifecycleError {
-  if (error instanceof LifecycleError) return error;
+function folderError(path: string, error: unknown): LifecycleError | VmError | MigrationError {
+  if (error instanceof LifecycleError || error instanceof VmError || error instanceof MigrationError) return error;
   const { code, message } = error as NodeJS.ErrnoException;
   return new LifecycleError("folder", `${path} cannot be used (${code ?? message}). Make room or rights there.`, {
     cause: error,

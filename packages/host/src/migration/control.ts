@@ -15,6 +15,8 @@
  *   {"command": "eject", "disk": D, "force": B}               the tray of a CD drive opens, without its disc
  *   {"command": "insert", "disk": D, "path": P, "force": B}   another disc in it
  *   {"command": "stop", "timeoutMs": N, "force": B}           asked to turn off, and waited for
+ *   {"command": "save", "path": P, "ends": B}                 its state in a file; it ends with that, or goes on
+ *   {"command": "clone", "from": F, "to": T}                  its state and its disks for a VM whose folder T is in the making
  *   {"command": "pause" | "resume" | "reset" | "kill"}        ../lifecycle/states.ts says when
  *   {"command": "console"}  {"command": "exec", "words": W}   control-streams.ts
  *   {"command": "cancel"}  {"command": "decide", "choice": "run" | "discard"}  {"command": "status"}
@@ -23,6 +25,7 @@
  */
 import { once } from "node:events";
 import { connect, createServer, type Socket } from "node:net";
+import { basename, dirname, isAbsolute } from "node:path";
 import {
   type BalloonStatistics,
   KEYBOARD_LAYOUTS,
@@ -32,7 +35,10 @@ import {
   type MigrationObstacle,
   type MigrationProgress,
 } from "@twinmetal/core";
+import { isWritten } from "../lifecycle/kept-disks.ts";
+import { shareDisks } from "../lifecycle/shared-disks.ts";
 import { type LifecycleState, requireAllowed } from "../lifecycle/states.ts";
+import { type VmFolder, vmFolder } from "../lifecycle/vm-folder.ts";
 import { changeResources, isResourceChange, type ResourceChange } from "../resources/resource-change.ts";
 import { listenAt, whyNotListening } from "../socket/listen-at.ts";
 import type { Vm, VmProgress } from "../vm/vm.ts";
@@ -59,6 +65,8 @@ export type ControlRequest =
   | { readonly command: "console" }
   | { readonly command: "exec"; readonly words: readonly string[] }
   | { readonly command: "pause" | "resume" | "reset" | "kill" }
+  | { readonly command: "save"; readonly path: string; readonly ends: boolean }
+  | { readonly command: "clone"; readonly from: string; readonly to: string }
   | { readonly command: "set"; readonly change: ResourceChange }
   | { readonly command: "cancel" | "memory" | "screen" | "status" | "usage" }
   | { readonly command: "decide"; readonly choice: MigrationChoice };
@@ -86,6 +94,8 @@ export class MigrationDesk {
   held: ((choice: MigrationChoice) => Promise<void>) | undefined;
   /** Told what nobody else may hear. */
   onUndecided: (error: MigrationError) => void = () => {};
+  /** The VM was restored, and has not gone on yet. */
+  isRestored = false;
   /** The process is in its sandbox. */
   isSealed = false;
   #running: AbortController | undefined;
@@ -102,6 +112,7 @@ export class MigrationDesk {
     signal: AbortSignal,
     onProgress: (progress: MigrationProgress) => void,
     channel?: ControlChannel,
+    onSaving: (progress: VmProgress) => void = () => {},
   ): Promise<unknown> {
     switch (request.command) {
       case "console":
@@ -146,6 +157,10 @@ export class MigrationDesk {
         return await this.#requireFor(request.command)[request.command]();
       case "kill":
         return await this.#kill();
+      case "save":
+        return await this.#save(request.path, request.ends, { signal, onProgress: onSaving });
+      case "clone":
+        return await this.#clone(request.from, request.to, { signal, onProgress: onSaving });
       case "cancel":
         if (!this.#running) throw new MigrationError("bad-state", "No migration is under way.");
         this.#running.abort();
@@ -170,12 +185,12 @@ export class MigrationDesk {
 
   #life(): LifecycleState {
     const state = this.vm?.state ?? "created";
-    if (state === "created") return "starting";
+    if (state === "created" || this.isRestored) return "starting";
     if (state !== "running" && state !== "paused") return "stopping";
     return this.#stopping > 0 ? "stopping" : state;
   }
 
-  #requireFor(verb: "stop" | "pause" | "resume" | "reset"): Vm {
+  #requireFor(verb: "stop" | "pause" | "resume" | "reset" | "save" | "clone"): Vm {
     const vm = this.#requireVm();
     requireAllowed(verb, this.#life(), vm.name);
     return vm;
@@ -189,6 +204,52 @@ export class MigrationDesk {
     } finally {
       this.#stopping--;
     }
+  }
+
+  async #save(path: string, ends: boolean, hooks: SavingHooks): Promise<void> {
+    const vm = this.#requireUnsealed("save");
+    requireNoScratch(vm);
+    const written = ends ? undefined : vm.disks.images.find((disk) => disk && isWritten(disk));
+    if (written)
+      throw badOption(
+        `VM ${vm.name} goes on writing to ${written.path}, which would not agree with ${path} any more. Save it without a file, or clone it.`,
+      );
+    await this.#whilePaused(vm, async () => {
+      await vm.save(path, hooks);
+      if (ends) await this.#kill();
+    });
+  }
+
+  /** State and disks of the same moment. */
+  async #clone(from: string, to: string, hooks: SavingHooks): Promise<void> {
+    const vm = this.#requireUnsealed("clone");
+    requireNoScratch(vm);
+    const [own, other] = [from, to].map((path) => vmFolder(dirname(path), basename(path))) as [VmFolder, VmFolder];
+    await this.#whilePaused(vm, async () => {
+      await vm.save(other.saved, hooks);
+      await vm.disks.exchange((onMoved) => shareDisks(own, other, vm.disks.images, { onMoved }));
+    });
+  }
+
+  /** Precondition: running or paused. */
+  async #whilePaused(vm: Vm, action: () => Promise<void>): Promise<void> {
+    if (vm.state === "paused") return await action();
+    await vm.pause();
+    try {
+      await action();
+    } finally {
+      // One that has ended meanwhile stays so.
+      if (this.#life() === "paused") await vm.resume();
+    }
+  }
+
+  #requireUnsealed(verb: "save" | "clone"): Vm {
+    const vm = this.#requireFor(verb);
+    if (!this.isSealed) return vm;
+    throw new MigrationError(
+      "refused",
+      `VM ${vm.name}'s process is in its sandbox, which makes no files, so that ${verb} is possible when it is off. Start it with --sandbox off for this.`,
+    );
   }
 
   async #kill(): Promise<void> {
@@ -234,6 +295,19 @@ export class MigrationDesk {
     if (this.vm) return this.vm;
     throw new MigrationError("bad-state", "There is no VM there yet.");
   }
+}
+
+interface SavingHooks {
+  readonly signal: AbortSignal;
+  readonly onProgress: (progress: VmProgress) => void;
+}
+
+function requireNoScratch(vm: Vm): void {
+  const scratch = vm.disks.images.find((disk) => disk?.isEphemeral);
+  if (scratch === undefined) return;
+  throw badOption(
+    `What VM ${vm.name} has written to ${scratch.path} is ephemeral, and would be missing in a saved state. Turn it off first.`,
+  );
 }
 
 function required(channel: ControlChannel | undefined): ControlChannel {
@@ -312,7 +386,13 @@ async function serve(socket: Socket, desk: MigrationDesk): Promise<void> {
     const request = parseRequest(await lines.next());
     lines.onEnd = () => gone.abort();
     const channel = new ControlChannel(socket, lines);
-    const result = await desk.answer(request, gone.signal, (progress) => tell({ progress }), channel);
+    const result = await desk.answer(
+      request,
+      gone.signal,
+      (progress) => tell({ progress }),
+      channel,
+      (saving) => tell({ saving }),
+    );
     tell({ result: result ?? null });
   } catch (error) {
     const {
@@ -342,6 +422,9 @@ function parseRequest(line: string): ControlRequest {
   if (command === "resize" && typeof bytes === "number") return { command, bytes };
   if (command === "balloon" && (typeof bytes === "number" || bytes === "auto")) return { command, bytes };
   if (command === "pause" || command === "resume" || command === "reset" || command === "kill") return { command };
+  const { ends, from, to } = request;
+  if (command === "save" && isPath(path) && typeof ends === "boolean") return { command, path, ends };
+  if (command === "clone" && isPath(from) && isPath(to)) return { command, from, to };
   if (command === "usage") return { command };
   if (command === "set" && isResourceChange(request["change"])) return { command, change: request["change"] };
   if (command === "console") return { command };
@@ -360,6 +443,10 @@ function parseRequest(line: string): ControlRequest {
     return { command, target, options };
   }
   throw badOption("The request asks for nothing that is known here.");
+}
+
+function isPath(path: unknown): path is string {
+  return typeof path === "string" && isAbsolute(path);
 }
 
 function isTime(timeMs: unknown): timeMs is number {
@@ -411,13 +498,15 @@ export async function askMigrationControl(
   options: {
     readonly signal?: AbortSignal;
     readonly onProgress?: (progress: MigrationProgress) => void;
+    /** Of "save" and "clone". */
+    readonly onSaving?: (progress: VmProgress) => void;
     /** How long the process may say nothing. Default: for ever. */
     readonly timeoutMs?: number;
     /** Of "console" and "exec". */
     readonly streams?: ControlStreams;
   } = {},
 ): Promise<unknown> {
-  const { signal, onProgress, timeoutMs, streams } = options;
+  const { signal, onProgress, onSaving, timeoutMs, streams } = options;
   signal?.throwIfAborted();
   const socket = connect(path);
   if (timeoutMs !== undefined) {
@@ -435,6 +524,7 @@ export async function askMigrationControl(
         const line = JSON.parse(text.slice(0, end)) as ControlLine;
         text = text.slice(end + 1);
         if (line.progress) onProgress?.(line.progress);
+        else if (line.saving) onSaving?.(line.saving);
         else if (line.stdout !== undefined) await streams?.onStdout?.(Buffer.from(line.stdout, "base64"));
         else if (line.stderr !== undefined) await streams?.onStderr?.(Buffer.from(line.stderr, "base64"));
         else if (line.error)
@@ -474,6 +564,7 @@ async function sendInput(socket: Socket, input: AsyncIterable<Uint8Array>): Prom
 
 interface ControlLine {
   readonly progress?: MigrationProgress;
+  readonly saving?: VmProgress;
   readonly stdout?: string;
   readonly stderr?: string;
   readonly result?: unknown;

@@ -1,9 +1,10 @@
 /** `restoreVm`: a VM from a saved state. It is paused and goes on with `start`. */
 import { randomBytes } from "node:crypto";
-import { statSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { GENERATION_ID_BYTES, type MachineSpec, readSpec, StateFile } from "@twinmetal/core";
 import type { DiskThread } from "../disk/disk-thread.ts";
 import { disksOfSpec, type SpecDisks } from "../disk/vm-disks.ts";
+import { VariableStore } from "../firmware/variable-store.ts";
 import type { NetworkThread } from "../network/network-thread.ts";
 import { networksOfSpec } from "../network/vm-networks.ts";
 import { checkLimits } from "../resources/vm-limits.ts";
@@ -46,14 +47,18 @@ export async function restoreVm(path: string, options: RestoreOptions = {}): Pro
   const network = networksOfSpec(spec, options.networks);
   let disks: SpecDisks | undefined;
   let shares: ShareThread | undefined;
+  let variables: VariableStore | undefined;
   try {
+    if (options.variables !== undefined && existsSync(options.variables))
+      variables = await VariableStore.open(options.variables);
     disks = disksOfSpec(spec, options.disks);
     shares = sharesOfSpec(spec, options.shares);
     await disks?.open();
     await network?.open();
     await shares?.open();
-    return await restoreWith(path, options, { spec, files, engine, disks: disks?.thread, network, shares });
+    return await restoreWith(path, options, { spec, files, engine, disks: disks?.thread, network, shares, variables });
   } catch (error) {
+    await variables?.close().catch(() => {});
     await network?.close().catch(() => {});
     await shares?.close().catch(() => {});
     await disks?.thread.close().catch(() => {}); // What went wrong first is told.
@@ -68,15 +73,17 @@ interface Restored {
   readonly disks: DiskThread | undefined;
   readonly network: NetworkThread | undefined;
   readonly shares: ShareThread | undefined;
+  readonly variables: VariableStore | undefined;
 }
 
 async function restoreWith(
   path: string,
   options: RestoreOptions,
-  { spec, files, engine, disks, network, shares }: Restored,
+  { spec, files, engine, disks, network, shares, variables }: Restored,
 ): Promise<Vm> {
   return await HostedVm.create({
     disks,
+    variables,
     network,
     vsockPath: options.vsockPath,
     shares,

@@ -157,6 +157,8 @@ export interface RestoreOptions {
    */
   readonly kernel?: string;
   readonly initrd?: string;
+  /** The file in which its UEFI variables are kept from here on, where it is there. */
+  readonly variables?: string;
   /** The images of its disks, in the order in which they were given to the VM. They are not in the saved state. */
   readonly disks?: readonly DiskOptions[];
   /** What its network cards lead to, in their order. Those for which nothing is said find their cable pulled out. */
