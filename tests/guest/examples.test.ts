@@ -121,6 +121,19 @@ describe("docs/guide/persistent-vm.md, without a guest", () => {
   });
 });
 
+describe("docs/guide/persistent-vm.md, save and clone", () => {
+  example("lets a VM and its clone go on from the same state", async () => {
+    const text = await fromPage("persistent-vm.md", "twinmetal run -d --name work", 7);
+    const home = join(directory, "home");
+    const { status, stdout } = await run("sh", ["-c", `export TWINMETAL_HOME=${home}\n${text}`]);
+    expect({ status, stdout }).toEqual({
+      status: 0,
+      stdout:
+        "work\ncopy: saved\nwork: saved\nwork: running\ncopy: running\nhere\nwork: removed\ncopy: removed\n",
+    });
+  });
+});
+
 describe("docs/guide/network.md", () => {
   example("gives a card the address that was asked for", async () => {
     const { status, stdout } = await run("sh", ["-c", await fromPage("network.md", "twinmetal run --net loopback")]);

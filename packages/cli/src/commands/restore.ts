@@ -66,7 +66,7 @@ export const RESTORE = defineCommand({
   summary: "let a saved VM go on, on this terminal",
   usage: "FILE [options]",
   text: [
-    "FILE is what `twinmetal run --save FILE` or the library's vm.save() has written; it is only read. Memory size, clock and devices are those of the saved VM. Ctrl-] leaves and ends the VM.",
+    "FILE is what `twinmetal run --save FILE`, `twinmetal save NAME FILE` or the library's vm.save() has written; it is only read. Memory size, clock and devices are those of the saved VM. Ctrl-] leaves and ends the VM.",
     "Status: 0 when the guest turns off, 124 time-out, 125 Twinmetal failed or the guest crashed, 128+n ended by signal n, 2 bad usage.",
   ],
   options: OPTIONS,
