@@ -89,12 +89,11 @@ class Several implements Command {
       child?.kill("SIGKILL");
     }
     await done;
-    this.#learn(model, real, before, await real.settled());
+    this.#learn(model, before, await real.settled());
   }
 
   #learn(
     model: Model,
-    _real: Reality,
     before: Awaited<ReturnType<Reality["settled"]>>,
     after: Awaited<ReturnType<Reality["settled"]>>,
   ): void {

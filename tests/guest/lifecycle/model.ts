@@ -27,6 +27,7 @@ import {
   VmStore,
 } from "../../../packages/host/src/index.ts";
 import { isAllowed } from "../../../packages/host/src/lifecycle/index.ts";
+import type { DiskFormat } from "../../../packages/storage/src/index.ts";
 import { repository } from "../../clone.ts";
 import { bareKernel, GUESTS } from "../bare-kernel.ts";
 
@@ -193,7 +194,7 @@ export class Reality {
   async #write(name: string, word: number): Promise<void> {
     if (hasProcess((await this.vms.observe(name)).state))
       throw Object.assign(new Error(`${name} runs`), { code: "bad-state" });
-    const { disk } = await openNodeDisk(await this.#diskPath(name));
+    const { disk } = await openNodeDisk(...(await this.#disk(name)));
     const bytes = new Uint8Array(512);
     new DataView(bytes.buffer).setUint32(0, word);
     await disk.write(0, bytes);
@@ -202,17 +203,18 @@ export class Reality {
 
   /** What the VM's disk holds; of one that runs, as well. */
   async word(name: string): Promise<number> {
-    const { disk } = await openNodeDisk(await this.#diskPath(name), { isReadOnly: true, lock: false });
+    const [path, { format }] = await this.#disk(name);
+    const { disk } = await openNodeDisk(path, { format, isReadOnly: true, lock: false });
     const bytes = new Uint8Array(512);
     await disk.read(0, bytes);
     await disk.close();
     return new DataView(bytes.buffer).getUint32(0);
   }
 
-  async #diskPath(name: string): Promise<string> {
+  async #disk(name: string): Promise<[path: string, options: { readonly format: DiskFormat }]> {
     const { options } = await this.#store.read(name);
     const [disk] = await keptDisks(this.#store.folder(name), disksOf(options), false);
-    return disk!.path;
+    return [disk!.path, { format: disk!.format! }];
   }
 
   /** Of all VMs, once none is on its way to another state. */
