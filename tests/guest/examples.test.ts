@@ -128,8 +128,7 @@ describe("docs/guide/persistent-vm.md, save and clone", () => {
     const { status, stdout } = await run("sh", ["-c", `export TWINMETAL_HOME=${home}\n${text}`]);
     expect({ status, stdout }).toEqual({
       status: 0,
-      stdout:
-        "work\ncopy: saved\nwork: saved\nwork: running\ncopy: running\nhere\nwork: removed\ncopy: removed\n",
+      stdout: "work\ncopy: saved\nwork: saved\nwork: running\ncopy: running\nhere\nwork: removed\ncopy: removed\n",
     });
   });
 });

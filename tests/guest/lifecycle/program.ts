@@ -9,8 +9,6 @@ import { repository } from "../../clone.ts";
 
 const SHIM = join(repository, "packages", "cli", "bin", "twinmetal.mjs");
 const TIMEOUT_MS = 120_000;
-/** Until what was typed is the guest's. */
-const TYPED_MS = 200;
 
 export interface Ending {
   readonly status: number;
@@ -65,13 +63,16 @@ export class Home {
     }
   }
 
-  /** Types on the console, and leaves. */
-  async type(name: string, text: string): Promise<void> {
+  /** Types on the console, and leaves when the VM has answered there. */
+  async type(name: string, text: string, answer: RegExp): Promise<void> {
     const socket = connect(this.vm(name, "control"));
     const input = Buffer.from(text).toString("base64");
     socket.write(`${JSON.stringify({ command: "console" })}\n${JSON.stringify({ input })}\n`);
-    await sleep(TYPED_MS);
-    socket.destroy();
+    try {
+      await this.console(name, answer);
+    } finally {
+      socket.destroy();
+    }
   }
 
   async remove(): Promise<void> {
