@@ -140,10 +140,22 @@ export function calmSteps(seed: number, count: number): readonly Command[] {
   return fc.sample(one, { seed, numRuns: count });
 }
 
-/** With several at once, and kills. */
-export const WILD: readonly fc.Arbitrary<Command>[] = [
-  one,
-  one,
-  fc.tuple(several, fc.option(killed, { nil: undefined })).map(([steps, kill]): Command => new Several(steps, kill)),
-  fc.tuple(step, killed, words).map(([each, kill, command]): Command => new Several([each], kill, command)),
-];
+/** Without end, with several at once, and kills. */
+export function* wildSteps(seed: number): Generator<Command> {
+  const wild = fc.oneof(
+    { weight: 3, arbitrary: one },
+    {
+      weight: 2,
+      arbitrary: fc
+        .tuple(several, fc.option(killed, { nil: undefined }))
+        .map(([steps, kill]): Command => new Several(steps, kill)),
+    },
+    {
+      weight: 1,
+      arbitrary: fc
+        .tuple(step, killed, words)
+        .map(([each, kill, command]): Command => new Several([each], kill, command)),
+    },
+  );
+  for (let batch = 0; ; batch++) yield* fc.sample(wild, { seed: seed + batch, numRuns: 100 });
+}
