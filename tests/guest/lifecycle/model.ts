@@ -62,6 +62,8 @@ export interface Step {
   readonly word: number;
 }
 
+/** States that last for a moment; a process that was killed hangs up before its lock is free. */
+const PASSING: ReadonlySet<LifecycleState> = new Set(["starting", "stopping", "silent"]);
 const REFUSED = new Set(["bad-state", "no-such-vm", "name-in-use"]);
 
 /** Whether the step may be done, and the model after it. Only where nothing else goes on. */
@@ -227,7 +229,7 @@ export class Reality {
       const isBrief = options["kernel"] !== "asleep";
       const deadlineMs = performance.now() + SETTLE_MS;
       let { state } = await this.vms.observe(name);
-      while (state === "starting" || state === "stopping" || (isBrief && state === "running")) {
+      while (PASSING.has(state) || (isBrief && state === "running")) {
         if (performance.now() > deadlineMs) throw new Error(`${name} stays ${state}`);
         await sleep(20);
         ({ state } = await this.vms.observe(name));

@@ -2,6 +2,7 @@
  * What a named VM is doing, seen from outside: its process is asked, where one holds the VM's lock; else the record of the last
  * run tells. Looking changes nothing, so that it needs no lock.
  */
+import { setTimeout as sleep } from "node:timers/promises";
 import { lockHolder } from "../image/file-lock.ts";
 import { askMigrationControl, type ControlStatus } from "../migration/control.ts";
 import { type RunEnd, type RunRestarts, readRun } from "./run-record.ts";
@@ -11,6 +12,8 @@ import type { VmFolder } from "./vm-folder.ts";
 import { readExpiry } from "./vm-spec.ts";
 
 const ANSWER_MS = 3000;
+const LOOKS = 3;
+const LOOK_AGAIN_MS = 50;
 
 export interface VmObservation {
   readonly name: string;
@@ -36,7 +39,7 @@ export async function observeVm(folder: VmFolder): Promise<VmObservation> {
   return expiresAt === undefined ? seen : { ...seen, expiresAt };
 }
 
-async function observeRun(folder: VmFolder): Promise<VmObservation> {
+async function observeRun(folder: VmFolder, looks: number = LOOKS): Promise<VmObservation> {
   const { name } = folder;
   const pid = await lockHolder(folder.lock);
   const run = await readRun(folder.run);
@@ -62,7 +65,12 @@ async function observeRun(folder: VmFolder): Promise<VmObservation> {
     )) as ControlStatus;
   } catch (error) {
     const { code } = ((error as Error).cause ?? {}) as NodeJS.ErrnoException;
-    if (code !== "ENOENT" && code !== "ECONNREFUSED") return { ...facts, state: "silent" };
+    if (code !== "ENOENT" && code !== "ECONNREFUSED") {
+      if (looks === 1) return { ...facts, state: "silent" };
+      // One whose process ends just now hangs up, and its lock is free in a moment.
+      await sleep(LOOK_AGAIN_MS);
+      return await observeRun(folder, looks - 1);
+    }
     // Before it listens, and after.
     return { ...facts, state: mine?.end === undefined ? "starting" : "stopping" };
   }
