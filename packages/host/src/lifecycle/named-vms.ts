@@ -173,7 +173,10 @@ export class NamedVms {
   async kill(name: string): Promise<VmObservation> {
     const state = await this.#require("kill", name);
     const folder = this.store.folder(name);
-    if (state === "saved") await rm(folder.saved, { force: true });
+    if (state === "saved") {
+      // The record may be of a process that was killed when it had saved the VM: that is no crash any more.
+      for (const path of [folder.run, folder.saved]) await rm(path, { force: true });
+    }
     try {
       await askMigrationControl(folder.socket, { command: "kill" }, { timeoutMs: KILL_MS });
     } catch {
