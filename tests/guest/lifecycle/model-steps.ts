@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import fc from "fast-check";
 import { expect } from "vitest";
-import { foresee, KINDS, killQuietly, type Model, type ModelVm, type Reality, type Step, type Verb } from "./model.ts";
+import { foresee, KINDS, killQuietly, type Model, type Reality, type Step, type Verb } from "./model.ts";
 
 const NAMES = ["a", "b", "c", "d"];
 /** The more often a verb is here, the more often it is done. */
@@ -98,19 +98,19 @@ class Several implements Command {
     after: Awaited<ReturnType<Reality["settled"]>>,
   ): void {
     const removed = [...this.#steps.filter(({ verb }) => verb === "rm"), ...(this.#command?.[0] === "rm" ? [{}] : [])];
-    const words = new Map([...before].map(([key, { id, word }]) => [id, { word, kind: model.get(key)!.kind }]));
+    const words = new Map([...before.values()].map(({ id, word }) => [id, word]));
     const ids = new Set([...after.values()].map(({ id }) => id));
     const lost = [...before.values()].filter(({ id }) => !ids.has(id));
     expect(lost.length).toBeLessThanOrEqual(removed.length);
-    const known = [...words.values()].map(({ word }) => word);
+    const known = [...words.values()];
     model.clear();
-    for (const [key, { id, state, word }] of after) {
+    for (const [key, { id, kind, state, word }] of after) {
       expect(["off", "crashed", "saved", "running", "paused"]).toContain(state);
       const old = words.get(id);
       // A VM that is new is empty, or a clone.
-      if (old) expect({ key, word }).toEqual({ key, word: old.word });
+      if (old !== undefined) expect({ key, word }).toEqual({ key, word: old });
       else expect([0, ...known]).toContain(word);
-      model.set(key, { kind: old?.kind ?? "asleep", state, word } satisfies ModelVm);
+      model.set(key, { kind, state, word });
     }
   }
 

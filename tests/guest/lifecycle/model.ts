@@ -48,6 +48,11 @@ export interface ModelVm {
   word: number;
 }
 
+/** A real one. */
+export interface SeenVm extends ModelVm {
+  readonly id: string;
+}
+
 export type Model = Map<string, ModelVm>;
 
 /** What is done to VMs: by these verbs, and by `create`, `write` (to a disk) and `die` (its process is killed). */
@@ -220,13 +225,12 @@ export class Reality {
   }
 
   /** Of all VMs, once none is on its way to another state. */
-  async settled(): Promise<
-    Map<string, { readonly id: string; readonly state: LifecycleState; readonly word: number }>
-  > {
-    const found = new Map<string, { id: string; state: LifecycleState; word: number }>();
+  async settled(): Promise<ReadonlyMap<string, Readonly<SeenVm>>> {
+    const found = new Map<string, SeenVm>();
     for (const name of await this.#store.names()) {
       const { id, options } = await this.#store.read(name);
-      const isBrief = options["kernel"] !== "asleep";
+      const kind = options["kernel"] as Kind;
+      const isBrief = kind !== "asleep";
       const deadlineMs = performance.now() + SETTLE_MS;
       let { state } = await this.vms.observe(name);
       while (PASSING.has(state) || (isBrief && state === "running")) {
@@ -234,7 +238,7 @@ export class Reality {
         await sleep(20);
         ({ state } = await this.vms.observe(name));
       }
-      found.set(name, { id, state, word: await this.word(name) });
+      found.set(name, { id, kind, state, word: await this.word(name) });
     }
     return found;
   }
