@@ -133,6 +133,18 @@ describe("docs/guide/persistent-vm.md, save and clone", () => {
   });
 });
 
+describe("docs/guide/policies.md", () => {
+  it("says what a policy would do to a VM", async () => {
+    const written = await fromPage("policies.md", 'printf \'{ "admission"', 3);
+    const home = join(directory, "policies");
+    const { status, stdout, stderr } = await run("sh", ["-c", `export TWINMETAL_HOME=${home}\n${written}`]);
+    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+    expect(stdout).toMatch(/\n +defaults\.limits\.cpu +default +the VM gets 0\.5\n/);
+    expect(stdout).toMatch(/\n +admission\.memoryRatio +met +0 MiB run, 256 MiB more, and [\d.]+ MiB at most\n/);
+    expect(stdout).toMatch(/\nvm would be started\n\{"policy":"[^"]*team\.json","name":"vm","verdict":"taken",/);
+  });
+});
+
 describe("docs/guide/network.md", () => {
   example("gives a card the address that was asked for", async () => {
     const { status, stdout } = await run("sh", ["-c", await fromPage("network.md", "twinmetal run --net loopback")]);

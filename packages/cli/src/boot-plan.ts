@@ -3,13 +3,20 @@
 import { cloudInitOf, filesOfCloudInit } from "./cloud-init-choice.ts";
 import type { Io } from "./command.ts";
 import type { RUN_OPTIONS } from "./commands/run.ts";
-import { disksOf } from "./disk-choice.ts";
+import { disksOf, limitedDisk } from "./disk-choice.ts";
 import { type ImageChoice, isImage, parseImage } from "./image-choice.ts";
 import type { OptionValues } from "./options.ts";
 import { UsageError } from "./usage-error.ts";
-import type { DiskOptions, TinyImage, VmFolder, VmOptions, VmProgress } from "./vm-library.ts";
+import type { DiskLimits, DiskOptions, TinyImage, VmFolder, VmOptions, VmProgress } from "./vm-library.ts";
 
-export type RunValues = OptionValues<typeof RUN_OPTIONS>;
+/** Beside what was said, what a policy has put there. */
+export interface PolicyValues {
+  /** Of a disk whose own options say nothing. */
+  readonly diskLimits?: DiskLimits | undefined;
+  readonly policyPath?: string | undefined;
+}
+
+export type RunValues = OptionValues<typeof RUN_OPTIONS> & PolicyValues;
 
 const DISK_IMAGE_MEMORY_BYTES = 2 ** 30;
 
@@ -145,7 +152,8 @@ async function bootOf(
   if (image?.kind === "disk") {
     const disk = folder ? await io.library.keptImage(folder, image.disk) : thrownAway(image.disk);
     const found = firmware ?? (await io.library.firmwareOfImage(disk));
-    return { boot: { firmware: found, ...values.boot }, disks: [disk, ...disks], files: [] };
+    const own = limitedDisk(disk, values.diskLimits);
+    return { boot: { firmware: found, ...values.boot }, disks: [own, ...disks], files: [] };
   }
   if (firmware !== undefined) return { boot: { firmware, ...values.boot }, disks, files: [] };
   const files = [kernel, initrd, ...(modules?.map(({ path }) => path) ?? [])].filter((path) => path !== undefined);

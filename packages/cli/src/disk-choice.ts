@@ -46,6 +46,11 @@ export function disksOf(values: {
   return [...(values.disk ?? []), ...(values.cdrom ?? []), ...(values.floppy ?? [])];
 }
 
+/** With limits of its own that say nothing else. */
+export function limitedDisk(disk: DiskOptions, limits: DiskLimits | undefined): DiskOptions {
+  return limits === undefined ? disk : { ...disk, limits: { ...limits, ...disk.limits } };
+}
+
 type Bus = (typeof BUSES)[number];
 
 /** Throws UsageError. */

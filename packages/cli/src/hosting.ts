@@ -38,6 +38,8 @@ const CLOSE_MS = 5000;
 const LONG_MS = 2 ** 30;
 
 export interface HostingPlan {
+  /** Rejects where the host does not take one more. */
+  readonly admit?: (() => Promise<void>) | undefined;
   readonly create: (
     signal: AbortSignal,
     onProgress: (progress: VmProgress) => void,

@@ -18,7 +18,7 @@ const NOT_KEPT: ReadonlySet<string> = new Set(["name", "detach", "json", "ttl"])
 /** Answers with its name. `check` throws UsageError. Rejects with LifecycleError. */
 export async function keepVm(
   io: Io,
-  line: ParsedLine<OptionSpecs> & {
+  line: Pick<ParsedLine<OptionSpecs>, "texts" | "operands"> & {
     readonly values: { readonly name?: string | undefined; readonly ttl?: number | undefined };
   },
   check: (place: KeptPlace) => void,

@@ -140,6 +140,8 @@ function setUp(options: { terminal?: boolean; library?: Partial<VmLibrary> } = {
     },
     stopProcess: () => void vm.calls.push("stopped"),
     library: {
+      admitVm: async () => [],
+      readPolicy: async () => undefined,
       createVm,
       restoreVm: async () => vm as unknown as Vm,
       ensureTinyImage: async () => ({ kernelPath: "vmlinuz", initrdPath: "initrd" }),

@@ -16,6 +16,7 @@ import { LOGS } from "./commands/logs.ts";
 import { LS } from "./commands/ls.ts";
 import { MIGRATE } from "./commands/migrate.ts";
 import { PAUSE } from "./commands/pause.ts";
+import { POLICY_COMMAND } from "./commands/policy.ts";
 import { RENAME } from "./commands/rename.ts";
 import { REPLAY } from "./commands/replay.ts";
 import { RESET } from "./commands/reset.ts";
@@ -70,6 +71,7 @@ const COMMANDS = [
   BALLOON,
   SET,
   TOP,
+  POLICY_COMMAND,
   RESIZE,
   REPLAY,
   IMAGE,
@@ -79,7 +81,7 @@ const COMMANDS = [
 ] as unknown as readonly Command[];
 const HELP = { name: "help", summary: "print this, or everything about one command" };
 const PLANNED =
-  "serve events shell cp fork snapshot export import state net policy backup replica node user token doctor completion";
+  "serve events shell cp fork snapshot export import state net backup replica node user token doctor completion";
 
 /** The library's errors about options that this program only hands on. */
 const BAD_OPTION_CODES: ReadonlySet<string> = new Set(["IMAGE_BAD_OPTION", "bad-option"]);

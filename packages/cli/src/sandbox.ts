@@ -98,7 +98,13 @@ export interface SandboxedPlan {
 
 export function inSandbox(io: Io, plan: HostingPlan): SandboxedPlan {
   const { sandbox } = plan;
-  if (!sandbox) return { plan, seal: () => false };
+  if (!sandbox) {
+    const create: HostingPlan["create"] = async (...args) => {
+      await plan.admit?.();
+      return await plan.create(...args);
+    };
+    return { plan: { ...plan, create }, seal: () => false };
+  }
   const { wish } = sandbox;
   const refuse = (findings: readonly SandboxFinding[]): void => {
     if (wish === "strict" && missingLayers(findings).length > 0) throw new SandboxError(findings);
@@ -109,6 +115,8 @@ export function inSandbox(io: Io, plan: HostingPlan): SandboxedPlan {
       ...plan,
       create: async (signal, onProgress, desk) => {
         confined = io.library.takeConfined();
+        // Executed anew, it is the same process, which was taken before.
+        if (!confined) await plan.admit?.();
         if (!confined && (wish !== "auto" || (sandbox.opens === undefined && getsKvm(io, sandbox.question)))) {
           refuse(io.library.sandboxSupport());
           const files = await sandbox.confine(signal, onProgress);

@@ -2,6 +2,7 @@
 import * as host from "@twinmetal/host";
 
 export type {
+  AdmissionFinding,
   CloudInitOptions,
   ConfinePlan,
   ControlOptions,
@@ -29,6 +30,7 @@ export type {
   NamedVms,
   NetworkOptions,
   OptionText,
+  Policy,
   ReplayResult,
   ResourceChange,
   SandboxFinding,
@@ -45,6 +47,7 @@ export type {
   VmOptions,
   VmPresence,
   VmProgress,
+  VmPromise,
   VmSpec,
   VmUsage,
   VsockOptions,
@@ -81,6 +84,9 @@ export type VmLibrary = Pick<
   | "VmPresence"
   | "confineAndRestart"
   | "takeConfined"
+  | "admitVm"
+  | "readPolicy"
+  | "examineAdmission"
   | "seal"
   | "serveGdb"
   | "sandboxSupport"
@@ -93,8 +99,10 @@ export type VmLibrary = Pick<
 >;
 
 export {
+  admissionText,
   allowedVerbs,
   DISK_LIMIT_RANGES,
+  defaultPolicyPath,
   listenAt,
   MigrationDesk,
   SavedState,

@@ -153,6 +153,24 @@ export {
   switchSocket,
   type VmNetwork,
 } from "./network/index.ts";
+export {
+  type AdmissionFinding,
+  type AdmissionOptions,
+  type AdmissionRules,
+  admissionFindings,
+  admissionText,
+  admitVm,
+  checkPolicy,
+  defaultPolicyPath,
+  examineAdmission,
+  type HostSize,
+  hostSize,
+  type Policy,
+  PolicyError,
+  type PolicyErrorCode,
+  readPolicy,
+  type VmPromise,
+} from "./policy/index.ts";
 export { changeResources, type ResourceChange } from "./resources/resource-change.ts";
 export type { CpuLimits, HardLimits, VmLimits, VmLimitsChange } from "./resources/vm-limits.ts";
 export type { VmResources } from "./resources/vm-resources.ts";

@@ -2,6 +2,7 @@
 import { defineCommand } from "../command.ts";
 import { keepVm } from "../kept-vm.ts";
 import { namedVms } from "../named-vms.ts";
+import { underPolicy } from "../policy-choice.ts";
 import { checkSandbox } from "../sandbox.ts";
 import { RUN_OPTIONS, runPlan } from "./run.ts";
 
@@ -21,7 +22,8 @@ export const CREATE = defineCommand({
     ["twinmetal start box", "runs it in the background"],
     ["twinmetal show box", "what it is made of, and where its files are"],
   ],
-  execute: async (io, line) => {
+  execute: async (io, given) => {
+    const { line } = await underPolicy(io, given, true);
     checkSandbox(line.values);
     const name = await keepVm(io, line, (kept) => void runPlan(io, line, kept));
     io.stdout.write(line.values.json ? `${JSON.stringify(await namedVms(io).observe(name))}\n` : `${name}\n`);

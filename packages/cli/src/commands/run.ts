@@ -16,14 +16,15 @@ import { LIMIT, limitsOf } from "../limit-choice.ts";
 import { LINK_OPTIONS, targetAddress } from "../migration-options.ts";
 import { namedVms, whileStarting } from "../named-vms.ts";
 import { ALLOW, FORWARD, NET, NET_LOG, networkSockets, networksOf, PCAP } from "../network-choice.ts";
-import { choice, flag, option, optionalChoice, type ParsedLine } from "../options.ts";
+import { choice, flag, option, optionalChoice } from "../options.ts";
+import { POLICY, type RunLine, underPolicy } from "../policy-choice.ts";
 import { formatSize, parseCpusChoice, parseEpoch, parseMemoryChoice, parseSeed, parseTimeout } from "../quantities.ts";
 import { checkSandbox, SANDBOX, sandboxPlan, vmConfinement } from "../sandbox.ts";
 import { parseSerialTarget, type SerialTarget } from "../serial-target.ts";
 import { SHARE } from "../share-choice.ts";
 import { TRANSLATION_CACHE, translationCache } from "../translation-cache.ts";
 import { UsageError } from "../usage-error.ts";
-import type { ConfinePlan, EngineQuestion, Vm, VmFolder, VmProgress } from "../vm-library.ts";
+import type { ConfinePlan, EngineQuestion, Policy, Vm, VmFolder, VmProgress, VmPromise } from "../vm-library.ts";
 import { VSOCK } from "../vsock-choice.ts";
 import { incomingPlan } from "./incoming.ts";
 
@@ -119,6 +120,7 @@ export const RUN_OPTIONS = {
   ),
   translationCache: TRANSLATION_CACHE,
   ...END_OPTIONS,
+  policy: POLICY,
   timeout: option("timeout", "TIME", "End the VM after so many seconds (or 5m, 1h), status 124.", parseTimeout),
   name: option("name", "NAME", "A name for the VM: for messages, and with -d for all commands.", parseName),
   detach: flag(
@@ -200,19 +202,23 @@ export const RUN = defineCommand({
       "twinmetal run -d --name web --disk web.qcow2 --on-crash restart --ttl 7d",
       "starts again when it crashes; its time is over in a week",
     ],
+    ["twinmetal run --policy team.json", "with what a policy says; before: twinmetal policy check --policy team.json"],
     ["twinmetal run --gdb unix:gdb.sock,wait", "for GDB: target remote gdb.sock"],
     ["twinmetal run --incoming unix:there.sock", "waits for a VM that is moved here"],
     ["twinmetal run --clock virtual --seed 00 --epoch 0 --record run.rec", "a run that can be replayed to the bit"],
   ],
-  execute: async (io, line) => {
+  execute: async (io, given) => {
+    const { detach = false, json } = given.values;
+    const { line, policy } = await underPolicy(io, given, detach);
     checkSandbox(line.values);
-    if (line.values.detach) return await runDetached(io, line);
-    if (line.values.json) throw new UsageError("--json is for a VM that stays: give -d, too.");
-    return await hostVm(io, line.values.incoming === undefined ? runPlan(io, line) : incomingPlan(io, line));
+    if (detach) return await runDetached(io, line);
+    if (json) throw new UsageError("--json is for a VM that stays: give -d, too.");
+    const { incoming } = line.values;
+    return await hostVm(io, incoming === undefined ? runPlan(io, line, undefined, policy) : incomingPlan(io, line));
   },
 });
 
-async function runDetached(io: Io, line: ParsedLine<typeof RUN_OPTIONS>): Promise<number> {
+async function runDetached(io: Io, line: RunLine): Promise<number> {
   const name = await keepVm(io, line, (kept) => runPlan(io, line, kept));
   const seen = await whileStarting(io, (options) => namedVms(io).start(name, options));
   io.stdout.write(line.values.json ? `${JSON.stringify(seen)}\n` : `${name}\n`);
@@ -222,8 +228,9 @@ async function runDetached(io: Io, line: ParsedLine<typeof RUN_OPTIONS>): Promis
 /** What a line of options means, for a VM that is kept at `kept`. Throws UsageError. */
 export function runPlan(
   io: Io,
-  { values: given, operands, rest }: Omit<ParsedLine<typeof RUN_OPTIONS>, "texts">,
+  { values: given, operands, rest }: Omit<RunLine, "texts">,
   kept?: KeptPlace,
+  policy: Policy = {},
 ): HostingPlan {
   const image = chooseImage(given, operands);
   const values = withImage(given, image);
@@ -239,7 +246,9 @@ export function runPlan(
     kept === undefined && isTiny && command === undefined && serial.kind === "stdio" && !io.stdin.isTTY;
   const append = commandLine(io, values, isTiny, command, endsWithInput);
   const prepare = bootPlan(io, values, { image, append, command: rest, folder: kept?.folder });
+  const name = kept?.folder.name ?? values.name ?? "without a name";
   return {
+    admit: async () => void (await io.library.admitVm({ name, wanted: promiseOf(values), rules: policy.admission })),
     create: (signal, onProgress) => create(io, values, prepare, signal, onProgress, kept),
     command: command && (async (signal) => (await prepare(signal, () => {})).command ?? command),
     serial,
@@ -259,6 +268,14 @@ export function runPlan(
       confinePlan(io, values, prepare, serial, signal, onProgress, kept?.folder),
     ),
     wantsStatistics: values.stats === true,
+  };
+}
+
+/** What the host promises the VM. */
+export function promiseOf({ memory, cpus }: RunValues): VmPromise {
+  return {
+    memoryBytes: memory?.maxBytes ?? memory?.bytes ?? DEFAULT_MEMORY_BYTES,
+    cpus: cpus?.max ?? cpus?.count ?? 1,
   };
 }
 
@@ -416,7 +433,7 @@ async function confinePlan(
   const debuggers = values.gdb?.address.kind === "unix" ? [values.gdb.address.path] : [];
   const { pcap } = values;
   const shares = io.library.filesOfShares(values.share ?? []);
-  const read = [...files, ...roms];
+  const read = [...files, ...roms, values.policyPath];
   const used = {
     read,
     variables,

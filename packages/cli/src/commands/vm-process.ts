@@ -3,6 +3,7 @@ import { defineCommand, type Io } from "../command.ts";
 import { runKept } from "../kept-run.ts";
 import { VM_PROCESS_NAME } from "../named-vms.ts";
 import { parseLine } from "../options.ts";
+import { underPolicy } from "../policy-choice.ts";
 import { fromSavedState } from "../saved-run.ts";
 import { UsageError } from "../usage-error.ts";
 import { specWords, VmStore } from "../vm-library.ts";
@@ -26,21 +27,26 @@ export const VM_PROCESS = defineCommand({
     const quiet = { ...io, stdin: io.stdin, stdout: log, stderr: log } as unknown as Io;
     let trouble: unknown;
     try {
-      const line = parseLine(RUN_OPTIONS, specWords(spec));
-      const plan = runPlan(quiet, line, { folder, console: { kind: "log", log: presence.console } });
+      const { line, policy } = await underPolicy(io, parseLine(RUN_OPTIONS, specWords(spec)), true);
+      const plan = runPlan(quiet, line, { folder, console: { kind: "log", log: presence.console } }, policy);
       const end = await runKept(quiet, {
         plan: fromSavedState(quiet, plan, line.values, folder),
         actions: line.values,
         expiresAtMs: spec.expiresAt === undefined ? undefined : Date.parse(spec.expiresAt),
         onRestart: (count, reason) => presence.restarts(count, reason),
       });
-      await presence.leave(end.kind, end.reason);
+      await presence.leave(end.kind, end.reason, codeOf(end.error));
       if (end.error === undefined) return end.status;
       trouble = end.error;
     } catch (error) {
-      await presence.leave("failed", (error as Error).message);
+      await presence.leave("failed", (error as Error).message, codeOf(error));
       throw error;
     }
     throw trouble;
   },
 });
+
+function codeOf(error: unknown): string | undefined {
+  const { code } = (error ?? {}) as { code?: unknown };
+  return typeof code === "string" ? code : undefined;
+}

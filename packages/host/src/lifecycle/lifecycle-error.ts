@@ -5,6 +5,8 @@ export type LifecycleErrorCode =
   | "no-such-vm"
   /** The VM is in a state in which this cannot be done. */
   | "bad-state"
+  /** The policy does not take it (../policy/policy.ts). */
+  | "refused"
   /** Its time to live is over. */
   | "expired"
   /** Its spec file is not readable as one. */

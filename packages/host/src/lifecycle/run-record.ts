@@ -12,6 +12,8 @@ export interface RunEnd {
   readonly kind: RunEndKind;
   readonly reason: string;
   readonly at: string;
+  /** Of the error, where there is one. */
+  readonly code?: string;
 }
 
 /** Without an order, by the process itself. */
@@ -49,8 +51,14 @@ export class RunWriter {
     this.#write(this.#record);
   }
 
-  end(kind: RunEndKind, reason: string, now: Date): void {
-    this.#write({ ...this.#record, end: { kind, reason: reason.slice(0, MAX_REASON), at: now.toISOString() } });
+  end(kind: RunEndKind, reason: string, now: Date, code?: string): void {
+    const end = {
+      kind,
+      reason: reason.slice(0, MAX_REASON),
+      at: now.toISOString(),
+      ...(code !== undefined && { code }),
+    };
+    this.#write({ ...this.#record, end });
     closeSync(this.#descriptor);
   }
 

@@ -59,8 +59,8 @@ export class VmPresence {
   }
 
   /** The record says how it ended before the lock says that it has. */
-  async leave(kind: RunEndKind, reason: string): Promise<void> {
-    this.#run.end(kind, reason, new Date());
+  async leave(kind: RunEndKind, reason: string, code?: string): Promise<void> {
+    this.#run.end(kind, reason, new Date(), code);
     this.console.close();
     this.log.close();
     await this.#lock.release().catch(() => {}); // In its sandbox it may not; the lock is stale with the process's end.

@@ -63,6 +63,7 @@ async function afterShortRun(folder: VmFolder, pid: number | undefined, how: str
   const run = await readRun(folder.run);
   const end = run?.pid === pid ? run?.end : undefined;
   if (end?.kind === "crashed") throw failed(folder, `it crashed at once: ${end.reason}`);
+  if (end?.code === "refused") throw new LifecycleError("refused", end.reason);
   if (end === undefined || end.kind === "failed") {
     throw failed(folder, lastLines(folder) || `its process has ended (${how}).`);
   }

@@ -1,0 +1,10 @@
+export { type AdmissionFinding, admissionFindings, type HostSize, type VmPromise } from "./admission.ts";
+export {
+  type AdmissionRules,
+  checkPolicy,
+  type Policy,
+  PolicyError,
+  type PolicyErrorCode,
+} from "./policy.ts";
+export { defaultPolicyPath, readPolicy } from "./policy-file.ts";
+export { type AdmissionOptions, admissionText, admitVm, examineAdmission, hostSize } from "./running-vms.ts";

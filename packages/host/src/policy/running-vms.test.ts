@@ -1,0 +1,50 @@
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { hostname, tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, it } from "vitest";
+import { admitVm, examineAdmission } from "./running-vms.ts";
+
+let directory = "";
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), "tm-running-"));
+});
+afterEach(() => rmSync(directory, { recursive: true, force: true }));
+
+const host = { memoryBytes: 1000, processors: 4 };
+const wanted = { memoryBytes: 300, cpus: 1 };
+
+it("takes so many of those that come at once as there is room for", async () => {
+  const tries = Array.from({ length: 8 }, (_, i) => i);
+  const results = await Promise.allSettled(
+    tries.map((i) => admitVm({ name: `vm${i}`, wanted, host, directory, owner: `o${i}`, rules: { memoryRatio: 1 } })),
+  );
+  expect(results.filter(({ status }) => status === "fulfilled")).toHaveLength(3);
+  const reasons = results.flatMap((result) => (result.status === "rejected" ? [result.reason as Error] : []));
+  expect(reasons[0]).toMatchObject({ code: "refused" });
+  expect(reasons[0]?.message).toMatch(/^VM vm\d was not started, since the policy does not take it: memoryRatio: /);
+}, 30_000);
+
+it("counts a VM once that starts again, and none whose process is gone", async () => {
+  const rules = { maxVms: 1 };
+  await admitVm({ name: "a", wanted, host, directory, owner: "a", rules });
+  await admitVm({ name: "a", wanted, host, directory, owner: "a", rules });
+  const { pid } = spawnSync("true");
+  const gone = `${hostname()}-${pid}`;
+  writeFileSync(join(directory, gone), JSON.stringify({ pid, startTime: "1", host: hostname() }));
+  writeFileSync(join(directory, `${gone}.json`), JSON.stringify(wanted));
+  const options = { name: "b", wanted, host, directory, owner: "b" };
+  expect(await examineAdmission({ ...options, rules: { maxVms: 2 } })).toEqual([
+    { rule: "maxVms", isMet: true, running: 1, wanted: 1, most: 2 },
+  ]);
+  expect(readdirSync(directory)).not.toContain(`${gone}.json`);
+  await expect(admitVm({ ...options, rules })).rejects.toMatchObject({ code: "refused" });
+});
+
+it("runs a VM without rules where nothing can be written, and none with rules", async () => {
+  const file = join(directory, "file");
+  writeFileSync(file, "");
+  const options = { name: "a", wanted, host, directory: join(file, "below") };
+  expect(await admitVm(options)).toEqual([]);
+  await expect(admitVm({ ...options, rules: { maxVms: 5 } })).rejects.toMatchObject({ code: "refused" });
+});

@@ -1,0 +1,127 @@
+/**
+ * What this user's running VMs have been promised, named or not: a file each, DATA/running/HOST-PID.json, beside a lock that its
+ * process holds (../image/file-lock.ts), so that what a killed process leaves counts for nothing. Whoever is to be taken
+ * looks and enters under one lock: two that start at once are taken one after the other.
+ */
+import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { availableParallelism, hostname, totalmem } from "node:os";
+import { join } from "node:path";
+import { dataDirectory } from "../data-directory.ts";
+import { acquireLock, lockHolder } from "../image/file-lock.ts";
+import { type AdmissionFinding, admissionFindings, type HostSize, type VmPromise } from "./admission.ts";
+import { type AdmissionRules, PolicyError } from "./policy.ts";
+
+const BUSY_MS = 60_000;
+const POLL_MS = 20;
+
+export interface AdmissionOptions {
+  readonly name: string;
+  readonly wanted: VmPromise;
+  /** Default: none. */
+  readonly rules?: AdmissionRules | undefined;
+  readonly host?: HostSize;
+  readonly directory?: string;
+  /** Whose promise it is. Default: this process. */
+  readonly owner?: string;
+}
+
+export function hostSize(): HostSize {
+  const constrained = process.constrainedMemory?.() ?? 0;
+  const total = totalmem();
+  return {
+    memoryBytes: constrained > 0 && constrained < total ? constrained : total,
+    processors: availableParallelism(),
+  };
+}
+
+/** Without changing anything. */
+export async function examineAdmission(options: AdmissionOptions): Promise<readonly AdmissionFinding[]> {
+  const { rules = {}, host = hostSize(), wanted, directory = runningDirectory(), owner = ownOwner() } = options;
+  return admissionFindings(rules, host, await promises(directory, owner), wanted);
+}
+
+/**
+ * The VM of this process counts from here to the process's end. Rejects with PolicyError "refused". Where nothing can be
+ * written, a VM without rules runs all the same.
+ */
+export async function admitVm(options: AdmissionOptions): Promise<readonly AdmissionFinding[]> {
+  const { name, wanted, rules = {}, directory = runningDirectory(), owner = ownOwner() } = options;
+  const hasRules = Object.values(rules).some((rule) => rule !== undefined);
+  try {
+    await mkdir(directory, { recursive: true, mode: 0o700 });
+    const lock = await acquireLock(join(directory, ".lock"), {
+      signal: AbortSignal.timeout(BUSY_MS),
+      pollMs: POLL_MS,
+    });
+    try {
+      const findings = await examineAdmission(options);
+      if (findings.some(({ isMet }) => !isMet)) throw refused(name, findings);
+      const path = join(directory, owner);
+      await acquireLock(path, { takesOwn: true, signal: AbortSignal.timeout(BUSY_MS) });
+      await writeFile(`${path}.json`, JSON.stringify({ name, ...wanted }), { mode: 0o600 });
+      return findings;
+    } finally {
+      await lock.release();
+    }
+  } catch (error) {
+    if (error instanceof PolicyError) throw error;
+    if (!hasRules) return [];
+    const { code, message } = error as NodeJS.ErrnoException;
+    throw new PolicyError(
+      "refused",
+      `VM ${name} was not started: what runs already cannot be told (${directory}: ${code ?? message}). Make room or rights there.`,
+      { cause: error },
+    );
+  }
+}
+
+function runningDirectory(): string {
+  return join(dataDirectory(), "running");
+}
+
+function ownOwner(): string {
+  return `${hostname().replace(/[^A-Za-z0-9.-]/g, "_")}-${process.pid}`;
+}
+
+async function promises(directory: string, owner: string): Promise<readonly VmPromise[]> {
+  const entries = await readdir(directory).catch(() => []);
+  const found: VmPromise[] = [];
+  for (const entry of entries) {
+    const key = entry.slice(0, -".json".length);
+    if (!entry.endsWith(".json") || key === owner) continue;
+    const path = join(directory, entry);
+    if ((await lockHolder(join(directory, key))) === undefined) {
+      await rm(path, { force: true }).catch(() => {});
+      await rm(join(directory, key), { force: true }).catch(() => {});
+    } else found.push(...(await readPromise(path)));
+  }
+  return found;
+}
+
+/** What is no promise is none: the VM's own process writes it. */
+async function readPromise(path: string): Promise<readonly VmPromise[]> {
+  try {
+    const { memoryBytes, cpus } = JSON.parse(await readFile(path, "utf8")) as Partial<VmPromise>;
+    const isNumber = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
+    return isNumber(memoryBytes) && isNumber(cpus) ? [{ memoryBytes, cpus }] : [];
+  } catch {
+    return [];
+  }
+}
+
+function refused(name: string, findings: readonly AdmissionFinding[]): PolicyError {
+  const why = findings.filter(({ isMet }) => !isMet).map(admissionText);
+  return new PolicyError(
+    "refused",
+    `VM ${name} was not started, since the policy does not take it: ${why.join("; ")}. Stop another (twinmetal ls), or give it less.`,
+  );
+}
+
+const MIB = 2 ** 20;
+
+/** "memoryRatio: 1024 MiB run, 512 MiB more, 1200 MiB at most". */
+export function admissionText({ rule, running, wanted, most }: AdmissionFinding): string {
+  const [unit, scale] = rule === "memoryRatio" ? ["MiB", MIB] : [rule === "cpuRatio" ? "vCPUs" : "VMs", 1];
+  const figure = (value: number): string => `${Number((value / (scale as number)).toFixed(1))} ${unit}`;
+  return `${rule}: ${figure(running)} run, ${figure(wanted)} more, and ${figure(most)} at most`;
+}
