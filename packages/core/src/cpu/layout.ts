@@ -382,6 +382,10 @@ export const HASTE_ABOVE = 512;
 /** Host addresses of the pages before and behind the block's that its region's code lies in, too; 0: not. */
 export const BLOCK_PAGE_BEFORE = 28;
 export const BLOCK_PAGE_AFTER = 32;
+/** BLOCK_HEAT when the block last outlived all others; 0: it is new. */
+export const BLOCK_KEPT_HEAT = 36;
+/** Header and micro-ops. */
+export const BLOCK_BYTES = 40;
 
 export const UOP_BYTES = 32;
 export const UOP_HANDLER = 0;

@@ -72,6 +72,8 @@ export interface CoreExports {
 const MAX_BLOCK_INSTRUCTIONS = 32;
 const MAX_INSTRUCTION_BYTES = 15;
 export const NEVER_HOT = 0x7fff_ffff;
+/** So often a block has to have run to outlive others when the arena is full. */
+const WARM_RUNS = 4;
 
 let sharedHandlers: HandlerSet | undefined;
 let parallelHandlers: HandlerSet | undefined;
@@ -208,10 +210,12 @@ export class BlockDecoder {
     this.#protect = protect;
   }
 
-  /** Drops all blocks. */
-  flush(): void {
+  /** Drops all blocks, but those that are on their way to get hot if `keepsWarm`. */
+  flush(keepsWarm = false): void {
     this.onFlush();
     const { ownShift } = this.#map;
+    // What other vCPUs know of the code goes by what each has decoded itself.
+    const warm = keepsWarm && !this.#sharing ? this.#warm() : [];
     this.#next = L.ARENA + ownShift;
     this.flushes++;
     fillTable(this.#bytes, L.BLOCK_HASH + ownShift, L.BLOCK_HASH_BYTES);
@@ -219,6 +223,36 @@ export class BlockDecoder {
     // What others have decoded stays.
     if (this.#sharing) clearPageLists(this.#bytes, this.#map);
     else clearPageTables(this.#bytes, this.#map);
+    for (const block of warm) this.#move(block);
+  }
+
+  /** Blocks without a region that ran a few times, and lately; in the order in which they lie there. */
+  #warm(): readonly number[] {
+    const v = this.#view;
+    const found: number[] = [];
+    let bytes = 0;
+    for (const block of this.known()) {
+      const left = v.getInt32(block + L.BLOCK_HEAT, true);
+      const isWarm = left > 0 && left <= this.heat - WARM_RUNS && left !== v.getInt32(block + L.BLOCK_KEPT_HEAT, true);
+      if (!isWarm) continue;
+      bytes += v.getInt32(block + L.BLOCK_BYTES, true);
+      if (bytes > L.ARENA_BYTES / 2) break;
+      found.push(block);
+    }
+    return found.sort((a, b) => a - b);
+  }
+
+  /** A block that outlives others goes to where there is room now, which is not behind where it was. */
+  #move(from: number): void {
+    const v = this.#view;
+    const block = this.#next;
+    const size = v.getInt32(from + L.BLOCK_BYTES, true);
+    this.#bytes.copyWithin(block, from, from + size);
+    v.setInt32(block + L.BLOCK_KEPT_HEAT, v.getInt32(block + L.BLOCK_HEAT, true), true);
+    const last = block + L.BLOCK_HEADER_BYTES + (v.getInt32(block + L.BLOCK_COUNT, true) - 1) * L.UOP_BYTES;
+    const bytes = v.getUint16(last + L.UOP_START, true) + v.getUint8(last + L.UOP_LENGTH);
+    this.#next = block + size;
+    this.#enter(block, v.getUint32(block + L.BLOCK_HOST, true), v.getInt32(block + L.BLOCK_MODE, true), bytes);
   }
 
   /** Blocks of more than one instruction that are entered in the look-up table. */
@@ -329,7 +363,7 @@ export class BlockDecoder {
 
   #open(): number {
     const most = L.BLOCK_HEADER_BYTES + (MAX_BLOCK_INSTRUCTIONS + 1) * L.UOP_BYTES;
-    if (this.#next + most > this.#arenaEnd) this.flush();
+    if (this.#next + most > this.#arenaEnd) this.flush(true);
     return this.#next;
   }
   get #arenaEnd(): number {
@@ -381,18 +415,26 @@ export class BlockDecoder {
     v.setInt32(block + L.BLOCK_HEAT, mode & L.MODE_SINGLE || second ? 0 : this.heat, true);
     v.setInt32(block + L.BLOCK_PAGE_BEFORE, 0, true);
     v.setInt32(block + L.BLOCK_PAGE_AFTER, 0, true);
+    v.setInt32(block + L.BLOCK_KEPT_HEAT, 0, true);
+    v.setInt32(block + L.BLOCK_BYTES, L.BLOCK_HEADER_BYTES + slots * L.UOP_BYTES, true);
+    this.#next = block + v.getInt32(block + L.BLOCK_BYTES, true);
+    this.#enter(block, host, mode, bytes);
+    if (second) this.#link(block, second, true);
+    else if (!(mode & L.MODE_SINGLE)) this.onBlock(block, host, mode);
+    this.blocks++;
+    return block;
+  }
+
+  /** From now on the block is found. `bytes`: of code in its first page. */
+  #enter(block: number, host: number, mode: number, bytes: number): void {
+    const v = this.#view;
     const set = hashSetOf(host, mode) + this.#map.ownShift;
     this.#bytes.copyWithin(set + 16, set, set + 16 * (L.BLOCK_WAYS - 1));
     v.setInt32(set, host, true);
     v.setInt32(set + 4, mode, true);
     v.setInt32(set + 8, block, true);
-    this.#next = block + L.BLOCK_HEADER_BYTES + slots * L.UOP_BYTES;
     this.#cover(host & ~0xfff, host & 0xfff, bytes);
     this.#link(block, host);
-    if (second) this.#link(block, second, true);
-    else if (!(mode & L.MODE_SINGLE)) this.onBlock(block, host, mode);
-    this.blocks++;
-    return block;
   }
 
   /** Marks the granules of code and takes the page's write permission away. */

@@ -126,9 +126,11 @@ export class RegionTier {
     };
     core.decoder.onFlush = () => {
       this.keepWarm();
+      // Those that are kept are asked for anew, when they run again.
+      for (const request of this.#queue)
+        if (this.#isWaiting(request)) core.view.setInt32(request.block + L.BLOCK_HEAT, 1, true);
       this.#epoch++;
       this.#queue = [];
-      this.#covered.clear();
       this.#awaited.clear();
       this.#code.seen.forget();
     };
@@ -199,7 +201,8 @@ export class RegionTier {
   /** Blocks find their translations again, and those that none finds until the next time are old. */
   #dropOld(): void {
     const old = this.#modules.dropOld();
-    this.#core.decoder.flush();
+    this.#core.decoder.flush(true);
+    this.#covered.clear();
     if (old.size === 0) return;
     this.#translations.drop((translation) => old.has(translation.home));
     this.#asked.clear();
@@ -209,6 +212,7 @@ export class RegionTier {
 
   #reset(): void {
     this.#core.decoder.flush();
+    this.#covered.clear();
     this.#translations.drop(() => true);
     this.#asked.clear();
     this.#modules.dropAll();
