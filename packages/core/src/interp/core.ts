@@ -210,7 +210,7 @@ export class BlockDecoder {
     this.#protect = protect;
   }
 
-  /** Drops all blocks, but those that are on their way to get hot if `keepsWarm`. */
+  /** Drops all blocks, but, where the arena is full (`keepsWarm`), those that are on their way to get hot. */
   flush(keepsWarm = false): void {
     this.onFlush();
     const { ownShift } = this.#map;

@@ -201,7 +201,7 @@ export class RegionTier {
   /** Blocks find their translations again, and those that none finds until the next time are old. */
   #dropOld(): void {
     const old = this.#modules.dropOld();
-    this.#core.decoder.flush(true);
+    this.#core.decoder.flush();
     this.#covered.clear();
     if (old.size === 0) return;
     this.#translations.drop((translation) => old.has(translation.home));
