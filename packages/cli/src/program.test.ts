@@ -228,6 +228,9 @@ describe("twinmetal", () => {
 
   it.each([
     [["rnu"], 'there is no command "rnu". Did you mean run?'],
+    [["shell"], "which VM?"],
+    [["shell", "box", "ls"], "twinmetal exec -t box -- CMD"],
+    [["exec", "-t", "box", "--", "vi"], "are no terminal"],
     [["fork"], "the command fork is not in this version yet."],
     [["migrate"], "which VM?"],
     [["migrate", "a.sock"], "where to?"],

@@ -29,6 +29,7 @@ import { RUN } from "./commands/run.ts";
 import { SAVE } from "./commands/save.ts";
 import { SCREENSHOT } from "./commands/screenshot.ts";
 import { SET } from "./commands/set.ts";
+import { SHELL } from "./commands/shell.ts";
 import { SHOW } from "./commands/show.ts";
 import { START } from "./commands/start.ts";
 import { STOP } from "./commands/stop.ts";
@@ -57,6 +58,7 @@ const COMMANDS = [
   SHOW,
   CONSOLE,
   EXEC,
+  SHELL,
   LOGS,
   RENAME,
   RM,
@@ -81,7 +83,7 @@ const COMMANDS = [
 ] as unknown as readonly Command[];
 const HELP = { name: "help", summary: "print this, or everything about one command" };
 const PLANNED =
-  "serve events shell cp fork snapshot export import state net backup replica node user token doctor completion";
+  "serve events cp fork snapshot export import state net backup replica node user token doctor completion";
 
 /** The library's errors about options that this program only hands on. */
 const BAD_OPTION_CODES: ReadonlySet<string> = new Set(["IMAGE_BAD_OPTION", "bad-option"]);

@@ -2,6 +2,7 @@
 import { ByteOutput } from "../byte-output.ts";
 import { defineCommand, type Io } from "../command.ts";
 import { RawTerminal } from "../raw-terminal.ts";
+import { TypedKeys } from "../typed-keys.ts";
 import { UsageError } from "../usage-error.ts";
 
 export const CONSOLE = defineCommand({
@@ -29,7 +30,7 @@ async function attach(io: Io, vm: string): Promise<number> {
   const output = new ByteOutput(io.stdout);
   const terminal = new RawTerminal(io);
   const left = new AbortController();
-  const keys = new Keys();
+  const keys = new TypedKeys<Uint8Array>();
   const isTerminal = io.stdin.isTTY === true;
   const leave = (): void => left.abort();
   output.onGone = leave;
@@ -58,27 +59,5 @@ async function attach(io: Io, vm: string): Promise<number> {
     terminal.leave();
     output.dispose();
     for (const stop of stops) stop();
-  }
-}
-
-/** What was typed, until it is taken. */
-class Keys {
-  readonly #typed: Uint8Array[] = [];
-  #wake: () => void = () => {};
-
-  push(bytes: Uint8Array): void {
-    this.#typed.push(bytes);
-    this.#wake();
-  }
-
-  async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array> {
-    for (;;) {
-      const bytes = this.#typed.shift();
-      if (bytes) yield bytes;
-      else
-        await new Promise<void>((resolve) => {
-          this.#wake = resolve;
-        });
-    }
   }
 }

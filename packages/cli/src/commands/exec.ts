@@ -2,25 +2,35 @@
 import { ByteOutput } from "../byte-output.ts";
 import { defineCommand } from "../command.ts";
 import { EXIT } from "../exit-status.ts";
+import { flag } from "../options.ts";
+import { execInTerminal } from "../terminal-exec.ts";
 import { UsageError } from "../usage-error.ts";
 
 export const EXEC = defineCommand({
   name: "exec",
   summary: "run a command in a running VM",
-  usage: "VM -- CMD [ARG...]",
+  usage: "VM [-t] -- CMD [ARG...]",
   text: [
     "VM is a name of `twinmetal ls`, or a control socket's path. The guest needs Twinmetal's agent, which the tiny image has. Standard input, output and errors are the command's own. A guest that is still starting is waited for.",
     "Status: CMD's own; 125 Twinmetal failed, 126 CMD cannot be run, 127 not found, 128+n ended by signal n, 2 bad usage.",
   ],
-  options: {},
+  options: {
+    terminal: flag(
+      "terminal",
+      "The command has a terminal of its own, which is this one: for shells, editors and the like. Ctrl-] ends it.",
+      "t",
+    ),
+  },
   examples: [
     ["twinmetal exec box -- uname -a", ""],
+    ["twinmetal exec -t box -- vi /etc/profile", "on this terminal; also: twinmetal shell box"],
     ["tar c src | twinmetal exec box -- tar x -C /tmp", "input and output are the command's"],
   ],
-  execute: async (io, { operands: [vm, extra], rest }) => {
+  execute: async (io, { values, operands: [vm, extra], rest }) => {
     if (vm === undefined) throw new UsageError("which VM? Give its name; see: twinmetal ls");
     if (rest === undefined || !rest[0] || extra !== undefined)
       throw new UsageError(`a command comes after --: twinmetal exec ${vm} -- ${extra ?? "uname -a"}`);
+    if (values.terminal) return await execInTerminal(io, vm, rest);
     const stdout = new ByteOutput(io.stdout);
     const stderr = new ByteOutput(io.stderr);
     const ends = new AbortController();

@@ -3,9 +3,12 @@
  *
  *   {"command": "console"}                  the guest's serial console, to the VM's end or the client's
  *   {"command": "exec", "words": [...]}     a command in the guest, through its agent; its status is the result
+ *   {..., "terminal": {"rows": R, "columns": C, "name": N}}     in a terminal of its own there
  *   client: {"input": B}  {"end": true}  {"rows": R, "columns": C}       process: {"stdout": B}  {"stderr": B}
  */
+import { once } from "node:events";
 import type { Socket } from "node:net";
+import type { AgentProcess, TerminalOptions } from "../agent/index.ts";
 import type { Vm } from "../vm/vm.ts";
 import { badOption } from "./address.ts";
 import type { ControlLines } from "./control-lines.ts";
@@ -17,13 +20,18 @@ const MAX_WINDOW = 10_000;
 
 /** The client's side of what flows. */
 export interface ControlStreams {
-  /** An empty answer of `input` never comes; its end is the end of the input. */
-  readonly input?: AsyncIterable<Uint8Array>;
+  /** Its end is the end of the input. Sizes of the window are of use to a command with a terminal. */
+  readonly input?: AsyncIterable<Uint8Array | WindowDimensions>;
   readonly onStdout?: (bytes: Uint8Array) => void | Promise<void>;
   readonly onStderr?: (bytes: Uint8Array) => void | Promise<void>;
 }
 
-type Input = { readonly bytes: Uint8Array } | { readonly rows: number; readonly columns: number } | "end";
+export interface WindowDimensions {
+  readonly rows: number;
+  readonly columns: number;
+}
+
+type Input = { readonly bytes: Uint8Array } | WindowDimensions | "end";
 
 /** The process's side of a connection. */
 export class ControlChannel {
@@ -61,6 +69,13 @@ export class ControlChannel {
   }
 }
 
+/** What a request says of the terminal that a command is to have. */
+export function isTerminal(terminal: unknown): terminal is TerminalOptions {
+  if (typeof terminal !== "object" || terminal === null) return false;
+  const { rows, columns, name } = terminal as Record<string, unknown>;
+  return isWindow(rows) && isWindow(columns) && (name === undefined || typeof name === "string");
+}
+
 function isWindow(count: unknown): count is number {
   return Number.isInteger(count) && (count as number) > 0 && (count as number) <= MAX_WINDOW;
 }
@@ -89,11 +104,12 @@ export async function serveConsole(vm: Vm, channel: ControlChannel, signal: Abor
 
 export async function serveExec(
   vm: Vm,
-  words: readonly string[],
+  { words, terminal }: { readonly words: readonly string[]; readonly terminal?: TerminalOptions },
   channel: ControlChannel,
   signal: AbortSignal,
 ): Promise<number> {
   await vm.agent.connect({ timeoutMs: AGENT_TIMEOUT_MS, signal });
+  if (terminal) return await serveTerminal(vm, words, terminal, channel, signal);
   const tell = (stream: "stdout" | "stderr") => (bytes: Uint8Array) => channel.tell({ [stream]: base64(bytes) });
   const { exitCode } = await vm.exec(words, {
     stdin: inputOf(channel),
@@ -102,6 +118,33 @@ export async function serveExec(
     signal,
   });
   return exitCode;
+}
+
+async function serveTerminal(
+  vm: Vm,
+  words: readonly string[],
+  terminal: TerminalOptions,
+  channel: ControlChannel,
+  signal: AbortSignal,
+): Promise<number> {
+  const process = await vm.agent.exec(words, { terminal, signal });
+  void takeKeys(channel, process).catch(() => {}); // Whoever has gone ends the command by the signal.
+  const output = (async () => {
+    for await (const bytes of process.stdout as AsyncIterable<Uint8Array>)
+      await channel.tell({ stdout: base64(bytes) });
+  })();
+  const status = await process.exited;
+  await output;
+  return status;
+}
+
+async function takeKeys(channel: ControlChannel, process: AgentProcess): Promise<void> {
+  for (;;) {
+    const input = await channel.input();
+    if (input === "end") return;
+    if ("rows" in input) process.resize?.(input.rows, input.columns);
+    else if (!process.stdin?.write(input.bytes)) await once(process.stdin!, "drain");
+  }
 }
 
 async function* inputOf(channel: ControlChannel): AsyncGenerator<Uint8Array> {

@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { PassThrough, Writable } from "node:stream";
 import { MigrationError, type MigrationProgress } from "@twinmetal/core";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Vm } from "../vm/vm.ts";
@@ -55,6 +56,58 @@ const endless = (_target: string, options?: MigrateVmOptions): Promise<never> =>
     options?.signal?.addEventListener("abort", () => reject(new MigrationError("cancelled", "it was cancelled")));
     options?.onProgress?.(PROGRESS);
   });
+
+describe("a command with a terminal", () => {
+  it("gets what is typed and the window's sizes, and its output and status come back", async () => {
+    const typed: string[] = [];
+    const stdout = new PassThrough();
+    let end!: (status: number) => void;
+    const process = {
+      stdin: new Writable({
+        write: (bytes: Buffer, _encoding, done) => {
+          typed.push(bytes.toString());
+          done();
+        },
+      }),
+      stdout,
+      exited: new Promise<number>((resolve) => {
+        end = resolve;
+      }),
+      resize: (rows: number, columns: number) => {
+        stdout.end(`${typed.join()} in ${rows} by ${columns}`);
+        end(5);
+      },
+    };
+    let asked: unknown;
+    const agent = {
+      connect: async () => ({}),
+      exec: async (_words: unknown, options: { terminal?: unknown }) => {
+        asked = options.terminal;
+        return process;
+      },
+    };
+    vmWith({ agent: agent as unknown as Vm["agent"] });
+    const input = async function* () {
+      yield Buffer.from("ls");
+      yield { rows: 33, columns: 99 };
+      await new Promise(() => {}); // Nobody types any more.
+    };
+    let output = "";
+    const onStdout = (bytes: Uint8Array): void => {
+      output += Buffer.from(bytes).toString();
+    };
+    const terminal = { rows: 24, columns: 80, name: "xterm" };
+    const request = { command: "exec", words: ["sh"], terminal } as const;
+    expect(await askMigrationControl(path, request, { streams: { input: input(), onStdout } })).toBe(5);
+    expect([asked, output]).toEqual([terminal, "ls in 33 by 99"]);
+  });
+
+  it("is refused for a terminal that cannot be", async () => {
+    vmWith({});
+    const request = { command: "exec", words: ["sh"], terminal: { rows: 0, columns: 80 } } as const;
+    expect((await failure(askMigrationControl(path, request))).message).toContain("nothing that is known");
+  });
+});
 
 describe("the control socket", () => {
   it("hands on what is asked, progress, and the result", async () => {

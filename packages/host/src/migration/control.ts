@@ -35,6 +35,7 @@ import {
   type MigrationObstacle,
   type MigrationProgress,
 } from "@twinmetal/core";
+import type { TerminalOptions } from "../agent/index.ts";
 import { isWritten } from "../lifecycle/kept-disks.ts";
 import { shareDisks } from "../lifecycle/shared-disks.ts";
 import { type LifecycleState, requireAllowed } from "../lifecycle/states.ts";
@@ -45,7 +46,14 @@ import type { Vm, VmProgress } from "../vm/vm.ts";
 import { whyNothingIsGivenBack } from "../vm/vm-memory.ts";
 import { badOption } from "./address.ts";
 import { ControlLines } from "./control-lines.ts";
-import { ControlChannel, type ControlStreams, serveConsole, serveExec } from "./control-streams.ts";
+import {
+  ControlChannel,
+  type ControlStreams,
+  isTerminal,
+  serveConsole,
+  serveExec,
+  type WindowDimensions,
+} from "./control-streams.ts";
 import type { MigrateVmOptions, MigrationChoice } from "./outgoing.ts";
 
 /** Options of a request; what cannot be said in JSON is not among them. */
@@ -63,7 +71,7 @@ export type ControlRequest =
   | { readonly command: "balloon"; readonly bytes: number | "auto" }
   | { readonly command: "stop"; readonly timeoutMs: number; readonly force: boolean }
   | { readonly command: "console" }
-  | { readonly command: "exec"; readonly words: readonly string[] }
+  | { readonly command: "exec"; readonly words: readonly string[]; readonly terminal?: TerminalOptions }
   | { readonly command: "pause" | "resume" | "reset" | "kill" }
   | { readonly command: "save"; readonly path: string; readonly ends: boolean }
   | { readonly command: "clone"; readonly from: string; readonly to: string }
@@ -118,7 +126,7 @@ export class MigrationDesk {
       case "console":
         return await serveConsole(this.#requireVm(), required(channel), signal);
       case "exec":
-        return await serveExec(this.#requireVm(), request.words, required(channel), signal);
+        return await serveExec(this.#requireVm(), request, required(channel), signal);
       case "check":
         return await this.#requireVm().canMigrate(request.target, { ...request.options, signal });
       case "migrate":
@@ -428,8 +436,11 @@ function parseRequest(line: string): ControlRequest {
   if (command === "usage") return { command };
   if (command === "set" && isResourceChange(request["change"])) return { command, change: request["change"] };
   if (command === "console") return { command };
-  if (command === "exec" && isNames(request["words"]) && request["words"].length > 0)
-    return { command, words: request["words"] };
+  const { words, terminal } = request;
+  if (command === "exec" && isNames(words) && words.length > 0) {
+    if (terminal === undefined) return { command, words };
+    if (isTerminal(terminal)) return { command, words, terminal };
+  }
   const { disk } = request;
   if (command === "eject" && typeof disk === "string" && typeof force === "boolean") return { command, disk, force };
   if (command === "insert" && typeof disk === "string" && typeof path === "string" && typeof force === "boolean")
@@ -551,11 +562,15 @@ export async function askMigrationControl(
 /** A line holds at most what its reader takes. */
 const INPUT_BYTES = 32 * 1024;
 
-async function sendInput(socket: Socket, input: AsyncIterable<Uint8Array>): Promise<void> {
+async function sendInput(socket: Socket, input: AsyncIterable<Uint8Array | WindowDimensions>): Promise<void> {
   const send = async (line: unknown): Promise<void> => {
     if (!socket.write(`${JSON.stringify(line)}\n`)) await once(socket, "drain");
   };
   for await (const bytes of input) {
+    if ("rows" in bytes) {
+      await send(bytes);
+      continue;
+    }
     for (let at = 0; at < bytes.length; at += INPUT_BYTES)
       await send({ input: Buffer.from(bytes.subarray(at, at + INPUT_BYTES)).toString("base64") });
   }
