@@ -24,8 +24,6 @@ const NEVER = ["**/node_modules/**", "**/dist/**"];
 export default defineConfig({
   resolve: { alias },
   test: {
-    // On two processors the default is one.
-    maxWorkers: "100%",
     // What a test gets must not depend on what earlier runs have left.
     env: { TWINMETAL_TRANSLATION_CACHE: "off" },
     projects: [
