@@ -12,7 +12,7 @@ const POLICY: Policy = {
     disks: { bytesPerSecond: 1e6 },
     networks: { bytesPerSecond: 1e6 },
   },
-  egress: ["deb.debian.org:80"],
+  egress: ["mirror.example.org:80"],
   ttlMs: 3_600_000,
   restart: { onCrash: "restart", onReboot: "stop" },
 };
@@ -31,7 +31,7 @@ describe("a policy", () => {
       limit: [{ cpu: 0.5, wallMs: 60_000 }],
       disk: [{ path: "a.img", limits: { bytesPerSecond: 1e6 } }],
       net: [{ to: "user", limits: { toGuest: { bytesPerSecond: 1e6 }, fromGuest: { bytesPerSecond: 1e6 } } }],
-      allow: ["deb.debian.org:80"],
+      allow: ["mirror.example.org:80"],
       ttl: 3_600_000,
       onCrash: "restart",
       onReboot: "stop",
@@ -76,7 +76,7 @@ describe("a policy", () => {
       memory: { bytes: 2 ** 28 },
       diskLimits: { bytesPerSecond: 1e6 },
       net: [{ to: "user", limits: { toGuest: { bytesPerSecond: 1e6 } } }],
-      allow: ["deb.debian.org:80"],
+      allow: ["mirror.example.org:80"],
     });
   });
 });

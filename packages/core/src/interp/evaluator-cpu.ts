@@ -13,8 +13,8 @@ import { type HandlerSet, handlerOf } from "../isa/handlers.ts";
 import { encodeMicroOp } from "../isa/micro-op.ts";
 import { BRANCH, FAULT, LEAVE } from "../isa/semantics.ts";
 import type { RamHolder } from "../memory/ram.ts";
+import { BlockDecoder } from "./block-decoder.ts";
 import {
-  BlockDecoder,
   type Core,
   type CoreExports,
   type CoreHost,

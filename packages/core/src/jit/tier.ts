@@ -7,7 +7,8 @@
  * past DEFAULT_BOUNDS everything is, blocks too, and starts again.
  */
 import * as L from "../cpu/layout.ts";
-import { type Core, NEVER_HOT } from "../interp/core.ts";
+import { NEVER_HOT } from "../interp/block-decoder.ts";
+import type { Core } from "../interp/core.ts";
 import { CodeAround } from "./code-around.ts";
 import { Haste } from "./haste.ts";
 import { type CodeWindow, PAGE_BYTES } from "./region.ts";

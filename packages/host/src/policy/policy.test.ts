@@ -11,7 +11,7 @@ const GOOD = {
     disks: { bytesPerSecond: 1e8, burstBytes: 1e9 },
     networks: { bytesPerSecond: 1e7, latencyMs: 5, jitterMs: 5 },
   },
-  egress: ["deb.debian.org:80", "*.example.com", "10.0.0.0/8", "all"],
+  egress: ["mirror.example.org:80", "*.example.com", "10.0.0.0/8", "all"],
   ttlMs: 86_400_000,
   restart: { onCrash: "restart", onPoweroff: "stop", onReboot: "stop" },
 };

@@ -30,12 +30,7 @@ import { DisksOfVm } from "../disk/disk-limits.ts";
 import type { DiskProblem } from "../disk/disk-protocol.ts";
 import type { DiskThread } from "../disk/disk-thread.ts";
 import type { VariableStore } from "../firmware/variable-store.ts";
-import {
-  type MigrateVmOptions,
-  type MigrationChoice,
-  OutgoingMigration,
-  type OutgoingVm,
-} from "../migration/outgoing.ts";
+import type { MigrateVmOptions, MigrationChoice, OutgoingVm } from "../migration/outgoing.ts";
 import type { NetworkThread } from "../network/network-thread.ts";
 import { NetworkOfVm } from "../network/vm-network.ts";
 import { readHostMemory } from "../resources/memory-driver.ts";
@@ -57,6 +52,7 @@ import { HostedDebugger } from "./vm-debugger.ts";
 import { VmError } from "./vm-error.ts";
 import { VmListeners } from "./vm-listeners.ts";
 import { MemoryOfVm } from "./vm-memory.ts";
+import { MigrationsOfVm } from "./vm-migrations.ts";
 import { VmScreen } from "./vm-screen.ts";
 import type { VmRegisters, WorkerChoices } from "./worker-protocol.ts";
 
@@ -121,7 +117,7 @@ export class HostedVm implements Vm {
   #closing: Promise<void> | undefined;
   readonly #isIncoming: boolean;
   readonly #spec: MachineSpec;
-  #migration: OutgoingMigration | undefined;
+  readonly #migrations: MigrationsOfVm;
 
   private constructor(options: HostedVmOptions, machine: CurrentMachine) {
     this.name = options.name;
@@ -139,6 +135,11 @@ export class HostedVm implements Vm {
       interfaces: (call) => this.#agentConnection.call(call, () => this.agent.interfaces(call)),
     });
     this.#shares = options.shares;
+    this.#migrations = new MigrationsOfVm({
+      source: () => this.#outgoing(),
+      hasEnded: () => this.#exit !== undefined,
+      becomes: (state) => this.#changeState(state),
+    });
     if (options.network) options.network.onProblem = (problem) => this.#listeners.emit("network", problem);
     if (options.disks) options.disks.onProblem = (problem) => this.#onDiskProblem(problem);
     this.#ended = new Promise((resolve) => {
@@ -281,7 +282,7 @@ export class HostedVm implements Vm {
   async start(): Promise<void> {
     if (this.#isIncoming && this.#state === "running") return;
     this.#require(["created", "paused"], "start");
-    this.#requireDecided();
+    this.#migrations.requireDecided();
     await this.#unblock();
     const isHeld = this.#startsPaused && this.#state === "created";
     await this.#machine.command(isHeld ? "startPaused" : "start", undefined);
@@ -294,7 +295,7 @@ export class HostedVm implements Vm {
 
   async resume(): Promise<void> {
     this.#require(["running", "paused"], "resume");
-    this.#requireDecided();
+    this.#migrations.requireDecided();
     await this.#unblock();
     await this.#machine.command("resume", undefined);
   }
@@ -444,36 +445,27 @@ export class HostedVm implements Vm {
 
   async migrate(target: string, options: MigrateVmOptions = {}): Promise<MigrationResult> {
     this.#require(["running", "paused"], "migrate");
-    this.#requireDecided();
-    if (this.#migration) throw new VmError("bad-state", "The VM is being migrated already.");
     if (this.#machine.isChanging)
       throw new VmError("bad-state", "The VM is changing its engine; migrate it afterwards.");
-    const migration = new OutgoingMigration(this.#outgoing(), target, options);
-    this.#migration = migration;
-    try {
-      return await migration.run();
-    } finally {
-      if (migration.isUndecided && !this.#exit) this.#changeState("paused");
-      else this.#migration = undefined;
-    }
+    return await this.#migrations.run(target, options);
   }
 
   async canMigrate(target: string, options: MigrateVmOptions = {}): Promise<readonly MigrationObstacle[]> {
     this.#require(["running", "paused"], "migrate");
     if (isEngineKind(target)) return await this.#machine.canSwitch(target, options.signal);
-    return await new OutgoingMigration(this.#outgoing(), target, options).probe();
+    return await this.#migrations.probe(target, options);
   }
 
   async switchEngine(engine: "jit" | "kvm", options: EngineSwitchOptions = {}): Promise<EngineSwitchResult> {
     this.#require(["running", "paused"], "change its engine");
     options.signal?.throwIfAborted();
-    this.#requireMovable();
+    this.#migrations.requireMovable();
     return await this.#machine.switchEngine(engine, options);
   }
 
   /** Another machine of any engine, whatever speaks against it: for tests on hosts with one engine. */
   async renewMachine(engine: "jit" | "kvm", options: EngineSwitchOptions = {}): Promise<EngineSwitchResult> {
-    this.#requireMovable();
+    this.#migrations.requireMovable();
     return await this.#machine.renew(engine, options);
   }
 
@@ -500,11 +492,7 @@ export class HostedVm implements Vm {
   }
 
   async decideMigration(choice: MigrationChoice): Promise<void> {
-    const migration = this.#migration;
-    if (!migration?.isUndecided) throw new VmError("bad-state", "No migration of this VM waits for a decision.");
-    this.#migration = undefined;
-    await migration.decide(choice);
-    if (choice === "run" && migration.wasRunning) this.#changeState("running");
+    await this.#migrations.decide(choice);
   }
 
   #outgoing(): OutgoingVm {
@@ -576,19 +564,6 @@ export class HostedVm implements Vm {
     void this.#shares?.close().catch(() => {});
     this.#resolveEnded(exit);
     this.#listeners.emit("exit", exit);
-  }
-
-  #requireDecided(): void {
-    if (!this.#migration?.isUndecided) return;
-    throw new VmError(
-      "bad-state",
-      "The VM may run at the target of its migration, so it does not go on here: decide the migration first.",
-    );
-  }
-
-  #requireMovable(): void {
-    this.#requireDecided();
-    if (this.#migration) throw new VmError("bad-state", "The VM is being migrated, so its engine cannot be changed.");
   }
 
   #require(states: readonly VmState[], what: string): void {

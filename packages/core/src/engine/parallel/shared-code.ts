@@ -10,7 +10,7 @@
  *           blocks before it runs on.
  */
 import type { MemoryMap } from "../../cpu/layout.ts";
-import type { CodeSharing } from "../../interp/core.ts";
+import type { CodeSharing } from "../../interp/block-decoder.ts";
 import type { ParallelCells } from "./cells.ts";
 import type { Gate } from "./gate.ts";
 

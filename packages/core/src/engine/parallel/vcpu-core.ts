@@ -4,8 +4,8 @@
  * they rest.
  */
 import * as L from "../../cpu/layout.ts";
+import { BlockDecoder } from "../../interp/block-decoder.ts";
 import {
-  BlockDecoder,
   type Core,
   type CoreExports,
   type CoreHost,
