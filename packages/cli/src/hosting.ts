@@ -27,10 +27,10 @@ import {
   type ControlServer,
   type DiskOptions,
   type GdbServer,
-  MigrationDesk,
   type NetworkOptions,
   type ShareOptions,
   type Vm,
+  VmControl,
   type VmProgress,
 } from "./vm-library.ts";
 
@@ -40,11 +40,7 @@ const LONG_MS = 2 ** 30;
 export interface HostingPlan {
   /** Rejects where the host does not take one more. */
   readonly admit?: (() => Promise<void>) | undefined;
-  readonly create: (
-    signal: AbortSignal,
-    onProgress: (progress: VmProgress) => void,
-    desk: MigrationDesk,
-  ) => Promise<Vm>;
+  readonly create: (signal: AbortSignal, onProgress: (progress: VmProgress) => void, control: VmControl) => Promise<Vm>;
   /** Asked for when the VM exists. */
   readonly command: ((signal: AbortSignal) => Promise<readonly string[]>) | undefined;
   readonly serial: SerialTarget;
@@ -86,15 +82,15 @@ export async function hostVm(io: Io, given: HostingPlan): Promise<number> {
   let vm: Vm | undefined;
   let sink: SerialSink | undefined;
   let unwatch = (): void => {};
-  const controls: ControlServer[] = [];
+  const servers: ControlServer[] = [];
   let gdb: GdbServer | undefined;
-  const desk = new MigrationDesk();
-  desk.onUndecided = ({ message }) => say(message);
-  desk.giveUp = () => ending.end({ status: EXIT.OK, message: "ended before it ran." });
+  const control = new VmControl();
+  control.onUndecided = ({ message }) => say(message);
+  control.giveUp = () => ending.end({ status: EXIT.OK, message: "ended before it ran." });
   try {
-    for (const path of plan.controlSockets ?? []) controls.push(await io.library.serveMigrationControl(path, desk));
-    vm = await create(plan, ending, progress, desk);
-    desk.vm = vm;
+    for (const path of plan.controlSockets ?? []) servers.push(await io.library.serveControl(path, control));
+    vm = await create(plan, ending, progress, control);
+    control.vm = vm;
     if (vm === undefined) return concludeEnding(ending, say);
     unwatch = watchDisks(vm, say);
     vm.on("network", ({ message }) => say(message));
@@ -107,7 +103,7 @@ export async function hostVm(io: Io, given: HostingPlan): Promise<number> {
       const waits = plan.gdb.isWaiting ? "The guest waits for GDB" : "GDB finds the guest";
       say(`${waits}: ${gdbCommand(gdb.address)}`);
     }
-    desk.isSealed = seal(vm, say);
+    control.isSealed = seal(vm, say);
     if (isTerminal && plan.command === undefined) say(plan.greeting(vm));
     if (notice !== undefined) say(notice);
     plan.onReady?.();
@@ -123,7 +119,7 @@ export async function hostVm(io: Io, given: HostingPlan): Promise<number> {
     unwatch();
     if (vm !== undefined) await close(vm, sink);
     await gdb?.close();
-    for (const control of controls) await control.close();
+    for (const server of servers) await server.close();
     ending.dispose();
   }
 }
@@ -145,13 +141,13 @@ async function create(
   plan: HostingPlan,
   ending: Ending,
   progress: ProgressLine,
-  desk: MigrationDesk,
+  control: VmControl,
 ): Promise<Vm | undefined> {
   const onProgress = (report: VmProgress): void => {
-    desk.progress = report;
+    control.progress = report;
     if (ending.cause === undefined) progress.report(report);
   };
-  const creation = plan.create(ending.signal, onProgress, desk);
+  const creation = plan.create(ending.signal, onProgress, control);
   try {
     // Not a race: the library answers the signal once nothing half-written is left.
     const vm = await creation;

@@ -3,7 +3,7 @@ import type { Io } from "./command.ts";
 import type { EndValues } from "./end-actions.ts";
 import type { HostingPlan, hostVm } from "./hosting.ts";
 import { type KeptEnd, runKept } from "./kept-run.ts";
-import { MigrationDesk, type Vm, type VmExit } from "./vm-library.ts";
+import { type Vm, VmControl, type VmExit } from "./vm-library.ts";
 
 const OFF: VmExit = { kind: "off", reason: "the guest powered off" };
 const CRASH: VmExit = { kind: "crashed", reason: "triple fault", report: "" };
@@ -12,7 +12,7 @@ const CRASH: VmExit = { kind: "crashed", reason: "triple fault", report: "" };
 type Script = (run: {
   readonly exit: (exit: VmExit) => void;
   readonly abort: () => void;
-  readonly desk: MigrationDesk;
+  readonly control: VmControl;
   readonly stopped: Promise<void>;
 }) => Promise<number | Error>;
 
@@ -30,16 +30,16 @@ function setUp(actions: EndValues, scripts: readonly Script[], expiresAtMs?: num
       signals.set(name, listener);
       return () => void signals.delete(name);
     },
-    library: { serveMigrationControl: async () => ({ close: async () => {} }) },
+    library: { serveControl: async () => ({ close: async () => {} }) },
   } as unknown as Io;
   const restarts: string[] = [];
   let runs = 0;
   const host = (async (_io: Io, plan: HostingPlan) => {
-    const desk = new MigrationDesk();
+    const control = new VmControl();
     const abort = new AbortController();
-    desk.giveUp = () => abort.abort();
-    const vm = (await plan.create(abort.signal, () => {}, desk)) as unknown as FakeVm;
-    const result = await scripts[runs++]!({ ...vm, abort: () => abort.abort(), desk });
+    control.giveUp = () => abort.abort();
+    const vm = (await plan.create(abort.signal, () => {}, control)) as unknown as FakeVm;
+    const result = await scripts[runs++]!({ ...vm, abort: () => abort.abort(), control });
     if (result instanceof Error) throw result;
     return result;
   }) as typeof hostVm;
@@ -121,7 +121,7 @@ describe("a VM that is kept", () => {
     const actions = { onCrash: "restart", onPoweroff: "restart" } as const;
     const killed = setUp(actions, [
       async (run) => {
-        void run.desk.answer({ command: "kill" }, new AbortController().signal, () => {});
+        void run.control.answer({ command: "kill" }, { signal: new AbortController().signal });
         run.exit(OFF);
         return 0;
       },
@@ -149,7 +149,7 @@ describe("a VM that is kept", () => {
         onRestart: () => {},
       },
       (async (_io: Io, plan: HostingPlan) => {
-        await plan.create(new AbortController().signal, () => {}, new MigrationDesk());
+        await plan.create(new AbortController().signal, () => {}, new VmControl());
       }) as unknown as typeof hostVm,
     );
     expect(await within(failing, 5000)).toMatchObject({ kind: "failed", reason: "no disk" });

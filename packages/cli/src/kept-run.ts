@@ -11,7 +11,7 @@ import { Ending } from "./ending.ts";
 import { EXIT } from "./exit-status.ts";
 import { type HostingPlan, hostVm } from "./hosting.ts";
 import { LIFE_IS_OVER } from "./named-vms.ts";
-import { MigrationDesk, type Vm, type VmExit } from "./vm-library.ts";
+import { type Vm, VmControl, type VmExit } from "./vm-library.ts";
 
 /** A guest that does not turn off by itself when its time to live is over. */
 const LAST_STOP_MS = 10_000;
@@ -74,13 +74,13 @@ function isFollowed({ isOwn, kind }: RunEnd, { onCrash, onPoweroff }: EndValues,
 async function runOnce(io: Io, plan: HostingPlan, life: TimeToLive, host: typeof hostVm): Promise<RunEnd> {
   let vm: Vm | undefined;
   let seen: { readonly exit: VmExit; readonly isOwn: boolean } | undefined;
-  const create: HostingPlan["create"] = async (signal, onProgress, desk) => {
-    life.onOver(() => desk.giveUp());
-    const made = await plan.create(signal, onProgress, desk);
+  const create: HostingPlan["create"] = async (signal, onProgress, control) => {
+    life.onOver(() => control.giveUp());
+    const made = await plan.create(signal, onProgress, control);
     vm = made;
     made.on("exit", (exit) => {
       const isLimit = exit.kind === "off" && exit.limit !== undefined;
-      seen ??= { exit, isOwn: !(signal.aborted || desk.isEnding || life.isOver || isLimit) };
+      seen ??= { exit, isOwn: !(signal.aborted || control.isEnding || life.isOver || isLimit) };
     });
     life.onOver(() => void made.stop({ timeoutMs: LAST_STOP_MS, force: true }).catch(() => made.kill()));
     return made;
@@ -109,13 +109,13 @@ async function waited(
   delayMs: number,
   phase: string,
 ): Promise<KeptEnd | undefined> {
-  const desk = new MigrationDesk();
-  desk.progress = { phase, done: 0, total: undefined };
+  const control = new VmControl();
+  control.progress = { phase, done: 0, total: undefined };
   const ending = new Ending(io);
-  desk.giveUp = () => ending.end({ status: EXIT.OK, message: "" });
-  life.onOver(() => desk.giveUp());
+  control.giveUp = () => ending.end({ status: EXIT.OK, message: "" });
+  life.onOver(() => control.giveUp());
   const paths = plan.controlSockets ?? [];
-  const controls = await Promise.all(paths.map((path) => io.library.serveMigrationControl(path, desk).catch(() => {})));
+  const servers = await Promise.all(paths.map((path) => io.library.serveControl(path, control).catch(() => {})));
   let timer: NodeJS.Timeout | undefined;
   await ending.race(
     new Promise<void>((resolve) => {
@@ -125,7 +125,7 @@ async function waited(
   clearTimeout(timer);
   const { cause } = ending;
   ending.dispose();
-  for (const control of controls) await control?.close();
+  for (const server of servers) await server?.close();
   if (life.isOver) return { kind: "off", reason: LIFE_IS_OVER, status: EXIT.TIMEOUT };
   return cause && { kind: "off", reason: "ended while it waited to start again", status: cause.status };
 }

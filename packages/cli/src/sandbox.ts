@@ -113,7 +113,7 @@ export function inSandbox(io: Io, plan: HostingPlan): SandboxedPlan {
   return {
     plan: {
       ...plan,
-      create: async (signal, onProgress, desk) => {
+      create: async (signal, onProgress, control) => {
         confined = io.library.takeConfined();
         // Executed anew, it is the same process, which was taken before.
         if (!confined) await plan.admit?.();
@@ -124,7 +124,7 @@ export function inSandbox(io: Io, plan: HostingPlan): SandboxedPlan {
           confined = io.library.confineAndRestart(files);
         }
         if (confined) refuse(confined.findings);
-        return await plan.create(signal, onProgress, desk);
+        return await plan.create(signal, onProgress, control);
       },
     },
     seal: (vm, say) => {

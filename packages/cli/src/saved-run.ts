@@ -14,9 +14,9 @@ export function fromSavedState(io: Io, plan: HostingPlan, values: RunValues, fol
   const isFile = firmware !== undefined && firmware !== "bios" && firmware !== "uefi";
   return {
     ...plan,
-    create: async (signal, onProgress, desk) => {
-      if (saved === undefined) return await plan.create(signal, onProgress, desk);
-      desk.isRestored = true;
+    create: async (signal, onProgress, control) => {
+      if (saved === undefined) return await plan.create(signal, onProgress, control);
+      control.isRestored = true;
       const vm = await io.library.restoreVm(saved.path, {
         kernel,
         initrd,
@@ -36,7 +36,7 @@ export function fromSavedState(io: Io, plan: HostingPlan, values: RunValues, fol
         onProgress,
       });
       vm.on("state", () => {
-        desk.isRestored = false;
+        control.isRestored = false;
       });
       return vm;
     },

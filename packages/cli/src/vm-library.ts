@@ -78,7 +78,7 @@ export type VmLibrary = Pick<
   | "engineFor"
   | "receiveVm"
   | "formatAddress"
-  | "serveMigrationControl"
+  | "serveControl"
   | "askVm"
   | "NamedVms"
   | "VmPresence"
@@ -104,10 +104,10 @@ export {
   DISK_LIMIT_RANGES,
   defaultPolicyPath,
   listenAt,
-  MigrationDesk,
   SavedState,
   specWords,
   usageRates,
+  VmControl,
   VmStore,
   whyNotListening,
 } from "@twinmetal/host";

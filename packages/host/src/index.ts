@@ -24,6 +24,12 @@ export {
   type RunResult,
   type TerminalOptions,
 } from "./agent/index.ts";
+export type { ControlStatus, MemoryAnswer, ScreenAnswer } from "./control/control-answers.ts";
+export { askControl } from "./control/control-client.ts";
+export { ControlError } from "./control/control-error.ts";
+export type { ControlOptions, ControlRequest } from "./control/control-request.ts";
+export { type ControlServer, serveControl } from "./control/control-server.ts";
+export { VmControl } from "./control/vm-control.ts";
 export { type GdbAddress, type GdbServer, type GdbServerOptions, serveGdb } from "./debug/gdb-server.ts";
 export {
   type CheckImageOptions,
@@ -130,17 +136,6 @@ export {
 } from "./lifecycle/index.ts";
 export type { MigrationAddress, MigrationSecurity, TlsFiles } from "./migration/address.ts";
 export { formatAddress } from "./migration/address.ts";
-export {
-  askMigrationControl,
-  type ControlOptions,
-  type ControlRequest,
-  type ControlServer,
-  type ControlStatus,
-  type MemoryAnswer,
-  MigrationDesk,
-  type ScreenAnswer,
-  serveMigrationControl,
-} from "./migration/control.ts";
 export { type ReceiveVmOptions, receiveVm } from "./migration/incoming.ts";
 export type { MigrateVmOptions, MigrationChoice } from "./migration/outgoing.ts";
 export {

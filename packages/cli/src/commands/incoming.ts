@@ -33,7 +33,7 @@ export function incomingPlan(io: Io, { values, operands, rest }: ParsedLine<type
   const how =
     migrationSocket === undefined ? "" : ` Decide here with: twinmetal migrate ${migrationSocket} --decide run|discard`;
   return {
-    create: async (signal, _onProgress, desk) =>
+    create: async (signal, _onProgress, control) =>
       await io.library.receiveVm(address, {
         ...security,
         kernel,
@@ -50,7 +50,7 @@ export function incomingPlan(io: Io, { values, operands, rest }: ParsedLine<type
         onListening: (bound) => say(`waiting for a VM at ${io.library.formatAddress(bound)}`),
         onFailed: ({ message }) => say(`no VM has come: ${message} Waiting for the next.`),
         onHeld: ({ message }, decide) => {
-          desk.held = decide;
+          control.held = decide;
           say(
             `the VM is here, but its source was lost before it said which side goes on (${message}) It is kept, paused, until its source asks for it. Let it run here only if its source has ended.${how}`,
           );

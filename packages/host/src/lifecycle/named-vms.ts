@@ -4,8 +4,8 @@
  */
 import { constants, existsSync } from "node:fs";
 import { copyFile, rm } from "node:fs/promises";
+import { askControl } from "../control/control-client.ts";
 import type { DiskOptions } from "../disk/disk-protocol.ts";
-import { askMigrationControl } from "../migration/control.ts";
 import type { VmProgress } from "../vm/vm.ts";
 import { keptDisks, writtenImage } from "./kept-disks.ts";
 import { LifecycleError } from "./lifecycle-error.ts";
@@ -87,7 +87,7 @@ export class NamedVms {
   async #stop(name: string, { timeoutMs, force, signal }: StopVmOptions): Promise<void> {
     const folder = this.store.folder(name);
     try {
-      await askMigrationControl(folder.socket, { command: "stop", timeoutMs, force }, { signal });
+      await askControl(folder.socket, { command: "stop", timeoutMs, force }, { signal });
     } catch (error) {
       // It may end before the answer is out.
       if (!(await processEnded(folder, 0))) throw error;
@@ -127,7 +127,7 @@ export class NamedVms {
       const { signal, onProgress: onSaving } = options;
       const request = { command: "save", path: path ?? folder.saved, ends: path === undefined } as const;
       try {
-        await askMigrationControl(folder.socket, request, { signal, onSaving });
+        await askControl(folder.socket, request, { signal, onSaving });
       } catch (error) {
         // It may end before the answer is out.
         if (!request.ends || !(await processEnded(folder, 0)) || !hasSavedState(folder)) throw error;
@@ -160,7 +160,7 @@ export class NamedVms {
     const { signal, onProgress: onSaving } = options;
     if (hasProcess(state)) {
       const request = { command: "clone", from: own.path, to: folder.path } as const;
-      await askMigrationControl(own.socket, request, { signal, onSaving });
+      await askControl(own.socket, request, { signal, onSaving });
     } else {
       const disks = [writtenImage(own), ...(await keptDisks(own, options.disks, true))];
       await shareDisks(own, folder, disks, { directory: (await this.store.read(own.name)).directory });
@@ -178,7 +178,7 @@ export class NamedVms {
       for (const path of [folder.run, folder.saved]) await rm(path, { force: true });
     }
     try {
-      await askMigrationControl(folder.socket, { command: "kill" }, { timeoutMs: KILL_MS });
+      await askControl(folder.socket, { command: "kill" }, { timeoutMs: KILL_MS });
     } catch {
       // Its end is what counts.
     }
@@ -215,7 +215,7 @@ export class NamedVms {
 
   async #ask(verb: "pause" | "resume" | "reset", name: string): Promise<VmObservation> {
     await this.#require(verb, name);
-    await askMigrationControl(this.store.folder(name).socket, { command: verb }, { timeoutMs: ANSWER_MS });
+    await askControl(this.store.folder(name).socket, { command: verb }, { timeoutMs: ANSWER_MS });
     return await this.observe(name);
   }
 

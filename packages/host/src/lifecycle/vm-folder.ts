@@ -8,7 +8,7 @@ export interface VmFolder {
   readonly spec: string;
   /** Held by the VM's process as long as it lives (../image/file-lock.ts). */
   readonly lock: string;
-  /** Where its process is asked (../migration/control.ts). */
+  /** Where its process is asked (../control/control-server.ts). */
   readonly socket: string;
   /** run-record.ts */
   readonly run: string;

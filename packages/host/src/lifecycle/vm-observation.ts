@@ -3,8 +3,9 @@
  * run tells. Looking changes nothing, so that it needs no lock.
  */
 import { setTimeout as sleep } from "node:timers/promises";
+import type { ControlStatus } from "../control/control-answers.ts";
+import { askControl } from "../control/control-client.ts";
 import { lockHolder } from "../image/file-lock.ts";
-import { askMigrationControl, type ControlStatus } from "../migration/control.ts";
 import { type RunEnd, type RunRestarts, readRun } from "./run-record.ts";
 import { hasSavedState } from "./saved-state.ts";
 import type { LifecycleState } from "./states.ts";
@@ -58,11 +59,7 @@ async function observeRun(folder: VmFolder, looks: number = LOOKS): Promise<VmOb
   };
   let status: ControlStatus;
   try {
-    status = (await askMigrationControl(
-      folder.socket,
-      { command: "status" },
-      { timeoutMs: ANSWER_MS },
-    )) as ControlStatus;
+    status = (await askControl(folder.socket, { command: "status" }, { timeoutMs: ANSWER_MS })) as ControlStatus;
   } catch (error) {
     const { code } = ((error as Error).cause ?? {}) as NodeJS.ErrnoException;
     if (code !== "ENOENT" && code !== "ECONNREFUSED") {

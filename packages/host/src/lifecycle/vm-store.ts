@@ -10,7 +10,7 @@
 import { randomUUID } from "node:crypto";
 import { mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { MigrationError } from "@twinmetal/core";
+import { ControlError } from "../control/control-error.ts";
 import { dataDirectory } from "../data-directory.ts";
 import { acquireLock, type FileLock } from "../image/file-lock.ts";
 import { VmError } from "../vm/vm-error.ts";
@@ -209,8 +209,8 @@ function isTaken(error: unknown): boolean {
   return code === "ENOTEMPTY" || code === "EEXIST";
 }
 
-function folderError(path: string, error: unknown): LifecycleError | VmError | MigrationError {
-  if (error instanceof LifecycleError || error instanceof VmError || error instanceof MigrationError) return error;
+function folderError(path: string, error: unknown): LifecycleError | VmError | ControlError {
+  if (error instanceof LifecycleError || error instanceof VmError || error instanceof ControlError) return error;
   const { code, message } = error as NodeJS.ErrnoException;
   return new LifecycleError("folder", `${path} cannot be used (${code ?? message}). Make room or rights there.`, {
     cause: error,

@@ -1,6 +1,6 @@
 /** The lines of a control connection, with back-pressure: what nobody takes is not read, beyond a few lines. */
 import type { Socket } from "node:net";
-import { badOption } from "./address.ts";
+import { badRequest } from "./control-error.ts";
 
 const MAX_LINE_BYTES = 64 * 1024;
 const MAX_WAITING_LINES = 64;
@@ -18,12 +18,12 @@ export class ControlLines {
     this.#socket = socket;
     socket.setEncoding("utf8");
     socket.on("data", (data) => this.#take(String(data)));
-    socket.on("end", () => this.#end(badOption("The request is not whole.")));
-    socket.on("close", () => this.#end(badOption("The request is not whole.")));
-    socket.on("error", () => this.#end(badOption("The request is not whole.")));
+    socket.on("end", () => this.#end(badRequest("The request is not whole.")));
+    socket.on("close", () => this.#end(badRequest("The request is not whole.")));
+    socket.on("error", () => this.#end(badRequest("The request is not whole.")));
   }
 
-  /** Rejects with MigrationError "bad-option" where there is none. */
+  /** Rejects with ControlError "bad-option" where there is none. */
   async next(): Promise<string> {
     for (;;) {
       const line = this.#lines.shift();
@@ -43,7 +43,7 @@ export class ControlLines {
     this.#lines.push(...lines);
     if (this.#text.length > MAX_LINE_BYTES || lines.some((line) => line.length > MAX_LINE_BYTES)) {
       this.#text = "";
-      this.#end(badOption("The request is too long."));
+      this.#end(badRequest("The request is too long."));
     }
     if (this.#lines.length >= MAX_WAITING_LINES) this.#socket.pause();
     this.#wake();

@@ -5,9 +5,12 @@ import { join } from "node:path";
 import { PassThrough, Writable } from "node:stream";
 import { MigrationError, type MigrationProgress } from "@twinmetal/core";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { MigrateVmOptions } from "../migration/outgoing.ts";
 import type { Vm } from "../vm/vm.ts";
-import { askMigrationControl, type ControlServer, MigrationDesk, serveMigrationControl } from "./control.ts";
-import type { MigrateVmOptions } from "./outgoing.ts";
+import { askControl } from "./control-client.ts";
+import { ControlError } from "./control-error.ts";
+import { type ControlServer, serveControl } from "./control-server.ts";
+import { VmControl } from "./vm-control.ts";
 
 const PROGRESS: MigrationProgress = {
   phase: "copy",
@@ -21,14 +24,14 @@ const PROGRESS: MigrationProgress = {
 
 let directory = "";
 let path = "";
-let desk: MigrationDesk;
+let control: VmControl;
 let server: ControlServer;
 
 beforeEach(async () => {
   directory = mkdtempSync(join(tmpdir(), "twinmetal-control-"));
   path = join(directory, "s");
-  desk = new MigrationDesk();
-  server = await serveMigrationControl(path, desk);
+  control = new VmControl();
+  server = await serveControl(path, control);
 });
 afterEach(async () => {
   await server.close();
@@ -37,14 +40,14 @@ afterEach(async () => {
 
 /** A VM of which only these are there. */
 function vmWith(methods: Partial<Vm>): void {
-  desk.vm = { state: "running", ...methods } as Vm;
+  control.vm = { state: "running", ...methods } as Vm;
 }
 
-async function failure(promise: Promise<unknown>): Promise<MigrationError> {
+async function failure(promise: Promise<unknown>): Promise<ControlError> {
   try {
     await promise;
   } catch (error) {
-    if (error instanceof MigrationError) return error;
+    if (error instanceof ControlError) return error;
     throw error;
   }
   throw new Error("nothing was refused");
@@ -98,14 +101,14 @@ describe("a command with a terminal", () => {
     };
     const terminal = { rows: 24, columns: 80, name: "xterm" };
     const request = { command: "exec", words: ["sh"], terminal } as const;
-    expect(await askMigrationControl(path, request, { streams: { input: input(), onStdout } })).toBe(5);
+    expect(await askControl(path, request, { streams: { input: input(), onStdout } })).toBe(5);
     expect([asked, output]).toEqual([terminal, "ls in 33 by 99"]);
   });
 
   it("is refused for a terminal that cannot be", async () => {
     vmWith({});
     const request = { command: "exec", words: ["sh"], terminal: { rows: 0, columns: 80 } } as const;
-    expect((await failure(askMigrationControl(path, request))).message).toContain("nothing that is known");
+    expect((await failure(askControl(path, request))).message).toContain("nothing that is known");
   });
 });
 
@@ -132,7 +135,7 @@ describe("the control socket", () => {
     const told: MigrationProgress[] = [];
     const options = { maxDowntimeMs: 50, tls: { key: "k", certificate: "c", authority: "a" } };
     const request = { command: "migrate", target: "unix:/t", options } as const;
-    expect(await askMigrationControl(path, request, { onProgress: (progress) => told.push(progress) })).toEqual(result);
+    expect(await askControl(path, request, { onProgress: (progress) => told.push(progress) })).toEqual(result);
     expect([asked, told]).toEqual([[["unix:/t", options]], [PROGRESS]]);
   });
 
@@ -151,9 +154,9 @@ describe("the control socket", () => {
       },
       record: async (file, { state }) => void asked.push([file, state]),
     });
-    expect(await askMigrationControl(path, { command: "switch", engine: "kvm" })).toEqual(result);
-    expect(await askMigrationControl(path, { command: "check", target: "kvm", options: {} })).toEqual(obstacles);
-    await askMigrationControl(path, { command: "record", path: "/r", state: "/s" });
+    expect(await askControl(path, { command: "switch", engine: "kvm" })).toEqual(result);
+    expect(await askControl(path, { command: "check", target: "kvm", options: {} })).toEqual(obstacles);
+    await askControl(path, { command: "record", path: "/r", state: "/s" });
     expect(asked).toEqual(["kvm", "kvm", ["/r", "/s"]]);
   });
 
@@ -164,14 +167,16 @@ describe("the control socket", () => {
         throw new MigrationError("refused", "no", { obstacles });
       },
     });
-    expect(
-      await failure(askMigrationControl(path, { command: "migrate", target: "unix:/t", options: {} })),
-    ).toMatchObject({ code: "refused", message: "no", obstacles });
-    desk.vm = undefined;
-    expect(
-      await failure(askMigrationControl(path, { command: "check", target: "unix:/t", options: {} })),
-    ).toMatchObject({ code: "bad-state" });
-    expect(await failure(askMigrationControl(join(directory, "other"), { command: "status" }))).toMatchObject({
+    expect(await failure(askControl(path, { command: "migrate", target: "unix:/t", options: {} }))).toMatchObject({
+      code: "refused",
+      message: "no",
+      obstacles,
+    });
+    control.vm = undefined;
+    expect(await failure(askControl(path, { command: "check", target: "unix:/t", options: {} }))).toMatchObject({
+      code: "bad-state",
+    });
+    expect(await failure(askControl(join(directory, "other"), { command: "status" }))).toMatchObject({
       code: "link-lost",
       message: expect.stringMatching(/no VM listens/),
     });
@@ -179,35 +184,31 @@ describe("the control socket", () => {
 
   it("cancels when asked, and when who has asked goes away", async () => {
     vmWith({ migrate: endless });
-    const first = failure(askMigrationControl(path, { command: "migrate", target: "unix:/t", options: {} }));
+    const first = failure(askControl(path, { command: "migrate", target: "unix:/t", options: {} }));
     await expect
-      .poll(() => askMigrationControl(path, { command: "status" }))
+      .poll(() => askControl(path, { command: "status" }))
       .toEqual({ state: "running", life: "running", isMigrating: true });
-    expect(
-      await failure(askMigrationControl(path, { command: "migrate", target: "unix:/t", options: {} })),
-    ).toMatchObject({ code: "bad-state" });
-    await askMigrationControl(path, { command: "cancel" });
+    expect(await failure(askControl(path, { command: "migrate", target: "unix:/t", options: {} }))).toMatchObject({
+      code: "bad-state",
+    });
+    await askControl(path, { command: "cancel" });
     expect((await first).code).toBe("cancelled");
     const abort = new AbortController();
     const onProgress = (): void => abort.abort();
     const second = failure(
-      askMigrationControl(
-        path,
-        { command: "migrate", target: "unix:/t", options: {} },
-        { signal: abort.signal, onProgress },
-      ),
+      askControl(path, { command: "migrate", target: "unix:/t", options: {} }, { signal: abort.signal, onProgress }),
     );
     expect((await second).code).toBe("cancelled");
-    expect(await failure(askMigrationControl(path, { command: "cancel" }))).toMatchObject({ code: "bad-state" });
+    expect(await failure(askControl(path, { command: "cancel" }))).toMatchObject({ code: "bad-state" });
   });
 
   it("decides about a held copy first, and once", async () => {
     const decided: string[] = [];
-    desk.held = async (choice) => void decided.push(choice);
-    expect(await askMigrationControl(path, { command: "status" })).toMatchObject({ state: "held" });
-    await askMigrationControl(path, { command: "decide", choice: "run" });
+    control.held = async (choice) => void decided.push(choice);
+    expect(await askControl(path, { command: "status" })).toMatchObject({ state: "held" });
+    await askControl(path, { command: "decide", choice: "run" });
     vmWith({ decideMigration: async (choice) => void decided.push(`vm ${choice}`) });
-    await askMigrationControl(path, { command: "decide", choice: "discard" });
+    await askControl(path, { command: "decide", choice: "discard" });
     expect(decided).toEqual(["run", "vm discard"]);
   });
 

@@ -10,7 +10,7 @@ import { once } from "node:events";
 import type { Socket } from "node:net";
 import type { AgentProcess, TerminalOptions } from "../agent/index.ts";
 import type { Vm } from "../vm/vm.ts";
-import { badOption } from "./address.ts";
+import { badRequest } from "./control-error.ts";
 import type { ControlLines } from "./control-lines.ts";
 
 /** What a console's reader who is too slow does not get. */
@@ -65,7 +65,7 @@ export class ControlChannel {
     if (typeof input === "string") return { bytes: Buffer.from(input, "base64") };
     if (end === true) return "end";
     if (isWindow(rows) && isWindow(columns)) return { rows, columns };
-    throw badOption("The line says nothing that is known here.");
+    throw badRequest("The line says nothing that is known here.");
   }
 }
 

@@ -1,0 +1,166 @@
+/**
+ * What a VM's process can be asked for at its control socket, and the checks of what comes there: one request a connection,
+ * JSON in a line, `{"command": C, ...}` with the command's fields. Whoever may use the socket may do all this anyway; but
+ * a mistake shall be told as one.
+ */
+import { isAbsolute } from "node:path";
+import { KEYBOARD_LAYOUTS, type KeyboardLayout } from "@twinmetal/core";
+import type { TerminalOptions } from "../agent/index.ts";
+import type { MigrateVmOptions, MigrationChoice } from "../migration/outgoing.ts";
+import { isResourceChange, type ResourceChange } from "../resources/resource-change.ts";
+import { badRequest } from "./control-error.ts";
+import { isTerminal } from "./control-streams.ts";
+
+/** Options of a migration; what cannot be said in JSON is not among them. */
+export type ControlOptions = Omit<MigrateVmOptions, "signal" | "onProgress">;
+
+type NoFields = Readonly<Record<never, never>>;
+
+/** The fields of each command. */
+interface ControlFields {
+  /** Answers with lines of progress before its result. A connection that goes away cancels it. */
+  readonly migrate: { readonly target: string; readonly options: ControlOptions };
+  /** What speaks against it; the target may be an engine. */
+  readonly check: { readonly target: string; readonly options: ControlOptions };
+  /** The migration under way. */
+  readonly cancel: NoFields;
+  readonly decide: { readonly choice: MigrationChoice };
+  /** The VM goes on in that engine. */
+  readonly switch: { readonly engine: "jit" | "kvm" };
+  /** It is recorded from here on. */
+  readonly record: { readonly path: string; readonly state: string };
+  readonly status: NoFields;
+  /** Text, and a PNG file. */
+  readonly screen: NoFields;
+  readonly type: { readonly text: string; readonly layout: KeyboardLayout };
+  /** Pressed together. */
+  readonly press: { readonly keys: string };
+  /** The tray of a CD drive opens, without its disc. */
+  readonly eject: { readonly disk: string; readonly force: boolean };
+  readonly insert: { readonly disk: string; readonly path: string; readonly force: boolean };
+  /** How much memory it has. */
+  readonly resize: { readonly bytes: number };
+  readonly balloon: { readonly bytes: number | "auto" };
+  /** Its balloon, and what the guest says of its memory. */
+  readonly memory: NoFields;
+  /** What it uses and may use. */
+  readonly usage: NoFields;
+  readonly set: { readonly change: ResourceChange };
+  /** Asked to turn off, and waited for. ../lifecycle/states.ts says when this and the following are allowed. */
+  readonly stop: { readonly timeoutMs: number; readonly force: boolean };
+  readonly pause: NoFields;
+  readonly resume: NoFields;
+  readonly reset: NoFields;
+  readonly kill: NoFields;
+  /** Its state in a file; it ends with that, or goes on. */
+  readonly save: { readonly path: string; readonly ends: boolean };
+  /** Its state and its disks for a VM whose folder is in the making. */
+  readonly clone: { readonly from: string; readonly to: string };
+  /** Bytes flow both ways: control-streams.ts. */
+  readonly console: NoFields;
+  readonly exec: { readonly words: readonly string[]; readonly terminal?: TerminalOptions };
+}
+
+type Command = keyof ControlFields;
+
+export type ControlRequest = { [C in Command]: { readonly command: C } & ControlFields[C] }[Command];
+
+type Checks<Fields> = { readonly [F in keyof Fields]-?: (value: unknown) => boolean };
+
+const MAX_STOP_MS = 24 * 3_600_000;
+
+const isText = (value: unknown): boolean => typeof value === "string";
+const isNumber = (value: unknown): boolean => typeof value === "number";
+const isBoolean = (value: unknown): boolean => typeof value === "boolean";
+const isPath = (path: unknown): boolean => typeof path === "string" && isAbsolute(path);
+const isOneOf =
+  (...known: readonly string[]) =>
+  (value: unknown): boolean =>
+    known.some((one) => one === value);
+
+const CHECKS: { readonly [C in Command]: Checks<ControlFields[C]> } = {
+  migrate: { target: isText, options: isOptions },
+  check: { target: isText, options: isOptions },
+  cancel: {},
+  decide: { choice: isOneOf("run", "discard") },
+  switch: { engine: isOneOf("jit", "kvm") },
+  record: { path: isText, state: isText },
+  status: {},
+  screen: {},
+  type: { text: isText, layout: isOneOf(...KEYBOARD_LAYOUTS) },
+  press: { keys: isText },
+  eject: { disk: isText, force: isBoolean },
+  insert: { disk: isText, path: isText, force: isBoolean },
+  resize: { bytes: isNumber },
+  balloon: { bytes: (bytes) => isNumber(bytes) || bytes === "auto" },
+  memory: {},
+  usage: {},
+  set: { change: isResourceChange },
+  stop: { timeoutMs: (ms) => typeof ms === "number" && ms >= 0 && ms <= MAX_STOP_MS, force: isBoolean },
+  pause: {},
+  resume: {},
+  reset: {},
+  kill: {},
+  save: { path: isPath, ends: isBoolean },
+  clone: { from: isPath, to: isPath },
+  console: {},
+  exec: {
+    words: (words) => isNames(words) && words.length > 0,
+    terminal: (terminal) => terminal === undefined || isTerminal(terminal),
+  },
+};
+
+/** Only what the command takes is in the answer. Throws ControlError "bad-option". */
+export function parseRequest(line: string): ControlRequest {
+  let given: Partial<Record<string, unknown>>;
+  try {
+    given = JSON.parse(line) as typeof given;
+  } catch {
+    throw badRequest("The request is no JSON.");
+  }
+  if (typeof given !== "object" || given === null) throw badRequest("The request is no object.");
+  const { command } = given;
+  if (typeof command !== "string" || !Object.hasOwn(CHECKS, command)) throw unknownRequest();
+  const request: Record<string, unknown> = { command };
+  for (const [field, isValid] of Object.entries(CHECKS[command as Command])) {
+    if (!isValid(given[field])) throw unknownRequest();
+    if (given[field] !== undefined) request[field] = given[field];
+  }
+  return request as ControlRequest;
+}
+
+function unknownRequest(): Error {
+  return badRequest("The request asks for nothing that is known here.");
+}
+
+const OPTION_CHECKS: Checks<ControlOptions> = {
+  tls: isTls,
+  insecure: isBoolean,
+  maxDowntimeMs: isNumber,
+  bytesPerSecond: isNumber,
+  compression: isOneOf("auto", "always", "never"),
+  mayThrottle: isBoolean,
+  stallMs: isNumber,
+  decideMs: isNumber,
+};
+
+function isOptions(options: unknown): boolean {
+  if (typeof options !== "object" || options === null) return false;
+  return Object.entries(options).every(
+    ([key, value]) => Object.hasOwn(OPTION_CHECKS, key) && OPTION_CHECKS[key as keyof ControlOptions](value),
+  );
+}
+
+function isTls(value: unknown): boolean {
+  const files = value as Record<string, unknown> | null;
+  return (
+    typeof files === "object" &&
+    files !== null &&
+    ["key", "certificate", "authority"].every((name) => isText(files[name])) &&
+    (files["peers"] === undefined || isNames(files["peers"]))
+  );
+}
+
+function isNames(value: unknown): value is readonly string[] {
+  return Array.isArray(value) && value.every(isText);
+}
