@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it, onTestFinished } from "vitest";
@@ -89,8 +89,8 @@ it("follows a change", () => {
 it("tells VMs of each other by a file", () => {
   const directory = mkdtempSync(join(tmpdir(), "twinmetal-weights-"));
   onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
-  const path = join(directory, "own", "weights");
-  const [one, other] = [WeightFile.open(path), WeightFile.open(path)];
+  const env = { XDG_RUNTIME_DIR: directory };
+  const [one, other] = [WeightFile.open(env), WeightFile.open(env)];
   const entry = { weight: 300, virtualMs: 12.5, isContending: true, atMs: monotonicMs() };
   expect(one.others()).toEqual([]);
   one.publish(entry);
@@ -104,5 +104,7 @@ it("tells VMs of each other by a file", () => {
 it("does without a file that others may write to, and says so", () => {
   const directory = mkdtempSync(join(tmpdir(), "twinmetal-weights-"));
   onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
-  expect(() => WeightFile.open(directory)).toThrow(/cannot be used.*weight away/s);
+  mkdirSync(join(directory, "twinmetal"), { mode: 0o770 });
+  chmodSync(join(directory, "twinmetal"), 0o770);
+  expect(() => WeightFile.open({ XDG_RUNTIME_DIR: directory })).toThrow(/cannot be used.*weight away/s);
 });

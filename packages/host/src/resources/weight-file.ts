@@ -1,14 +1,14 @@
 /**
  * Where the VMs of one user note their use of the processor for cpu-weights.ts: a file of slots, one for each VM, that lies in
- * the user's run-time directory (XDG_RUNTIME_DIR), which is gone with the next start of the host. Nothing is locked: who finds
- * its slot taken takes another, and a record that is half written counts once, for a few milliseconds.
+ * ../runtime-directory.ts. Nothing is locked: who finds its slot taken takes another, and a record that is half written counts
+ * once, for a few milliseconds.
  *
  *   slot   0 identifier (random)   8 weight   16 virtual time in ms   24 when, monotonic ms   32 whether it contends   64 bytes
  */
 import { randomBytes } from "node:crypto";
-import { closeSync, constants, fstatSync, lstatSync, mkdirSync, openSync, readSync, writeSync } from "node:fs";
-import { tmpdir, userInfo } from "node:os";
-import { isAbsolute, join } from "node:path";
+import { closeSync, constants, fstatSync, openSync, readSync, writeSync } from "node:fs";
+import { join } from "node:path";
+import { runtimeDirectory } from "../runtime-directory.ts";
 import { VmError } from "../vm/vm-error.ts";
 import type { WeightEntry, WeightTable } from "./cpu-weights.ts";
 
@@ -30,13 +30,9 @@ export class WeightFile implements WeightTable {
   }
 
   /** Throws VmError "not-writable". */
-  static open(path: string = weightFilePath()): WeightFile {
+  static open(env: NodeJS.ProcessEnv = process.env): WeightFile {
     try {
-      const directory = join(path, "..");
-      mkdirSync(directory, { recursive: true, mode: 0o700 });
-      const { uid, mode } = lstatSync(directory);
-      if (uid !== (process.getuid?.() ?? uid) || (mode & 0o022) !== 0)
-        throw new Error(`others than its user may write to ${directory}`);
+      const path = join(runtimeDirectory(env), "cpu-weights");
       const { O_RDWR, O_CREAT, O_NOFOLLOW = 0 } = constants;
       const file = openSync(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0o600);
       if (fstatSync(file).isFile()) return new WeightFile(file);
@@ -45,7 +41,7 @@ export class WeightFile implements WeightTable {
     } catch (error) {
       throw new VmError(
         "not-writable",
-        `VMs with a weight share the file ${path}, which cannot be used (${(error as Error).message}). Take the weight away, or set XDG_RUNTIME_DIR to a directory of your own.`,
+        `VMs with a weight share a file, which cannot be used (${(error as Error).message}). Take the weight away, or set XDG_RUNTIME_DIR to a directory of your own.`,
         { cause: error },
       );
     }
@@ -100,12 +96,4 @@ export class WeightFile implements WeightTable {
 /** The host's monotonic clock, the same in all processes. */
 export function monotonicMs(): number {
   return Number(process.hrtime.bigint()) / 1e6;
-}
-
-function weightFilePath(): string {
-  const named = process.env["XDG_RUNTIME_DIR"];
-  const user = process.getuid?.() ?? userInfo().username;
-  const base =
-    named !== undefined && isAbsolute(named) ? join(named, "twinmetal") : join(tmpdir(), `twinmetal-${user}`);
-  return join(base, "cpu-weights");
 }
