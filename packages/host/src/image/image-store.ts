@@ -4,6 +4,7 @@
  * so there is never a half-written one, whatever ends the process.
  */
 
+import { createHash } from "node:crypto";
 import { readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { temporaryName } from "./cache-directory.ts";
@@ -43,6 +44,17 @@ export async function readStored<T extends StoredDescription>(
     signal?.throwIfAborted();
     return undefined;
   }
+}
+
+/** Writes a file of a description into its directory. */
+export async function storeFile(
+  directory: string,
+  name: string,
+  data: Uint8Array,
+  signal: AbortSignal | undefined,
+): Promise<StoredFile> {
+  await writeFile(join(directory, name), data, { signal });
+  return { name, sizeBytes: data.length, sha256: createHash("sha256").update(data).digest("hex") };
 }
 
 /** Lets `build` fill a new directory, describes what it lists, and puts it in the place of `directory`. */

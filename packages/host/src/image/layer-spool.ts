@@ -3,7 +3,6 @@
  * in all and beside what it was packed in, before it is on the disk.
  */
 import { createHash, type Hash } from "node:crypto";
-import { closeSync, openSync, readSync, unlinkSync, writeSync } from "node:fs";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { createGunzip } from "node:zlib";
@@ -11,6 +10,7 @@ import { nodeZstd } from "./deb-payload.ts";
 import { describeWriteError, ImageError } from "./image-error.ts";
 import { ARCHIVE_STEP, badArchive, LayerTree } from "./layer-tree.ts";
 import type { OciArchive, OciLayer } from "./oci-archive.ts";
+import { SpoolFile } from "./spool-file.ts";
 import { TarParser } from "./tar.ts";
 
 const MAX_TOTAL_BYTES = 32 * 2 ** 30;
@@ -21,16 +21,15 @@ const RATIO_FREE_BYTES = 64 * 2 ** 20;
 export class LayerSpool {
   readonly tree: LayerTree;
   readonly #archive: OciArchive;
-  readonly #descriptor: number;
   readonly #path: string;
-  #spooledBytes = 0;
+  readonly #spool: SpoolFile;
   #unpackedBytes = 0;
 
   constructor(archive: OciArchive, path: string) {
     this.#archive = archive;
     this.#path = path;
     this.tree = new LayerTree(archive.path);
-    this.#descriptor = openSync(path, "wx+", 0o600);
+    this.#spool = new SpoolFile(path);
   }
 
   /** The next one from below. Rejects with ImageError, or the signal's reason. */
@@ -40,16 +39,9 @@ export class LayerSpool {
     const parser = new TarParser(
       {
         onEntry: (entry) => {
-          const offset = this.#spooledBytes;
-          const { sizeBytes } = entry;
-          this.tree.apply(entry, async (at, into) => this.#read(offset + at, into));
-          if (entry.type !== "file") return undefined;
-          this.#spooledBytes += sizeBytes;
-          let at = offset;
-          return (chunk) => {
-            writeSync(this.#descriptor, chunk, 0, chunk.length, at);
-            at += chunk.length;
-          };
+          const { read, write } = this.#spool.append(entry.sizeBytes);
+          this.tree.apply(entry, read);
+          return entry.type === "file" ? write : undefined;
         },
       },
       path,
@@ -93,8 +85,7 @@ export class LayerSpool {
 
   /** Nothing of it stays. */
   close(): void {
-    closeSync(this.#descriptor);
-    unlinkSync(this.#path);
+    this.#spool.close();
   }
 
   async #decompress(
@@ -140,14 +131,6 @@ export class LayerSpool {
       `${this.#archive.path} is not what it says: ${what} has another digest than sha256:${stated.slice(0, 12)}...`,
       ARCHIVE_STEP,
     );
-  }
-
-  #read(offset: number, into: Uint8Array): void {
-    for (let done = 0; done < into.length; ) {
-      const got = readSync(this.#descriptor, into, done, into.length - done, offset + done);
-      if (got === 0) throw badArchive(this.#archive.path, "a file of it is cut off");
-      done += got;
-    }
   }
 }
 
