@@ -6,74 +6,94 @@ import { join } from "node:path";
 import { type DirtyingGuest, dirtyingKernel, memoryBytesOf } from "./dirtying-guest.ts";
 import { FaultyLink, type LinkFault, type MigrationReport, Peer } from "./peers.ts";
 
-export interface SoakResult {
-  /** How many ended so: "migrated", or an error's code, or who was killed. */
-  readonly outcomes: Readonly<Record<string, number>>;
-  /** Of those that nothing disturbed. */
-  readonly undisturbed: readonly MigrationReport[];
+export interface SoakOptions {
+  /** With a migration's number it says what happens to it. */
+  readonly seed: number;
+  /** The number of the first one. */
+  readonly from?: number;
+  /** The number behind the last one. */
+  readonly to: number;
+  /** Asked before each. */
+  readonly isOver?: () => boolean;
+}
+
+/** One migration, and what became of it. */
+export interface SoakRecord {
+  readonly number: number;
+  readonly disturbance: string;
+  /** "migrated", or an error's code, or who was killed; and how that was settled. */
+  readonly outcomes: readonly string[];
+  /** Of one that nothing disturbed and that arrived. */
+  readonly undisturbed?: MigrationReport;
 }
 
 const TOO_SLOW: ReadonlySet<string> = new Set(["downtime-exceeded", "stalled"]);
 const DISTURBANCES = ["none", "cut", "stall", "corrupt", "kill-target", "kill-source"] as const;
 
-/** xorshift32: the same disturbances for the same seed. */
-function randomOf(seed: number): (below: number) => number {
-  let state = seed | 1;
-  return (below) => {
+/** xorshift32: the same disturbance for the same seed and number. */
+function randomOf(seed: number, number: number): (below: number) => number {
+  let state = Math.imul(seed, 0x9e37_79b1) ^ Math.imul(number + 1, 0x85eb_ca6b) || 1;
+  const random = (below: number): number => {
     state ^= state << 13;
     state ^= state >>> 17;
     state ^= state << 5;
     return (state >>> 0) % below;
   };
+  for (let i = 0; i < 4; i++) random(1);
+  return random;
 }
 
-/** Throws at the first violation, with the number of the migration. */
+/** What must never be: two copies, none, or another memory. */
+export class SoakFailure extends Error {
+  override readonly name = "SoakFailure";
+}
+
+/** Throws SoakFailure at the first violation, with the number of the migration. */
 export async function soak(
   directory: string,
   guest: DirtyingGuest,
-  count: number,
-  seed: number,
-  log: (line: string) => void = () => {},
-): Promise<SoakResult> {
+  { seed, from = 0, to, isOver = () => false }: SoakOptions,
+  onRecord: (record: SoakRecord) => void,
+): Promise<void> {
   const kernel = join(directory, "dirtying");
   await writeFile(kernel, dirtyingKernel(guest));
-  const run = new Soak(directory, kernel, guest, seed, log);
+  const run = new Soak(directory, kernel, guest, seed);
   try {
     await run.begin();
-    for (let i = 0; i < count; i++) {
+    for (let number = from; number < to && !isOver(); number++) {
       try {
-        await run.once(i);
+        onRecord(await run.once(number));
       } catch (error) {
-        throw new Error(`migration ${i} of seed ${seed}: ${(error as Error).message}`, { cause: error });
+        throw new SoakFailure(`migration ${number} of seed ${seed}: ${(error as Error).message}`, { cause: error });
       }
     }
-    return run.result;
   } finally {
     await run.end();
   }
+}
+
+/** How many ended so. */
+export function outcomesOf(records: readonly SoakRecord[]): Readonly<Record<string, number>> {
+  const counts: Record<string, number> = {};
+  for (const outcome of records.flatMap(({ outcomes }) => outcomes)) counts[outcome] = (counts[outcome] ?? 0) + 1;
+  return counts;
 }
 
 class Soak {
   readonly #directory: string;
   readonly #kernel: string;
   readonly #guest: DirtyingGuest;
-  readonly #random: (below: number) => number;
-  readonly #log: (line: string) => void;
+  readonly #seed: number;
   readonly #peers = new Set<Peer>();
-  readonly #outcomes: Record<string, number> = {};
-  readonly #undisturbed: MigrationReport[] = [];
+  /** Of the migration under way. */
+  #outcomes: string[] = [];
   #current!: Peer;
 
-  constructor(directory: string, kernel: string, guest: DirtyingGuest, seed: number, log: (line: string) => void) {
+  constructor(directory: string, kernel: string, guest: DirtyingGuest, seed: number) {
     this.#directory = directory;
     this.#kernel = kernel;
     this.#guest = guest;
-    this.#random = randomOf(seed);
-    this.#log = log;
-  }
-
-  get result(): SoakResult {
-    return { outcomes: this.#outcomes, undisturbed: this.#undisturbed };
+    this.#seed = seed;
   }
 
   async begin(): Promise<void> {
@@ -86,29 +106,32 @@ class Soak {
     await Promise.all([...this.#peers].map((peer) => peer.end()));
   }
 
-  async once(i: number): Promise<void> {
-    const disturbance = DISTURBANCES[i % DISTURBANCES.length]!;
+  async once(number: number): Promise<SoakRecord> {
+    const disturbance = DISTURBANCES[number % DISTURBANCES.length]!;
+    const random = randomOf(this.#seed, number);
+    let undisturbed: MigrationReport | undefined;
+    this.#outcomes = [];
     const source = this.#current;
     const target = this.#peer();
-    const address = join(this.#directory, `t${i}`);
-    const way = join(this.#directory, `p${i}`);
+    const address = join(this.#directory, `t${number}`);
+    const way = join(this.#directory, `p${number}`);
     await target.ask("listen", { address: `unix:${address}`, kernel: this.#kernel, stallMs: 4000 });
     const isKill = disturbance === "kill-source" || disturbance === "kill-target";
     const fault: LinkFault = {
       kind: disturbance === "cut" || disturbance === "stall" || disturbance === "corrupt" ? disturbance : "none",
-      direction: this.#random(3) === 0 ? "to-source" : "to-target",
+      direction: random(3) === 0 ? "to-source" : "to-target",
       afterBytes: 0,
-      isReachableAgain: this.#random(3) > 0,
+      isReachableAgain: random(3) > 0,
     };
     // The answers of a target are short, and the last steps are worth more than their share of the bytes.
     const wholeBytes = this.#guest.pages * 4096 * 1.3;
-    const isLate = this.#random(2) === 0;
+    const isLate = random(2) === 0;
     const afterBytes =
       fault.direction === "to-source"
-        ? this.#random(400)
+        ? random(400)
         : isLate
-          ? Math.floor(wholeBytes * 0.7) + this.#random(Math.floor(wholeBytes * 0.5))
-          : this.#random(Math.floor(wholeBytes));
+          ? Math.floor(wholeBytes * 0.7) + random(Math.floor(wholeBytes * 0.5))
+          : random(Math.floor(wholeBytes));
     let seenBytes = 0;
     const proxy = await FaultyLink.open(way, address, { ...fault, afterBytes }, (bytes) => {
       seenBytes += bytes;
@@ -119,19 +142,19 @@ class Soak {
       const options = { stallMs: 4000, decideMs: 3000, maxDowntimeMs: 300 };
       const answer = await source.migrate(`unix:${way}`, options).catch(() => ({ code: "source-gone" }) as const);
       const outcome = "result" in answer && answer.result ? "migrated" : answer.code!;
-      this.#count(isKill && outcome !== "migrated" ? `${disturbance}: ${outcome}` : outcome);
+      this.#outcomes.push(isKill && outcome !== "migrated" ? `${disturbance}: ${outcome}` : outcome);
       if (disturbance === "none") {
-        if ("result" in answer && answer.result) this.#undisturbed.push(answer.result);
+        if ("result" in answer && answer.result) undisturbed = answer.result;
         // A host that is busy for seconds may be why, and the guest runs on: counted, and no more than that.
         else if (!TOO_SLOW.has(outcome)) throw new Error(`undisturbed, and yet ${JSON.stringify(answer)}`);
-        else this.#count(`undisturbed: ${outcome}`);
+        else this.#outcomes.push(`undisturbed: ${outcome}`);
       }
-      this.#log(`${i} ${disturbance} ${fault.direction} ${afterBytes} -> ${outcome}`);
       await this.#settle(source, target, outcome);
     } finally {
       await proxy.close();
     }
     for (const peer of [...this.#peers]) if (peer !== this.#current) await this.#drop(peer);
+    return { number, disturbance, outcomes: this.#outcomes, ...(undisturbed && { undisturbed }) };
   }
 
   /** Who runs now; what its operator would decide is decided here, where both sides can be seen. */
@@ -147,18 +170,18 @@ class Soak {
         if (status.state === "running") return await this.#goesOn(target);
         if (running.length > 0) throw new Error("a copy runs that nobody has released");
         if (status.isHeld) {
-          this.#count("held, and run");
+          this.#outcomes.push("held, and run");
           await target.ask("decide", { choice: "run" });
           return await this.#goesOn(target);
         }
         // It went down with its process, as it would have without a migration.
-        this.#count("gone with its process");
+        this.#outcomes.push("gone with its process");
         return await this.begin();
       }
       case "undecided": {
         if (running.includes(source)) throw new Error("an undecided source runs");
         const isThere = !target.isGone && (await target.status()).state === "running";
-        this.#count(isThere ? "undecided: runs there" : "undecided: does not run there");
+        this.#outcomes.push(isThere ? "undecided: runs there" : "undecided: does not run there");
         if (!isThere) await target.end();
         await source.ask("decide", { choice: isThere ? "discard" : "run" });
         return await this.#goesOn(isThere ? target : source);
@@ -196,9 +219,5 @@ class Soak {
   async #drop(peer: Peer): Promise<void> {
     this.#peers.delete(peer);
     await peer.end();
-  }
-
-  #count(outcome: string): void {
-    this.#outcomes[outcome] = (this.#outcomes[outcome] ?? 0) + 1;
   }
 }
