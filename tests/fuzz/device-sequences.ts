@@ -5,6 +5,7 @@ import { APICS, PCI_BUS } from "./bus-sequences.ts";
 import type { FuzzedDevice } from "./device-fuzz.ts";
 import { FLASH, FW_CFG } from "./firmware-sequences.ts";
 import { FLOPPY } from "./floppy-sequences.ts";
+import { CPU_HOTPLUG_DEVICE } from "./hotplug-sequences.ts";
 import { IDE } from "./ide-sequences.ts";
 import { NETWORK_CARDS } from "./network-sequences.ts";
 import { NVME } from "./nvme-sequences.ts";
@@ -26,6 +27,7 @@ export const FUZZED_DEVICES: readonly FuzzedDevice[] = [
   VGA,
   I8042,
   PCI_BUS,
+  CPU_HOTPLUG_DEVICE,
   APICS,
   ...BOARD_DEVICES,
 ];

@@ -258,6 +258,30 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     right: "const part = this.bytes.subarray(at, at + sizeBytes);",
     wrong: "const part = this.bytes.subarray(at);",
   },
+  {
+    what: "the first processor is taken out",
+    device: "cpu-hotplug",
+    right: "value & this.#present & -2",
+    wrong: "value & this.#present",
+  },
+  {
+    what: "a processor is taken out that is not there",
+    device: "cpu-hotplug",
+    right: "value & this.#present & -2",
+    wrong: "value & this.#all & -2",
+  },
+  {
+    what: "a processor that is gone is still to be told of",
+    device: "cpu-hotplug",
+    right: "this.#arrived &= ~gone;",
+    wrong: "",
+  },
+  {
+    what: "a state has more processors than there is room for",
+    device: "cpu-hotplug",
+    right: 'reader.int("present", 1, this.#all)',
+    wrong: 'reader.int("present", 1, 255)',
+  },
 ];
 
 type FuzzModule = typeof import("./device-fuzz.ts") & typeof import("./device-sequences.ts");

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { StateError } from "../state/errors.ts";
 import { deviceContract } from "./contract.ts";
 import { CPU_HOTPLUG, CPUS_CHANNEL, createCpuHotplug } from "./cpu-hotplug.ts";
 import { FakeContext } from "./fake-context.ts";
@@ -60,6 +61,15 @@ describe("processors that come and go", () => {
     want(4);
     device.reset();
     expect(registers()).toEqual([0b1111, 0, 0, 0]);
+  });
+
+  it.each([
+    { present: 0b0110, arrived: 0, leaving: 0 },
+    { present: 0b0011, arrived: 0b0100, leaving: 0 },
+    { present: 0b0011, arrived: 0, leaving: 0b0100 },
+    { present: 0b0011, arrived: 0, leaving: 0b0001 },
+  ])("refuses a state that no board has: %o", (state) => {
+    expect(() => setUp().device.restore(state)).toThrow(StateError);
   });
 
   describe("contract", () =>

@@ -87,6 +87,8 @@ export class CpuHotplug implements Device {
     const arrived = reader.int("arrived", 0, this.#all);
     const leaving = reader.int("leaving", 0, this.#all);
     if ((present & 1) === 0) throw reader.invalid("present", "lacks the first processor");
+    if ((arrived & ~present) !== 0) throw reader.invalid("arrived", "names a processor that is not there");
+    if ((leaving & ~(present & ~1)) !== 0) throw reader.invalid("leaving", "names a processor that cannot go");
     reader.end();
     this.#present = present;
     this.#arrived = arrived;
