@@ -31,7 +31,10 @@ export const PCI_BUS: FuzzedDevice = {
       pci.addRom(new Uint8Array(5000));
       return pci;
     });
-    const parts = [createHostBridge(bus.ecam), ...cards];
+    const parts = [
+      createHostBridge({ ecam: bus.ecam, protectShadow: (parts) => context.protectShadow(parts) }),
+      ...cards,
+    ];
     for (const [device, pci] of parts.entries()) bus.plug(device, 0, pci);
     const port = (at: number) => ({
       read: (offset: number, size: AccessSize) => ports.read(at + offset, size),
@@ -67,6 +70,13 @@ export const PCI_BUS: FuzzedDevice = {
         { handler: bus.ecam, length: 0x4_0000 },
         { handler: port(0xc000), length: 0x100 },
       ],
+      check: () => {
+        const halves = [...parts[0]!.config.bytes.subarray(0x91, 0x97)].flatMap((pam) => [pam & 2, pam & 0x20]);
+        const top = parts[0]!.config.bytes[0x90]! & 0x20;
+        const expected = [...halves, top, top, top, top].reduce((all, open, i) => (open ? all : all | (1 << i)), 0);
+        if (context.shadowParts !== expected)
+          throw new Error("what the PAM registers say has not come to the processors");
+      },
       events: [
         (value) => void mmio.read(0xd000_0000 + (value % 2 ** 24), 4),
         (value) => cards[value % 3]!.intx.set((value & 4) !== 0),
@@ -75,10 +85,10 @@ export const PCI_BUS: FuzzedDevice = {
       ],
       sequence: (random) => {
         const device = random(5);
-        const register = pick(random, [0x04, 0x10, 0x14, 0x18, 0x1c, 0x30, 0x3c, 0x40, 0x42, 0x60, 0x64, 0x90]);
+        const register = pick(random, [0x04, 0x10, 0x14, 0x18, 0x1c, 0x30, 0x3c, 0x40, 0x42, 0x60, 0x64, 0x90, 0x94]);
         const value = pick(
           random,
-          [7, 6, 3, 0xffff_ffff, 0xc001, 0xc021, 0xd000_0000, 0xd000_1000, 0xe000_0001, 0x8000],
+          [7, 6, 3, 0xffff_ffff, 0xc001, 0xc021, 0xd000_0000, 0xd000_1000, 0xe000_0001, 0x8000, 0x1311_3110],
         );
         if (random(2) === 0)
           return [write(1, device * 0x8000 + register, value, 4), read(1, device * 0x8000 + register, 4)];

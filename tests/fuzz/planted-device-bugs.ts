@@ -67,6 +67,12 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     wrong: "Number(sector) * SECTOR_BYTES + length <= sizeBytes + SECTOR_BYTES",
   },
   {
+    what: "one half of a PAM register's memory goes by the other half's bit",
+    device: "pci",
+    right: "(register & PAM.WRITE_UPPER) === 0",
+    wrong: "(register & PAM.WRITE_LOWER) === 0",
+  },
+  {
     what: "a transfer may be of half a sector",
     device: "virtio-block",
     right: "length === 0 || length % SECTOR_BYTES !== 0 ||",

@@ -37,6 +37,7 @@ function setUp() {
       openDisk: (channel, onDone) => fake.openDisk(channel, onDone),
       openNetwork: (channel, port) => fake.openNetwork(channel, port),
       openShare: (channel, onDone) => fake.openShare(channel, onDone),
+      protectShadow: () => {},
       power: (action) => fake.power(action),
     },
     setInterrupt: (pending) => {

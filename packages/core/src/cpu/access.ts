@@ -12,7 +12,7 @@ import { RF_AC } from "./flags.ts";
 import * as L from "./layout.ts";
 import { PF_U, PF_W, XLATE_MMIO } from "./page-fault.ts";
 import { translate } from "./paging.ts";
-import { mmioRead, mmioWrite } from "./physical.ts";
+import { isShadowProtected, mmioRead, mmioWrite } from "./physical.ts";
 import { EXC_AC, EXC_GP, EXC_SS, raise } from "./raise.ts";
 import { checkSegment } from "./segment-limits.ts";
 import { fillTlb, noteStore, tlbEntry } from "./tlb.ts";
@@ -161,8 +161,8 @@ export const commitSlow: Routine = routine("commit_slow", [], undefined, (b) => 
       b.if(
         to.nez(),
         () =>
-          // A store into ROM is lost.
-          b.if(to.ltU(b.get(L.ROM_HOST)), () => {
+          // A store into ROM is lost, and into RAM that stands for it.
+          b.if(to.ltU(b.get(L.ROM_HOST)).and(isShadowProtected(b, to).eqz()), () => {
             b.copy(to, from, bytes);
             b.call(codeWritten, to, bytes);
           }),

@@ -3,10 +3,11 @@
  * when the code under them changes. Each RAM page has a list of its blocks and a bitmap of the 64-byte granules that
  * they cover; a store into a covered granule drops the page's blocks.
  */
-import { type Builder, type Expr, i32, i64, own } from "../ir/builder.ts";
+import { type Builder, type Expr, i32, i64, own, select } from "../ir/builder.ts";
 import { hostRoutine, isParallel, type Routine, routine } from "../ir/routine.ts";
 import { fence } from "./atomics.ts";
 import * as L from "./layout.ts";
+import { isShadowProtected } from "./physical.ts";
 import { countOne, forgetJumps, noteStore } from "./tlb.ts";
 
 /** Decodes the block at a host address: its address, or 0 when its first instruction reaches into the next page. */
@@ -86,7 +87,7 @@ export const codeWritten: Routine = routine("code_written", ["i32", "i32"], unde
     return;
   }
   dropList(b, page);
-  b.store("i64.store", "host", granuleAt, i64(0));
+  b.store("i64.store", "host", granuleAt, select(isShadowProtected(b, host), i64(-1), i64(0)));
   b.put(L.ATTENTION, b.get(L.ATTENTION).or(L.ATTENTION_CODE));
 });
 

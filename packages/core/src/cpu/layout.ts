@@ -345,6 +345,14 @@ export const RELIED_PAGES_BYTES = 4096;
 export const ONES_PAGE = 0x90000;
 
 /**
+ * One i32 of all vCPUs: bit n for 16 KiB of RAM at SHADOW_START + n * 16 KiB that keep what they hold when the guest stores
+ * (engine/shadow-protection.ts). As in ROM, granules of their pages are all set, so that each store is looked at.
+ */
+export const SHADOW_PROTECTED = 0x91000;
+export const SHADOW_START = 0xc0000;
+export const SHADOW_BYTES = 0x40000;
+
+/**
  * Block look-up: 64 Ki sets of 4 entries {tag: host address | mode << 32, block address}, one cache line each. The
  * first entry is looked at in line; a hit in another changes places with it.
  */

@@ -13,7 +13,7 @@ import { CR0_WP, CR4_PSE, CR4_SMAP, CR4_SMEP, EFER_NXE } from "./control-bits.ts
 import { RF_AC } from "./flags.ts";
 import * as L from "./layout.ts";
 import { badEntry, PF_I, PF_P, PF_U, PF_W, pageFault, XLATE_MMIO, XLATE_RAM } from "./page-fault.ts";
-import { inVgaWindow, MAXPHYADDR, mmioRead, ramHost } from "./physical.ts";
+import { inVgaWindow, isShadowProtected, MAXPHYADDR, mmioRead, ramHost } from "./physical.ts";
 import {
   noteStore,
   PAGE_1G,
@@ -187,7 +187,7 @@ class Walk {
       low.and(ACCESSED).eqz(),
       () => {
         for (const slot of this.upper)
-          b.if(slot.get().nez(), () => {
+          this.#ifKept(slot.get(), () => {
             if (this.#again) {
               b.br(this.#again, b.call(markUsed, slot.get()).eqz());
               return;
@@ -200,13 +200,15 @@ class Walk {
       undefined,
       false,
     );
-    b.if(marked.ne(this.entry.get().lo32()).and(this.slot.get().nez()), () => {
-      noteStore(b, this.slot.get());
-      if (this.#again) {
-        const walked = b.keep(this.entry.get().lo32());
-        b.br(this.#again, b.call(COMPARE_EXCHANGE[32], this.slot.get(), walked, marked).ne(walked));
-      } else b.store("i32.store8", "host", this.slot.get(), marked);
-    });
+    b.if(marked.ne(this.entry.get().lo32()), () =>
+      this.#ifKept(this.slot.get(), () => {
+        noteStore(b, this.slot.get());
+        if (this.#again) {
+          const walked = b.keep(this.entry.get().lo32());
+          b.br(this.#again, b.call(COMPARE_EXCHANGE[32], this.slot.get(), walked, marked).ne(walked));
+        } else b.store("i32.store8", "host", this.slot.get(), marked);
+      }),
+    );
     const global = b.get(L.CR4).lo32().shrU(7).and(marked.shrU(8)).and(1).mul(PAGE_GLOBAL);
     b.put(L.XLATE_FLAGS, allowed.get().or(global).or(marked.and(DIRTY).shrU(2)).or(size));
     const within = b.keep(i64(1).shl(shift).sub(1));
@@ -223,6 +225,11 @@ class Walk {
       true,
     );
     b.return(b.call(locatePage));
+  }
+
+  /** For flags of an entry: not outside RAM, and not in RAM that stands for ROM. */
+  #ifKept(slot: Expr, mark: () => void): void {
+    this.b.if(slot.nez(), () => this.b.if(isShadowProtected(this.b, slot).eqz(), mark));
   }
 }
 

@@ -2,7 +2,7 @@
  * Guest-physical memory: where RAM lies in the machine's memory, and the host's side of everything else. Page tables alone
  * are read from the RAM behind a VGA's window.
  */
-import type { Builder, Expr } from "../ir/builder.ts";
+import { type Builder, type Expr, i32 } from "../ir/builder.ts";
 import { hostRoutine, type Routine, routine } from "../ir/routine.ts";
 import { MEMORY_MAP } from "../machine/board-map.ts";
 import * as L from "./layout.ts";
@@ -18,6 +18,13 @@ export const mmioWrite: Routine = hostRoutine("mmio_write", ["f64", "i32", "i32"
 /** Whether a physical address below 4 GiB, in its low half, is in a VGA's window, where no RAM answers. */
 export const inVgaWindow = (b: Builder, phys: Expr): Expr =>
   phys.lo32().sub(MEMORY_MAP.vgaStart).ltU(b.get(L.VGA_WINDOW_BYTES));
+
+/** i32, 0 or 1: a host address in RAM where the guest's stores are lost (SHADOW_PROTECTED). */
+export function isShadowProtected(b: Builder, host: Expr): Expr {
+  const part = b.keep(host.sub(b.get(L.RAM_HOST)).sub(L.SHADOW_START).shrU(14));
+  const parts = b.load("i32.load", "host", i32(L.SHADOW_PROTECTED));
+  return part.ltU(L.SHADOW_BYTES >> 14).and(parts.shrU(part));
+}
 
 /** Host address of a byte of RAM or ROM, 0 if the physical address is neither. What is at ROM_HOST or above is ROM. */
 export const ramHost: Routine = routine("ram_host", ["i64"], "i32", (b, phys) => {

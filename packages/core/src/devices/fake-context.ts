@@ -341,6 +341,8 @@ export class FakeContext implements DeviceContext {
   deviceMemory?: NonNullable<DeviceContext["deviceMemory"]>;
   readonly clock: FakeClock;
   readonly memory: FlatMemory;
+  /** As `protectShadow` was told last. */
+  shadowParts = 0;
   /** What left through `output`, as [channel, bytes]. */
   readonly outputs: [string, Uint8Array][] = [];
   readonly powerActions: string[] = [];
@@ -397,6 +399,10 @@ export class FakeContext implements DeviceContext {
     const share = new FakeShare(onDone);
     this.shares.set(channel, share);
     return share;
+  }
+
+  protectShadow(parts: number): void {
+    this.shadowParts = parts;
   }
 
   power(action: "off" | "reset" | "crashed"): void {

@@ -6,33 +6,24 @@
  * Invisible to the guest: an entry that lost its write tag is found again by the same walk. While nobody tracks, the
  * map is all zero and every store is as fast as ever.
  */
-import * as L from "../cpu/layout.ts";
+import type * as L from "../cpu/layout.ts";
 import type { DirtyTracking } from "./engine.ts";
-
-const SETS = [L.TLB_SUPERVISOR, L.TLB_USER, L.TLB_SUPERVISOR_AC];
-const NEVER = 0xffff_ffff;
+import type { WriteTags } from "./write-tags.ts";
 
 export class TlbDirtyTracking implements DirtyTracking {
-  readonly #view: DataView;
   readonly #unwritten: Uint8Array;
-  readonly #sets: readonly number[];
-  readonly #blocks: readonly number[];
+  readonly #writeTags: WriteTags;
   #isOn = false;
 
-  /** `parallel`: the maps of vCPUs in parallel. */
-  constructor(view: DataView, map: L.MemoryMap, parallel?: readonly L.MemoryMap[]) {
-    this.#view = view;
+  constructor(view: DataView, map: L.MemoryMap, writeTags: WriteTags) {
     this.#unwritten = new Uint8Array(view.buffer, map.pageUnwritten, map.ramBytes / 4096);
-    const inTurn = Array.from({ length: map.vcpus }, (_, vcpu) => L.tlbShift(map, vcpu));
-    const vcpus = parallel?.map(({ ownShift }) => ownShift) ?? inTurn;
-    this.#blocks = parallel?.map(L.cpuBase) ?? [L.CPU_BASE];
-    this.#sets = vcpus.flatMap((shift) => SETS.map((set) => set + shift));
+    this.#writeTags = writeTags;
   }
 
   start(): void {
     this.#isOn = true;
     this.#unwritten.fill(1);
-    this.#dropWriteTags();
+    this.#writeTags.drop();
   }
 
   take(into: Uint8Array): number {
@@ -45,24 +36,12 @@ export class TlbDirtyTracking implements DirtyTracking {
       into[page] = 1;
       count++;
     }
-    this.#dropWriteTags();
+    this.#writeTags.drop();
     return count;
   }
 
   stop(): void {
     this.#isOn = false;
     this.#unwritten.fill(0);
-  }
-
-  /** Also the page of the stack that translated code keeps, which it takes from the TLB again; others have none (vcpu-blocks.ts). */
-  #dropWriteTags(): void {
-    const view = this.#view;
-    for (const set of this.#sets) {
-      for (let at = set + L.TLB_WRITE; at < set + L.TLB_SET_BYTES; at += L.TLB_ENTRY_BYTES) {
-        view.setUint32(at, NEVER, true);
-        view.setUint32(at + 4, NEVER, true);
-      }
-    }
-    for (const block of this.#blocks) view.setBigUint64(block + L.STACK_LIMIT.offset, 0n, true);
   }
 }

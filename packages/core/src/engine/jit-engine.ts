@@ -32,8 +32,10 @@ import {
   tierCounters,
   writeParts,
 } from "./jit-parts.ts";
+import { ShadowProtection } from "./shadow-protection.ts";
 import { VcpuBlocks } from "./vcpu-blocks.ts";
 import type { StateBlock } from "./vcpu-state-block.ts";
+import { WriteTags } from "./write-tags.ts";
 
 /** interp: the interpreter alone. jit: every block is translated before it first runs, for tests. */
 export type Tier = "auto" | "interp" | "jit";
@@ -204,6 +206,7 @@ export class JitEngine implements Engine {
   readonly #keptMsrs: readonly KeptMsrs[];
   readonly #counters = { portReads: 0, portWrites: 0, mmioReads: 0, mmioWrites: 0 };
   readonly #tier: RegionTier | undefined;
+  readonly #shadow: ShadowProtection;
   readonly #buses: VcpuBus[] = [];
 
   constructor(options: JitEngineOptions) {
@@ -291,13 +294,16 @@ export class JitEngine implements Engine {
       });
     this.#core = core;
     this.#blocks = blocks;
-    this.dirtyTracking = new TlbDirtyTracking(core.view, core.map);
+    const writeTags = new WriteTags(core.view, core.map);
+    const written = (host: number, length: number): void => codeWritten(core.exports, host, length);
+    this.dirtyTracking = new TlbDirtyTracking(core.view, core.map, writeTags);
+    this.#shadow = new ShadowProtection(core.view, core.map, writeTags, written);
     this.memory = new Ram({
       buffer: core.memory.buffer as SharedArrayBuffer,
       byteOffset: core.map.ram,
       segments: ramSegments(options.memoryBytes, core.map.lowRamBytes),
       romBytes: core.map.romBytes,
-      onWrite: (at, length) => codeWritten(core.exports, core.map.ram + at, length),
+      onWrite: (at, length) => written(core.map.ram + at, length),
     });
     if (options.rom) this.memory.loadRom(options.rom);
   }
@@ -323,6 +329,10 @@ export class JitEngine implements Engine {
     // Where a run begins, and where there is one only, the first one is there.
     this.#blocks.bring(0);
     return vcpu;
+  }
+
+  protectShadow(parts: number): void {
+    this.#shadow.set(parts);
   }
 
   supportsReplay(): boolean {

@@ -334,9 +334,20 @@ export function clearPageLists(bytes: Uint8Array, { pageLists, ramBytes, romByte
   bytes.fill(0, pageLists, pageLists + (ramBytes + romBytes) / 1024);
 }
 
-/** No block is known, no page holds code; ROM stays without write permission. */
+/** No block is known, no page holds code; ROM, and what stands for it, stays without write permission. */
 export function clearPageTables(bytes: Uint8Array, map: L.MemoryMap): void {
   bytes.fill(0, map.pageLists, map.pageUnwritten);
   const roms = map.pageGranules + (map.ramBytes / 4096) * 8;
   bytes.fill(0xff, roms, roms + (map.romBytes / 4096) * 8);
+  const shadowParts = new DataView(bytes.buffer).getInt32(L.SHADOW_PROTECTED, true);
+  for (const page of shadowPages(map, shadowParts)) bytes.fill(0xff, granulesAt(map, page), granulesAt(map, page + 1));
+}
+
+const granulesAt = ({ pageGranules }: L.MemoryMap, page: number): number => pageGranules + page * 8;
+
+/** Numbers of the pages of RAM in the parts of a mask like SHADOW_PROTECTED. */
+export function shadowPages({ lowRamBytes }: L.MemoryMap, parts: number): number[] {
+  const first = L.SHADOW_START / 4096;
+  const pages = Array.from({ length: L.SHADOW_BYTES / 4096 }, (_, i) => first + i);
+  return pages.filter((page) => page < lowRamBytes / 4096 && (parts >> ((page - first) >> 2)) & 1);
 }

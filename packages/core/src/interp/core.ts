@@ -255,6 +255,7 @@ export function prepareMemory(
   fillTable(bytes, L.TLB_SUPERVISOR + ownShift, L.TLB_SUPERVISOR_AC + L.TLB_SET_BYTES - L.TLB_SUPERVISOR);
   fillTable(bytes, L.BLOCK_HASH + ownShift, L.BLOCK_HASH_BYTES);
   fillTable(bytes, L.JUMP_CACHE + ownShift, L.JUMP_CACHE_BYTES);
+  view.setInt32(L.SHADOW_PROTECTED, 0, true);
   // All have the first one's.
   fillTable(bytes, L.TLB_NONE, L.TLB_SET_BYTES);
   fillTable(bytes, L.ONES_PAGE, 4096);

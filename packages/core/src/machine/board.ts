@@ -240,7 +240,11 @@ export function createBoard(
     intx: (device, pin) => lpcBridge.pirq(pirqOf(device, pin)),
     underAddressPort: systemControl.resetControl,
   });
-  const hostBridge = createHostBridge(pci.ecam);
+  const hostBridge = createHostBridge({
+    ecam: pci.ecam,
+    protectShadow: (parts) => context.protectShadow(parts),
+    startsWritable: spec.boot !== undefined,
+  });
   const flash = spec.variables && createFlash(context, spec.variables.sizeBytes, variables);
   const vga = hasVga ? createVga(context, { name: "vga", ...(vgaRom ? { rom: vgaRom } : {}) }) : undefined;
   const i8042 = hasVga
@@ -353,8 +357,8 @@ export function createBoard(
 }
 
 /**
- * What the chipset's PAM registers make possible, already done: RAM below 1 MiB with a copy of the ROM's end in it. At a
- * real reset the ROM itself answers there, and firmware copies it before it writes.
+ * RAM below 1 MiB with a copy of the ROM's end in it. At a real reset the ROM itself answers there, and firmware copies it
+ * before it writes; writes are as the PAM registers say.
  */
 function shadowFirmware(memory: GuestMemory, romBytes: number): void {
   const bytes = new Uint8Array(Math.min(romBytes, SHADOW_BYTES));

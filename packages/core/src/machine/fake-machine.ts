@@ -334,6 +334,7 @@ export function createFakeEngine(memory: Ram, program: FakeProgram): Engine {
     memory,
     createVcpu: (_index, bus) => new FakeVcpu(bus, memory, program),
     supportsReplay: () => true,
+    protectShadow: () => {},
     stats: () => ({}),
   };
 }

@@ -572,6 +572,7 @@ export class Machine {
       ...this.#channels.forDevices,
       output: (channel, bytes) => this.#options.output(channel, bytes),
       deviceMemory: (sizeBytes, kind) => this.engine.deviceMemory?.(sizeBytes, kind),
+      protectShadow: (parts) => this.engine.protectShadow(parts),
       power: (action, reason) => {
         const turnsOff = action === "reset" && this.#options.onReboot === "stop";
         this.#requestPower(turnsOff ? "off" : action, reason);

@@ -7,8 +7,6 @@ import { DIRTY_LOG, DIRTY_LOG_BYTES, KVM, MEM_LOG_DIRTY_PAGES, MEM_READONLY } fr
 import { LinuxError } from "./linux-calls.ts";
 import type { VmHandle } from "./vm-handle.ts";
 
-/** Behind those of RAM and ROM. */
-export const FIRST_DEVICE_SLOT = 4;
 const WASM_PAGE = 65_536;
 
 export class DeviceSlot implements DeviceMemory {

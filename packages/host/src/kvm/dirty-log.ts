@@ -11,40 +11,47 @@ const WASM_PAGE = 65_536;
 
 export class DirtyLog implements DirtyTracking {
   readonly #vm: VmHandle;
-  readonly #slots: readonly RamSlot[];
+  /** As they are now. */
+  readonly #slots: () => readonly RamSlot[];
   /** Sets all slots anew, with these flags. */
   readonly #setSlots: (flags: number) => void;
-  /** One byte for each page, in the order of the segments; undefined while it is off. */
-  #byDevices: Uint8Array | undefined;
+  /** One byte for each page, in the order of the segments: by devices, and of slots that are gone; undefined while it is off. */
+  #pages: Uint8Array | undefined;
   /** For the kernel's answers: memory that does not move. */
   #bitmap: Uint8Array = new Uint8Array();
 
-  constructor(vm: VmHandle, slots: readonly RamSlot[], setSlots: (flags: number) => void) {
+  constructor(vm: VmHandle, slots: () => readonly RamSlot[], setSlots: (flags: number) => void) {
     this.#vm = vm;
     this.#slots = slots;
     this.#setSlots = setSlots;
   }
 
   start(): void {
-    const bytes = Math.max(...this.#slots.map(({ sizeBytes }) => bitmapBytes(sizeBytes)));
-    const pages = Math.ceil(bytes / WASM_PAGE);
+    const ramBytes = Math.max(...this.#slots().map(({ at, sizeBytes }) => at + sizeBytes));
+    // For one slot that has everything: they change.
+    const pages = Math.ceil(bitmapBytes(ramBytes) / WASM_PAGE);
     this.#bitmap = new Uint8Array(new WebAssembly.Memory({ initial: pages, maximum: pages }).buffer);
-    const ramBytes = Math.max(...this.#slots.map(({ at, sizeBytes }) => at + sizeBytes));
-    this.#byDevices = new Uint8Array(ramBytes / PAGE_BYTES);
+    this.#pages = new Uint8Array(ramBytes / PAGE_BYTES);
     this.#setSlots(MEM_LOG_DIRTY_PAGES);
   }
 
   /** A device has written to RAM: `at` as it lies in the host's memory, from RAM's start on. */
   written(at: number, length: number): void {
-    this.#byDevices?.fill(1, Math.floor(at / PAGE_BYTES), Math.ceil((at + length) / PAGE_BYTES));
+    this.#pages?.fill(1, Math.floor(at / PAGE_BYTES), Math.ceil((at + length) / PAGE_BYTES));
+  }
+
+  /** What the log has of these slots: before they go, too. */
+  keep(slots: readonly RamSlot[]): void {
+    const pages = this.#pages;
+    if (!pages) return;
+    for (const { slot, sizeBytes, at } of slots)
+      mergeBitmap(this.#read(slot, sizeBytes), pages.subarray(at / PAGE_BYTES, (at + sizeBytes) / PAGE_BYTES));
   }
 
   take(into: Uint8Array): number {
-    const pages = this.#byDevices;
+    const pages = this.#pages;
     if (!pages) return 0;
-    for (const { slot, sizeBytes, at } of this.#slots) {
-      mergeBitmap(this.#read(slot, sizeBytes), pages.subarray(at / PAGE_BYTES, (at + sizeBytes) / PAGE_BYTES));
-    }
+    this.keep(this.#slots());
     let count = 0;
     for (const [page, isWritten] of pages.entries()) {
       if (isWritten === 0) continue;
@@ -56,8 +63,8 @@ export class DirtyLog implements DirtyTracking {
   }
 
   stop(): void {
-    if (!this.#byDevices) return;
-    this.#byDevices = undefined;
+    if (!this.#pages) return;
+    this.#pages = undefined;
     this.#bitmap = new Uint8Array();
     this.#setSlots(0);
   }

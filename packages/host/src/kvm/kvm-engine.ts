@@ -26,7 +26,7 @@ import {
   type VcpuBus,
 } from "@twinmetal/core";
 import * as A from "./abi.ts";
-import { DeviceSlot, FIRST_DEVICE_SLOT } from "./device-slots.ts";
+import { DeviceSlot } from "./device-slots.ts";
 import { DirtyLog } from "./dirty-log.ts";
 import { codeAt } from "./guest-address.ts";
 import { cpuidContext, missingFeatures, setCpuid } from "./guest-cpuid.ts";
@@ -38,7 +38,7 @@ import { KvmVcpu } from "./kvm-vcpu.ts";
 import type { LinuxCalls } from "./linux-calls.ts";
 import { KvmParallel, type KvmParallelOptions } from "./parallel/kvm-parallel.ts";
 import { KVM_DEVICE } from "./probe.ts";
-import { type RamSlot, ROM_SLOT, ramSlots } from "./ram-slots.ts";
+import { FIRST_DEVICE_SLOT, type RamSlot, ROM_SLOT, ramSlots } from "./ram-slots.ts";
 import { RunTimer } from "./run-timer.ts";
 import { TurnTime } from "./turn-time.ts";
 import { KICK_SIGNAL, type VcpuHandle } from "./vcpu-handle.ts";
@@ -99,7 +99,9 @@ export class KvmEngine implements Engine {
   readonly dirtyTracking: DirtyLog;
   readonly holder: RamHolder;
   readonly #options: KvmEngineOptions;
-  readonly #slots: readonly RamSlot[];
+  #slots: readonly RamSlot[];
+  #slotFlags = 0;
+  #protectedParts = 0;
   readonly #vm: VmHandle;
   readonly #timer: number;
   readonly #scratch: Uint8Array;
@@ -143,7 +145,11 @@ export class KvmEngine implements Engine {
     this.#ramAddress = calls.addressOf(new Uint8Array(buffer, ramOffset, 1));
     this.#vm = new VmHandle(calls, options.path ?? KVM_DEVICE, cpus);
     this.#slots = ramSlots(this.memory.segments, options.hasVga ?? false);
-    this.dirtyTracking = new DirtyLog(this.#vm, this.#slots, (flags) => this.#setSlots(flags));
+    this.dirtyTracking = new DirtyLog(
+      this.#vm,
+      () => this.#slots,
+      (flags) => this.#setSlots(flags),
+    );
     const threadId = calls.threadId();
     try {
       this.#timer = calls.createTimer(threadId, KICK_SIGNAL);
@@ -210,6 +216,25 @@ export class KvmEngine implements Engine {
     return new DeviceSlot(this.#vm, this.#nextDeviceSlot++, sizeBytes, kind);
   }
 
+  /** Slots cannot change their size or become read-only: for a moment nothing is there, for vCPUs in parallel that look. */
+  protectShadow(parts: number): void {
+    if (parts === this.#protectedParts) return;
+    this.#protectedParts = parts;
+    const before = this.#slots;
+    const after = ramSlots(this.memory.segments, this.#options.hasVga ?? false, parts);
+    const isIn = (slots: readonly RamSlot[], { slot, start, sizeBytes, isReadOnly }: RamSlot): boolean =>
+      slots.some((one) =>
+        [one.slot === slot, one.start === start, one.sizeBytes === sizeBytes, one.isReadOnly === isReadOnly].every(
+          Boolean,
+        ),
+      );
+    const gone = before.filter((slot) => !isIn(after, slot));
+    this.dirtyTracking.keep(gone);
+    for (const slot of gone) this.#setSlot({ ...slot, sizeBytes: 0 });
+    this.#slots = after;
+    for (const slot of after) if (!isIn(before, slot)) this.#setSlot(slot);
+  }
+
   supportsReplay(): boolean {
     return false;
   }
@@ -265,8 +290,13 @@ export class KvmEngine implements Engine {
   }
 
   #setSlots(flags: number): void {
-    for (const { slot, start, sizeBytes, at } of this.#slots)
-      this.#vm.setSlot({ slot, flags, guestAddress: start, sizeBytes, hostAddress: this.#ramAddress + BigInt(at) });
+    this.#slotFlags = flags;
+    for (const slot of this.#slots) this.#setSlot(slot);
+  }
+
+  #setSlot({ slot, start, sizeBytes, at, isReadOnly }: RamSlot): void {
+    const flags = this.#slotFlags | (isReadOnly ? A.MEM_READONLY : 0);
+    this.#vm.setSlot({ slot, flags, guestAddress: start, sizeBytes, hostAddress: this.#ramAddress + BigInt(at) });
   }
 
   #setTscFrequency({ calls, vcpuFd }: VcpuHandle, frequencyHz: number): void {

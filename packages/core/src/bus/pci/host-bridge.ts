@@ -1,23 +1,35 @@
 /**
  * PCI function 00:00.0, the host bridge of Intel's Q35 MCH (data sheet 316966, chapter 5): identity, and PCIEXBAR,
- * the register that places the memory-mapped configuration window (ECAM). PAM0 to PAM6, by which firmware turns the ROM
- * between 0xC0000 and 1 MiB into RAM, keep what is written and do nothing: that memory is RAM from the start, with a copy of
- * the ROM's end in it (machine/board.ts), and is never write-protected. Left out: SMRAM, MCHBAR.
+ * the register that places the memory-mapped configuration window (ECAM), and PAM0 to PAM6, whose write enables let the
+ * processors store to the RAM between 0xC0000 and 1 MiB. Their read enables are kept and do nothing: RAM answers from the start,
+ * with a copy of the ROM's end in it (machine/board.ts). Left out: reads of the ROM itself there, PAM for DMA, SMRAM, MCHBAR.
  */
 import type { IoHandler } from "../io.ts";
 import { PciFunction } from "./function.ts";
 
 /** PCIEXBAR: bit 0 enables, bits 2:1 choose 256, 128 or 64 MiB. */
 export const PCIEXBAR = 0x60;
-/** Seven bytes; of PAM0 only the upper half, for 0xF0000 to 1 MiB. */
+/**
+ * Seven bytes, for 16 KiB in each half: bits 0 and 4 enable reads, 1 and 5 writes. PAM1 to PAM6 begin at 0xC0000; PAM0 has its
+ * upper half only, for the 64 KiB from 0xF0000.
+ */
 export const PAM0 = 0x90;
-const PAM = { COUNT: 7, UPPER: 0x30, BOTH: 0x33 } as const;
+const PAM = { COUNT: 7, UPPER: 0x30, BOTH: 0x33, WRITE_LOWER: 0x02, WRITE_UPPER: 0x20 } as const;
+const TOP_PARTS = 0xf000;
 const ENABLE = 1;
 const SIZES_BYTES = [0x1000_0000, 0x0800_0000, 0x0400_0000] as const;
 const BASE_LOW = 0xfc00_0000;
 const BASE_HIGH = 0xf;
 
-export function createHostBridge(ecam: IoHandler): PciFunction {
+export interface HostBridgeOptions {
+  readonly ecam: IoHandler;
+  /** Bit n: the processors' stores to the 16 KiB at 0xC0000 + n * 16 KiB are lost from here on. Called at once, and at changes. */
+  readonly protectShadow: (parts: number) => void;
+  /** At reset all of that can be written, as where firmware is done: for boards that start without any. */
+  readonly startsWritable?: boolean;
+}
+
+export function createHostBridge({ ecam, protectShadow, startsWritable = false }: HostBridgeOptions): PciFunction {
   const pci = new PciFunction({
     name: "host-bridge",
     vendorId: 0x8086,
@@ -27,7 +39,13 @@ export function createHostBridge(ecam: IoHandler): PciFunction {
   });
   pci.config.define(PCIEXBAR, 4, 0xe000_0000, BASE_LOW | 0x7);
   pci.config.define(PCIEXBAR + 4, 4, 0, BASE_HIGH);
-  for (let i = 0; i < PAM.COUNT; i++) pci.config.define(PAM0 + i, 1, 0, i === 0 ? PAM.UPPER : PAM.BOTH);
+  for (let i = 0; i < PAM.COUNT; i++) {
+    const bits = i === 0 ? PAM.UPPER : PAM.BOTH;
+    pci.config.define(PAM0 + i, 1, startsWritable ? bits : 0, bits);
+  }
+  const protect = (): void => protectShadow(protectedParts(pci));
+  pci.onConfigChange(protect);
+  protect();
   for (const [length, sizeBytes] of SIZES_BYTES.entries()) {
     pci.addFixedWindow({
       name: `ECAM of ${sizeBytes / 0x10_0000} MiB`,
@@ -43,4 +61,14 @@ export function createHostBridge(ecam: IoHandler): PciFunction {
     });
   }
   return pci;
+}
+
+function protectedParts({ config }: PciFunction): number {
+  let parts = config.read(PAM0, 1) & PAM.WRITE_UPPER ? 0 : TOP_PARTS;
+  for (let i = 1; i < PAM.COUNT; i++) {
+    const register = config.read(PAM0 + i, 1);
+    if ((register & PAM.WRITE_LOWER) === 0) parts |= 1 << (2 * i - 2);
+    if ((register & PAM.WRITE_UPPER) === 0) parts |= 2 << (2 * i - 2);
+  }
+  return parts;
 }

@@ -51,7 +51,7 @@ function setUp() {
     intx: (device, pin) => lpc.pirq((device + pin) & 7),
     underAddressPort: ram(4),
   });
-  const host = createHostBridge(bus.ecam);
+  const host = createHostBridge({ ecam: bus.ecam, protectShadow: (parts) => context.protectShadow(parts) });
   const lpc = createLpcBridge({
     powerManagement: ram(0x80),
     picInputs: Array.from({ length: 16 }, (_, i) => context.line(`pic${i}`)),
@@ -167,6 +167,43 @@ describe("PCI configuration", () => {
     expect([0x60, 0x63, 0x68, 0x6b].map((rout) => bus.readConfig(31 << 3, rout, 1))).toEqual([10, 11, 10, 11]);
     ports.write(PORT_MAP.powerManagement + 4, 4, 5);
     expect(ports.read(PORT_MAP.powerManagement + 4, 4)).toBe(5);
+  });
+});
+
+describe("PAM registers", () => {
+  const setPam = (write: ReturnType<typeof setUp>["write"], bytes: readonly number[]): void => {
+    for (const [i, value] of bytes.entries()) write(0, 0x90 + i, value, 1);
+  };
+
+  it("close what lies below 1 MiB to stores at first, and open it by halves", () => {
+    const { context, read, write } = setUp();
+    expect(context.shadowParts).toBe(0xffff);
+    setPam(write, [0x30, 0x33, 0x33, 0x33, 0x33, 0x33, 0x33]);
+    expect(context.shadowParts).toBe(0);
+    // As SeaBIOS leaves them: reads alone, but for the upper memory that it keeps for itself.
+    setPam(write, [0x10, 0x11, 0x11, 0x31, 0x33, 0x33, 0x33]);
+    expect(context.shadowParts).toBe(0xf01f);
+    expect(read(0, 0x90)).toBe(0x3111_1110);
+    write(0, 0x90, 0xffff_ffff);
+    expect(read(0, 0x90)).toBe(0x3333_3330);
+  });
+
+  it("close it again at reset, and come back with a state", () => {
+    const { context, host, write } = setUp();
+    setPam(write, [0x30, 0x02, 0x20]);
+    const state = host.save();
+    host.reset();
+    expect(context.shadowParts).toBe(0xffff);
+    host.restore(state, "host-bridge");
+    expect(context.shadowParts).toBe(0x0ff6);
+  });
+
+  it("leave all open where no firmware is there to do it", () => {
+    const { bus } = setUp();
+    const told: number[] = [];
+    const host = createHostBridge({ ecam: bus.ecam, protectShadow: (parts) => told.push(parts), startsWritable: true });
+    host.reset();
+    expect([told, host.readConfig(0x90, 4)]).toEqual([[0, 0], 0x3333_3330]);
   });
 });
 

@@ -30,7 +30,9 @@ import {
   tierCounters,
   writeParts,
 } from "../jit-parts.ts";
+import { ShadowProtection } from "../shadow-protection.ts";
 import { StateBlock } from "../vcpu-state-block.ts";
+import { WriteTags } from "../write-tags.ts";
 import { ParallelCells } from "./cells.ts";
 import { FirstVcpu } from "./first-vcpu.ts";
 import { RemoteVcpu } from "./remote-vcpu.ts";
@@ -73,6 +75,7 @@ export class ParallelEngine implements Engine {
   readonly #maps: readonly L.MemoryMap[];
   readonly #core: VcpuCore;
   readonly #tier: RegionTier | undefined;
+  readonly #shadow: ShadowProtection;
   readonly #keptMsrs: readonly KeptMsrs[];
   readonly #features: ReturnType<typeof featureSet>;
   readonly #buses: VcpuBus[] = [];
@@ -112,7 +115,11 @@ export class ParallelEngine implements Engine {
       const env = { memory, ...Object.fromEntries(names.map((name) => [name, never])) };
       return new WebAssembly.Instance(modules[i + 1]!, { env }).exports as unknown as CoreExports;
     });
-    const tracking = new TlbDirtyTracking(view, maps[0]!, maps);
+    const writeTags = new WriteTags(view, maps[0]!, maps);
+    const tracking = new TlbDirtyTracking(view, maps[0]!, writeTags);
+    this.#shadow = new ShadowProtection(view, maps[0]!, writeTags, (host, length) =>
+      codeWritten(this.#core.exports, host, length),
+    );
     const alone =
       <A extends unknown[], R>(call: (...args: A) => R) =>
       (...args: A): R =>
@@ -178,6 +185,10 @@ export class ParallelEngine implements Engine {
       ),
       whileHeld: (work) => this.parallel.whileHeld(work),
     });
+  }
+
+  protectShadow(parts: number): void {
+    this.#core.gate.exclusive(() => this.#shadow.set(parts));
   }
 
   supportsReplay(): boolean {

@@ -9,8 +9,8 @@
  *   change  a store into a covered granule: in an exclusive section the page's granules are cleared, and each vCPU drops its
  *           blocks before it runs on.
  */
-import type { MemoryMap } from "../../cpu/layout.ts";
-import type { CodeSharing } from "../../interp/block-decoder.ts";
+import * as L from "../../cpu/layout.ts";
+import { type CodeSharing, shadowPages } from "../../interp/block-decoder.ts";
 import type { ParallelCells } from "./cells.ts";
 import type { Gate } from "./gate.ts";
 
@@ -26,7 +26,7 @@ export interface SharedCodeOptions {
   readonly cells: ParallelCells;
   readonly gate: Gate;
   readonly memory: SharedArrayBuffer;
-  readonly map: MemoryMap;
+  readonly map: L.MemoryMap;
   readonly vcpu: number;
   readonly vcpus: number;
   readonly core: { readonly protect: (page: number) => void; readonly drop: (page: number) => void };
@@ -82,11 +82,17 @@ export class SharedCode implements CodeSharing {
     const at = this.#granulesOf(page);
     if (at < 0) return;
     this.#options.gate.exclusive(() => {
-      Atomics.store(this.#words, at, 0);
-      Atomics.store(this.#words, at + 1, 0);
+      const isLookedAt = this.#isProtected(page);
+      Atomics.store(this.#words, at, isLookedAt ? -1 : 0);
+      Atomics.store(this.#words, at + 1, isLookedAt ? -1 : 0);
       this.#options.core.drop(page);
       this.#tell(page | CHANGED);
     });
+  }
+
+  #isProtected(page: number): boolean {
+    const { map } = this.#options;
+    return shadowPages(map, this.#words[L.SHADOW_PROTECTED / 4]!).includes((page - map.ram) / 4096);
   }
 
   #tell(entry: number): void {
