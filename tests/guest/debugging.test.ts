@@ -137,7 +137,7 @@ describe("GDB's protocol", () => {
     await using vm = await create(2);
     await vm.debug.startPaused();
     const path = join(directory, "gdb");
-    const server = await serveGdb(vm, { kind: "unix", path }, { cpus: 2 });
+    const server = await serveGdb(vm, { kind: "unix", path });
     const gdb = new Client(path);
     await server.attached;
     expect(await gdb.ask("qSupported:xmlRegisters=i386")).toContain("qXfer:features:read+");
@@ -219,19 +219,48 @@ describe("GDB's protocol", () => {
   });
 });
 
-describe("twinmetal run --gdb", () => {
-  it("lets GDB have the guest from its first instruction on", { timeout: 3 * WAIT_MS }, async () => {
-    const path = join(directory, "gdb4");
+describe("--gdb", () => {
+  /** A program that waits for GDB, which has come; `end`: its status, and the lines that it has written. */
+  async function debugged(words: readonly string[], name: string) {
+    const path = join(directory, name);
     const program = join(import.meta.dirname, "../../bin/twinmetal.mjs");
-    const args = ["run", "--kernel", join(directory, "kernel"), "-m", "16M", "--engine", "jit", "--serial", "null"];
-    const run = spawn(process.execPath, [program, ...args, "--gdb", `unix:${path},wait`]);
+    const args = ["--kernel", join(directory, "kernel"), "--engine", "jit", "--serial", "null"];
+    const run = spawn(process.execPath, [program, ...words, ...args, "--gdb", `unix:${path},wait`]);
     let text = "";
     for (const stream of [run.stdout, run.stderr]) stream.on("data", (bytes: Buffer) => (text += bytes));
+    const status = new Promise((resolve) => run.on("close", resolve));
     await expect.poll(() => text, { timeout: 2 * WAIT_MS }).toContain(`The guest waits for GDB: target remote ${path}`);
-    const gdb = new Client(path);
+    return { gdb: new Client(path), end: async () => [await status, text.split("\n").length] };
+  }
+
+  it("lets GDB have the guest from its first instruction on", { timeout: 3 * WAIT_MS }, async () => {
+    const { gdb, end } = await debugged(["run", "-m", "16M"], "gdb4");
     expect(await gdb.ask("p10")).toBe("0002200000000000");
     expect(await gdb.ask("c")).toBe("W00");
-    const status = await new Promise((resolve) => run.on("close", resolve));
-    expect([status, text.split("\n").length]).toEqual([0, 2]);
+    expect(await end()).toEqual([0, 2]);
+  });
+
+  it("lets GDB have a restored one from where it was saved on", { timeout: 3 * WAIT_MS }, async () => {
+    const state = join(directory, "state");
+    {
+      await using vm = await create(2);
+      await vm.debug.startPaused();
+      await vm.debug.set({ software: [AT.store] });
+      for (let i = 0; i < 2; i++) await vm.debug.continue({ timeoutMs: WAIT_MS });
+      await vm.save(state);
+    }
+    const { gdb, end } = await debugged(["restore", state], "gdb5");
+    expect([await gdb.ask("qfThreadInfo"), await gdb.ask("p1")]).toEqual(["m1,2", "0200000000000000"]);
+    expect(await gdb.ask("p10")).toBe(
+      `${AT.store.toString(16).padStart(8, "0").match(/../g)!.reverse().join("")}00000000`,
+    );
+    expect(await gdb.ask("s")).toBe("T05thread:1;");
+    expect([await gdb.ask(`Z0,${AT.store.toString(16)},1`), await gdb.ask("c")]).toEqual([
+      "OK",
+      "T05thread:1;swbreak:;",
+    ]);
+    expect(await gdb.ask("p1")).toBe("0300000000000000");
+    expect([await gdb.ask(`z0,${AT.store.toString(16)},1`), await gdb.ask("c")]).toEqual(["OK", "W00"]);
+    expect(await end()).toEqual([0, 2]);
   });
 });

@@ -1,4 +1,4 @@
-/** `--gdb`: where a debugger connects to the VM, and whether the guest waits for one in front of its first instruction. */
+/** `--gdb`: where a debugger connects to the VM, and whether the guest waits for one before it goes on. */
 import { option } from "./options.ts";
 import { UsageError } from "./usage-error.ts";
 import type { GdbAddress } from "./vm-library.ts";
@@ -13,7 +13,7 @@ const MAX_PORT = 65_535;
 export const GDB = option(
   "gdb",
   "WHERE[,wait]",
-  "Wait for GDB: unix:PATH (a Unix socket), or tcp:[HOST:]PORT (HOST: 127.0.0.1). With wait the guest stands still in front of its first instruction.",
+  "Wait for GDB: unix:PATH (a Unix socket), or tcp:[HOST:]PORT (HOST: 127.0.0.1). With wait the guest stands still until GDB lets it go on.",
   parseGdb,
 );
 

@@ -60,8 +60,8 @@ export interface HostingPlan {
   readonly shares?: readonly ShareOptions[] | undefined;
   /** Where the VM is asked and told what to do. */
   readonly controlSockets?: readonly string[];
-  /** Where a debugger connects, and how many processors it finds. */
-  readonly gdb?: (GdbChoice & { readonly cpus: number }) | undefined;
+  /** Where a debugger connects. */
+  readonly gdb?: GdbChoice | undefined;
   /** Undefined: the process stays as it is. */
   readonly sandbox?: SandboxPlan | undefined;
   /** Everything is open, and the guest is about to start. */
@@ -99,7 +99,7 @@ export async function hostVm(io: Io, given: HostingPlan): Promise<number> {
     const isTerminal = io.stdin.isTTY && io.stderr.isTTY;
     const notice = isTerminal ? plan.notice?.(vm) : undefined;
     if (plan.gdb) {
-      gdb = await io.library.serveGdb(vm, plan.gdb.address, plan.gdb);
+      gdb = await io.library.serveGdb(vm, plan.gdb.address);
       const waits = plan.gdb.isWaiting ? "The guest waits for GDB" : "GDB finds the guest";
       say(`${waits}: ${gdbCommand(gdb.address)}`);
     }

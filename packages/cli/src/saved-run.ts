@@ -10,7 +10,7 @@ import { SavedState, type VmFolder } from "./vm-library.ts";
 export function fromSavedState(io: Io, plan: HostingPlan, values: RunValues, folder: VmFolder): HostingPlan {
   let saved = SavedState.find(folder);
   if (saved === undefined) return plan;
-  const { kernel, initrd, firmware, vsock, engine, tier, record } = values;
+  const { kernel, initrd, firmware, vsock, engine, tier, record, gdb, smp } = values;
   const isFile = firmware !== undefined && firmware !== "bios" && firmware !== "uefi";
   return {
     ...plan,
@@ -32,6 +32,8 @@ export function fromSavedState(io: Io, plan: HostingPlan, values: RunValues, fol
         tier,
         translationCache: translationCache(values.translationCache, io.env),
         record,
+        startsPaused: gdb?.isWaiting,
+        smp: smp ?? (gdb ? "turns" : undefined),
         signal,
         onProgress,
       });

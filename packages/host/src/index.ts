@@ -30,7 +30,7 @@ export { ControlError } from "./control/control-error.ts";
 export type { ControlOptions, ControlRequest } from "./control/control-request.ts";
 export { type ControlServer, serveControl } from "./control/control-server.ts";
 export { VmControl } from "./control/vm-control.ts";
-export { type GdbAddress, type GdbServer, type GdbServerOptions, serveGdb } from "./debug/gdb-server.ts";
+export { type GdbAddress, type GdbServer, serveGdb } from "./debug/gdb-server.ts";
 export {
   type CheckImageOptions,
   type ConvertImageOptions,

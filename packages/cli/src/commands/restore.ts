@@ -2,6 +2,7 @@
 import { defineCommand, type Io } from "../command.ts";
 import { DISK } from "../disk-choice.ts";
 import { engineNotice } from "../engine-notice.ts";
+import { GDB } from "../gdb-choice.ts";
 import { hostVm } from "../hosting.ts";
 import { LIMIT, limitsOf } from "../limit-choice.ts";
 import { ALLOW, FORWARD, NET, NET_LOG, networkSockets, networksOf, PCAP } from "../network-choice.ts";
@@ -51,6 +52,7 @@ const OPTIONS = {
   timeout: option("timeout", "TIME", "End the VM after so many seconds (or 5m, 1h), status 124.", parseTimeout),
   name: option("name", "NAME", "A name for the VM, for messages."),
   record: option("record", "FILE", "Record everything from here on, for `twinmetal replay --state FILE`."),
+  gdb: GDB,
   save: option("save", "FILE", "When you leave with Ctrl-], save the VM again; may be the same file."),
   migrationSocket: option(
     "migration-socket",
@@ -72,6 +74,7 @@ export const RESTORE = defineCommand({
   options: OPTIONS,
   examples: [
     ["twinmetal run --save work.vm", "work in it, then leave with Ctrl-]"],
+    ["twinmetal restore work.vm --gdb unix:gdb.sock,wait", "look at it with GDB: target remote gdb.sock"],
     ["twinmetal restore work.vm --save work.vm", "go on where you were, and save again on leaving"],
   ],
   execute: async (io, { values, operands: [path, extra], rest }) => {
@@ -79,7 +82,7 @@ export const RESTORE = defineCommand({
       throw new UsageError("which file? Give the one that a VM was saved to: twinmetal restore FILE.");
     if (extra !== undefined || rest !== undefined)
       throw new UsageError(`"${extra ?? "--"}" is one word too many: restore takes one FILE.`);
-    const { kernel, initrd, firmware, name, record, engine, tier } = values;
+    const { kernel, initrd, firmware, name, record, engine, tier, gdb } = values;
     const cache = translationCache(values.translationCache, io.env);
     const serial = values.serial ?? { kind: "stdio" };
     if (values.save !== undefined && serial.kind !== "stdio") {
@@ -108,6 +111,7 @@ export const RESTORE = defineCommand({
           tier,
           translationCache: cache,
           record,
+          ...(gdb && { startsPaused: gdb.isWaiting, smp: "turns" }),
           signal,
           onProgress,
         }),
@@ -125,6 +129,7 @@ export const RESTORE = defineCommand({
       networks: networksOf(values),
       shares: values.share,
       controlSockets: values.migrationSocket === undefined ? [] : [values.migrationSocket],
+      gdb,
       sandbox: sandboxPlan(values, question, async (signal) => {
         const image = kernel === undefined ? await knownImage(io, signal) : undefined;
         const roms = firmware === undefined ? await io.library.knownFirmware(signal) : [firmware];
@@ -138,6 +143,7 @@ export const RESTORE = defineCommand({
               ...networkSockets(networksOf(values), io.library.switchSocket),
               ...(values.vsockPath === undefined ? [] : [values.vsockPath]),
             ],
+            debuggers: gdb?.address.kind === "unix" ? [gdb.address.path] : [],
             shares,
             cache,
             record,

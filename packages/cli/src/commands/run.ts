@@ -263,7 +263,7 @@ export function runPlan(
     networks: networksOf(values),
     shares: values.share,
     controlSockets: [kept?.folder.socket, values.migrationSocket].filter((path) => path !== undefined),
-    gdb: values.gdb && { ...values.gdb, cpus: values.cpus?.max ?? values.cpus?.count ?? 1 },
+    gdb: values.gdb,
     sandbox: sandboxPlan(values, engineQuestion(values), (signal, onProgress) =>
       confinePlan(io, values, prepare, serial, signal, onProgress, kept?.folder),
     ),

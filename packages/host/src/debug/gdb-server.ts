@@ -22,15 +22,10 @@ export interface GdbServer {
   close(): Promise<void>;
 }
 
-export interface GdbServerOptions {
-  /** Of the VM; default 1. */
-  readonly cpus?: number;
-}
-
 const LOOPBACK = "127.0.0.1";
 
 /** Rejects with VmError "bad-option" where it cannot listen. */
-export async function serveGdb(vm: Vm, where: GdbAddress, { cpus = 1 }: GdbServerOptions = {}): Promise<GdbServer> {
+export async function serveGdb(vm: Vm, where: GdbAddress): Promise<GdbServer> {
   let attach: () => void = () => {};
   const attached = new Promise<void>((resolve) => {
     attach = resolve;
@@ -40,7 +35,7 @@ export async function serveGdb(vm: Vm, where: GdbAddress, { cpus = 1 }: GdbServe
     if (current) return void socket.destroy();
     current = socket;
     attach();
-    void converse(vm, cpus, socket).finally(() => {
+    void converse(vm, socket).finally(() => {
       current = undefined;
     });
   });
@@ -67,12 +62,12 @@ export async function serveGdb(vm: Vm, where: GdbAddress, { cpus = 1 }: GdbServe
 }
 
 /** Until the other side goes. */
-async function converse(vm: Vm, cpus: number, socket: Socket): Promise<void> {
+async function converse(vm: Vm, socket: Socket): Promise<void> {
   socket.setNoDelay(true);
   socket.on("error", () => {});
   const reader = new GdbPacketReader();
   const send = (data: string): void => void socket.write(gdbPacket(data));
-  const session = new GdbSession(vm, cpus, send);
+  const session = new GdbSession(vm, send);
   let isAcknowledging = true;
   const ignore = (): void => {}; // The VM has ended.
   try {

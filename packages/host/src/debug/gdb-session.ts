@@ -25,7 +25,6 @@ const WATCH_NAMES = { write: "watch", access: "awatch" } as const;
 
 export class GdbSession {
   readonly #vm: Vm;
-  readonly #cpus: number;
   readonly #send: (data: string) => void;
   readonly #breakpoints = new Set<bigint>();
   readonly #watchpoints = new Map<string, Breakpoint>();
@@ -35,9 +34,8 @@ export class GdbSession {
   readonly #unlisten: readonly (() => void)[];
 
   /** `send`: packets that answer nothing, as of a VM that has stopped. */
-  constructor(vm: Vm, cpus: number, send: (data: string) => void) {
+  constructor(vm: Vm, send: (data: string) => void) {
     this.#vm = vm;
-    this.#cpus = cpus;
     this.#send = send;
     this.#unlisten = [
       vm.on("debug", (stop) => this.#stopped(this.#describe(stop))),
@@ -135,7 +133,7 @@ export class GdbSession {
     if (packet === "QStartNoAckMode") return "OK";
     if (packet === "qAttached") return "1";
     if (packet === "qC") return `QC${this.#selected + 1}`;
-    if (packet === "qfThreadInfo") return `m${Array.from({ length: this.#cpus }, (_, i) => i + 1).join()}`;
+    if (packet === "qfThreadInfo") return `m${Array.from({ length: this.#vm.cpus.max }, (_, i) => i + 1).join()}`;
     if (packet === "qsThreadInfo") return "l";
     const thread = /^qThreadExtraInfo,([0-9a-f]+)$/.exec(packet);
     if (thread) return hex(Buffer.from(`vCPU ${Number.parseInt(thread[1]!, 16) - 1}`));
@@ -156,7 +154,7 @@ export class GdbSession {
 
   #isThread(digits: string): boolean {
     const thread = Number.parseInt(digits, 16);
-    return thread >= 1 && thread <= this.#cpus;
+    return thread >= 1 && thread <= this.#vm.cpus.max;
   }
 
   #state(): ReturnType<Vm["debug"]["registers"]> {

@@ -106,7 +106,8 @@ export class HostedVm implements Vm {
   readonly #ended: Promise<VmExit>;
   #resolveEnded!: (exit: VmExit) => void;
   #state: VmState;
-  readonly #startsPaused: boolean;
+  /** Its start leaves it paused. */
+  #isHeld: boolean;
   #exit: VmExit | undefined;
   readonly #variables: VariableStore | undefined;
   readonly #disks: DiskThread | undefined;
@@ -123,7 +124,7 @@ export class HostedVm implements Vm {
     this.name = options.name;
     this.#machine = machine;
     this.#state = options.initialState;
-    this.#startsPaused = options.startsPaused ?? false;
+    this.#isHeld = options.startsPaused ?? false;
     this.#isIncoming = options.isIncoming ?? false;
     this.#spec = options.start.spec;
     this.#variables = options.variables;
@@ -284,8 +285,10 @@ export class HostedVm implements Vm {
     this.#require(["created", "paused"], "start");
     this.#migrations.requireDecided();
     await this.#unblock();
-    const isHeld = this.#startsPaused && this.#state === "created";
-    await this.#machine.command(isHeld ? "startPaused" : "start", undefined);
+    const isHeld = this.#isHeld;
+    this.#isHeld = false;
+    if (isHeld && this.#state === "paused") this.#listeners.emit("state", "paused");
+    else await this.#machine.command(isHeld ? "startPaused" : "start", undefined);
   }
 
   async pause(): Promise<void> {

@@ -89,6 +89,7 @@ async function restoreWith(
     shares,
     name: options.name ?? `vm-${randomBytes(4).toString("hex")}`,
     initialState: "paused",
+    startsPaused: options.startsPaused,
     signal: options.signal,
     limits: options.limits,
     start: {
@@ -99,6 +100,7 @@ async function restoreWith(
       shareRing: shares?.ring,
       engine,
       tier: options.tier ?? "auto",
+      smp: options.smp,
       isParallel: runsInParallel({ ...options, cpus: spec.cpus, clock: spec.clock }, engine),
       translationCache: cacheSettings(spec, options.translationCache),
       sliceNs: options.sliceNs ?? defaultSliceNs(engine),

@@ -172,6 +172,10 @@ export interface RestoreOptions {
   readonly name?: string;
   /** Records from the restored state on. */
   readonly record?: string;
+  /** `start` leaves it paused in front of its next instruction, for a debugger. Default: false. */
+  readonly startsPaused?: boolean;
+  /** As for a new VM. */
+  readonly smp?: VmOptions["smp"];
   readonly sliceNs?: number;
   /** As for a new VM. A state of one engine goes on in the other. */
   readonly engine?: EngineWish;
