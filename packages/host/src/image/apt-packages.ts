@@ -276,7 +276,7 @@ export function networkError(mirror: string, why: string, cause?: unknown): Imag
   return new ImageError(
     "IMAGE_NETWORK",
     `The Debian mirror ${mirror} cannot be reached: ${why.replace(/\.$/, "")}.`,
-    "The tiny image is put together from it on first use, later runs need no network. Check the network and apt's proxy settings, or name another mirror with --mirror URL.",
+    "An image is put together from it on first use, later runs need no network. Check the network and apt's proxy settings, or name another mirror with --mirror URL.",
     { cause },
   );
 }

@@ -25,6 +25,7 @@ import {
   CONTAINER_SCRIPT,
   DHCP_SCRIPT,
   INIT_SCRIPT,
+  PLUGGED_SCRIPT,
   POWER_SCRIPT,
   PROFILE_SCRIPT,
 } from "./guest-scripts.ts";
@@ -119,6 +120,7 @@ class TinyBuilder {
     this.#packagesKey = `${this.#kernel}-${shortHash(FORMAT_VERSION, this.#kernel, this.#suite, mirror)}`;
     const scripts = [
       INIT_SCRIPT,
+      PLUGGED_SCRIPT,
       POWER_SCRIPT,
       PROFILE_SCRIPT,
       AGENT_SCRIPT,
