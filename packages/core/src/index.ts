@@ -119,7 +119,7 @@ export { FLASH_NAME, MEMORY_MAP } from "./machine/board-map.ts";
 export { BOOT_CLASSES, type BootClass, bootClassOf } from "./machine/boot-order.ts";
 export type { LinuxBoot } from "./machine/boot-spec.ts";
 export type { ConsolePortSpec, DeviceSpec } from "./machine/device-spec.ts";
-export { DISK_LIMITS, type DiskSpec, isDisk, isRemovable } from "./machine/disk-spec.ts";
+export { checkFloppyBytes, DISK_LIMITS, type DiskSpec, isDisk, isRemovable } from "./machine/disk-spec.ts";
 export { type ByteSink, EventRecorder } from "./machine/event-recorder.ts";
 export { type ByteSource, EventReplay } from "./machine/event-replay.ts";
 export {

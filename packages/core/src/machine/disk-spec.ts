@@ -129,13 +129,18 @@ function checkDisk(disk: AnyDiskSpec): void {
   if (kind === "virtio-block" && !isWhole(disk.queues, 1, MAX_DISK_QUEUES)) {
     throw new SpecError("devices", `The disk ${name} cannot have ${disk.queues} queues. Give 1 to ${MAX_DISK_QUEUES}.`);
   }
-  if (kind === "floppy" && !FLOPPY_BYTES.includes(sizeBytes)) {
-    throw new SpecError(
-      "devices",
-      `The floppy disk ${name} cannot have ${sizeBytes} bytes. Give an image of ${FLOPPY_BYTES.map((bytes) => `${bytes / 1024} KiB`).join(" or ")}.`,
-    );
-  }
+  if (kind === "floppy") checkFloppyBytes(name, sizeBytes);
   if ((kind === "sata-cd" || kind === "ide-cd") && !isReadOnly) {
     throw new SpecError("devices", `The disc in ${name} is not read-only, and a CD drive cannot write.`);
   }
+}
+
+/** Of what lies in a floppy drive, or is put into it. Throws SpecError. */
+export function checkFloppyBytes(name: string, sizeBytes: number): void {
+  if (FLOPPY_BYTES.includes(sizeBytes)) return;
+  const possible = FLOPPY_BYTES.map((bytes) => `${bytes / 1024} KiB`).join(" or ");
+  throw new SpecError(
+    "devices",
+    `The floppy disk ${name} cannot have ${sizeBytes} bytes. Give an image of ${possible}.`,
+  );
 }

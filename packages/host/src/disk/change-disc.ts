@@ -1,9 +1,17 @@
 /**
  * Another disc in a CD or floppy drive of a running VM. The tray opens first, so that the guest reads nothing meanwhile; then the image is
- * exchanged in the disks' thread; then the tray closes. If the new image cannot be opened, the drive stays open and empty.
+ * exchanged in the disks' thread; then the tray closes. If the new image cannot be
+ * opened, or none of its size fits the drive, that stays open and empty.
  */
-import { isDisk, isRemovable, type MachineSpec, type TrayAction, type TrayState } from "@twinmetal/core";
-import { VmError } from "../vm/vm-error.ts";
+import {
+  checkFloppyBytes,
+  isDisk,
+  isRemovable,
+  type MachineSpec,
+  type TrayAction,
+  type TrayState,
+} from "@twinmetal/core";
+import { asVmError, VmError } from "../vm/vm-error.ts";
 import type { DiskOptions } from "./disk-protocol.ts";
 import type { DiskThread } from "./disk-thread.ts";
 
@@ -45,5 +53,11 @@ export async function changeDisc(
   await disks.change(index, undefined);
   if (path === undefined) return;
   const sizeBytes = await disks.change(index, { path, format: "raw", ...DRIVES[drive.kind]?.(drive.isReadOnly) });
+  try {
+    if (drive.kind === "floppy") checkFloppyBytes(disk, sizeBytes);
+  } catch (error) {
+    await disks.change(index, undefined);
+    throw asVmError(error);
+  }
   await tray(disk, { kind: "insert", sizeBytes });
 }
