@@ -366,7 +366,9 @@ export const PAGE_TABLES: number = ARENA + ARENA_BYTES;
 
 /** A block: header, then its micro-ops. */
 export const BLOCK_HEADER_BYTES = 48;
+/** Instructions (16 bits); bytes of header and micro-ops (16 bits). */
 export const BLOCK_COUNT = 0;
+export const BLOCK_BYTES = 2;
 /** Page-list link: the next block of the same physical page. */
 export const BLOCK_NEXT = 4;
 /** Host address of the second page of a block that is one page-crossing instruction; 0 = none. */
@@ -392,8 +394,8 @@ export const BLOCK_PAGE_BEFORE = 28;
 export const BLOCK_PAGE_AFTER = 32;
 /** BLOCK_HEAT when the block last outlived all others; 0: it is new. */
 export const BLOCK_KEPT_HEAT = 36;
-/** Header and micro-ops. */
-export const BLOCK_BYTES = 40;
+/** The last two blocks that ran behind this one and had to be looked up: guesses; 0: none. */
+export const BLOCK_AFTER = 40;
 
 export const UOP_BYTES = 32;
 export const UOP_HANDLER = 0;

@@ -88,7 +88,7 @@ export class BlockDecoder {
       const left = v.getInt32(block + L.BLOCK_HEAT, true);
       const isWarm = left > 0 && left <= this.heat - WARM_RUNS && left !== v.getInt32(block + L.BLOCK_KEPT_HEAT, true);
       if (!isWarm) continue;
-      bytes += v.getInt32(block + L.BLOCK_BYTES, true);
+      bytes += v.getUint16(block + L.BLOCK_BYTES, true);
       if (bytes > L.ARENA_BYTES / 2) break;
       found.push(block);
     }
@@ -99,10 +99,11 @@ export class BlockDecoder {
   #move(from: number): void {
     const v = this.#view;
     const block = this.#next;
-    const size = v.getInt32(from + L.BLOCK_BYTES, true);
+    const size = v.getUint16(from + L.BLOCK_BYTES, true);
     this.#bytes.copyWithin(block, from, from + size);
     v.setInt32(block + L.BLOCK_KEPT_HEAT, v.getInt32(block + L.BLOCK_HEAT, true), true);
-    const last = block + L.BLOCK_HEADER_BYTES + (v.getInt32(block + L.BLOCK_COUNT, true) - 1) * L.UOP_BYTES;
+    v.setBigInt64(block + L.BLOCK_AFTER, 0n, true);
+    const last = block + L.BLOCK_HEADER_BYTES + (v.getUint16(block + L.BLOCK_COUNT, true) - 1) * L.UOP_BYTES;
     const bytes = v.getUint16(last + L.UOP_START, true) + v.getUint8(last + L.UOP_LENGTH);
     this.#next = block + size;
     this.#enter(block, v.getUint32(block + L.BLOCK_HOST, true), v.getInt32(block + L.BLOCK_MODE, true), bytes);
@@ -261,7 +262,7 @@ export class BlockDecoder {
     const v = this.#view;
     for (let i = 0; i < count; i++)
       v.setUint8(block + L.BLOCK_HEADER_BYTES + i * L.UOP_BYTES + L.UOP_LEFT, count - 1 - i);
-    v.setInt32(block + L.BLOCK_COUNT, count, true);
+    v.setUint16(block + L.BLOCK_COUNT, count, true);
     v.setInt32(block + L.BLOCK_SECOND, second, true);
     v.setInt32(block + L.BLOCK_HOST, host, true);
     v.setInt32(block + L.BLOCK_MODE, mode, true);
@@ -269,8 +270,9 @@ export class BlockDecoder {
     v.setInt32(block + L.BLOCK_PAGE_BEFORE, 0, true);
     v.setInt32(block + L.BLOCK_PAGE_AFTER, 0, true);
     v.setInt32(block + L.BLOCK_KEPT_HEAT, 0, true);
-    v.setInt32(block + L.BLOCK_BYTES, L.BLOCK_HEADER_BYTES + slots * L.UOP_BYTES, true);
-    this.#next = block + v.getInt32(block + L.BLOCK_BYTES, true);
+    v.setBigInt64(block + L.BLOCK_AFTER, 0n, true);
+    v.setUint16(block + L.BLOCK_BYTES, L.BLOCK_HEADER_BYTES + slots * L.UOP_BYTES, true);
+    this.#next = block + v.getUint16(block + L.BLOCK_BYTES, true);
     this.#enter(block, host, mode, bytes);
     if (second) this.#link(block, second, true);
     else if (!(mode & L.MODE_SINGLE)) this.onBlock(block, host, mode);

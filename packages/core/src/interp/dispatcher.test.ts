@@ -116,6 +116,37 @@ describe("code that changes", () => {
     expect(again()).toBe(0x55332211n);
   });
 
+  it("goes where the code goes, whatever ran behind a block before", () => {
+    const m = bareMachine();
+    const ROUTINES = CODE + 0x100;
+    const END = CODE + 0x200;
+    /** shl rdx, 4; add rdx, number; dec rcx; jz END; inc rdi; and rdi, 3; jmp CODE */
+    const routine = (number: number, at: number): number[] => {
+      const near = (target: number, next: number): number[] => [...Uint8Array.of(target - next, (target - next) >> 8)];
+      const code = [0x48, 0xc1, 0xe2, 0x04, 0x48, 0x83, 0xc2, number, 0x48, 0xff, 0xc9, 0x0f, 0x84];
+      code.push(...near(END, at + 17), 0, 0, 0x48, 0xff, 0xc7, 0x48, 0x83, 0xe7, 0x03, 0xe9);
+      return [...code, ...near(CODE, at + 29), 0xff, 0xff];
+    };
+    const run = (): bigint => {
+      // mov rax, rdi; shl rax, 5; add rax, rbx; jmp rax
+      m.load([0x48, 0x89, 0xf8, 0x48, 0xc1, 0xe0, 0x05, 0x48, 0x01, 0xd8, 0xff, 0xe0]);
+      m.change((s) => {
+        s.gpr.fill(0n, 1, 3);
+        s.gpr[RCX] = 11n;
+        s.gpr[3] = BigInt(ROUTINES);
+        s.gpr[RDI] = 0n;
+        s.halted = false;
+      });
+      expect(m.vcpu.run(1000).reason).toBe("halt");
+      return m.state().gpr[2] ?? 0n;
+    };
+    m.memory.write8(END, HLT);
+    for (const i of [0, 1, 2, 3]) m.memory.write(ROUTINES + 32 * i, Uint8Array.from(routine(i + 1, ROUTINES + 32 * i)));
+    expect(run()).toBe(0x12341234123n);
+    m.memory.write8(ROUTINES + 32 * 2 + 7, 7);
+    expect(run()).toBe(0x12741274127n);
+  });
+
   it("stores data beside code on one page without dropping the code", () => {
     const m = bareMachine();
     // loop: inc qword [rip+0x800]; dec rcx; jnz loop; hlt

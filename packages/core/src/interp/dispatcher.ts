@@ -316,20 +316,47 @@ export function makeRun(handlers: HandlerSet): Routine {
           false,
         );
         const host = b.keep(b.get(L.CODE_HOST).or(linear.lo32().and(0xfff)));
-        const find = (mode: Expr): void => {
-          const m = b.keep(mode);
-          const slot = b.keep(hashSet(host, m));
+        const find = (mode: Expr, tag: Expr, before?: Expr): void => {
+          const slot = b.keep(hashSet(host, mode));
           b.if(
-            b.load("i64.load", "host", slot).eq(host.u64().or(m.u64().shl(32))),
-            () => block.set(b.load("i32.load", "host", slot, 8)),
+            b.load("i64.load", "host", slot).eq(tag),
             () => {
-              block.set(b.call(findBlock, host, m, linear));
+              const found = b.keep(b.load("i32.load", "host", slot, 8));
+              block.set(found);
+              if (!before) return;
+              // Of one that crosses pages there are as many as its second page was mapped to.
+              const isWhole = b.load("i32.load", "host", found, L.BLOCK_SECOND).eqz();
+              b.if(before.nez().and(isWhole), () => {
+                b.store(
+                  "i32.store",
+                  "host",
+                  before,
+                  b.load("i32.load", "host", before, L.BLOCK_AFTER),
+                  L.BLOCK_AFTER + 4,
+                );
+                b.store("i32.store", "host", before, found, L.BLOCK_AFTER);
+              });
+            },
+            () => {
+              block.set(b.call(findBlock, host, mode, linear));
               b.if(block.get().eqz(), () => fault(b, 0, nextBlock));
             },
             true,
           );
         };
-        find(b.get(L.MODE).or(single.get()));
+        const tagOf = (mode: Expr): Expr => b.keep(host.u64().or(mode.u64().shl(32)));
+        const mode = b.keep(b.get(L.MODE).or(single.get()));
+        const tag = tagOf(mode);
+        // The last two that ran behind the block before. What was dropped has another tag, and where the arena is used anew
+        // no guess is left (BlockDecoder.flush).
+        const before = b.keep(block.get());
+        b.block((guessed) => {
+          for (const at of [L.BLOCK_AFTER, L.BLOCK_AFTER + 4]) {
+            block.set(b.load("i32.load", "host", before, at));
+            b.br(guessed, b.load("i64.load", "host", block.get(), L.BLOCK_HOST).eq(tag));
+          }
+          find(mode, tag, before);
+        });
         const heat = b.load("i32.load", "host", block.get(), L.BLOCK_HEAT);
         b.if(
           heat.gtS(0).and(heat.sub(L.HASTE_ABOVE).geU(b.get(L.HASTE))),
@@ -391,7 +418,7 @@ export function makeRun(handlers: HandlerSet): Routine {
           },
           true,
         );
-        const left = b.keep(b.get(L.REMAINING).sub(b.load("i32.load", "host", block.get(), L.BLOCK_COUNT)));
+        const left = b.keep(b.get(L.REMAINING).sub(b.load("i32.load16_u", "host", block.get(), L.BLOCK_COUNT)));
         b.if(
           left.geS(0),
           () => {
@@ -404,7 +431,8 @@ export function makeRun(handlers: HandlerSet): Routine {
         // The budget ends inside this block: come back for more, or, if that was all of it, one instruction at a time.
         b.if(b.get(L.REMAINING).ne(budget), () => b.return(L.EXIT_BUDGET));
         single.set(i32(L.MODE_SINGLE));
-        find(b.get(L.MODE).or(L.MODE_SINGLE));
+        const alone = b.keep(b.get(L.MODE).or(L.MODE_SINGLE));
+        find(alone, tagOf(alone));
         b.put(L.REMAINING, b.get(L.REMAINING).sub(1));
       });
 

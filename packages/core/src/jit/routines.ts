@@ -3,7 +3,7 @@
  * the operands that a region kept.
  */
 import { hostAddress, tlbHit } from "../cpu/access.ts";
-import { granuleMask, hashSet } from "../cpu/code-cache.ts";
+import { findInSet, granuleMask, hashSet } from "../cpu/code-cache.ts";
 import { codeHost } from "../cpu/code-mapping.ts";
 import {
   auxOf,
@@ -184,8 +184,12 @@ const findJump: Routine = routine("find_jump", ["i64", "i32", "i32", "i32"], "i3
   const host = b.keep(b.get(L.CODE_HOST).or(linear.lo32().and(0xfff)));
   const mode = b.get(L.MODE);
   const slot = b.keep(hashSet(host, mode));
-  b.if(b.load("i64.load", "host", slot).ne(host.u64().or(mode.u64().shl(32))), () => b.return(0));
-  const block = b.load("i32.load", "host", slot, 8);
+  const found = b.variable(b.load("i32.load", "host", slot, 8));
+  b.if(b.load("i64.load", "host", slot).ne(host.u64().or(mode.u64().shl(32))), () => {
+    found.set(b.call(findInSet, host, mode));
+    b.if(found.get().eqz(), () => b.return(0));
+  });
+  const block = b.keep(found.get());
   const heat = b.load("i32.load", "host", block, L.BLOCK_HEAT);
   b.if(heat.geS(0), () => {
     const isDear = select(depth, heat.sub(UNWINDING + 1).ltU(MOST_HEAT), i32(0));
