@@ -7,6 +7,7 @@ import { expect, it, onTestFinished } from "vitest";
 import { createVm, restoreVm, type Vm } from "../../packages/host/src/index.ts";
 import { driveMemory, type HostMemory } from "../../packages/host/src/resources/memory-driver.ts";
 import { type MemoryOfVm, whyNothingIsGivenBack } from "../../packages/host/src/vm/vm-memory.ts";
+import { keptTranslations } from "../kept-translations.ts";
 import { tinyGuest } from "./tiny-guest.ts";
 
 const MIB = 2 ** 20;
@@ -55,7 +56,12 @@ it("what a guest does without is the host's again", { timeout: 240_000 }, async 
   const fill = `mount -t tmpfs -o size=450m none /tmp && dd if=/dev/zero bs=1M count=${FILLED / MIB} 2>/dev/null | tr '\\0' x >/tmp/x`;
   const saved = join(folder, "state");
   {
-    await using vm = await createVm({ memoryBytes: 512 * MIB, hasBalloon: true, append: "twinmetal.shell=off" });
+    await using vm = await createVm({
+      memoryBytes: 512 * MIB,
+      hasBalloon: true,
+      append: "twinmetal.shell=off",
+      ...keptTranslations(),
+    });
     await vm.start();
     await sh(vm, fill);
     const full = residentBytes();

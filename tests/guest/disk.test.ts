@@ -21,6 +21,7 @@ import {
   restoreVm,
   type Vm,
 } from "../../packages/host/src/index.ts";
+import { keptTranslations } from "../kept-translations.ts";
 import { tinyGuest } from "./tiny-guest.ts";
 
 const MIB = 2 ** 20;
@@ -133,7 +134,7 @@ describe.skipIf("missing" in guest)("disks of a Linux", { timeout: 300_000 }, ()
       `yes ${seek} | head -c 524288 | dd of=/dev/vda bs=64k seek=$((${seek}*8)) conv=notrunc,fsync`;
     const writes = `i=0; while [ $i -lt 8 ]; do ${write("$i")} 2>/dev/null; i=$((i+1)); done; echo >/tmp/done`;
     {
-      await using vm = await createVm({ disks: [{ path }], memoryBytes: 128 * MIB });
+      await using vm = await createVm({ disks: [{ path }], memoryBytes: 128 * MIB, ...keptTranslations() });
       await vm.start();
       await shell(vm, `(${writes}) </dev/null >/dev/null 2>&1 &`);
       await (vm as unknown as { renewMachine(engine: "jit"): Promise<unknown> }).renewMachine("jit");
@@ -141,7 +142,7 @@ describe.skipIf("missing" in guest)("disks of a Linux", { timeout: 300_000 }, ()
     }
     await expect(restoreVm(state)).rejects.toMatchObject({ code: "bad-option" });
     {
-      await using vm = await restoreVm(state, { disks: [{ path }], record: recording });
+      await using vm = await restoreVm(state, { disks: [{ path }], record: recording, ...keptTranslations() });
       await vm.start();
       const lines = await shell(
         vm,

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createVm, MigrationError, replayVm, type Vm, type VmOptions } from "../../packages/host/src/index.ts";
 import type { HostedVm } from "../../packages/host/src/vm/hosted-vm.ts";
+import { keptTranslations } from "../kept-translations.ts";
 import { bareKernel, GUESTS } from "./bare-kernel.ts";
 import { tinyGuest } from "./tiny-guest.ts";
 
@@ -109,7 +110,7 @@ describe("another machine takes the guest over", () => {
 
 describe.skipIf("missing" in tiny)("Linux", () => {
   it("works on in its third machine, with the same agent and the same clock", { timeout: 120_000 }, async () => {
-    const vm = (await createVm({ memoryBytes: 96 * MIB, append: "quiet" })) as HostedVm;
+    const vm = (await createVm({ memoryBytes: 96 * MIB, append: "quiet", ...keptTranslations() })) as HostedVm;
     try {
       await vm.start();
       const work = vm.exec(["sh", "-c", "for i in 1 2 3 4 5 6; do seq 20000 | sha256sum; done | sort -u | wc -l"]);

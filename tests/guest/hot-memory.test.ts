@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it, onTestFinished } from "vitest";
 import { createVm, restoreVm, type Vm } from "../../packages/host/src/index.ts";
+import { keptTranslations } from "../kept-translations.ts";
 import { tinyGuest } from "./tiny-guest.ts";
 
 const MIB = 2 ** 20;
@@ -27,7 +28,12 @@ it("memory grows and shrinks while a guest runs", { timeout: 240_000 }, async ({
   const small = 128 * MIB;
   const large = small + 256 * MIB;
   {
-    await using vm = await createVm({ memoryBytes: small, maxMemoryBytes: large, append: "twinmetal.shell=off" });
+    await using vm = await createVm({
+      memoryBytes: small,
+      maxMemoryBytes: large,
+      append: "twinmetal.shell=off",
+      ...keptTranslations(),
+    });
     await vm.start();
     const before = await totalMib(vm);
     await expect(vm.memory.resize(large + 2 * MIB)).rejects.toThrow(/to \d+ bytes, in steps of 2 MiB/);
@@ -49,6 +55,6 @@ it("memory grows and shrinks while a guest runs", { timeout: 240_000 }, async ({
 it("a VM without room for more says so", async ({ skip }) => {
   const guest = await tinyGuest();
   if ("missing" in guest) return skip(guest.missing);
-  await using vm = await createVm({ memoryBytes: 128 * MIB });
+  await using vm = await createVm({ memoryBytes: 128 * MIB, ...keptTranslations() });
   await expect(vm.memory.resize(256 * MIB)).rejects.toMatchObject({ code: "no-hot-memory" });
 });

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it, onTestFinished } from "vitest";
 import { createVm, restoreVm, type Vm } from "../../packages/host/src/index.ts";
+import { keptTranslations } from "../kept-translations.ts";
 import { tinyGuest } from "./tiny-guest.ts";
 
 const OPTIONS = { memoryBytes: 128 * 2 ** 20, cpus: 1, maxCpus: 3, append: "twinmetal.shell=off" } as const;
@@ -29,7 +30,7 @@ it("processors come and go while a guest runs", { timeout: 240_000 }, async ({ s
   onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
   const saved = join(folder, "state");
   {
-    await using vm = await createVm(OPTIONS);
+    await using vm = await createVm({ ...OPTIONS, ...keptTranslations() });
     await vm.start();
     expect(await sh(vm, "cat /sys/devices/system/cpu/possible /sys/devices/system/cpu/online")).toBe("0-2\n0");
     await expect(vm.cpus.set(4)).rejects.toThrow("Give 1 to 3.");
@@ -53,7 +54,7 @@ it("processors come and go while a guest runs", { timeout: 240_000 }, async ({ s
 it("a VM without room for more says so", async ({ skip }) => {
   const guest = await tinyGuest();
   if ("missing" in guest) return skip(guest.missing);
-  await using vm = await createVm({ memoryBytes: 128 * 2 ** 20, cpus: 2 });
+  await using vm = await createVm({ memoryBytes: 128 * 2 ** 20, cpus: 2, ...keptTranslations() });
   expect(await vm.cpus.set(2)).toBe(2);
   await expect(vm.cpus.set(1)).rejects.toMatchObject({ code: "no-hot-cpus" });
 });

@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { AgentError, createVm, replayVm, restoreVm, type Vm, VmError } from "../../packages/host/src/index.ts";
+import { keptTranslations } from "../kept-translations.ts";
 import { type TinyGuest, tinyGuest } from "./tiny-guest.ts";
 
 const MIB = 2 ** 20;
@@ -24,7 +25,7 @@ beforeAll(async () => {
   guest = await tinyGuest();
   if ("missing" in guest) return;
   directory = await mkdtemp(join(tmpdir(), "twinmetal-linux-"));
-  vm = await createVm({ memoryBytes: 128 * MIB });
+  vm = await createVm({ memoryBytes: 128 * MIB, ...keptTranslations() });
   await vm.start();
   await vm.serial.waitFor("Linux version", { timeoutMs: BOOT_TIMEOUT_MS });
   await vm.serial.waitFor("# ", { timeoutMs: BOOT_TIMEOUT_MS });

@@ -17,6 +17,7 @@ import {
   type Vm,
   type VmOptions,
 } from "../../packages/host/src/index.ts";
+import { keptTranslations } from "../kept-translations.ts";
 import { address, shell } from "./shell.ts";
 import { tinyGuest } from "./tiny-guest.ts";
 
@@ -33,7 +34,13 @@ afterAll(async () => {
 });
 
 async function start(network: NetworkOptions, options: VmOptions = {}): Promise<Vm> {
-  const vm = await createVm({ memoryBytes: 128 * 2 ** 20, networks: [network], engine: "jit", ...options });
+  const vm = await createVm({
+    memoryBytes: 128 * 2 ** 20,
+    networks: [network],
+    engine: "jit",
+    ...keptTranslations(),
+    ...options,
+  });
   await vm.start();
   return vm;
 }

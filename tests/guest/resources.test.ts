@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, it, onTestFinished } from "vitest";
 import { createImage, createVm, type DiskProblem } from "../../packages/host/src/index.ts";
+import { keptTranslations } from "../kept-translations.ts";
 import { OPTIONS, spinning, useOver } from "./spinning-guest.ts";
 import { tinyGuest } from "./tiny-guest.ts";
 
@@ -39,7 +40,7 @@ it("keeps a disk at its rate and below its space", { timeout: 180_000 }, async (
   const path = join(directory, "disk.img");
   await createImage(path, { format: "raw", sizeBytes: 64 * 2 ** 20 });
   const limits = { bytesPerSecond: 1e6 };
-  await using vm = await createVm({ ...OPTIONS, disks: [{ path, limits }] });
+  await using vm = await createVm({ ...OPTIONS, ...keptTranslations(), disks: [{ path, limits }] });
   await vm.start();
   await vm.exec(["sh", "-c", "dd if=/dev/vda of=/dev/null bs=64k >/dev/null 2>&1 &"]);
   await sleep(1000);

@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { createVm, restoreVm, VmError } from "../../packages/host/src/index.ts";
+import { keptTranslations } from "../kept-translations.ts";
 import { bareKernel, GUESTS } from "./bare-kernel.ts";
 import { tinyGuest } from "./tiny-guest.ts";
 
@@ -16,7 +17,7 @@ test.skipIf("missing" in guest)(
   "Linux shows its console on the VGA and reads its keyboard",
   { timeout: 240_000 },
   async () => {
-    await using vm = await createVm({ vga: "std", append: "console=tty0 twinmetal.shell=off" });
+    await using vm = await createVm({ vga: "std", append: "console=tty0 twinmetal.shell=off", ...keptTranslations() });
     await vm.start();
     const rows = await vm.screen.waitFor(/Run \/init as init process/, { timeoutMs: 150_000 });
     expect(rows).toHaveLength(25);
@@ -36,7 +37,7 @@ test.skipIf("missing" in guest)(
 );
 
 test.skipIf("missing" in guest)("a VM has no screen unless it is asked for", { timeout: 60_000 }, async () => {
-  await using vm = await createVm();
+  await using vm = await createVm(keptTranslations());
   await vm.start();
   await expect(vm.screenshot()).rejects.toThrow(VmError);
   await expect(vm.screen.text()).rejects.toMatchObject({ code: "no-screen" });

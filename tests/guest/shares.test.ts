@@ -10,6 +10,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createVm, replayVm, restoreVm, type ShareOptions, type Vm } from "../../packages/host/src/index.ts";
 import type { HostedVm } from "../../packages/host/src/vm/hosted-vm.ts";
+import { keptTranslations } from "../kept-translations.ts";
 import { shell } from "./shell.ts";
 import { tinyGuest } from "./tiny-guest.ts";
 import { describeTree, makeTree } from "./trees.ts";
@@ -29,7 +30,7 @@ function folder(name: string): string {
 }
 
 async function start(shares: readonly ShareOptions[], more: Parameters<typeof createVm>[0] = {}): Promise<Vm> {
-  const vm = await createVm({ memoryBytes: 192 * 2 ** 20, isQuiet: true, shares, ...more });
+  const vm = await createVm({ memoryBytes: 192 * 2 ** 20, isQuiet: true, shares, ...keptTranslations(), ...more });
   await vm.start();
   return vm;
 }

@@ -12,6 +12,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createVm, type Vm, VmError } from "../../packages/host/src/index.ts";
+import { keptTranslations } from "../kept-translations.ts";
 import { tinyGuest } from "./tiny-guest.ts";
 
 const guest = await tinyGuest();
@@ -65,6 +66,7 @@ describe.skipIf("missing" in guest)("a user network", { timeout: 240_000 }, () =
     const vm = await createVm({
       memoryBytes: 128 << 20,
       engine: "jit",
+      ...keptTranslations(),
       networks: [
         {
           to: "user",

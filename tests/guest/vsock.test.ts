@@ -9,6 +9,7 @@ import type { Duplex } from "node:stream";
 import { buffer, text } from "node:stream/consumers";
 import { expect, it, onTestFinished } from "vitest";
 import { createVm, restoreVm, type Vm } from "../../packages/host/src/index.ts";
+import { keptTranslations } from "../kept-translations.ts";
 import { tinyGuest } from "./tiny-guest.ts";
 
 const PEER = new URL("./vsock-peer.c", import.meta.url).pathname;
@@ -48,6 +49,7 @@ it("sockets of a guest", { timeout: 240_000 }, async ({ skip }) => {
       memoryBytes: 128 * 2 ** 20,
       vsock: { cid: 42, socketPath },
       append: "twinmetal.shell=off",
+      ...keptTranslations(),
     });
     await vm.start();
     await vm.writeFile("/peer", program, { mode: 0o755 });

@@ -94,7 +94,7 @@ export const PROGRAMS: readonly TestProgram[] = [
     file: "guest/firmware.ts",
     what: "SeaBIOS on KVM: a boot from a disk, its screen, requests that reach the guest whatever the main thread does",
     limitSeconds: 240,
-    form: "short",
+    form: "long",
     needsFirmware: "bios",
   },
   {

@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { openNodeDisk } from "../../../packages/host/src/index.ts";
+import { keptTranslations } from "../../kept-translations.ts";
 import { tinyGuest } from "../tiny-guest.ts";
 import { dirtyingKernel, memoryBytesOf } from "./dirtying-guest.ts";
 import { Peer } from "./peers.ts";
@@ -108,11 +109,11 @@ describe("between two processes", () => {
     expect((await source.status()).state).toBe("running");
   });
 
-  it("ten times, disturbed from a seed: exactly one copy runs, its memory whole", async () => {
+  it("five times, disturbed from a seed: exactly one copy runs, its memory whole", async () => {
     const records: SoakRecord[] = [];
-    await soak(directory, GUEST, { seed: 20_241_127, to: 10 }, (record) => records.push(record));
-    expect(records.map(({ number }) => number)).toEqual([...Array(10).keys()]);
-    expect(outcomesOf(records)["migrated"]).toBeGreaterThanOrEqual(2);
+    await soak(directory, GUEST, { seed: 20_241_127, to: 5 }, (record) => records.push(record));
+    expect(records.map(({ number }) => number)).toEqual([...Array(5).keys()]);
+    expect(outcomesOf(records)["migrated"]).toBeGreaterThanOrEqual(1);
   });
 });
 
@@ -212,20 +213,20 @@ describe.skipIf("missing" in tiny)("Linux at work", () => {
   it("goes on where it was: its work comes out right, and its clock follows", async () => {
     const [source, target] = [peer(), peer()];
     const address = `unix:${join(directory, "linux")}`;
-    await source.ask("start", { memoryBytes: 128 * 2 ** 20, append: "quiet" });
+    await source.ask("start", { memoryBytes: 128 * 2 ** 20, append: "quiet", ...keptTranslations() });
     await source.until((text) => /# /.test(text), 120_000);
     const work =
-      "i=0; while [ $i -lt 40 ]; do i=$((i+1)); seq 1 3000 | sha256sum >> /tmp/sums; read up rest < /proc/uptime; echo t=$up; done; sort -u /tmp/sums | wc -l; wc -l < /tmp/sums; echo done=$i\n";
+      "i=0; while [ $i -lt 20 ]; do i=$((i+1)); seq 1 3000 | sha256sum >> /tmp/sums; read up rest < /proc/uptime; echo t=$up; done; sort -u /tmp/sums | wc -l; wc -l < /tmp/sums; echo done=$i\n";
     await source.ask("type", { text: work });
     await source.until((text) => /t=\d/.test(text));
     await target.ask("listen", { address });
     const { result, message } = await source.migrate(address, { maxDowntimeMs: 300 });
     expect(message).toBeUndefined();
-    const after = await target.until((text) => text.includes("done=40"), 120_000);
+    const after = await target.until((text) => text.includes("done=20"), 120_000);
     const before = (await source.status()).output;
-    expect(after).toMatch(/^1\r?$\n^40\r?$\n^done=40/m);
+    expect(after).toMatch(/^1\r?$\n^20\r?$\n^done=20/m);
     const times = [...(before + after).matchAll(/t=(\d+\.\d+)/g)].map(([, seconds]) => Number(seconds));
-    expect(times.length).toBe(40);
+    expect(times.length).toBe(20);
     expect(times).toEqual([...times].sort((a, b) => a - b));
     const last = before.match(/t=(\d+\.\d+)(?!.*t=\d+\.)/s)!;
     const first = after.match(/t=(\d+\.\d+)/)!;
