@@ -18,14 +18,14 @@ const alias = {
     ["core", "storage", "network", "host", "cli"].map((name) => [`@twinmetal/${name}`, source(`${name}/src/index.ts`)]),
   ),
 };
+/** Kept translations are a run's own: what a test gets must not depend on what earlier runs have left. */
+const globalSetup = ["tests/kept-translations.ts"];
 const LONG = "**/*.long.test.ts";
 const NEVER = ["**/node_modules/**", "**/dist/**"];
 
 export default defineConfig({
   resolve: { alias },
   test: {
-    // Kept translations are a run's own: what a test gets must not depend on what earlier runs have left.
-    globalSetup: ["tests/kept-translations.ts"],
     projects: [
       {
         extends: true,
@@ -42,6 +42,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: "system",
+          globalSetup,
           include: ["tests/**/*.test.ts"],
           exclude: [...NEVER, LONG],
           testTimeout: 60_000,
@@ -52,6 +53,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: "long",
+          globalSetup,
           include: ["packages/*/src/**/*.long.test.ts", "tests/**/*.long.test.ts"],
           exclude: NEVER,
           testTimeout: 30 * 60_000,
