@@ -476,15 +476,15 @@ const SHADOW = 0xc_8000;
 
 function checkShadow(guest: ContractGuest): void {
   const { engine } = guest;
-  // mov [rdi], eax; add [rdi+8], eax; lock xadd [rdi+10h], ebx; mov [rdi+0ffeh], eax
+  // mov [rdi], eax; add [rdi+8], eax; lock xadd [rdi+10h], ebx; mov [rdi+3eh], eax
   // lea rbp, [rdi+1300h]; rep stosd; xchg rsp, rbp; push rax; xchg rsp, rbp; call rdx
   const stores = [
-    ...[0x89, 0x07, 0x01, 0x47, 0x08, 0xf0, 0x0f, 0xc1, 0x5f, 0x10, 0x89, 0x87, 0xfe, 0x0f, 0, 0],
+    ...[0x89, 0x07, 0x01, 0x47, 0x08, 0xf0, 0x0f, 0xc1, 0x5f, 0x10, 0x89, 0x47, 0x3e],
     ...[0x48, 0x8d, 0xaf, 0, 0x13, 0, 0, 0xf3, 0xab, 0x48, 0x87, 0xe5, 0x50, 0x48, 0x87, 0xe5, 0xff, 0xd2, HLT],
   ];
   const before = Array.from({ length: 0x3000 }, (_, i) => (i * 7) & 0xff);
   before.splice(0x2000, 3, 0xb1, 0x2a, 0xc3); // mov cl, 2ah; ret
-  const registers = { rdi: SHADOW, rax: 0x5a5a_5a5a, rcx: 0x480, rdx: SHADOW + 0x2000, rbx: 1 };
+  const registers = { rdi: SHADOW + 0xfc0, rax: 0x5a5a_5a5a, rcx: 0x20, rdx: SHADOW + 0x2000, rbx: 1 };
   const run = (): number[] => {
     guest.load(stores, registers);
     guest.runToHalt();
@@ -493,13 +493,13 @@ function checkShadow(guest: ContractGuest): void {
   };
   // Stored to first, so that the engine knows a way there.
   guest.write(SHADOW, before);
-  requireEqual(run().slice(0, 4), [0x5a, 0x5a, 0x5a, 0x5a], "open memory");
+  requireEqual(run().slice(0xfc0, 0xfc4), [0x5a, 0x5a, 0x5a, 0x5a], "open memory");
   engine.protectShadow(0b1100);
   guest.write(SHADOW, before);
   requireEqual(run(), before, "protected memory");
   engine.protectShadow(0b0001);
   const after = run();
-  requireEqual([after[0], after[0x11ff], after[0x1200]], [0x5a, 0x5a, before[0x1200]], "opened memory");
+  requireEqual([after[0xfc0], after[0x103f], after[0x1040]], [0x5a, 0x5a, before[0x1040]], "opened memory");
   guest.load([0xc7, 0x07, 0xb1, 0x2b, 0xc3, 0x90, 0xff, 0xd7, HLT], { rdi: SHADOW + 0x2000 }); // mov dword [rdi], code; call rdi
   guest.runToHalt();
   requireEqual(guest.gpr("rcx") & 0xffn, 0x2bn, "code that is rewritten in opened memory");
