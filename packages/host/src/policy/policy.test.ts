@@ -57,7 +57,7 @@ describe("a policy", () => {
     [{ egress: Array(1001).fill("a.example") }, "egress has more than 1000 rules"],
     [{ egress: Array(3) }, "egress[0] has to be a text, and is undefined"],
     [{ ttlMs: 1e300 }, "ttlMs has to be a whole number"],
-    [{ restart: { onCrash: "RESTART" } }, 'restart.onCrash has to be stop or restart, and is "RESTART"'],
+    [{ restart: { onCrash: "RESTART" } }, 'restart.onCrash has to be stop or restart or pause, and is "RESTART"'],
     [{ restart: () => {} }, "restart has to be an object, and is a function"],
     [{ [Symbol("x")]: 1 }, "is unknown"],
   ])("that is none is told where: %o", (value, message) => {

@@ -4,10 +4,11 @@
  */
 
 import { CPU_LIMITS, MEMORY_LIMITS, type RebootAction } from "@twinmetal/core";
-import { parseEgressRule, type WireLimits } from "@twinmetal/network";
-import { checkDiskLimits } from "../disk/disk-limits.ts";
+import { parseEgressRule, WIRE_LIMITS, type WireLimits } from "@twinmetal/network";
+import { checkDiskLimits, DISK_LIMIT_RANGES } from "../disk/disk-limits.ts";
 import type { DiskLimits } from "../disk/disk-protocol.ts";
 import { checkLimits as checkCardLimits } from "../network/card-limits.ts";
+import { checkRanges } from "../resources/limit-ranges.ts";
 import { checkLimits, type VmLimits } from "../resources/vm-limits.ts";
 
 export interface Policy {
@@ -29,7 +30,7 @@ export interface Policy {
   readonly ttlMs?: number;
   /** Of a VM that stays; `onReboot` of all. */
   readonly restart?: {
-    readonly onCrash?: "stop" | "restart";
+    readonly onCrash?: "stop" | "restart" | "pause";
     readonly onPoweroff?: "stop" | "restart";
     readonly onReboot?: RebootAction;
   };
@@ -72,14 +73,20 @@ const POLICY: Check = fields({
   defaults: fields({
     memoryBytes: memory,
     cpus: whole(CPU_LIMITS.min, CPU_LIMITS.max),
-    limits: by((value) => checkLimits(value as VmLimits)),
-    disks: by((value) => checkDiskLimits(value as DiskLimits)),
-    networks: by((value) => checkCardLimits({ toGuest: value as WireLimits })),
+    limits: by((part) => checkLimits(part as VmLimits)),
+    disks: by(
+      (part) => checkRanges("A disk", part as DiskLimits, DISK_LIMIT_RANGES),
+      (all) => checkDiskLimits(all as DiskLimits),
+    ),
+    networks: by(
+      (part) => checkRanges("A wire", part as WireLimits, WIRE_LIMITS),
+      (all) => checkCardLimits({ toGuest: all as WireLimits }),
+    ),
   }),
   egress,
   ttlMs: whole(1000, MAX_TTL_MS),
   restart: fields({
-    onCrash: word("stop", "restart"),
+    onCrash: word("stop", "restart", "pause"),
     onPoweroff: word("stop", "restart"),
     onReboot: word("restart", "stop"),
   }),
@@ -141,22 +148,21 @@ function word(...known: readonly string[]): Check {
   };
 }
 
-/** Limits, by what knows their ranges. */
-function by(check: (value: object) => void): Check {
+/** Limits, by what knows the ranges of each, and how they go together. */
+function by(checkPart: (part: object) => void, checkAll: (value: object) => void = () => {}): Check {
   return (value, path) => {
     if (!isPlain(value)) throw wrong(path, `has to be an object, and is ${shown(value)}`);
     for (const [key, part] of Object.entries(value)) {
       if (part !== undefined && typeof part !== "number")
         throw wrong(join(path, key), `has to be a number, and is ${shown(part)}`);
       try {
-        check({ [key]: part });
+        checkPart({ [key]: part });
       } catch (error) {
-        if (!(error as Error).message.includes(" go with ") && !(error as Error).message.includes("vary by"))
-          throw wrong(join(path, key), `cannot be: ${(error as Error).message}`);
+        throw wrong(join(path, key), `cannot be: ${(error as Error).message}`);
       }
     }
     try {
-      check(value);
+      checkAll(value);
     } catch (error) {
       throw wrong(path, `cannot be: ${(error as Error).message}`);
     }

@@ -65,3 +65,16 @@ test("is its owner's alone where that is asked for, and at a port of TCP", async
   await listenAt(tcp, { kind: "tcp", host: "127.0.0.1", port: 0 });
   expect(tcp.address()).toMatchObject({ address: "127.0.0.1" });
 });
+
+test("of several that find it left over, one gets it", async () => {
+  const path = join(folder, "s");
+  const code = `require("node:net").createServer().listen(${JSON.stringify(path)}, () => process.kill(process.pid, "SIGKILL"))`;
+  spawnSync(process.execPath, ["-e", code]);
+  const tries = Array.from({ length: 8 }, () => listenAt(server(), { kind: "unix", path }));
+  const outcomes = await Promise.allSettled(tries);
+  const reasons = outcomes.map((it) => (it.status === "fulfilled" ? "listens" : (it.reason as { code: string }).code));
+  expect(reasons.sort()).toEqual([...Array<string>(7).fill("EADDRINUSE"), "listens"]);
+  await new Promise<void>((resolve, reject) => {
+    connect(path).on("error", reject).on("close", resolve).resume();
+  });
+});

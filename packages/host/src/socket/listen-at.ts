@@ -2,7 +2,8 @@
  * A server at a Unix socket or a port of TCP. A socket file that a killed process has left makes room; another file, and a
  * socket where somebody answers, never do.
  */
-import { chmod, lstat, unlink } from "node:fs/promises";
+import type { BigIntStats } from "node:fs";
+import { chmod, link, lstat, rename, unlink } from "node:fs/promises";
 import { connect, type Server } from "node:net";
 
 export type SocketAddress =
@@ -41,7 +42,15 @@ export function whyNotListening({ code, message }: NodeJS.ErrnoException): strin
 }
 
 async function removeStaleSocket(path: string): Promise<void> {
-  const code = await new Promise<string | undefined>((resolve) => {
+  const before = await lstat(path, { bigint: true }).catch(() => undefined);
+  // A plain file refuses connections, too.
+  if (!before?.isSocket() || (await answerAt(path)) !== "ECONNREFUSED") return;
+  await removeThis(path, before).catch(() => {}); // Listening tells what stays in the way.
+}
+
+/** Undefined: somebody listens. */
+async function answerAt(path: string): Promise<string | undefined> {
+  return await new Promise((resolve) => {
     const probe = connect(path);
     probe.on("connect", () => {
       probe.destroy();
@@ -49,7 +58,13 @@ async function removeStaleSocket(path: string): Promise<void> {
     });
     probe.on("error", (error: NodeJS.ErrnoException) => resolve(error.code));
   });
-  // A plain file refuses connections, too.
-  const isSocket = (await lstat(path).catch(() => undefined))?.isSocket() ?? false;
-  if (code === "ECONNREFUSED" && isSocket) await unlink(path).catch(() => {}); // Listening tells what stays in the way.
+}
+
+/** Another process may have done the same meanwhile, and listen there: its socket gets its name back. */
+async function removeThis(path: string, { ino, mtimeNs }: BigIntStats): Promise<void> {
+  const aside = `${path}.${process.pid}~`;
+  await rename(path, aside);
+  const moved = await lstat(aside, { bigint: true });
+  if (moved.ino !== ino || moved.mtimeNs !== mtimeNs) await link(aside, path);
+  await unlink(aside);
 }
