@@ -1,7 +1,7 @@
 // The examples of README.md and of docs/guide that need a guest of Linux, run as they stand there, with the built program and package.
 
 import { execFile } from "node:child_process";
-import { chmod, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -102,22 +102,44 @@ describe("docs/guide/run.md", () => {
 describe("docs/guide/persistent-vm.md", () => {
   example("keeps a VM that runs, answers to its name, and is removed", async () => {
     const made = await fromPage("persistent-vm.md", "twinmetal run -d --name box", 3);
+    const copied = await fromPage("persistent-vm.md", "echo remember", 4);
     const removed = await fromPage("persistent-vm.md", "twinmetal rm --force box");
     const home = join(directory, "home");
-    const { status, stdout, stderr } = await run("sh", ["-c", `export TWINMETAL_HOME=${home}\n${made}\n${removed}`]);
+    const script = `export TWINMETAL_HOME=${home}\n${made}\n${copied}\n${removed}`;
+    const { status, stdout, stderr } = await run("sh", ["-c", script]);
     expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
-    expect(stdout).toMatch(/^box\nLinux twinmetal .*\nNAME .*\nbox +running +(?:jit|kvm) +\d+ .*\nbox: removed\n$/);
+    expect(stdout).toMatch(
+      /^box\nLinux twinmetal .*\nNAME .*\nbox +running +(?:jit|kvm) +\d+ .*\n\{"files":1,.*\nbox: removed\n$/,
+    );
+    expect(await readFile(join(directory, "back.txt"), "utf8")).toBe("remember\n");
+    expect((await stat(join(directory, "here", "agent"))).mode & 0o777).toBe(0o755);
   });
 });
 
 describe("docs/guide/persistent-vm.md, without a guest", () => {
   it("says how long a VM lives", async () => {
     const made = await fromPage("persistent-vm.md", "twinmetal create --name web", 2);
+    const set = await fromPage("persistent-vm.md", "twinmetal set web");
     const home = join(directory, "home");
-    const { status, stdout, stderr } = await run("sh", ["-c", `export TWINMETAL_HOME=${home}\n${made}`]);
+    const { status, stdout, stderr } = await run("sh", ["-c", `export TWINMETAL_HOME=${home}\n${made}\n${set}`]);
     expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
     expect(stdout).toMatch(/\nlives until +20\S+Z \((?:6|7) days left\)\n/);
-    expect(stdout).toMatch(/\n--on-crash +restart\n--on-reboot +stop\n$/);
+    expect(stdout).toMatch(
+      /\n--on-crash +restart\n--on-reboot +stop\non-crash +stop\nlives until +\S+ \((?:11|12) h left\)\nautostart +off\n$/,
+    );
+  });
+});
+
+describe("docs/guide/persistent-vm.md, starting with the host", () => {
+  it("marks a VM, with a unit for systemd or without systemd", async () => {
+    const text = await fromPage("persistent-vm.md", "twinmetal create --name mail", 3);
+    const home = join(directory, "home");
+    const script = `export TWINMETAL_HOME=${home} XDG_CONFIG_HOME=${join(directory, "config")}\n${text}`;
+    const { status, stdout } = await run("sh", ["-c", script]);
+    expect(status).toBe(0);
+    expect(stdout).toMatch(
+      /^mail\nunit +\S+\/systemd\/user\/twinmetal-[0-9a-f]{8}\.service: .*\nstarts .*\nVM +mail: off\nmail: does not start by itself\n$/,
+    );
   });
 });
 

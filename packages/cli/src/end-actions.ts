@@ -1,16 +1,16 @@
 /**
- * What follows when a guest ends or reboots by itself, and how long a VM lives: `--on-crash`, `--on-poweroff`, `--on-reboot`,
- * `--ttl`. An order (stop, kill, a signal, a limit) ends a VM whatever they say.
+ * What follows when a guest ends or reboots by itself, how long a VM lives, and whether it starts with the host: `--on-crash`,
+ * `--on-poweroff`, `--on-reboot`, `--ttl`, `--autostart`. An order (stop, kill, a signal, a limit) ends a VM whatever they say.
  */
-import { choice, option } from "./options.ts";
+import { choice, flag, option } from "./options.ts";
 import { parseDuration } from "./quantities.ts";
 import { UsageError } from "./usage-error.ts";
 
 export const END_OPTIONS = {
   onCrash: choice(
     "on-crash",
-    ["stop", "restart"],
-    "With -d: what follows when the guest crashes or its kernel panics. stop (default); restart: it is started again, at first after a second, then after twice as long each time, up to 5 minutes.",
+    ["stop", "restart", "pause"],
+    "With -d: what follows when the guest crashes or its kernel panics. stop (default); restart: it is started again, at first after a second, then after twice as long each time, up to 5 minutes; pause: a kernel that panicked stays, paused, to be looked at.",
   ),
   onReboot: choice(
     "on-reboot",
@@ -28,13 +28,18 @@ export const END_OPTIONS = {
     "With -d: how long the VM lives from its making, running or not: seconds, or 30m, 2h, 7d. Then it is turned off, and cannot be started any more; nothing of it is removed.",
     parseDuration,
   ),
+  autostart: flag("autostart", "With -d: it starts when you log in, or with the host; see `twinmetal autostart`."),
 };
 
+/** What of it `twinmetal set` changes. */
+export const END_KEYS: readonly string[] = ["on-crash", "on-poweroff", "on-reboot", "ttl", "autostart"];
+
 export interface EndValues {
-  readonly onCrash?: "stop" | "restart" | undefined;
+  readonly onCrash?: "stop" | "restart" | "pause" | undefined;
   readonly onReboot?: "restart" | "stop" | undefined;
   readonly onPoweroff?: "stop" | "restart" | undefined;
   readonly ttl?: number | undefined;
+  readonly autostart?: boolean | undefined;
 }
 
 /** Whoever starts the VM again opens its files again. */
@@ -51,6 +56,7 @@ export function checkEndActions(values: EndValues & { readonly record?: string |
   }
   if (!isKept && ttl !== undefined)
     throw new UsageError("--ttl is for a VM that stays: give -d, too. On this terminal, --timeout ends a VM.");
+  if (!isKept && values.autostart) throw new UsageError("--autostart is for a VM that stays: give -d, too.");
   if (record === undefined || (onReboot !== "stop" && !startsAgain(values))) return;
   throw new UsageError(
     "--record is of one run, to its end: leave it out, or --on-crash, --on-poweroff and --on-reboot.",

@@ -52,6 +52,8 @@ export interface HostingPlan {
   readonly endsWithInput: boolean;
   /** A kernel that panicked ends the run, where nobody sits at the console. */
   readonly endsWithPanic: boolean;
+  /** Asked then: it is paused instead. */
+  readonly pausesWithPanic?: () => boolean;
   readonly timeoutMs: number | undefined;
   readonly savePath: string | undefined;
   /** A saved VM is restored with the same ones. */
@@ -175,7 +177,13 @@ async function connect(
   const watch = watchForPanic(vm);
   // Whoever sits at the console sees it, and may want to read what is above.
   const isAlone = plan.endsWithPanic && !(isConsole && io.stdin.isTTY);
-  const troubles = [sink.failed, ...(isAlone ? [watch.panic.then(panicked)] : [])];
+  const fate = watch.panic.then(async (reason) => {
+    if (!plan.pausesWithPanic?.()) return panicked(reason);
+    await vm.pause().catch(() => {}); // It may have ended.
+    io.stderr.write(`twinmetal: the guest's kernel panicked (${reason}); the VM is paused, to be looked at.\n`);
+    return await new Promise<never>(() => {});
+  });
+  const troubles = [sink.failed, ...(isAlone ? [fate] : [])];
   const trouble = Promise.race(troubles);
   try {
     if (isConsole) return await runConsole(io, vm, ending, { hasAgent, endsWithInput, progress, trouble });

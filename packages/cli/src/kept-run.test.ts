@@ -33,6 +33,7 @@ function setUp(actions: EndValues, scripts: readonly Script[], expiresAtMs?: num
     library: { serveControl: async () => ({ close: async () => {} }) },
   } as unknown as Io;
   const restarts: string[] = [];
+  const reboots: string[] = [];
   let runs = 0;
   const host = (async (_io: Io, plan: HostingPlan) => {
     const control = new VmControl();
@@ -57,7 +58,8 @@ function setUp(actions: EndValues, scripts: readonly Script[], expiresAtMs?: num
       exit(OFF);
       resolve();
     };
-    return { state: "running", on, exit, stop, kill: stop, stopped } as unknown as Vm;
+    const setOnReboot = async (action: string) => void reboots.push(action);
+    return { state: "running", on, exit, stop, kill: stop, stopped, setOnReboot } as unknown as Vm;
   };
   const ended = runKept(
     io,
@@ -69,7 +71,14 @@ function setUp(actions: EndValues, scripts: readonly Script[], expiresAtMs?: num
     },
     host,
   );
-  return { ended, restarts, err: () => err, runs: () => runs, signal: (name: string) => signals.get(name)?.() };
+  return {
+    ended,
+    restarts,
+    reboots,
+    err: () => err,
+    runs: () => runs,
+    signal: (name: string) => signals.get(name)?.(),
+  };
 }
 
 const ends =
@@ -169,6 +178,40 @@ describe("a VM that is kept", () => {
       reason: "its time to live is over",
       status: 124,
     });
+  });
+
+  it("hears of what is changed about its end, and a guest that starts again does", async () => {
+    const told: Script = async (run) => {
+      const change = {
+        onCrash: "restart",
+        onReboot: "stop",
+        expiresAt: new Date(Date.now() + 5000).toISOString(),
+      } as const;
+      await run.control.answer({ command: "keep", change }, { signal: new AbortController().signal });
+      run.exit(CRASH);
+      return 125;
+    };
+    const untilOff: Script = async ({ stopped }) => {
+      await stopped;
+      return 0;
+    };
+    const run = setUp({}, [told, untilOff]);
+    expect(await within(run.ended, 4999)).toBeUndefined();
+    expect([run.runs(), run.reboots]).toEqual([2, ["stop", "stop"]]);
+    expect(await within(run.ended, 1)).toMatchObject({ reason: "its time to live is over" });
+  });
+
+  it("refuses to start again by itself out of its sandbox", async () => {
+    const sealed: Script = async ({ control, exit }) => {
+      control.isSealed = true;
+      control.vm = { name: "box" } as Vm;
+      const { signal } = new AbortController();
+      const refused = control.answer({ command: "keep", change: { onCrash: "restart" } }, { signal });
+      await expect(refused).rejects.toThrow("VM box's process is in its sandbox");
+      exit(CRASH);
+      return 125;
+    };
+    expect(await within(setUp({}, [sealed]).ended, 1)).toMatchObject({ kind: "crashed" });
   });
 
   it("can be ended while it waits", async () => {

@@ -11,7 +11,7 @@ import { Ending } from "./ending.ts";
 import { EXIT } from "./exit-status.ts";
 import { type HostingPlan, hostVm } from "./hosting.ts";
 import { LIFE_IS_OVER } from "./named-vms.ts";
-import { type Vm, VmControl, type VmExit } from "./vm-library.ts";
+import { type EndChange, type Vm, VmControl, type VmExit } from "./vm-library.ts";
 
 /** A guest that does not turn off by itself when its time to live is over. */
 const LAST_STOP_MS = 10_000;
@@ -41,8 +41,27 @@ interface RunEnd extends KeptEnd {
 
 /** Never rejects. */
 export async function runKept(io: Io, run: KeptRun, host: typeof hostVm = hostVm): Promise<KeptEnd> {
-  const { plan, actions, onRestart } = run;
+  const { onRestart } = run;
   const life = new TimeToLive(run.expiresAtMs);
+  let { actions } = run;
+  let vm: Vm | undefined;
+  let onReboot: EndChange["onReboot"];
+  const keep = async ({ expiresAt, ...change }: EndChange): Promise<void> => {
+    if (change.onReboot !== undefined) await vm?.setOnReboot(change.onReboot);
+    onReboot = change.onReboot ?? onReboot;
+    actions = { ...actions, ...change };
+    if (expiresAt !== undefined) life.endsAt(expiresAt === null ? undefined : Date.parse(expiresAt));
+  };
+  const plan: HostingPlan = {
+    ...run.plan,
+    pausesWithPanic: () => actions.onCrash === "pause",
+    create: async (signal, onProgress, control) => {
+      control.onKeep = keep;
+      vm = await run.plan.create(signal, onProgress, control);
+      if (onReboot !== undefined) await vm.setOnReboot(onReboot);
+      return vm;
+    },
+  };
   const delay = new RestartDelay();
   try {
     for (let count = 1; ; count++) {
@@ -56,7 +75,8 @@ export async function runKept(io: Io, run: KeptRun, host: typeof hostVm = hostVm
         `twinmetal: ${reason}; the VM starts again in ${delayMs / 1000} s, for the ${nth(count)} time.\n`,
       );
       onRestart(count, reason);
-      const given = await waited(io, plan, life, delayMs, `waits ${delayMs / 1000} s to start again: ${reason}`);
+      vm = undefined;
+      const given = await waited(io, plan, life, keep, delayMs, `waits ${delayMs / 1000} s to start again: ${reason}`);
       if (given !== undefined) return given;
     }
   } finally {
@@ -106,10 +126,12 @@ async function waited(
   io: Io,
   plan: HostingPlan,
   life: TimeToLive,
+  keep: VmControl["onKeep"],
   delayMs: number,
   phase: string,
 ): Promise<KeptEnd | undefined> {
   const control = new VmControl();
+  control.onKeep = keep;
   control.progress = { phase, done: 0, total: undefined };
   const ending = new Ending(io);
   control.giveUp = () => ending.end({ status: EXIT.OK, message: "" });
@@ -131,7 +153,7 @@ async function waited(
 }
 
 class TimeToLive {
-  readonly #endMs: number | undefined;
+  #endMs: number | undefined;
   #timer: NodeJS.Timeout | undefined;
   #end: () => void = () => {};
   isOver = false;
@@ -145,6 +167,12 @@ class TimeToLive {
   onOver(end: () => void): void {
     this.#end = end;
     if (this.isOver) end();
+  }
+
+  endsAt(endMs: number | undefined): void {
+    clearTimeout(this.#timer);
+    this.#endMs = endMs;
+    this.#arm();
   }
 
   dispose(): void {

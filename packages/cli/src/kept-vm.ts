@@ -15,23 +15,25 @@ export interface KeptPlace {
 /** About the command and not about the VM, or kept in other words. */
 const NOT_KEPT: ReadonlySet<string> = new Set(["name", "detach", "json", "ttl"]);
 
-/** Answers with its name. `check` throws UsageError. Rejects with LifecycleError. */
+/** Answers with its name. `check` throws UsageError; `fill` puts more into its folder. Rejects with LifecycleError. */
 export async function keepVm(
   io: Io,
   line: Pick<ParsedLine<OptionSpecs>, "texts" | "operands"> & {
     readonly values: { readonly name?: string | undefined; readonly ttl?: number | undefined };
   },
   check: (place: KeptPlace) => void,
+  fill?: (folder: VmFolder) => Promise<void>,
 ): Promise<string> {
   const { values, texts, operands } = line;
   const name = values.name ?? `vm-${randomBytes(3).toString("hex")}`;
   const { store } = namedVms(io);
   check({ folder: store.folder(name), console: { kind: "null" } });
-  await store.create(name, {
+  const made = {
     directory: process.cwd(),
     image: operands[0],
     ttlMs: values.ttl,
     options: Object.fromEntries(Object.entries(texts).filter(([option]) => !NOT_KEPT.has(option))),
-  });
+  };
+  await store.create(name, made, fill);
   return name;
 }

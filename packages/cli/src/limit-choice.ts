@@ -3,6 +3,7 @@
  * `twinmetal set`. The value "none" takes a limit away.
  */
 import { DISK_LIMIT_WORDS, diskLimitName, diskLimitOf } from "./disk-limit-words.ts";
+import { END_KEYS } from "./end-actions.ts";
 import { WIRE_LIMIT_WORDS, wireLimitName, wireLimitOf } from "./network-card-choice.ts";
 import { listOption } from "./options.ts";
 import { parseCpus, parseSize, parseTimeout } from "./quantities.ts";
@@ -62,7 +63,10 @@ export function parseChange(words: readonly string[]): ResourceChange {
     else if (key === "balloon") memory.balloon = value === "auto" ? value : value === "none" ? 0 : parseSize(value);
     else if (Object.hasOwn(WORDS, key) && value === "none") limits[WORDS[key as keyof typeof WORDS][0]] = null;
     else if (Object.hasOwn(WORDS, key)) Object.assign(limits, vmLimitOf(key, value));
-    else throw new UsageError(`there is nothing called "${key}" to set. Possible: ${SET_KEYS.join(", ")}.`);
+    else {
+      const known = [...SET_KEYS, ...END_KEYS].join(", ");
+      throw new UsageError(`there is nothing called "${key}" to set. Possible: ${known}.`);
+    }
   }
   const hasAny = (part: object): boolean => Object.keys(part).length > 0;
   return {

@@ -11,12 +11,15 @@ export const JSON_FLAG = flag("json", "Print one JSON object.");
 
 export const VM_PROCESS_NAME = "vm-process";
 
-export function namedVms(io: Io): NamedVms {
+/** This program, without a command: absolute paths. */
+export function ownProgram(): readonly [program: string, ...args: string[]] {
   const [, script = ""] = process.argv;
-  const vms = new io.library.NamedVms((name) => ({
-    program: process.execPath,
-    args: [...process.execArgv, script, VM_PROCESS_NAME, name],
-  }));
+  return [process.execPath, ...process.execArgv, script];
+}
+
+export function namedVms(io: Io): NamedVms {
+  const [program, ...args] = ownProgram();
+  const vms = new io.library.NamedVms((name) => ({ program, args: [...args, VM_PROCESS_NAME, name] }));
   vms.onWait = (name, pid) => {
     io.stderr.write(`twinmetal: waiting for process ${pid ?? "unknown"}, which works on VM ${name}\n`);
   };

@@ -41,9 +41,11 @@ export async function underPolicy(io: Io, line: RunLine, isKept: boolean): Promi
   const found = name === "none" ? undefined : await io.library.readPolicy(name);
   if (found === undefined) return { line, policy: {}, findings: [] };
   const { path, policy } = found;
-  // What comes brings its own.
-  if (line.values.incoming !== undefined) return { line, path, policy: {}, findings: [] };
-  const { values, findings } = fillIn(line, policy, isKept);
+  // What comes brings its own memory, processors and answer to a reboot.
+  const { admission, egress, defaults: { limits, disks, networks } = {} } = policy;
+  const held =
+    line.values.incoming === undefined ? policy : { admission, egress, defaults: { limits, disks, networks } };
+  const { values, findings } = fillIn(line, held as Policy, isKept);
   return { line: { ...line, values: { ...values, policyPath: path } }, path, policy, findings };
 }
 

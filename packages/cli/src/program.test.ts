@@ -1,6 +1,7 @@
 import { EventEmitter } from "node:events";
 import { readFileSync } from "node:fs";
 import { PassThrough } from "node:stream";
+import { machineSpec } from "@twinmetal/core";
 import { explainEngine } from "@twinmetal/host";
 import { describe, expect, it, vi } from "vitest";
 import type { Io } from "./command.ts";
@@ -144,6 +145,7 @@ function setUp(options: { terminal?: boolean; library?: Partial<VmLibrary> } = {
       readPolicy: async () => undefined,
       createVm,
       restoreVm: async () => vm as unknown as Vm,
+      readStateSpec: () => machineSpec({ memoryBytes: 2 ** 28 }),
       ensureTinyImage: async () => ({ kernelPath: "vmlinuz", initrdPath: "initrd" }),
       explainEngine: () => explainEngine({ wanted: "jit" }),
       sandboxSupport: () => [{ layer: "files", state: "on", detail: "Landlock is there." }],

@@ -3,9 +3,11 @@
  * standard error, after the program's name; a stack trace comes with --debug only.
  */
 import type { Command, Io } from "./command.ts";
+import { AUTOSTART } from "./commands/autostart.ts";
 import { BALLOON } from "./commands/balloon.ts";
 import { CLONE } from "./commands/clone.ts";
 import { CONSOLE } from "./commands/console.ts";
+import { CP } from "./commands/cp.ts";
 import { CREATE } from "./commands/create.ts";
 import { EJECT, INSERT } from "./commands/disc.ts";
 import { ENGINE } from "./commands/engine.ts";
@@ -50,6 +52,7 @@ const COMMANDS = [
   START,
   STOP,
   RESTART,
+  AUTOSTART,
   PAUSE,
   RESUME,
   RESET,
@@ -59,6 +62,7 @@ const COMMANDS = [
   CONSOLE,
   EXEC,
   SHELL,
+  CP,
   LOGS,
   RENAME,
   RM,
@@ -82,8 +86,7 @@ const COMMANDS = [
   VM_PROCESS,
 ] as unknown as readonly Command[];
 const HELP = { name: "help", summary: "print this, or everything about one command" };
-const PLANNED =
-  "serve events cp fork snapshot export import state net backup replica node user token doctor completion";
+const PLANNED = "serve events fork snapshot export import state net backup replica node user token doctor completion";
 
 /** The library's errors about options that this program only hands on. */
 const BAD_OPTION_CODES: ReadonlySet<string> = new Set(["IMAGE_BAD_OPTION", "bad-option"]);

@@ -16,9 +16,10 @@ const PHASES: Readonly<Record<string, string>> = {
   replay: "replaying",
   check: "checking",
   convert: "converting",
+  copy: "copying",
 };
 /** Phases whose numbers are bytes. */
-const IN_BYTES: ReadonlySet<string> = new Set(["download", "unpack", "save", "restore", "convert"]);
+const IN_BYTES: ReadonlySet<string> = new Set(["download", "unpack", "save", "restore", "convert", "copy"]);
 const SHOW_AFTER_MS = 500;
 const REDRAW_MS = 100;
 const BAR_CELLS = 24;

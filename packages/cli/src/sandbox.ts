@@ -48,7 +48,7 @@ export interface SandboxValues {
   readonly sandbox?: SandboxChoice | undefined;
   readonly migrationSocket?: string | undefined;
   readonly incoming?: unknown;
-  readonly onCrash?: "stop" | "restart" | undefined;
+  readonly onCrash?: "stop" | "restart" | "pause" | undefined;
   readonly onPoweroff?: "stop" | "restart" | undefined;
   readonly net?: readonly (Pick<NetworkOptions, "to" | "path" | "name"> | undefined)[] | undefined;
   readonly vsock?: { readonly socketPath?: string | undefined } | undefined;

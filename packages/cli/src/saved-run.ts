@@ -34,6 +34,7 @@ export function fromSavedState(io: Io, plan: HostingPlan, values: RunValues, fol
         record,
         startsPaused: gdb?.isWaiting,
         smp: smp ?? (gdb ? "turns" : undefined),
+        onReboot: values.onReboot,
         signal,
         onProgress,
       });

@@ -9,8 +9,10 @@ export type {
   ControlRequest,
   ControlServer,
   ControlStatus,
+  CopyResult,
   DiskLimits,
   DiskOptions,
+  EndChange,
   EngineExplanation,
   EngineQuestion,
   EngineSwitchResult,
@@ -22,6 +24,7 @@ export type {
   ImageInfo,
   LifecycleState,
   LifecycleVerb,
+  MachineSpec,
   MemoryAnswer,
   MigrationObstacle,
   MigrationProgress,
@@ -59,6 +62,7 @@ export type VmLibrary = Pick<
   typeof host,
   | "createVm"
   | "restoreVm"
+  | "readStateSpec"
   | "replayVm"
   | "ensureTinyImage"
   | "ensureCloudInitSeed"
@@ -80,6 +84,8 @@ export type VmLibrary = Pick<
   | "formatAddress"
   | "serveControl"
   | "askVm"
+  | "copyFromVm"
+  | "copyToVm"
   | "NamedVms"
   | "VmPresence"
   | "confineAndRestart"
@@ -99,17 +105,27 @@ export type VmLibrary = Pick<
 >;
 
 export {
+  AUTOSTART_STOP_S,
   admissionText,
   allowedVerbs,
+  autostartUnit,
+  autostartUnitName,
+  autostartUnitPath,
+  copyState,
   DISK_LIMIT_RANGES,
   defaultPolicyPath,
+  hasProcess,
+  isAllowed,
+  lingers,
   listenAt,
+  removeUnit,
   SavedState,
   specWords,
   usageRates,
   VmControl,
   VmStore,
   whyNotListening,
+  writeUnit,
 } from "@twinmetal/host";
 
 export const VM_LIBRARY: VmLibrary = host;

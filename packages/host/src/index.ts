@@ -1,6 +1,7 @@
 /** The library for Node: VMs, their guests' agents, and images. */
 
 export {
+  type MachineSpec,
   MigrationError,
   type MigrationErrorCode,
   type MigrationObstacle,
@@ -30,6 +31,8 @@ export { ControlError } from "./control/control-error.ts";
 export type { ControlOptions, ControlRequest } from "./control/control-request.ts";
 export { type ControlServer, serveControl } from "./control/control-server.ts";
 export { VmControl } from "./control/vm-control.ts";
+export { CopyError, type CopyErrorCode } from "./copy/copy-error.ts";
+export { type CopyFromVmOptions, type CopyOptions, type CopyResult, copyFromVm, copyToVm } from "./copy/copy-files.ts";
 export { type GdbAddress, type GdbServer, serveGdb } from "./debug/gdb-server.ts";
 export {
   type CheckImageOptions,
@@ -106,10 +109,17 @@ export {
 } from "./kvm/probe.ts";
 export type { SelfTestFailure, SelfTestResult, SelfTestStep } from "./kvm/self-test.ts";
 export {
+  AUTOSTART_STOP_S,
   allowedVerbs,
   askVm,
+  autostartUnit,
+  autostartUnitName,
+  autostartUnitPath,
   type CloneVmOptions,
+  copyState,
+  type EndChange,
   hasProcess,
+  isAllowed,
   isVmName,
   keptDisks,
   keptImage,
@@ -117,12 +127,14 @@ export {
   type LifecycleErrorCode,
   type LifecycleState,
   type LifecycleVerb,
+  lingers,
   NamedVms,
   type OptionText,
   type ProcessLaunch,
   type RunEnd,
   type RunEndKind,
   type RunRestarts,
+  removeUnit,
   SavedState,
   type StartVmOptions,
   type StopVmOptions,
@@ -133,6 +145,7 @@ export {
   VmPresence,
   type VmSpec,
   VmStore,
+  writeUnit,
 } from "./lifecycle/index.ts";
 export type { MigrationAddress, MigrationSecurity, TlsFiles } from "./migration/address.ts";
 export { formatAddress } from "./migration/address.ts";
@@ -194,7 +207,7 @@ export { createVm, DEFAULT_MEMORY_BYTES } from "./vm/create-vm.ts";
 export { type EngineQuestion, type EngineWish, engineFor } from "./vm/engine-choice.ts";
 export type { EngineSwitchOptions, EngineSwitchResult } from "./vm/engine-switch.ts";
 export { replayVm } from "./vm/replay-vm.ts";
-export { restoreVm } from "./vm/restore-vm.ts";
+export { readStateSpec, restoreVm } from "./vm/restore-vm.ts";
 export { yieldCompilerThreads } from "./vm/thread-priority.ts";
 export { translationDirectory } from "./vm/translation-store.ts";
 export type {

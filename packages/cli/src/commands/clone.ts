@@ -9,7 +9,7 @@ import { type OptionText, specWords, type VmSpec } from "../vm-library.ts";
 import { RUN_OPTIONS } from "./run.ts";
 
 /** What only one VM can have at a time. */
-const ONE_VMS = ["forward", "migration-socket", "gdb", "serial", "record", "pcap", "net-log"];
+const ONE_VMS = ["forward", "migration-socket", "gdb", "serial", "record", "pcap", "net-log", "autostart"];
 
 export const CLONE = defineCommand({
   name: "clone",

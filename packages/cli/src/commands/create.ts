@@ -1,4 +1,5 @@
 /** `twinmetal create`: a VM that stays, not started yet. What the options mean is run's. */
+import { ensureAutostart } from "../autostart.ts";
 import { defineCommand } from "../command.ts";
 import { keepVm } from "../kept-vm.ts";
 import { namedVms } from "../named-vms.ts";
@@ -26,6 +27,7 @@ export const CREATE = defineCommand({
     const { line } = await underPolicy(io, given, true);
     checkSandbox(line.values);
     const name = await keepVm(io, line, (kept) => void runPlan(io, line, kept));
+    if (line.values.autostart) await ensureAutostart(io);
     io.stdout.write(line.values.json ? `${JSON.stringify(await namedVms(io).observe(name))}\n` : `${name}\n`);
     return 0;
   },

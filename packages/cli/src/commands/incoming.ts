@@ -2,11 +2,14 @@
 import type { Io } from "../command.ts";
 import { disksOf } from "../disk-choice.ts";
 import type { HostingPlan } from "../hosting.ts";
+import { limitsOf } from "../limit-choice.ts";
 import { linkSecurity } from "../migration-options.ts";
 import { networksOf } from "../network-choice.ts";
 import type { ParsedLine } from "../options.ts";
+import { promiseOfState } from "../state-options.ts";
 import { translationCache } from "../translation-cache.ts";
 import { UsageError } from "../usage-error.ts";
+import type { Policy } from "../vm-library.ts";
 import type { RUN_OPTIONS } from "./run.ts";
 
 /** What the VM brings with it, and what cannot be of one that is here already. */
@@ -17,7 +20,11 @@ const NOT_HERE = [
 ];
 
 /** What a line with --incoming means. Throws UsageError. */
-export function incomingPlan(io: Io, { values, operands, rest }: ParsedLine<typeof RUN_OPTIONS>): HostingPlan {
+export function incomingPlan(
+  io: Io,
+  { values, operands, rest }: ParsedLine<typeof RUN_OPTIONS>,
+  policy: Policy = {},
+): HostingPlan {
   const address = values.incoming!;
   const extra = operands[0] ?? (rest === undefined ? undefined : "--");
   if (extra !== undefined) throw new UsageError(`"${extra}" is one word too many: --incoming takes a VM as it comes.`);
@@ -47,6 +54,11 @@ export function incomingPlan(io: Io, { values, operands, rest }: ParsedLine<type
         maxMemoryBytes: memory?.maxBytes ?? memory?.bytes,
         translationCache: translationCache(values.translationCache, io.env),
         signal,
+        limits: limitsOf(values),
+        admit: async ({ spec, name: itsName }) => {
+          const rules = policy.admission;
+          await io.library.admitVm({ name: name ?? itsName, wanted: promiseOfState(spec), rules });
+        },
         onListening: (bound) => say(`waiting for a VM at ${io.library.formatAddress(bound)}`),
         onFailed: ({ message }) => say(`no VM has come: ${message} Waiting for the next.`),
         onHeld: ({ message }, decide) => {

@@ -1,4 +1,4 @@
-/** `twinmetal restore FILE`: a saved VM goes on, on this terminal. */
+/** `twinmetal restore FILE`: a saved VM goes on, on this terminal, or as a VM that stays. */
 import { defineCommand, type Io } from "../command.ts";
 import { DISK } from "../disk-choice.ts";
 import { engineNotice } from "../engine-notice.ts";
@@ -6,14 +6,17 @@ import { GDB } from "../gdb-choice.ts";
 import { hostVm } from "../hosting.ts";
 import { LIMIT, limitsOf } from "../limit-choice.ts";
 import { ALLOW, FORWARD, NET, NET_LOG, networkSockets, networksOf, PCAP } from "../network-choice.ts";
-import { choice, flag, option } from "../options.ts";
+import { choice, flag, type OptionValues, option, type ParsedLine, parseLine } from "../options.ts";
+import { POLICY, type RunLine, underPolicy } from "../policy-choice.ts";
 import { parseTimeout } from "../quantities.ts";
-import { SANDBOX, sandboxPlan, vmConfinement } from "../sandbox.ts";
+import { checkSandbox, SANDBOX, sandboxPlan, vmConfinement } from "../sandbox.ts";
 import { parseSerialTarget } from "../serial-target.ts";
 import { SHARE } from "../share-choice.ts";
+import { checkStartsAnew, stateOptions } from "../state-options.ts";
 import { TRANSLATION_CACHE, translationCache } from "../translation-cache.ts";
 import { UsageError } from "../usage-error.ts";
-import type { EngineQuestion } from "../vm-library.ts";
+import { copyState, type EngineQuestion, type MachineSpec, specWords } from "../vm-library.ts";
+import { promiseOf, RUN_OPTIONS, runDetached } from "./run.ts";
 
 const OPTIONS = {
   kernel: option(
@@ -50,7 +53,14 @@ const OPTIONS = {
   ),
   translationCache: TRANSLATION_CACHE,
   timeout: option("timeout", "TIME", "End the VM after so many seconds (or 5m, 1h), status 124.", parseTimeout),
-  name: option("name", "NAME", "A name for the VM, for messages."),
+  policy: POLICY,
+  name: option("name", "NAME", "A name for the VM: for messages, and with -d for all commands."),
+  detach: flag(
+    "detach",
+    "The VM stays: it goes on in the background in a process of its own, is kept under its name, and answers to start, stop, ls and the others.",
+    "d",
+  ),
+  json: flag("json", "With -d: print what `twinmetal ls --json` says of the VM, as one JSON object."),
   record: option("record", "FILE", "Record everything from here on, for `twinmetal replay --state FILE`."),
   gdb: GDB,
   save: option("save", "FILE", "When you leave with Ctrl-], save the VM again; may be the same file."),
@@ -65,10 +75,11 @@ const OPTIONS = {
 
 export const RESTORE = defineCommand({
   name: "restore",
-  summary: "let a saved VM go on, on this terminal",
+  summary: "let a saved VM go on, on this terminal or in the background",
   usage: "FILE [options]",
   text: [
     "FILE is what `twinmetal run --save FILE`, `twinmetal save NAME FILE` or the library's vm.save() has written; it is only read. Memory size, clock and devices are those of the saved VM. Ctrl-] leaves and ends the VM.",
+    "With -d the VM stays: FILE is copied into its folder, and it goes on from there once. When it starts anew later, it is made of what FILE says and of the options given here, which are kept in vm.json.",
     "Status: 0 when the guest turns off, 124 time-out, 125 Twinmetal failed or the guest crashed, 128+n ended by signal n, 2 bad usage.",
   ],
   options: OPTIONS,
@@ -76,12 +87,25 @@ export const RESTORE = defineCommand({
     ["twinmetal run --save work.vm", "work in it, then leave with Ctrl-]"],
     ["twinmetal restore work.vm --gdb unix:gdb.sock,wait", "look at it with GDB: target remote gdb.sock"],
     ["twinmetal restore work.vm --save work.vm", "go on where you were, and save again on leaving"],
+    ["twinmetal restore work.vm -d --name work", "a VM that stays; then: twinmetal exec work -- uname -a"],
   ],
-  execute: async (io, { values, operands: [path, extra], rest }) => {
+  execute: async (io, line) => {
+    const {
+      values: given,
+      operands: [path, extra],
+      rest,
+    } = line;
     if (path === undefined)
       throw new UsageError("which file? Give the one that a VM was saved to: twinmetal restore FILE.");
     if (extra !== undefined || rest !== undefined)
       throw new UsageError(`"${extra ?? "--"}" is one word too many: restore takes one FILE.`);
+    const spec = io.library.readStateSpec(path);
+    const { line: made, policy } = await underPolicy(io, asRun(line.texts, spec, given), given.detach === true);
+    if (given.detach) return await goOnDetached(io, given, path, spec, made);
+    if (given.json) throw new UsageError("--json is for a VM that stays: give -d, too.");
+    // What a policy has filled in.
+    const { disk, net, allow, limit } = made.values;
+    const values = { ...given, disk, net, allow, limit };
     const { kernel, initrd, firmware, name, record, engine, tier, gdb } = values;
     const cache = translationCache(values.translationCache, io.env);
     const serial = values.serial ?? { kind: "stdio" };
@@ -96,6 +120,10 @@ export const RESTORE = defineCommand({
       hasTier: tier !== undefined && tier !== "auto",
     };
     return await hostVm(io, {
+      admit: async () => {
+        const wanted = promiseOf(made.values);
+        await io.library.admitVm({ name: name ?? "without a name", wanted, rules: policy.admission });
+      },
       create: (signal, onProgress) =>
         io.library.restoreVm(path, {
           kernel,
@@ -137,7 +165,7 @@ export const RESTORE = defineCommand({
         const shares = io.library.filesOfShares(values.share ?? []);
         return vmConfinement(
           {
-            read: [path, kernel, initrd, image, ...roms],
+            read: [path, kernel, initrd, image, ...roms, made.values.policyPath],
             disks,
             sockets: [
               ...networkSockets(networksOf(values), io.library.switchSocket),
@@ -159,6 +187,22 @@ export const RESTORE = defineCommand({
     });
   },
 });
+
+type Given = OptionValues<typeof OPTIONS>;
+
+/** The VM as `twinmetal run` would be told it. */
+function asRun(texts: ParsedLine<typeof OPTIONS>["texts"], spec: MachineSpec, given: Given): RunLine {
+  const { "vsock-path": _path, save: _save, ...own } = texts;
+  return parseLine(RUN_OPTIONS, specWords({ options: { ...stateOptions(spec, given), ...own } }));
+}
+
+async function goOnDetached(io: Io, given: Given, path: string, spec: MachineSpec, line: RunLine): Promise<number> {
+  checkStartsAnew(spec, given);
+  if (given.save !== undefined)
+    throw new UsageError("--save is for a VM on this terminal: one that stays is saved by twinmetal save NAME.");
+  checkSandbox(line.values);
+  return await runDetached(io, line, (folder) => copyState(path, folder.saved));
+}
 
 /** Where a reboot finds its kernel again, if it was the image's. */
 async function knownImage(io: Io, signal: AbortSignal): Promise<string | undefined> {

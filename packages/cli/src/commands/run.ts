@@ -1,5 +1,7 @@
 /** `twinmetal run`: a VM on this terminal, or one command in it. No daemon, no root; the VM is gone afterwards. */
+
 import { CPU_LIMITS, featuresOfKind, MEMORY_LIMITS, WATCHDOG_ACTIONS } from "@twinmetal/core";
+import { ensureAutostart } from "../autostart.ts";
 import { BOOT } from "../boot-choice.ts";
 import { bootPlan, chooseImage, type PrepareBoot, type RunValues, withImage } from "../boot-plan.ts";
 import { CLOUD_INIT_OPTIONS } from "../cloud-init-choice.ts";
@@ -214,12 +216,17 @@ export const RUN = defineCommand({
     if (detach) return await runDetached(io, line);
     if (json) throw new UsageError("--json is for a VM that stays: give -d, too.");
     const { incoming } = line.values;
-    return await hostVm(io, incoming === undefined ? runPlan(io, line, undefined, policy) : incomingPlan(io, line));
+    return await hostVm(
+      io,
+      incoming === undefined ? runPlan(io, line, undefined, policy) : incomingPlan(io, line, policy),
+    );
   },
 });
 
-async function runDetached(io: Io, line: RunLine): Promise<number> {
-  const name = await keepVm(io, line, (kept) => runPlan(io, line, kept));
+/** It is made and started. `fill` as for `keepVm`. */
+export async function runDetached(io: Io, line: RunLine, fill?: (folder: VmFolder) => Promise<void>): Promise<number> {
+  const name = await keepVm(io, line, (kept) => runPlan(io, line, kept), fill);
+  if (line.values.autostart) await ensureAutostart(io);
   const seen = await whileStarting(io, (options) => namedVms(io).start(name, options));
   io.stdout.write(line.values.json ? `${JSON.stringify(seen)}\n` : `${name}\n`);
   return 0;

@@ -42,6 +42,7 @@ import {
   MachineError,
   type MachineOptions,
   type MachineState,
+  type RebootAction,
   type SliceResult,
 } from "./machine-contract.ts";
 import { machineSections } from "./machine-state.ts";
@@ -95,10 +96,13 @@ export class Machine {
   #skips = 0;
   #skipsAtRetired = -1;
   #replayEnded = false;
+  /** As `MachineOptions.onReboot`, from here on. */
+  onReboot: RebootAction | undefined;
 
   constructor(options: MachineOptions) {
     const { spec, memory, engine } = options;
     this.#options = options;
+    this.onReboot = options.onReboot;
     this.#channels = new MachineChannels(options, () => this.#log.mode);
     this.spec = spec;
     this.memory = memory;
@@ -574,7 +578,7 @@ export class Machine {
       deviceMemory: (sizeBytes, kind) => this.engine.deviceMemory?.(sizeBytes, kind),
       protectShadow: (parts) => this.engine.protectShadow(parts),
       power: (action, reason) => {
-        const turnsOff = action === "reset" && this.#options.onReboot === "stop";
+        const turnsOff = action === "reset" && this.onReboot === "stop";
         this.#requestPower(turnsOff ? "off" : action, reason);
       },
     };

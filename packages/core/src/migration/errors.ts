@@ -41,6 +41,8 @@ export interface MigrationObstacle {
     /** Its disks: what is written to an ephemeral one is nowhere else. */
     | "disk"
     | "busy"
+    /** The target's policy does not take it. */
+    | "policy"
     | "state";
   readonly message: string;
 }

@@ -256,6 +256,11 @@ export class AgentClient implements GuestAgent {
     await this.#request("reboot", [], options);
   }
 
+  /** The guest starts anew: what was under way fails with AGENT_LOST. */
+  restarts(): void {
+    this.#link.lose();
+  }
+
   /** The machine has ended: everything under way fails with AGENT_LOST. */
   shut(why: string): void {
     const error = new AgentError("AGENT_LOST", why);

@@ -35,12 +35,15 @@ export class AgentLink {
   constructor(port: AgentPort) {
     this.#port = port;
     port.onData = (bytes) => this.#onData(bytes);
-    port.onGuestClose = () => {
-      const error = new AgentError("AGENT_LOST", "The guest's agent ended. It starts again by itself; try once more.");
-      this.fail(error);
-      this.onLost?.(error);
-    };
+    port.onGuestClose = () => this.lose();
     port.open();
+  }
+
+  /** The agent is gone, and another may come. */
+  lose(): void {
+    const error = new AgentError("AGENT_LOST", "The guest's agent ended. It starts again by itself; try once more.");
+    this.fail(error);
+    this.onLost?.(error);
   }
 
   /** Registers a request; the caller sends it with `send` and ends it with `forget`. */

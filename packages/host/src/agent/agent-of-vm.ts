@@ -32,6 +32,7 @@ export class AgentOfVm implements GuestAgent, CommandStarter {
   readonly #candidates: readonly Found[];
   #found: Found | undefined;
   #looking: Promise<Found> | undefined;
+  #isShut = false;
 
   constructor(candidates: readonly Found[]) {
     this.#candidates = candidates;
@@ -43,13 +44,26 @@ export class AgentOfVm implements GuestAgent, CommandStarter {
 
   async connect(options: AgentCall & { timeoutMs?: number } = {}): Promise<AgentInfo> {
     const { timeoutMs = CONNECT_TIMEOUT_MS, signal } = options;
+    for (const deadlineMs = performance.now() + timeoutMs; ; ) {
+      const leftMs = deadlineMs - performance.now();
+      try {
+        return await this.#connect(timeoutMs, Math.max(1, leftMs), signal);
+      } catch (error) {
+        // A guest that starts again closes its end first.
+        const isLost = error instanceof AgentError && error.code === "AGENT_LOST";
+        if (!isLost || this.#isShut || leftMs <= 0) throw error;
+      }
+    }
+  }
+
+  async #connect(timeoutMs: number, leftMs: number, signal: AbortSignal | undefined): Promise<AgentInfo> {
     if (!this.#found?.isConnected) {
       this.#looking ??= this.#look().finally(() => {
         this.#looking = undefined;
       });
-      this.#found = await withDeadline(this.#looking, timeoutMs, signal, () => noAgent(timeoutMs));
+      this.#found = await withDeadline(this.#looking, leftMs, signal, () => noAgent(timeoutMs));
     }
-    return await this.#found.connect(options);
+    return await this.#found.connect({ timeoutMs: leftMs, ...(signal && { signal }) });
   }
 
   async #look(): Promise<Found> {
@@ -142,8 +156,14 @@ export class AgentOfVm implements GuestAgent, CommandStarter {
     await agent.setWindowSize(rows, columns, options);
   }
 
+  /** The guest starts anew: what was under way fails with AGENT_LOST, what comes waits for its agent. */
+  restarts(): void {
+    for (const agent of this.#candidates) agent.restarts();
+  }
+
   /** The machine has ended: everything under way fails with AGENT_LOST. */
   shut(why: string): void {
+    this.#isShut = true;
     for (const agent of this.#candidates) agent.shut(why);
   }
 }

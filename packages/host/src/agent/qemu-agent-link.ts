@@ -66,13 +66,16 @@ export class QemuAgentLink {
     this.#port = port;
     this.#createId = createId;
     port.onData = (bytes) => this.#onData(bytes);
-    port.onGuestClose = () => {
-      this.#isInStep = false;
-      if (!this.#isSyncing) this.#waiting?.fail(lost());
-      this.onLost?.();
-    };
+    port.onGuestClose = () => this.lose();
     port.setFlow(false);
     port.open();
+  }
+
+  /** The agent is gone, and another may come. */
+  lose(): void {
+    this.#isInStep = false;
+    if (!this.#isSyncing) this.#waiting?.fail(lost());
+    this.onLost?.();
   }
 
   /** Waits until an agent answers, for as long as the signal lets it. */

@@ -212,6 +212,11 @@ export class QemuAgentClient implements GuestAgent {
     throw unsupported("does not know the size of the console's window");
   }
 
+  /** The guest starts anew: what was under way fails with AGENT_LOST. */
+  restarts(): void {
+    this.#link.lose();
+  }
+
   /** The machine has ended: everything under way fails with AGENT_LOST. */
   shut(why: string): void {
     this.#forget();

@@ -18,17 +18,23 @@ export async function askControl(
     readonly onSaving?: (progress: VmProgress) => void;
     /** How long the process may say nothing. Default: for ever. */
     readonly timeoutMs?: number;
-    /** Of "console" and "exec". */
+    /** How long its answer is waited for when `signal` has told it to end. Default: for ever. */
+    readonly giveUpMs?: number;
+    /** Of what has bytes that flow: control-streams.ts. */
     readonly streams?: ControlStreams;
   } = {},
 ): Promise<unknown> {
-  const { signal, onProgress, onSaving, timeoutMs, streams } = options;
+  const { signal, onProgress, onSaving, timeoutMs, giveUpMs, streams } = options;
   signal?.throwIfAborted();
   const socket = connect(path);
   if (timeoutMs !== undefined) {
     socket.setTimeout(timeoutMs, () => void socket.destroy(new Error(`no answer for ${timeoutMs / 1000} s`)));
   }
-  const onAbort = (): void => void socket.end();
+  let giveUp: NodeJS.Timeout | undefined;
+  const onAbort = (): void => {
+    socket.end();
+    if (giveUpMs !== undefined) giveUp = setTimeout(() => void socket.destroy(), giveUpMs);
+  };
   signal?.addEventListener("abort", onAbort, { once: true });
   try {
     socket.write(`${JSON.stringify(request)}\n`);
@@ -59,6 +65,7 @@ export async function askControl(
     );
   } finally {
     signal?.removeEventListener("abort", onAbort);
+    clearTimeout(giveUp);
     socket.destroy();
   }
   throw new ControlError("link-lost", `The VM's process at ${path} ended before it had answered.`);

@@ -6,6 +6,8 @@
 import { isAbsolute } from "node:path";
 import { KEYBOARD_LAYOUTS, type KeyboardLayout } from "@twinmetal/core";
 import type { TerminalOptions } from "../agent/index.ts";
+import type { UnpackPlan } from "../copy/guest-archive.ts";
+import { type EndChange, isEndChange } from "../lifecycle/end-change.ts";
 import type { MigrateVmOptions, MigrationChoice } from "../migration/outgoing.ts";
 import { isResourceChange, type ResourceChange } from "../resources/resource-change.ts";
 import { badRequest } from "./control-error.ts";
@@ -46,6 +48,8 @@ interface ControlFields {
   /** What it uses and may use. */
   readonly usage: NoFields;
   readonly set: { readonly change: ResourceChange };
+  /** Of a VM that stays: what follows its end, and when that is. */
+  readonly keep: { readonly change: EndChange };
   /** Asked to turn off, and waited for. ../lifecycle/states.ts says when this and the following are allowed. */
   readonly stop: { readonly timeoutMs: number; readonly force: boolean };
   readonly pause: NoFields;
@@ -59,6 +63,9 @@ interface ControlFields {
   /** Bytes flow both ways: control-streams.ts. */
   readonly console: NoFields;
   readonly exec: { readonly words: readonly string[]; readonly terminal?: TerminalOptions };
+  /** A file or a folder of the guest as a tar archive, and one into it: ../copy/guest-archive.ts. */
+  readonly pack: { readonly path: string };
+  readonly unpack: UnpackPlan;
 }
 
 type Command = keyof ControlFields;
@@ -96,6 +103,7 @@ const CHECKS: { readonly [C in Command]: Checks<ControlFields[C]> } = {
   memory: {},
   usage: {},
   set: { change: isResourceChange },
+  keep: { change: isEndChange },
   stop: { timeoutMs: (ms) => typeof ms === "number" && ms >= 0 && ms <= MAX_STOP_MS, force: isBoolean },
   pause: {},
   resume: {},
@@ -108,6 +116,8 @@ const CHECKS: { readonly [C in Command]: Checks<ControlFields[C]> } = {
     words: (words) => isNames(words) && words.length > 0,
     terminal: (terminal) => terminal === undefined || isTerminal(terminal),
   },
+  pack: { path: isPath },
+  unpack: { target: isPath, names: isNames, isIntoFolder: isBoolean },
 };
 
 /** Only what the command takes is in the answer. Throws ControlError "bad-option". */

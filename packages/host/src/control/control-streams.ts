@@ -4,19 +4,22 @@
  *   {"command": "console"}                  the guest's serial console, to the VM's end or the client's
  *   {"command": "exec", "words": [...]}     a command in the guest, through its agent; its status is the result
  *   {..., "terminal": {"rows": R, "columns": C, "name": N}}     in a terminal of its own there
+ *   {"command": "pack", ...}  {"command": "unpack", ...}        an archive out of the guest, and into it
  *   client: {"input": B}  {"end": true}  {"rows": R, "columns": C}       process: {"stdout": B}  {"stderr": B}
  */
 import { once } from "node:events";
 import type { Socket } from "node:net";
 import type { AgentProcess, TerminalOptions } from "../agent/index.ts";
+import { packInGuest, type UnpackPlan, unpackInGuest } from "../copy/guest-archive.ts";
 import type { Vm } from "../vm/vm.ts";
-import { badRequest } from "./control-error.ts";
+import { badRequest, ControlError } from "./control-error.ts";
 import type { ControlLines } from "./control-lines.ts";
 
 /** What a console's reader who is too slow does not get. */
 const MAX_UNREAD_BYTES = 4 * 2 ** 20;
 const AGENT_TIMEOUT_MS = 180_000;
 const MAX_WINDOW = 10_000;
+const LINE_BYTES = 256 * 1024;
 
 /** The client's side of what flows. */
 export interface ControlStreams {
@@ -108,7 +111,7 @@ export async function serveExec(
   channel: ControlChannel,
   signal: AbortSignal,
 ): Promise<number> {
-  await vm.agent.connect({ timeoutMs: AGENT_TIMEOUT_MS, signal });
+  await connectAgent(vm, signal);
   if (terminal) return await serveTerminal(vm, words, terminal, channel, signal);
   const tell = (stream: "stdout" | "stderr") => (bytes: Uint8Array) => channel.tell({ [stream]: base64(bytes) });
   const { exitCode } = await vm.exec(words, {
@@ -118,6 +121,34 @@ export async function serveExec(
     signal,
   });
   return exitCode;
+}
+
+/** Resolves when all of it has been told. */
+export async function servePack(vm: Vm, path: string, channel: ControlChannel, signal: AbortSignal): Promise<void> {
+  await connectAgent(vm, signal);
+  for await (const bytes of packInGuest(vm.agent, path, { signal })) {
+    for (let at = 0; at < bytes.length; at += LINE_BYTES)
+      await channel.tell({ stdout: base64(bytes.subarray(at, at + LINE_BYTES)) });
+  }
+}
+
+export async function serveUnpack(
+  vm: Vm,
+  plan: UnpackPlan,
+  channel: ControlChannel,
+  signal: AbortSignal,
+): Promise<void> {
+  await connectAgent(vm, signal);
+  await unpackInGuest(vm.agent, plan, inputOf(channel), { signal });
+}
+
+async function connectAgent(vm: Vm, signal: AbortSignal): Promise<void> {
+  if (vm.state === "paused")
+    throw new ControlError(
+      "bad-state",
+      `VM ${vm.name} is paused, so that nothing in it answers. Resume it first: twinmetal resume ${vm.name}`,
+    );
+  await vm.agent.connect({ timeoutMs: AGENT_TIMEOUT_MS, signal });
 }
 
 async function serveTerminal(

@@ -1,5 +1,6 @@
 /** What is done for each request (control-request.ts), whoever asks: the VM's own methods, where its state allows them. */
 import { MigrationError, type MigrationProgress } from "@twinmetal/core";
+import type { EndChange } from "../lifecycle/end-change.ts";
 import { type LifecycleState, requireAllowed } from "../lifecycle/states.ts";
 import type { MigrationChoice } from "../migration/outgoing.ts";
 import { changeResources } from "../resources/resource-change.ts";
@@ -7,7 +8,7 @@ import type { Vm, VmProgress } from "../vm/vm.ts";
 import { type ControlStatus, memoryOf, screenOf } from "./control-answers.ts";
 import { badRequest, ControlError } from "./control-error.ts";
 import type { ControlOptions, ControlRequest } from "./control-request.ts";
-import { type ControlChannel, serveConsole, serveExec } from "./control-streams.ts";
+import { type ControlChannel, serveConsole, serveExec, servePack, serveUnpack } from "./control-streams.ts";
 import { cloneTo, type SavingHooks, saveTo } from "./save-and-clone.ts";
 
 /** Who asks. */
@@ -17,7 +18,7 @@ export interface ControlConnection {
   readonly onProgress?: (progress: MigrationProgress) => void;
   /** Of "save" and "clone". */
   readonly onSaving?: (progress: VmProgress) => void;
-  /** Of "console" and "exec". */
+  /** Of what has bytes that flow: control-streams.ts. */
   readonly channel?: ControlChannel;
 }
 
@@ -34,6 +35,8 @@ export class VmControl {
   onUndecided: (error: MigrationError) => void = () => {};
   /** The VM was restored, and has not gone on yet. */
   isRestored = false;
+  /** What follows the VM's end is changed. */
+  onKeep: ((change: EndChange) => Promise<void>) | undefined;
   /** The process is in its sandbox. */
   isSealed = false;
   #running: AbortController | undefined;
@@ -53,6 +56,10 @@ export class VmControl {
         return await serveConsole(this.#requireVm(), required(channel), signal);
       case "exec":
         return await serveExec(this.#requireVm(), request, required(channel), signal);
+      case "pack":
+        return await servePack(this.#requireVm(), request.path, required(channel), signal);
+      case "unpack":
+        return await serveUnpack(this.#requireVm(), request, required(channel), signal);
       case "check":
         return await this.#requireVm().canMigrate(request.target, { ...request.options, signal });
       case "migrate":
@@ -81,6 +88,8 @@ export class VmControl {
       case "set":
         await changeResources(this.#requireVm(), request.change);
         return await this.#requireVm().resources.usage();
+      case "keep":
+        return await this.#keep(request.change);
       case "press":
         return await this.#requireVm().press(request.keys);
       case "stop":
@@ -142,6 +151,15 @@ export class VmControl {
     } finally {
       this.#stopping--;
     }
+  }
+
+  async #keep(change: EndChange): Promise<void> {
+    if (!this.onKeep) throw badRequest("That is for a VM that stays.");
+    if (this.isSealed && (change.onCrash === "restart" || change.onPoweroff === "restart")) {
+      const why = "process is in its sandbox and cannot open the VM's files again, as a restart has to";
+      throw new ControlError("refused", `VM ${this.#requireVm().name}'s ${why}. Set that while it is off.`);
+    }
+    await this.onKeep(change);
   }
 
   #savingHooks({ signal, onSaving: onProgress = () => {} }: ControlConnection): SavingHooks {

@@ -1,9 +1,19 @@
 export { askVm } from "./ask-vm.ts";
+export {
+  AUTOSTART_STOP_S,
+  autostartUnit,
+  autostartUnitName,
+  autostartUnitPath,
+  lingers,
+  removeUnit,
+  writeUnit,
+} from "./autostart-unit.ts";
+export type { EndChange } from "./end-change.ts";
 export { keptDisks, keptImage } from "./kept-disks.ts";
 export { LifecycleError, type LifecycleErrorCode } from "./lifecycle-error.ts";
 export { type CloneVmOptions, NamedVms, type StartVmOptions, type StopVmOptions } from "./named-vms.ts";
 export type { RunEnd, RunEndKind, RunRestarts } from "./run-record.ts";
-export { SavedState } from "./saved-state.ts";
+export { copyState, SavedState } from "./saved-state.ts";
 export {
   allowedVerbs,
   hasProcess,

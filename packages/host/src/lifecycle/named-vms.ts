@@ -2,14 +2,14 @@
  * The life of named VMs, without a server: every command finds them in their folders, asks the process of one that runs, and
  * starts one for one that does not. Commands that change more than a running VM's state exclude each other by its lock.
  */
-import { constants, existsSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { copyFile, rm } from "node:fs/promises";
 import { askControl } from "../control/control-client.ts";
 import type { DiskOptions } from "../disk/disk-protocol.ts";
 import type { VmProgress } from "../vm/vm.ts";
 import { keptDisks, writtenImage } from "./kept-disks.ts";
 import { LifecycleError } from "./lifecycle-error.ts";
-import { hasSavedState } from "./saved-state.ts";
+import { copyState, hasSavedState } from "./saved-state.ts";
 import { shareDisks, sweepBases } from "./shared-disks.ts";
 import { hasProcess, type LifecycleState, type LifecycleVerb, requireAllowed } from "./states.ts";
 import type { VmFolder } from "./vm-folder.ts";
@@ -66,6 +66,15 @@ export class NamedVms {
     return await Promise.all((await this.store.names()).map((name) => observeVm(this.store.folder(name))));
   }
 
+  /** What it is made of, from its next start on; nobody else changes it meanwhile. */
+  async change(name: string, action: (spec: VmSpec) => VmSpec | Promise<VmSpec>): Promise<VmSpec> {
+    return await this.#alone([name], async () => {
+      const spec = await action(await this.store.read(name));
+      await this.store.write(name, spec);
+      return spec;
+    });
+  }
+
   async start(name: string, options: StartVmOptions = {}): Promise<VmObservation> {
     return await this.#alone([name], () => this.#start(name, options));
   }
@@ -73,7 +82,7 @@ export class NamedVms {
   async #start(name: string, options: StartVmOptions): Promise<VmObservation> {
     await this.#require("start", name);
     const spec = await this.store.read(name);
-    requireTimeToLive(name, spec, this.store.folder(name).spec);
+    requireTimeToLive(name, spec);
     const { directory } = spec;
     return await startProcess(this.store.folder(name), directory, this.#launch(name), options);
   }
@@ -98,7 +107,7 @@ export class NamedVms {
   async restart(name: string, options: StopVmOptions & StartVmOptions): Promise<VmObservation> {
     return await this.#alone([name], async () => {
       await this.#require("restart", name);
-      requireTimeToLive(name, await this.store.read(name), this.store.folder(name).spec);
+      requireTimeToLive(name, await this.store.read(name));
       await this.#stop(name, options);
       return await this.#start(name, options);
     });
@@ -164,7 +173,7 @@ export class NamedVms {
     } else {
       const disks = [writtenImage(own), ...(await keptDisks(own, options.disks, true))];
       await shareDisks(own, folder, disks, { directory: (await this.store.read(own.name)).directory });
-      if (state === "saved") await copyFile(own.saved, folder.saved, constants.COPYFILE_FICLONE);
+      if (state === "saved") await copyState(own.saved, folder.saved);
     }
     if (existsSync(own.variables)) await copyFile(own.variables, folder.variables);
   }
@@ -241,12 +250,12 @@ export class NamedVms {
   }
 }
 
-function requireTimeToLive(name: string, spec: VmSpec, path: string): void {
+function requireTimeToLive(name: string, spec: VmSpec): void {
   const leftMs = timeToLive(spec);
   if (leftMs === undefined || leftMs > 0) return;
   throw new LifecycleError(
     "expired",
-    `The time to live of VM ${name} was over at ${spec.expiresAt}. Remove it (twinmetal rm ${name}), or give it more time: expiresAt in ${path}.`,
+    `The time to live of VM ${name} was over at ${spec.expiresAt}. Remove it (twinmetal rm ${name}), or give it more time: twinmetal set ${name} ttl=1d`,
   );
 }
 

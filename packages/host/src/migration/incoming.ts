@@ -10,6 +10,7 @@ import {
   type HeldVm,
   type Hello,
   type IncomingVm,
+  type MachineSpec,
   MigrationError,
   type MigrationLink,
   type MigrationObstacle,
@@ -23,6 +24,7 @@ import { disksOfSpec, type SpecDisks } from "../disk/vm-disks.ts";
 import type { NetworkOptions } from "../network/network-protocol.ts";
 import type { NetworkThread } from "../network/network-thread.ts";
 import { networksOfSpec } from "../network/vm-networks.ts";
+import { checkLimits, type VmLimits } from "../resources/vm-limits.ts";
 import type { ShareOptions } from "../share/share-protocol.ts";
 import type { ShareThread } from "../share/share-thread.ts";
 import { sharesOfSpec } from "../share/vm-shares.ts";
@@ -59,6 +61,9 @@ export interface ReceiveVmOptions extends MigrationSecurity {
   readonly translationCache?: TranslationCacheChoice;
   /** The most memory a VM may bring. */
   readonly maxMemoryBytes?: number;
+  readonly limits?: VmLimits;
+  /** Asked before anything of a VM is taken; a rejection is told its source. */
+  readonly admit?: (coming: { readonly spec: MachineSpec; readonly name: string }) => Promise<void>;
   /** A source that is silent for so long is gone; default 10 s. */
   readonly stallMs?: number;
   /** Ends the waiting. */
@@ -84,6 +89,7 @@ const MAX_FATES = 1000;
 export async function receiveVm(address: string, options: ReceiveVmOptions = {}): Promise<Vm> {
   options.signal?.throwIfAborted();
   checkSlice(options.sliceNs);
+  checkLimits(options.limits ?? {});
   const parsed = parseAddress(address);
   const tls = await readSecurity(parsed, options);
   const waiting = new Incoming(options);
@@ -172,6 +178,7 @@ class Incoming implements Destination {
     if (obstacles.length > 0) return obstacles;
     this.#isBusy = true;
     try {
+      await this.#options.admit?.({ spec: hello.spec, name: safeName(hello.name) });
       return await this.#build(hello);
     } catch (error) {
       this.#isBusy = false;
@@ -291,6 +298,7 @@ class Incoming implements Destination {
       initialState: "paused",
       isIncoming: true,
       signal,
+      limits: this.#options.limits,
       start: {
         spec,
         files,
@@ -337,6 +345,7 @@ class Incoming implements Destination {
 const OBSTACLES: Readonly<Record<string, MigrationObstacle["code"]>> = {
   "memory-unavailable": "memory",
   "kvm-unavailable": "engine",
+  refused: "policy",
 };
 
 const NO_SHARED_MEMORY: MigrationObstacle = {

@@ -13,7 +13,6 @@ export interface AgentConnectionOptions {
   readonly needsFreshening: boolean;
   /** Throws VmError where the guest has ended, or does not run. */
   readonly requireRunning: () => void;
-  readonly hasEnded: () => boolean;
   readonly calendarSeconds: () => Promise<number>;
 }
 
@@ -37,21 +36,10 @@ export class AgentConnection {
     signal,
     agentTimeoutMs = AGENT_TIMEOUT_MS,
   }: AgentCall & { agentTimeoutMs?: number }): Promise<void> {
-    const { agent, requireRunning, hasEnded } = this.#options;
+    const { agent, requireRunning } = this.#options;
     requireRunning();
     signal?.throwIfAborted();
-    const deadlineMs = performance.now() + agentTimeoutMs;
-    for (let isConnected = false; !isConnected; ) {
-      const timeoutMs = Math.max(1, deadlineMs - performance.now());
-      isConnected = await agent.connect({ signal, timeoutMs }).then(
-        () => true,
-        (error: unknown) => {
-          // A guest that starts again closes its end first.
-          if (!(error instanceof AgentError) || error.code !== "AGENT_LOST" || hasEnded()) throw error;
-          return false;
-        },
-      );
-    }
+    await agent.connect({ timeoutMs: agentTimeoutMs, ...(signal && { signal }) });
   }
 
   async #freshen(): Promise<void> {

@@ -2,7 +2,7 @@
  * The machine that serves a VM now, in its own thread (machine-worker.ts): commands and input go to it, and outlive a
  * change to a machine in another engine (engine-switch.ts). While the guest stands still between two, both wait.
  */
-import { MigrationError, type MigrationObstacle } from "@twinmetal/core";
+import { MigrationError, type MigrationObstacle, type RebootAction } from "@twinmetal/core";
 import type { DiskThread } from "../disk/disk-thread.ts";
 import type { NetworkThread } from "../network/network-thread.ts";
 import type { VmLimits } from "../resources/vm-limits.ts";
@@ -127,6 +127,12 @@ export class CurrentMachine {
       this.#start = { ...this.#start, limits: before };
       throw error;
     }
+  }
+
+  async setOnReboot(action: RebootAction): Promise<void> {
+    await this.settled();
+    await this.command("onReboot", { action });
+    this.#start = { ...this.#start, onReboot: action };
   }
 
   /** Precondition: no other save is in progress. Throws the signal's reason. */

@@ -15,6 +15,7 @@ import {
   type MachineSpec,
   type MigrationObstacle,
   type MigrationResult,
+  type RebootAction,
 } from "@twinmetal/core";
 import {
   type AgentCall,
@@ -168,7 +169,6 @@ export class HostedVm implements Vm {
         if (this.#exit) throw new VmError("guest-ended", `The guest has ended: ${this.#exit.reason}.`);
         this.#require(["running"], "ask its agent");
       },
-      hasEnded: () => this.#exit !== undefined,
       calendarSeconds: async () => (await this.stats())["calendarSeconds"]!,
     });
     this.debug = new HostedDebugger({
@@ -306,6 +306,12 @@ export class HostedVm implements Vm {
   async reset(): Promise<void> {
     this.#require(["running", "paused"], "reset");
     await this.#machine.command("reset", undefined);
+    this.agent.restarts();
+  }
+
+  async setOnReboot(action: RebootAction): Promise<void> {
+    this.#require(["created", "running", "paused"], "be told what a reboot does");
+    await this.#machine.setOnReboot(action);
   }
 
   async stop(options: { timeoutMs?: number; force?: boolean; signal?: AbortSignal } = {}): Promise<void> {

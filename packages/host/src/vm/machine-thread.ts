@@ -11,6 +11,7 @@ import {
   type EventRecorder,
   type Machine,
   MachineError,
+  type RebootAction,
   ReplayError,
   renderScreen,
   SERIAL_CHANNEL,
@@ -206,6 +207,12 @@ export class MachineThread {
       this.#recorder.log.flush();
       this.#recordFlushedMs = endMs;
     }
+  }
+
+  #setOnReboot(machine: Machine, action: RebootAction): undefined {
+    if (action === "stop" && this.#recorder)
+      throw new VmError("bad-state", "A recorded VM starts again when its guest reboots. End the recording first.");
+    machine.onReboot = action;
   }
 
   #limit({ limits, spent }: Commands["limit"]["args"]): undefined {
@@ -439,6 +446,8 @@ export class MachineThread {
         return this.#stats(machine);
       case "limit":
         return this.#limit(args as Commands["limit"]["args"]);
+      case "onReboot":
+        return this.#setOnReboot(machine, (args as Commands["onReboot"]["args"]).action);
       case "registers":
         return registersOf(machine);
       case "tray": {

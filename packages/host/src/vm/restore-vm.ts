@@ -104,6 +104,7 @@ async function restoreWith(
       isParallel: runsInParallel({ ...options, cpus: spec.cpus, clock: spec.clock }, engine),
       translationCache: cacheSettings(spec, options.translationCache),
       sliceNs: options.sliceNs ?? defaultSliceNs(engine),
+      onReboot: options.onReboot,
       statePath: path,
       advanceCalendarSeconds: spec.clock === "wall" ? secondsSince(path) : 0,
       ...(spec.clock === "wall" ? { generationId: new Uint8Array(randomBytes(GENERATION_ID_BYTES)) } : {}),
@@ -113,6 +114,7 @@ async function restoreWith(
   });
 }
 
+/** What the machine of a saved state is made of. Throws VmError. */
 export function readStateSpec(path: string): MachineSpec {
   const source = new FileSource(path, "state");
   try {

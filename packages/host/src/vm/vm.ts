@@ -149,6 +149,8 @@ export interface VmProgress {
 }
 
 export interface RestoreOptions {
+  /** As for a new VM. */
+  readonly onReboot?: RebootAction | undefined;
   /** Of a VM that was started from firmware: its file, where it is none of Debian's. */
   readonly firmware?: string;
   /**
@@ -399,6 +401,8 @@ export interface Vm {
   pause(): Promise<void>;
   resume(): Promise<void>;
   reset(): Promise<void>;
+  /** What a reboot by the guest does from here on. Rejects with VmError "bad-state" for "stop" while it is recorded. */
+  setOnReboot(action: RebootAction): Promise<void>;
   /** The sleep button, by ACPI: most operating systems then suspend, which the power button ends. */
   pressSleepButton(): Promise<void>;
   /** Asks the guest by the power button, waits `timeoutMs` (default 10 s), then ends it when `force` (default true). */

@@ -12,6 +12,7 @@ import type {
   MachineEvent,
   MachineSpec,
   RamHolder,
+  RebootAction,
   ScreenImage,
   StateForm,
   StoppedVm,
@@ -128,6 +129,8 @@ export interface Commands {
   stateHash: { args: undefined; result: string };
   stats: { args: undefined; result: Readonly<Record<string, number>> };
   registers: { args: undefined; result: VmRegisters };
+  /** What a reboot by the guest does, from here on. */
+  onReboot: { args: { action: RebootAction }; result: undefined };
   /** What the VM may use, from here on. */
   /** `spent`: what counts towards them, from machines that the guest has left. */
   limit: { args: { limits: VmLimits; spent: SpentBefore }; result: undefined };
