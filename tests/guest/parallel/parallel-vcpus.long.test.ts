@@ -51,6 +51,7 @@ const ROUND_RESULT = "1\n32\n32\n0\n";
 const MAKE = [
   { packageName: "make", path: "usr/bin/make" },
   { packageName: "libc6", path: "lib/x86_64-linux-gnu/libc.so.6" },
+  { packageName: "libc6", path: "lib/x86_64-linux-gnu/libdl.so.2" },
   { packageName: "libc6", path: "lib/x86_64-linux-gnu/ld-linux-x86-64.so.2" },
 ];
 const MAKEFILE = `
