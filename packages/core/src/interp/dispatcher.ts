@@ -351,10 +351,13 @@ export function makeRun(handlers: HandlerSet): Routine {
         // no guess is left (BlockDecoder.flush).
         const before = b.keep(block.get());
         b.block((guessed) => {
-          for (const at of [L.BLOCK_AFTER, L.BLOCK_AFTER + 4]) {
-            block.set(b.load("i32.load", "host", before, at));
-            b.br(guessed, b.load("i64.load", "host", block.get(), L.BLOCK_HOST).eq(tag));
-          }
+          // At the start of a run there is none.
+          b.if(before.nez(), () => {
+            for (const at of [L.BLOCK_AFTER, L.BLOCK_AFTER + 4]) {
+              block.set(b.load("i32.load", "host", before, at));
+              b.br(guessed, b.load("i64.load", "host", block.get(), L.BLOCK_HOST).eq(tag));
+            }
+          });
           find(mode, tag, before);
         });
         const heat = b.load("i32.load", "host", block.get(), L.BLOCK_HEAT);
