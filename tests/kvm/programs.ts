@@ -157,6 +157,13 @@ export const PROGRAMS: readonly TestProgram[] = [
     form: "long",
   },
   {
+    name: "hot-plug",
+    file: "guest/hot-plug.ts",
+    what: "processors and memory come and go under Linux on KVM: through changes of engine, a saved state and a migration",
+    limitSeconds: 1800,
+    form: "long",
+  },
+  {
     name: "exit-costs",
     file: "guest/exit-costs.ts",
     what: "what interrupts and notifications cost with the local APIC in this process and in the kernel; how many there are",

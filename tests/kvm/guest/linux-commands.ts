@@ -19,3 +19,12 @@ export async function booted(vm: Vm): Promise<void> {
     }
   }
 }
+
+/** Says how long each step took. */
+export function lapOf(): (what: string) => void {
+  let sinceMs = performance.now();
+  return (what) => {
+    console.log(`${what}: ${Math.round(performance.now() - sinceMs)} ms`);
+    sinceMs = performance.now();
+  };
+}

@@ -5,7 +5,7 @@
 import { createVm, receiveVm, restoreVm, type Vm } from "@twinmetal/host";
 import { afterAll, describe, expect, it } from "vitest";
 import { unusableFeatures } from "./engines.ts";
-import { booted, textOf } from "./linux-commands.ts";
+import { booted, lapOf, textOf } from "./linux-commands.ts";
 
 const MINUTE_MS = 60_000;
 const MIB = 2 ** 20;
@@ -44,14 +44,6 @@ const counts = (text: string, kind: string): number[] =>
 async function works(vm: Vm, cpus: number): Promise<void> {
   expect(await textOf(vm, "nproc; grep -c ^processor /proc/cpuinfo")).toBe(`${cpus}\n${cpus}`);
   expect(await textOf(vm, JOBS)).toBe(RESULT);
-}
-
-function lapOf(): (what: string) => void {
-  let sinceMs = performance.now();
-  return (what) => {
-    console.log(`${what}: ${Math.round(performance.now() - sinceMs)} ms`);
-    sinceMs = performance.now();
-  };
 }
 
 describe.each([2, 4])("Linux on %i vCPUs on the kvm engine", (cpus) => {
