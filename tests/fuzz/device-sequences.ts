@@ -5,7 +5,7 @@ import { APICS, PCI_BUS } from "./bus-sequences.ts";
 import type { FuzzedDevice } from "./device-fuzz.ts";
 import { FLASH, FW_CFG } from "./firmware-sequences.ts";
 import { FLOPPY } from "./floppy-sequences.ts";
-import { CPU_HOTPLUG_DEVICE } from "./hotplug-sequences.ts";
+import { CPU_HOTPLUG_DEVICE, DISK_BAYS } from "./hotplug-sequences.ts";
 import { IDE } from "./ide-sequences.ts";
 import { NETWORK_CARDS } from "./network-sequences.ts";
 import { NVME } from "./nvme-sequences.ts";
@@ -28,6 +28,7 @@ export const FUZZED_DEVICES: readonly FuzzedDevice[] = [
   I8042,
   PCI_BUS,
   CPU_HOTPLUG_DEVICE,
+  DISK_BAYS,
   APICS,
   ...BOARD_DEVICES,
 ];

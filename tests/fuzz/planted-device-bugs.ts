@@ -267,14 +267,14 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   {
     what: "the first processor is taken out",
     device: "cpu-hotplug",
-    right: "value & this.#present & -2",
+    right: "value & this.#present & ~this.#options.fixed",
     wrong: "value & this.#present",
   },
   {
     what: "a processor is taken out that is not there",
     device: "cpu-hotplug",
-    right: "value & this.#present & -2",
-    wrong: "value & this.#all & -2",
+    right: "value & this.#present & ~this.#options.fixed",
+    wrong: "value & this.#all & ~this.#options.fixed",
   },
   {
     what: "a processor that is gone is still to be told of",
@@ -285,8 +285,20 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   {
     what: "a state has more processors than there is room for",
     device: "cpu-hotplug",
-    right: 'reader.int("present", 1, this.#all)',
-    wrong: 'reader.int("present", 1, 255)',
+    right: 'reader.int("present", 0, this.#all)',
+    wrong: 'reader.int("present", 0, 255)',
+  },
+  {
+    what: "a disk that is taken out stays in its slot",
+    device: "disk-bays",
+    right: "gone & 1 << index && options.onPlug(index, false)",
+    wrong: "false",
+  },
+  {
+    what: "a disk in a bay may end in half a sector",
+    device: "disk-bays",
+    right: "sizes.some((size) => size % SECTOR_BYTES",
+    wrong: "[].some((size) => size % SECTOR_BYTES",
   },
 ];
 

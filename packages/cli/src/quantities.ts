@@ -2,7 +2,7 @@
  * Numbers with units on the command line: sizes (512M), times (90, 1.5m), seeds. Each parser returns a value or throws a
  * UsageError that shows a good one.
  */
-import { CPU_LIMITS } from "@twinmetal/core";
+import { CPU_LIMITS, MAX_DISK_BAYS } from "@twinmetal/core";
 import { UsageError } from "./usage-error.ts";
 
 const SIZE_UNITS: Readonly<Record<string, number>> = { "": 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 };
@@ -86,6 +86,13 @@ export function parseCpusChoice(text: string): CpusChoice {
   const max = parseCpus(most);
   if (max < count) throw new UsageError(`${text}: the VM starts with more processors than it may have at most.`);
   return { count, max };
+}
+
+/** Bays of a VM. */
+export function parseDiskBays(text: string): number {
+  const count = Number(text);
+  if (Number.isInteger(count) && count >= 1 && count <= MAX_DISK_BAYS) return count;
+  throw new UsageError(`"${text}" is no number of bays. Give 1 to ${MAX_DISK_BAYS}.`);
 }
 
 /** The size of a disk within `limits`, in bytes. */

@@ -26,6 +26,7 @@ export {
 export { FLASH_REPORT_HEADER_BYTES } from "./devices/cfi-flash.ts";
 export { CPUS_CHANNEL } from "./devices/cpu-hotplug.ts";
 export { DEBUG_CHANNEL } from "./devices/debug-port.ts";
+export { DiskBays, MAX_DISK_BAYS } from "./devices/disk-bays.ts";
 export { ERRNO, MAX_ERRNO } from "./devices/files/errno.ts";
 export { FILE_LIMITS, type FileBackend, type FileCompletion } from "./devices/files/file-channel.ts";
 export {
@@ -119,7 +120,7 @@ export { FLASH_NAME, MEMORY_MAP } from "./machine/board-map.ts";
 export { BOOT_CLASSES, type BootClass, bootClassOf } from "./machine/boot-order.ts";
 export type { LinuxBoot } from "./machine/boot-spec.ts";
 export type { ConsolePortSpec, DeviceSpec } from "./machine/device-spec.ts";
-export { checkFloppyBytes, DISK_LIMITS, type DiskSpec, isDisk, isRemovable } from "./machine/disk-spec.ts";
+export { checkFloppyBytes, DISK_LIMITS, type DiskSpec, isDisk, isInBay, isRemovable } from "./machine/disk-spec.ts";
 export { type ByteSink, EventRecorder } from "./machine/event-recorder.ts";
 export { type ByteSource, EventReplay } from "./machine/event-replay.ts";
 export {

@@ -1,4 +1,4 @@
-/** `twinmetal eject VM DISK` and `twinmetal insert VM DISK ISO`: discs of a running VM's CD drives. */
+/** `twinmetal eject VM DISK` and `twinmetal insert VM DISK IMAGE`: discs of a running VM's CD drives, and disks in its bays. */
 import { resolve } from "node:path";
 import { defineCommand } from "../command.ts";
 import { flag } from "../options.ts";
@@ -6,15 +6,19 @@ import { UsageError } from "../usage-error.ts";
 
 const OPTIONS = { force: flag("force", "Open the tray though the guest has locked it.") };
 const VM_TEXT =
-  "VM is a name of `twinmetal ls`, or the socket that it was started with: twinmetal run --migration-socket SOCKET. DISK is the drive's name: disks and discs of the command line are disk0, disk1, and so on, the disks first.";
+  "VM is a name of `twinmetal ls`, or the socket that it was started with: twinmetal run --migration-socket SOCKET. DISK is the name of the drive or bay: disks and discs of the command line are disk0, disk1, and so on, the disks first, and bays (--disk-bays) last.";
 const STATUS_TEXT =
   "Status: 0 it is done, 125 it failed (the reason is on standard error; a tray that the guest has locked is one), 2 bad usage.";
 
 export const EJECT = defineCommand({
   name: "eject",
-  summary: "take the disc out of a CD drive of a running VM",
+  summary: "take a disc out of a CD drive of a running VM, or a disk out of a bay",
   usage: "VM DISK [--force]",
-  text: [VM_TEXT, STATUS_TEXT],
+  text: [
+    VM_TEXT,
+    "A disk in a bay leaves when the guest has let it go, for which 30 seconds are waited. Unmount it in the guest before.",
+    STATUS_TEXT,
+  ],
   options: OPTIONS,
   examples: [["twinmetal eject vm.sock disk1", "the tray of the second disk's drive opens"]],
   execute: async (io, { values, operands: [socket, disk, extra], rest }) => {
@@ -28,19 +32,25 @@ export const EJECT = defineCommand({
 
 export const INSERT = defineCommand({
   name: "insert",
-  summary: "put a disc into a CD drive of a running VM",
-  usage: "VM DISK ISO [--force]",
+  summary: "put a disc into a CD drive of a running VM, or a disk into a bay",
+  usage: "VM DISK IMAGE [--force]",
   text: [
     VM_TEXT,
-    "A disc that is in the drive is taken out first. The image is opened by the VM's process, which has to be allowed to read it: see --sandbox.",
+    "A disc that is in the drive is taken out first; a bay has to be empty, and what the guest writes to a disk in it is in the image. The image is opened by the VM's process, which has to be allowed to read it: see --sandbox.",
     STATUS_TEXT,
   ],
   options: OPTIONS,
-  examples: [["twinmetal insert vm.sock disk1 second.iso", "the next disc of an installation"]],
+  examples: [
+    ["twinmetal insert vm.sock disk1 second.iso", "the next disc of an installation"],
+    [
+      "twinmetal insert vm.sock disk1 data.qcow2",
+      "a disk more, in the bay of a VM that was started with --disk-bays 1",
+    ],
+  ],
   execute: async (io, { values, operands: [socket, disk, path, extra], rest }) => {
     if (socket === undefined || disk === undefined || path === undefined)
       throw new UsageError(
-        "which disc, and where? Give the VM's name or socket, the drive's name and an image: VM DISK ISO.",
+        "which disc, and where? Give the VM's name or socket, the drive's name and an image: VM DISK IMAGE.",
       );
     if (extra !== undefined || rest !== undefined) throw new UsageError(`"${extra ?? "--"}" is one word too many.`);
     const force = values.force ?? false;

@@ -1,6 +1,6 @@
 /** `twinmetal run`: a VM on this terminal, or one command in it. No daemon, no root; the VM is gone afterwards. */
 
-import { CPU_LIMITS, featuresOfKind, MEMORY_LIMITS, WATCHDOG_ACTIONS } from "@twinmetal/core";
+import { CPU_LIMITS, featuresOfKind, MAX_DISK_BAYS, MEMORY_LIMITS, WATCHDOG_ACTIONS } from "@twinmetal/core";
 import { ensureAutostart } from "../autostart.ts";
 import { BOOT } from "../boot-choice.ts";
 import { bootPlan, chooseImage, type PrepareBoot, type RunValues, withImage } from "../boot-plan.ts";
@@ -20,7 +20,15 @@ import { namedVms, whileStarting } from "../named-vms.ts";
 import { ALLOW, FORWARD, NET, NET_LOG, networkSockets, networksOf, PCAP } from "../network-choice.ts";
 import { choice, flag, option, optionalChoice } from "../options.ts";
 import { POLICY, type RunLine, underPolicy } from "../policy-choice.ts";
-import { formatSize, parseCpusChoice, parseEpoch, parseMemoryChoice, parseSeed, parseTimeout } from "../quantities.ts";
+import {
+  formatSize,
+  parseCpusChoice,
+  parseDiskBays,
+  parseEpoch,
+  parseMemoryChoice,
+  parseSeed,
+  parseTimeout,
+} from "../quantities.ts";
 import { checkSandbox, SANDBOX, sandboxPlan, vmConfinement } from "../sandbox.ts";
 import { parseSerialTarget, type SerialTarget } from "../serial-target.ts";
 import { SHARE } from "../share-choice.ts";
@@ -53,6 +61,12 @@ export const RUN_OPTIONS = {
   ),
   disk: DISK,
   cdrom: CDROM,
+  diskBays: option(
+    "disk-bays",
+    "N",
+    `Room for so many disks more while the VM runs, 1 to ${MAX_DISK_BAYS}: \`twinmetal insert\` and \`eject\`. They follow those of --disk and --cdrom.`,
+    parseDiskBays,
+  ),
   floppy: FLOPPY,
   ...CLOUD_INIT_OPTIONS,
   net: NET,
@@ -381,6 +395,7 @@ async function create(
     maxMemoryBytes: memory?.maxBytes,
     startsPaused: values.gdb?.isWaiting,
     disks,
+    diskBays: values.diskBays,
     networks: networksOf(values),
     hasBalloon: values.balloon !== undefined,
     isBalloonAutomatic: values.balloon === "auto",

@@ -1,8 +1,9 @@
 import { describe, expect, it } from "vitest";
 import { StateError } from "../state/errors.ts";
 import { deviceContract } from "./contract.ts";
-import { CPU_HOTPLUG, CPUS_CHANNEL, createCpuHotplug } from "./cpu-hotplug.ts";
+import { CPUS_CHANNEL, createCpuHotplug } from "./cpu-hotplug.ts";
 import { FakeContext } from "./fake-context.ts";
+import { HOTPLUG } from "./hotplug-registers.ts";
 
 function setUp() {
   const context = new FakeContext();
@@ -34,7 +35,7 @@ describe("processors that come and go", () => {
     expect([registers(), told(), seen.events]).toEqual([[0b0111, 0b0100, 0, 0], 3, 1]);
     want(200);
     expect([registers(), told(), seen.events]).toEqual([[0b1111, 0b1100, 0, 0], 4, 2]);
-    write(CPU_HOTPLUG.ARRIVED, 0b0100);
+    write(HOTPLUG.ARRIVED, 0b0100);
     expect([registers(), seen.count]).toEqual([[0b1111, 0b1000, 0, 0], 4]);
   });
 
@@ -42,10 +43,10 @@ describe("processors that come and go", () => {
     const { seen, want, told, registers, write } = setUp();
     want(0);
     expect([registers(), told(), seen.events]).toEqual([[0b0011, 0, 0b0010, 0], 2, 1]);
-    write(CPU_HOTPLUG.LEAVING, 0b0010);
-    write(CPU_HOTPLUG.EJECT, 0b1111);
+    write(HOTPLUG.LEAVING, 0b0010);
+    write(HOTPLUG.EJECT, 0b1111);
     expect([registers(), told(), seen.ejected]).toEqual([[0b0001, 0, 0, 0], 1, [1]]);
-    write(CPU_HOTPLUG.EJECT, 0b1111);
+    write(HOTPLUG.EJECT, 0b1111);
     expect(seen.ejected).toEqual([1]);
   });
 

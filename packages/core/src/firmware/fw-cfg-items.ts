@@ -28,6 +28,8 @@ export interface FirmwareSettings extends SmbiosOptions {
   /** As `generationPageOf` makes it; the guest reads what it holds then. */
   readonly generationPage: Uint8Array;
   readonly hotMemory?: HotMemory | undefined;
+  /** Slots of bus 0 in which disks come and go. */
+  readonly diskBays?: readonly number[];
   /** Where processors come and go: those that are there at power-on. Default: all, always. */
   readonly cpusAtStart?: number | undefined;
   /** Those that are there, 16 bits; the guest reads what it holds then. */
@@ -74,13 +76,14 @@ export function fwCfgItems(settings: FirmwareSettings): FwCfgItems {
     hasBootMenu = false,
     bootDisks = [],
     hotMemory,
+    diskBays = [],
     cpusAtStart,
     presentCpus = littleEndian(cpuCount, 2),
   } = settings;
   const isCpuThere = cpusAtStart === undefined ? undefined : (index: number) => index < cpusAtStart;
   const { lowRamBytes, highRamBytes } = bootRamOf(settings);
   const smbios = buildSmbios(settings);
-  const devices = { startsInLegacyMode: true, hasFwCfg: true, hasVga, has8042: hasVga, hasFloppy };
+  const devices = { startsInLegacyMode: true, hasFwCfg: true, hasVga, has8042: hasVga, hasFloppy, diskBays };
   const image = acpiImage({ cpuCount, isCpuThere, ...devices, hotMemory, bootRam: { lowRamBytes, highRamBytes } });
   new DataView(image.tables.buffer).setUint32(image.generationAddressAt, GENERATION.OFFSET, true);
   const ram = [

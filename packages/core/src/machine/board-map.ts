@@ -56,6 +56,7 @@ export const PORT_MAP = {
   fwCfg: 0x510,
   fwCfgDma: 0x514,
   cpuHotplug: 0xcc0,
+  diskBays: 0xcc4,
   pciConfigAddress: 0xcf8,
   resetControl: 0xcf9,
   pciConfigData: 0xcfc,
@@ -81,7 +82,7 @@ export const PM_BLOCK = {
 } as const;
 
 /** General-purpose events, 0 to 63; each has its method in the DSDT. */
-export const GPE = { generation: 5, processors: 6 } as const;
+export const GPE = { generation: 5, processors: 6, diskBays: 7 } as const;
 
 /** ISA interrupt numbers; equal to the IO-APIC input except for the timer's. */
 export const ISA_IRQ = {

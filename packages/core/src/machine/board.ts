@@ -27,6 +27,7 @@ import { attachCpuHotplug, type CpuHotplug, createCpuHotplug } from "../devices/
 import { attachDebugExit, createDebugExit } from "../devices/debug-exit.ts";
 import { attachDebugPort, createDebugPort } from "../devices/debug-port.ts";
 import type { Device, DeviceContext, IrqLine } from "../devices/device.ts";
+import { attachDiskBays, type BayDisk, DiskBays } from "../devices/disk-bays.ts";
 import { attachDma, createDma } from "../devices/dma-8237.ts";
 import { createE1000 } from "../devices/e1000/e1000.ts";
 import { attachFloppy, createFloppy } from "../devices/floppy/controller.ts";
@@ -85,6 +86,7 @@ import {
   type IdeDriveSpec,
   isFloppy,
   isIdeDrive,
+  isInBay,
   isSataDrive,
   type SataDriveSpec,
 } from "./disk-spec.ts";
@@ -224,6 +226,7 @@ export function createBoard(
     generationPage,
     ...(cpuHotplug && { presentCpus }),
     hotMemory: hotMemoryOf(spec),
+    diskBays: diskBaySlots(spec),
   };
   const fwCfg = spec.firmware && createFwCfg(context, fwCfgItems(settings));
   const coprocessorError = createCoprocessorError({ irq: isa(ISA_IRQ.coprocessor) });
@@ -255,7 +258,22 @@ export function createBoard(
         auxIrq: isa(ISA_IRQ.mouse),
       })
     : undefined;
-  const plugged = slotDevices(spec).map((device) => createDevice(wiring, device, cardRoms));
+  const bayDisks = spec.devices.filter(isInBay).map((disk) => ({ ...disk }));
+  const diskBays = (disks: readonly BayDisk[]): DiskBays => {
+    const slots = diskBaySlots(spec);
+    return new DiskBays(context, {
+      disks,
+      onChange: () => acpiPm.raiseGpe(GPE.diskBays),
+      onPlug: (index, isThere) => {
+        const slot = slots[index]!;
+        plugged[slot - PCI_SLOT.firstFree]!.reset();
+        pci.setPresent(slot, 0, isThere);
+      },
+    });
+  };
+  const plugged = slotDevices(spec).map((device) =>
+    createDevice(wiring, bayDisks.find(({ name }) => name === device.name) ?? device, cardRoms),
+  );
   const drives = spec.devices.filter(isSataDrive).map((drive) => ({ ...drive, medium: mediumOf(drive) }));
   const ideDrives = spec.devices.filter(isIdeDrive).map((drive) => ({ ...drive, medium: mediumOf(drive) }));
   const ide =
@@ -308,11 +326,14 @@ export function createBoard(
   if (ide) pci.plug(PCI_SLOT.ide.device, PCI_SLOT.ide.function, ide.pci);
   if (ahci) pci.plug(PCI_SLOT.ahci.device, PCI_SLOT.ahci.function, ahci.pci);
   for (const [i, device] of plugged.entries()) pci.plug(PCI_SLOT.firstFree + i, 0, device.pci);
+  const bays = bayDisks.length > 0 ? diskBays(bayDisks) : undefined;
+  if (bays) attachDiskBays(bays, ports, PORT_MAP);
 
   const devices: readonly Device[] = [
     functionDevice(hostBridge),
     functionDevice(lpcBridge.pci),
     pci,
+    ...(bays ? [bays] : []),
     ...(fwCfg ? [fwCfg] : []),
     generation,
     ...(flash ? [flash] : []),
@@ -381,6 +402,7 @@ function bootDisksOf(spec: MachineSpec): BootDisk[] {
     }
     if (isFloppy(device)) return [{ ...PCI_SLOT.lpcBridge, floppy: floppies.indexOf(device) }];
     const slot = PCI_SLOT.firstFree + slots.indexOf(device as SlotDeviceSpec);
+    if (isInBay(device)) return [];
     if (device.kind === "nvme-disk") return [{ device: slot, isNvme: true }];
     if (isNetworkCard(device)) return [{ device: slot, isNetwork: true }];
     return device.kind === "virtio-block" ? [{ device: slot }] : [];
@@ -405,6 +427,11 @@ function hasNarrowDma({ devices }: MachineSpec): boolean {
   return devices.some(
     (device) => device.kind === "e1000" || isIdeDrive(device) || isSataDrive(device) || isFloppy(device),
   );
+}
+
+/** Slots of bus 0 in which disks come and go. */
+function diskBaySlots(spec: MachineSpec): number[] {
+  return slotDevices(spec).flatMap((device, index) => (isInBay(device) ? [PCI_SLOT.firstFree + index] : []));
 }
 
 /** Those with a PCI slot each. */
@@ -481,6 +508,7 @@ function bootKernel(
   const acpi = buildAcpiTables({
     cpuCount: spec.cpus,
     isCpuThere: cpuHotplug && ((index) => cpuHotplug.isPresent(index)),
+    diskBays: diskBaySlots(spec),
     hasVga,
     has8042: hasVga,
     hasFloppy: spec.devices.some(isFloppy),

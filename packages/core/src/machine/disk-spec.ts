@@ -1,5 +1,6 @@
 /** Disks and CD drives in a machine's spec. Their bytes are handed over beside it; the channel has the device's name. */
 import type { StateValue } from "../devices/device.ts";
+import { MAX_DISK_BAYS } from "../devices/disk-bays.ts";
 import { FLOPPY_DRIVES } from "../devices/floppy/controller.ts";
 import { FLOPPY_BYTES } from "../devices/floppy/medium.ts";
 import type { StateReader } from "../state/reader.ts";
@@ -25,6 +26,13 @@ export interface BlockDiskSpec extends DiskSpec {
   readonly kind: "virtio-block";
   readonly name: string;
   readonly queues: number;
+  /** It comes and goes while the machine runs (devices/disk-bays.ts): not there at power-on, and of any size. */
+  readonly isInBay?: true;
+}
+
+/** Disks that come and go. */
+export function isInBay(device: Kind): device is BlockDiskSpec & { readonly isInBay: true } {
+  return device.kind === "virtio-block" && (device as BlockDiskSpec).isInBay === true;
 }
 
 /** A controller with a disk of its own. */
@@ -81,20 +89,26 @@ export function isFloppy(device: Kind): device is FloppySpec {
 
 /** Whether its disk may be changed while the machine runs. */
 export function isRemovable(device: Kind): boolean {
-  return isFloppy(device) || device.kind === "sata-cd" || device.kind === "ide-cd";
+  return isInBay(device) || isFloppy(device) || device.kind === "sata-cd" || device.kind === "ide-cd";
 }
 
 export function diskFields(disk: AnyDiskSpec): { readonly [key: string]: StateValue } {
   const { sizeBytes, isReadOnly } = disk;
-  return { sizeBytes, isReadOnly, ...(disk.kind === "virtio-block" && { queues: disk.queues }) };
+  if (disk.kind !== "virtio-block") return { sizeBytes, isReadOnly };
+  return { sizeBytes, isReadOnly, queues: disk.queues, ...(disk.isInBay && { isInBay: true }) };
 }
 
 export function diskFromState(kind: DiskKind, name: string, reader: StateReader): AnyDiskSpec {
   const sizeBytes = reader.int("sizeBytes", 0, Number.MAX_SAFE_INTEGER);
   const disk = { name, sizeBytes, isReadOnly: reader.bool("isReadOnly") };
-  const spec = kind === "virtio-block" ? { kind, ...disk, queues: reader.u8("queues") } : { kind, ...disk };
+  if (kind !== "virtio-block") {
+    reader.end();
+    return { kind, ...disk };
+  }
+  const queues = reader.u8("queues");
+  const inBay = reader.has("isInBay") && reader.bool("isInBay");
   reader.end();
-  return spec;
+  return { kind, ...disk, queues, ...(inBay && ({ isInBay: true } as const)) };
 }
 
 /** Throws SpecError. */
@@ -112,6 +126,9 @@ export function checkDisks(devices: readonly Kind[]): void {
       "devices",
       `${floppies} floppy drives do not fit: the controller has room for ${FLOPPY_DRIVES}.`,
     );
+  const bays = devices.filter(isInBay).length;
+  if (bays > MAX_DISK_BAYS)
+    throw new SpecError("devices", `${bays} disks cannot come and go: there is room for ${MAX_DISK_BAYS} of them.`);
   const drives = devices.filter(isSataDrive).length;
   if (drives > MAX_SATA_DRIVES) {
     throw new SpecError("devices", `${drives} SATA drives do not fit: the controller has ${MAX_SATA_DRIVES} ports.`);

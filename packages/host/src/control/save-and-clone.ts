@@ -21,6 +21,7 @@ export async function saveTo(
   hooks: SavingHooks,
 ): Promise<void> {
   requireNoScratch(vm);
+  if (end) requireEmptyBays(vm);
   const written = end ? undefined : vm.disks.images.find((disk) => disk && isWritten(disk));
   if (written)
     throw badRequest(
@@ -35,6 +36,7 @@ export async function saveTo(
 /** `from`, `to`: the folders of the VM, and of the one that is made. Precondition: running or paused. */
 export async function cloneTo(vm: Vm, from: string, to: string, hooks: SavingHooks): Promise<void> {
   requireNoScratch(vm);
+  requireEmptyBays(vm);
   const [own, other] = [from, to].map((path) => vmFolder(dirname(path), basename(path))) as [VmFolder, VmFolder];
   await whilePaused(vm, hooks, async () => {
     await vm.save(other.saved, hooks);
@@ -58,5 +60,14 @@ function requireNoScratch(vm: Vm): void {
   if (scratch === undefined) return;
   throw badRequest(
     `What VM ${vm.name} has written to ${scratch.path} is ephemeral, and would be missing in a saved state. Turn it off first.`,
+  );
+}
+
+/** What a VM's folder says of its disks knows nothing of them. */
+function requireEmptyBays(vm: Vm): void {
+  const [disk] = vm.disks.inBays;
+  if (disk === undefined) return;
+  throw badRequest(
+    `VM ${vm.name} has ${disk.path} in a bay, which its next start would not know. Take it out first: twinmetal eject.`,
   );
 }

@@ -15,8 +15,8 @@ async function insert(sizeBytes: number): Promise<{ steps: string[]; error?: unk
       return Promise.resolve(options ? sizeBytes : 0);
     },
   } as unknown as DiskThread;
-  const tray = (_disk: string, { kind }: TrayAction): Promise<undefined> => {
-    steps.push(kind);
+  const tray = (_disk: string, action?: TrayAction): Promise<undefined> => {
+    if (action) steps.push(action.kind);
     return Promise.resolve(undefined);
   };
   const spec = machineSpec({ memoryBytes: 2 ** 24, devices: [disk] });

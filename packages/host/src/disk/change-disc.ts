@@ -1,11 +1,14 @@
 /**
- * Another disc in a CD or floppy drive of a running VM. The tray opens first, so that the guest reads nothing meanwhile; then the image is
- * exchanged in the disks' thread; then the tray closes. If the new image cannot be
- * opened, or none of its size fits the drive, that stays open and empty.
+ * Another disc in a CD or floppy drive of a running VM, or a disk in a bay. The tray opens first, so that the guest reads nothing
+ * meanwhile; then the image is exchanged in the disks' thread; then the tray closes. If the new image cannot be
+ * opened, or none of its size fits the drive, that stays open and empty. A disk leaves its bay when the guest has let it go.
  */
+import { setTimeout as sleep } from "node:timers/promises";
 import {
   checkFloppyBytes,
+  DISK_LIMITS,
   isDisk,
+  isInBay,
   isRemovable,
   type MachineSpec,
   type TrayAction,
@@ -16,6 +19,8 @@ import type { DiskOptions } from "./disk-protocol.ts";
 import type { DiskThread } from "./disk-thread.ts";
 
 type Disc = Omit<DiskOptions, "path" | "format">;
+const LET_GO_MS = 30_000;
+const LOOK_MS = 50;
 const DRIVES: Readonly<Partial<Record<string, (isReadOnly: boolean) => Disc>>> = {
   "sata-cd": () => ({ isReadOnly: true, isCdrom: true, bus: "ahci" }),
   "ide-cd": () => ({ isReadOnly: true, isCdrom: true, bus: "ide" }),
@@ -26,7 +31,7 @@ export interface DiscChanging {
   readonly spec: MachineSpec;
   readonly disks: DiskThread | undefined;
   /** At the drive's tray; the state that it was in. */
-  tray(disk: string, action: TrayAction): Promise<TrayState | undefined>;
+  tray(disk: string, action?: TrayAction): Promise<TrayState | undefined>;
 }
 
 /** Without a `path` the drive is empty afterwards. Rejects with VmError. */
@@ -41,7 +46,11 @@ export async function changeDisc(
   const drive = drives.find(({ name }) => name === disk);
   if (!drive || !disks) {
     const known = drives.length > 0 ? `It has: ${drives.map(({ name }) => name).join(", ")}.` : "Start it with one.";
-    throw new VmError("bad-option", `The VM has no CD or floppy drive ${JSON.stringify(disk)}. ${known}`);
+    throw new VmError("bad-option", `The VM has no drive or bay ${JSON.stringify(disk)} for that. ${known}`);
+  }
+  if (isInBay(drive)) {
+    const bay = { disk, index, disks, tray };
+    return await (path === undefined ? leaveBay(bay, force) : enterBay(bay, path));
   }
   const before = await tray(disk, { kind: "eject", force });
   if (before?.isLocked && !force) {
@@ -60,4 +69,57 @@ export async function changeDisc(
     throw asVmError(error);
   }
   await tray(disk, { kind: "insert", sizeBytes });
+}
+
+interface Bay {
+  readonly disk: string;
+  readonly index: number;
+  readonly disks: DiskThread;
+  readonly tray: DiscChanging["tray"];
+}
+
+async function enterBay({ disk, index, disks, tray }: Bay, path: string): Promise<void> {
+  if (disks.images[index] !== undefined)
+    throw new VmError("bad-state", `The bay ${disk} holds ${disks.images[index].path}. Take that out first: eject.`);
+  const sizeBytes = await disks.change(index, { path });
+  if (sizeBytes === 0 || sizeBytes % DISK_LIMITS.stepBytes !== 0) {
+    await disks.change(index, undefined);
+    throw new VmError(
+      "bad-option",
+      `${path} cannot be a disk: it has ${sizeBytes} bytes, which are no whole sectors of ${DISK_LIMITS.stepBytes}.`,
+    );
+  }
+  await tray(disk, { kind: "insert", sizeBytes });
+}
+
+async function leaveBay({ disk, index, disks, tray }: Bay, force: boolean): Promise<void> {
+  if (force)
+    throw new VmError(
+      "bad-option",
+      `The disk in ${disk} cannot be forced out: a driver that waits for it would wait for ever. Leave force out.`,
+    );
+  await tray(disk, { kind: "eject", force });
+  for (const deadlineMs = performance.now() + LET_GO_MS; !(await tray(disk))?.isOpen; await sleep(LOOK_MS)) {
+    if (performance.now() < deadlineMs) continue;
+    throw new VmError(
+      "timeout",
+      `The guest has not let go of the disk in ${disk} within ${LET_GO_MS / 1000} s. Unmount it there and try again; a guest that is not up yet, or has no ACPI, does not hear of it.`,
+    );
+  }
+  await disks.change(index, undefined);
+}
+
+/** Of a machine that exists: what was named for its bays is what is in them. Rejects with VmError. */
+export async function checkBays({ spec, disks, tray }: DiscChanging): Promise<void> {
+  for (const [index, disk] of spec.devices.filter(isDisk).entries()) {
+    if (!isInBay(disk)) continue;
+    const wanted = (await tray(disk.name))?.sizeBytes;
+    if (wanted === disks?.sizeOf(index)) continue;
+    const { path } = disks?.images[index] ?? {};
+    const has = wanted === undefined ? "The VM has no disk" : `The VM has a disk of ${wanted} bytes`;
+    throw new VmError(
+      "bad-option",
+      `${has} in its bay ${disk.name}, and ${path ?? "no image"} was named for it. Name the images of all its disks, those in bays last.`,
+    );
+  }
 }

@@ -23,6 +23,8 @@ export interface VmDisks {
   usage(): Promise<readonly DiskUsage[]>;
   /** Of each disk, at present; undefined: a drive without a disc. */
   readonly images: readonly (DiskOptions | undefined)[];
+  /** Of the disks in bays, at present. */
+  readonly inBays: readonly DiskOptions[];
   /**
    * Gives all images back, durable, and opens them again when `change` has ended, some of them elsewhere: those that it has told
    * `moved`, also where it rejects. The guest's requests wait meanwhile.
@@ -45,10 +47,16 @@ export interface LimitedDisks {
 
 export class DisksOfVm implements VmDisks {
   readonly #thread: LimitedDisks | undefined;
+  readonly #bays: readonly number[];
 
-  /** Undefined: the VM has no disk. */
-  constructor(thread: LimitedDisks | undefined) {
+  /** Undefined: the VM has no disk. `bays`: which of them are in bays. */
+  constructor(thread: LimitedDisks | undefined, bays: readonly number[] = []) {
     this.#thread = thread;
+    this.#bays = bays;
+  }
+
+  get inBays(): readonly DiskOptions[] {
+    return this.#bays.flatMap((index) => this.images[index] ?? []);
   }
 
   get limits(): readonly DiskLimits[] {

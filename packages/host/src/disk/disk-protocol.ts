@@ -68,7 +68,8 @@ export interface DiskProblem {
 }
 
 export interface DiskThreadStart {
-  readonly disks: readonly DiskOptions[];
+  /** Undefined: a bay without a disk. */
+  readonly disks: readonly (DiskOptions | undefined)[];
   readonly ring: DiskRing;
 }
 

@@ -27,13 +27,14 @@ export class DiskThread {
   readonly #thread: ServiceThread<DisksQuestion, DisksReply, DisksProblem>;
   readonly #limits: DiskLimits[];
   readonly #images: (DiskOptions | undefined)[];
+  #sizes: (number | undefined)[] = [];
   onProblem: (problem: DiskProblem) => void = () => {};
 
-  private constructor(options: readonly DiskOptions[], channels: readonly string[]) {
+  private constructor(options: readonly (DiskOptions | undefined)[], channels: readonly string[]) {
     this.ring = createDiskRing(channels);
     this.#images = [...options];
-    this.#limits = options.map(({ limits }) => limits ?? {});
-    this.hasScratch = options.some(({ isEphemeral }) => isEphemeral);
+    this.#limits = options.map((disk) => disk?.limits ?? {});
+    this.hasScratch = options.some((disk) => disk?.isEphemeral);
     const workerData: DiskThreadStart = { disks: options, ring: this.ring };
     const url = workerUrl("disk-worker", "disk");
     const onTold = ({ problem }: DisksProblem): void => this.onProblem(problem);
@@ -42,13 +43,15 @@ export class DiskThread {
   }
 
   /** The thread, which has nothing open yet. `channels`: the disks' names, one for each. */
-  static start(options: readonly DiskOptions[], channels: readonly string[]): DiskThread {
+  static start(options: readonly (DiskOptions | undefined)[], channels: readonly string[]): DiskThread {
     return new DiskThread(options, channels);
   }
 
   /** Rejects with VmError "disk-...": nothing is open then. */
   async open(): Promise<readonly OpenedVmDisk[]> {
-    return (await this.#thread.ask({ type: "open" })).disks!;
+    const opened = (await this.#thread.ask({ type: "open" })).disks!;
+    this.#sizes = opened.map(({ sizeBytes }) => sizeBytes);
+    return opened;
   }
 
   /** After `suspend`: another process that had the images may take a moment to give them back. */
@@ -77,10 +80,16 @@ export class DiskThread {
   async change(disk: number, options: DiskOptions | undefined): Promise<number> {
     const { disks } = await this.#thread.ask({ type: "change", disk, options });
     this.#images[disk] = options;
-    return disks?.[0]?.sizeBytes ?? 0;
+    this.#sizes[disk] = disks?.[0]?.sizeBytes;
+    return this.#sizes[disk] ?? 0;
   }
 
-  /** Of each disk, at present; undefined: a drive without a disc. */
+  /** Of the image of a disk, as it was opened. */
+  sizeOf(disk: number): number | undefined {
+    return this.#images[disk] && this.#sizes[disk];
+  }
+
+  /** Of each disk, at present; undefined: a drive without a disc, a bay without a disk. */
   get images(): readonly (DiskOptions | undefined)[] {
     return this.#images;
   }

@@ -27,13 +27,13 @@ const { disks: given, ring } = workerData as DiskThreadStart;
 const options: (DiskOptions | undefined)[] = [...given];
 const server = new RingServer(ring);
 const send = (message: FromDisks): void => parentPort!.postMessage(message);
-/** Undefined: a drive without a disc. */
+/** Undefined: a drive without a disc, a bay without a disk. */
 let disks: (BlockDevice | undefined)[] = [];
 let isOpen = false;
 let underWay = 0;
 let blocked: RingRequest[] = [];
-const spaces = given.map(({ limits }) => spaceLimit(limits));
-const limiters = given.map(({ limits }) => diskLimiter(limits));
+const spaces = given.map((disk) => spaceLimit(disk?.limits));
+const limiters = given.map((disk) => diskLimiter(disk?.limits));
 let kick: (() => void) | undefined;
 /** Requests are being carried out that were taken together: the machine is kicked once for them. */
 let isInBatch = false;
@@ -131,7 +131,11 @@ async function change(index: number, next: DiskOptions | undefined): Promise<Dis
   disks[index] = opened;
   options[index] = next;
   await old?.close();
-  return { type: "reply", id: 0, disks: opened ? [{ sizeBytes: opened.sizeBytes, isReadOnly: true }] : [] };
+  return {
+    type: "reply",
+    id: 0,
+    disks: opened ? [{ sizeBytes: opened.sizeBytes, isReadOnly: opened.isReadOnly }] : [],
+  };
 }
 
 async function suspend(): Promise<undefined> {

@@ -2,13 +2,15 @@
  * A VM's disks as its options name them: the thread that opens the images, and what the machine's spec says of them. Disk
  * n is the device "diskN" of the spec; where its image is, is the host's business and in no saved state.
  */
-import { type DeviceSpec, isDisk, isRemovable, type MachineSpec } from "@twinmetal/core";
+import { type DeviceSpec, isDisk, isInBay, isRemovable, type MachineSpec } from "@twinmetal/core";
 import { VmError } from "../vm/vm-error.ts";
 import { checkDiskLimits } from "./disk-limits.ts";
 import type { DiskOptions, OpenedVmDisk } from "./disk-protocol.ts";
 import { DiskThread } from "./disk-thread.ts";
 
 const MAX_DISKS = 16;
+/** Of a bay without a disk. */
+const EMPTY_BYTES = 512;
 const KINDS = { ahci: "sata-disk", nvme: "nvme-disk", ide: "ide-disk", floppy: "floppy" } as const;
 
 export interface OpenedVmDisks {
@@ -17,9 +19,12 @@ export interface OpenedVmDisks {
   readonly devices: readonly DeviceSpec[];
 }
 
-/** Opens them. Rejects with VmError; nothing is open then. Whoever gets them closes the thread. */
-export async function openVmDisks(given: readonly DiskOptions[]): Promise<OpenedVmDisks> {
-  const options = given.map((disk) => (disk.isCdrom ? asDisc(disk) : disk));
+/** Opens them. `bays`: room for so many more while the VM runs. Rejects with VmError; nothing is open then. Whoever gets them closes the thread. */
+export async function openVmDisks(given: readonly DiskOptions[], bays = 0): Promise<OpenedVmDisks> {
+  if (!Number.isInteger(bays) || bays < 0)
+    throw new VmError("bad-option", `A VM cannot have ${bays} bays for disks. Give 0 to 8.`);
+  const empty = Array.from({ length: bays }, () => undefined);
+  const options = [...given.map((disk) => (disk.isCdrom ? asDisc(disk) : disk)), ...empty];
   if (options.length === 0) return { thread: undefined, devices: [] };
   const thread = startThread(
     options,
@@ -39,7 +44,8 @@ export async function openVmDisks(given: readonly DiskOptions[]): Promise<Opened
  */
 export function disksOfSpec(spec: MachineSpec, options: readonly DiskOptions[] = []): SpecDisks | undefined {
   const wanted = spec.devices.filter(isDisk);
-  if (wanted.length !== options.length) {
+  const bays = wanted.filter(isInBay).length;
+  if (options.length > wanted.length || options.length < wanted.length - bays) {
     const has = wanted.length === 1 ? "1 disk" : `${wanted.length} disks`;
     throw new VmError(
       "bad-option",
@@ -47,7 +53,10 @@ export function disksOfSpec(spec: MachineSpec, options: readonly DiskOptions[] =
     );
   }
   if (wanted.length === 0) return undefined;
-  const asSaved = options.map((disk, index) => ({ ...disk, isReadOnly: disk.isReadOnly ?? wanted[index]!.isReadOnly }));
+  const asSaved = wanted.map(({ isReadOnly }, index) => {
+    const disk = options[index];
+    return disk && { ...disk, isReadOnly: disk.isReadOnly ?? isReadOnly };
+  });
   const thread = startThread(
     asSaved,
     wanted.map(({ name }) => name),
@@ -56,6 +65,7 @@ export function disksOfSpec(spec: MachineSpec, options: readonly DiskOptions[] =
     const opened = await thread.open();
     for (const [index, { sizeBytes, isReadOnly }] of opened.entries()) {
       const disk = wanted[index]!;
+      if (options[index] === undefined) continue;
       // A disc may have been changed since; its drive's state knows its size.
       if ((isRemovable(disk) || disk.sizeBytes === sizeBytes) && disk.isReadOnly === isReadOnly) continue;
       await thread.suspend();
@@ -63,7 +73,7 @@ export function disksOfSpec(spec: MachineSpec, options: readonly DiskOptions[] =
       const want = `${disk.sizeBytes} bytes${disk.isReadOnly ? ", read-only" : ""}`;
       throw new VmError(
         "bad-option",
-        `${options[index]!.path} is not the VM's ${disk.name}: it has ${have}, not ${want}.`,
+        `${options[index].path} is not the VM's ${disk.name}: it has ${have}, not ${want}.`,
       );
     }
   };
@@ -76,18 +86,21 @@ export interface SpecDisks {
   open(): Promise<void>;
 }
 
-function startThread(options: readonly DiskOptions[], channels: readonly string[]): DiskThread {
+function startThread(options: readonly (DiskOptions | undefined)[], channels: readonly string[]): DiskThread {
   if (options.length > MAX_DISKS) {
     throw new VmError("bad-option", `A VM cannot have ${options.length} disks. Give at most ${MAX_DISKS}.`);
   }
-  for (const { limits } of options) checkDiskLimits(limits ?? {});
+  for (const disk of options) checkDiskLimits(disk?.limits ?? {});
   return DiskThread.start(options, channels);
 }
 
-function devicesOf(opened: readonly OpenedVmDisk[], options: readonly DiskOptions[]): DeviceSpec[] {
+function devicesOf(opened: readonly OpenedVmDisk[], options: readonly (DiskOptions | undefined)[]): DeviceSpec[] {
   return opened.map(({ sizeBytes, isReadOnly }, index): DeviceSpec => {
-    const disk = { name: nameOf(index), sizeBytes, isReadOnly };
-    const { bus = "virtio", isCdrom } = options[index] ?? {};
+    const name = nameOf(index);
+    if (options[index] === undefined)
+      return { kind: "virtio-block", name, sizeBytes: EMPTY_BYTES, isReadOnly: false, queues: 1, isInBay: true };
+    const disk = { name, sizeBytes, isReadOnly };
+    const { bus = "virtio", isCdrom } = options[index];
     if (isCdrom) return { kind: bus === "ide" ? "ide-cd" : "sata-cd", ...disk };
     if (bus === "virtio") return { kind: "virtio-block", ...disk, queues: 1 };
     return { kind: KINDS[bus], ...disk };

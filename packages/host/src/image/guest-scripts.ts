@@ -179,7 +179,7 @@ watch_power_button() {
 load_modules() {
   mkdir $run/modules || return
   while read -r module; do insmod /lib/modules/$module; done </lib/modules/load-order
-  has_virtio_device 0x0002 && load_packed disk-order && : >$run/disks
+  { has_virtio_device 0x0002 || has_slots; } && load_packed disk-order && : >$run/disks
   has_network_card && load_packed network-order && ask_for_addresses
   # What is plugged in is used at once, and for what can be moved away again.
   echo online_movable >/sys/devices/system/memory/auto_online_blocks
@@ -217,6 +217,14 @@ load_packed() {
     rm -f /tmp/$module
   done </lib/modules/$1
   return 0
+}
+
+# In which disks come and go.
+has_slots() {
+  for slot in /sys/bus/pci/slots/*; do
+    [ -e $slot ] && return
+  done
+  return 1
 }
 
 has_network_card() {

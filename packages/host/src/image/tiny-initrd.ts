@@ -25,7 +25,7 @@ export const TINY_MODULES: readonly WantedModule[] = [
   { name: "evdev", isOptional: true },
 ];
 
-/** Loaded where there is a disk, and compressed until then: they are as large as all the rest. */
+/** Loaded where there is a disk, or may be, and compressed until then: they are as large as all the rest. */
 export const TINY_DISK_MODULES: readonly WantedModule[] = [
   { name: "virtio_blk", isOptional: true },
   { name: "ext4", isOptional: true },

@@ -259,6 +259,7 @@ class Incoming implements Destination {
         await disks?.open();
         await shares?.open();
         await vm.machine.command("adopt", { sections });
+        await vm.checkBays();
       },
       run: async ({ input, stoodUs }: Release, isPaused) => {
         if (input.length > 0) void vm.serial.write(input);

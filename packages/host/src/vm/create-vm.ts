@@ -66,7 +66,7 @@ async function createFrom(options: VmOptions, files: KnownBootFiles, store: Vari
     hasTier: options.tier !== undefined && options.tier !== "auto",
   });
   runsInParallel(options, engine);
-  const disks = await openVmDisks(options.disks ?? []);
+  const disks = await openVmDisks(options.disks ?? [], options.diskBays);
   const network = startNetworks(options.networks ?? []);
   let shares: VmShares | undefined;
   try {

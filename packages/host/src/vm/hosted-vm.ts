@@ -11,6 +11,8 @@ import {
   CONSOLE_WINDOW_BYTES,
   encodePortCommand,
   engineRamOf,
+  isDisk,
+  isInBay,
   type KeyboardLayout,
   type MachineSpec,
   type MigrationObstacle,
@@ -26,7 +28,7 @@ import {
   QEMU_AGENT_PORT,
   QemuAgentClient,
 } from "../agent/index.ts";
-import { changeDisc, type DiscChanging } from "../disk/change-disc.ts";
+import { changeDisc, checkBays, type DiscChanging } from "../disk/change-disc.ts";
 import { DisksOfVm } from "../disk/disk-limits.ts";
 import type { DiskProblem } from "../disk/disk-protocol.ts";
 import type { DiskThread } from "../disk/disk-thread.ts";
@@ -130,7 +132,10 @@ export class HostedVm implements Vm {
     this.#spec = options.start.spec;
     this.#variables = options.variables;
     this.#disks = options.disks;
-    this.disks = new DisksOfVm(options.disks);
+    this.disks = new DisksOfVm(
+      options.disks,
+      this.#spec.devices.filter(isDisk).flatMap((disk, index) => (isInBay(disk) ? [index] : [])),
+    );
     this.#network = options.network;
     this.network = new NetworkOfVm({
       cards: options.network,
@@ -434,6 +439,11 @@ export class HostedVm implements Vm {
     this.screen.press(keys);
   }
 
+  /** Of one that was restored, or has come: the images that were named are those in its bays. Rejects with VmError. */
+  async checkBays(): Promise<void> {
+    await checkBays(this.#changing());
+  }
+
   async eject(disk: string, { force = false }: { force?: boolean } = {}): Promise<void> {
     this.#require(["running", "paused"], "give a disc back");
     await changeDisc(this.#changing(), disk, { force });
@@ -448,7 +458,7 @@ export class HostedVm implements Vm {
     return {
       spec: this.#spec,
       disks: this.#disks,
-      tray: (disk, action) => this.#machine.command("tray", { disk, action }),
+      tray: (disk, action) => this.#machine.command("tray", { disk, ...(action && { action }) }),
     };
   }
 

@@ -1,5 +1,12 @@
 /** What a machine says of itself to the other side, and the parts that this is put together from. */
-import { AhciController, FloppyController, IdeController, type Machine, type TrayState } from "@twinmetal/core";
+import {
+  AhciController,
+  DiskBays,
+  FloppyController,
+  IdeController,
+  type Machine,
+  type TrayState,
+} from "@twinmetal/core";
 import { privilegeLevel } from "./crash-report.ts";
 import type { VmRegisters } from "./worker-protocol.ts";
 
@@ -43,7 +50,10 @@ export function joined(parts: readonly Uint8Array[]): Uint8Array {
 export function trayOf(machine: Machine, disk: string): TrayState | undefined {
   for (const device of machine.board.devices) {
     const isController =
-      device instanceof AhciController || device instanceof IdeController || device instanceof FloppyController;
+      device instanceof AhciController ||
+      device instanceof IdeController ||
+      device instanceof FloppyController ||
+      device instanceof DiskBays;
     const tray = isController ? device.trayOf(disk) : undefined;
     if (tray) return tray;
   }

@@ -453,7 +453,7 @@ export class MachineThread {
       case "tray": {
         const { disk, action } = args as Commands["tray"]["args"];
         const tray = trayOf(machine, disk);
-        if (tray) machine.input(trayChannel(disk), trayBytes(action));
+        if (tray && action) machine.input(trayChannel(disk), trayBytes(action));
         return tray;
       }
       case "screen":

@@ -81,7 +81,7 @@ async function restoreWith(
   options: RestoreOptions,
   { spec, files, engine, disks, network, shares, variables }: Restored,
 ): Promise<Vm> {
-  return await HostedVm.create({
+  const vm = await HostedVm.create({
     disks,
     variables,
     network,
@@ -112,6 +112,13 @@ async function restoreWith(
       replayPath: undefined,
     },
   });
+  try {
+    await vm.checkBays();
+    return vm;
+  } catch (error) {
+    await vm.close();
+    throw error;
+  }
 }
 
 /** What the machine of a saved state is made of. Throws VmError. */

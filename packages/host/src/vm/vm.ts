@@ -88,6 +88,8 @@ export interface VmOptions {
   readonly cpuFeatures?: readonly string[];
   /** In the order in which the guest finds them, by virtio: /dev/vda, /dev/vdb in Linux. */
   readonly disks?: readonly DiskOptions[];
+  /** Room for so many disks more while it runs (`insert`, `eject`), 0 to 8: they follow those of `disks`. Default 0. */
+  readonly diskBays?: number;
   /** Its network cards, in the order in which the guest finds them: eth0, eth1. Default: none. */
   readonly networks?: readonly NetworkOptions[];
   /** What it may use of its host; `resources.set` changes that while it runs. Default: no limits. */
@@ -442,10 +444,11 @@ export interface Vm {
   press(keys: string): Promise<void>;
   /**
    * Opens the tray of a CD drive, by its name in the spec ("disk1" is the second disk), and takes the disc out. VmError
-   * "tray-locked" while the guest holds it closed, which hears of the wish; `force` opens it all the same.
+   * "tray-locked" while the guest holds it closed, which hears of the wish; `force` opens it all the same. A disk in a bay
+   * (`VmOptions.diskBays`) leaves when the guest has let it go; VmError "timeout" when it has not within 30 s.
    */
   eject(disk: string, options?: { force?: boolean }): Promise<void>;
-  /** Puts an image into a CD drive, in place of the disc that is in it, and closes the tray; the guest notices. */
+  /** Puts an image into a CD drive, in place of the disc that is in it, and closes the tray, or into an empty bay; the guest notices. */
   insert(disk: string, path: string, options?: { force?: boolean }): Promise<void>;
   /** Runs a command in the guest through its agent. */
   exec(command: readonly string[], options?: ExecOptions): Promise<ExecResult>;

@@ -142,8 +142,8 @@ export interface Commands {
   setVcpuState: { args: { vcpu: number; state: VcpuState }; result: undefined };
   readMemory: { args: { place: MemoryPlace; length: number }; result: Uint8Array };
   writeMemory: { args: { place: MemoryPlace; bytes: Uint8Array }; result: undefined };
-  /** At the tray of a disc's drive. The state that it was in; undefined: there is no such drive. */
-  tray: { args: { disk: string; action: TrayAction }; result: TrayState | undefined };
+  /** At the tray of a disc's drive, or a disk's bay. The state that it was in; undefined: there is none. Without an action it only looks. */
+  tray: { args: { disk: string; action?: TrayAction }; result: TrayState | undefined };
   /** What the screen shows; undefined: there is none. */
   screen: { args: undefined; result: ScreenImage | undefined };
   screenText: { args: undefined; result: readonly string[] | undefined };

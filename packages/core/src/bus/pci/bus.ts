@@ -7,7 +7,7 @@
  *
  * The guest may program windows that overlap. Fixed devices then win over PCI, and among PCI functions the lowest
  * device, function and BAR: windows are laid out anew on each change, so that the outcome depends on registers and not
- * on history. Left out: other buses, hot plug, PCI Express capabilities.
+ * on history. Left out: other buses, native hot plug, PCI Express capabilities.
  */
 import type { Device, IrqLine, StateValue } from "../../devices/device.ts";
 import { StateReader } from "../../state/reader.ts";
@@ -39,6 +39,8 @@ export class PciBus implements Device {
   readonly #options: PciBusOptions;
   /** Index: device * 8 + function. */
   readonly #functions: (PciFunction | undefined)[] = new Array(DEVICES * FUNCTIONS).fill(undefined);
+  /** Places whose function is not there at present. */
+  readonly #absent = new Set<number>();
   readonly #releases: (() => void)[] = [];
   #layout = "";
   #configAddress = 0;
@@ -65,10 +67,20 @@ export class PciBus implements Device {
     this.#layOut();
   }
 
-  /** All functions, in order of their places. */
+  /** A function that is not there answers nothing, and takes no addresses. Precondition: plugged. Its device model keeps its state. */
+  setPresent(device: number, functionNumber: number, isPresent: boolean): void {
+    const index = device * FUNCTIONS + functionNumber;
+    if (isPresent) this.#absent.delete(index);
+    else this.#absent.add(index);
+    this.#layOut();
+  }
+
+  /** All functions that are there, in order of their places. */
   functions(): { device: number; functionNumber: number; pci: PciFunction }[] {
     return this.#functions.flatMap((pci, index) =>
-      pci ? [{ device: Math.floor(index / FUNCTIONS), functionNumber: index % FUNCTIONS, pci }] : [],
+      pci && !this.#absent.has(index)
+        ? [{ device: Math.floor(index / FUNCTIONS), functionNumber: index % FUNCTIONS, pci }]
+        : [],
     );
   }
 
@@ -102,7 +114,7 @@ export class PciBus implements Device {
 
   /** `address`: bus in bits 15:8, device in 7:3, function in 2:0. */
   readConfig(address: number, offset: number, size: AccessSize): number {
-    const pci = address < this.#functions.length ? this.#functions[address] : undefined;
+    const pci = this.#at(address);
     if (!pci) return -1;
     const value = pci.readConfig(offset, size);
     if (address % FUNCTIONS !== 0 || !this.#isMultiFunction(address)) return value;
@@ -111,7 +123,11 @@ export class PciBus implements Device {
   }
 
   writeConfig(address: number, offset: number, size: AccessSize, value: number): void {
-    if (address < this.#functions.length) this.#functions[address]?.writeConfig(offset, size, value);
+    this.#at(address)?.writeConfig(offset, size, value);
+  }
+
+  #at(address: number): PciFunction | undefined {
+    return address < this.#functions.length && !this.#absent.has(address) ? this.#functions[address] : undefined;
   }
 
   reset(): void {

@@ -12,6 +12,8 @@ export interface TrayState {
   readonly isOpen: boolean;
   readonly isLocked: boolean;
   readonly hasDisc: boolean;
+  /** Of the disk in a bay. */
+  readonly sizeBytes?: number;
 }
 
 export type TrayAction =

@@ -5,15 +5,15 @@
  *   \_PIC               told which interrupt controllers the guest uses
  *   \_SB.Cnnn           processors: processors.ts
  *   \_SB.MBRD           addresses that the chipset takes, so that nothing is placed there
- *   \_SB.PCI0           the host bridge: windows, interrupt routing
+ *   \_SB.PCI0           the host bridge: windows, interrupt routing, bays (disk-bays.ts)
  *   \_SB.PCI0.ISA_      the LPC bridge with COM1, RTC_, KBD_, FDC0, the panic device and fw_cfg; beside it HPET
  *   \_SB.VGEN           where the generation identifier is
  *   \_GPE._E05          it has changed
  *
  * Constants, and one choice: PCI interrupts go to the IO-APIC, or as firmware has routed them to the 8259A pair. Left
- * out: interrupt link devices (routing is fixed), power resources, hot plug of other than processors.
+ * out: interrupt link devices (routing is fixed), power resources, hot plug of other than processors and disks.
  */
-import { CPU_HOTPLUG } from "../../devices/cpu-hotplug.ts";
+import { HOTPLUG } from "../../devices/hotplug-registers.ts";
 import {
   FLOPPY_DMA_CHANNEL,
   GPE,
@@ -55,6 +55,7 @@ import {
   string,
   uuid,
 } from "./aml.ts";
+import { diskBayEvents, diskBayRegisters, diskBays } from "./disk-bays.ts";
 import { eventMethod } from "./event-method.ts";
 import { processorEvents, processors } from "./processors.ts";
 import {
@@ -87,6 +88,8 @@ export interface DsdtOptions {
   readonly cpuCount: number;
   /** Given: processors come and go. */
   readonly isCpuThere?: ((index: number) => boolean) | undefined;
+  /** Slots of bus 0 in which disks come and go. Default: none. */
+  readonly diskBays?: readonly number[];
   /** fw_cfg is there. Default: false. */
   readonly hasFwCfg?: boolean;
   /** A keyboard controller exists. Default: false. */
@@ -100,19 +103,27 @@ export const GENERATION_ADDRESS: Aml = dword(0x5647_4944);
 
 /** The table's body, without its header. */
 export function dsdtBody(options: DsdtOptions): Aml {
-  const { cpuCount } = options;
+  const { cpuCount, diskBays: slots = [] } = options;
   const areFixed = options.isCpuThere === undefined;
   return concat(
     name(USES_APIC, integer(0)),
     method("\\_PIC", 1, store(argument(0), USES_APIC)),
     name("\\_S5", packageOf(integer(SLEEP_TYPE.s5), integer(SLEEP_TYPE.s5), integer(0), integer(0))),
-    scope("\\_SB", processors(cpuCount, areFixed), motherboard(areFixed), generationCounter(), hostBridge(options)),
+    scope(
+      "\\_SB",
+      processors(cpuCount, areFixed),
+      ...(slots.length > 0 ? [diskBayRegisters()] : []),
+      motherboard(options),
+      generationCounter(),
+      hostBridge(options),
+    ),
     scope("\\_GPE", method(eventMethod(GPE.generation), 0, notify("\\_SB.VGEN", GENERATION_CHANGED))),
     ...(areFixed ? [] : [processorEvents(cpuCount)]),
+    ...(slots.length > 0 ? [diskBayEvents(slots.length)] : []),
   );
 }
 
-function motherboard(areProcessorsFixed: boolean): Aml {
+function motherboard({ isCpuThere, diskBays: slots = [] }: DsdtOptions): Aml {
   return device(
     "MBRD",
     name("_HID", eisaId("PNP0C02")),
@@ -123,7 +134,8 @@ function motherboard(areProcessorsFixed: boolean): Aml {
         memory32Fixed(MEMORY_MAP.mmconfigStart, MEMORY_MAP.mmconfigSizeBytes),
         ioPorts(PORT_MAP.powerManagement, PM_BLOCK.sizeBytes),
         ioPorts(PORT_MAP.elcr, 2),
-        ...(areProcessorsFixed ? [] : [ioPorts(PORT_MAP.cpuHotplug, CPU_HOTPLUG.sizeBytes)]),
+        ...(isCpuThere ? [ioPorts(PORT_MAP.cpuHotplug, HOTPLUG.sizeBytes)] : []),
+        ...(slots.length > 0 ? [ioPorts(PORT_MAP.diskBays, HOTPLUG.sizeBytes)] : []),
       ),
     ),
   );
@@ -155,6 +167,7 @@ function hostBridge(options: DsdtOptions): Aml {
     method("_PRT", 0, ifNotZero(nameString(USES_APIC), returning(nameString("PRTA"))), returning(nameString("PRTP"))),
     lpcBridge(options),
     highPrecisionTimer(),
+    diskBays(options.diskBays ?? []),
   );
 }
 

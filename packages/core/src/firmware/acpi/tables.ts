@@ -96,6 +96,8 @@ export interface AcpiOptions {
   readonly cpuCount: number;
   /** Processors come and go; and this one is there when the guest starts. Default: all are there, always. */
   readonly isCpuThere?: ((index: number) => boolean) | undefined;
+  /** Slots of bus 0 in which disks come and go. Default: none. */
+  readonly diskBays?: readonly number[];
   /** fw_cfg is there. Default: false. */
   readonly hasFwCfg?: boolean;
   /** The keyboard controller exists. Default: false. */

@@ -1,0 +1,72 @@
+// Disks that come and go while Linux runs: found by ACPI, used, let go; into a saved state and another engine's, and over a link.
+
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, it, onTestFinished } from "vitest";
+import { createImage, createVm, receiveVm, restoreVm, type Vm } from "../../packages/host/src/index.ts";
+import { shell } from "./shell.ts";
+import { tinyGuest } from "./tiny-guest.ts";
+
+const MIB = 2 ** 20;
+
+/** What Linux has, once it is that. */
+async function disks(vm: Vm, wanted: string): Promise<string> {
+  const look = "ls /sys/block | grep vd | tr '\\n' ' '";
+  return await shell(vm, `for i in $(seq 100); do [ "$(${look})" = "${wanted}" ] && break; sleep 0.1; done; ${look}`);
+}
+
+it("disks come and go while a guest runs", { timeout: 600_000 }, async ({ skip }) => {
+  const guest = await tinyGuest();
+  if ("missing" in guest) return skip(guest.missing);
+  const folder = mkdtempSync(join(tmpdir(), "twinmetal-disk-bays-"));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  const [first, second, state] = ["a.qcow2", "b.raw", "state"].map((name) => join(folder, name)) as [
+    string,
+    string,
+    string,
+  ];
+  await createImage(first, { sizeBytes: 64 * MIB });
+  await createImage(second, { sizeBytes: 32 * MIB, format: "raw" });
+  {
+    await using vm = await createVm({ memoryBytes: 128 * MIB, diskBays: 2, append: "twinmetal.shell=off" });
+    await vm.start();
+    expect(await disks(vm, "")).toBe("");
+    await expect(vm.insert("disk0", join(folder, "none"))).rejects.toThrow(/none/);
+    await vm.insert("disk0", first);
+    await expect(vm.insert("disk0", second)).rejects.toMatchObject({ code: "bad-state" });
+    expect(await disks(vm, "vda ")).toBe("vda");
+    expect(await shell(vm, "cat /sys/block/vda/size")).toBe(String((64 * MIB) / 512));
+    await shell(vm, "echo kept | dd of=/dev/vda seek=100 conv=fsync 2>/dev/null");
+    await vm.insert("disk1", second);
+    expect(await disks(vm, "vda vdb ")).toBe("vda vdb");
+    await vm.eject("disk1");
+    expect(await disks(vm, "vda ")).toBe("vda");
+    await expect(vm.eject("disk0", { force: true })).rejects.toThrow("cannot be forced out");
+    await vm.save(state);
+  }
+  await expect(restoreVm(state)).rejects.toThrow(/has a disk of 67108864 bytes in its bay disk0/);
+  const vm = await restoreVm(state, { disks: [{ path: first }] });
+  await vm.start();
+  expect(await shell(vm, "dd if=/dev/vda skip=100 count=1 2>/dev/null | head -c 4")).toBe("kept");
+
+  const address = `unix:${join(folder, "link")}`;
+  let begin = (): void => {};
+  const listening = new Promise<void>((resolve) => {
+    begin = resolve;
+  });
+  const arriving = receiveVm(address, { disks: [{ path: first }], onListening: () => begin() });
+  await listening;
+  // It takes a moment to end the last command.
+  await expect.poll(() => vm.agent.isBusy, { timeout: 30_000 }).toBe(false);
+  const [there] = await Promise.all([arriving, vm.migrate(address, { maxDowntimeMs: 1000 })]);
+  await vm.close();
+  await using moved = there;
+  expect(await shell(moved, "dd if=/dev/vda skip=100 count=1 2>/dev/null | head -c 4")).toBe("kept");
+  await moved.insert("disk1", second);
+  expect(await disks(moved, "vda vdb ")).toBe("vda vdb");
+  for (const disk of ["disk0", "disk1"]) await moved.eject(disk);
+  expect(await disks(moved, "")).toBe("");
+  await moved.reset();
+  expect(await disks(moved, "").catch(() => disks(moved, ""))).toBe("");
+});
