@@ -471,7 +471,7 @@ export class HostedVm implements Vm {
 
   async canMigrate(target: string, options: MigrateVmOptions = {}): Promise<readonly MigrationObstacle[]> {
     this.#require(["running", "paused"], "migrate");
-    if (isEngineKind(target)) return await this.#machine.canSwitch(target, options.signal);
+    if (target === "jit" || target === "kvm") return await this.#machine.canSwitch(target, options.signal);
     return await this.#migrations.probe(target, options);
   }
 
@@ -592,10 +592,6 @@ export class HostedVm implements Vm {
       `The VM is ${this.#state} and cannot ${what}; it would have to be ${states.join(" or ")}.`,
     );
   }
-}
-
-function isEngineKind(target: string): target is "jit" | "kvm" {
-  return target === "jit" || target === "kvm";
 }
 
 function portNames({ devices }: MachineSpec): string[] {
