@@ -188,9 +188,7 @@ describe("docs/guide/resources.md", () => {
     expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
     expect(stdout).toMatch(/\nmemory +768 MiB\n/);
     expect(stdout).toMatch(/\nballoon +128 MiB\n/);
-    expect(stdout).toMatch(
-      /\n3\n(?:.*\n)*processors +3, 4 at most\nmemory +512 MiB, 1 GiB at most, balloon .*auto, .* resident\n/,
-    );
+    expect(stdout).toMatch(/\nprocessors +3, 4 at most\nmemory +512 MiB, 1 GiB at most, balloon .*auto, .* resident\n/);
   });
 });
 
