@@ -1,73 +1,23 @@
 // The examples of README.md and of docs/guide that need a guest of Linux, run as they stand there, with the built program and package.
+// Those that take longer: examples.long.test.ts.
 
-import { execFile } from "node:child_process";
-import { chmod, mkdir, mkdtemp, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { delimiter, join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { readFile, stat, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
 import { repository } from "../clone.ts";
-import { type TinyGuest, tinyGuest } from "./tiny-guest.ts";
-
-const TIMEOUT_MS = 180_000;
-
-let guest: TinyGuest = { missing: "not looked for" };
-let directory = "";
-
-beforeAll(async () => {
-  guest = await tinyGuest();
-  directory = await mkdtemp(join(tmpdir(), "twinmetal-examples-"));
-  await mkdir(join(directory, "node_modules"));
-  await symlink(repository, join(directory, "node_modules", "twinmetal"));
-  const shim = join(repository, "packages", "cli", "bin", "twinmetal.mjs");
-  const program = join(directory, "twinmetal");
-  await writeFile(program, `#!/bin/sh\nexec "${process.execPath}" "${shim}" "$@"\n`);
-  await chmod(program, 0o755);
-}, TIMEOUT_MS);
-
-afterAll(() => rm(directory, { recursive: true, force: true }));
-
-interface Ending {
-  readonly status: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
-function run(file: string, args: readonly string[]): Promise<Ending> {
-  const env = { ...process.env, PATH: `${directory}${delimiter}${process.env.PATH}` };
-  return new Promise((resolve) => {
-    const child = execFile(file, args, { cwd: directory, env, timeout: TIMEOUT_MS }, (error, stdout, stderr) => {
-      resolve({ status: error ? Number(error.code ?? -1) : 0, stdout, stderr });
-    });
-    child.stdin?.end();
-  });
-}
-
-function example(name: string, body: () => Promise<void>): void {
-  it(name, { timeout: 2 * TIMEOUT_MS }, async ({ skip }) => {
-    if ("missing" in guest) skip(guest.missing);
-    await body();
-  });
-}
+import { example, fromPage, inFolder, run } from "./guide-examples.ts";
 
 describe("README.md", () => {
   example("has a library example that runs", async () => {
     const readme = await readFile(join(repository, "README.md"), "utf8");
     const source = /```ts\n(import [^`]*"twinmetal";[^`]*)```/.exec(readme)?.[1] ?? "";
     expect(source.trim().split("\n").length).toBeLessThanOrEqual(11);
-    await writeFile(join(directory, "example.mjs"), source);
+    await writeFile(inFolder("example.mjs"), source);
     const { status, stdout, stderr } = await run(process.execPath, ["example.mjs"]);
     expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
     expect(stdout).toMatch(/^Linux twinmetal .* x86_64 GNU\/Linux\n exit status 0\n$/);
   });
 });
-
-/** An example is taken from the page, so that the page cannot say something else. */
-async function fromPage(page: string, beginning: string, lines = 1): Promise<string> {
-  const text = (await readFile(join(repository, "docs", "guide", page), "utf8")).split("\n");
-  const at = text.findIndex((line) => line.startsWith(beginning));
-  expect(at, `the page has no line that begins with ${beginning}`).toBeGreaterThanOrEqual(0);
-  return text.slice(at, at + lines).join("\n");
-}
 
 describe("docs/guide/run.md", () => {
   example("passes input, output and status of a command", async () => {
@@ -84,15 +34,6 @@ describe("docs/guide/run.md", () => {
     expect(stdout).toMatch(/\nMemTotal: +\d+ kB\r\n/);
   });
 
-  example("replays what it has recorded", async () => {
-    const { status, stdout, stderr } = await run("sh", [
-      "-c",
-      await fromPage("run.md", "twinmetal run --record bug.rec", 2),
-    ]);
-    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
-    expect(stdout).toMatch(/^[0-9a-f-]{36}\n\{"stateHash":"[0-9a-f]{64}","retired":\d+\}\n$/);
-  });
-
   example("gives the guest several processors", async () => {
     const { status, stdout } = await run("sh", ["-c", await fromPage("run.md", "twinmetal run --cpus 4")]);
     expect({ status, stdout }).toEqual({ status: 0, stdout: "4\n" });
@@ -104,15 +45,15 @@ describe("docs/guide/persistent-vm.md", () => {
     const made = await fromPage("persistent-vm.md", "twinmetal run -d --name box", 3);
     const copied = await fromPage("persistent-vm.md", "echo remember", 4);
     const removed = await fromPage("persistent-vm.md", "twinmetal rm --force box");
-    const home = join(directory, "home");
+    const home = inFolder("home");
     const script = `export TWINMETAL_HOME=${home}\n${made}\n${copied}\n${removed}`;
     const { status, stdout, stderr } = await run("sh", ["-c", script]);
     expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
     expect(stdout).toMatch(
       /^box\nLinux twinmetal .*\nNAME .*\nbox +running +(?:jit|kvm) +\d+ .*\n\{"files":1,.*\nbox: removed\n$/,
     );
-    expect(await readFile(join(directory, "back.txt"), "utf8")).toBe("remember\n");
-    expect((await stat(join(directory, "here", "agent"))).mode & 0o777).toBe(0o755);
+    expect(await readFile(inFolder("back.txt"), "utf8")).toBe("remember\n");
+    expect((await stat(inFolder("here/agent"))).mode & 0o777).toBe(0o755);
   });
 });
 
@@ -120,7 +61,7 @@ describe("docs/guide/persistent-vm.md, without a guest", () => {
   it("says how long a VM lives", async () => {
     const made = await fromPage("persistent-vm.md", "twinmetal create --name web", 2);
     const set = await fromPage("persistent-vm.md", "twinmetal set web");
-    const home = join(directory, "home");
+    const home = inFolder("home");
     const { status, stdout, stderr } = await run("sh", ["-c", `export TWINMETAL_HOME=${home}\n${made}\n${set}`]);
     expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
     expect(stdout).toMatch(/\nlives until +20\S+Z \((?:6|7) days left\)\n/);
@@ -133,8 +74,8 @@ describe("docs/guide/persistent-vm.md, without a guest", () => {
 describe("docs/guide/persistent-vm.md, starting with the host", () => {
   it("marks a VM, with a unit for systemd or without systemd", async () => {
     const text = await fromPage("persistent-vm.md", "twinmetal create --name mail", 3);
-    const home = join(directory, "home");
-    const script = `export TWINMETAL_HOME=${home} XDG_CONFIG_HOME=${join(directory, "config")}\n${text}`;
+    const home = inFolder("home");
+    const script = `export TWINMETAL_HOME=${home} XDG_CONFIG_HOME=${inFolder("config")}\n${text}`;
     const { status, stdout } = await run("sh", ["-c", script]);
     expect(status).toBe(0);
     expect(stdout).toMatch(
@@ -143,22 +84,10 @@ describe("docs/guide/persistent-vm.md, starting with the host", () => {
   });
 });
 
-describe("docs/guide/persistent-vm.md, save and clone", () => {
-  example("lets a VM and its clone go on from the same state", async () => {
-    const text = await fromPage("persistent-vm.md", "twinmetal run -d --name work", 7);
-    const home = join(directory, "home");
-    const { status, stdout } = await run("sh", ["-c", `export TWINMETAL_HOME=${home}\n${text}`]);
-    expect({ status, stdout }).toEqual({
-      status: 0,
-      stdout: "work\ncopy: saved\nwork: saved\nwork: running\ncopy: running\nhere\nwork: removed\ncopy: removed\n",
-    });
-  });
-});
-
 describe("docs/guide/policies.md", () => {
   it("says what a policy would do to a VM", async () => {
     const written = await fromPage("policies.md", 'printf \'{ "admission"', 3);
-    const home = join(directory, "policies");
+    const home = inFolder("policies");
     const { status, stdout, stderr } = await run("sh", ["-c", `export TWINMETAL_HOME=${home}\n${written}`]);
     expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
     expect(stdout).toMatch(/\n +defaults\.limits\.cpu +default +the VM gets 0\.5\n/);
@@ -179,17 +108,6 @@ describe("docs/guide/resources.md", () => {
     const { status, stdout } = await run("sh", ["-c", await fromPage("resources.md", "twinmetal run --limit cpu=90%")]);
     expect({ status, stdout }).toEqual({ status: 0, stdout: "quick enough\n" });
   });
-
-  example("gives a VM memory and processors while it runs, and takes them back", async () => {
-    const memory = await fromPage("resources.md", "twinmetal run -d --name roomy", 5);
-    const processors = await fromPage("resources.md", "twinmetal set roomy cpus=3", 4);
-    const lines = `export TWINMETAL_HOME=${join(directory, "roomy")}\n${memory}\n${processors}\ntwinmetal rm --force roomy`;
-    const { status, stdout, stderr } = await run("sh", ["-c", lines]);
-    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
-    expect(stdout).toMatch(/\nmemory +768 MiB\n/);
-    expect(stdout).toMatch(/\nballoon +128 MiB\n/);
-    expect(stdout).toMatch(/\nprocessors +3, 4 at most\nmemory +512 MiB, 1 GiB at most, balloon .*auto, .* resident\n/);
-  });
 });
 
 describe("docs/guide/sharing-files.md", () => {
@@ -207,18 +125,8 @@ describe("docs/guide/sharing-files.md", () => {
 });
 
 describe("docs/guide/disks.md", () => {
-  example("keeps what was written to a disk, and not what was written to an ephemeral one", async () => {
-    const { status, stdout } = await run("sh", [
-      "-c",
-      await fromPage("disks.md", "twinmetal image create data.qcow2", 4),
-    ]);
-    expect({ status, stdout }).toEqual({
-      status: 0,
-      stdout: "data.qcow2: a disk of 1 GiB.\nkept\n",
-    });
-  });
-
   example("has its disks there at the first prompt", async () => {
+    expect(await run("twinmetal", ["image", "create", "data.qcow2", "1G"])).toMatchObject({ status: 0 });
     const line = "echo 'test -b /dev/vda && echo the disk is' there | twinmetal run --disk data.qcow2,readonly";
     const { status, stdout } = await run("sh", ["-c", line]);
     expect(status).toBe(0);
@@ -229,7 +137,7 @@ describe("docs/guide/disks.md", () => {
 describe("docs/guide/agent.md", () => {
   example("runs commands, moves files, tells addresses and turns the guest off", async () => {
     const page = await readFile(join(repository, "docs", "guide", "agent.md"), "utf8");
-    await writeFile(join(directory, "agent.mjs"), /```ts\n(import [^`]*)```/.exec(page)?.[1] ?? "");
+    await writeFile(inFolder("agent.mjs"), /```ts\n(import [^`]*)```/.exec(page)?.[1] ?? "");
     const { status, stdout, stderr } = await run(process.execPath, ["agent.mjs"]);
     expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
     expect(stdout).toMatch(/^1\n2\n3\n 0\neth0 10\.\d+\.\d+\.\d+\n(?:.*\n)*Twinmetal's tiny image\noff\n$/);
