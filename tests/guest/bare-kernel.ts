@@ -66,10 +66,10 @@ export const GUESTS = {
     ...POWER_OFF,
     ...HALT,
   ],
-  /** Counts down from 60 million, and adds up what it comes by; then turns itself off. */
+  /** Counts down from 150 million, and adds up what it comes by; then turns itself off. */
   counting: [
     ...writes("counting\n"),
-    ...[0xb9, 0x00, 0x87, 0x93, 0x03], // mov ecx, 60000000
+    ...[0xb9, 0x80, 0xd1, 0xf0, 0x08], // mov ecx, 150000000
     ...[0x01, 0xc8], // loop: add eax, ecx
     ...[0xff, 0xc9], // dec ecx
     ...[0x75, 0xfa], // jnz loop
