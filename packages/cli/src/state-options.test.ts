@@ -32,6 +32,7 @@ describe("a saved state in the words of run", () => {
         { kind: "virtio-balloon", name: "balloon0" },
         { kind: "virtio-vsock", name: "vsock0", guestCid: 5 },
         { kind: "watchdog", name: "watchdog0", action: "reset" },
+        { kind: "virtio-block", name: "disk0", sizeBytes: 512, isReadOnly: false, queues: 1, isInBay: true },
       ],
     });
     const options = stateOptions(spec, { vsockPath: "v.sock" });
@@ -43,6 +44,7 @@ describe("a saved state in the words of run", () => {
       balloon: true,
       vsock: "5,uds=v.sock",
       watchdog: "reset",
+      "disk-bays": "1",
       append: "panic=5 x=y",
     });
     const { values } = parseLine(RUN_OPTIONS, specWords({ options }));

@@ -2,12 +2,11 @@
  * A saved state's machine in the words of `twinmetal run`: what a policy looks at, and what a VM that stays has in its spec for
  * when it starts anew. Where its disks, cards and folders lead is no part of a state.
  */
+import { isInBay } from "@twinmetal/core";
 import { UsageError } from "./usage-error.ts";
-import type { MachineSpec, OptionText, VmPromise } from "./vm-library.ts";
+import { type MachineSpec, type OptionText, QEMU_AGENT_PORT, type VmPromise } from "./vm-library.ts";
 
 const MIB = 2 ** 20;
-/** Of a guest that is not the tiny image: its agent may be QEMU's. */
-const FOREIGN_PORT = "org.qemu.guest_agent.0";
 /** What is on every kernel's command line that starts from Twinmetal, or comes with other options. */
 const OWN_WORD = /^(?:console=ttyS0|quiet|twinmetal\.(?:net|share|term|shell)=.*)$/;
 
@@ -31,6 +30,8 @@ export function stateOptions(spec: MachineSpec, { firmware, vsockPath }: StateFi
       found["vsock"] = `${device.guestCid}${vsockPath === undefined ? "" : `,uds=${vsockPath}`}`;
     else if (device.kind === "watchdog") found["watchdog"] = device.action;
   }
+  const bays = spec.devices.filter(isInBay).length;
+  if (bays > 0) found["disk-bays"] = String(bays);
   if (cpuFeatures.length > 0) {
     const changes = cpuFeatures.map((feature) => (feature.startsWith("-") ? feature : `+${feature}`));
     found["cpu"] = ["portable-v1", ...changes].join(",");
@@ -56,8 +57,9 @@ export function promiseOfState({ memoryBytes, cpus, devices }: MachineSpec): VmP
 export function checkStartsAnew({ boot, devices }: MachineSpec, { kernel }: StateFiles): void {
   if (boot === undefined) return;
   if (boot.modules) throw new UsageError("a VM with --module cannot stay: let it go on here, without -d.");
+  // The tiny image has no other agent than Twinmetal's.
   const isForeign = devices.some(
-    (it) => it.kind === "virtio-console" && it.ports.some(({ name }) => name === FOREIGN_PORT),
+    (it) => it.kind === "virtio-console" && it.ports.some(({ name }) => name === QEMU_AGENT_PORT),
   );
   if (isForeign && kernel === undefined)
     throw new UsageError(

@@ -118,6 +118,7 @@ export {
   isAllowed,
   lingers,
   listenAt,
+  QEMU_AGENT_PORT,
   removeUnit,
   SavedState,
   specWords,

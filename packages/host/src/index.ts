@@ -21,6 +21,7 @@ export {
   type GuestAgent,
   type GuestInterface,
   type GuestOsInfo,
+  QEMU_AGENT_PORT,
   type RunOptions,
   type RunResult,
   type TerminalOptions,

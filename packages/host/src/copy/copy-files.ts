@@ -46,7 +46,7 @@ export async function copyFromVm(
   let total: CopyResult = { files: 0, folders: 0, links: 0, sizeBytes: 0, leftOut: [] };
   let receivedBytes = 0;
   for (const [index, final] of finals.entries()) {
-    const mostBytes = (maxBytes ?? freeBytes(dirname(final))) - receivedBytes;
+    const mostBytes = maxBytes === undefined ? freeBytes(dirname(final)) : maxBytes - receivedBytes;
     const tree = new ReceivedTree(final, `${vm}:${paths[index]}`, mostBytes);
     try {
       await receive(vm, paths[index]!, signal, (bytes) => {
