@@ -27,10 +27,10 @@ function setUp() {
 
 it("goes the way on whose side the VM is", async () => {
   const { run, calls, text } = setUp();
-  expect(await run("cp", "a", "./b:c", "box:/root/")).toBe(0);
+  expect(await run("cp", "a", "./b:c", "box:/srv/")).toBe(0);
   expect(await run("cp", "box:/a", "box:/b:c", "here", "--max-size", "1K", "--json")).toBe(0);
   expect(calls).toEqual([
-    ["to", "box", ["a", "./b:c"], "/root/", undefined],
+    ["to", "box", ["a", "./b:c"], "/srv/", undefined],
     ["from", "box", ["/a", "/b:c"], "here", 1024],
   ]);
   expect(text).toEqual({ out: `${JSON.stringify(RESULT)}\n`, err: "twinmetal: left out: d/null\n".repeat(2) });
@@ -39,7 +39,7 @@ it("goes the way on whose side the VM is", async () => {
 it.each([
   [["a"], "what, and where to?"],
   [["a", "b"], "which VM?"],
-  [["a", "box:b"], "absolute, as in box:/root/b"],
+  [["a", "box:b"], "absolute, as in box:/srv/b"],
   [["a:/x", "b:/x", "here"], "of one VM, a."],
   [["a:/x", "b:/x"], "from one VM into another?"],
   [["a:/x", "b", "here"], "of one VM, a."],

@@ -30,7 +30,7 @@ export const CP = defineCommand({
     json: JSON_FLAG,
   },
   examples: [
-    ["twinmetal cp notes.txt src box:/root/", "a file and a folder into the guest"],
+    ["twinmetal cp notes.txt src box:/srv/", "a file and a folder into the guest"],
     ["twinmetal cp box:/etc/passwd .", "out of it"],
     ["twinmetal cp box:/var/log logs", "a folder; if logs is one already: logs/log"],
   ],
@@ -46,7 +46,7 @@ export const CP = defineCommand({
     if (to && from.some((path) => path !== undefined))
       throw new UsageError("from one VM into another? Copy to this host first, and from there.");
     if (to) return await whileCopying(io, values.json, (hooks) => io.library.copyToVm(to.vm, sources, to.path, hooks));
-    if (!first) throw new UsageError("which VM? One side is VM:/path, as in: twinmetal cp notes.txt box:/root/");
+    if (!first) throw new UsageError("which VM? One side is VM:/path, as in: twinmetal cp notes.txt box:/srv/");
     const paths = from.map((path) => {
       if (path?.vm === first.vm) return path.path;
       throw new UsageError(`all sources have to be of one VM, ${first.vm}.`);
@@ -62,7 +62,7 @@ function guestPath(word: string): { readonly vm: string; readonly path: string }
   const [, vm, path = ""] = /^([^/:]+):(.*)$/s.exec(word) ?? [];
   if (vm === undefined || vm.startsWith(".")) return undefined;
   if (path.startsWith("/")) return { vm, path };
-  throw new UsageError(`"${word}": a path in a guest is absolute, as in ${vm}:/root/${path}`);
+  throw new UsageError(`"${word}": a path in a guest is absolute, as in ${vm}:/srv/${path}`);
 }
 
 type Hooks = Parameters<Io["library"]["copyToVm"]>[3];

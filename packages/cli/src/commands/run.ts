@@ -1,5 +1,4 @@
 /** `twinmetal run`: a VM on this terminal, or one command in it. No daemon, no root; the VM is gone afterwards. */
-
 import { CPU_LIMITS, featuresOfKind, MAX_DISK_BAYS, MEMORY_LIMITS, WATCHDOG_ACTIONS } from "@twinmetal/core";
 import { ensureAutostart } from "../autostart.ts";
 import { BOOT } from "../boot-choice.ts";

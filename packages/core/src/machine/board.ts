@@ -27,7 +27,7 @@ import { attachCpuHotplug, type CpuHotplug, createCpuHotplug } from "../devices/
 import { attachDebugExit, createDebugExit } from "../devices/debug-exit.ts";
 import { attachDebugPort, createDebugPort } from "../devices/debug-port.ts";
 import type { Device, DeviceContext, IrqLine } from "../devices/device.ts";
-import { attachDiskBays, type BayDisk, DiskBays } from "../devices/disk-bays.ts";
+import { attachDiskBays, DiskBays } from "../devices/disk-bays.ts";
 import { attachDma, createDma } from "../devices/dma-8237.ts";
 import { createE1000 } from "../devices/e1000/e1000.ts";
 import { attachFloppy, createFloppy } from "../devices/floppy/controller.ts";
@@ -217,6 +217,7 @@ export function createBoard(
     address: () => (fwCfg ? generationPlacedAt(fwCfg) : GENERATION.DIRECT_ADDRESS),
     onChange: () => acpiPm.raiseGpe(GPE.generation),
   });
+  const baySlots = diskBaySlots(spec);
   const settings = {
     ...spec,
     cpuCount: spec.cpus,
@@ -226,7 +227,7 @@ export function createBoard(
     generationPage,
     ...(cpuHotplug && { presentCpus }),
     hotMemory: hotMemoryOf(spec),
-    diskBays: diskBaySlots(spec),
+    diskBays: baySlots,
   };
   const fwCfg = spec.firmware && createFwCfg(context, fwCfgItems(settings));
   const coprocessorError = createCoprocessorError({ irq: isa(ISA_IRQ.coprocessor) });
@@ -259,18 +260,6 @@ export function createBoard(
       })
     : undefined;
   const bayDisks = spec.devices.filter(isInBay).map((disk) => ({ ...disk }));
-  const diskBays = (disks: readonly BayDisk[]): DiskBays => {
-    const slots = diskBaySlots(spec);
-    return new DiskBays(context, {
-      disks,
-      onChange: () => acpiPm.raiseGpe(GPE.diskBays),
-      onPlug: (index, isThere) => {
-        const slot = slots[index]!;
-        plugged[slot - PCI_SLOT.firstFree]!.reset();
-        pci.setPresent(slot, 0, isThere);
-      },
-    });
-  };
   const plugged = slotDevices(spec).map((device) =>
     createDevice(wiring, bayDisks.find(({ name }) => name === device.name) ?? device, cardRoms),
   );
@@ -326,7 +315,18 @@ export function createBoard(
   if (ide) pci.plug(PCI_SLOT.ide.device, PCI_SLOT.ide.function, ide.pci);
   if (ahci) pci.plug(PCI_SLOT.ahci.device, PCI_SLOT.ahci.function, ahci.pci);
   for (const [i, device] of plugged.entries()) pci.plug(PCI_SLOT.firstFree + i, 0, device.pci);
-  const bays = bayDisks.length > 0 ? diskBays(bayDisks) : undefined;
+  const bays =
+    bayDisks.length > 0
+      ? new DiskBays(context, {
+          disks: bayDisks,
+          onChange: () => acpiPm.raiseGpe(GPE.diskBays),
+          onPlug: (index, isThere) => {
+            const slot = baySlots[index]!;
+            plugged[slot - PCI_SLOT.firstFree]!.reset();
+            pci.setPresent(slot, 0, isThere);
+          },
+        })
+      : undefined;
   if (bays) attachDiskBays(bays, ports, PORT_MAP);
 
   const devices: readonly Device[] = [

@@ -22,11 +22,11 @@ export class CopyError extends Error {
 /** The operating system's, of a file of the host. */
 export function hostFileError(error: unknown, path: string, what: "read" | "written"): Error {
   if (error instanceof CopyError) return error;
-  const { code, message } = error as NodeJS.ErrnoException;
+  const { code } = error as NodeJS.ErrnoException;
   if (code === undefined) return error as Error;
   const next =
     code === "ENOSPC" || code === "EDQUOT"
       ? "Free some space on that disk."
       : "Check the path, its owner and its mode.";
-  return new CopyError("host-file", `${path} cannot be ${what} (${code ?? message}). ${next}`, { cause: error });
+  return new CopyError("host-file", `${path} cannot be ${what} (${code}). ${next}`, { cause: error });
 }

@@ -5,7 +5,6 @@
  * What comes into the guest is unpacked in a new folder beside its place and moved when it is whole; the archive's last entry
  * tells that it is. Everything happens with the agent's rights, which are root's.
  */
-
 import { printable } from "../agent/agent-error.ts";
 import { AgentError, type AgentProcess, type GuestAgent } from "../agent/index.ts";
 

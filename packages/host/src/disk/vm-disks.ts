@@ -2,7 +2,7 @@
  * A VM's disks as its options name them: the thread that opens the images, and what the machine's spec says of them. Disk
  * n is the device "diskN" of the spec; where its image is, is the host's business and in no saved state.
  */
-import { type DeviceSpec, isDisk, isInBay, isRemovable, type MachineSpec } from "@twinmetal/core";
+import { type DeviceSpec, isDisk, isInBay, isRemovable, MAX_DISK_BAYS, type MachineSpec } from "@twinmetal/core";
 import { VmError } from "../vm/vm-error.ts";
 import { checkDiskLimits } from "./disk-limits.ts";
 import type { DiskOptions, OpenedVmDisk } from "./disk-protocol.ts";
@@ -21,8 +21,8 @@ export interface OpenedVmDisks {
 
 /** Opens them. `bays`: room for so many more while the VM runs. Rejects with VmError; nothing is open then. Whoever gets them closes the thread. */
 export async function openVmDisks(given: readonly DiskOptions[], bays = 0): Promise<OpenedVmDisks> {
-  if (!Number.isInteger(bays) || bays < 0)
-    throw new VmError("bad-option", `A VM cannot have ${bays} bays for disks. Give 0 to 8.`);
+  if (!Number.isInteger(bays) || bays < 0 || bays > MAX_DISK_BAYS)
+    throw new VmError("bad-option", `A VM cannot have ${bays} bays for disks. Give 0 to ${MAX_DISK_BAYS}.`);
   const empty = Array.from({ length: bays }, () => undefined);
   const options = [...given.map((disk) => (disk.isCdrom ? asDisc(disk) : disk)), ...empty];
   if (options.length === 0) return { thread: undefined, devices: [] };

@@ -38,7 +38,7 @@ import { KvmVcpu } from "./kvm-vcpu.ts";
 import type { LinuxCalls } from "./linux-calls.ts";
 import { KvmParallel, type KvmParallelOptions } from "./parallel/kvm-parallel.ts";
 import { KVM_DEVICE } from "./probe.ts";
-import { FIRST_DEVICE_SLOT, type RamSlot, ROM_SLOT, ramSlots } from "./ram-slots.ts";
+import { FIRST_DEVICE_SLOT, isSame, type RamSlot, ROM_SLOT, ramSlots } from "./ram-slots.ts";
 import { RunTimer } from "./run-timer.ts";
 import { TurnTime } from "./turn-time.ts";
 import { KICK_SIGNAL, type VcpuHandle } from "./vcpu-handle.ts";
@@ -222,12 +222,7 @@ export class KvmEngine implements Engine {
     this.#protectedParts = parts;
     const before = this.#slots;
     const after = ramSlots(this.memory.segments, this.#options.hasVga ?? false, parts);
-    const isIn = (slots: readonly RamSlot[], { slot, start, sizeBytes, isReadOnly }: RamSlot): boolean =>
-      slots.some((one) =>
-        [one.slot === slot, one.start === start, one.sizeBytes === sizeBytes, one.isReadOnly === isReadOnly].every(
-          Boolean,
-        ),
-      );
+    const isIn = (slots: readonly RamSlot[], one: RamSlot): boolean => slots.some((slot) => isSame(slot, one));
     const gone = before.filter((slot) => !isIn(after, slot));
     this.dirtyTracking.keep(gone);
     for (const slot of gone) this.#setSlot({ ...slot, sizeBytes: 0 });

@@ -45,6 +45,15 @@ export function ramSlots(segments: readonly MemorySegment[], hasVga: boolean, pr
   return slots;
 }
 
+export function isSame(one: RamSlot, other: RamSlot): boolean {
+  return (
+    one.slot === other.slot &&
+    one.start === other.start &&
+    one.sizeBytes === other.sizeBytes &&
+    one.isReadOnly === other.isReadOnly
+  );
+}
+
 function shadowRuns(protectedParts: number, end: number): { start: number; end: number; isReadOnly: boolean }[] {
   const runs: { start: number; end: number; isReadOnly: boolean }[] = [];
   for (let part = 0; SHADOW.start + part * SHADOW.partBytes < end; part++) {

@@ -2,7 +2,6 @@
  * The state that a named VM was saved to, saved.state in its folder: it goes on from there with its next start, and no
  * second time, since its disks are others then.
  */
-
 import { closeSync, constants, ftruncateSync, openSync, rmSync, statSync } from "node:fs";
 import { copyFile, stat, utimes } from "node:fs/promises";
 import type { VmFolder } from "./vm-folder.ts";

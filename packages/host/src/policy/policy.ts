@@ -2,7 +2,6 @@
  * What a user's VMs get where nothing else is said, and how many of them the host takes: typed data, from a file (policy-file.ts)
  * or a program. Limits are those of `VmOptions`, with the same ranges.
  */
-
 import { CPU_LIMITS, MEMORY_LIMITS, type RebootAction } from "@twinmetal/core";
 import { parseEgressRule, WIRE_LIMITS, type WireLimits } from "@twinmetal/network";
 import { checkDiskLimits, DISK_LIMIT_RANGES } from "../disk/disk-limits.ts";
