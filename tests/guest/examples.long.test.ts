@@ -26,6 +26,17 @@ describe("docs/guide/persistent-vm.md", () => {
   });
 });
 
+describe("docs/guide/persistent-vm.md, a state in a file", () => {
+  example("becomes another VM that stays", async () => {
+    const text = await fromPage("persistent-vm.md", "twinmetal run -d --name old", 7);
+    const { status, stdout } = await run("sh", ["-c", `export TWINMETAL_HOME=${inFolder("home")}\n${text}`]);
+    expect({ status, stdout }).toEqual({
+      status: 0,
+      stdout: "old\nold: running\nold: removed\nnew\nkept\nnew: removed\n",
+    });
+  });
+});
+
 describe("docs/guide/resources.md", () => {
   example("gives a VM memory and processors while it runs, and takes them back", async () => {
     const memory = await fromPage("resources.md", "twinmetal run -d --name roomy", 5);

@@ -50,7 +50,7 @@ describe("a saved state in the words of run", () => {
     const { values } = parseLine(RUN_OPTIONS, specWords({ options }));
     expect(promiseOf(values)).toEqual(promiseOfState(spec));
     expect(values.cpu).toEqual(["-rdrand", "aes"]);
-    expect(() => checkStartsAnew(spec, {})).not.toThrow();
+    expect(() => checkStartsAnew(spec, {}, FILE.sha256)).not.toThrow();
   });
 
   it("says which firmware, and needs the kernel of a guest that is not the tiny image", () => {
@@ -59,12 +59,10 @@ describe("a saved state in the words of run", () => {
     expect(stateOptions(machineSpec({ memoryBytes: GIB, firmware: FILE }), { firmware: "rom.bin" })["firmware"]).toBe(
       "rom.bin",
     );
-    const other = machineSpec({
-      memoryBytes: GIB,
-      boot: { kernel: FILE, commandLine: "" },
-      devices: [console0("twinmetal.ctl", "org.qemu.guest_agent.0")],
-    });
-    expect(() => checkStartsAnew(other, {})).toThrow("--kernel FILE");
-    expect(() => checkStartsAnew(other, { kernel: "bzImage" })).not.toThrow();
+    const other = machineSpec({ memoryBytes: GIB, boot: { kernel: FILE, commandLine: "" } });
+    for (const tiny of ["cd".repeat(32), undefined])
+      expect(() => checkStartsAnew(other, {}, tiny)).toThrow("--kernel FILE");
+    expect(() => checkStartsAnew(other, { kernel: "bzImage" }, undefined)).not.toThrow();
+    expect(() => checkStartsAnew(uefi, {}, undefined)).not.toThrow();
   });
 });

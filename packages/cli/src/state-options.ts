@@ -4,7 +4,7 @@
  */
 import { isInBay } from "@twinmetal/core";
 import { UsageError } from "./usage-error.ts";
-import { type MachineSpec, type OptionText, QEMU_AGENT_PORT, type VmPromise } from "./vm-library.ts";
+import type { MachineSpec, OptionText, VmPromise } from "./vm-library.ts";
 
 const MIB = 2 ** 20;
 /** What is on every kernel's command line that starts from Twinmetal, or comes with other options. */
@@ -53,15 +53,11 @@ export function promiseOfState({ memoryBytes, cpus, devices }: MachineSpec): VmP
   return { memoryBytes: memoryBytes + hotBytes, cpus };
 }
 
-/** Throws UsageError where a VM of that state could not start anew. */
-export function checkStartsAnew({ boot, devices }: MachineSpec, { kernel }: StateFiles): void {
+/** Throws UsageError where a VM of that state could not start anew. `tinyKernel`: the SHA-256 of the tiny image's, if that is here. */
+export function checkStartsAnew({ boot }: MachineSpec, { kernel }: StateFiles, tinyKernel: string | undefined): void {
   if (boot === undefined) return;
   if (boot.modules) throw new UsageError("a VM with --module cannot stay: let it go on here, without -d.");
-  // The tiny image has no other agent than Twinmetal's.
-  const isForeign = devices.some(
-    (it) => it.kind === "virtio-console" && it.ports.some(({ name }) => name === QEMU_AGENT_PORT),
-  );
-  if (isForeign && kernel === undefined)
+  if (kernel === undefined && boot.kernel.sha256 !== tinyKernel)
     throw new UsageError(
       "a VM that stays starts anew one day: give the kernel that this one was started from, --kernel FILE, and its --initrd.",
     );

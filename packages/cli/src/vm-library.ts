@@ -118,7 +118,6 @@ export {
   isAllowed,
   lingers,
   listenAt,
-  QEMU_AGENT_PORT,
   removeUnit,
   SavedState,
   specWords,

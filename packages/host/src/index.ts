@@ -21,7 +21,6 @@ export {
   type GuestAgent,
   type GuestInterface,
   type GuestOsInfo,
-  QEMU_AGENT_PORT,
   type RunOptions,
   type RunResult,
   type TerminalOptions,

@@ -1,4 +1,6 @@
 /** `twinmetal restore FILE`: a saved VM goes on, on this terminal, or as a VM that stays. */
+import { createHash } from "node:crypto";
+import { readFile } from "node:fs/promises";
 import { defineCommand, type Io } from "../command.ts";
 import { DISK } from "../disk-choice.ts";
 import { engineNotice } from "../engine-notice.ts";
@@ -15,7 +17,7 @@ import { SHARE } from "../share-choice.ts";
 import { checkStartsAnew, stateOptions } from "../state-options.ts";
 import { TRANSLATION_CACHE, translationCache } from "../translation-cache.ts";
 import { UsageError } from "../usage-error.ts";
-import { copyState, type EngineQuestion, type MachineSpec, specWords } from "../vm-library.ts";
+import { copyState, type EngineQuestion, type MachineSpec, specWords, type TinyImage } from "../vm-library.ts";
 import { promiseOf, RUN_OPTIONS, runDetached } from "./run.ts";
 
 const OPTIONS = {
@@ -159,7 +161,7 @@ export const RESTORE = defineCommand({
       controlSockets: values.migrationSocket === undefined ? [] : [values.migrationSocket],
       gdb,
       sandbox: sandboxPlan(values, question, async (signal) => {
-        const image = kernel === undefined ? await knownImage(io, signal) : undefined;
+        const image = kernel === undefined ? (await knownImage(io, signal))?.directory : undefined;
         const roms = firmware === undefined ? await io.library.knownFirmware(signal) : [firmware];
         const disks = await io.library.filesOfDisks(values.disk ?? []);
         const shares = io.library.filesOfShares(values.share ?? []);
@@ -197,7 +199,7 @@ function asRun(texts: ParsedLine<typeof OPTIONS>["texts"], spec: MachineSpec, gi
 }
 
 async function goOnDetached(io: Io, given: Given, path: string, spec: MachineSpec, line: RunLine): Promise<number> {
-  checkStartsAnew(spec, given);
+  checkStartsAnew(spec, given, spec.boot && given.kernel === undefined ? await tinyKernelHash(io) : undefined);
   if (given.save !== undefined)
     throw new UsageError("--save is for a VM on this terminal: one that stays is saved by twinmetal save NAME.");
   checkSandbox(line.values);
@@ -205,11 +207,21 @@ async function goOnDetached(io: Io, given: Given, path: string, spec: MachineSpe
 }
 
 /** Where a reboot finds its kernel again, if it was the image's. */
-async function knownImage(io: Io, signal: AbortSignal): Promise<string | undefined> {
+async function knownImage(io: Io, signal?: AbortSignal): Promise<TinyImage | undefined> {
   try {
-    return (await io.library.ensureTinyImage({ signal })).directory;
+    return await io.library.ensureTinyImage({ signal });
   } catch {
-    signal.throwIfAborted();
+    signal?.throwIfAborted();
     return undefined;
   }
+}
+
+async function tinyKernelHash(io: Io): Promise<string | undefined> {
+  const image = await knownImage(io);
+  return (
+    image &&
+    createHash("sha256")
+      .update(await readFile(image.kernelPath))
+      .digest("hex")
+  );
 }
