@@ -10,7 +10,7 @@ import { GdbPacketReader, gdbPacket } from "../../packages/host/src/debug/gdb-pa
 import { createVm, serveGdb, type Vm } from "../../packages/host/src/index.ts";
 import { AT, COUNT_AT, DEBUGGED, ENTRY } from "./debugging.ts";
 
-const WAIT_MS = 20_000;
+const WAIT_MS = 60_000;
 let directory = "";
 
 beforeAll(async () => {

@@ -109,8 +109,7 @@ describe.skipIf("missing" in guest)("disks of a Linux", { timeout: 300_000 }, ()
       "131072\n2048\n2048\n0\n1\n0\ndisk0",
     );
     expect(await shell(vm, "sha256sum </dev/vdb; sha256sum </dev/vdc")).toBe(`${own}\n${own}`);
-    const mounted =
-      "mke2fs -F /dev/vda >/dev/null 2>&1; mkdir /mnt; mount /dev/vda /mnt; cp /dev/vdb /mnt/copy; umount /mnt";
+    const mounted = "mke2fs -F /dev/vda >/dev/null 2>&1; mount /dev/vda /mnt; cp /dev/vdb /mnt/copy; umount /mnt";
     expect(await shell(vm, `${mounted}; mount /dev/vda /mnt; sha256sum </mnt/copy; umount /mnt`)).toBe(own);
     await shell(
       vm,

@@ -1,6 +1,6 @@
 /** What a command is, and what it may touch: everything of the process comes through `Io`, so that tests can stand in. */
 import type { ReadStream, WriteStream } from "node:tty";
-import type { OptionSpecs, ParsedLine } from "./options.ts";
+import type { LineHints, OptionSpecs, ParsedLine } from "./options.ts";
 import type { VmLibrary } from "./vm-library.ts";
 
 /** The parts of a terminal that files and pipes lack are optional. */
@@ -31,8 +31,8 @@ export interface Command<S extends OptionSpecs = OptionSpecs> {
   /** Paragraphs of the help, beside the summary. */
   readonly text: readonly string[];
   readonly options: S;
-  /** Names of the design that this version lacks. */
-  readonly planned?: readonly string[];
+  /** What is said of a line that names what is not there. */
+  readonly hints?: LineHints;
   readonly examples: readonly (readonly [line: string, what: string])[];
   /** Resolves with the exit status once everything is written. */
   execute(io: Io, line: ParsedLine<S>): Promise<number>;

@@ -31,7 +31,7 @@ export function commandHelp(command: Command): string {
   for (const paragraph of text) lines.push("", ...wrap(paragraph));
   lines.push("", "Options:", ...optionLines([...Object.values(options), ...COMMON_OPTIONS]));
   if (examples.length > 0) lines.push("", "Examples:");
-  for (const [line, what] of examples) lines.push(`  ${line}`, `      ${what}`);
+  for (const [line, what] of examples) lines.push(`  ${line}`, ...(what ? [`      ${what}`] : []));
   return `${lines.join("\n")}\n`;
 }
 

@@ -30,6 +30,7 @@ export const FORWARD = listOption(
   "[tcp:|udp:][HOST:]PORT:GUESTPORT",
   "With --net user: connections to this host's PORT (of 127.0.0.1, unless HOST is given) go to the guest's GUESTPORT, datagrams with udp:; may be repeated.",
   parseForward,
+  "p",
 );
 
 export const NET_LOG = option(

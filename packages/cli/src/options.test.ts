@@ -10,7 +10,8 @@ const SPECS = {
   stats: flag("stats", ""),
   balloon: optionalChoice("balloon", "manual", ["manual", "auto"], ""),
 };
-const parse = (...args: string[]) => parseLine(SPECS, args, ["--disk", "-p"]);
+const parse = (...args: string[]) =>
+  parseLine(SPECS, args, { foreign: { "--disk": "It is not there.", "-mem": "Here it is: -m." } });
 
 describe("a command line", () => {
   it("takes values after a space, an equals sign, or a letter", () => {
@@ -45,8 +46,11 @@ describe("a command line", () => {
     [["--memroy", "1K"], "there is no option --memroy. Did you mean --memory?"],
     [["--frobnicate"], "there is no option --frobnicate."],
     [["-x"], "there is no option -x."],
-    [["--disk", "a"], "--disk is not in this version yet."],
-    [["-p80"], "-p is not in this version yet."],
+    [["--disk", "a"], "there is no option --disk. It is not there."],
+    [["--disk=a"], "there is no option --disk. It is not there."],
+    [["-mem", "1K"], "there is no option -mem. Here it is: -m."],
+    [["-append", "a"], "there is no option -append. Did you mean --append?"],
+    [["-p80"], "there is no option -p."],
     [["--memory"], "--memory needs a value: --memory SIZE."],
     [["--memory", "--stats"], "--memory needs a value: --memory SIZE."],
     [["--stats=1"], "--stats takes no value."],

@@ -60,8 +60,9 @@ export function listOption<T>(
   placeholder: string,
   text: string,
   parse: (text: string) => T,
+  short?: string,
 ): OptionSpec<readonly T[]> {
-  return { name, placeholder, text, parse: (given) => [parse(given)], isList: true };
+  return { name, placeholder, text, parse: (given) => [parse(given)], isList: true, ...(short ? { short } : {}) };
 }
 
 /** An option with a few possible words. */
@@ -84,11 +85,17 @@ export function optionalChoice<T extends string>(
   return { ...choice(name, choices, text), bare };
 }
 
-/** `planned`: names that are part of the design and not of this version; they get a better answer than "unknown". */
+export interface LineHints {
+  /** What to say of options that are none here, by all of the word before its value: "--rm", "-smp". */
+  readonly foreign?: Readonly<Record<string, string>> | undefined;
+  /** A command comes after --: an option that is none behind an operand is most likely its. */
+  readonly endsWithCommand?: boolean | undefined;
+}
+
 export function parseLine<S extends OptionSpecs>(
   specs: S,
   args: readonly string[],
-  planned: readonly string[] = [],
+  hints: LineHints = {},
 ): ParsedLine<S> {
   const entries = Object.entries(specs);
   const values: Record<string, unknown> = {};
@@ -104,7 +111,10 @@ export function parseLine<S extends OptionSpecs>(
     }
     const [written, attached] = splitWord(word);
     const entry = entries.find(([, spec]) => written === `--${spec.name}` || written === `-${spec.short}`);
-    if (entry === undefined) throw unknownOption(written, Object.values(specs), planned);
+    if (entry === undefined || isForeign(word, written, entries, hints)) {
+      const isCommands = hints.endsWithCommand === true && end < 0 && operands.length > 0;
+      throw unknownOption(word, Object.values(specs), hints, isCommands);
+    }
     const [key, spec] = entry;
     if (spec.parse === undefined) {
       if (attached !== undefined) throw new UsageError(`${written} takes no value.`);
@@ -153,11 +163,36 @@ function isOption(word: string, specs: readonly OptionSpec[]): boolean {
   return word.startsWith("--") && specs.some(({ name }) => word === `--${name}` || word.startsWith(`--${name}=`));
 }
 
-function unknownOption(written: string, specs: readonly OptionSpec[], planned: readonly string[]): UsageError {
-  if (planned.includes(written)) return new UsageError(`${written} is not in this version yet.`);
-  const known = specs.flatMap(({ name, short }) => (short ? [`--${name}`, `-${short}`] : [`--${name}`]));
-  const near = closest(written, known);
-  return new UsageError(`there is no option ${written}.${near ? ` Did you mean ${near}?` : ""}`);
+/** "-vga" is no -v with the value "ga", and "-drive" no -d. */
+function isForeign(
+  word: string,
+  written: string,
+  entries: readonly (readonly [string, OptionSpec])[],
+  { foreign = {} }: LineHints,
+): boolean {
+  if (written.startsWith("--") || word.length <= 2) return false;
+  return Object.hasOwn(foreign, word) || entries.some(([, { name }]) => name.length > 1 && word === `-${name}`);
+}
+
+function unknownOption(
+  word: string,
+  specs: readonly OptionSpec[],
+  { foreign = {} }: LineHints,
+  isCommands: boolean,
+): UsageError {
+  const [written] = word.split("=", 1) as [string];
+  const [short] = splitWord(word);
+  const known = [written, short].find((each) => Object.hasOwn(foreign, each));
+  const names = specs.flatMap(({ name, short: letter }) => (letter ? [`--${name}`, `-${letter}`] : [`--${name}`]));
+  const double = `-${written}`;
+  const near = names.includes(double) ? double : closest(written.startsWith("--") ? written : short, names);
+  const answer = isCommands
+    ? "A command comes after --, with its options."
+    : known === undefined
+      ? near && `Did you mean ${near}?`
+      : foreign[known];
+  const shown = known ?? (names.includes(double) || written.startsWith("--") ? written : short);
+  return new UsageError(`there is no option ${shown}.${answer ? ` ${answer}` : ""}`);
 }
 
 function nonEmpty(text: string): string {

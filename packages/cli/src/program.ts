@@ -40,6 +40,7 @@ import { TYPE } from "./commands/type.ts";
 import { VERSION } from "./commands/version.ts";
 import { VM_PROCESS } from "./commands/vm-process.ts";
 import { EXIT } from "./exit-status.ts";
+import { aboutCommand } from "./foreign-words.ts";
 import { commandHelp, programHelp } from "./help.ts";
 import { parseLine } from "./options.ts";
 import { closest } from "./suggestion.ts";
@@ -86,7 +87,6 @@ const COMMANDS = [
   VM_PROCESS,
 ] as unknown as readonly Command[];
 const HELP = { name: "help", summary: "print this, or everything about one command" };
-const PLANNED = "serve events fork snapshot export import state net backup replica node user token doctor completion";
 
 /** The library's errors about options that this program only hands on. */
 const BAD_OPTION_CODES: ReadonlySet<string> = new Set(["IMAGE_BAD_OPTION", "bad-option"]);
@@ -125,7 +125,7 @@ async function execute(io: Io, command: Command, args: readonly string[]): Promi
     io.stdout.write(commandHelp(command));
     return EXIT.OK;
   }
-  return await command.execute(io, parseLine(command.options, args, command.planned));
+  return await command.execute(io, parseLine(command.options, args, command.hints));
 }
 
 function overview(): string {
@@ -136,7 +136,8 @@ function find(name: string): Command {
   const command = COMMANDS.find((candidate) => candidate.name === name || candidate.aliases?.includes(name));
   if (command !== undefined) return command;
   if (name.startsWith("-")) throw new UsageError(`the command comes first: twinmetal COMMAND ${name} ...`);
-  if (PLANNED.split(" ").includes(name)) throw new UsageError(`the command ${name} is not in this version yet.`);
+  const said = aboutCommand(name);
+  if (said !== undefined) throw new UsageError(`there is no command ${name}. ${said}`);
   const near = closest(
     name,
     [...COMMANDS.filter(({ isInternal }) => !isInternal), HELP].map((candidate) => candidate.name),

@@ -19,6 +19,9 @@ describe("--share", () => {
     [":name", /which folder/],
     ["src:", /no name/],
     ["src:two words", /no name/],
+    ["src:/work", /is a path.*--share src:work, with ,ro.*\/share\/work/],
+    ["/home/me:/mnt/my data/:ro", /--share \/home\/me:mnt/],
+    ["src:work:ro", /behind a comma, --share src:work,ro/],
     ["src,type=nfs", /Possible: virtiofs, 9p/],
     ["src,readonly=yes", /nothing that a shared folder has/],
   ])("%s is refused", (text, message) => expect(() => parseShare(text)).toThrow(message));

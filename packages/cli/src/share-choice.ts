@@ -12,6 +12,7 @@ export const SHARE = listOption(
   "HOSTDIR[:NAME][,...]",
   "A folder of this host in the guest, by its own name or by NAME; may be repeated. The tiny image mounts it at /share/NAME, other guests with: mount -t virtiofs NAME /mnt. With ,ro the guest can change nothing; with ,type=9p: mount -t 9p -o trans=virtio,version=9p2000.L NAME /mnt. See docs/guide/sharing-files.md.",
   parseShare,
+  "v",
 );
 
 /** Throws UsageError. */
@@ -29,12 +30,19 @@ export function parseShare(text: string): ShareOptions {
     } else return false;
     return true;
   });
+  const [, host, guest] = /^(.+):(\/[^:]*)(?::(?:ro|rw))?$/.exec(place) ?? [];
+  if (host !== undefined && guest !== undefined && host.length > 1)
+    throw new UsageError(
+      `"${guest}" is a path, and a folder has a name in the guest: --share ${host}:${baseOf(guest)}, with ,ro behind it for one that is only read. The tiny image has it at /share/${baseOf(guest)}.`,
+    );
   const colon = place.lastIndexOf(":");
   const name = colon < 0 ? "" : place.slice(colon + 1);
   // "C:/x" and "a:b/c" are paths.
   const isNamed = colon >= 0 && !name.includes("/");
   share.path = isNamed ? place.slice(0, colon) : place;
   if (share.path === "") throw new UsageError("which folder? Give its path first: --share HOSTDIR.");
+  if (isNamed && (name === "ro" || name === "rw"))
+    throw new UsageError(`":${name}" names the folder: write it behind a comma, --share ${share.path},${name}.`);
   if (isNamed) {
     if (!isShareTag(name)) {
       throw new UsageError(
@@ -44,6 +52,10 @@ export function parseShare(text: string): ShareOptions {
     share.name = name;
   }
   return share;
+}
+
+function baseOf(path: string): string {
+  return path.split("/").findLast((part) => isShareTag(part)) ?? "work";
 }
 
 /** What parseShare reads as the same. */

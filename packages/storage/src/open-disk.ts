@@ -28,6 +28,8 @@ export interface OpenDiskOptions {
   /** undefined: guessed by the first bytes. */
   readonly format?: DiskFormat;
   readonly isReadOnly?: boolean;
+  /** Of a raw image: `RawOptions`. */
+  readonly blockBytes?: number | undefined;
   readonly decoders?: Decoders;
   /** For each of the two caches of each qcow2 image. */
   readonly cacheBytes?: number;
@@ -63,7 +65,8 @@ async function openLink(
   try {
     const format = options.format ?? (await guess(file, name));
     if (format === "raw") {
-      const disk = await RawDisk.open(file, { isGuessed: options.format === undefined });
+      const { blockBytes } = options;
+      const disk = await RawDisk.open(file, { isGuessed: options.format === undefined, blockBytes });
       return { disk, chain: [{ name, format }] };
     }
     return await openQcow2(files, file, name, options, above);

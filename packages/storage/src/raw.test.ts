@@ -30,6 +30,14 @@ describe("a raw disk", () => {
     expect(await codeOf(disk.read(0, into))).toBe("closed");
   });
 
+  it("of a disc has whole blocks, the last filled up", async () => {
+    const disk = await RawDisk.open(new MemoryFile(new Uint8Array(2560).fill(5)), { blockBytes: 2048 });
+    expect(disk.sizeBytes).toBe(4096);
+    const into = new Uint8Array(2048).fill(9);
+    await disk.read(2048, into);
+    expect([into[511], into[512], into[2047]]).toEqual([5, 0, 0]);
+  });
+
   it("takes whole sectors within its size only, and no writes when read-only", async () => {
     const disk = await RawDisk.open(new MemoryFile(new Uint8Array(1024), { isReadOnly: true }));
     const sector = new Uint8Array(512);

@@ -1,6 +1,6 @@
 /**
- * Raw images: the file's bytes are the disk's. A file that does not end with a whole sector is a disk whose last sector
- * is filled up with zeroes.
+ * Raw images: the file's bytes are the disk's. A file that does not end with a whole sector (of a disc, block) is a disk
+ * whose last one is filled up with zeroes.
  *
  * A raw image whose format was guessed must not become another format by what its guest writes into its first sector:
  * the next start would take the guest's bytes for a header, and its backing file's name for the owner's wish.
@@ -14,6 +14,8 @@ import { StorageError } from "./storage-error.ts";
 export interface RawOptions {
   /** The format was guessed from the contents: what would be guessed differently next time is refused. */
   readonly isGuessed?: boolean;
+  /** The disk is whole ones of these, a multiple of 512; 512. Discs have 2048. */
+  readonly blockBytes?: number | undefined;
 }
 
 export class RawDisk implements BlockDevice {
@@ -32,7 +34,8 @@ export class RawDisk implements BlockDevice {
 
   /** The disk owns the file from here on. */
   static async open(file: ImageFile, options: RawOptions = {}): Promise<RawDisk> {
-    const sizeBytes = Math.ceil((await file.size()) / SECTOR_BYTES) * SECTOR_BYTES;
+    const { blockBytes = SECTOR_BYTES } = options;
+    const sizeBytes = Math.ceil((await file.size()) / blockBytes) * blockBytes;
     return new RawDisk(file, sizeBytes, options);
   }
 

@@ -1,6 +1,7 @@
 /** `twinmetal create`: a VM that stays, not started yet. What the options mean is run's. */
 import { ensureAutostart } from "../autostart.ts";
 import { defineCommand } from "../command.ts";
+import { RUN_FOREIGN } from "../foreign-words.ts";
 import { keepVm } from "../kept-vm.ts";
 import { namedVms } from "../named-vms.ts";
 import { underPolicy } from "../policy-choice.ts";
@@ -18,6 +19,7 @@ export const CREATE = defineCommand({
     "Status: 0 it is there, 125 it is not (the name is in use, or the folder cannot be written), 2 bad usage.",
   ],
   options: OPTIONS,
+  hints: { foreign: RUN_FOREIGN },
   examples: [
     ["twinmetal create --name box -m 1G --disk box.qcow2 --net user", "a VM named box"],
     ["twinmetal start box", "runs it in the background"],

@@ -31,6 +31,7 @@ export const ENGINE = defineCommand({
     "The VM's console is not shown; what CMD prints goes to standard error. Counters of a VM of your own: `twinmetal run --stats`.",
   ],
   options: OPTIONS,
+  hints: { endsWithCommand: true },
   examples: [
     ["twinmetal engine", "what `twinmetal run` uses here, and what would make it faster"],
     ["twinmetal engine stats", "how a boot of the image is executed"],

@@ -21,6 +21,10 @@ export const EXEC = defineCommand({
       "t",
     ),
   },
+  hints: {
+    foreign: { "-it": "Here it is: -t, for a command with a terminal.", "-i": "Input is always the command's." },
+    endsWithCommand: true,
+  },
   examples: [
     ["twinmetal exec box -- uname -a", ""],
     ["twinmetal exec -t box -- vi /etc/profile", "on this terminal; also: twinmetal shell box"],

@@ -9,6 +9,7 @@ import { parseCpu } from "../cpu-choice.ts";
 import { CDROM, DISK, FLOPPY } from "../disk-choice.ts";
 import { checkEndActions, END_OPTIONS } from "../end-actions.ts";
 import { engineNotice } from "../engine-notice.ts";
+import { RUN_FOREIGN } from "../foreign-words.ts";
 import { GDB } from "../gdb-choice.ts";
 import { type HostingPlan, hostVm } from "../hosting.ts";
 import type { ImageChoice } from "../image-choice.ts";
@@ -188,7 +189,7 @@ export const RUN = defineCommand({
     "Status: CMD's own; without CMD 0 when the guest turns off. 124 time-out, 125 Twinmetal failed or the guest crashed, 126 CMD cannot be run, 127 not found, 128+n ended by signal n, 2 bad usage.",
   ],
   options: RUN_OPTIONS,
-  planned: "--cold -p -v".split(" "),
+  hints: { foreign: RUN_FOREIGN, endsWithCommand: true },
   examples: [
     ["twinmetal run", "a shell in a small Linux; type poweroff, or press Ctrl-]"],
     ["twinmetal run -m 1G --cpus 2 -- sh -c 'free -m; nproc'", "one command in a fresh VM"],
@@ -208,7 +209,8 @@ export const RUN = defineCommand({
     ["twinmetal run -d --name box -m 2G --balloon=auto", "memory that the host has while the guest does not need it"],
     ["twinmetal run -d --name box --cpus 1,max=4", "processors that can come: twinmetal set box cpus=3"],
     ["twinmetal run -m 512M,max=2G --migration-socket vm.sock", "memory that can grow: twinmetal resize vm.sock 1536M"],
-    ["twinmetal run --share src --share out:results -- make -C /share/src", "with folders of this host"],
+    ["twinmetal run -v src,ro -v out:results -- cp -r /share/src /share/results", "with folders of this host"],
+    ["twinmetal run -d --name web --net user -p 8080:80", "its port 80 is port 8080 of this host"],
     ["twinmetal run --firmware bios --cdrom memtest86+.iso", "starts from a CD"],
     ["twinmetal run --firmware uefi --disk new.qcow2 --cdrom install.iso --boot cdrom,disk", "the CD first"],
     ["twinmetal run --firmware uefi --name box", "UEFI, whose settings are kept for the next run of box"],

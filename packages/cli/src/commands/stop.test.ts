@@ -7,17 +7,22 @@ import type { ControlRequest } from "../vm-library.ts";
 function setUp() {
   const asked: [string, ControlRequest][] = [];
   let err = "";
+  let out = "";
   const io = {
     stdin: new EventEmitter(),
-    stdout: { write: () => {} },
+    stdout: { write: (part: string) => void (out += part) },
     stderr: { write: (part: string) => void (err += part) },
     env: {},
     onSignal: () => () => {},
     library: {
+      NamedVms: class {
+        readonly store = { has: async (name: string) => name === "box" };
+        readonly stop = async (name: string) => ({ name, state: "off" });
+      },
       askVm: async (socket: string, request: ControlRequest) => void asked.push([socket, request]),
     },
   } as unknown as Io;
-  return { asked, err: () => err, run: (...args: string[]) => runProgram(io, args) };
+  return { asked, err: () => err, out: () => out, run: (...args: string[]) => runProgram(io, args) };
 }
 
 it("asks the VM to turn off, for a minute or as long as is said", async () => {
@@ -30,9 +35,16 @@ it("asks the VM to turn off, for a minute or as long as is said", async () => {
   ]);
 });
 
-it("needs a socket, and nothing else", async () => {
+it("stops several, by name or socket", async () => {
+  const { run, asked, out } = setUp();
+  expect(await run("stop", "box", "vm.sock", "--json")).toBe(0);
+  expect(asked.map(([socket]) => socket)).toEqual(["vm.sock"]);
+  expect(out()).toBe('{"name":"box","state":"off"}\n{"name":"vm.sock","state":"off"}\n');
+});
+
+it("needs one, and no command", async () => {
   const { run, err } = setUp();
   expect(await run("stop")).toBe(2);
-  expect(err()).toContain("--migration-socket");
-  expect(await run("stop", "vm.sock", "now")).toBe(2);
+  expect(err()).toContain("which VM?");
+  expect(await run("stop", "vm.sock", "--", "now")).toBe(2);
 });

@@ -21,15 +21,18 @@ import { openNodeDisk } from "./node-disks.ts";
 import { openImageFile } from "./node-image-file.ts";
 import type { SpaceLimit } from "./space-limit.ts";
 
+const DISC_BLOCK_BYTES = 2048;
 const QCOW2_NAMES = [".qcow2", ".qcow"];
 
 /** `space`: what the file that is written to may take. Throws StorageError. */
 export async function openVmDisk(options: DiskOptions, space?: SpaceLimit): Promise<BlockDevice> {
-  const { path, format, isReadOnly = false, isEphemeral = false } = options;
+  const { path, format, isReadOnly = false, isEphemeral = false, isCdrom = false } = options;
   if (format === undefined) checkGuess(path);
   const { disk } = await openNodeDisk(path, {
     ...(format && { format }),
     isReadOnly: isReadOnly || isEphemeral,
+    // A disc's end is no less of it where its file does not fill the last block.
+    ...(isCdrom && { blockBytes: DISC_BLOCK_BYTES }),
     space,
   });
   if (disk.sizeBytes === 0) {

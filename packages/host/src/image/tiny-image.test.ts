@@ -65,6 +65,7 @@ describe("ensureTinyImage", () => {
     expect(initrd).toContain("virtio_ring.ko\nvirtio_pci.ko\nvirtio_console.ko\nvirtio_rng.ko\n");
     expect(initrd).toContain("failover.ko\nnet_failover.ko\nvirtio_net.ko\n");
     expect(initrd).not.toContain("vmxnet3");
+    expect(initrd).toContain("00000000mnt\0");
     expect(await cacheNames()).toEqual(["packages", "tiny"]);
 
     requests.length = 0;

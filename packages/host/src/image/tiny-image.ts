@@ -43,6 +43,7 @@ import {
 } from "./package-set.ts";
 import {
   TINY_DEVICE_MODULES,
+  TINY_DIRECTORIES,
   TINY_DISK_MODULES,
   TINY_MODULES,
   TINY_NETWORK_MODULES,
@@ -127,6 +128,7 @@ class TinyBuilder {
       DHCP_SCRIPT,
       CONTAINER_SCRIPT,
       JSON.stringify([TINY_MODULES, TINY_DEVICE_MODULES, TINY_DISK_MODULES, TINY_NETWORK_MODULES, TINY_SHARE_MODULES]),
+      TINY_DIRECTORIES.join(),
     ];
     this.#imageKey = `${this.#kernel}-${shortHash(this.#packagesKey, ...scripts)}`;
   }

@@ -69,13 +69,14 @@ export interface TinyInitrdParts {
 /** What /init needs before `busybox --install` has made the other links. */
 const EARLY_LINKS = ["sh", "mount", "mkdir", "ln", "hostname", "ifconfig"];
 
-const DIRECTORIES = [
+export const TINY_DIRECTORIES: readonly string[] = [
   "bin",
   "dev",
   "etc",
   "etc/twinmetal",
   "lib",
   "lib/modules",
+  "mnt",
   "proc",
   "root",
   "run",
@@ -88,7 +89,7 @@ const DIRECTORIES = [
 ];
 
 export function buildTinyInitrd(parts: TinyInitrdParts): Uint8Array {
-  const entries: CpioEntry[] = DIRECTORIES.map((path) => ({
+  const entries: CpioEntry[] = TINY_DIRECTORIES.map((path) => ({
     type: "directory",
     path,
     mode: path === "root" ? 0o700 : 0o755,
