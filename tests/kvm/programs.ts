@@ -180,8 +180,8 @@ export const PROGRAMS: readonly TestProgram[] = [
   {
     name: "sandbox",
     file: "guest/sandbox.ts",
-    what: "a guest on the kvm engine in a process that is locked down",
-    limitSeconds: 460,
+    what: "a guest on the kvm engine in a process that is locked down, and saved and cloned there",
+    limitSeconds: 900,
     form: "long",
   },
 ];

@@ -27,6 +27,7 @@ import {
   type ControlServer,
   type DiskOptions,
   type GdbServer,
+  type MachineSpec,
   type NetworkOptions,
   type ShareOptions,
   type Vm,
@@ -38,8 +39,8 @@ const CLOSE_MS = 5000;
 const LONG_MS = 2 ** 30;
 
 export interface HostingPlan {
-  /** Rejects where the host does not take one more. */
-  readonly admit?: (() => Promise<void>) | undefined;
+  /** Rejects where the host does not take one more. `saved`: of the state that it goes on from. */
+  readonly admit?: ((saved?: MachineSpec) => Promise<void>) | undefined;
   readonly create: (signal: AbortSignal, onProgress: (progress: VmProgress) => void, control: VmControl) => Promise<Vm>;
   /** Asked for when the VM exists. */
   readonly command: ((signal: AbortSignal) => Promise<readonly string[]>) | undefined;

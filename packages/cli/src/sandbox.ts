@@ -3,7 +3,7 @@
  * take from it. The library does it in two steps with a new start of Node in between (`confineAndRestart`, `seal`), so
  * the commands' own way to the VM is gone twice: before the first step it ends in nothing but the plan.
  */
-import { closeSync, constants, existsSync, openSync } from "node:fs";
+import { closeSync, constants, openSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { KVM_DEVICE, missingLayers, SandboxError, translationDirectory } from "@twinmetal/host";
 import type { Io } from "./command.ts";
@@ -233,11 +233,11 @@ function fileRules(used: UsedFiles): readonly FileRule[] {
 
 function folderRules(folder: VmFolder | undefined): FileRule[] {
   if (folder === undefined) return [];
-  const { path, lock, run, console, log, saved } = folder;
+  const { path, lock, run, console, log, saved, outgoing } = folder;
   return [
     { path, access: "read" },
     { path, access: "socket" },
-    ...[lock, run, console, log, ...(existsSync(saved) ? [saved] : [])].flatMap((file) => rule(file, "write")),
+    ...[lock, run, console, log, saved, outgoing].flatMap((file) => rule(file, "write")),
   ];
 }
 

@@ -8,7 +8,7 @@ import type { MachineSpec, OptionText, VmPromise } from "./vm-library.ts";
 
 const MIB = 2 ** 20;
 /** What is on every kernel's command line that starts from Twinmetal, or comes with other options. */
-const OWN_WORD = /^(?:console=ttyS0|quiet|twinmetal\.(?:net|share|term|shell)=.*)$/;
+const OWN_WORD = /^(?:console=ttyS0|quiet|twinmetal\.(?:net|share|term|shell|hostname)=.*)$/;
 
 export interface StateFiles {
   readonly kernel?: string | undefined;

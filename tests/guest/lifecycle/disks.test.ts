@@ -14,18 +14,23 @@ beforeAll(async () => {
 });
 afterAll(() => home.remove());
 
+// In a sandbox where there is one.
 test("an image's writes are kept with the VM, and the image is only read", { timeout: 240_000 }, async () => {
   const image = join(home.directory, "counter.img");
   writeFileSync(image, countingDisk());
-  expect(await home.must(["run", "-d", "--name", "box", "counter.img", ...OPTIONS])).toBe("box\n");
+  const options = ["--sandbox", "on", ...OPTIONS];
+  expect(await home.must(["run", "-d", "--name", "box", "counter.img", ...options])).toBe("box\n");
   await home.console("box", /#0001/);
-  await home.must(["kill", "box"]);
+  expect(await home.must(["clone", "box", "copy"])).toBe("copy: saved\n");
+  await home.type("box", "w", /#0002/);
+  expect(await home.must(["save", "box"])).toBe("box: saved\n");
   await home.must(["rename", "box", "crate"]);
-  await home.must(["start", "crate"]);
-  await home.console("crate", /#0002/);
-  await home.must(["kill", "crate"]);
+  expect(await home.must(["start", "crate", "copy"])).toBe("crate: running\ncopy: running\n");
+  await home.type("crate", "w", /#0003/);
+  await home.must(["kill", "crate", "copy"]);
+  expect([await countIn("crate"), await countIn("copy")]).toEqual([3, 1]);
   expect(countOf(readFileSync(image))).toBe(0);
-  await home.must(["rm", "crate"]);
+  await home.must(["rm", "crate", "copy"]);
 });
 
 /** A raw disk of 1 MiB as the VM sees it. */

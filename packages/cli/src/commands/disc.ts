@@ -36,7 +36,7 @@ export const INSERT = defineCommand({
   usage: "VM DISK IMAGE [--force]",
   text: [
     VM_TEXT,
-    "A disc that is in the drive is taken out first; a bay has to be empty, and what the guest writes to a disk in it is in the image. The image is opened by the VM's process, which has to be allowed to read it: see --sandbox.",
+    "A disc that is in the drive is taken out first; a bay has to be empty, and what the guest writes to a disk in it is in the image. The image is opened by the VM's process, which has to be allowed to read it; one in its sandbox opens only what it was started with.",
     STATUS_TEXT,
   ],
   options: OPTIONS,

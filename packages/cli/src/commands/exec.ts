@@ -1,4 +1,5 @@
 /** `twinmetal exec VM -- CMD`: a command in a running VM, through its agent. */
+import { constants } from "node:os";
 import { ByteOutput } from "../byte-output.ts";
 import { defineCommand } from "../command.ts";
 import { EXIT } from "../exit-status.ts";
@@ -38,8 +39,13 @@ export const EXEC = defineCommand({
     const stdout = new ByteOutput(io.stdout);
     const stderr = new ByteOutput(io.stderr);
     const ends = new AbortController();
-    stdout.onGone = () => ends.abort();
-    const stops = (["SIGINT", "SIGTERM", "SIGHUP"] as const).map((name) => io.onSignal(name, () => ends.abort()));
+    let endedBy: number | undefined;
+    const end = (name: NodeJS.Signals): void => {
+      endedBy = constants.signals[name];
+      ends.abort();
+    };
+    stdout.onGone = () => end("SIGPIPE");
+    const stops = (["SIGINT", "SIGTERM", "SIGHUP"] as const).map((name) => io.onSignal(name, () => end(name)));
     try {
       const status = await io.library.askVm(
         vm,
@@ -54,6 +60,9 @@ export const EXEC = defineCommand({
         },
       );
       return typeof status === "number" ? status : EXIT.FAILED;
+    } catch (error) {
+      if (endedBy !== undefined) return 128 + endedBy;
+      throw error;
     } finally {
       await Promise.all([stdout.flush(), stderr.flush()]);
       stdout.dispose();

@@ -17,7 +17,14 @@ import { SHARE } from "../share-choice.ts";
 import { checkStartsAnew, stateOptions } from "../state-options.ts";
 import { TRANSLATION_CACHE, translationCache } from "../translation-cache.ts";
 import { UsageError } from "../usage-error.ts";
-import { copyState, type EngineQuestion, type MachineSpec, specWords, type TinyImage } from "../vm-library.ts";
+import {
+  copyState,
+  type EngineQuestion,
+  type MachineSpec,
+  specWords,
+  switchCardsOfSpec,
+  type TinyImage,
+} from "../vm-library.ts";
 import { promiseOf, RUN_OPTIONS, runDetached } from "./run.ts";
 
 const OPTIONS = {
@@ -124,7 +131,8 @@ export const RESTORE = defineCommand({
     return await hostVm(io, {
       admit: async () => {
         const wanted = promiseOf(made.values);
-        await io.library.admitVm({ name: name ?? "without a name", wanted, rules: policy.admission });
+        const cards = switchCardsOfSpec(spec, networksOf(values));
+        await io.library.admitVm({ name: name ?? "without a name", wanted, cards, rules: policy.admission });
       },
       create: (signal, onProgress) =>
         io.library.restoreVm(path, {

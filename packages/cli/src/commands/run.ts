@@ -34,7 +34,17 @@ import { parseSerialTarget, type SerialTarget } from "../serial-target.ts";
 import { SHARE } from "../share-choice.ts";
 import { TRANSLATION_CACHE, translationCache } from "../translation-cache.ts";
 import { UsageError } from "../usage-error.ts";
-import type { ConfinePlan, EngineQuestion, Policy, Vm, VmFolder, VmProgress, VmPromise } from "../vm-library.ts";
+import {
+  type ConfinePlan,
+  type EngineQuestion,
+  type Policy,
+  switchCards,
+  switchCardsOfSpec,
+  type Vm,
+  type VmFolder,
+  type VmProgress,
+  type VmPromise,
+} from "../vm-library.ts";
 import { VSOCK } from "../vsock-choice.ts";
 import { incomingPlan } from "./incoming.ts";
 
@@ -266,11 +276,15 @@ export function runPlan(
   const isTiny = image?.kind === "tiny" || isContainer;
   const endsWithInput =
     kept === undefined && isTiny && command === undefined && serial.kind === "stdio" && !io.stdin.isTTY;
-  const append = commandLine(io, values, isTiny, command, endsWithInput);
+  const append = commandLine(io, values, isTiny, command, endsWithInput, kept?.folder.name ?? values.name);
   const prepare = bootPlan(io, values, { image, append, command: rest, folder: kept?.folder });
   const name = kept?.folder.name ?? values.name ?? "without a name";
   return {
-    admit: async () => void (await io.library.admitVm({ name, wanted: promiseOf(values), rules: policy.admission })),
+    admit: async (saved) => {
+      const [networks, identity] = [networksOf(values), kept?.folder.name ?? values.name ?? values.seed];
+      const cards = saved ? switchCardsOfSpec(saved, networks) : switchCards(networks, identity);
+      await io.library.admitVm({ name, wanted: promiseOf(values), cards, rules: policy.admission });
+    },
     create: (signal, onProgress) => create(io, values, prepare, signal, onProgress, kept),
     command: command && (async (signal) => (await prepare(signal, () => {})).command ?? command),
     serial,
@@ -368,9 +382,11 @@ function commandLine(
   isTiny: boolean,
   command: readonly string[] | undefined,
   endsWithInput: boolean,
+  name: string | undefined,
 ): string {
   const words: string[] = [];
   if (isTiny) {
+    if (name !== undefined) words.push(`twinmetal.hostname=${name}`);
     const { TERM = "" } = io.env;
     if (command !== undefined) words.push("twinmetal.shell=off");
     else if (endsWithInput) words.push("twinmetal.shell=once");

@@ -9,7 +9,7 @@ export const SAVE = defineCommand({
   summary: "save a running VM, to go on from there",
   usage: "NAME [FILE] [--json]",
   text: [
-    "Without FILE the VM's memory and devices are kept in its folder, its process ends, and the next `twinmetal start` goes on from there; `twinmetal kill` throws the state away. With FILE its state is written there, and it runs on, for a new VM: twinmetal restore FILE. That is refused for a VM that writes to disks, with which FILE would not agree any more: clone it instead.",
+    "Without FILE the VM's memory and devices are kept in its folder, its process ends, and the next `twinmetal start` goes on from there; `twinmetal kill` throws the state away. With FILE its state is written there, and it runs on, for a new VM: twinmetal restore FILE. That is refused for a VM that writes to disks, with which FILE would not agree any more: clone it instead. A VM in its sandbox is saved, too.",
     "Status: 0 it is saved, 125 it is not, and runs on (the reason is on standard error), 2 bad usage.",
   ],
   options: { json: JSON_FLAG },

@@ -30,13 +30,13 @@ export const SHOW = defineCommand({
       io.stdout.write(`${JSON.stringify({ ...seen, allowed, folder: path, socket, console, usage, spec })}\n`);
       return 0;
     }
-    const { state, engine, pid, startedAt, restarts, expiresAt, end } = seen;
+    const { state, engine, isSandboxed, pid, startedAt, restarts, expiresAt, end } = seen;
     const rows: readonly (readonly [string, string | undefined])[] = [
       ["name", name],
       ["state", state],
       ["possible now", allowed.join(", ")],
       ["engine", engine],
-      ["process", pid === undefined ? undefined : String(pid)],
+      ["process", pid === undefined ? undefined : `${pid}${isSandboxed ? ", in its sandbox" : ""}`],
       ["started", startedAt],
       ["restarts", restarts && `${restarts.count}, the last at ${restarts.at}: ${restarts.reason}`],
       ["lives until", expiresAt && `${expiresAt} (${lifeText(expiresAt)})`],

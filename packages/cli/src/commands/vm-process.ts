@@ -4,7 +4,7 @@ import { runKept } from "../kept-run.ts";
 import { VM_PROCESS_NAME } from "../named-vms.ts";
 import { parseLine } from "../options.ts";
 import { underPolicy } from "../policy-choice.ts";
-import { fromSavedState } from "../saved-run.ts";
+import { withSavedState } from "../saved-run.ts";
 import { UsageError } from "../usage-error.ts";
 import { specWords, VmStore } from "../vm-library.ts";
 import { RUN_OPTIONS, runPlan } from "./run.ts";
@@ -30,7 +30,7 @@ export const VM_PROCESS = defineCommand({
       const { line, policy } = await underPolicy(io, parseLine(RUN_OPTIONS, specWords(spec)), true);
       const plan = runPlan(quiet, line, { folder, console: { kind: "log", log: presence.console } }, policy);
       const end = await runKept(quiet, {
-        plan: fromSavedState(quiet, plan, line.values, folder),
+        plan: withSavedState(quiet, plan, line.values, folder),
         actions: line.values,
         expiresAtMs: spec.expiresAt === undefined ? undefined : Date.parse(spec.expiresAt),
         onRestart: (count, reason) => presence.restarts(count, reason),

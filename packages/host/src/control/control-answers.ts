@@ -1,5 +1,6 @@
 /** What requests are answered with, where that is more than what the VM object says. */
 import type { BalloonStatistics } from "@twinmetal/core";
+import type { DiscInDrive } from "../disk/disk-limits.ts";
 import type { LifecycleState } from "../lifecycle/states.ts";
 import type { Vm, VmProgress } from "../vm/vm.ts";
 import { whyNothingIsGivenBack } from "../vm/vm-memory.ts";
@@ -12,6 +13,10 @@ export interface ControlStatus {
   readonly life: LifecycleState;
   readonly engine?: "jit" | "kvm";
   readonly isMigrating: boolean;
+  /** In its drives. */
+  readonly discs?: readonly DiscInDrive[];
+  /** The process is in its sandbox. */
+  readonly isSealed: boolean;
   /** What it is at, while it starts. */
   readonly progress?: VmProgress;
 }

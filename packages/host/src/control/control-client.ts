@@ -6,6 +6,7 @@ import type { VmProgress } from "../vm/vm.ts";
 import { ControlError } from "./control-error.ts";
 import type { ControlRequest } from "./control-request.ts";
 import type { ControlStreams, WindowDimensions } from "./control-streams.ts";
+import type { HandedOut } from "./save-and-clone.ts";
 
 /** Rejects with ControlError: the VM's own, or "link-lost" where nobody answers. */
 export async function askControl(
@@ -16,6 +17,8 @@ export async function askControl(
     readonly onProgress?: (progress: MigrationProgress) => void;
     /** Of "save" and "clone". */
     readonly onSaving?: (progress: VmProgress) => void;
+    /** Of "hand": its files are there, and stay as they are until this resolves. */
+    readonly onHanded?: (handed: HandedOut) => Promise<void>;
     /** How long the process may say nothing. Default: for ever. */
     readonly timeoutMs?: number;
     /** How long its answer is waited for when `signal` has told it to end. Default: for ever. */
@@ -24,7 +27,7 @@ export async function askControl(
     readonly streams?: ControlStreams;
   } = {},
 ): Promise<unknown> {
-  const { signal, onProgress, onSaving, timeoutMs, giveUpMs, streams } = options;
+  const { signal, onProgress, onSaving, onHanded, timeoutMs, giveUpMs, streams } = options;
   signal?.throwIfAborted();
   const socket = connect(path);
   if (timeoutMs !== undefined) {
@@ -47,7 +50,10 @@ export async function askControl(
         text = text.slice(end + 1);
         if (line.progress) onProgress?.(line.progress);
         else if (line.saving) onSaving?.(line.saving);
-        else if (line.stdout !== undefined) await streams?.onStdout?.(Buffer.from(line.stdout, "base64"));
+        else if (line.handed) {
+          await onHanded?.(line.handed);
+          socket.write('{"end":true}\n');
+        } else if (line.stdout !== undefined) await streams?.onStdout?.(Buffer.from(line.stdout, "base64"));
         else if (line.stderr !== undefined) await streams?.onStderr?.(Buffer.from(line.stderr, "base64"));
         else if (line.error)
           throw new ControlError(line.error.code, line.error.message, { obstacles: line.error.obstacles });
@@ -92,6 +98,7 @@ async function sendInput(socket: Socket, input: AsyncIterable<Uint8Array | Windo
 interface ControlLine {
   readonly progress?: MigrationProgress;
   readonly saving?: VmProgress;
+  readonly handed?: HandedOut;
   readonly stdout?: string;
   readonly stderr?: string;
   readonly result?: unknown;

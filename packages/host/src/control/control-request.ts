@@ -56,10 +56,12 @@ interface ControlFields {
   readonly resume: NoFields;
   readonly reset: NoFields;
   readonly kill: NoFields;
-  /** Its state in a file; it ends with that, or goes on. */
-  readonly save: { readonly path: string; readonly ends: boolean };
+  /** Its state in its folder, and it ends with that; or in another file, and it goes on. */
+  readonly save: { readonly path?: string };
   /** Its state and its disks for a VM whose folder is in the making. */
   readonly clone: { readonly from: string; readonly to: string };
+  /** The same of a VM in its sandbox: it stands still while the client copies them, ../lifecycle/outgoing-state.ts. */
+  readonly hand: { readonly out: "state" | "clone" };
   /** Bytes flow both ways: control-streams.ts. */
   readonly console: NoFields;
   readonly exec: { readonly words: readonly string[]; readonly terminal?: TerminalOptions };
@@ -109,8 +111,9 @@ const CHECKS: { readonly [C in Command]: Checks<ControlFields[C]> } = {
   resume: {},
   reset: {},
   kill: {},
-  save: { path: isPath, ends: isBoolean },
+  save: { path: (path) => path === undefined || isPath(path) },
   clone: { from: isPath, to: isPath },
+  hand: { out: isOneOf("state", "clone") },
   console: {},
   exec: {
     words: (words) => isNames(words) && words.length > 0,

@@ -40,7 +40,7 @@ afterEach(async () => {
 
 /** A VM of which only these are there. */
 function vmWith(methods: Partial<Vm>): void {
-  control.vm = { state: "running", ...methods } as Vm;
+  control.vm = { state: "running", disks: { discs: [] }, ...methods } as unknown as Vm;
 }
 
 async function failure(promise: Promise<unknown>): Promise<ControlError> {
@@ -187,7 +187,7 @@ describe("the control socket", () => {
     const first = failure(askControl(path, { command: "migrate", target: "unix:/t", options: {} }));
     await expect
       .poll(() => askControl(path, { command: "status" }))
-      .toEqual({ state: "running", life: "running", isMigrating: true });
+      .toEqual({ state: "running", life: "running", isMigrating: true, isSealed: false, discs: [] });
     expect(await failure(askControl(path, { command: "migrate", target: "unix:/t", options: {} }))).toMatchObject({
       code: "bad-state",
     });

@@ -1,6 +1,6 @@
 /**
  * The control socket of a VM's process: whoever may use the socket's file does with the VM what its owner can
- * (control-request.ts). Answers are lines of JSON: `{"progress": P}` and `{"saving": P}` before the last one, `{"result": R}` or
+ * (control-request.ts). Answers are lines of JSON: `{"progress": P}`, `{"saving": P}` and `{"handed": H}` before the last one, `{"result": R}` or
  * `{"error": {"code": C, "message": M, "obstacles": O}}`.
  */
 import { createServer, type Socket } from "node:net";

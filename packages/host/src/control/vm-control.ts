@@ -1,4 +1,5 @@
 /** What is done for each request (control-request.ts), whoever asks: the VM's own methods, where its state allows them. */
+import { closeSync, constants, openSync } from "node:fs";
 import { MigrationError, type MigrationProgress } from "@twinmetal/core";
 import type { EndChange } from "../lifecycle/end-change.ts";
 import { type LifecycleState, requireAllowed } from "../lifecycle/states.ts";
@@ -9,7 +10,7 @@ import { type ControlStatus, memoryOf, screenOf } from "./control-answers.ts";
 import { badRequest, ControlError } from "./control-error.ts";
 import type { ControlOptions, ControlRequest } from "./control-request.ts";
 import { type ControlChannel, serveConsole, serveExec, servePack, serveUnpack } from "./control-streams.ts";
-import { cloneTo, type SavingHooks, saveTo } from "./save-and-clone.ts";
+import { cloneTo, type FolderStates, handOut, type SavingHooks, saveInFolder, saveTo } from "./save-and-clone.ts";
 
 /** Who asks. */
 export interface ControlConnection {
@@ -21,6 +22,8 @@ export interface ControlConnection {
   /** Of what has bytes that flow: control-streams.ts. */
   readonly channel?: ControlChannel;
 }
+
+const IN_SANDBOX = "runs in its sandbox, where its process";
 
 /** Of one VM's process, and of all its control sockets. What it is for changes: a VM comes, is held, goes. */
 export class VmControl {
@@ -39,9 +42,12 @@ export class VmControl {
   onKeep: ((change: EndChange) => Promise<void>) | undefined;
   /** The process is in its sandbox. */
   isSealed = false;
+  /** Of a VM that stays: its state files. */
+  states: FolderStates | undefined;
   #running: AbortController | undefined;
   #stopping = 0;
   #isKilled = false;
+  #isHanding = false;
 
   /** It is to end, because somebody has asked for that. */
   get isEnding(): boolean {
@@ -67,6 +73,8 @@ export class VmControl {
       case "switch":
         return await this.#requireVm().switchEngine(request.engine, { signal });
       case "record":
+        if (this.isSealed)
+          throw this.#refused(`${IN_SANDBOX} makes no files. Start it with --sandbox off, or --record FILE`);
         return await this.#requireVm().record(request.path, { state: request.state });
       case "screen":
         return await screenOf(this.#requireVm());
@@ -75,6 +83,7 @@ export class VmControl {
       case "eject":
         return await this.#requireVm().eject(request.disk, { force: request.force });
       case "insert":
+        this.#requireInReach(request.path);
         return await this.#requireVm().insert(request.disk, request.path, { force: request.force });
       case "balloon":
         await this.#requireVm().memory.balloon(request.bytes, { signal });
@@ -94,20 +103,22 @@ export class VmControl {
         return await this.#requireVm().press(request.keys);
       case "stop":
         return await this.#stop(request.timeoutMs, request.force, signal);
-      case "pause":
       case "resume":
+        if (this.#isHanding) throw this.#refused("is being copied, and stands still for that. Resume it later");
+        return await this.#requireFor("resume").resume();
+      case "pause":
       case "reset":
         return await this.#requireFor(request.command)[request.command]();
       case "kill":
         return await this.#kill();
-      case "save": {
-        const end = request.ends ? () => this.#kill() : undefined;
-        return await saveTo(this.#requireUnsealed("save"), request.path, end, this.#savingHooks(connection));
-      }
+      case "save":
+        return await this.#save(request.path, this.#savingHooks(connection));
       case "clone": {
         const { from, to } = request;
         return await cloneTo(this.#requireUnsealed("clone"), from, to, this.#savingHooks(connection));
       }
+      case "hand":
+        return await this.#handOut(request.out, required(channel), this.#savingHooks(connection));
       case "cancel":
         if (!this.#running) throw new ControlError("bad-state", "No migration is under way.");
         this.#running.abort();
@@ -124,8 +135,9 @@ export class VmControl {
     return {
       state: held ? "held" : (vm?.state ?? "waiting"),
       life: this.#life(),
-      ...(vm && { engine: vm.engine }),
+      ...(vm && { engine: vm.engine, discs: vm.disks.discs }),
       isMigrating: this.#running !== undefined,
+      isSealed: this.isSealed,
       ...(!vm && progress && { progress }),
     };
   }
@@ -166,13 +178,50 @@ export class VmControl {
     return { signal, onProgress, isPaused: () => this.#life() === "paused" };
   }
 
+  async #save(path: string | undefined, hooks: SavingHooks): Promise<void> {
+    if (path !== undefined) return await saveTo(this.#requireUnsealed("save"), path, hooks);
+    const vm = this.#requireFor("save");
+    await saveInFolder(vm, this.#requireStates().saved, () => this.#kill(), hooks);
+  }
+
+  async #handOut(out: "state" | "clone", channel: ControlChannel, hooks: SavingHooks): Promise<void> {
+    const vm = this.#requireFor(out === "clone" ? "clone" : "save");
+    const { outgoing } = this.#requireStates();
+    if (this.#isHanding) throw this.#refused("is being copied already. Try again when that has ended");
+    this.#isHanding = true;
+    try {
+      await handOut(vm, out, outgoing, channel, hooks);
+    } finally {
+      this.#isHanding = false;
+    }
+  }
+
+  #requireStates(): FolderStates {
+    if (this.states) return this.states;
+    throw badRequest("That is for a VM that stays.");
+  }
+
+  #refused(why: string): ControlError {
+    return new ControlError("refused", `VM ${this.#requireVm().name} ${why}.`);
+  }
+
   #requireUnsealed(verb: "save" | "clone"): Vm {
     const vm = this.#requireFor(verb);
-    if (!this.isSealed) return vm;
-    throw new ControlError(
-      "refused",
-      `VM ${vm.name}'s process is in its sandbox, which makes no files, so that ${verb} is possible when it is off. Start it with --sandbox off for this.`,
-    );
+    if (this.isSealed) throw this.#refused(`${IN_SANDBOX} makes no files. Give its name, and not its socket`);
+    return vm;
+  }
+
+  /** Before a tray is opened for it. */
+  #requireInReach(path: string): void {
+    if (!this.isSealed) return;
+    try {
+      closeSync(openSync(path, constants.O_RDONLY | constants.O_NONBLOCK));
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      throw this.#refused(
+        `${IN_SANDBOX} opens only what it was started with: ${path} is out of its reach (${code}). Name that disc or disk when it starts (--cdrom, --disk), or start it with --sandbox off`,
+      );
+    }
   }
 
   async #kill(): Promise<void> {
@@ -186,9 +235,8 @@ export class VmControl {
     const vm = this.#requireVm();
     if (this.#running) throw new ControlError("bad-state", "A migration is under way already.");
     if (this.isSealed) {
-      throw new ControlError(
-        "refused",
-        "The VM's process is in its sandbox, which opens no connections. A VM that is to migrate is started with --sandbox off, or with --migration-socket.",
+      throw this.#refused(
+        `${IN_SANDBOX} opens no connections. A VM that is to migrate is started with --sandbox off, or with --migration-socket; this one can be saved (twinmetal save), and restored elsewhere`,
       );
     }
     const abort = new AbortController();

@@ -1,4 +1,5 @@
 /** A VM's disks from outside: how fast and how large they may be, and what has gone through them. */
+import { type DeviceSpec, isDisk, isInBay, isRemovable, type MachineSpec } from "@twinmetal/core";
 import { checkRanges, type LimitRanges } from "../resources/limit-ranges.ts";
 import { VmError } from "../vm/vm-error.ts";
 import type { DiskLimits, DiskOptions, DiskUsage } from "./disk-protocol.ts";
@@ -25,11 +26,22 @@ export interface VmDisks {
   readonly images: readonly (DiskOptions | undefined)[];
   /** Of the disks in bays, at present. */
   readonly inBays: readonly DiskOptions[];
+  /** What is in the drives for discs and floppies, at present. */
+  readonly discs: readonly DiscInDrive[];
   /**
    * Gives all images back, durable, and opens them again when `change` has ended, some of them elsewhere: those that it has told
    * `moved`, also where it rejects. The guest's requests wait meanwhile.
    */
   exchange(change: (moved: DiskMoved) => Promise<void>): Promise<void>;
+  /** What the guest has asked for until now is carried out, and durable in the images. */
+  flush(): Promise<void>;
+}
+
+export interface DiscInDrive {
+  /** Its place in the VM's options. */
+  readonly disk: number;
+  /** Null: none. */
+  readonly path: string | null;
 }
 
 export type DiskMoved = (disk: number, options: DiskOptions) => void;
@@ -43,16 +55,26 @@ export interface LimitedDisks {
   suspend(): Promise<void>;
   move(disk: number, options: DiskOptions): Promise<void>;
   openAgain(): Promise<void>;
+  flush(): Promise<void>;
 }
 
 export class DisksOfVm implements VmDisks {
   readonly #thread: LimitedDisks | undefined;
   readonly #bays: readonly number[];
+  readonly #drives: readonly number[];
 
-  /** Undefined: the VM has no disk. `bays`: which of them are in bays. */
-  constructor(thread: LimitedDisks | undefined, bays: readonly number[] = []) {
+  /** Undefined: the VM has no disk. `spec`: the machine's, which says what is in bays and drives. */
+  constructor(thread: LimitedDisks | undefined, { devices }: Pick<MachineSpec, "devices">) {
     this.#thread = thread;
-    this.#bays = bays;
+    const disks = devices.filter(isDisk);
+    const places = (test: (disk: DeviceSpec) => boolean): readonly number[] =>
+      disks.flatMap((disk, index) => (test(disk) ? [index] : []));
+    this.#bays = places(isInBay);
+    this.#drives = places((disk) => isRemovable(disk) && !isInBay(disk));
+  }
+
+  get discs(): readonly DiscInDrive[] {
+    return this.#drives.map((disk) => ({ disk, path: this.images[disk]?.path ?? null }));
   }
 
   get inBays(): readonly DiskOptions[] {
@@ -79,6 +101,10 @@ export class DisksOfVm implements VmDisks {
 
   get images(): readonly (DiskOptions | undefined)[] {
     return this.#thread?.images ?? [];
+  }
+
+  async flush(): Promise<void> {
+    await this.#thread?.flush();
   }
 
   async exchange(change: (moved: DiskMoved) => Promise<void>): Promise<void> {

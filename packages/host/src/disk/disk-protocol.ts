@@ -77,6 +77,8 @@ export type DisksQuestion =
   /** Waits for what is under way, makes it durable, gives the images back; requests wait until "open". */
   | { readonly type: "suspend" }
   | { readonly type: "open" }
+  /** Waits for what is under way, and makes it durable. */
+  | { readonly type: "flush" }
   /** What found no space is tried again. */
   | { readonly type: "retry" }
   /** The image of one disk, a disc's, is another one from here on, or none. */

@@ -71,6 +71,11 @@ export class DiskThread {
     await this.#thread.ask({ type: "suspend" });
   }
 
+  /** What is under way is carried out and durable; the images stay open. */
+  async flush(): Promise<void> {
+    await this.#thread.ask({ type: "flush" });
+  }
+
   /** What found no space is tried again. */
   async retry(): Promise<void> {
     await this.#thread.ask({ type: "retry" });

@@ -73,6 +73,9 @@ parentPort!.on("message", (message: ToDisks) => {
     case "suspend":
       void answer(message.id, suspend);
       break;
+    case "flush":
+      void answer(message.id, flush);
+      break;
   }
 });
 
@@ -124,9 +127,7 @@ async function open(): Promise<DisksReply> {
 async function change(index: number, next: DiskOptions | undefined): Promise<DisksReply> {
   const opened = next && (await openVmDisk(next, spaces[index]));
   limiters[index]?.passAll();
-  while (underWay > 0) {
-    await new Promise<void>((resolve) => idleWaiters.push(resolve));
-  }
+  await untilIdle();
   const old = disks[index];
   disks[index] = opened;
   options[index] = next;
@@ -145,14 +146,26 @@ async function suspend(): Promise<undefined> {
   for (const limiter of limiters) limiter.passAll();
   isOpen = false;
   server.setOpen(false);
-  while (underWay > 0) {
-    await new Promise<void>((resolve) => idleWaiters.push(resolve));
-  }
+  await untilIdle();
   let failed: unknown;
   for (const disk of disks) await disk?.close().catch((error: unknown) => (failed ??= error));
   disks = [];
   if (failed !== undefined) throw failed;
   return undefined;
+}
+
+async function flush(): Promise<undefined> {
+  takeAll();
+  for (const limiter of limiters) limiter.passAll();
+  await untilIdle();
+  for (const disk of disks) if (disk && !disk.isReadOnly) await disk.flush();
+  return undefined;
+}
+
+async function untilIdle(): Promise<void> {
+  while (underWay > 0) {
+    await new Promise<void>((resolve) => idleWaiters.push(resolve));
+  }
 }
 
 function retry(): void {

@@ -42,7 +42,10 @@ export async function openVmDisks(given: readonly DiskOptions[], bays = 0): Prom
  * For a machine that exists: the images are those of the spec's disks, in their order. Throws VmError if there are not as
  * many. Not opened yet: `open` compares them with the spec.
  */
-export function disksOfSpec(spec: MachineSpec, options: readonly DiskOptions[] = []): SpecDisks | undefined {
+export function disksOfSpec(
+  spec: MachineSpec,
+  options: readonly (DiskOptions | undefined)[] = [],
+): SpecDisks | undefined {
   const wanted = spec.devices.filter(isDisk);
   const bays = wanted.filter(isInBay).length;
   if (options.length > wanted.length || options.length < wanted.length - bays) {

@@ -38,6 +38,7 @@ for word in $words; do
     twinmetal.tty=*) tty=\${word#*=} ;;
     twinmetal.shell=*) shell=\${word#*=} ;;
     twinmetal.term=*) echo "\${word#*=}" >/run/twinmetal/term ;;
+    twinmetal.hostname=*) hostname "\${word#*=}" ;;
   esac
 done
 echo "$tty" >/run/twinmetal/tty

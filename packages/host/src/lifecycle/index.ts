@@ -13,7 +13,8 @@ export { keptDisks, keptImage } from "./kept-disks.ts";
 export { LifecycleError, type LifecycleErrorCode } from "./lifecycle-error.ts";
 export { type CloneVmOptions, NamedVms, type StartVmOptions, type StopVmOptions } from "./named-vms.ts";
 export type { RunEnd, RunEndKind, RunRestarts } from "./run-record.ts";
-export { copyState, SavedState } from "./saved-state.ts";
+export { savedDiscs, withDiscs } from "./saved-discs.ts";
+export { copyState, FolderState } from "./saved-state.ts";
 export {
   allowedVerbs,
   hasProcess,

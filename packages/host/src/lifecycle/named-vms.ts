@@ -9,9 +9,11 @@ import type { DiskOptions } from "../disk/disk-protocol.ts";
 import type { VmProgress } from "../vm/vm.ts";
 import { keptDisks, writtenImage } from "./kept-disks.ts";
 import { LifecycleError } from "./lifecycle-error.ts";
+import { takeClone, takeState } from "./outgoing-state.ts";
+import { keepDiscs, savedDiscs } from "./saved-discs.ts";
 import { copyState, hasSavedState } from "./saved-state.ts";
 import { shareDisks, sweepBases } from "./shared-disks.ts";
-import { hasProcess, type LifecycleState, type LifecycleVerb, requireAllowed } from "./states.ts";
+import { hasProcess, type LifecycleVerb, requireAllowed } from "./states.ts";
 import type { VmFolder } from "./vm-folder.ts";
 import { observeVm, type VmObservation } from "./vm-observation.ts";
 import { killProcess, type ProcessLaunch, processEnded, startProcess } from "./vm-process.ts";
@@ -131,19 +133,28 @@ export class NamedVms {
    */
   async save(name: string, path: string | undefined, options: StartVmOptions = {}): Promise<VmObservation> {
     return await this.#alone([name], async () => {
-      await this.#require("save", name);
+      const { isSandboxed, discs } = await this.#require("save", name);
       const folder = this.store.folder(name);
-      const { signal, onProgress: onSaving } = options;
-      const request = { command: "save", path: path ?? folder.saved, ends: path === undefined } as const;
-      try {
-        await askControl(folder.socket, request, { signal, onSaving });
-      } catch (error) {
-        // It may end before the answer is out.
-        if (!request.ends || !(await processEnded(folder, 0)) || !hasSavedState(folder)) throw error;
+      if (path === undefined) {
+        await keepDiscs(folder, discs);
+        await this.#saveAndEnd(folder, options);
+      } else if (isSandboxed) await takeState(folder, path, options);
+      else {
+        const { signal, onProgress: onSaving } = options;
+        await askControl(folder.socket, { command: "save", path }, { signal, onSaving });
       }
-      if (request.ends && !(await processEnded(folder, END_MS, signal))) throw noEnd(name);
       return await this.observe(name);
     });
+  }
+
+  async #saveAndEnd(folder: VmFolder, { signal, onProgress: onSaving }: StartVmOptions): Promise<void> {
+    try {
+      await askControl(folder.socket, { command: "save" }, { signal, onSaving });
+    } catch (error) {
+      // It may end before the answer is out.
+      if (!(await processEnded(folder, 0)) || !hasSavedState(folder)) throw error;
+    }
+    if (!(await processEnded(folder, END_MS, signal))) throw noEnd(folder.name);
   }
 
   /**
@@ -152,11 +163,11 @@ export class NamedVms {
    */
   async clone(name: string, to: string, options: CloneVmOptions): Promise<VmObservation> {
     return await this.#alone([name, to], async () => {
-      const state = await this.#require("clone", name);
+      const seen = await this.#require("clone", name);
       const bases = await this.store.lockBases();
       try {
         await this.store.create(to, options.spec, (folder) =>
-          this.#fillClone(this.store.folder(name), state, folder, options),
+          this.#fillClone(this.store.folder(name), seen, folder, options),
         );
       } finally {
         await bases.release();
@@ -165,22 +176,25 @@ export class NamedVms {
     });
   }
 
-  async #fillClone(own: VmFolder, state: LifecycleState, folder: VmFolder, options: CloneVmOptions): Promise<void> {
+  async #fillClone(own: VmFolder, seen: VmObservation, folder: VmFolder, options: CloneVmOptions): Promise<void> {
+    const { state, isSandboxed, discs } = seen;
     const { signal, onProgress: onSaving } = options;
-    if (hasProcess(state)) {
+    if (isSandboxed) await takeClone(own, folder, options);
+    else if (hasProcess(state)) {
       const request = { command: "clone", from: own.path, to: folder.path } as const;
       await askControl(own.socket, request, { signal, onSaving });
     } else {
       const disks = [writtenImage(own), ...(await keptDisks(own, options.disks, true))];
       await shareDisks(own, folder, disks, { directory: (await this.store.read(own.name)).directory });
-      if (state === "saved") await copyState(own.saved, folder.saved);
+      if (state === "saved") await copyState(own.saved, folder.saved, options);
     }
+    await keepDiscs(folder, hasProcess(state) ? discs : await savedDiscs(own));
     if (existsSync(own.variables)) await copyFile(own.variables, folder.variables);
   }
 
   /** As by pulling the plug; a process that does not answer is ended from outside. A state that was saved is thrown away. */
   async kill(name: string): Promise<VmObservation> {
-    const state = await this.#require("kill", name);
+    const { state } = await this.#require("kill", name);
     const folder = this.store.folder(name);
     if (state === "saved") {
       // The record may be of a process that was killed when it had saved the VM: that is no crash any more.
@@ -228,13 +242,14 @@ export class NamedVms {
     return await this.observe(name);
   }
 
-  async #require(verb: LifecycleVerb, name: string): Promise<LifecycleState> {
-    const { state } = await this.observe(name);
+  async #require(verb: LifecycleVerb, name: string): Promise<VmObservation> {
+    const seen = await this.observe(name);
+    const { state } = seen;
     if (state === "silent" && verb !== "kill") {
       throw new LifecycleError("no-answer", `VM ${name} does not answer. It can be ended with: twinmetal kill ${name}`);
     }
     requireAllowed(verb, state, name);
-    return state;
+    return seen;
   }
 
   /** Locks in one order, so that two commands never wait for each other. */

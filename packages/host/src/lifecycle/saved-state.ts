@@ -1,49 +1,77 @@
 /**
- * The state that a named VM was saved to, saved.state in its folder: it goes on from there with its next start, and no
- * second time, since its disks are others then.
+ * State files in the folder of a named VM. Its process opens them before it goes into its sandbox, where it opens nothing:
+ *
+ *   saved.state      the VM was saved to it: it goes on from there with its next start, and no second time, since its disks are
+ *                    others then
+ *   outgoing.state   written for another place, while the VM stands still: who has asked copies it (outgoing-state.ts)
+ *
+ * What its drives hold when it goes on is beside it, saved.discs (saved-discs.ts).
+ *
+ * A file that is empty, or begins with zeros, is no state: none is there, or it was not finished.
  */
-import { closeSync, constants, ftruncateSync, openSync, rmSync, statSync } from "node:fs";
-import { copyFile, stat, utimes } from "node:fs/promises";
+import { closeSync, constants, existsSync, fstatSync, ftruncateSync, openSync, readSync } from "node:fs";
+import { stat, utimes } from "node:fs/promises";
+import { dirname } from "node:path";
+import { syncDirectory } from "../vm/state-files.ts";
+import type { OpenStateFile } from "../vm/vm.ts";
+import { type CopyOptions, copySparse } from "./sparse-copy.ts";
 import type { VmFolder } from "./vm-folder.ts";
 
+const PRIVATE = 0o600;
+const FIRST_BYTES = 8;
+
 export function hasSavedState({ saved }: VmFolder): boolean {
-  return (statSync(saved, { throwIfNoEntry: false })?.size ?? 0) > 0;
+  if (!existsSync(saved)) return false;
+  const descriptor = openSync(saved, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  try {
+    return isBegun(descriptor);
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+function isBegun(descriptor: number): boolean {
+  const first = new Uint8Array(FIRST_BYTES);
+  readSync(descriptor, first, 0, FIRST_BYTES, 0);
+  return first.some((byte) => byte !== 0);
 }
 
 /** With its time, from which the guest's calendar goes on. */
-export async function copyState(from: string, to: string): Promise<void> {
-  await copyFile(from, to, constants.COPYFILE_FICLONE);
+export async function copyState(from: string, to: string, options: CopyOptions = {}): Promise<void> {
+  await copySparse(from, to, options);
   const { atime, mtime } = await stat(from);
   await utimes(to, atime, mtime);
 }
 
-export class SavedState {
+/** One of these files, open as long as the VM's process is there. */
+export class FolderState implements OpenStateFile {
   readonly path: string;
-  readonly #descriptor: number;
+  readonly descriptor: number;
 
   private constructor(path: string, descriptor: number) {
     this.path = path;
-    this.#descriptor = descriptor;
+    this.descriptor = descriptor;
   }
 
-  /** Undefined: there is none. A process that is going into its sandbox opens it before, so that it can be spent later. */
-  static find(folder: VmFolder): SavedState | undefined {
-    if (!hasSavedState(folder)) return undefined;
-    return new SavedState(folder.saved, openSync(folder.saved, constants.O_RDWR | constants.O_NOFOLLOW));
+  /** Made where it is not there. Throws what opening a file does. */
+  static open(path: string): FolderState {
+    const isNew = !existsSync(path);
+    const { O_RDWR, O_CREAT, O_NOFOLLOW } = constants;
+    const file = new FolderState(path, openSync(path, O_RDWR | O_CREAT | O_NOFOLLOW, PRIVATE));
+    if (isNew) syncDirectory(dirname(path));
+    else if (!file.isThere) file.clear();
+    return file;
   }
 
-  /** It was gone on from: it is none any more. */
-  spend(): void {
-    ftruncateSync(this.#descriptor, 0);
-    this.close();
-    try {
-      rmSync(this.path, { force: true });
-    } catch {
-      // In its sandbox it may not. An empty file is no state.
-    }
+  get sizeBytes(): number {
+    return fstatSync(this.descriptor).size;
   }
 
-  close(): void {
-    closeSync(this.#descriptor);
+  get isThere(): boolean {
+    return isBegun(this.descriptor);
+  }
+
+  clear(): void {
+    ftruncateSync(this.descriptor, 0);
   }
 }

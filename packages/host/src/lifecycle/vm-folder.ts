@@ -20,8 +20,11 @@ export interface VmFolder {
   readonly variables: string;
   /** Has what was written to its disks that lie over others (kept-disks.ts). */
   readonly disks: string;
-  /** saved-state.ts */
+  /** saved-state.ts, as the next */
   readonly saved: string;
+  readonly outgoing: string;
+  /** saved-discs.ts */
+  readonly discs: string;
 }
 
 export function vmFolder(root: string, name: string): VmFolder {
@@ -38,5 +41,7 @@ export function vmFolder(root: string, name: string): VmFolder {
     variables: join(path, "firmware.variables"),
     disks: join(path, "disks"),
     saved: join(path, "saved.state"),
+    outgoing: join(path, "outgoing.state"),
+    discs: join(path, "saved.discs"),
   };
 }

@@ -23,6 +23,10 @@ export interface VmObservation {
   readonly pid?: number;
   readonly startedAt?: string;
   readonly engine?: "jit" | "kvm";
+  /** In its drives. */
+  readonly discs?: ControlStatus["discs"];
+  /** Its process is in its sandbox. */
+  readonly isSandboxed?: boolean;
   /** What it is at, while it starts. */
   readonly progress?: ControlStatus["progress"];
   /** Of this run, without an order: how often, when last, and after what. */
@@ -71,6 +75,13 @@ async function observeRun(folder: VmFolder, looks: number = LOOKS): Promise<VmOb
     // Before it listens, and after.
     return { ...facts, state: mine?.end === undefined ? "starting" : "stopping" };
   }
-  const { life, engine, progress } = status;
-  return { ...facts, state: life, ...(engine && { engine }), ...(progress && { progress }) };
+  const { life, engine, discs, isSealed, progress } = status;
+  return {
+    ...facts,
+    state: life,
+    ...(engine && { engine }),
+    ...(discs && discs.length > 0 && { discs }),
+    ...(isSealed && { isSandboxed: true }),
+    ...(progress && { progress }),
+  };
 }

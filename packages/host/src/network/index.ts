@@ -8,5 +8,6 @@ export {
   type NetworkOptions,
   type NetworkProblem,
 } from "./network-protocol.ts";
+export { type SwitchCard, switchCards, switchCardsOfSpec } from "./switch-cards.ts";
 export { switchSocket } from "./switch-socket.ts";
 export type { VmNetwork } from "./vm-network.ts";

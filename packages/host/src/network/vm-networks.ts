@@ -99,7 +99,7 @@ export function networksOfSpec(spec: MachineSpec, networks: readonly NetworkOpti
 }
 
 /** One that its owner has made up: locally administered, and not of a group. */
-function defaultMac(identity: string, index: number): string {
+export function defaultMac(identity: string, index: number): string {
   const digest = createHash("sha256").update(`network card ${index} of ${identity}`).digest();
   return [2, ...digest.subarray(0, 5)].map((byte) => byte.toString(16).padStart(2, "0")).join(":");
 }

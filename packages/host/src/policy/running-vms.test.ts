@@ -48,3 +48,16 @@ it("runs a VM without rules where nothing can be written, and none with rules", 
   expect(await admitVm(options)).toEqual([]);
   await expect(admitVm({ ...options, rules: { maxVms: 5 } })).rejects.toMatchObject({ code: "refused" });
 });
+
+it("takes no VM with an address that another one has at the same switch while that runs", async () => {
+  const card = { switch: "lab", mac: "02:00:00:00:00:01" };
+  await admitVm({ name: "box", wanted, cards: [card], host, directory, owner: "a" });
+  const copy = { name: "copy", wanted, host, directory, owner: "b" };
+  await expect(admitVm({ ...copy, cards: [card] })).rejects.toMatchObject({
+    code: "refused",
+    message: expect.stringContaining("VM box runs with the same network address, 02:00:00:00:00:01, at the switch lab"),
+  });
+  await admitVm({ ...copy, cards: [{ ...card, switch: "other" }] });
+  // It starts again, in the same process.
+  await admitVm({ name: "box", wanted, cards: [card], host, directory, owner: "a" });
+});

@@ -8,6 +8,7 @@ import { availableParallelism, hostname, totalmem } from "node:os";
 import { join } from "node:path";
 import { dataDirectory } from "../data-directory.ts";
 import { acquireLock, lockHolder } from "../image/file-lock.ts";
+import { isSwitchCard, type SwitchCard, sharedCard } from "../network/switch-cards.ts";
 import { type AdmissionFinding, admissionFindings, type HostSize, type VmPromise } from "./admission.ts";
 import { type AdmissionRules, PolicyError } from "./policy.ts";
 
@@ -17,6 +18,8 @@ const POLL_MS = 20;
 export interface AdmissionOptions {
   readonly name: string;
   readonly wanted: VmPromise;
+  /** At switches. No other that runs has one of them. */
+  readonly cards?: readonly SwitchCard[];
   /** Default: none. */
   readonly rules?: AdmissionRules | undefined;
   readonly host?: HostSize;
@@ -37,7 +40,7 @@ export function hostSize(): HostSize {
 /** Without changing anything. */
 export async function examineAdmission(options: AdmissionOptions): Promise<readonly AdmissionFinding[]> {
   const { rules = {}, host = hostSize(), wanted, directory = runningDirectory(), owner = ownOwner() } = options;
-  return admissionFindings(rules, host, await promises(directory, owner), wanted);
+  return admissionFindings(rules, host, await runningVms(directory, owner), wanted);
 }
 
 /**
@@ -45,7 +48,7 @@ export async function examineAdmission(options: AdmissionOptions): Promise<reado
  * written, a VM without rules runs all the same.
  */
 export async function admitVm(options: AdmissionOptions): Promise<readonly AdmissionFinding[]> {
-  const { name, wanted, rules = {}, directory = runningDirectory(), owner = ownOwner() } = options;
+  const { name, wanted, cards = [], rules = {}, directory = runningDirectory(), owner = ownOwner() } = options;
   const hasRules = Object.values(rules).some((rule) => rule !== undefined);
   try {
     await mkdir(directory, { recursive: true, mode: 0o700 });
@@ -56,9 +59,10 @@ export async function admitVm(options: AdmissionOptions): Promise<readonly Admis
     try {
       const findings = await examineAdmission(options);
       if (findings.some(({ isMet }) => !isMet)) throw refused(name, findings);
+      for (const other of await runningVms(directory, owner)) requireOwnCards(name, cards, other);
       const path = join(directory, owner);
       await acquireLock(path, { takesOwn: true, signal: AbortSignal.timeout(BUSY_MS) });
-      await writeFile(`${path}.json`, JSON.stringify({ name, ...wanted }), { mode: 0o600 });
+      await writeFile(`${path}.json`, JSON.stringify({ name, ...wanted, cards }), { mode: 0o600 });
       return findings;
     } finally {
       await lock.release();
@@ -83,9 +87,14 @@ function ownOwner(): string {
   return `${hostname().replace(/[^A-Za-z0-9.-]/g, "_")}-${process.pid}`;
 }
 
-async function promises(directory: string, owner: string): Promise<readonly VmPromise[]> {
+interface RunningVm extends VmPromise {
+  readonly name: string;
+  readonly cards: readonly SwitchCard[];
+}
+
+async function runningVms(directory: string, owner: string): Promise<readonly RunningVm[]> {
   const entries = await readdir(directory).catch(() => []);
-  const found: VmPromise[] = [];
+  const found: RunningVm[] = [];
   for (const entry of entries) {
     const key = entry.slice(0, -".json".length);
     if (!entry.endsWith(".json") || key === owner) continue;
@@ -93,20 +102,30 @@ async function promises(directory: string, owner: string): Promise<readonly VmPr
     if ((await lockHolder(join(directory, key))) === undefined) {
       await rm(path, { force: true }).catch(() => {});
       await rm(join(directory, key), { force: true }).catch(() => {});
-    } else found.push(...(await readPromise(path)));
+    } else found.push(...(await readRunning(path)));
   }
   return found;
 }
 
 /** What is no promise is none: the VM's own process writes it. */
-async function readPromise(path: string): Promise<readonly VmPromise[]> {
+async function readRunning(path: string): Promise<readonly RunningVm[]> {
   try {
-    const { memoryBytes, cpus } = JSON.parse(await readFile(path, "utf8")) as Partial<VmPromise>;
+    const { name, memoryBytes, cpus, cards = [] } = JSON.parse(await readFile(path, "utf8")) as Partial<RunningVm>;
     const isNumber = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
-    return isNumber(memoryBytes) && isNumber(cpus) ? [{ memoryBytes, cpus }] : [];
+    const isWhole = isNumber(memoryBytes) && isNumber(cpus) && Array.isArray(cards);
+    return isWhole ? [{ name: String(name), memoryBytes, cpus, cards: cards.filter(isSwitchCard) }] : [];
   } catch {
     return [];
   }
+}
+
+function requireOwnCards(name: string, cards: readonly SwitchCard[], other: RunningVm): void {
+  const card = sharedCard(cards, other.cards);
+  if (card === undefined) return;
+  throw new PolicyError(
+    "refused",
+    `VM ${name} was not started: VM ${other.name} runs with the same network address, ${card.mac}, at the switch ${card.switch}, and each would get the other's frames. A clone or a copy that goes on from a state has the original's: stop the other one first, or start this one without its state (twinmetal kill ${name}, then start), which gives it addresses of its own. Elsewhere: --net switch=${card.switch},mac=ADDRESS.`,
+  );
 }
 
 function refused(name: string, findings: readonly AdmissionFinding[]): PolicyError {

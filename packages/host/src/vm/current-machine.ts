@@ -11,7 +11,7 @@ import { EngineSwitch, type EngineSwitchOptions, type EngineSwitchResult, type S
 import { LeftThread } from "./left-thread.ts";
 import { type MachineEvents, MachineWorker } from "./machine-worker.ts";
 import { type Stats, statsSince } from "./stats-sum.ts";
-import type { VmProgress } from "./vm.ts";
+import type { OpenStateFile, VmProgress } from "./vm.ts";
 import { plainError, VmError } from "./vm-error.ts";
 import { CELL, type CommandName, type Commands, type OutputPart, type WorkerChoices } from "./worker-protocol.ts";
 
@@ -136,12 +136,16 @@ export class CurrentMachine {
   }
 
   /** Precondition: no other save is in progress. Throws the signal's reason. */
-  async save(path: string, signal: AbortSignal | undefined, onProgress?: (p: VmProgress) => void): Promise<void> {
+  async save(
+    file: string | OpenStateFile,
+    signal: AbortSignal | undefined,
+    onProgress?: (p: VmProgress) => void,
+  ): Promise<void> {
     const onAbort = (): void => this.abortSave();
     this.#worker.abortSave(false);
     signal?.addEventListener("abort", onAbort, { once: true });
     try {
-      await this.command("save", { path }, onProgress);
+      await this.command("save", { file }, onProgress);
     } catch (error) {
       signal?.throwIfAborted();
       throw error;

@@ -11,8 +11,6 @@ import {
   CONSOLE_WINDOW_BYTES,
   encodePortCommand,
   engineRamOf,
-  isDisk,
-  isInBay,
   type KeyboardLayout,
   type MachineSpec,
   type MigrationObstacle,
@@ -49,7 +47,7 @@ import type { EngineSwitchOptions, EngineSwitchResult } from "./engine-switch.ts
 import { execInGuest } from "./guest-exec.ts";
 import { CONTROL_SUFFIX, MachineOutput } from "./machine-output.ts";
 import { VmSerialPort } from "./serial-port.ts";
-import type { ExecOptions, ExecResult, Vm, VmEvents, VmExit, VmProgress, VmState } from "./vm.ts";
+import type { ExecOptions, ExecResult, Vm, VmEvents, VmExit, VmState } from "./vm.ts";
 import { CpusOfVm } from "./vm-cpus.ts";
 import { HostedDebugger } from "./vm-debugger.ts";
 import { VmError } from "./vm-error.ts";
@@ -132,10 +130,7 @@ export class HostedVm implements Vm {
     this.#spec = options.start.spec;
     this.#variables = options.variables;
     this.#disks = options.disks;
-    this.disks = new DisksOfVm(
-      options.disks,
-      this.#spec.devices.filter(isDisk).flatMap((disk, index) => (isInBay(disk) ? [index] : [])),
-    );
+    this.disks = new DisksOfVm(options.disks, this.#spec);
     this.#network = options.network;
     this.network = new NetworkOfVm({
       cards: options.network,
@@ -347,11 +342,7 @@ export class HostedVm implements Vm {
     await this.#kill("ended by the host");
   }
 
-  async save(
-    path: string,
-    options: { signal?: AbortSignal; onProgress?: (progress: VmProgress) => void } = {},
-  ): Promise<void> {
-    const { signal, onProgress } = options;
+  async save(...[file, { signal, onProgress } = {}]: Parameters<Vm["save"]>): Promise<void> {
     const before = this.#saving;
     let done!: () => void;
     this.#saving = new Promise((resolve) => {
@@ -361,7 +352,7 @@ export class HostedVm implements Vm {
       await before;
       signal?.throwIfAborted();
       this.#require(["running", "paused"], "be saved");
-      await this.#machine.save(path, signal, onProgress);
+      await this.#machine.save(file, signal, onProgress);
     } finally {
       done();
     }

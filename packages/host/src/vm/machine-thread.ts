@@ -16,6 +16,7 @@ import {
   renderScreen,
   SERIAL_CHANNEL,
   type SliceResult,
+  type StateSink,
   saveMachine,
   screenText,
   toHex,
@@ -31,8 +32,8 @@ import { type DebugReport, MachineDebugger } from "./machine-debugger.ts";
 import { MachineMigration } from "./machine-migration.ts";
 import { joined, processorStats, registersOf, trayOf } from "./machine-reports.ts";
 import { OutputBatch } from "./output-batch.ts";
-import { saveStateFile, startRecording } from "./state-files.ts";
-import type { VmExit } from "./vm.ts";
+import { fillStateFile, saveStateFile, startRecording } from "./state-files.ts";
+import type { OpenStateFile, VmExit } from "./vm.ts";
 import { plainError, VmError } from "./vm-error.ts";
 import {
   CELL,
@@ -435,7 +436,7 @@ export class MachineThread {
       case "powerOff":
         return this.#powerOff(args as Commands["powerOff"]["args"]);
       case "save":
-        return this.#whilePaused(() => this.#save(id, (args as Commands["save"]["args"]).path));
+        return this.#whilePaused(() => this.#save(id, (args as Commands["save"]["args"]).file));
       case "record": {
         const { path, statePath } = args as Commands["record"]["args"];
         return this.#whilePaused(() => this.#record(id, path, statePath));
@@ -530,7 +531,7 @@ export class MachineThread {
     this.#end({ kind: "off", reason, ...(limit && { limit }) });
   }
 
-  #save(id: number, path: string): void {
+  #save(id: number, file: string | OpenStateFile): void {
     const machine = this.#machine!;
     if (this.#exit) throw new VmError("bad-state", "The machine has ended: there is nothing left to save.");
     const checkpoint = (): void => {
@@ -538,7 +539,9 @@ export class MachineThread {
     };
     const onProgress = (done: number, total: number): void =>
       this.#send({ type: "progress", id, progress: { phase: "save", done, total } });
-    saveStateFile(path, { checkpoint, onProgress }, (sink) => saveMachine(machine, sink));
+    const write = (sink: StateSink): void => saveMachine(machine, sink);
+    if (typeof file === "string") saveStateFile(file, { checkpoint, onProgress }, write);
+    else fillStateFile(file, { checkpoint, onProgress }, write);
   }
 
   /** From the present state on, which is saved for whoever replays it. */

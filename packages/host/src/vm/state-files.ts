@@ -1,6 +1,7 @@
 /**
  * Saved states and recordings as files of the host. A state appears under its name when all of it is on the disk, or
- * not at all: it is written beside its place and renamed. Synchronous, for the machine's own thread.
+ * not at all: it is written beside its place and renamed; in a file that is open already its first bytes come last.
+ * Synchronous, for the machine's own thread.
  */
 import {
   closeSync,
@@ -25,6 +26,7 @@ import {
   type StateSource,
 } from "@twinmetal/core";
 import { openForReading, readFully } from "./file-reading.ts";
+import type { OpenStateFile } from "./vm.ts";
 import { VmError, type VmFileRole } from "./vm-error.ts";
 
 const READ_AHEAD_BYTES = 64 * 1024;
@@ -63,6 +65,24 @@ export function saveStateFile(path: string, hooks: SaveHooks, write: (sink: Stat
   }
 }
 
+/** Calls `write` with a sink of the file, from its beginning. It is empty where this throws, and no state until all of it is durable. */
+export function fillStateFile(file: OpenStateFile, hooks: SaveHooks, write: (sink: StateSink) => void): void {
+  const { descriptor, path } = file;
+  try {
+    ftruncateSync(descriptor, 0);
+    const sink = stateSink(descriptor, hooks);
+    const writeAt: StateSink["writeAt"] = (offset, bytes) => {
+      if (offset === 0) fsyncSync(descriptor);
+      sink.writeAt(offset, bytes);
+    };
+    write({ ...sink, writeAt });
+    fsyncSync(descriptor);
+  } catch (error) {
+    ftruncateSync(descriptor, 0);
+    throw describeWriteError(error, path);
+  }
+}
+
 /** A device or a pipe would be replaced by a file. */
 function refuseSpecialFile(path: string): void {
   const found = statSync(path, { throwIfNoEntry: false });
@@ -90,7 +110,7 @@ function stateSink(descriptor: number, { checkpoint, onProgress }: SaveHooks): S
 }
 
 /** A renamed file survives a power cut only when its directory is on the disk too. Not every file system can. */
-function syncDirectory(path: string): void {
+export function syncDirectory(path: string): void {
   const descriptor = openSync(path, "r");
   try {
     fsyncSync(descriptor);

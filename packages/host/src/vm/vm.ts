@@ -39,6 +39,16 @@ export type VmState = "created" | "running" | "paused" | "off" | "crashed" | "mi
  */
 export type TranslationCacheChoice = { readonly directory?: string } | "off";
 
+/**
+ * A file for a state, open for writing, of a process that opens none any more. It is empty after a save that failed, and begins
+ * with zeros while one is under way.
+ */
+export interface OpenStateFile {
+  readonly descriptor: number;
+  /** For messages. */
+  readonly path: string;
+}
+
 export interface VmOptions {
   /** "tiny" (default), or nothing when `kernel` is given. */
   readonly image?: string;
@@ -163,8 +173,11 @@ export interface RestoreOptions {
   readonly initrd?: string;
   /** The file in which its UEFI variables are kept from here on, where it is there. */
   readonly variables?: string;
-  /** The images of its disks, in the order in which they were given to the VM. They are not in the saved state. */
-  readonly disks?: readonly DiskOptions[];
+  /**
+   * The images of its disks, in the order in which they were given to the VM. They are not in the saved state. Undefined: of a
+   * drive without a disc.
+   */
+  readonly disks?: readonly (DiskOptions | undefined)[];
   /** What its network cards lead to, in their order. Those for which nothing is said find their cable pulled out. */
   readonly networks?: readonly NetworkOptions[];
   /** Where programs of the host reach its sockets (`VmOptions.vsock`): their address is the state's. */
@@ -411,8 +424,11 @@ export interface Vm {
   stop(options?: { timeoutMs?: number; force?: boolean; signal?: AbortSignal }): Promise<void>;
   /** Ends the machine at once. */
   kill(): Promise<void>;
-  /** Writes the whole machine to a file; it goes on afterwards as it was. */
-  save(path: string, options?: { signal?: AbortSignal; onProgress?: (p: VmProgress) => void }): Promise<void>;
+  /** Writes the whole machine to a file, by its path or as it is open; it goes on afterwards as it was. */
+  save(
+    file: string | OpenStateFile,
+    options?: { signal?: AbortSignal; onProgress?: (p: VmProgress) => void },
+  ): Promise<void>;
   /**
    * Records everything that enters from here on to the file `path`, and writes the state that `replayVm` begins from to
    * `state`. On the jit engine; the machine is paused for it.

@@ -29,7 +29,7 @@ import type { ShareRing } from "../share/share-ring.ts";
 import type { DebugReport, MemoryPlace } from "./machine-debugger.ts";
 import type { BootFileLocation } from "./open-boot-file.ts";
 import type { TranslationSettings } from "./translation-settings.ts";
-import type { VmExit, VmOptions, VmProgress } from "./vm.ts";
+import type { OpenStateFile, VmExit, VmOptions, VmProgress } from "./vm.ts";
 import type { PlainError } from "./vm-error.ts";
 
 /** Int32 cells in shared memory. */
@@ -124,7 +124,7 @@ export interface Commands {
   sleepButton: { args: undefined; result: undefined };
   powerButton: { args: undefined; result: undefined };
   powerOff: { args: { reason: string; limit?: keyof HardLimits }; result: undefined };
-  save: { args: { path: string }; result: undefined };
+  save: { args: { file: string | OpenStateFile }; result: undefined };
   record: { args: { path: string; statePath: string }; result: undefined };
   stateHash: { args: undefined; result: string };
   stats: { args: undefined; result: Readonly<Record<string, number>> };
