@@ -1,6 +1,9 @@
 // The examples of docs/guide that take long: several guests each, or disks.
 
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { describe, expect } from "vitest";
+import { repository } from "../clone.ts";
 import { example, fromPage, inFolder, run } from "./guide-examples.ts";
 
 describe("docs/guide/run.md", () => {
@@ -14,7 +17,27 @@ describe("docs/guide/run.md", () => {
   });
 });
 
+describe("docs/guide/untrusted-code.md", () => {
+  example("runs code within limits, from a program and from the command line", async () => {
+    const page = await readFile(join(repository, "docs", "guide", "untrusted-code.md"), "utf8");
+    await writeFile(inFolder("untrusted.mjs"), /```ts\n(import [^`]*)```/.exec(page)?.[1] ?? "");
+    const { status, stdout, stderr } = await run(process.execPath, ["untrusted.mjs"]);
+    expect({ status, stdout, stderr }).toEqual({ status: 0, stdout: "0 2 + 3 is 5\ntwinmetal\n\n", stderr: "" });
+    const line = await run("sh", ["-c", await fromPage("untrusted-code.md", "twinmetal run -m 128M")]);
+    expect(line).toMatchObject({ status: 0, stdout: "no harm done\n" });
+  });
+});
+
 describe("docs/guide/persistent-vm.md", () => {
+  example("keeps on a disk what a VM of the tiny image writes", async () => {
+    const text = await fromPage("persistent-vm.md", "twinmetal image create data.qcow2", 7);
+    const { status, stdout } = await run("sh", ["-c", `export TWINMETAL_HOME=${inFolder("home")}\n${text}`]);
+    expect({ status, stdout }).toEqual({
+      status: 0,
+      stdout: "data.qcow2: a disk of 1 GiB.\nkeeper\nkeeper: off\nkeeper: running\nstill here\nkeeper: removed\n",
+    });
+  });
+
   example("lets a VM and its clone go on from the same state", async () => {
     const text = await fromPage("persistent-vm.md", "twinmetal run -d --name work", 7);
     const home = inFolder("home");

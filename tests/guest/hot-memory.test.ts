@@ -36,7 +36,7 @@ it("memory grows and shrinks while a guest runs", { timeout: 240_000 }, async ({
     });
     await vm.start();
     const before = await totalMib(vm);
-    await expect(vm.memory.resize(large + 2 * MIB)).rejects.toThrow(/to \d+ bytes, in steps of 2 MiB/);
+    await expect(vm.memory.resize(large + 2 * MIB)).rejects.toThrow(/to \d+ MiB, in steps of 2 MiB/);
     expect(await vm.memory.resize(large)).toBe(large);
     expect(await totalMib(vm)).toBe(before + 256);
     // More than there was at first.

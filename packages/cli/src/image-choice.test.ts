@@ -27,6 +27,8 @@ describe("IMAGE", () => {
 
   it.each([
     ["alpine.tar.gz", "is compressed"],
+    ["disk.img.xz", "is compressed"],
+    ["win.vmdk", "qemu-img convert -O qcow2 win.vmdk win.qcow2"],
     ["debain", "there is no image"],
     ["install.iso", "--cdrom install.iso"],
     ["a.qcow2,colour=red", "nothing that a disk has"],

@@ -12,6 +12,7 @@ export type ImageChoice =
 
 const NAMES = ["tiny"] as const;
 const ARCHIVE_FILE = /\.(?:tar|oci)$/i;
+const FOREIGN_FILE = /\.(vmdk|vdi|vhdx?)$/i;
 const DISK_FILE = /\.(?:qcow2?|img|raw)$/i;
 
 /** Throws UsageError. */
@@ -24,6 +25,13 @@ export function parseImage(text: string): ImageChoice {
   if (ARCHIVE_FILE.test(text)) return { kind: "archive", path: text };
   if (/\.(?:tgz|tar\.[a-z0-9]+)$/i.test(text))
     throw new UsageError(`${text} is compressed: unpack it first, as with gunzip.`);
+  const [, other] = FOREIGN_FILE.exec(path) ?? [];
+  if (other !== undefined)
+    throw new UsageError(
+      `${path} is an image for other programs (${other}). Make it one for this: qemu-img convert -O qcow2 ${path} ${path.slice(0, -other.length)}qcow2`,
+    );
+  if (/\.(?:qcow2?|img|raw|iso)\.[a-z0-9]{2,4}$/i.test(path))
+    throw new UsageError(`${path} is compressed: unpack it first, as with xz -d or gunzip.`);
   if (!DISK_FILE.test(path)) {
     const known = `This version has: ${NAMES.join(", ")}; or give the path of a disk, like ${path}.qcow2, or of a container image, like ${path}.tar.`;
     throw new UsageError(`there is no image "${text}". ${known} A command comes after --: twinmetal run -- ${text}`);

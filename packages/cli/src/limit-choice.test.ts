@@ -70,7 +70,12 @@ const USAGE: VmUsage = {
     sharedBytes: 2 ** 25,
   },
   disks: [{ reads: 0, writes: 0, readBytes: 0, writtenBytes: 0, heldMs: 0, limits: { requestsPerSecond: 9 } }],
-  networks: [],
+  networks: [
+    {
+      ...{ receivedFrames: 0, sentFrames: 0, receivedBytes: 0, sentBytes: 0 },
+      limits: { toGuest: { latencyMs: 50, loss: 0.02 }, fromGuest: { latencyMs: 50 } },
+    },
+  ],
   outputBytes: 0,
   limits: { cpu: 0.25 },
 };
@@ -101,7 +106,7 @@ it("sets, and tells what holds", async () => {
   const { run, asked, out } = setUp();
   expect(await run("set", "vm.sock", "cpu=25%")).toBe(0);
   expect(asked).toEqual([{ command: "set", change: { limits: { cpu: 0.25 } } }]);
-  expect(out()).toMatch(/^cpu +0\.25\ndisk0\.requestsPerSecond +9\n$/);
+  expect(out()).toMatch(/^cpu +25%\ndisk0\.iops +9\nnet0\.latency +50\nnet0\.loss +2% to the guest\n$/);
   expect(await run("set", "vm.sock")).toBe(2);
   expect(await run("set", "vm.sock", "cpu=much")).toBe(2);
 });

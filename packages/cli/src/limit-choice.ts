@@ -30,6 +30,16 @@ export function limitsOf({ limit }: { readonly limit?: readonly VmLimits[] | und
   return limit && Object.assign({}, ...limit);
 }
 
+/** What `parseLimits` reads as the same, a word for each. */
+export function limitWords(limits: VmLimits): string[] {
+  return Object.entries(WORDS).flatMap(([key, [name]]) => {
+    const value = limits[name];
+    if (value === undefined) return [];
+    if (name === "cpu") return [`${key}=${Number((value * 100).toFixed(4))}%`];
+    return [`${key}=${name === "wallMs" || name === "cpuTimeMs" ? value / 1000 : value}`];
+  });
+}
+
 /** Throws UsageError. */
 function parseLimits(text: string): VmLimits {
   return Object.assign({}, ...text.split(",").map((word) => vmLimitOf(...splitWord(word))));

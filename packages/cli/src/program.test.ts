@@ -235,6 +235,7 @@ describe("twinmetal", () => {
     [["exec", "-t", "box", "--", "vi"], "are no terminal"],
     [["fork"], "there is no command fork. Here it is: twinmetal clone NAME NEW"],
     [["serve"], "there is no command serve. It is not in this version yet."],
+    [["ls", "-a"], "there is no option -a. All are listed, running or not."],
     [["run", "--rm", "-it"], "there is no option --rm. A VM without -d is gone when it ends"],
     [["run", "-drive", "file=a.img"], "there is no option -drive. Here it is: --disk FILE"],
     [["run", "-smp", "2"], "there is no option -smp. Here it is: --cpus N."],

@@ -2,6 +2,7 @@
  * Progress on standard error: one line that rewrites itself where that is a terminal, a plain line for each phase where
  * it is not. Nothing is shown for what is over in a moment.
  */
+import { AGENT_PHASE } from "@twinmetal/host";
 import type { Io } from "./command.ts";
 import { formatSize } from "./quantities.ts";
 import type { VmProgress } from "./vm-library.ts";
@@ -62,6 +63,13 @@ export class ProgressLine {
       this.#draw(`${what}: ${Math.round((this.#now() - startMs) / 1000)} s`);
     }, 1000);
     this.#ticker.unref();
+  }
+
+  /** What a VM's process tells while its guest's agent is waited for, which has its seconds counted. Else as `report`. */
+  reportOfVm(progress: VmProgress): void {
+    if (progress.phase !== AGENT_PHASE) this.report(progress);
+    else if (progress.done > 0) this.clear();
+    else this.waitFor("waiting for the guest to start");
   }
 
   /** Takes the line away. Anything else that goes to the terminal comes after this. */

@@ -2,10 +2,12 @@
 import { ByteOutput } from "./byte-output.ts";
 import type { Io } from "./command.ts";
 import { EXIT } from "./exit-status.ts";
+import { ProgressLine } from "./progress-line.ts";
 import { RawTerminal } from "./raw-terminal.ts";
 import { TypedKeys } from "./typed-keys.ts";
 import { UsageError } from "./usage-error.ts";
 
+const GIVE_UP_MS = 2000;
 const DEFAULT_WINDOW = { rows: 24, columns: 80 };
 
 /** Answers with the command's status. Throws UsageError where there is no terminal. */
@@ -27,6 +29,7 @@ export async function execInTerminal(io: Io, vm: string, words: readonly string[
   const { TERM = "" } = io.env;
   const name = /^[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}$/.test(TERM) ? { name: TERM } : {};
   const stops = (["SIGTERM", "SIGHUP"] as const).map((signal) => io.onSignal(signal, leave));
+  const line = new ProgressLine(io);
   terminal.enter({
     onInput: (bytes) => keys.push(bytes),
     onLeave: leave,
@@ -38,6 +41,8 @@ export async function execInTerminal(io: Io, vm: string, words: readonly string[
       { command: "exec", words, terminal: { ...window(), ...name } },
       {
         signal: left.signal,
+        giveUpMs: GIVE_UP_MS,
+        onSaving: (progress) => line.reportOfVm(progress),
         streams: { input: keys, onStdout: async (bytes) => void (await output.write(terminal.forTerminal(bytes))) },
       },
     );
@@ -46,6 +51,7 @@ export async function execInTerminal(io: Io, vm: string, words: readonly string[
     if (left.signal.aborted) return EXIT.OK;
     throw error;
   } finally {
+    line.clear();
     await output.flush(1000);
     terminal.leave();
     output.dispose();

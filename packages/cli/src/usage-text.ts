@@ -1,4 +1,7 @@
 /** What a VM uses and may use, as `twinmetal top` and `twinmetal set` print it. */
+import { diskLimitWords } from "./disk-limit-words.ts";
+import { limitWords } from "./limit-choice.ts";
+import { cardWords } from "./network-card-choice.ts";
 import { formatSize } from "./quantities.ts";
 import type { UsageRates, VmUsage } from "./vm-library.ts";
 
@@ -95,23 +98,27 @@ function rate(bytes: number): string {
   return `${value >= 10 || unit === 0 ? Math.round(value) : value.toFixed(1)}${units[unit]}`;
 }
 
-/** What holds now, a limit a line. */
+/** What holds now, a limit a line, in the words of `twinmetal set`. */
 export function limitRows({ cpus, maxCpus, limits, disks, networks, memory }: VmUsage): string {
-  const rows: [string, unknown][] = [
-    ...(maxCpus > 1 ? [["cpus", cpus] as [string, unknown]] : []),
-    ...Object.entries(limits),
-    ...disks.flatMap((disk, i) =>
-      Object.entries(disk.limits).map(([name, value]) => [`disk${i}.${name}`, value] as [string, unknown]),
-    ),
-    ...networks.flatMap(({ limits: { toGuest = {}, fromGuest = {} } }, i) => [
-      ...Object.entries(toGuest).map(([name, value]) => [`net${i}.toGuest.${name}`, value] as [string, unknown]),
-      ...Object.entries(fromGuest).map(([name, value]) => [`net${i}.fromGuest.${name}`, value] as [string, unknown]),
-    ]),
-    ...(balloonText(memory) === "-" ? [] : [["balloon", balloonText(memory)] as [string, unknown]]),
-    ...(memory.maxBytes > memory.promisedBytes
-      ? [["memory", formatSize(memory.promisedBytes)] as [string, unknown]]
+  const rows: string[] = [
+    ...(maxCpus > 1 ? [`cpus=${cpus}`] : []),
+    ...limitWords(limits),
+    ...disks.flatMap((disk, i) => diskLimitWords(disk.limits).map((word) => `disk${i}.${word}`)),
+    ...networks.flatMap((card, i) => wireRows(card.limits).map((word) => `net${i}.${word}`)),
+    ...(balloonText(memory) === "-" ? [] : [`balloon=${balloonText(memory)}`]),
+    ...(memory.maxBytes > memory.promisedBytes || memory.balloonBytes > 0
+      ? [`memory=${formatSize(memory.promisedBytes - memory.balloonBytes)}`]
       : []),
   ];
   if (rows.length === 0) return "no limits\n";
-  return rows.map(([name, value]) => `${name.padEnd(24)} ${value}\n`).join("");
+  return rows.map((row) => `${row.split("=", 1).join().padEnd(24)} ${row.slice(row.indexOf("=") + 1)}\n`).join("");
+}
+
+/** What holds both ways has no direction. */
+function wireRows({ toGuest, fromGuest }: VmUsage["networks"][number]["limits"]): string[] {
+  const [to, from] = [toGuest, fromGuest].map((limits) => (limits ? cardWords({ limits: { toGuest: limits } }) : []));
+  return [
+    ...to!.map((word) => (from!.includes(word) ? word : `${word} to the guest`)),
+    ...from!.filter((word) => !to!.includes(word)).map((word) => `${word} from the guest`),
+  ];
 }

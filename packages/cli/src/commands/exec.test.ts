@@ -25,3 +25,31 @@ it("ends with the signal's status where it is told to end before the VM has answ
   expect(await runProgram(io, ["exec", "box", "--", "true"])).toBe(143);
   expect(errors).toBe("");
 });
+
+it("says that it waits for a guest that starts, and takes that away", async () => {
+  let errors = "";
+  const stream = (isTTY: boolean) => {
+    const write = (text: string, done?: () => void): boolean => {
+      errors += text;
+      done?.();
+      return true;
+    };
+    return Object.assign(new EventEmitter(), { isTTY, write });
+  };
+  const askVm = async (_vm: string, _request: unknown, { onSaving }: { onSaving: (progress: object) => void }) => {
+    onSaving({ phase: "agent", done: 0, total: 1 });
+    await new Promise((resolve) => setTimeout(resolve, 1200));
+    onSaving({ phase: "agent", done: 1, total: 1 });
+    return 7;
+  };
+  const io = {
+    stdin: new EventEmitter(),
+    stdout: stream(false),
+    stderr: stream(true),
+    env: {},
+    onSignal: () => () => {},
+    library: { askVm },
+  } as unknown as Io;
+  expect(await runProgram(io, ["exec", "box", "--", "true"])).toBe(7);
+  expect(errors).toMatch(/^\rtwinmetal: waiting for the guest to start: \d+ s\x1b\[K\r\x1b\[K$/);
+});

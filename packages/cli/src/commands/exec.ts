@@ -4,8 +4,12 @@ import { ByteOutput } from "../byte-output.ts";
 import { defineCommand } from "../command.ts";
 import { EXIT } from "../exit-status.ts";
 import { flag } from "../options.ts";
+import { ProgressLine } from "../progress-line.ts";
 import { execInTerminal } from "../terminal-exec.ts";
 import { UsageError } from "../usage-error.ts";
+
+/** How long the VM's process may take to answer that the command was ended. */
+const GIVE_UP_MS = 2000;
 
 export const EXEC = defineCommand({
   name: "exec",
@@ -46,12 +50,15 @@ export const EXEC = defineCommand({
     };
     stdout.onGone = () => end("SIGPIPE");
     const stops = (["SIGINT", "SIGTERM", "SIGHUP"] as const).map((name) => io.onSignal(name, () => end(name)));
+    const line = new ProgressLine(io);
     try {
       const status = await io.library.askVm(
         vm,
         { command: "exec", words: rest },
         {
           signal: ends.signal,
+          giveUpMs: GIVE_UP_MS,
+          onSaving: (progress) => line.reportOfVm(progress),
           streams: {
             input: io.stdin as AsyncIterable<Uint8Array>,
             onStdout: async (bytes) => void (await stdout.write(bytes)),
@@ -64,6 +71,7 @@ export const EXEC = defineCommand({
       if (endedBy !== undefined) return 128 + endedBy;
       throw error;
     } finally {
+      line.clear();
       await Promise.all([stdout.flush(), stderr.flush()]);
       stdout.dispose();
       stderr.dispose();

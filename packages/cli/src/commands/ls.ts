@@ -17,6 +17,7 @@ export const LS = defineCommand({
     "Those made by `twinmetal create` and `twinmetal run -d`, running or not. Of one that is not, the last column says how it ended.",
   ],
   options: { json: flag("json", "Print one JSON array.") },
+  hints: { foreign: { "-a": "All are listed, running or not.", "--all": "All are listed, running or not." } },
   examples: [
     ["twinmetal ls", "also: twinmetal ps"],
     ["twinmetal ls --json", "for programs"],
@@ -33,7 +34,8 @@ export const LS = defineCommand({
 function rowOf({ name, state, engine, pid, startedAt, ...seen }: VmObservation): readonly string[] {
   const { progress, end, restarts, expiresAt } = seen;
   const isAlive = pid !== undefined;
-  const since = isAlive ? startedAt : end?.at;
+  // Nobody was there to note when a process that was killed ended.
+  const since = isAlive ? startedAt : end?.at === startedAt ? undefined : end?.at;
   const details = [
     isAlive ? progress?.phase : end?.reason.split("\n", 1).join(),
     isAlive && restarts && `restarts: ${restarts.count}`,

@@ -40,7 +40,7 @@ export const SHOW = defineCommand({
       ["started", startedAt],
       ["restarts", restarts && `${restarts.count}, the last at ${restarts.at}: ${restarts.reason}`],
       ["lives until", expiresAt && `${expiresAt} (${lifeText(expiresAt)})`],
-      ["ended", end && `${end.at}: ${end.reason}`],
+      ["ended", end && `${end.at === startedAt ? "later, nobody knows when" : end.at}: ${end.reason}`],
       ...(usage ? usageRows(usage) : []),
       ["folder", path],
       ["console", console],

@@ -15,7 +15,7 @@ export async function askControl(
   options: {
     readonly signal?: AbortSignal;
     readonly onProgress?: (progress: MigrationProgress) => void;
-    /** Of "save" and "clone". */
+    /** Of "save" and "clone"; of what needs the guest's agent, while that is waited for: its phase is AGENT_PHASE. */
     readonly onSaving?: (progress: VmProgress) => void;
     /** Of "hand": its files are there, and stay as they are until this resolves. */
     readonly onHanded?: (handed: HandedOut) => Promise<void>;

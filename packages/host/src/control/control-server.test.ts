@@ -6,7 +6,7 @@ import { PassThrough, Writable } from "node:stream";
 import { MigrationError, type MigrationProgress } from "@twinmetal/core";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { MigrateVmOptions } from "../migration/outgoing.ts";
-import type { Vm } from "../vm/vm.ts";
+import type { Vm, VmProgress } from "../vm/vm.ts";
 import { askControl } from "./control-client.ts";
 import { ControlError } from "./control-error.ts";
 import { type ControlServer, serveControl } from "./control-server.ts";
@@ -103,6 +103,25 @@ describe("a command with a terminal", () => {
     const request = { command: "exec", words: ["sh"], terminal } as const;
     expect(await askControl(path, request, { streams: { input: input(), onStdout } })).toBe(5);
     expect([asked, output]).toEqual([terminal, "ls in 33 by 99"]);
+  });
+
+  it("says that it waits for a guest that is still starting, and when that is over", { timeout: 20_000 }, async () => {
+    const told: VmProgress[] = [];
+    let start = (): void => {};
+    const agent = {
+      connect: () => new Promise<void>((resolve) => (start = resolve)),
+    };
+    vmWith({
+      agent: agent as unknown as Vm["agent"],
+      exec: async () => ({ exitCode: 3, stdout: new Uint8Array(), stderr: new Uint8Array() }),
+    });
+    const onSaving = (progress: VmProgress): void => {
+      told.push(progress);
+      start();
+    };
+    const request = { command: "exec", words: ["sh"] } as const;
+    expect(await askControl(path, request, { onSaving })).toBe(3);
+    expect(told).toEqual([0, 1].map((done) => ({ phase: "agent", done, total: 1 })));
   });
 
   it("is refused for a terminal that cannot be", async () => {

@@ -18,6 +18,9 @@ import type { ControlLines } from "./control-lines.ts";
 /** What a console's reader who is too slow does not get. */
 const MAX_UNREAD_BYTES = 4 * 2 ** 20;
 const AGENT_TIMEOUT_MS = 180_000;
+const QUIET_MS = 1000;
+/** Of the progress that is told while a guest starts whose agent is needed. */
+export const AGENT_PHASE = "agent" as const;
 const MAX_WINDOW = 10_000;
 const LINE_BYTES = 256 * 1024;
 
@@ -111,7 +114,7 @@ export async function serveExec(
   channel: ControlChannel,
   signal: AbortSignal,
 ): Promise<number> {
-  await connectAgent(vm, signal);
+  await connectAgent(vm, channel, signal);
   if (terminal) return await serveTerminal(vm, words, terminal, channel, signal);
   const tell = (stream: "stdout" | "stderr") => (bytes: Uint8Array) => channel.tell({ [stream]: base64(bytes) });
   const { exitCode } = await vm.exec(words, {
@@ -125,7 +128,7 @@ export async function serveExec(
 
 /** Resolves when all of it has been told. */
 export async function servePack(vm: Vm, path: string, channel: ControlChannel, signal: AbortSignal): Promise<void> {
-  await connectAgent(vm, signal);
+  await connectAgent(vm, channel, signal);
   for await (const bytes of packInGuest(vm.agent, path, { signal })) {
     for (let at = 0; at < bytes.length; at += LINE_BYTES)
       await channel.tell({ stdout: base64(bytes.subarray(at, at + LINE_BYTES)) });
@@ -138,17 +141,29 @@ export async function serveUnpack(
   channel: ControlChannel,
   signal: AbortSignal,
 ): Promise<void> {
-  await connectAgent(vm, signal);
+  await connectAgent(vm, channel, signal);
   await unpackInGuest(vm.agent, plan, inputOf(channel), { signal });
 }
 
-async function connectAgent(vm: Vm, signal: AbortSignal): Promise<void> {
+/** Tells the client when that takes longer than a moment, and when it is over. */
+async function connectAgent(vm: Vm, channel: ControlChannel, signal: AbortSignal): Promise<void> {
   if (vm.state === "paused")
     throw new ControlError(
       "bad-state",
       `VM ${vm.name} is paused, so that nothing in it answers. Resume it first: twinmetal resume ${vm.name}`,
     );
-  await vm.agent.connect({ timeoutMs: AGENT_TIMEOUT_MS, signal });
+  const tell = (done: number): void => void channel.tell({ saving: { phase: AGENT_PHASE, done, total: 1 } });
+  let isTold = false;
+  const timer = setTimeout(() => {
+    isTold = true;
+    tell(0);
+  }, QUIET_MS);
+  try {
+    await vm.agent.connect({ timeoutMs: AGENT_TIMEOUT_MS, signal });
+  } finally {
+    clearTimeout(timer);
+  }
+  if (isTold) tell(1);
 }
 
 async function serveTerminal(

@@ -1,10 +1,11 @@
 /** Asking a running VM by its name, or by the path of its control socket. */
+import { existsSync } from "node:fs";
 import { askControl } from "../control/control-client.ts";
 import type { ControlRequest } from "../control/control-request.ts";
 import { LifecycleError } from "./lifecycle-error.ts";
 import { hasProcess } from "./states.ts";
 import { observeVm } from "./vm-observation.ts";
-import { VmStore } from "./vm-store.ts";
+import { noSuchVm, VmStore } from "./vm-store.ts";
 
 /** A name goes before a file of this folder; ./NAME is the file. Rejects as askControl, and with LifecycleError. */
 export async function askVm(
@@ -13,7 +14,10 @@ export async function askVm(
   options: Parameters<typeof askControl>[2] = {},
   store: VmStore = new VmStore(),
 ): Promise<unknown> {
-  if (!(await store.has(vm))) return await askControl(vm, request, options);
+  if (!(await store.has(vm))) {
+    if (!/[/\\]/.test(vm) && !existsSync(vm)) throw noSuchVm(vm);
+    return await askControl(vm, request, options);
+  }
   const folder = store.folder(vm);
   const { state } = await observeVm(folder);
   if (!hasProcess(state)) {

@@ -59,8 +59,10 @@ export function hasProcess(state: LifecycleState): boolean {
 /** Throws LifecycleError "bad-state", which says what is allowed. */
 export function requireAllowed(verb: LifecycleVerb, state: LifecycleState, name: string): void {
   if (isAllowed(verb, state)) return;
+  const forced = verb === "rm" ? ", rm --force" : "";
+  const possible = `${allowedVerbs(state).join(", ")}${forced}`;
   throw new LifecycleError(
     "bad-state",
-    `VM ${name} is ${state}, and ${verb} is not possible then. Possible now: ${allowedVerbs(state).join(", ")}.`,
+    `VM ${name} is ${state}, and ${verb} is not possible then. Possible now: ${possible}.`,
   );
 }

@@ -52,7 +52,7 @@ it("does without a balloon as long as there is no less, and without virtio-mem a
 it.each([
   [{ sizeBytes: 256 * MIB, balloon: 0 }, /is its balloon's/],
   [{ sizeBytes: 8 * MIB }, /16 MiB of memory at least/],
-  [{ sizeBytes: 2048 * MIB }, /Give 536870912 .* to 1073741824 bytes/],
+  [{ sizeBytes: 2048 * MIB }, /Give 512 .* to 1024 MiB/],
   [{ sizeBytes: 1024 * MIB, balloon: -1 }, /balloon cannot take -1/],
   [{ sizeBytes: 1024 * MIB }, /host has 100 MiB of memory available, and the VM would get 512 MiB more/],
 ])("does nothing of %j", async (change, message) => {

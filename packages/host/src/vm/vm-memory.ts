@@ -245,7 +245,7 @@ export class MemoryOfVm implements VmMemory, DrivenBalloon {
     if (Number.isInteger(blocks) && bytes >= memoryBytes && bytes <= maxBytes) return blocks;
     throw new VmError(
       "bad-option",
-      `The VM cannot have ${bytes} bytes of memory. Give ${memoryBytes} (what it started with) to ${maxBytes} bytes, in steps of 2 MiB.`,
+      `The VM cannot have ${mib(bytes)} MiB of memory. Give ${mib(memoryBytes)} (what it started with) to ${mib(maxBytes)} MiB, in steps of 2 MiB.`,
     );
   }
 
