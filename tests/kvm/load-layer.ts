@@ -68,9 +68,12 @@ async function assemble(
   await mkdir(temporary, { recursive: true });
   const hooks: FetchHooks = { signal, onProgress: (phase) => onProgress(`packages of the load: ${phase}`) };
   const from = { source: findDebianSource(), suite: SUITE };
-  const fetchPackages = (await hasApt(signal)) ? fetchWithApt : fetchFromMirror;
+  const names = Object.keys(PACKAGES);
+  const fetched = (await hasApt(signal))
+    ? await fetchWithApt(from, { names }, temporary, hooks)
+    : await fetchFromMirror(from, names, temporary, hooks);
   const tree = new FileTree();
-  for (const { name, path: debPath } of await fetchPackages(from, Object.keys(PACKAGES), temporary, hooks)) {
+  for (const { name, path: debPath } of fetched) {
     onProgress(`unpacking ${name}`);
     const spoolPath = `${debPath}.spool`;
     const payload = await DebPayload.unpack({

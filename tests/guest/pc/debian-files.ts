@@ -49,7 +49,7 @@ export async function debianFile(file: DebianFile): Promise<Uint8Array | string>
 async function fetchFile({ packageName, path }: DebianFile, folder: string): Promise<Uint8Array> {
   const hooks = { signal: AbortSignal.timeout(TIMEOUT_MS), onProgress: () => {} };
   const options = { source: findDebianSource(), suite: SUITE };
-  const [fetched] = await fetchWithApt(options, [packageName], folder, hooks);
+  const [fetched] = await fetchWithApt(options, { names: [packageName] }, folder, hooks);
   if (!fetched) throw new Error(`nothing was fetched for ${packageName}`);
   const payload = await DebPayload.unpack({
     debPath: fetched.path,

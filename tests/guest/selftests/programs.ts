@@ -52,7 +52,7 @@ async function build(directory: string): Promise<void> {
   try {
     const source = { source: findDebianSource(), suite: SUITE };
     const hooks = { signal: undefined, onProgress: () => {} };
-    const [fetched] = await fetchWithApt(source, [SOURCE_PACKAGE], work, hooks);
+    const [fetched] = await fetchWithApt(source, { names: [SOURCE_PACKAGE] }, work, hooks);
     run("dpkg-deb", ["-x", fetched!.path, join(work, "package")]);
     const tree = join(work, "package/usr/src", SOURCE_PACKAGE);
     run("tar", ["-C", work, "-xf", `${tree}.tar.xz`, ...PARTS.map((path) => `${SOURCE_PACKAGE}/${path}`)]);

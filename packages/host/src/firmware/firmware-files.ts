@@ -153,7 +153,7 @@ async function fetchInto(
     onProgress: (phase, done, total) => onProgress?.({ phase, done, total }),
   };
   const source = findDebianSource();
-  const [fetched] = await fetchWithApt({ source, suite: SUITE }, [wanted.packageName], directory, hooks);
+  const [fetched] = await fetchWithApt({ source, suite: SUITE }, { names: [wanted.packageName] }, directory, hooks);
   if (!fetched) throw malformed(wanted.packageName, "it was not fetched");
   const paths = [wanted.code, wanted.variables, wanted.vga].filter((path) => path !== undefined);
   const payload = await DebPayload.unpack({

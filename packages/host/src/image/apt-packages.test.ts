@@ -24,7 +24,10 @@ async function fakeApt(update: string, download: string): Promise<AptOptions> {
   const aptCache = join(root, "apt-cache");
   await writeFile(aptGet, `#!/bin/sh\ncase "$*" in *update) ${update} ;; *download*) ${download} ;; esac\n`);
   const show = `Package: tool\nVersion: 1:2\nSize: 7\nFilename: pool/t/tool_2_amd64.deb\nSHA256: ${HASH}\n`;
-  await writeFile(aptCache, `#!/bin/sh\ncase "$*" in *"show tool") cat <<'X'\n${show}X\n;; *) exit 100 ;; esac\n`);
+  await writeFile(
+    aptCache,
+    `#!/bin/sh\ncase "$*" in *"show tool" | *"show tool=1:2") cat <<'X'\n${show}X\n;; *) exit 100 ;; esac\n`,
+  );
   await chmod(aptGet, 0o755);
   await chmod(aptCache, 0o755);
   const source = { mirror: "http://mirror.example/debian", keyring: "/keys.gpg" };
@@ -33,7 +36,7 @@ async function fakeApt(update: string, download: string): Promise<AptOptions> {
 
 const progress: string[] = [];
 const run = (options: AptOptions, signal?: AbortSignal, names = ["tool"]): Promise<FetchedPackage[]> =>
-  fetchWithApt(options, names, join(root, "out"), {
+  fetchWithApt(options, { names }, join(root, "out"), {
     signal,
     onProgress: (phase, done, total) => progress.push(`${phase} ${done}/${total}`),
   });
@@ -55,6 +58,29 @@ describe("fetchWithApt", () => {
     expect(fetched).toMatchObject([{ name: "tool", version: "1:2", sha256: HASH }]);
     expect(progress).toEqual(["lists 0/100", "lists 50.5/100", "lists 100/100", "download 0/7", "download 7/7"]);
     expect(await readdir(join(root, "out"))).toEqual(["tool_1%3a2_amd64.deb"]);
+  });
+
+  it("fetches what apt would install with it, each once, and refuses what apt does not describe", async () => {
+    const simulated = "echo 'Inst tool (1:2 Debian [amd64])'; echo 'Conf tool (1:2 Debian [amd64])'";
+    const options = await fakeApt("", `printf content >tool_1%3a2_amd64.deb`);
+    const script = await readFile(options.aptGet!, "utf8");
+    const withInstall = (line: string): Promise<void> =>
+      writeFile(
+        options.aptGet!,
+        script.replace("in *update)", `in *" -s "*"install ?essential tool") ${line} ;; *update)`),
+      );
+    const fetchIt = (names: readonly string[]): Promise<FetchedPackage[]> =>
+      fetchWithApt(options, { names, withDependencies: ["?essential", "tool"] }, join(root, "out"), {
+        signal: undefined,
+        onProgress: () => {},
+      });
+    await withInstall(simulated);
+    expect(await fetchIt([])).toMatchObject([{ name: "tool", version: "1:2" }]);
+    expect(await fetchIt(["tool"])).toHaveLength(1);
+    await withInstall("echo 'Inst other (3 Debian [amd64])'");
+    expect(await failure(fetchIt([]))).toMatchObject({ code: "IMAGE_TOOL" });
+    await withInstall("echo 'E: Unable to locate package tool'; exit 100");
+    expect((await failure(fetchIt([]))).message).toContain("Unable to locate package tool");
   });
 
   it("keeps the host's configuration in force: private files go through -c, hooks are cleared", async () => {

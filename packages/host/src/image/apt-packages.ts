@@ -28,6 +28,13 @@ export interface AptOptions {
   readonly aptCache?: string;
 }
 
+export interface WantedPackages {
+  /** These alone, metapackages of kernels resolved. */
+  readonly names: readonly string[];
+  /** What apt would install of these on an empty system, without what is only recommended: names, or patterns (apt-patterns(7)). */
+  readonly withDependencies?: readonly string[];
+}
+
 export async function hasApt(signal?: AbortSignal, aptGet = "apt-get"): Promise<boolean> {
   try {
     return (await runProgram(aptGet, ["--version"], { signal })).status === 0;
@@ -37,22 +44,22 @@ export async function hasApt(signal?: AbortSignal, aptGet = "apt-get"): Promise<
   }
 }
 
-/** Fetches `names`, metapackages resolved, into `directory`, which also holds apt's private files meanwhile. */
+/** Fetches what is wanted into `directory`, which also holds apt's private files meanwhile. */
 export async function fetchWithApt(
   options: AptOptions,
-  names: readonly string[],
+  wanted: WantedPackages,
   directory: string,
   hooks: FetchHooks,
 ): Promise<FetchedPackage[]> {
   const apt = new PrivateApt(options, join(directory, "apt"), hooks);
   try {
     try {
-      return await apt.fetch(names, directory);
+      return await apt.fetch(wanted, directory);
     } catch (error) {
       // The mirror moved on between its index and its files: once more with fresh lists.
       if (!(error instanceof StaleIndexError)) throw error;
       await apt.forgetLists();
-      return await apt.fetch(names, directory);
+      return await apt.fetch(wanted, directory);
     }
   } finally {
     await rm(join(directory, "apt"), { recursive: true, force: true });
@@ -76,13 +83,17 @@ class PrivateApt {
     await rm(this.#root, { recursive: true, force: true });
   }
 
-  async fetch(names: readonly string[], directory: string): Promise<FetchedPackage[]> {
+  async fetch({ names, withDependencies = [] }: WantedPackages, directory: string): Promise<FetchedPackage[]> {
     await this.#prepare();
     this.#hooks.onProgress("lists", 0, 100);
     await this.#get(["update"], "lists", 100);
     this.#hooks.onProgress("lists", 100, 100);
     const records: PackageRecord[] = [];
     for (const name of names) records.push(await resolvePackage(name, (wanted) => this.#lookUp(wanted)));
+    if (withDependencies.length > 0) {
+      const known = new Set(records.map(({ name }) => name));
+      for (const record of await this.#closure(withDependencies)) if (!known.has(record.name)) records.push(record);
+    }
 
     const totalBytes = records.reduce((sum, record) => sum + record.sizeBytes, 0);
     this.#hooks.onProgress("download", 0, totalBytes);
@@ -148,6 +159,16 @@ class PrivateApt {
     ].join("\n");
   }
 
+  async #simulate(wanted: readonly string[]): Promise<string> {
+    const options = ["APT::Install-Recommends=false", "APT::Install-Suggests=false"].flatMap((text) => ["-o", text]);
+    const config = ["-q", "-y", "-s", "-c", join(this.#root, "apt.conf"), ...options];
+    const result = await runProgram(this.#options.aptGet ?? "apt-get", [...config, "install", ...wanted], {
+      signal: this.#hooks.signal,
+    });
+    if (result.status !== 0) throw this.#explain("install", `${result.stderr}\n${result.stdout}`);
+    return result.stdout;
+  }
+
   async #get(
     args: readonly string[],
     phase: "lists" | "download",
@@ -168,14 +189,30 @@ class PrivateApt {
   }
 
   async #lookUp(name: string): Promise<PackageRecord> {
-    const result = await runProgram(
-      this.#options.aptCache ?? "apt-cache",
-      ["-c", join(this.#root, "apt.conf"), "--no-all-versions", "show", name],
-      { signal: this.#hooks.signal },
-    );
-    const fields = result.status === 0 ? parseDeb822(result.stdout)[0] : undefined;
+    const [fields] = await this.#show([name]);
     if (fields === undefined) throw packageNotFound(name, this.#options.suite, this.#mirror);
     return readPackageRecord(fields, this.#mirror);
+  }
+
+  async #closure(wanted: readonly string[]): Promise<PackageRecord[]> {
+    const output = await this.#simulate(wanted);
+    const names = [...output.matchAll(/^Inst ([a-z0-9][a-z0-9.+-]+)(?::amd64)? \((\S+) /gm)].map(
+      ([, name, version]) => `${name}=${version}`,
+    );
+    const records = (await this.#show(names)).map((fields) => readPackageRecord(fields, this.#mirror));
+    if (records.length === 0 || records.length !== names.length)
+      throw this.#failed("install", `it named ${names.length} packages and described ${records.length}`);
+    return records;
+  }
+
+  /** The packages' paragraphs; none where one is not known. */
+  async #show(names: readonly string[]): Promise<Map<string, string>[]> {
+    const result = await runProgram(
+      this.#options.aptCache ?? "apt-cache",
+      ["-c", join(this.#root, "apt.conf"), "--no-all-versions", "show", ...names],
+      { signal: this.#hooks.signal },
+    );
+    return result.status === 0 ? parseDeb822(result.stdout) : [];
   }
 
   #failed(command: string, why: string): ImageError {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { arFile, debFile } from "../../../../tests/guest/debian-archive.ts";
-import { findDebData, readAr } from "./ar.ts";
+import { findDebMember, readAr } from "./ar.ts";
 import { ImageError } from "./image-error.ts";
 
 const SAMPLE = arFile(
@@ -34,17 +34,17 @@ describe("readAr", () => {
   });
 });
 
-describe("findDebData", () => {
+describe("findDebMember", () => {
   it("names the compression", () => {
-    expect(findDebData(SAMPLE, "x.deb").compression).toBe("xz");
-    expect(findDebData(debFile(), "x.deb").compression).toBe("gzip");
+    expect(findDebMember(SAMPLE, "data", "x.deb").compression).toBe("xz");
+    expect(findDebMember(debFile(), "data", "x.deb").compression).toBe("gzip");
   });
 
   it("refuses what is no package", () => {
-    expect(() => findDebData(arFile({ name: "data.tar.xz", data: new Uint8Array(1) }), "x")).toThrow(
+    expect(() => findDebMember(arFile({ name: "data.tar.xz", data: new Uint8Array(1) }), "data", "x")).toThrow(
       /not a Debian package/,
     );
-    expect(() => findDebData(arFile({ name: "debian-binary", data: Buffer.from("2.0\n") }), "x")).toThrow(
+    expect(() => findDebMember(arFile({ name: "debian-binary", data: Buffer.from("2.0\n") }), "data", "x")).toThrow(
       /no data member/,
     );
   });

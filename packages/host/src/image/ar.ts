@@ -39,27 +39,33 @@ export function readAr(archive: Uint8Array, origin: string): ArMember[] {
   return members;
 }
 
-/** The data member of a binary package and the compression its name states. */
-export function findDebData(archive: Uint8Array, origin: string): { data: Uint8Array; compression: DebCompression } {
+/** One of a binary package's two archives, and the compression that its name states. */
+export function findDebMember(
+  archive: Uint8Array,
+  which: "control" | "data",
+  origin: string,
+): { data: Uint8Array; compression: DebCompression } {
   const members = readAr(archive, origin);
   const version = members[0];
   if (version?.name !== "debian-binary" || !latin1(version.data, 0, 2).startsWith("2.")) {
     throw malformed(origin, "it is not a Debian package of format 2");
   }
-  for (const member of members) {
-    const compression = COMPRESSION_BY_NAME.get(member.name);
-    if (compression !== undefined) return { data: member.data, compression };
+  for (const { name, data } of members) {
+    const compression = name.startsWith(`${which}.tar`)
+      ? COMPRESSION_BY_SUFFIX.get(name.slice(which.length))
+      : undefined;
+    if (compression !== undefined) return { data, compression };
   }
-  throw malformed(origin, "it has no data member of a known compression");
+  throw malformed(origin, `it has no ${which} member of a known compression`);
 }
 
 export type DebCompression = "none" | "gzip" | "xz" | "zstd";
 
-const COMPRESSION_BY_NAME: ReadonlyMap<string, DebCompression> = new Map<string, DebCompression>([
-  ["data.tar", "none"],
-  ["data.tar.gz", "gzip"],
-  ["data.tar.xz", "xz"],
-  ["data.tar.zst", "zstd"],
+const COMPRESSION_BY_SUFFIX: ReadonlyMap<string, DebCompression> = new Map<string, DebCompression>([
+  [".tar", "none"],
+  [".tar.gz", "gzip"],
+  [".tar.xz", "xz"],
+  [".tar.zst", "zstd"],
 ]);
 
 function latin1(bytes: Uint8Array, offset: number, length: number): string {

@@ -8,7 +8,7 @@ import { closeSync, openSync, readSync, unlinkSync, writeSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { setImmediate as yieldToEvents } from "node:timers/promises";
 import * as zlib from "node:zlib";
-import { type DebCompression, findDebData } from "./ar.ts";
+import { type DebCompression, findDebMember } from "./ar.ts";
 import { describeWriteError, ImageError } from "./image-error.ts";
 import { TarParser } from "./tar.ts";
 import { decodeXz } from "./xz-decoder.ts";
@@ -42,7 +42,7 @@ export class DebPayload {
 
   static async unpack(options: UnpackOptions): Promise<DebPayload> {
     const { debPath, spoolPath, select, signal } = options;
-    const { data, compression } = findDebData(await readFile(debPath, { signal }), debPath);
+    const { data, compression } = findDebMember(await readFile(debPath, { signal }), "data", debPath);
     const files = new Map<string, { offset: number; sizeBytes: number }>();
     const descriptor = openSync(spoolPath, "w+", 0o600);
     try {
@@ -134,7 +134,8 @@ interface NodeZstd {
 /** In Node since 22.15; the types are those of Node 20. */
 export const nodeZstd: NodeZstd = zlib as unknown as NodeZstd;
 
-async function* decompressMember(
+/** Throws ImageError. */
+export async function* decompressMember(
   data: Uint8Array,
   compression: DebCompression,
   origin: string,

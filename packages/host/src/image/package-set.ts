@@ -5,7 +5,7 @@
 import { createHash } from "node:crypto";
 import { rename } from "node:fs/promises";
 import { join } from "node:path";
-import { fetchWithApt, hasApt } from "./apt-packages.ts";
+import { fetchWithApt, hasApt, type WantedPackages } from "./apt-packages.ts";
 import { makeDirectories } from "./cache-directory.ts";
 import type { FetchedPackage, FetchHooks, PackageRecord } from "./debian-package.ts";
 import { type DebianSource, findDebianSource, findKeyring } from "./debian-sources.ts";
@@ -53,18 +53,20 @@ export function checkPackageSource({ mirror, suite }: PackageSource): void {
   }
 }
 
-/** Fetches `names`, metapackages of kernels resolved, into `directory`, which is made. Rejects with ImageError, or the signal's reason. */
+/** Fetches into `directory`, which is made. Rejects with ImageError, or the signal's reason. */
 export async function fetchPackageSet(
   given: PackageSource,
-  names: readonly string[],
+  wanted: WantedPackages,
   directory: string,
   hooks: FetchHooks,
 ): Promise<PackageSet> {
   await makeDirectories(directory);
   const source = chooseSource(given);
   const { suite = DEFAULT_SUITE } = given;
-  const fetchPackages = (await usesApt(given, hooks.signal)) ? fetchWithApt : fetchFromMirror;
-  const fetched = await fetchPackages({ source, suite }, names, directory, hooks);
+  const isByApt = await usesApt(given, wanted, hooks.signal);
+  const fetched = isByApt
+    ? await fetchWithApt({ source, suite }, wanted, directory, hooks)
+    : await fetchFromMirror({ source, suite }, wanted.names, directory, hooks);
   const packages: PackageRecord[] = [];
   for (const record of fetched) packages.push(await keepAs(record, join(directory, debName(record))));
   return {
@@ -92,10 +94,18 @@ function chooseSource({ mirror, keyring }: PackageSource): DebianSource {
 
 async function usesApt(
   { fetchWith = "auto", mirror }: PackageSource,
+  { withDependencies = [] }: WantedPackages,
   signal: AbortSignal | undefined,
 ): Promise<boolean> {
-  if (fetchWith === "mirror") return false;
+  if (fetchWith === "mirror" && withDependencies.length === 0) return false;
   if (await hasApt(signal)) return true;
+  if (withDependencies.length > 0) {
+    throw new ImageError(
+      "IMAGE_NO_SOURCE",
+      "Which packages a Debian consists of is found out by apt, and this host has none.",
+      "Make the image on a host that has apt, and copy its folder debian-* from the cache; or give a cloud image by its path.",
+    );
+  }
   if (fetchWith === "auto" && mirror !== undefined) return false;
   throw new ImageError(
     "IMAGE_NO_SOURCE",

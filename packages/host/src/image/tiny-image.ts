@@ -183,7 +183,7 @@ class TinyBuilder {
 
   async #fetch(directory: string): Promise<PackageSet> {
     const names = [KERNEL_PACKAGES[this.#kernel], BUSYBOX_PACKAGE];
-    return await fetchPackageSet(this.#options, names, directory, {
+    return await fetchPackageSet(this.#options, { names }, directory, {
       signal: this.#options.signal,
       onProgress: (phase, done, total) => this.#report(phase, done, total),
     });
