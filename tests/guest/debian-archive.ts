@@ -45,9 +45,13 @@ export function arFile(...members: readonly { name: string; data: Uint8Array }[]
 }
 
 export function debFile(...files: readonly TarFile[]): Buffer {
+  return debWithControl([], ...files);
+}
+
+export function debWithControl(control: readonly TarFile[], ...files: readonly TarFile[]): Buffer {
   return arFile(
     { name: "debian-binary", data: Buffer.from("2.0\n") },
-    { name: "control.tar.gz", data: gzipSync(tarFile()) },
+    { name: "control.tar.gz", data: gzipSync(tarFile(...control)) },
     { name: "data.tar.gz", data: gzipSync(tarFile(...files)) },
   );
 }

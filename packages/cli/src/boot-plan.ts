@@ -3,8 +3,10 @@
 import { cloudInitOf, filesOfCloudInit } from "./cloud-init-choice.ts";
 import type { Io } from "./command.ts";
 import type { RUN_OPTIONS } from "./commands/run.ts";
+import { debianBoot } from "./debian-boot.ts";
 import { disksOf, limitedDisk } from "./disk-choice.ts";
 import { type ImageChoice, isImage, parseImage } from "./image-choice.ts";
+import { imageProgress } from "./image-progress.ts";
 import type { OptionValues } from "./options.ts";
 import { UsageError } from "./usage-error.ts";
 import type { DiskLimits, DiskOptions, TinyImage, VmFolder, VmOptions, VmProgress } from "./vm-library.ts";
@@ -18,7 +20,7 @@ export interface PolicyValues {
 
 export type RunValues = OptionValues<typeof RUN_OPTIONS> & PolicyValues;
 
-const DISK_IMAGE_MEMORY_BYTES = 2 ** 30;
+const SYSTEM_MEMORY_BYTES = 2 ** 30;
 
 type BootOptions = Pick<
   VmOptions,
@@ -76,13 +78,13 @@ export function chooseImage(values: RunValues, operands: readonly string[]): Ima
 export function withImage(values: RunValues, image: ImageChoice | undefined): RunValues {
   if (cloudInitOf(values) !== undefined && (image?.kind === "tiny" || image?.kind === "archive")) {
     throw new UsageError(
-      "cloud-init is not in the tiny image or a container: name a disk that has it, like debian.qcow2, or leave its options out.",
+      "cloud-init is not in the tiny image or a container: name an image that has it, like debian, or leave its options out.",
     );
   }
-  if (image?.kind !== "disk") return values;
+  if (image?.kind !== "disk" && image?.kind !== "debian") return values;
   return {
     ...values,
-    memory: values.memory ?? { bytes: DISK_IMAGE_MEMORY_BYTES },
+    memory: values.memory ?? { bytes: SYSTEM_MEMORY_BYTES },
     net: values.net ?? [{ to: "user" }],
   };
 }
@@ -149,6 +151,10 @@ async function bootOf(
       command: io.library.containerCommand(container, command),
     };
   }
+  if (image?.kind === "debian") {
+    const { boot, disk, directory } = await debianBoot(io, values, given, signal, onProgress);
+    return { boot, disks: [disk, ...disks], files: [directory] };
+  }
   if (image?.kind === "disk") {
     const disk = folder ? await io.library.keptImage(folder, image.disk) : thrownAway(image.disk);
     const found = firmware ?? (await io.library.firmwareOfImage(disk));
@@ -174,12 +180,7 @@ async function ensureTiny(
     mirror,
     suite,
     signal,
-    onProgress: ({ phase, done, total, waitingForPid }) =>
-      onProgress({ phase: waitingForPid === undefined ? phase : waitingFor(waitingForPid), done, total }),
+    onProgress: (progress) => onProgress(imageProgress(progress)),
     onWarning: (message) => void io.stderr.write(`twinmetal: ${message}\n`),
   });
-}
-
-function waitingFor(pid: number): string {
-  return `waiting for process ${pid}, which prepares the same image`;
 }

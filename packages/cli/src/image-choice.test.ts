@@ -5,6 +5,7 @@ import { isImage, parseImage } from "./image-choice.ts";
 describe("IMAGE", () => {
   it("is a name that is known", () => {
     expect(parseImage("tiny")).toEqual({ kind: "tiny" });
+    expect(parseImage("debian")).toEqual({ kind: "debian" });
     expect([isImage("tiny"), isImage("a.qcow2,bus=nvme"), isImage("uname")]).toEqual([true, true, false]);
   });
 
@@ -44,6 +45,7 @@ describe("what comes with an image", () => {
     expect(withImage({}, disk)).toEqual({ memory: { bytes: 2 ** 30 }, net: [{ to: "user" }] });
     const said = { memory: { bytes: 2 ** 28 }, net: [undefined] };
     expect(withImage(said, disk)).toEqual(said);
+    expect(withImage({}, { kind: "debian" })).toEqual(withImage({}, disk));
     expect(withImage({}, { kind: "tiny" })).toEqual({});
   });
 

@@ -5,19 +5,22 @@ import type { DiskOptions } from "./vm-library.ts";
 
 export type ImageChoice =
   | { readonly kind: "tiny" }
+  /** A full system, made of packages, which its own kernel starts. */
+  | { readonly kind: "debian" }
   /** A disk with an operating system, which firmware starts. It is a template: what the guest writes does not go there. */
   | { readonly kind: "disk"; readonly disk: DiskOptions }
   /** A container image in a tar file, whose program runs in the tiny guest. */
   | { readonly kind: "archive"; readonly path: string };
 
-const NAMES = ["tiny"] as const;
+const NAMES = ["tiny", "debian"] as const;
 const ARCHIVE_FILE = /\.(?:tar|oci)$/i;
 const FOREIGN_FILE = /\.(vmdk|vdi|vhdx?)$/i;
 const DISK_FILE = /\.(?:qcow2?|img|raw)$/i;
 
 /** Throws UsageError. */
 export function parseImage(text: string): ImageChoice {
-  if (text === "tiny") return { kind: "tiny" };
+  const name = NAMES.find((known) => known === text);
+  if (name !== undefined) return { kind: name };
   const [path = ""] = text.split(",", 1);
   if (/\.iso$/i.test(path)) {
     throw new UsageError(`${text} is a disc: twinmetal run --firmware bios --cdrom ${text}`);

@@ -6,7 +6,7 @@ import { explainEngine } from "@twinmetal/host";
 import { describe, expect, it, vi } from "vitest";
 import type { Io } from "./command.ts";
 import { runProgram } from "./program.ts";
-import type { Vm, VmExit, VmLibrary, VmOptions } from "./vm-library.ts";
+import type { DebianImage, Vm, VmExit, VmLibrary, VmOptions } from "./vm-library.ts";
 
 const OFF: VmExit = { kind: "off", reason: "ACPI" };
 const CRASH: VmExit = {
@@ -367,6 +367,22 @@ describe("twinmetal run -- CMD", () => {
     expect(await run("run", "--", "x")).toBe(130);
     expect(isTidy).toBe(true);
     expect(text.err).toBe("");
+  });
+
+  it("starts debian from its own kernel, on a disk that is thrown away, with memory and a network", async () => {
+    const ensureDebianImage: VmLibrary["ensureDebianImage"] = async () =>
+      ({ directory: "d", kernelPath: "k", initrdPath: "i", diskPath: "disk.img", append: "root" }) as DebianImage;
+    const { run, vm, created } = setUp({ library: { ensureDebianImage } });
+    vm.exec = async () => ({ exitCode: 0, stdout: new Uint8Array(), stderr: new Uint8Array() });
+    expect(await run("run", "debian", "--append", "quiet", "--", "true")).toBe(0);
+    expect(created[0]).toMatchObject({
+      kernel: "k",
+      initrd: "i",
+      append: "root quiet",
+      memoryBytes: 2 ** 30,
+      disks: [{ path: "disk.img", format: "raw", isEphemeral: true }],
+      networks: [{ to: "user" }],
+    });
   });
 
   it("prints the counters with --stats", async () => {

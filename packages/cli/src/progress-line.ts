@@ -12,6 +12,7 @@ const PHASES: Readonly<Record<string, string>> = {
   download: "first use: downloading Debian packages",
   unpack: "first use: unpacking",
   assemble: "first use: putting the image together",
+  configure: "first use: configuring Debian's packages in a VM, which takes some minutes",
   restore: "restoring",
   save: "saving",
   replay: "replaying",

@@ -10,6 +10,7 @@ export type {
   ControlServer,
   ControlStatus,
   CopyResult,
+  DebianImage,
   DiskLimits,
   DiskOptions,
   EndChange,
@@ -65,6 +66,9 @@ export type VmLibrary = Pick<
   | "readStateSpec"
   | "replayVm"
   | "ensureTinyImage"
+  | "ensureDebianImage"
+  | "keptDebian"
+  | "keptImagePath"
   | "ensureCloudInitSeed"
   | "ensureContainerImage"
   | "containerCommand"

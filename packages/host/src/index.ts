@@ -34,6 +34,15 @@ export { AGENT_PHASE } from "./control/control-streams.ts";
 export { VmControl } from "./control/vm-control.ts";
 export { CopyError, type CopyErrorCode } from "./copy/copy-error.ts";
 export { type CopyFromVmOptions, type CopyOptions, type CopyResult, copyFromVm, copyToVm } from "./copy/copy-files.ts";
+export {
+  type DebianImage,
+  type DebianImageOptions,
+  type DebianPhase,
+  type DebianProgress,
+  ensureDebianImage,
+  keptDebian,
+  openDebianImage,
+} from "./debian/index.ts";
 export { type GdbAddress, type GdbServer, serveGdb } from "./debug/gdb-server.ts";
 export {
   type CheckImageOptions,
@@ -125,6 +134,7 @@ export {
   isVmName,
   keptDisks,
   keptImage,
+  keptImagePath,
   LifecycleError,
   type LifecycleErrorCode,
   type LifecycleState,

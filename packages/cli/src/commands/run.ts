@@ -194,7 +194,7 @@ export const RUN = defineCommand({
   summary: "run a VM on this terminal, or a command in one",
   usage: "[IMAGE] [options] [-- CMD ARG...]",
   text: [
-    "IMAGE is tiny (default): Debian's kernel, busybox and a small agent, put together from Debian packages on first use and kept in the cache. Or it is a disk's path, like debian.qcow2: firmware starts what is on it, with 1G of memory and --net user; what the guest writes goes elsewhere, and is thrown away at the end; -d keeps it with the VM. --disk is written to itself. Or it is the path of a container image, an OCI layout or what docker save wrote: its program runs in tiny's kernel, with the image as its root.",
+    "IMAGE is tiny (default): Debian's kernel, busybox and a small agent, put together from Debian packages on first use and kept in the cache. Or it is debian: a full Debian 12 with systemd, cloud-init, an ssh server and QEMU's agent, made of packages in the same way, which takes minutes once. Or it is a disk's path, like debian.qcow2: firmware starts what is on it. Both have 1G of memory and --net user; what the guest writes goes elsewhere, and is thrown away at the end; -d keeps it with the VM. --disk is written to itself. Or it is the path of a container image, an OCI layout or what docker save wrote: its program runs in tiny's kernel, with the image as its root.",
     "Without CMD the guest's console is on this terminal: Ctrl-] leaves and ends the VM, every other key goes to the guest. With CMD, only that command's input, output and errors are.",
     "Status: CMD's own; without CMD 0 when the guest turns off. 124 time-out, 125 Twinmetal failed or the guest crashed, 126 CMD cannot be run, 127 not found, 128+n ended by signal n, 2 bad usage.",
   ],
@@ -209,6 +209,10 @@ export const RUN = defineCommand({
     [
       "twinmetal run debian.qcow2 --user ada --ssh-key ~/.ssh/id_ed25519.pub --forward 2222:22",
       "a cloud image; in another terminal: ssh -p 2222 ada@127.0.0.1",
+    ],
+    [
+      "twinmetal run -d --name web debian --user ada --ssh-key ~/.ssh/id_ed25519.pub --forward 2222:22",
+      "a full Debian that stays, with a disk of its own",
     ],
     ["twinmetal run alpine.tar -- cat /etc/os-release", "a container image that docker save has written"],
     ["twinmetal run --net socket=/tmp/wire", "a network card; in another terminal the same, for the other end"],
@@ -370,8 +374,8 @@ function checkTogether(
   }
   const link = Object.keys(LINK_OPTIONS).find((key) => values[key as keyof RunValues] !== undefined);
   if (link !== undefined) throw new UsageError("TLS options and --insecure are for --incoming.");
-  if (image?.kind !== "tiny" && image?.kind !== "archive" && (values.mirror ?? values.suite) !== undefined) {
-    throw new UsageError("--mirror and --suite are for the image tiny; leave them out.");
+  if ((image === undefined || image.kind === "disk") && (values.mirror ?? values.suite) !== undefined) {
+    throw new UsageError("--mirror and --suite are for the images tiny and debian; leave them out.");
   }
 }
 
@@ -515,7 +519,8 @@ async function firmwareFiles(
 
 function greeting(vm: Vm, values: RunValues, image: ImageChoice | undefined): string {
   const leaving = values.save === undefined ? "leaves and ends it" : `saves it to ${values.save} and leaves`;
-  const kept = image?.kind === "disk" ? ` What it writes to ${image.disk.path} is thrown away at the end.` : "";
+  const disk = image?.kind === "disk" ? image.disk.path : image?.kind === "debian" ? "its disk" : undefined;
+  const kept = disk === undefined ? "" : ` What it writes to ${disk} is thrown away at the end.`;
   return `VM ${vm.name}, ${formatSize(values.memory?.bytes ?? DEFAULT_MEMORY_BYTES)}, engine ${vm.engine}.${kept} Ctrl-] ${leaving}.`;
 }
 

@@ -9,7 +9,7 @@
  * substitution. And one write to a port is one message to the host: answers are written by a single `echo`.
  */
 
-/** Mounts, names, /etc/inittab; then busybox init is process 1. Reads twinmetal.tty, .term and .shell (off, or once: its end is the machine's). */
+/** Mounts, names, /etc/inittab; then busybox init is process 1. Reads twinmetal.tty, .term, .shell (off, or once: its end is the machine's) and .root. */
 export const INIT_SCRIPT = `#!/bin/sh
 PATH=/sbin:/usr/sbin:/bin:/usr/bin
 mount -t proc proc /proc
@@ -30,17 +30,19 @@ for name in poweroff reboot halt; do ln -sf /etc/twinmetal/power /sbin/$name; do
 hostname twinmetal
 ifconfig lo 127.0.0.1 up
 
-tty=ttyS0 shell=on
+tty=ttyS0 shell=on root=
 read -r words </proc/cmdline
 set -f
 for word in $words; do
   case $word in
     twinmetal.tty=*) tty=\${word#*=} ;;
     twinmetal.shell=*) shell=\${word#*=} ;;
+    twinmetal.root=*) root=\${word#*=} ;;
     twinmetal.term=*) echo "\${word#*=}" >/run/twinmetal/term ;;
     twinmetal.hostname=*) hostname "\${word#*=}" ;;
   esac
 done
+[ -z "$root" ] || exec /etc/twinmetal/root $root
 echo "$tty" >/run/twinmetal/tty
 [ "$shell" = once ] && : >/run/twinmetal/once
 {
@@ -117,6 +119,27 @@ if [ ! -d "/container$directory" ]; then
   chown $user "/container$directory"
 fi
 exec "$@"
+`;
+
+/** root DEVICE: leaves this file system for the one on a disk, whose own init becomes process 1. */
+export const ROOT_SCRIPT = `#!/bin/sh
+PATH=/sbin:/usr/sbin:/bin:/usr/bin
+while read -r module; do insmod /lib/modules/$module; done </lib/modules/load-order
+while read -r module; do
+  zcat /lib/modules/$module.gz >/tmp/$module && insmod /tmp/$module
+  rm -f /tmp/$module
+done </lib/modules/disk-order
+tries=500
+until [ -b "$1" ] || [ $((tries -= 1)) = 0 ]; do usleep 10000; done
+mkdir /root/new
+mount -t ext4 "$1" /root/new || {
+  echo "twinmetal: $1 cannot be mounted"
+  exec /etc/twinmetal/power poweroff
+}
+umount /tmp /dev/shm /dev/pts
+rm -rf /run/twinmetal
+for directory in proc sys dev run; do mount -o move /$directory /root/new/$directory; done
+exec switch_root /root/new /sbin/init
 `;
 
 export const PROFILE_SCRIPT = `export PATH=/sbin:/usr/sbin:/bin:/usr/bin HOME=/root

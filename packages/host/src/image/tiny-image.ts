@@ -28,6 +28,7 @@ import {
   PLUGGED_SCRIPT,
   POWER_SCRIPT,
   PROFILE_SCRIPT,
+  ROOT_SCRIPT,
 } from "./guest-scripts.ts";
 import { ImageError } from "./image-error.ts";
 import { buildStored, readStored, storeFile } from "./image-store.ts";
@@ -127,6 +128,7 @@ class TinyBuilder {
       AGENT_SCRIPT,
       DHCP_SCRIPT,
       CONTAINER_SCRIPT,
+      ROOT_SCRIPT,
       JSON.stringify([TINY_MODULES, TINY_DEVICE_MODULES, TINY_DISK_MODULES, TINY_NETWORK_MODULES, TINY_SHARE_MODULES]),
       TINY_DIRECTORIES.join(),
     ];

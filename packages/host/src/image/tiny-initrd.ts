@@ -13,6 +13,7 @@ import {
   PLUGGED_SCRIPT,
   POWER_SCRIPT,
   PROFILE_SCRIPT,
+  ROOT_SCRIPT,
 } from "./guest-scripts.ts";
 import type { LoadableModule, WantedModule } from "./kernel-modules.ts";
 
@@ -104,6 +105,7 @@ export function buildTinyInitrd(parts: TinyInitrdParts): Uint8Array {
     script("etc/twinmetal/dhcp", DHCP_SCRIPT),
     script("etc/twinmetal/plugged", PLUGGED_SCRIPT),
     script("etc/twinmetal/container", CONTAINER_SCRIPT),
+    script("etc/twinmetal/root", ROOT_SCRIPT),
     text("etc/profile", PROFILE_SCRIPT),
     text(
       "etc/motd",

@@ -1,0 +1,114 @@
+// The image debian, made of packages and used as its guide says: root's shell on the console, a command by its agent, and a VM
+// that stays, with a user and a key by cloud-init, reached by ssh over a forwarded port, whose disk keeps what is written.
+
+import { execFile } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, onTestFinished, test } from "vitest";
+import { createVm, ensureDebianImage } from "../../packages/host/src/index.ts";
+import { repository } from "../clone.ts";
+import { tinyGuest } from "./tiny-guest.ts";
+
+const MINUTE_MS = 60_000;
+const SHIM = join(repository, "packages", "cli", "bin", "twinmetal.mjs");
+const tiny = await tinyGuest();
+const reason = "missing" in tiny ? tiny.missing : undefined;
+if (reason !== undefined) console.warn(`The image debian skipped: ${reason}`);
+
+interface Ending {
+  readonly status: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+function run(file: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Ending> {
+  return new Promise((resolve) => {
+    const options = { timeout: 20 * MINUTE_MS, env: { ...process.env, ...env } };
+    const child = execFile(file, args, options, (error, stdout, stderr) => {
+      resolve({ status: error ? Number(error.code ?? -1) : 0, stdout, stderr });
+    });
+    child.stdin?.end();
+  });
+}
+
+const startMs = performance.now();
+const note = (what: string): void => console.log(`${what} after ${Math.round((performance.now() - startMs) / 1000)} s`);
+
+test.skipIf(reason !== undefined)(
+  "debian is made of packages, and starts to root's shell without a seed",
+  { timeout: 90 * MINUTE_MS },
+  async () => {
+    const image = await ensureDebianImage();
+    note("image");
+    await using vm = await createVm({
+      kernel: image.kernelPath,
+      initrd: image.initrdPath,
+      append: image.append,
+      memoryBytes: 2 ** 30,
+      disks: [{ path: image.diskPath, format: "raw", isEphemeral: true }],
+    });
+    await vm.start();
+    await vm.serial.waitFor("root@debian:~#", { timeoutMs: 20 * MINUTE_MS });
+    note("prompt");
+    const sh = async (script: string): Promise<string> => {
+      const { stdout, stderr } = await vm.exec(["sh", "-c", script], { agentTimeoutMs: 10 * MINUTE_MS });
+      return Buffer.concat([stdout, stderr]).toString();
+    };
+    expect(await vm.agent.connect({ timeoutMs: 10 * MINUTE_MS })).toMatchObject({ kind: "qemu" });
+    note("agent");
+    expect(await sh("systemctl is-system-running --wait; systemctl --failed --no-legend")).toBe("running\n");
+    expect(await sh("dpkg --audit; dpkg -l | tail -n +6 | cut -c1-2 | sort -u; dpkg --verify")).toBe("ii\n");
+    expect(await sh("cloud-init status; ls /etc/ssh/ssh_host_*_key")).toContain("disabled");
+    expect(await sh("findmnt -no SOURCE,FSTYPE /; dumpe2fs -h /dev/vda 2>&1 | grep -c has_journal")).toMatch(
+      /^\/dev\/vda ext4\n1\n$/,
+    );
+    await vm.shutdown();
+    expect((await vm.wait()).kind).toBe("off");
+    note("off");
+  },
+);
+
+test.skipIf(reason !== undefined)(
+  "a debian that stays lets a user in by ssh, with the key that it was given, and keeps its disk",
+  { timeout: 60 * MINUTE_MS },
+  async () => {
+    const folder = mkdtempSync(join(tmpdir(), "twinmetal-debian-image-"));
+    const twinmetal = (...words: string[]): Promise<Ending> =>
+      run(process.execPath, [SHIM, ...words], { TWINMETAL_HOME: folder });
+    onTestFinished(async () => {
+      await twinmetal("rm", "--force", "web");
+      rmSync(folder, { recursive: true, force: true });
+    });
+    const key = join(folder, "key");
+    expect((await run("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-f", key])).status).toBe(0);
+    const port = String(20_000 + (process.pid % 20_000));
+    const options = ["--user", "me", "--ssh-key", `${key}.pub`, "--hostname", "web", "--forward", `${port}:22`];
+    expect(await twinmetal("run", "-d", "--name", "web", "debian", ...options)).toMatchObject({ status: 0 });
+    note("started");
+    const ssh = async (command: string): Promise<Ending> => {
+      const known = ["StrictHostKeyChecking=no", `UserKnownHostsFile=${join(folder, "known")}`, "BatchMode=yes"];
+      const given = [...known, "ConnectTimeout=60"].flatMap((option) => ["-o", option]);
+      for (let tries = 60; ; tries--) {
+        const ending = await run("ssh", [...given, "-i", key, "-p", port, "me@127.0.0.1", command]);
+        if (ending.status !== 255 || tries === 0) return ending;
+        await new Promise((resolve) => setTimeout(resolve, 10_000));
+      }
+    };
+    const first = await ssh("id -un; hostname; sudo -n id -u; cloud-init status --wait; echo kept | sudo tee /kept");
+    note("ssh");
+    expect(first).toMatchObject({
+      status: 0,
+      stdout: expect.stringMatching(/^me\nweb\n0\n\.*\n?status: done\nkept\n$/),
+    });
+    expect(await twinmetal("exec", "web", "--", "getent", "hosts", "localhost")).toMatchObject({ status: 0 });
+    const stranger = ["-o", "PubkeyAuthentication=no", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no"];
+    const refused = await run("ssh", [...stranger, "-p", port, "root@127.0.0.1", "true"]);
+    expect(refused).toMatchObject({ status: 255, stderr: expect.stringContaining("Permission denied") });
+    expect(await twinmetal("restart", "web", "--timeout", "600")).toMatchObject({ status: 0 });
+    expect(await ssh("cat /kept")).toMatchObject({ status: 0, stdout: "kept\n" });
+    note("restarted");
+    expect(await twinmetal("stop", "web", "--timeout", "600")).toMatchObject({ status: 0 });
+    note("off");
+  },
+);
