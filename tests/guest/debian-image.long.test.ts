@@ -1,8 +1,8 @@
-// The image debian, made of packages and used as its guide says: root's shell on the console, a command by its agent, and a VM
-// that stays, with a user and a key by cloud-init, reached by ssh over a forwarded port, whose disk keeps what is written.
+// The image debian, made of packages and used as docs/guide/images.md says: root's shell on the console, a command by its agent,
+// and a VM that stays, with a user and a key by cloud-init, reached by ssh over a forwarded port, whose disk keeps what is written.
 
 import { execFile } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
@@ -12,6 +12,7 @@ import { tinyGuest } from "./tiny-guest.ts";
 
 const MINUTE_MS = 60_000;
 const SHIM = join(repository, "packages", "cli", "bin", "twinmetal.mjs");
+const GUIDE = join(repository, "docs", "guide", "images.md");
 const tiny = await tinyGuest();
 const reason = "missing" in tiny ? tiny.missing : undefined;
 if (reason !== undefined) console.warn(`The image debian skipped: ${reason}`);
@@ -39,7 +40,15 @@ test.skipIf(reason !== undefined)(
   "debian is made of packages, and starts to root's shell without a seed",
   { timeout: 90 * MINUTE_MS },
   async () => {
-    const image = await ensureDebianImage();
+    const making = [1, 2].map(async () => {
+      const phases: string[] = [];
+      const made = await ensureDebianImage({ onProgress: ({ phase }) => void phases.push(phase) });
+      return { made, isMaker: phases.some((phase) => phase !== "wait") };
+    });
+    const [one, other] = await Promise.all(making);
+    expect(one!.made).toEqual(other!.made);
+    expect(one!.isMaker && other!.isMaker).toBe(false);
+    const image = one!.made;
     note("image");
     await using vm = await createVm({
       kernel: image.kernelPath,
@@ -83,14 +92,15 @@ test.skipIf(reason !== undefined)(
     const key = join(folder, "key");
     expect((await run("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-f", key])).status).toBe(0);
     const port = String(20_000 + (process.pid % 20_000));
-    const options = ["--user", "me", "--ssh-key", `${key}.pub`, "--hostname", "web", "--forward", `${port}:22`];
-    expect(await twinmetal("run", "-d", "--name", "web", "debian", ...options)).toMatchObject({ status: 0 });
+    const example = /^twinmetal (run -d --name web debian .*)$/m.exec(readFileSync(GUIDE, "utf8"))?.[1] ?? "";
+    const words = example.replace("~/.ssh/id_ed25519.pub", `${key}.pub`).replace("2222:", `${port}:`).split(" ");
+    expect(await twinmetal(...words, "--hostname", "web")).toMatchObject({ status: 0 });
     note("started");
     const ssh = async (command: string): Promise<Ending> => {
       const known = ["StrictHostKeyChecking=no", `UserKnownHostsFile=${join(folder, "known")}`, "BatchMode=yes"];
       const given = [...known, "ConnectTimeout=60"].flatMap((option) => ["-o", option]);
       for (let tries = 60; ; tries--) {
-        const ending = await run("ssh", [...given, "-i", key, "-p", port, "me@127.0.0.1", command]);
+        const ending = await run("ssh", [...given, "-i", key, "-p", port, "ada@127.0.0.1", command]);
         if (ending.status !== 255 || tries === 0) return ending;
         await new Promise((resolve) => setTimeout(resolve, 10_000));
       }
@@ -99,7 +109,7 @@ test.skipIf(reason !== undefined)(
     note("ssh");
     expect(first).toMatchObject({
       status: 0,
-      stdout: expect.stringMatching(/^me\nweb\n0\n\.*\n?status: done\nkept\n$/),
+      stdout: expect.stringMatching(/^ada\nweb\n0\n\.*\n?status: done\nkept\n$/),
     });
     expect(await twinmetal("exec", "web", "--", "getent", "hosts", "localhost")).toMatchObject({ status: 0 });
     const stranger = ["-o", "PubkeyAuthentication=no", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no"];
@@ -110,5 +120,23 @@ test.skipIf(reason !== undefined)(
     note("restarted");
     expect(await twinmetal("stop", "web", "--timeout", "600")).toMatchObject({ status: 0 });
     note("off");
+  },
+);
+
+test.skipIf(reason !== undefined)(
+  "what keeps debian from being made is said in words, and nothing half-made stays",
+  { timeout: 5 * MINUTE_MS },
+  async () => {
+    const folder = mkdtempSync(join(tmpdir(), "twinmetal-no-debian-"));
+    onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+    const unreachable = { cacheDirectory: folder, mirror: "http://127.0.0.1:9/debian", keyring: null };
+    await expect(ensureDebianImage(unreachable)).rejects.toMatchObject({ code: "IMAGE_NETWORK" });
+    expect(readdirSync(folder)).toEqual([]);
+    const small = join(folder, "small");
+    mkdirSync(small);
+    if ((await run("mount", ["-t", "tmpfs", "-o", "size=64M", "tmpfs", small])).status !== 0) return;
+    onTestFinished(async () => void (await run("umount", [small])));
+    await expect(ensureDebianImage({ cacheDirectory: small })).rejects.toMatchObject({ code: "IMAGE_NO_SPACE" });
+    expect(readdirSync(small)).toEqual([]);
   },
 );

@@ -24,8 +24,8 @@ export async function debianBoot(
       onProgress: (progress) => onProgress(imageProgress(progress)),
       onWarning: (message) => void io.stderr.write(`twinmetal: ${message}\n`),
     });
-  const { keptDebian, keptImage, keptImagePath } = io.library;
-  const image = folder === undefined ? await make() : await keptDebian(keptImagePath(folder), make, signal);
+  const { keptDebian, keptImage, writtenImage } = io.library;
+  const image = folder === undefined ? await make() : await keptDebian(writtenImage(folder)?.path, make, signal);
   const template: DiskOptions = { path: image.diskPath, format: "raw" };
   const disk = folder === undefined ? { ...template, isEphemeral: true } : await keptImage(folder, template);
   const words = [image.append, append].filter((text) => text !== "").join(" ");

@@ -134,7 +134,6 @@ export {
   isVmName,
   keptDisks,
   keptImage,
-  keptImagePath,
   LifecycleError,
   type LifecycleErrorCode,
   type LifecycleState,
@@ -159,6 +158,7 @@ export {
   VmStore,
   withDiscs,
   writeUnit,
+  writtenImage,
 } from "./lifecycle/index.ts";
 export type { MigrationAddress, MigrationSecurity, TlsFiles } from "./migration/address.ts";
 export { formatAddress } from "./migration/address.ts";

@@ -1,15 +1,16 @@
 /** Configures an unpacked Debian (debian-root.ts) on its disk: its packages' scripts run in a VM, whoever starts this. */
 import { ImageError } from "../image/image-error.ts";
 import { createVm } from "../vm/create-vm.ts";
-import { CONFIGURE_SCRIPT } from "./debian-files.ts";
+import { CONFIGURE_SCRIPT, OWN_STEPS, STEP_LINE } from "./configure-script.ts";
 
 export interface ConfigureOptions {
   readonly kernelPath: string;
   readonly initrdPath: string;
   readonly kernelRelease: string;
   readonly diskPath: string;
+  /** Whose scripts are to run. */
   readonly packageCount: number;
-  readonly onProgress: (donePackages: number, totalPackages: number) => void;
+  readonly onProgress: (doneSteps: number, totalSteps: number) => void;
   readonly signal: AbortSignal | undefined;
 }
 
@@ -19,10 +20,11 @@ const KEPT_OUTPUT_BYTES = 4096;
 
 /** Rejects with ImageError "IMAGE_TOOL" and what VMs reject with, or the signal's reason. */
 export async function configureDebian(options: ConfigureOptions): Promise<void> {
-  const { kernelPath, initrdPath, kernelRelease, diskPath, packageCount, onProgress } = options;
+  const { kernelPath, initrdPath, kernelRelease, diskPath, onProgress } = options;
+  const total = options.packageCount + OWN_STEPS;
   const limit = AbortSignal.timeout(LIMIT_MS);
   const signal = options.signal === undefined ? limit : AbortSignal.any([options.signal, limit]);
-  onProgress(0, packageCount);
+  onProgress(0, total);
   await using vm = await createVm({
     kernel: kernelPath,
     initrd: initrdPath,
@@ -38,8 +40,8 @@ export async function configureDebian(options: ConfigureOptions): Promise<void> 
   const take = (bytes: Uint8Array): void => {
     const text = Buffer.from(bytes).toString("utf8");
     const lines = `${tail.slice(tail.lastIndexOf("\n") + 1)}${text}`.split("\n").slice(0, -1);
-    const configured = lines.filter((line) => line.startsWith("Setting up ")).length;
-    if (configured > 0) onProgress(Math.min(packageCount, (done += configured)), packageCount);
+    const begun = lines.filter((line) => line.startsWith(STEP_LINE)).length;
+    if (begun > 0) onProgress(Math.min(total, (done += begun)), total);
     tail = (tail + text).slice(-KEPT_OUTPUT_BYTES);
   };
   const { exitCode } = await vm.exec(["sh", "-s", "--", kernelRelease], {

@@ -9,7 +9,7 @@
  * is started directly and its modules are on the disk; dpkg in the guest has no kernel.
  */
 import { createHash } from "node:crypto";
-import { stat } from "node:fs/promises";
+import { stat, statfs } from "node:fs/promises";
 import { join } from "node:path";
 import { writeExt4 } from "@twinmetal/storage";
 import { openImageFile } from "../disk/node-image-file.ts";
@@ -30,8 +30,9 @@ import {
   shortHash,
 } from "../image/package-set.ts";
 import { configureDebian } from "./configure-debian.ts";
+import { CONFIGURE_SCRIPT } from "./configure-script.ts";
 import { CONFIGURED_HERE, configureHere } from "./configured-here.ts";
-import { addDebianFiles, CONFIGURE_SCRIPT, DEBIAN_FILES, DEBIAN_PACKAGES } from "./debian-files.ts";
+import { addDebianFiles, DEBIAN_FILES, DEBIAN_PACKAGES } from "./debian-files.ts";
 import { DebianRoot } from "./debian-root.ts";
 
 export type DebianPhase = "wait" | "lists" | "download" | "unpack" | "assemble" | "configure";
@@ -79,6 +80,8 @@ const KERNEL_FILE = "vmlinuz";
 const INITRD_FILE = "initrd";
 const DISK_FILE = "disk.img";
 const FREE_BYTES = 16 * 2 ** 30;
+/** Packages, what they unpack to, and the disk. */
+const NEEDED_BYTES = 1.5 * 2 ** 30;
 const APPEND = "twinmetal.root=/dev/vda";
 
 /** Returns the cached image, or makes it. Rejects with an ImageError, or with the signal's reason. */
@@ -100,7 +103,9 @@ export async function ensureDebianImage(options: DebianImageOptions = {}): Promi
   try {
     const directory = join(root, imageName);
     const found = refresh ? undefined : await openDebianImage(directory, signal);
-    return found ?? (await build(options, join(root, packagesName), directory));
+    if (found !== undefined) return found;
+    await checkSpace(root);
+    return await build(options, join(root, packagesName), directory);
   } finally {
     await lock.release();
   }
@@ -113,6 +118,17 @@ export async function openDebianImage(directory: string, signal?: AbortSignal): 
   // The disk is not hashed at each start: it is large, and this folder is its owner's.
   const disk = await stat(join(directory, DISK_FILE)).catch(() => undefined);
   return disk?.size === description.diskBytes ? describe(directory, description) : undefined;
+}
+
+/** A guest that is told that the disk is full, half-way, could say less about it. */
+async function checkSpace(directory: string): Promise<void> {
+  const { bavail, bsize } = await statfs(directory);
+  if (bavail * bsize >= NEEDED_BYTES) return;
+  throw new ImageError(
+    "IMAGE_NO_SPACE",
+    `The disk is full: ${directory} has room for ${Math.floor((bavail * bsize) / 2 ** 20)} MiB, and making Debian takes ${NEEDED_BYTES / 2 ** 20}.`,
+    "Free some space, or set XDG_CACHE_HOME to a directory on another disk.",
+  );
 }
 
 function namesOf({ suite = DEFAULT_SUITE, mirror = "" }: DebianImageOptions): {

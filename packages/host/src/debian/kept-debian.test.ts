@@ -9,7 +9,7 @@ import { keptDebian } from "./kept-debian.ts";
 let folder = "";
 
 beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), "twinmetal-own-disk-"));
+  folder = await mkdtemp(join(tmpdir(), "twinmetal-kept-debian-"));
 });
 
 afterEach(() => rm(folder, { recursive: true }));
@@ -26,7 +26,7 @@ async function image(name: string): Promise<DebianImage> {
 it("is the one that the overlay lies on, though there is a newer one, and says when that is gone", async () => {
   const overlay = join(folder, "image.qcow2");
   const [old, newer] = [await image("old"), await image("newer")];
-  expect(await keptDebian(overlay, async () => old)).toEqual(old);
+  expect(await keptDebian(undefined, async () => old)).toEqual(old);
   await makeOverlay(overlay, { path: old.diskPath, format: "raw" });
   expect(await keptDebian(overlay, async () => newer)).toEqual(old);
   await rename(old.directory, join(folder, "elsewhere"));

@@ -9,7 +9,7 @@ export {
   writeUnit,
 } from "./autostart-unit.ts";
 export type { EndChange } from "./end-change.ts";
-export { keptDisks, keptImage } from "./kept-disks.ts";
+export { keptDisks, keptImage, writtenImage } from "./kept-disks.ts";
 export { LifecycleError, type LifecycleErrorCode } from "./lifecycle-error.ts";
 export { type CloneVmOptions, NamedVms, type StartVmOptions, type StopVmOptions } from "./named-vms.ts";
 export type { RunEnd, RunEndKind, RunRestarts } from "./run-record.ts";

@@ -1,0 +1,97 @@
+/**
+ * The shell's script that configures an unpacked Debian on the tiny guest's first disk, as dpkg would have gone on, and makes a
+ * template of it: no key, no machine's id. What takes an interpreter or is the same for many packages is done once, by itself.
+ * Each step says what it does in a line that begins with `STEP_LINE`, as dpkg does for each package.
+ */
+import { STAND_IN_FILES, STAND_IN_PROGRAMS } from "./stand-ins.ts";
+
+export const STEP_LINE = "Setting up ";
+
+/** In the new system. $1: the kernel's release. */
+const INNER_SCRIPT = `set -e
+export DEBIAN_FRONTEND=noninteractive DEBCONF_NONINTERACTIVE_SEEN=true LC_ALL=C.UTF-8 HOME=/root
+export PATH=/run/stand-ins:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+echo "${STEP_LINE}users"
+# Of the scripts that come before unpacking, the one that does not ask for an older version.
+DPKG_MAINTSCRIPT_PACKAGE=base-passwd DPKG_MAINTSCRIPT_NAME=preinst DPKG_MAINTSCRIPT_ARCH=amd64 \\
+  /var/lib/dpkg/info/base-passwd.preinst install
+/usr/bin/systemd-sysusers
+dpkg --configure -a
+echo "${STEP_LINE}logins"
+/usr/sbin/pam-auth-update --package --force
+echo "${STEP_LINE}units"
+/usr/bin/systemctl -q enable $(sort -u /run/enabled | grep -v ^apt-daily) systemd-networkd.service
+[ ! -e /run/enabled-user ] || /usr/bin/systemctl -q --global enable $(sort -u /run/enabled-user)
+echo "${STEP_LINE}certificates"
+openssl rehash /etc/ssl/certs
+echo "${STEP_LINE}the kernel's modules"
+depmod $1
+echo "${STEP_LINE}Python's modules"
+umount /usr/lib/python3.*/py_compile.py
+python3 - <<'PYTHON'
+import glob, importlib, os
+names = ["cmd.main", "distros.debian", "net.networkd", "sources.DataSourceNoCloud", "sources.DataSourceConfigDrive"]
+here = os.path.dirname(importlib.import_module("cloudinit").__file__)
+names += ["config." + os.path.basename(path)[:-3] for path in glob.glob(here + "/config/cc_*.py")]
+for name in names:
+    try:
+        importlib.import_module("cloudinit." + name)
+    except ImportError as error:
+        print(name, error)
+PYTHON
+ln -sf ../run/systemd/resolve/stub-resolv.conf /etc/resolv.conf
+rm -f /var/lib/dbus/machine-id /etc/machine-id /var/lib/systemd/random-seed
+: >/etc/machine-id
+rm -rf /var/log/*.log /var/log/journal/*
+# Nothing is to be brought up to date at the first start.
+touch /etc/.updated /var/.updated
+`;
+
+/** How often it says `STEP_LINE` beside dpkg. */
+export const OWN_STEPS = INNER_SCRIPT.split(`echo "${STEP_LINE}`).length - 1;
+
+/** What systemd-sysusers is told (sysusers.d(5)) beside what systemd brings: the users that scripts would make one by one. */
+const USERS = `u _apt - - /nonexistent
+u messagebus - - /nonexistent
+u sshd - - /run/sshd
+g _ssh -
+`;
+
+const fileOf = (path: string, content: string): string => `cat >${path} <<'END'\n${content}END\n`;
+
+const standInPrograms = Object.entries(STAND_IN_PROGRAMS).map(([name, script]) =>
+  fileOf(`$run/stand-ins/${name}`, script),
+);
+const standInFiles = Object.entries(STAND_IN_FILES).map(
+  ([path, content], index) =>
+    `${fileOf(`$run/stand-in-${index}`, content)}for file in $new${path}; do mount -o bind $run/stand-in-${index} $file; done\n`,
+);
+
+/** For the tiny guest, with the new system on its first disk. $1: the kernel's release. A disk that is cut off is thrown away. */
+export const CONFIGURE_SCRIPT = `set -e
+new=/new run=/new/run
+mkdir $new
+mount -t ext4 -o noatime,nobarrier /dev/vda $new
+mount -t proc proc $new/proc
+mount -t sysfs -o ro sysfs $new/sys
+mount -o rbind /dev $new/dev
+mount -t tmpfs tmpfs $run
+mount -t tmpfs -o mode=1777 tmpfs $new/tmp
+mkdir $run/stand-ins $run/sysusers.d
+${standInPrograms.join("")}chmod 755 $run/stand-ins/*
+${standInFiles.join("")}${fileOf("$run/sysusers.d/twinmetal.conf", USERS)}${fileOf("$run/configure", INNER_SCRIPT)}chroot $new /bin/sh /run/configure $1 </dev/null
+# The journal is added when the file system is not mounted, by its own program, which is taken out before.
+mkdir -p /tools/dev
+for file in /sbin/tune2fs $(chroot $new ldd /sbin/tune2fs | grep -o '/[^ )]*'); do
+  mkdir -p /tools\${file%/*}
+  cp $new$file /tools$file
+done
+while read -r device directory rest; do
+  case $directory in $new/usr/*) umount -l $directory ;; esac
+done </proc/mounts
+for directory in tmp run dev sys proc; do umount -l $new/$directory; done
+umount $new
+mount -o bind /dev /tools/dev
+chroot /tools /sbin/tune2fs -j -J size=32 /dev/vda
+sync
+`;
