@@ -131,13 +131,15 @@ async function prepare(
 async function bootOf(
   io: Io,
   values: RunValues,
-  { image, append, folder, command }: GivenBoot,
+  given: GivenBoot,
   signal: AbortSignal,
   onProgress: (progress: VmProgress) => void,
 ): Promise<PreparedBoot> {
   const { kernel, initrd, module: modules, firmware } = values;
-  const given = disksOf(values);
-  const disks = folder ? await io.library.keptDisks(folder, given, image?.kind === "disk") : given;
+  const { image, append, folder, command } = given;
+  const named = disksOf(values);
+  const hasDisk = image?.kind === "disk" || image?.kind === "debian";
+  const disks = folder ? await io.library.keptDisks(folder, named, hasDisk) : named;
   if (image?.kind === "tiny" || image?.kind === "archive") {
     const made = await ensureTiny(io, values, signal, onProgress);
     const boot = { kernel: made.kernelPath, initrd: made.initrdPath, append, isQuiet: true };
@@ -153,7 +155,7 @@ async function bootOf(
   }
   if (image?.kind === "debian") {
     const { boot, disk, directory } = await debianBoot(io, values, given, signal, onProgress);
-    return { boot, disks: [disk, ...disks], files: [directory] };
+    return { boot, disks: [limitedDisk(disk, values.diskLimits), ...disks], files: [directory] };
   }
   if (image?.kind === "disk") {
     const disk = folder ? await io.library.keptImage(folder, image.disk) : thrownAway(image.disk);

@@ -50,10 +50,8 @@ touch /etc/.updated /var/.updated
 /** How often it says `STEP_LINE` beside dpkg. */
 export const OWN_STEPS = INNER_SCRIPT.split(`echo "${STEP_LINE}`).length - 1;
 
-/** What systemd-sysusers is told (sysusers.d(5)) beside what systemd brings: the users that scripts would make one by one. */
-const USERS = `u _apt - - /nonexistent
-u messagebus - - /nonexistent
-u sshd - - /run/sshd
+/** What systemd-sysusers is told (sysusers.d(5)) beside what packages tell it: the users that only scripts would make. */
+const USERS = `u sshd - - /run/sshd
 g _ssh -
 `;
 
