@@ -9,6 +9,28 @@ export const STEP_LINE = "Setting up ";
 
 /** In the new system. $1: the kernel's release. */
 const INNER_SCRIPT = `set -e
+# As systemctl does (systemd.unit(5), [Install]), which calls the tools for older systems beside that.
+enable() {
+  [ ! -e /run/enabled-$1-$2 ] || return 0
+  : >/run/enabled-$1-$2
+  file=/lib/systemd/$1/$2
+  [ -e $file ] || file=/lib/systemd/$1/\${2%@*}@.\${2##*.}
+  while IFS="= " read -r key values; do
+    for value in $values; do
+      case $key in
+        WantedBy) link_unit $file /etc/systemd/$1/$value.wants/$2 ;;
+        RequiredBy) link_unit $file /etc/systemd/$1/$value.requires/$2 ;;
+        Alias) link_unit $file /etc/systemd/$1/$value ;;
+        Also) echo $value >>/run/also ;;
+      esac
+    done
+  done <$file
+  [ ! -e /run/also ] || { mv /run/also /run/next; for next in $(cat /run/next); do enable $1 $next; done; }
+}
+link_unit() {
+  [ -d \${2%/*} ] || mkdir -p \${2%/*}
+  ln -sf $1 $2
+}
 export DEBIAN_FRONTEND=noninteractive DEBCONF_NONINTERACTIVE_SEEN=true LC_ALL=C.UTF-8 HOME=/root
 export PATH=/run/stand-ins:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 echo "${STEP_LINE}users"
@@ -20,25 +42,14 @@ dpkg --configure -a
 echo "${STEP_LINE}logins"
 /usr/sbin/pam-auth-update --package --force
 echo "${STEP_LINE}units"
-/usr/bin/systemctl -q enable $(sort -u /run/enabled | grep -v ^apt-daily) systemd-networkd.service
-[ ! -e /run/enabled-user ] || /usr/bin/systemctl -q --global enable $(sort -u /run/enabled-user)
+echo systemd-networkd.service >>/run/enabled
+sort -u /run/enabled | grep -v ^apt-daily >/run/units
+while read -r unit; do enable system $unit; done </run/units
+[ ! -e /run/enabled-user ] || while read -r unit; do enable user $unit; done </run/enabled-user
 echo "${STEP_LINE}certificates"
 openssl rehash /etc/ssl/certs
 echo "${STEP_LINE}the kernel's modules"
 depmod $1
-echo "${STEP_LINE}Python's modules"
-umount /usr/lib/python3.*/py_compile.py
-python3 - <<'PYTHON'
-import glob, importlib, os
-names = ["cmd.main", "distros.debian", "net.networkd", "sources.DataSourceNoCloud", "sources.DataSourceConfigDrive"]
-here = os.path.dirname(importlib.import_module("cloudinit").__file__)
-names += ["config." + os.path.basename(path)[:-3] for path in glob.glob(here + "/config/cc_*.py")]
-for name in names:
-    try:
-        importlib.import_module("cloudinit." + name)
-    except ImportError as error:
-        print(name, error)
-PYTHON
 ln -sf ../run/systemd/resolve/stub-resolv.conf /etc/resolv.conf
 rm -f /var/lib/dbus/machine-id /etc/machine-id /var/lib/systemd/random-seed
 : >/etc/machine-id

@@ -4,13 +4,14 @@
  * VM, and the scripts would start some hundreds of them.
  *
  *   adduser, addgroup                  all users are made before, by systemd-sysusers
- *   deb-systemd-helper, systemctl      units are enabled at the end, by one systemctl
+ *   deb-systemd-helper, systemctl      units are enabled at the end, without Perl
  *   pam-auth-update                    called once, at the end, when all profiles are there
  *   systemd-sysusers, systemd-tmpfiles once for all; at each start of the system in any case
  *   ucf, ucfr                          in a new system a file of configuration is new
  *   debconf's modules                  nobody is asked, and the answers are the packages' own defaults
  *   ssh-keygen                         each machine makes its own key when it starts
  *   systemd-hwdb                       the names of hardware that no VM has: not made
+ *   py3compile, py_compile             Python compiles a module when it is first used
  *   the rest                           does nothing for what was never there in an older version, or never ran
  */
 const NOTHING = "#!/bin/sh\n";
