@@ -1,5 +1,15 @@
 import { execFileSync } from "node:child_process";
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -22,12 +32,39 @@ function call(name: keyof typeof STAND_IN_PROGRAMS, ...words: string[]): string 
   return execFileSync("sh", [path, ...words], { encoding: "utf8" });
 }
 
+const innerScript = /configure <<'END'\n([\s\S]*?\n)END\n/.exec(CONFIGURE_SCRIPT)?.[1] ?? "";
+
 it("is a script that a shell can read, and the script in it is", () => {
-  const inner = /configure <<'END'\n([\s\S]*?\n)END\n/.exec(CONFIGURE_SCRIPT)?.[1] ?? "";
-  expect(inner).toMatch(/^set -e\n/);
-  for (const script of [CONFIGURE_SCRIPT, inner, ...Object.values(STAND_IN_PROGRAMS)])
+  expect(innerScript).toMatch(/^set -e\n/);
+  for (const script of [CONFIGURE_SCRIPT, innerScript, ...Object.values(STAND_IN_PROGRAMS)])
     execFileSync("sh", ["-n"], { input: script });
-  expect(inner.match(/^echo "Setting up /gm)).toHaveLength(OWN_STEPS);
+  expect(innerScript.match(/^echo "Setting up /gm)).toHaveLength(OWN_STEPS);
+});
+
+it("enables a unit by the links that systemctl makes, once, and what it names beside that", () => {
+  const units = join(folder, "lib/systemd/system");
+  mkdirSync(units, { recursive: true });
+  mkdirSync(join(folder, "run"));
+  writeFileSync(join(units, "a.service"), "[Install]\nWantedBy=x.target y.target\nAlias=b.service\nAlso=c.socket\n");
+  writeFileSync(join(units, "c.socket"), "[Install]\nRequiredBy=sockets.target\nAlso=a.service\n");
+  writeFileSync(
+    join(units, "getty@.service"),
+    "[Service]\nExecStart=-/sbin/agetty *\n[Install]\nWantedBy=getty.target\n",
+  );
+  const functions = innerScript.slice(innerScript.indexOf("enable() {"), innerScript.indexOf("export DEBIAN"));
+  const script = `set -e\n${functions}enable system a.service\nenable system getty@tty1.service\n`;
+  execFileSync("sh", { input: script.replaceAll(/\/(?:lib|etc|run)\//g, `${folder}$&`) });
+  const made = join(folder, "etc/systemd/system");
+  const links = readdirSync(made, { recursive: true, encoding: "utf8" })
+    .filter((path) => lstatSync(join(made, path)).isSymbolicLink())
+    .map((path) => [path, readlinkSync(join(made, path))]);
+  expect(Object.fromEntries(links)).toEqual({
+    "b.service": join(units, "a.service"),
+    "getty.target.wants/getty@tty1.service": join(units, "getty@.service"),
+    "sockets.target.requires/c.socket": join(units, "c.socket"),
+    "x.target.wants/a.service": join(units, "a.service"),
+    "y.target.wants/a.service": join(units, "a.service"),
+  });
 });
 
 describe("stand-ins", () => {

@@ -100,6 +100,8 @@ while read -r device directory rest; do
 done </proc/mounts
 for directory in tmp run dev sys proc; do umount -l $new/$directory; done
 umount $new
+mkdir /tools/proc
+mount -t proc proc /tools/proc
 mount -o bind /dev /tools/dev
 chroot /tools /sbin/tune2fs -j -J size=32 /dev/vda
 sync
