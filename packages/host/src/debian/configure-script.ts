@@ -64,6 +64,10 @@ export const OWN_STEPS = INNER_SCRIPT.split(`echo "${STEP_LINE}`).length - 1;
 /** What systemd-sysusers is told (sysusers.d(5)) beside what packages tell it: the users that only scripts would make. */
 const USERS = `u sshd - - /run/sshd
 g _ssh -
+g input -
+g kvm -
+g render -
+g sgx -
 `;
 
 const fileOf = (path: string, content: string): string => `cat >${path} <<'END'\n${content}END\n`;
