@@ -97,7 +97,8 @@ ${standInFiles.join("")}${fileOf("$run/sysusers.d/twinmetal.conf", USERS)}${file
 mkdir -p /tools/dev
 for file in /sbin/tune2fs $(chroot $new ldd /sbin/tune2fs | grep -o '/[^ )]*'); do
   mkdir -p /tools\${file%/*}
-  cp $new$file /tools$file
+  chroot $new cat $file >/tools$file
+  chmod 755 /tools$file
 done
 while read -r device directory rest; do
   case $directory in $new/usr/*) umount -l $directory ;; esac
