@@ -12,8 +12,8 @@ import { CommandError } from "./usage-error.ts";
 import type { Vm } from "./vm-library.ts";
 
 const FLUSH_MS = 1000;
-/** From power-on to an agent that answers. */
-const AGENT_TIMEOUT_MS = 180_000;
+/** From power-on to an agent that answers: a full system, on a busy host. */
+const AGENT_TIMEOUT_MS = 600_000;
 
 export interface CommandOptions {
   readonly command: readonly string[];

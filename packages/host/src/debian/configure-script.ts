@@ -43,7 +43,7 @@ echo "${STEP_LINE}logins"
 /usr/sbin/pam-auth-update --package --force
 echo "${STEP_LINE}units"
 echo systemd-networkd.service >>/run/enabled
-sort -u /run/enabled | grep -v ^apt-daily >/run/units
+sort -u /run/enabled | grep -v -e ^apt-daily -e ^e2scrub >/run/units
 while read -r unit; do enable system $unit; done </run/units
 [ ! -e /run/enabled-user ] || while read -r unit; do enable user $unit; done </run/enabled-user
 echo "${STEP_LINE}certificates"

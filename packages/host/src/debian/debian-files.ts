@@ -14,6 +14,42 @@ export const DEBIAN_PACKAGES = [
   ...["e2fsprogs", "fdisk", "iproute2", "iputils-ping", "less", "nano", "netbase", "procps"],
 ] as const;
 
+/** Subsystems of devices that are told of again when udev has started. */
+const DEVICE_KINDS = [
+  "acpi",
+  "block",
+  "drm",
+  "input",
+  "net",
+  "nvme",
+  "pci",
+  "scsi",
+  "sound",
+  "usb",
+  "virtio",
+  "virtio-ports",
+];
+
+/** What no VM of this kind needs: each would be a program more at each start. `systemctl unmask` brings one back. */
+const MASKED_UNITS = [
+  ...["dev-hugepages.mount", "dev-mqueue.mount", "proc-sys-fs-binfmt_misc.automount", "sys-fs-fuse-connections.mount"],
+  ...["sys-kernel-config.mount", "sys-kernel-debug.mount", "sys-kernel-tracing.mount", "modprobe@drm.service"],
+  ...["systemd-ask-password-console.path", "systemd-ask-password-wall.path", "systemd-binfmt.service"],
+  ...["systemd-firstboot.service", "systemd-network-generator.service", "systemd-pcrphase-sysinit.service"],
+  ...["systemd-pcrphase.service", "systemd-pstore.service", "systemd-repart.service"],
+  ...["systemd-update-utmp.service", "systemd-update-utmp-runlevel.service"],
+];
+const MASKED_GENERATORS = [
+  ...["systemd-cryptsetup-generator", "systemd-gpt-auto-generator", "systemd-hibernate-resume-generator"],
+  ...["systemd-integritysetup-generator", "systemd-run-generator", "systemd-system-update-generator"],
+  "systemd-veritysetup-generator",
+];
+
+export const DEBIAN_LINKS: readonly (readonly [path: string, target: string])[] = [
+  ...MASKED_UNITS.map((name) => [`etc/systemd/system/${name}`, "/dev/null"] as const),
+  ...MASKED_GENERATORS.map((name) => [`etc/systemd/system-generators/${name}`, "/dev/null"] as const),
+];
+
 export const DEBIAN_FILES: readonly (readonly [path: string, content: string, mode?: number])[] = [
   ["etc/fstab", "/dev/vda / ext4 errors=remount-ro 0 1\n"],
   ["etc/hostname", "debian\n"],
@@ -43,8 +79,35 @@ ssh_genkeytypes: [ed25519]
     "usr/local/sbin/console-login",
     `#!/bin/sh
 # The console is the owner's: root's shell is on it, unless cloud-init has been told who may come in.
-[ -e /run/cloud-init/enabled ] || exec /sbin/agetty --autologin root --keep-baud 115200 - "$1"
-exec /sbin/agetty -o '-p -- \\u' --keep-baud 115200 - "$1"
+[ ! -e /run/cloud-init/enabled ] || exec /sbin/agetty -o '-p -- \\u' --keep-baud 115200 - "$1"
+cd /root
+export HOME=/root USER=root LOGNAME=root SHELL=/bin/bash TERM="$1"
+exec /bin/bash --login
+`,
+    0o755,
+  ],
+  // At the start, only devices of kinds that a program may wait for or need a driver: of each other one the kernel tells, too.
+  [
+    "etc/systemd/system/systemd-udev-trigger.service.d/twinmetal.conf",
+    `[Service]
+ExecStart=
+ExecStart=-udevadm trigger --action=add${DEVICE_KINDS.map((kind) => ` --subsystem-match=${kind}`).join("")}
+ExecStart=-udevadm trigger --action=add --subsystem-match=tty --sysname-match=ttyS*
+`,
+  ],
+  [
+    "etc/systemd/system-generators/cloud-init-generator",
+    `#!/bin/sh
+# A machine with one disk and no seed on it: cloud-init's own generator need not find out which cloud this is.
+for disk in /sys/block/*; do
+  case $disk in */vda | */loop* | */ram*) ;; *) known=no ;; esac
+done
+for seed in /var/lib/cloud/seed/*; do [ ! -e "$seed" ] || known=no; done
+read -r words </proc/cmdline
+case " $words " in *" ds="* | *" cloud-init="* | *" ci.ds="*) known=no ;; esac
+[ -z "$known" ] || exec /lib/systemd/system-generators/cloud-init-generator "$@"
+mkdir -p /run/cloud-init
+: >/run/cloud-init/disabled
 `,
     0o755,
   ],
@@ -60,6 +123,7 @@ ExecStartPre=/usr/sbin/sshd -t
 
 export function addDebianFiles(root: DebianRoot, source: { readonly mirror: string; readonly suite: string }): void {
   for (const [path, content, mode] of DEBIAN_FILES) root.addFile(path, content, mode);
+  for (const [path, target] of DEBIAN_LINKS) root.addLink(path, target);
   if (/^https?:/.test(source.mirror))
     root.addFile("etc/apt/sources.list", `deb ${source.mirror} ${source.suite} main\n`);
 }

@@ -32,7 +32,7 @@ import {
 import { configureDebian } from "./configure-debian.ts";
 import { CONFIGURE_SCRIPT } from "./configure-script.ts";
 import { CONFIGURED_HERE, configureHere } from "./configured-here.ts";
-import { addDebianFiles, DEBIAN_FILES, DEBIAN_PACKAGES } from "./debian-files.ts";
+import { addDebianFiles, DEBIAN_FILES, DEBIAN_LINKS, DEBIAN_PACKAGES } from "./debian-files.ts";
 import { DebianRoot } from "./debian-root.ts";
 
 export type DebianPhase = "wait" | "lists" | "download" | "unpack" | "assemble" | "configure";
@@ -136,7 +136,12 @@ function namesOf({ suite = DEFAULT_SUITE, mirror = "" }: DebianImageOptions): {
   readonly imageName: string;
 } {
   const packagesKey = shortHash(PACKAGE_SET_VERSION, suite, mirror, ...DEBIAN_PACKAGES);
-  const imageKey = shortHash(FORMAT_VERSION, packagesKey, CONFIGURE_SCRIPT, JSON.stringify(DEBIAN_FILES));
+  const imageKey = shortHash(
+    FORMAT_VERSION,
+    packagesKey,
+    CONFIGURE_SCRIPT,
+    JSON.stringify([DEBIAN_FILES, DEBIAN_LINKS]),
+  );
   return { packagesName: `packages-debian-${packagesKey}`, imageName: `debian-${imageKey}` };
 }
 
