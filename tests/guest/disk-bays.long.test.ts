@@ -1,4 +1,4 @@
-// Disks that come and go while Linux runs: found by ACPI, used, let go; into a saved state and another engine's, and over a link.
+// Disks and network cards that come and go while Linux runs: found by ACPI, used, let go; into a saved state and another engine's, and over a link.
 
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -69,4 +69,40 @@ it("disks come and go while a guest runs", { timeout: 600_000 }, async ({ skip }
   expect(await disks(moved, "")).toBe("");
   await moved.reset();
   expect(await disks(moved, "").catch(() => disks(moved, ""))).toBe("");
+});
+
+/** Its cards beside lo, once they are so many. */
+async function cards(vm: Vm, count: number): Promise<string> {
+  const look = "ls /sys/class/net | grep eth | wc -l";
+  return await shell(vm, `for i in $(seq 100); do [ "$(${look})" = ${count} ] && break; sleep 0.1; done; ${look}`);
+}
+
+it("network cards come and go while a guest runs", { timeout: 600_000 }, async ({ skip }) => {
+  const guest = await tinyGuest();
+  if ("missing" in guest) return skip(guest.missing);
+  const folder = mkdtempSync(join(tmpdir(), "twinmetal-card-bays-"));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  const [state, wire] = [join(folder, "state"), join(folder, "wire")];
+  const options = { memoryBytes: 128 * MIB, networkBays: 2, append: "twinmetal.shell=off" } as const;
+  await using peer = await createVm({ ...options, networkBays: 0, networks: [{ to: "socket", path: wire }] });
+  await peer.start();
+  await shell(peer, "ip addr add 10.1.1.1/24 dev eth0; ip link set eth0 up");
+  {
+    await using vm = await createVm({ ...options, name: "box" });
+    await vm.start();
+    expect(await cards(vm, 0)).toBe("0");
+    await vm.network.plug("net1", { to: "socket", path: wire });
+    await expect(vm.network.plug("net1", { to: "loopback" })).rejects.toMatchObject({ code: "bad-state" });
+    expect([await cards(vm, 1), vm.network.inBays]).toEqual(["1", ["net1"]]);
+    await shell(vm, "ip addr add 10.1.1.2/24 dev eth0; ip link set eth0 up");
+    expect(await shell(vm, "ping -c 1 -w 20 10.1.1.1")).toContain(" 0% packet loss");
+    await vm.save(state);
+  }
+  await using vm = await restoreVm(state, { networks: [{ to: "nothing" }, { to: "socket", path: wire }] });
+  await vm.start();
+  expect(await shell(vm, "ping -c 1 -w 20 10.1.1.1")).toContain(" 0% packet loss");
+  await vm.network.unplug("net1");
+  expect([await cards(vm, 0), vm.network.inBays]).toEqual(["0", []]);
+  await vm.network.plug("net0", { to: "socket", path: wire });
+  expect(await cards(vm, 1)).toBe("1");
 });

@@ -89,7 +89,7 @@ export function parseCpusChoice(text: string): CpusChoice {
 }
 
 /** Bays of a VM. */
-export function parseDiskBays(text: string): number {
+export function parseBays(text: string): number {
   const count = Number(text);
   if (Number.isInteger(count) && count >= 1 && count <= MAX_DISK_BAYS) return count;
   throw new UsageError(`"${text}" is no number of bays. Give 1 to ${MAX_DISK_BAYS}.`);

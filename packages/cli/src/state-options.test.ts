@@ -33,6 +33,7 @@ describe("a saved state in the words of run", () => {
         { kind: "virtio-vsock", name: "vsock0", guestCid: 5 },
         { kind: "watchdog", name: "watchdog0", action: "reset" },
         { kind: "virtio-block", name: "disk0", sizeBytes: 512, isReadOnly: false, queues: 1, isInBay: true },
+        { kind: "virtio-net", name: "net0", mac: "02:00:00:00:00:01", mtu: 1500, isInBay: true },
       ],
     });
     const options = stateOptions(spec, { vsockPath: "v.sock" });
@@ -45,6 +46,7 @@ describe("a saved state in the words of run", () => {
       vsock: "5,uds=v.sock",
       watchdog: "reset",
       "disk-bays": "1",
+      "net-bays": "1",
       append: "panic=5 x=y",
     });
     const { values } = parseLine(RUN_OPTIONS, specWords({ options }));

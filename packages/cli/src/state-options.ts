@@ -2,7 +2,7 @@
  * A saved state's machine in the words of `twinmetal run`: what a policy looks at, and what a VM that stays has in its spec for
  * when it starts anew. Where its disks, cards and folders lead is no part of a state.
  */
-import { isInBay } from "@twinmetal/core";
+import { isCardInBay, isInBay } from "@twinmetal/core";
 import { UsageError } from "./usage-error.ts";
 import type { MachineSpec, OptionText, VmPromise } from "./vm-library.ts";
 
@@ -32,6 +32,8 @@ export function stateOptions(spec: MachineSpec, { firmware, vsockPath }: StateFi
   }
   const bays = spec.devices.filter(isInBay).length;
   if (bays > 0) found["disk-bays"] = String(bays);
+  const cardBays = spec.devices.filter(isCardInBay).length;
+  if (cardBays > 0) found["net-bays"] = String(cardBays);
   if (cpuFeatures.length > 0) {
     const changes = cpuFeatures.map((feature) => (feature.startsWith("-") ? feature : `+${feature}`));
     found["cpu"] = ["portable-v1", ...changes].join(",");

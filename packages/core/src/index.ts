@@ -150,7 +150,7 @@ export {
   saveSections,
 } from "./machine/machine-state.ts";
 export { bootRamOf, engineRamOf, MEMORY_LIMITS } from "./machine/memory-size.ts";
-export { isNetworkCard } from "./machine/network-card-spec.ts";
+export { isCardInBay, isNetworkCard } from "./machine/network-card-spec.ts";
 export { checkRecording, recordedSpec, recordingHeader } from "./machine/recording.ts";
 export { isShare, isShareTag, SHARE_KINDS, type ShareKind, type ShareSpec } from "./machine/share-spec.ts";
 export {

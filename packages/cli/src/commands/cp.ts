@@ -84,7 +84,7 @@ async function whileCopying(
     const result = await copy({
       signal: abort.signal,
       onProgress: (progress) => {
-        if (performance.now() - startMs > QUIET_MS) line.reportOfVm(progress);
+        if (performance.now() - startMs > QUIET_MS) line.report(progress);
       },
     });
     line.clear();

@@ -30,6 +30,21 @@ it("discs are asked for by the VM's socket", async () => {
   ]);
 });
 
+it("a network card comes into a bay and leaves it", async () => {
+  const { asked, run } = setUp();
+  expect(await run("insert", "box", "net1", "switch=lab")).toBe(0);
+  expect(await run("insert", "box", "net1", "socket=wire")).toBe(0);
+  expect(await run("eject", "box", "net1")).toBe(0);
+  expect(asked).toEqual([
+    ["box", { command: "plug", card: "net1", network: { to: "switch", name: "lab" } }],
+    ["box", { command: "plug", card: "net1", network: { to: "socket", path: resolve("wire") } }],
+    ["box", { command: "unplug", card: "net1" }],
+  ]);
+  for (const network of ["user", "none", "switch=lab,mtu=9000", "data.img"])
+    expect(await run("insert", "box", "net1", network)).toBe(2);
+  expect(asked).toHaveLength(3);
+});
+
 it("what is missing or too much is bad usage", async () => {
   const { asked, run } = setUp();
   for (const args of [

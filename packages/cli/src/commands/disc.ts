@@ -1,22 +1,27 @@
-/** `twinmetal eject VM DISK` and `twinmetal insert VM DISK IMAGE`: discs of a running VM's CD drives, and disks in its bays. */
+/**
+ * `twinmetal eject VM DISK` and `twinmetal insert VM DISK IMAGE`: discs of a running VM's CD drives, and disks and network cards in its
+ * bays.
+ */
 import { resolve } from "node:path";
 import { defineCommand } from "../command.ts";
+import { parseNetwork } from "../network-choice.ts";
 import { flag } from "../options.ts";
 import { UsageError } from "../usage-error.ts";
 
 const OPTIONS = { force: flag("force", "Open the tray though the guest has locked it.") };
 const VM_TEXT =
-  "VM is a name of `twinmetal ls`, or the socket that it was started with: twinmetal run --migration-socket SOCKET. DISK is the name of the drive or bay: disks and discs of the command line are disk0, disk1, and so on, the disks first, and bays (--disk-bays) last.";
+  "VM is a name of `twinmetal ls`, or the socket that it was started with: twinmetal run --migration-socket SOCKET. DISK is the name of the drive or bay: disks and discs of the command line are disk0, disk1, and so on, the disks first, and bays (--disk-bays) last; network cards are net0, net1, and so on, bays (--net-bays) last.";
+const isCard = (name: string): boolean => /^net\d+$/.test(name);
 const STATUS_TEXT =
   "Status: 0 it is done, 125 it failed (the reason is on standard error; a tray that the guest has locked is one), 2 bad usage.";
 
 export const EJECT = defineCommand({
   name: "eject",
-  summary: "take a disc out of a CD drive of a running VM, or a disk out of a bay",
+  summary: "take a disc out of a CD drive of a running VM, or a disk or network card out of a bay",
   usage: "VM DISK [--force]",
   text: [
     VM_TEXT,
-    "A disk in a bay leaves when the guest has let it go, for which 30 seconds are waited. Unmount it in the guest before.",
+    "What is in a bay leaves when the guest has let it go, for which 30 seconds are waited. Unmount a disk in the guest before.",
     STATUS_TEXT,
   ],
   options: OPTIONS,
@@ -25,18 +30,19 @@ export const EJECT = defineCommand({
     if (socket === undefined || disk === undefined)
       throw new UsageError("which drive? Give the VM's name or socket, and the drive's name: VM DISK.");
     if (extra !== undefined || rest !== undefined) throw new UsageError(`"${extra ?? "--"}" is one word too many.`);
-    await io.library.askVm(socket, { command: "eject", disk, force: values.force ?? false });
+    if (isCard(disk)) await io.library.askVm(socket, { command: "unplug", card: disk });
+    else await io.library.askVm(socket, { command: "eject", disk, force: values.force ?? false });
     return 0;
   },
 });
 
 export const INSERT = defineCommand({
   name: "insert",
-  summary: "put a disc into a CD drive of a running VM, or a disk into a bay",
-  usage: "VM DISK IMAGE [--force]",
+  summary: "put a disc into a CD drive of a running VM, or a disk or network card into a bay",
+  usage: "VM DISK IMAGE|NETWORK [--force]",
   text: [
     VM_TEXT,
-    "A disc that is in the drive is taken out first; a bay has to be empty, and what the guest writes to a disk in it is in the image. The image is opened by the VM's process, which has to be allowed to read it; one in its sandbox opens only what it was started with.",
+    "A disc that is in the drive is taken out first; a bay has to be empty, and what the guest writes to a disk in it is in the image. The image is opened by the VM's process, which has to be allowed to read it; one in its sandbox opens only what it was started with. A network card leads to a NETWORK: switch=NAME, socket=PATH or loopback.",
     STATUS_TEXT,
   ],
   options: OPTIONS,
@@ -46,6 +52,7 @@ export const INSERT = defineCommand({
       "twinmetal insert vm.sock disk1 data.qcow2",
       "a disk more, in the bay of a VM that was started with --disk-bays 1",
     ],
+    ["twinmetal insert box net1 switch=lab", "a network card more, in the bay of a VM with one card and --net-bays 1"],
   ],
   execute: async (io, { values, operands: [socket, disk, path, extra], rest }) => {
     if (socket === undefined || disk === undefined || path === undefined)
@@ -53,8 +60,22 @@ export const INSERT = defineCommand({
         "which disc, and where? Give the VM's name or socket, the drive's name and an image: VM DISK IMAGE.",
       );
     if (extra !== undefined || rest !== undefined) throw new UsageError(`"${extra ?? "--"}" is one word too many.`);
+    if (isCard(disk)) {
+      await io.library.askVm(socket, { command: "plug", card: disk, network: networkOf(path) });
+      return 0;
+    }
     const force = values.force ?? false;
     await io.library.askVm(socket, { command: "insert", disk, path: resolve(path), force });
     return 0;
   },
 });
+
+/** Throws UsageError. */
+function networkOf(text: string) {
+  const { to, path, name, ...card } = parseNetwork(text) ?? {};
+  if (to === "user")
+    throw new UsageError("a user network has rules of its own: give it to the VM when it is started, --net user.");
+  if ((to !== "switch" && to !== "socket" && to !== "loopback") || Object.keys(card).length > 0)
+    throw new UsageError(`"${text}": a card in a bay leads to switch=NAME, socket=PATH or loopback, and nothing more.`);
+  return { to, ...(path !== undefined && { path: resolve(path) }), ...(name !== undefined && { name }) } as const;
+}

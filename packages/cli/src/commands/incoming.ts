@@ -15,7 +15,7 @@ import type { RUN_OPTIONS } from "./run.ts";
 /** What the VM brings with it, and what cannot be of one that is here already. */
 const NOT_HERE = [
   ...(["append", "cpu", "cpus", "smp", "engine", "clock", "seed", "epoch", "record", "mirror", "suite"] as const),
-  ...(["boot", "vga", "diskBays", "balloon", "watchdog", "module", "vsock", "gdb"] as const),
+  ...(["boot", "vga", "diskBays", "netBays", "balloon", "watchdog", "module", "vsock", "gdb"] as const),
   ...(["cloudInit", "user", "sshKey", "passwordFile", "hostname"] as const),
 ];
 

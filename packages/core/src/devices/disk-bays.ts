@@ -1,8 +1,8 @@
 /**
- * Bays for disks that come and go while the machine runs: each is a PCI slot with a virtio-blk that is there while a disk is in
- * it. Registers (hotplug-registers.ts) behind which the DSDT's slots stand (firmware/acpi/disk-bays.ts). Bit n is bay n.
+ * Bays for disks, and for network cards, that come and go while the machine runs: each is a PCI slot with a virtio-blk that is
+ * there while a disk is in it, or a virtio-net. Registers (hotplug-registers.ts) behind which the DSDT's slots stand (firmware/acpi/disk-bays.ts). Bit n is bay n.
  *
- * What is done at a bay from outside comes by its tray's channel (ahci/cd-tray.ts): "insert" puts a disk of a size in, of which
+ * What is done at a bay from outside comes by its tray's channel (ahci/cd-tray.ts): "insert" puts a disk of a size in (a card has one, too, for nothing), of which
  * a general-purpose event tells the guest; "eject" asks the guest to let the disk go, which then leaves with EJECT. A disk
  * cannot be forced out: its driver would wait for ever. Resets of the guest leave the disks that are there.
  */

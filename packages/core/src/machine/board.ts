@@ -91,7 +91,7 @@ import {
   type SataDriveSpec,
 } from "./disk-spec.ts";
 import { bootRamOf, hotMemoryOf } from "./memory-size.ts";
-import { isNetworkCard, type NetworkCardSpec } from "./network-card-spec.ts";
+import { isCardInBay, isNetworkCard, type NetworkCardSpec } from "./network-card-spec.ts";
 import type { MachineSpec } from "./spec.ts";
 
 /** The files that the spec names: their bytes, unless something else is said. */
@@ -109,6 +109,8 @@ const HPET_FIRST_PIRQ = 4;
 const SHADOW_BYTES = 0x2_0000;
 const SHADOW_END = 0x10_0000;
 const ZERO_PIECE_BYTES = 64 * 1024;
+/** A bay has a size, also of a card. */
+const BAY_CARD_BYTES = 512;
 
 /** The channel of the first serial port. */
 export const SERIAL_CHANNEL = "serial0";
@@ -259,9 +261,9 @@ export function createBoard(
         auxIrq: isa(ISA_IRQ.mouse),
       })
     : undefined;
-  const bayDisks = spec.devices.filter(isInBay).map((disk) => ({ ...disk }));
+  const inBays = spec.devices.filter(isBay).map((device) => ({ sizeBytes: BAY_CARD_BYTES, ...device }));
   const plugged = slotDevices(spec).map((device) =>
-    createDevice(wiring, bayDisks.find(({ name }) => name === device.name) ?? device, cardRoms),
+    createDevice(wiring, inBays.find(({ name }) => name === device.name) ?? device, cardRoms),
   );
   const drives = spec.devices.filter(isSataDrive).map((drive) => ({ ...drive, medium: mediumOf(drive) }));
   const ideDrives = spec.devices.filter(isIdeDrive).map((drive) => ({ ...drive, medium: mediumOf(drive) }));
@@ -316,9 +318,9 @@ export function createBoard(
   if (ahci) pci.plug(PCI_SLOT.ahci.device, PCI_SLOT.ahci.function, ahci.pci);
   for (const [i, device] of plugged.entries()) pci.plug(PCI_SLOT.firstFree + i, 0, device.pci);
   const bays =
-    bayDisks.length > 0
+    inBays.length > 0
       ? new DiskBays(context, {
-          disks: bayDisks,
+          disks: inBays,
           onChange: () => acpiPm.raiseGpe(GPE.diskBays),
           onPlug: (index, isThere) => {
             const slot = baySlots[index]!;
@@ -402,7 +404,7 @@ function bootDisksOf(spec: MachineSpec): BootDisk[] {
     }
     if (isFloppy(device)) return [{ ...PCI_SLOT.lpcBridge, floppy: floppies.indexOf(device) }];
     const slot = PCI_SLOT.firstFree + slots.indexOf(device as SlotDeviceSpec);
-    if (isInBay(device)) return [];
+    if (isBay(device)) return [];
     if (device.kind === "nvme-disk") return [{ device: slot, isNvme: true }];
     if (isNetworkCard(device)) return [{ device: slot, isNetwork: true }];
     return device.kind === "virtio-block" ? [{ device: slot }] : [];
@@ -429,9 +431,13 @@ function hasNarrowDma({ devices }: MachineSpec): boolean {
   );
 }
 
-/** Slots of bus 0 in which disks come and go. */
+function isBay(device: DeviceSpec): device is SlotDeviceSpec & { readonly isInBay: true } {
+  return isInBay(device) || isCardInBay(device);
+}
+
+/** Slots of bus 0 in which disks and network cards come and go. */
 function diskBaySlots(spec: MachineSpec): number[] {
-  return slotDevices(spec).flatMap((device, index) => (isInBay(device) ? [PCI_SLOT.firstFree + index] : []));
+  return slotDevices(spec).flatMap((device, index) => (isBay(device) ? [PCI_SLOT.firstFree + index] : []));
 }
 
 /** Those with a PCI slot each. */

@@ -4,6 +4,7 @@ import { MAX_DISK_BAYS } from "../devices/disk-bays.ts";
 import { FLOPPY_DRIVES } from "../devices/floppy/controller.ts";
 import { FLOPPY_BYTES } from "../devices/floppy/medium.ts";
 import type { StateReader } from "../state/reader.ts";
+import { isCardInBay } from "./network-card-spec.ts";
 import { isWhole, SpecError } from "./spec-error.ts";
 
 /** With a size, and read-only or not, and nothing else. */
@@ -30,7 +31,7 @@ export interface BlockDiskSpec extends DiskSpec {
   readonly isInBay?: true;
 }
 
-/** Disks that come and go. */
+/** Disks that come and go; cards: isCardInBay. */
 export function isInBay(device: Kind): device is BlockDiskSpec & { readonly isInBay: true } {
   return device.kind === "virtio-block" && (device as BlockDiskSpec).isInBay === true;
 }
@@ -126,9 +127,12 @@ export function checkDisks(devices: readonly Kind[]): void {
       "devices",
       `${floppies} floppy drives do not fit: the controller has room for ${FLOPPY_DRIVES}.`,
     );
-  const bays = devices.filter(isInBay).length;
+  const bays = devices.filter((device) => isInBay(device) || isCardInBay(device)).length;
   if (bays > MAX_DISK_BAYS)
-    throw new SpecError("devices", `${bays} disks cannot come and go: there is room for ${MAX_DISK_BAYS} of them.`);
+    throw new SpecError(
+      "devices",
+      `${bays} disks and network cards cannot come and go: there is room for ${MAX_DISK_BAYS} of them.`,
+    );
   const drives = devices.filter(isSataDrive).length;
   if (drives > MAX_SATA_DRIVES) {
     throw new SpecError("devices", `${drives} SATA drives do not fit: the controller has ${MAX_SATA_DRIVES} ports.`);

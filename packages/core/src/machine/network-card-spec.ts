@@ -18,6 +18,13 @@ export interface NetworkCardSpec {
   readonly mtu: number;
   /** What firmware starts from it with. */
   readonly rom?: FileReference;
+  /** Of virtio's: it comes and goes while the machine runs (devices/disk-bays.ts), and is not there at power-on. */
+  readonly isInBay?: true;
+}
+
+/** Cards that come and go. */
+export function isCardInBay(device: { readonly kind: string }): device is NetworkCardSpec & { readonly isInBay: true } {
+  return device.kind === "virtio-net" && (device as NetworkCardSpec).isInBay === true;
 }
 
 export function isNetworkCard(device: { readonly kind: string }): device is NetworkCardSpec {
@@ -28,15 +35,16 @@ export function isNetworkCardKind(kind: string): kind is NetworkCardKind {
   return (NETWORK_CARD_KINDS as readonly string[]).includes(kind);
 }
 
-export function networkCardFields({ mac, mtu, rom }: NetworkCardSpec): { readonly [key: string]: StateValue } {
-  return { mac, mtu, rom: rom ? fileFields(rom) : null };
+export function networkCardFields({ mac, mtu, rom, isInBay }: NetworkCardSpec): { readonly [key: string]: StateValue } {
+  return { mac, mtu, rom: rom ? fileFields(rom) : null, ...(isInBay && { isInBay }) };
 }
 
 export function networkCardFromState(kind: NetworkCardKind, name: string, reader: StateReader): NetworkCardSpec {
   const card = { kind, name, mac: reader.text("mac", 17), mtu: reader.u16("mtu") };
   const rom = reader.part("rom") === null ? undefined : fileFromState(reader.object("rom"));
+  const inBay = reader.has("isInBay") && reader.bool("isInBay");
   reader.end();
-  return { ...card, ...(rom ? { rom } : {}) };
+  return { ...card, ...(rom ? { rom } : {}), ...(inBay && ({ isInBay: true } as const)) };
 }
 
 /** Throws SpecError. */
@@ -45,7 +53,10 @@ export function checkNetworkCards(devices: readonly { readonly kind: string }[])
   for (const card of cards) checkNetworkCard(card, cards);
 }
 
-function checkNetworkCard({ name, mac, mtu, rom }: NetworkCardSpec, cards: readonly NetworkCardSpec[]): void {
+function checkNetworkCard(card: NetworkCardSpec, cards: readonly NetworkCardSpec[]): void {
+  const { kind, name, mac, mtu, rom, isInBay } = card;
+  if (isInBay && (kind !== "virtio-net" || rom))
+    throw new SpecError("devices", `The network card ${name} cannot come and go: virtio's can, without a ROM.`);
   if (macBytes(mac) === undefined) {
     throw new SpecError(
       "devices",

@@ -16,6 +16,13 @@ import { isTerminal } from "./control-streams.ts";
 /** Options of a migration; what cannot be said in JSON is not among them. */
 export type ControlOptions = Omit<MigrateVmOptions, "signal" | "onProgress">;
 
+/** Not of "user": that has rules, which a VM starts with. */
+export interface PlugNetwork {
+  readonly to: "switch" | "socket" | "loopback";
+  readonly name?: string;
+  readonly path?: string;
+}
+
 type NoFields = Readonly<Record<never, never>>;
 
 /** The fields of each command. */
@@ -40,6 +47,9 @@ interface ControlFields {
   /** The tray of a CD drive opens, without its disc. */
   readonly eject: { readonly disk: string; readonly force: boolean };
   readonly insert: { readonly disk: string; readonly path: string; readonly force: boolean };
+  /** A network card comes into a bay, and one leaves. */
+  readonly plug: { readonly card: string; readonly network: PlugNetwork };
+  readonly unplug: { readonly card: string };
   /** How much memory it has. */
   readonly resize: { readonly bytes: number };
   readonly balloon: { readonly bytes: number | "auto" };
@@ -100,6 +110,8 @@ const CHECKS: { readonly [C in Command]: Checks<ControlFields[C]> } = {
   press: { keys: isText },
   eject: { disk: isText, force: isBoolean },
   insert: { disk: isText, path: isText, force: isBoolean },
+  plug: { card: isText, network: isPlugNetwork },
+  unplug: { card: isText },
   resize: { bytes: isNumber },
   balloon: { bytes: (bytes) => isNumber(bytes) || bytes === "auto" },
   memory: {},
@@ -144,6 +156,18 @@ export function parseRequest(line: string): ControlRequest {
 
 function unknownRequest(): Error {
   return badRequest("The request asks for nothing that is known here.");
+}
+
+function isPlugNetwork(value: unknown): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  const { to, name, path, ...rest } = value as Record<string, unknown>;
+  const isMaybeText = (text: unknown): boolean => text === undefined || isText(text);
+  return (
+    isOneOf("switch", "socket", "loopback")(to) &&
+    isMaybeText(name) &&
+    isMaybeText(path) &&
+    Object.keys(rest).length === 0
+  );
 }
 
 const OPTION_CHECKS: Checks<ControlOptions> = {

@@ -132,9 +132,9 @@ function requireNoScratch(vm: Vm): void {
 
 /** What a VM's folder says of its disks knows nothing of them. */
 function requireEmptyBays(vm: Vm): void {
-  const [disk] = vm.disks.inBays;
-  if (disk === undefined) return;
+  const [what] = [...vm.disks.inBays.map(({ path }) => path), ...vm.network.inBays];
+  if (what === undefined) return;
   throw badRequest(
-    `VM ${vm.name} has ${disk.path} in a bay, which its next start would not know. Take it out first: twinmetal eject.`,
+    `VM ${vm.name} has ${what} in a bay, which its next start would not know. Take it out first: twinmetal eject.`,
   );
 }

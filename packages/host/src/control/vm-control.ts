@@ -85,6 +85,11 @@ export class VmControl {
       case "insert":
         this.#requireInReach(request.path);
         return await this.#requireVm().insert(request.disk, request.path, { force: request.force });
+      case "plug":
+        if (this.isSealed) throw this.#refused(`${IN_SANDBOX} opens no sockets. Start it with --sandbox off`);
+        return await this.#requireVm().network.plug(request.card, request.network);
+      case "unplug":
+        return await this.#requireVm().network.unplug(request.card);
       case "balloon":
         await this.#requireVm().memory.balloon(request.bytes, { signal });
         return memoryOf(this.#requireVm());

@@ -49,7 +49,7 @@ export async function copyFromVm(
     const mostBytes = maxBytes === undefined ? freeBytes(dirname(final)) : maxBytes - receivedBytes;
     const tree = new ReceivedTree(final, `${vm}:${paths[index]}`, mostBytes);
     try {
-      await receive(vm, paths[index]!, { signal, onProgress }, (bytes) => {
+      await receive(vm, paths[index]!, signal, (bytes) => {
         tree.write(bytes);
         receivedBytes += bytes.length;
         onProgress({ phase: "copy", done: receivedBytes, total: undefined });
@@ -65,7 +65,7 @@ export async function copyFromVm(
 async function receive(
   vm: string,
   path: string,
-  { signal, onProgress: onSaving }: CopyOptions,
+  signal: AbortSignal | undefined,
   take: (bytes: Uint8Array) => void,
 ): Promise<void> {
   const given = new AbortController();
@@ -81,11 +81,7 @@ async function receive(
   };
   try {
     const either = signal === undefined ? given.signal : AbortSignal.any([given.signal, signal]);
-    await askVm(
-      vm,
-      { command: "pack", path },
-      { signal: either, giveUpMs: GIVE_UP_MS, onSaving, streams: { onStdout } },
-    );
+    await askVm(vm, { command: "pack", path }, { signal: either, giveUpMs: GIVE_UP_MS, streams: { onStdout } });
   } catch (error) {
     signal?.throwIfAborted();
     throw trouble ?? error;
@@ -121,7 +117,7 @@ export async function copyToVm(
   const either = signal === undefined ? given.signal : AbortSignal.any([given.signal, signal]);
   try {
     const request = { command: "unpack", target, names, isIntoFolder } as const;
-    await askVm(vm, request, { signal: either, giveUpMs: GIVE_UP_MS, onSaving: onProgress, streams: { input } });
+    await askVm(vm, request, { signal: either, giveUpMs: GIVE_UP_MS, streams: { input } });
   } catch (error) {
     signal?.throwIfAborted();
     throw trouble ?? error;

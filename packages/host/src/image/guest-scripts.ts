@@ -204,7 +204,7 @@ load_modules() {
   mkdir $run/modules || return
   while read -r module; do insmod /lib/modules/$module; done </lib/modules/load-order
   { has_virtio_device 0x0002 || has_slots; } && load_packed disk-order && : >$run/disks
-  has_network_card && load_packed network-order && ask_for_addresses
+  { has_network_card || has_slots; } && load_packed network-order && ask_for_addresses
   # What is plugged in is used at once, and for what can be moved away again.
   echo online_movable >/sys/devices/system/memory/auto_online_blocks
   use_processors
@@ -243,7 +243,7 @@ load_packed() {
   return 0
 }
 
-# In which disks come and go.
+# In which disks and network cards come and go.
 has_slots() {
   for slot in /sys/bus/pci/slots/*; do
     [ -e $slot ] && return

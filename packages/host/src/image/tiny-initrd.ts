@@ -32,7 +32,7 @@ export const TINY_DISK_MODULES: readonly WantedModule[] = [
   { name: "ext4", isOptional: true },
 ];
 
-/** Loaded where there is a network card; compressed, too. */
+/** Loaded where there is a network card, or may be; compressed, too. */
 export const TINY_NETWORK_MODULES: readonly WantedModule[] = [
   { name: "virtio_net", isOptional: true },
   { name: "e1000", isOptional: true },

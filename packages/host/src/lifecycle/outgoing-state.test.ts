@@ -44,7 +44,8 @@ function vmWith(images: readonly DiskOptions[] = []): void {
     get state() {
       return state;
     },
-    disks: { images, inBays: [], flush: async () => void events.push("flushed") },
+    network: { inBays: [] },
+    disks: { images, inBays: [], discs: [], flush: async () => void events.push("flushed") },
     pause: move("paused"),
     resume: move("running"),
     kill: async () => {

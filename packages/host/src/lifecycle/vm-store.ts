@@ -212,13 +212,9 @@ function isTaken(error: unknown): boolean {
 function folderError(path: string, error: unknown): LifecycleError | VmError | ControlError {
   if (error instanceof LifecycleError || error instanceof VmError || error instanceof ControlError) return error;
   const { code, message } = error as NodeJS.ErrnoException;
-  return new LifecycleError(
-    "folder",
-    `${path} cannot be used (${code ?? message}). Make room or rights there, or set TWINMETAL_HOME to another folder.`,
-    {
-      cause: error,
-    },
-  );
+  return new LifecycleError("folder", `${path} cannot be used (${code ?? message}). Make room or rights there.`, {
+    cause: error,
+  });
 }
 
 async function isThere(path: string): Promise<boolean> {

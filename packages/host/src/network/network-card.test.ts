@@ -1,3 +1,4 @@
+import { machineSpec } from "@twinmetal/core";
 import { afterEach, describe, expect, it } from "vitest";
 import { createFrameRing, RingCards, RingNetwork } from "./frame-ring.ts";
 import { NetworkCard } from "./network-card.ts";
@@ -65,10 +66,14 @@ describe("limits through the library", () => {
     cards: {
       hasUserNetwork: false,
       limits: [{}, {}],
+      networks: [],
+      change: async () => {},
       limit: async (number, limits) => void given.push([number, limits]),
       usage: async () => [],
       lead: async () => {},
     },
+    spec: machineSpec({ memoryBytes: 2 ** 24, devices: [] }),
+    tray: async () => undefined,
     interfaces: async () => [],
   });
 

@@ -16,7 +16,7 @@ import { UserLink, type UserLinkEvents } from "./user-link.ts";
 const MAX_FRAMES = 256;
 
 export class NetworkCard {
-  readonly #options: NetworkOptions;
+  #options: NetworkOptions;
   readonly #end: CardEnd;
   readonly #ready: () => void;
   readonly #problem: (problem: NetworkProblem) => void;
@@ -55,6 +55,20 @@ export class NetworkCard {
 
   get usage(): CardUsage {
     return this.#usage;
+  }
+
+  /** The cable leads somewhere else. Rejects with VmError; then it is out. */
+  async change(options: NetworkOptions): Promise<void> {
+    this.#link?.close();
+    this.#capture?.close();
+    this.#link = undefined;
+    this.#capture = undefined;
+    this.#waiting = undefined;
+    this.#takesOffloads = false;
+    this.#end.setUp(false);
+    this.#options = options;
+    this.limit(options.limits ?? {});
+    await this.open();
   }
 
   /** The cable is plugged in. Rejects with VmError. */

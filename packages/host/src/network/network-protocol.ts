@@ -95,6 +95,8 @@ export interface NetworkReply extends ServiceReply {
 export type NetworkQuestion =
   | { readonly type: "usage" }
   | { readonly type: "limit"; readonly card: number; readonly limits: CardLimits }
+  /** The other end of a card is another one. */
+  | { readonly type: "change"; readonly card: number; readonly options: NetworkOptions }
   /** Of the first card that leads to a user network: listen at `path` for one connection to the guest's port. */
   | { readonly type: "lead"; readonly path: string; readonly guestPort: number }
   | { readonly type: "open" }

@@ -15,15 +15,14 @@ import type {
 
 export class NetworkThread {
   readonly ring: FrameRing;
-  /** A card leads to a user network, so that `lead` has somebody to ask. */
-  readonly hasUserNetwork: boolean;
   readonly #thread: ServiceThread<NetworkQuestion, NetworkReply, NetworkProblemTold>;
   readonly #limits: CardLimits[];
+  readonly #networks: NetworkOptions[];
   onProblem: (problem: NetworkProblem) => void = () => {};
 
   private constructor(networks: readonly NetworkOptions[], channels: readonly string[]) {
     this.ring = createFrameRing(channels);
-    this.hasUserNetwork = networks.some(({ to }) => to === "user");
+    this.#networks = [...networks];
     this.#limits = networks.map(({ limits = {} }) => limits);
     const workerData: NetworkThreadStart = { networks, ring: this.ring };
     const url = workerUrl("network-worker", "network");
@@ -39,6 +38,24 @@ export class NetworkThread {
   /** The cables are plugged in. Rejects with VmError; then they are not. */
   async open(): Promise<void> {
     await this.#thread.ask({ type: "open" });
+  }
+
+  /** Of each card, at present. */
+  get networks(): readonly NetworkOptions[] {
+    return this.#networks;
+  }
+
+  /** A card leads to a user network, so that `lead` has somebody to ask. */
+  get hasUserNetwork(): boolean {
+    return this.#networks.some(({ to }) => to === "user");
+  }
+
+  /** A card leads somewhere else. Rejects with VmError; then its cable is out. Precondition: the options are possible. */
+  async change(card: number, options: NetworkOptions): Promise<void> {
+    this.#networks[card] = { to: "nothing" };
+    await this.#thread.ask({ type: "change", card, options });
+    this.#networks[card] = options;
+    this.#limits[card] = options.limits ?? {};
   }
 
   /** Precondition: `hasUserNetwork`. One connection to `path` goes on to the guest's port. Rejects with VmError. */

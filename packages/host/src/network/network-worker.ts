@@ -45,6 +45,10 @@ async function answer(question: NetworkQuestion): Promise<Partial<NetworkReply> 
     case "limit":
       cards[question.card]?.limit(question.limits);
       break;
+    case "change":
+      await cards[question.card]?.change(question.options);
+      wake();
+      break;
     case "lead":
       await cards.find(({ userLink }) => userLink)?.userLink?.lead(question.path, question.guestPort);
       break;

@@ -12,7 +12,7 @@ const networks: readonly NetworkOptions[] = [
 
 it("knows the addresses that a VM's cards will have, and those of a machine that exists", () => {
   const made = switchCards(networks, "box");
-  const devices = networkDevices(networks, "box");
+  const devices = networkDevices(networks, { identity: "box" });
   expect(made).toEqual([
     { switch: "lab", mac: (devices[1] as { mac: string }).mac },
     { switch: "lab", mac: "52:54:00:00:00:01" },

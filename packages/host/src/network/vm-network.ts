@@ -11,8 +11,9 @@ import { join } from "node:path";
 import { type Duplex, Readable } from "node:stream";
 import type { AgentCall, GuestInterface } from "../agent/index.ts";
 import { VmError } from "../vm/vm-error.ts";
+import { type CardChanging, cardsInBays, plugCard, unplugCard } from "./card-bays.ts";
 import { checkLimits } from "./card-limits.ts";
-import type { CardLimits, CardUsage } from "./network-protocol.ts";
+import type { CardLimits, CardUsage, NetworkOptions } from "./network-protocol.ts";
 
 export interface VmNetwork {
   /** Of each card's wire, at present. */
@@ -29,6 +30,15 @@ export interface VmNetwork {
    * once. Rejects with VmError "no-network" where the VM's first user network is missing.
    */
   connect(port: number): Promise<Duplex>;
+  /**
+   * A virtio network card comes into a bay (`VmOptions.networkBays`), and leads there: "net1" is the second card, bays come last. The guest
+   * notices. Rejects with VmError "bad-option", "bad-state" where it is there already, and where the network cannot be reached.
+   */
+  plug(card: string, network: NetworkOptions): Promise<void>;
+  /** It leaves when the guest has let it go. Rejects with VmError "timeout" when it has not within 30 s. */
+  unplug(card: string): Promise<void>;
+  /** Cards that are in bays, at present. */
+  readonly inBays: readonly string[];
   /** The guest's network cards and their addresses, as its agent says. */
   addresses(options?: AgentCall): Promise<readonly GuestInterface[]>;
 }
@@ -36,6 +46,9 @@ export interface VmNetwork {
 /** What the thread does. */
 export interface CardThread {
   readonly hasUserNetwork: boolean;
+  /** Of each card, at present. */
+  readonly networks: readonly NetworkOptions[];
+  change(card: number, options: NetworkOptions): Promise<void>;
   readonly limits: readonly CardLimits[];
   limit(card: number, limits: CardLimits): Promise<void>;
   usage(): Promise<readonly CardUsage[]>;
@@ -46,6 +59,8 @@ export interface CardThread {
 export interface NetworkBackend {
   /** Undefined: the VM has no network card. */
   readonly cards: CardThread | undefined;
+  readonly spec: CardChanging["spec"];
+  readonly tray: CardChanging["tray"];
   /** Asks the guest. */
   interfaces(options: AgentCall): Promise<readonly GuestInterface[]>;
 }
@@ -53,10 +68,24 @@ export interface NetworkBackend {
 export class NetworkOfVm implements VmNetwork {
   readonly #thread: CardThread | undefined;
   readonly #interfaces: NetworkBackend["interfaces"];
+  readonly #bays: CardChanging;
 
-  constructor({ cards, interfaces }: NetworkBackend) {
+  constructor({ cards, spec, tray, interfaces }: NetworkBackend) {
     this.#thread = cards;
+    this.#bays = { spec, cards, tray };
     this.#interfaces = interfaces;
+  }
+
+  async plug(card: string, network: NetworkOptions): Promise<void> {
+    await plugCard(this.#bays, card, network);
+  }
+
+  async unplug(card: string): Promise<void> {
+    await unplugCard(this.#bays, card);
+  }
+
+  get inBays(): readonly string[] {
+    return cardsInBays(this.#bays);
   }
 
   async addresses(options: AgentCall = {}): Promise<readonly GuestInterface[]> {

@@ -17,11 +17,13 @@ const DEFAULT_MTU = 1500;
 const MAX_BOOT_FILE_BYTES = 127;
 const OTHER_ENDS = ["loopback", "socket", "switch", "nothing", "user"] as const;
 
-/** Throws VmError. */
-export function checkNetworks(networks: readonly NetworkOptions[]): void {
-  if (networks.length > MAX_CARDS) {
-    throw new VmError("bad-option", `A VM cannot have ${networks.length} network cards. Give at most ${MAX_CARDS}.`);
-  }
+/** `bays`: room for so many more. Throws VmError. */
+export function checkNetworks(networks: readonly NetworkOptions[], bays = 0): void {
+  if (!Number.isInteger(bays) || bays < 0)
+    throw new VmError("bad-option", `A VM cannot have ${bays} bays for network cards. Give 0 to ${MAX_CARDS}.`);
+  const count = networks.length + bays;
+  if (count > MAX_CARDS)
+    throw new VmError("bad-option", `A VM cannot have ${count} network cards. Give at most ${MAX_CARDS}.`);
   for (const { to, path, name, tftp, bootFile, model, mac, limits } of networks) {
     if (!OTHER_ENDS.includes(to)) {
       throw new VmError("bad-option", `A network cannot lead to ${JSON.stringify(to)}. Give ${OTHER_ENDS.join(", ")}.`);
@@ -55,26 +57,44 @@ export function checkNetworks(networks: readonly NetworkOptions[]): void {
   }
 }
 
-/** `identity`: the VM's name, or else its seed, which the addresses follow from. `roms`: what firmware starts from them with. */
+export interface NetworkNames {
+  /** The VM's name, or else its seed, which the addresses follow from. */
+  readonly identity: string;
+  /** What firmware starts from them with. */
+  readonly roms?: KnownCardRoms | undefined;
+  /** Room for so many more, behind them. */
+  readonly bays?: number | undefined;
+}
+
 export function networkDevices(
   networks: readonly NetworkOptions[],
-  identity: string,
-  roms: KnownCardRoms = {},
+  { identity, roms = {}, bays = 0 }: NetworkNames,
 ): DeviceSpec[] {
-  return networks.map(({ model, mac, mtu = DEFAULT_MTU }, index): DeviceSpec => {
+  const cards = networks.map(({ model, mac, mtu = DEFAULT_MTU }, index): DeviceSpec => {
     const kind = model === "e1000" ? "e1000" : "virtio-net";
     const rom = roms[kind]?.reference;
     return { kind, name: nameOf(index), mac: mac ?? defaultMac(identity, index), mtu, ...(rom ? { rom } : {}) };
   });
+  const room = inBays(bays).map((_network, bay): DeviceSpec => {
+    const index = networks.length + bay;
+    const card = { name: nameOf(index), mac: defaultMac(identity, index), mtu: DEFAULT_MTU };
+    return { kind: "virtio-net", ...card, isInBay: true };
+  });
+  return [...cards, ...room];
 }
 
 /** Undefined: the machine has no network card. Whoever gets it opens and closes it. */
-export function startNetworks(networks: readonly NetworkOptions[]): NetworkThread | undefined {
+export function startNetworks(given: readonly NetworkOptions[], bays = 0): NetworkThread | undefined {
+  const networks = [...given, ...inBays(bays)];
   if (networks.length === 0) return undefined;
   return NetworkThread.start(
     networks,
     networks.map((_network, index) => nameOf(index)),
   );
+}
+
+function inBays(count: number): readonly NetworkOptions[] {
+  return Array.from({ length: count }, () => ({ to: "nothing" }) as const);
 }
 
 /**

@@ -67,7 +67,7 @@ async function createFrom(options: VmOptions, files: KnownBootFiles, store: Vari
   });
   runsInParallel(options, engine);
   const disks = await openVmDisks(options.disks ?? [], options.diskBays);
-  const network = startNetworks(options.networks ?? []);
+  const network = startNetworks(options.networks ?? [], options.networkBays);
   let shares: VmShares | undefined;
   try {
     await network?.open();
@@ -237,7 +237,8 @@ function specOf(
   const commandLine = words.filter((part) => part !== "").join(" ");
   const seed = options.seed ?? randomBytes(SEED_BYTES).toString("hex");
   const roms = "cardRoms" in files ? files.cardRoms : undefined;
-  const cards = networkDevices(options.networks ?? [], options.name ?? seed, roms);
+  const names = { identity: options.name ?? seed, roms, bays: options.networkBays };
+  const cards = networkDevices(options.networks ?? [], names);
   const { vsock } = options;
   const sockets: DeviceSpec[] = vsock ? [{ kind: "virtio-vsock", name: VSOCK_NAME, guestCid: vsock.cid }] : [];
   const hasBalloon = options.hasBalloon ?? options.isBalloonAutomatic;
@@ -326,7 +327,7 @@ function checkOptions(options: VmOptions): void {
       "bad-option",
       "A recording does not know what its VM does on a reboot: leave one of the two out.",
     );
-  checkNetworks(options.networks ?? []);
+  checkNetworks(options.networks ?? [], options.networkBays);
   checkSlice(sliceNs);
   checkLimits(options.limits ?? {});
   checkBootOrder(options);

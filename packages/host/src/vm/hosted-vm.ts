@@ -134,6 +134,8 @@ export class HostedVm implements Vm {
     this.#network = options.network;
     this.network = new NetworkOfVm({
       cards: options.network,
+      spec: this.#spec,
+      tray: (...action) => this.#changing().tray(...action),
       interfaces: (call) => this.#agentConnection.call(call, () => this.agent.interfaces(call)),
     });
     this.#shares = options.shares;

@@ -102,6 +102,8 @@ export interface VmOptions {
   readonly diskBays?: number;
   /** Its network cards, in the order in which the guest finds them: eth0, eth1. Default: none. */
   readonly networks?: readonly NetworkOptions[];
+  /** Room for so many network cards more while it runs (`network.plug`, `network.unplug`): they follow those of `networks`. Default 0. */
+  readonly networkBays?: number;
   /** What it may use of its host; `resources.set` changes that while it runs. Default: no limits. */
   readonly limits?: VmLimits;
   /** The guest can be asked to do without a part of its memory: `memory.balloon`. Default: false. */
