@@ -397,23 +397,26 @@ export const BLOCK_KEPT_HEAT = 36;
 /** The last two blocks that ran behind this one and had to be looked up: guesses; 0: none. */
 export const BLOCK_AFTER = 40;
 
+/** A micro-op has both parts (UOP_BYTES) or the first alone (UOP_SHORT_BYTES): its handler says which (isa/handlers.ts). */
 export const UOP_BYTES = 32;
+export const UOP_SHORT_BYTES = 16;
 export const UOP_HANDLER = 0;
-/** Segment register number of the memory operand. */
-export const UOP_SEGMENT = 2;
-/** Bits 0-1 scale, 2: 32-bit address, 3: 16-bit address, 4: legacy segmentation. */
-export const UOP_ADDRESS = 3;
-export const UOP_OPERAND = 4;
-export const UOP_BASE = 10;
-export const UOP_INDEX = 12;
-export const UOP_SEGMENT_BASE = 14;
-export const UOP_DISPLACEMENT = 16;
+export const UOP_OPERAND = 2;
 /** Start of the instruction, counted from the block's. */
-export const UOP_START = 20;
+export const UOP_START = 8;
 /** Instructions of the block after this one. */
-export const UOP_LEFT = 22;
-export const UOP_LENGTH = 23;
-export const UOP_IMMEDIATE = 24;
+export const UOP_LEFT = 10;
+export const UOP_LENGTH = 11;
+/** 64 bits; of a short micro-op 32, which stand for what they are sign-extended. */
+export const UOP_IMMEDIATE = 12;
+/** Of the memory operand: displacement, places of base, index and segment base, segment register number. */
+export const UOP_DISPLACEMENT = 20;
+export const UOP_BASE = 24;
+export const UOP_INDEX = 26;
+export const UOP_SEGMENT_BASE = 28;
+export const UOP_SEGMENT = 30;
+/** Bits 0-1 scale, 2: 32-bit address, 3: 16-bit address, 4: legacy segmentation. */
+export const UOP_ADDRESS = 31;
 
 /** Beside the scale. None is among the bits that a 32-bit shift looks at. */
 export const ADDRESS_32 = 32;

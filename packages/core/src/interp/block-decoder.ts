@@ -38,6 +38,10 @@ export class BlockDecoder {
   readonly #sharing: CodeSharing | undefined;
   #protect: (page: number) => void = () => {};
   #next: number;
+  /** Where the micro-ops of the block that is being made lie. */
+  #microOps: number[] = [];
+  /** Where its next one goes. */
+  #at = 0;
   /** How often the arena was full and everything was dropped. */
   flushes = 0;
   blocks = 0;
@@ -103,10 +107,15 @@ export class BlockDecoder {
     this.#bytes.copyWithin(block, from, from + size);
     v.setInt32(block + L.BLOCK_KEPT_HEAT, v.getInt32(block + L.BLOCK_HEAT, true), true);
     v.setBigInt64(block + L.BLOCK_AFTER, 0n, true);
-    const last = block + L.BLOCK_HEADER_BYTES + (v.getUint16(block + L.BLOCK_COUNT, true) - 1) * L.UOP_BYTES;
+    let last = block + L.BLOCK_HEADER_BYTES;
+    while (v.getUint8(last + L.UOP_LEFT) > 0) last += this.#microOpBytes(last);
     const bytes = v.getUint16(last + L.UOP_START, true) + v.getUint8(last + L.UOP_LENGTH);
     this.#next = block + size;
     this.#enter(block, v.getUint32(block + L.BLOCK_HOST, true), v.getInt32(block + L.BLOCK_MODE, true), bytes);
+  }
+
+  #microOpBytes(at: number): number {
+    return this.#handlers.microOpBytes[this.#view.getUint16(at + L.UOP_HANDLER, true)] ?? L.UOP_BYTES;
   }
 
   /** Blocks of more than one instruction that are entered in the look-up table. */
@@ -186,15 +195,12 @@ export class BlockDecoder {
         if (count === 0) return 0;
         break;
       }
-      ended = this.#place(block, mode, count, at - host, status);
+      ended = this.#place(mode, at - host, status);
       count++;
       at += decoder.length;
     }
-    if (!ended) {
-      this.#pseudo(block, count, this.#handlers.end, at - host, 0);
-      return this.#close(block, host, mode, count, at - host, 0, count + 1);
-    }
-    return this.#close(block, host, mode, count, at - host, 0, count);
+    if (!ended) this.#pseudo(this.#handlers.end, at - host, 0);
+    return this.#close(block, host, mode, count, at - host, 0);
   }
 
   /** One instruction whose bytes go on at the host address `second` of another page. */
@@ -208,60 +214,52 @@ export class BlockDecoder {
     bytes.set(this.#bytes.subarray(second, second + 15), first);
     const isProtected = (mode & L.MODE_PROTECTED) !== 0;
     const status = this.#handlers.decoder.decode(bytes, 0, 15 + 1, BlockDecoder.codeSize(mode), isProtected);
-    const ended = this.#place(block, mode, 0, 0, status);
+    const ended = this.#place(mode, 0, status);
     const length = this.#handlers.decoder.length;
-    if (!ended) this.#pseudo(block, 1, this.#handlers.end, length, 0);
+    if (!ended) this.#pseudo(this.#handlers.end, length, 0);
     this.#cover(second & ~0xfff, second & 0xfff, Math.max(1, length - first));
-    return this.#close(block, host, mode, 1, first, second, ended ? 1 : 2);
+    return this.#close(block, host, mode, 1, first, second);
   }
 
   #open(): number {
     const most = L.BLOCK_HEADER_BYTES + (MAX_BLOCK_INSTRUCTIONS + 1) * L.UOP_BYTES;
     if (this.#next + most > this.#arenaEnd) this.flush(true);
+    this.#microOps.length = 0;
+    this.#at = this.#next + L.BLOCK_HEADER_BYTES;
     return this.#next;
   }
   get #arenaEnd(): number {
     return L.ARENA + this.#map.ownShift + L.ARENA_BYTES;
   }
 
-  /** Writes micro-op number `count`; true if it ends the block. */
-  #place(block: number, mode: number, count: number, start: number, status: string): boolean {
+  /** Writes the next micro-op; true if it ends the block. */
+  #place(mode: number, start: number, status: string): boolean {
     const { decoder } = this.#handlers;
     if (status !== "ok") {
-      this.#pseudo(
-        block,
-        count,
-        status === "long" ? this.#handlers.tooLong : this.#handlers.undefined,
-        start,
-        decoder.length,
-      );
+      this.#pseudo(status === "long" ? this.#handlers.tooLong : this.#handlers.undefined, start, decoder.length);
       return true;
     }
-    const at = block + L.BLOCK_HEADER_BYTES + count * L.UOP_BYTES;
-    encodeMicroOp(decoder, this.#view, at, start, 0, (mode & L.MODE_FLAT) !== 0);
+    encodeMicroOp(decoder, this.#view, this.#at, start, 0, (mode & L.MODE_FLAT) !== 0);
+    this.#placed();
     return decoder.form?.record.ends ?? false;
   }
 
-  #pseudo(block: number, count: number, handler: number, start: number, length: number): void {
-    const at = block + L.BLOCK_HEADER_BYTES + count * L.UOP_BYTES;
-    this.#bytes.fill(0, at, at + L.UOP_BYTES);
+  #pseudo(handler: number, start: number, length: number): void {
+    const at = this.#at;
+    this.#bytes.fill(0, at, at + L.UOP_SHORT_BYTES);
     this.#view.setUint16(at + L.UOP_HANDLER, handler, true);
     this.#view.setUint16(at + L.UOP_START, start, true);
     this.#view.setUint8(at + L.UOP_LENGTH, length);
+    this.#placed();
+  }
+  #placed(): void {
+    this.#microOps.push(this.#at);
+    this.#at += this.#microOpBytes(this.#at);
   }
 
-  #close(
-    block: number,
-    host: number,
-    mode: number,
-    count: number,
-    bytes: number,
-    second: number,
-    slots: number,
-  ): number {
+  #close(block: number, host: number, mode: number, count: number, bytes: number, second: number): number {
     const v = this.#view;
-    for (let i = 0; i < count; i++)
-      v.setUint8(block + L.BLOCK_HEADER_BYTES + i * L.UOP_BYTES + L.UOP_LEFT, count - 1 - i);
+    for (let i = 0; i < count; i++) v.setUint8((this.#microOps[i] ?? 0) + L.UOP_LEFT, count - 1 - i);
     v.setUint16(block + L.BLOCK_COUNT, count, true);
     v.setInt32(block + L.BLOCK_SECOND, second, true);
     v.setInt32(block + L.BLOCK_HOST, host, true);
@@ -271,8 +269,8 @@ export class BlockDecoder {
     v.setInt32(block + L.BLOCK_PAGE_AFTER, 0, true);
     v.setInt32(block + L.BLOCK_KEPT_HEAT, 0, true);
     v.setBigInt64(block + L.BLOCK_AFTER, 0n, true);
-    v.setUint16(block + L.BLOCK_BYTES, L.BLOCK_HEADER_BYTES + slots * L.UOP_BYTES, true);
-    this.#next = block + v.getUint16(block + L.BLOCK_BYTES, true);
+    v.setUint16(block + L.BLOCK_BYTES, this.#at - block, true);
+    this.#next = this.#at;
     this.#enter(block, host, mode, bytes);
     if (second) this.#link(block, second, true);
     else if (!(mode & L.MODE_SINGLE)) this.onBlock(block, host, mode);

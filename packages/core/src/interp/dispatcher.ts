@@ -442,44 +442,55 @@ export function makeRun(handlers: HandlerSet): Routine {
       up.set(block.get().add(L.BLOCK_HEADER_BYTES));
       b.block((leaveEarly) => {
         b.loop((dispatch) => {
-          b.block((checked) => {
-            const index = b.load("i32.load16_u", "host", up.get(), L.UOP_HANDLER);
-            const ends = (code: number): void => {
-              if (code === NEXT) b.br(checked);
-              else if (code === FAULT) fault(b, up.get(), nextBlock);
-              else if (code === BRANCH) b.br(nextBlock);
-              else b.return(b.get(L.EXIT_REASON));
-            };
-            const cases = handlers.hot.map((handler, number) => () => {
-              // The micro-op's address does not change while a handler runs.
-              const at = b.keep(up.get());
-              const addressing = number < handlers.firstFlat ? "plain" : "flat";
-              const accesses = buildHandler(b, handler, at, { leave: ends, inlineAccess: true, addressing });
-              if (handler.record.ends) b.br(nextBlock);
-              else if (accesses) b.br(checked);
-              else {
-                up.set(at.add(L.UOP_BYTES));
-                b.br(dispatch);
-              }
-            });
-            // Behind the hot ones: the most frequent of all others, the end of a block that no branch ends.
-            cases.push(() => {
-              const end = handlers.table[handlers.end - handlers.hot.length];
-              if (end) buildHandler(b, end, b.keep(up.get()), { leave: ends, inlineAccess: true, addressing: "plain" });
-            });
-            b.switch(index, cases, () => {
-              const at = b.keep(up.get());
-              const code = b.callTable(index.sub(handlers.hot.length), at);
-              b.if(code.eqz(), () => b.br(checked));
-              b.br(nextBlock, code.eq(BRANCH));
-              b.if(code.eq(LEAVE), () => b.return(b.get(L.EXIT_REASON)));
-              fault(b, at, nextBlock);
-            });
-          });
           // An access may have changed code or raised an interrupt: then the block ends here.
-          b.br(leaveEarly, b.get(L.ATTENTION).nez());
-          up.set(up.get().add(L.UOP_BYTES));
-          b.br(dispatch);
+          const goOn = (bytes: number): void => {
+            b.br(leaveEarly, b.get(L.ATTENTION).nez());
+            up.set(up.get().add(bytes));
+            b.br(dispatch);
+          };
+          b.block((checkedShort) => {
+            b.block((checkedLong) => {
+              const index = b.load("i32.load16_u", "host", up.get(), L.UOP_HANDLER);
+              const cases = handlers.hot.map((handler, number) => () => {
+                const { isLong } = handler.shape;
+                const ends = (code: number): void => {
+                  if (code === NEXT) b.br(isLong ? checkedLong : checkedShort);
+                  else if (code === FAULT) fault(b, up.get(), nextBlock);
+                  else if (code === BRANCH) b.br(nextBlock);
+                  else b.return(b.get(L.EXIT_REASON));
+                };
+                // The micro-op's address does not change while a handler runs.
+                const at = b.keep(up.get());
+                const addressing = number < handlers.firstFlat ? "plain" : "flat";
+                const accesses = buildHandler(b, handler, at, { leave: ends, inlineAccess: true, addressing });
+                if (handler.record.ends) b.br(nextBlock);
+                else if (accesses) b.br(isLong ? checkedLong : checkedShort);
+                else {
+                  up.set(at.add(isLong ? L.UOP_BYTES : L.UOP_SHORT_BYTES));
+                  b.br(dispatch);
+                }
+              });
+              // Behind the hot ones: the most frequent of all others, the end of a block that no branch ends.
+              const end = handlers.table[handlers.end - handlers.hot.length];
+              cases.push(() => {
+                const leave = (): void => b.br(nextBlock);
+                if (end) buildHandler(b, end, b.keep(up.get()), { leave, inlineAccess: true, addressing: "plain" });
+              });
+              b.switch(index, cases, () => {
+                const at = b.keep(up.get());
+                const code = b.callTable(index.sub(handlers.hot.length), at);
+                b.if(code.eqz(), () => {
+                  b.br(checkedLong, index.geU(handlers.firstLong));
+                  b.br(checkedShort);
+                });
+                b.br(nextBlock, code.eq(BRANCH));
+                b.if(code.eq(LEAVE), () => b.return(b.get(L.EXIT_REASON)));
+                fault(b, at, nextBlock);
+              });
+            });
+            goOn(L.UOP_BYTES);
+          });
+          goOn(L.UOP_SHORT_BYTES);
         });
       });
       const at = b.keep(up.get());

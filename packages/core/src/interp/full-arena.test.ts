@@ -6,7 +6,7 @@ const LOOP = [0x48, 0xff, 0xc0, 0x48, 0xff, 0xc9, 0x75, 0xf8, 0xeb, 0xfe];
 const ROUNDS = 100;
 const STRAIGHT = 0x200000;
 /** More blocks of 32 instructions than the arena has room for. */
-const STRAIGHT_BYTES = 400_000;
+const STRAIGHT_BYTES = 750_000;
 
 function machine(): BareMachine {
   const m = bareMachine({}, { tier: "interp" });

@@ -36,6 +36,10 @@ export interface HandlerSet {
   readonly firstFlat: number;
   /** Functions: number hot.length + index in the table. */
   readonly table: readonly Handler[];
+  /** From this number on micro-ops of functions are long ones. */
+  readonly firstLong: number;
+  /** How long a micro-op of each number is. */
+  readonly microOpBytes: Uint8Array;
   /** Number of pseudo-instructions: block end, #UD, #GP(0) for an instruction that is too long. */
   readonly end: number;
   readonly undefined: number;
@@ -133,13 +137,15 @@ function shapesOf(form: Form, variant: Variant): Iterable<{ shape: Shape; indice
               known.indices.push(index);
               continue;
             }
+            const operands = form.operands.map((o) => operandShape(o, SIZES[osz] ?? 32, memory));
             const shape: Shape = {
-              operands: form.operands.map((o) => operandShape(o, SIZES[osz] ?? 32, memory)),
+              operands,
               osz: uses.includes("osz") ? (SIZES[osz] ?? 32) : 32,
               asz: uses.includes("asz") ? (SIZES[asz] ?? 32) : 32,
               mode64: uses.includes("mode") ? mode64 : true,
               rep: uses.includes("rep") ? ((["", "rep", "repne"] as const)[rep] ?? "") : "",
               ...(used >= UNLOCKED_SHAPES && { lock: true }),
+              isLong: form.record.isLong === true || operands.some(({ kind, isWide }) => kind === "m" || isWide),
             };
             found.set(used, { shape, indices: [index] });
           }
@@ -159,7 +165,7 @@ function prefixes(form: Form, memory: boolean, variant: Variant): readonly (read
 
 export function shapeKey(record: InstructionRecord, shape: Shape): string {
   const uses = record.uses ?? [];
-  const parts = [record.name, ...shape.operands.map((o) => `${o.kind}${o.width || ""}`)];
+  const parts = [record.name, ...shape.operands.map((o) => `${o.isWide ? "imm" : o.kind}${o.width || ""}`)];
   if (uses.includes("osz")) parts.push(`o${shape.osz}`);
   if (uses.includes("asz")) parts.push(`a${shape.asz}`);
   if (uses.includes("mode")) parts.push(shape.mode64 ? "long" : "legacy");
@@ -187,10 +193,12 @@ export function makeHandlers(records: readonly InstructionRecord[] = RECORDS, va
       places.push({ form, indices, key });
     }
   const pseudo = PSEUDO.map((record): Handler => {
-    const shape: Shape = { operands: [], osz: 32, asz: 32, mode64: false, rep: "" };
+    const shape: Shape = { operands: [], osz: 32, asz: 32, mode64: false, rep: "", isLong: false };
     return { key: record.name, record, shape, routine: makeRoutine(record.name, record, shape) };
   });
-  const table = [...pseudo, ...byKey.values()];
+  const isLong = ({ shape }: Handler): boolean => shape.isLong;
+  const [short, long] = [[...byKey.values()].filter((h) => !isLong(h)), [...byKey.values()].filter(isLong)];
+  const table = [...pseudo, ...short, ...long];
   const plain = [...byKey.values()].filter((h) => isHot(h.key));
   const flat = [...byKey.values()].filter((h) => isHotWhenFlat(h.key));
   const hot = [...plain, ...flat];
@@ -212,6 +220,8 @@ export function makeHandlers(records: readonly InstructionRecord[] = RECORDS, va
     hot,
     firstFlat: plain.length,
     table,
+    firstLong: hot.length + pseudo.length + short.length,
+    microOpBytes: Uint8Array.from([...hot, ...table], (h) => (isLong(h) ? L.UOP_BYTES : L.UOP_SHORT_BYTES)),
     end: hot.length,
     undefined: hot.length + 1,
     tooLong: hot.length + 2,

@@ -45,10 +45,6 @@ const KINDS: Readonly<Record<string, OperandKind>> = {
   S: "s",
   C: "c",
   D: "d",
-  I: "i",
-  J: "j",
-  O: "i",
-  A: "i",
   F: "f",
   M: "m",
 };
@@ -62,11 +58,14 @@ export function operandShape(spec: OperandSpec, osz: number, memory: boolean): O
       return { kind: memory ? "m" : "x", width };
     case "Q":
       return { kind: memory ? "m" : "p", width };
+    case "I":
+      return { kind: "i", width, ...(spec.size === "v" && osz === 64 && { isWide: true }) };
     case "J":
+      return { kind: "j", width: 0 };
     case "A":
-      return { kind: spec.type === "J" ? "j" : "i", width: 0 };
+      return { kind: "i", width: 0, isWide: true };
     case "O":
-      return { kind: "i", width: 64 };
+      return { kind: "i", width: 64, isWide: true };
     case "fixed":
       if (spec.fixed?.file === "segment") return { kind: "s", width };
       return { kind: spec.fixed?.file === "one" ? "i" : "r", width };

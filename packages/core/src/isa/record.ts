@@ -34,6 +34,8 @@ export interface InstructionRecord {
   readonly ends?: boolean;
   /** Properties besides the operands that the semantics depend on: a handler is made for each value. */
   readonly uses?: readonly ("osz" | "asz" | "mode" | "rep")[];
+  /** With no operand in memory its micro-ops hold an address all the same, or a second immediate. */
+  readonly isLong?: boolean;
   /** What is missing, one sentence, for docs/reference/instructions.md. */
   readonly partly?: string;
   /** Mnemonic by operand size 16, 32, 64, where it differs (e.g. movsw, movsd, movsq). */

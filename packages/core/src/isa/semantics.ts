@@ -38,6 +38,8 @@ export interface OperandShape {
   readonly kind: OperandKind;
   /** Bits; 0 where the semantics decide (areas of memory, LEA). */
   readonly width: number;
+  /** An immediate that is not one of 32 bits, sign-extended. */
+  readonly isWide?: boolean;
 }
 
 export interface Shape {
@@ -49,6 +51,8 @@ export interface Shape {
   readonly rep: "" | "rep" | "repne";
   /** With LOCK, or as if: of vCPUs that run in parallel only. */
   readonly lock?: boolean;
+  /** Its micro-ops have both parts (UOP_BYTES). */
+  readonly isLong: boolean;
 }
 
 /** What a handler answers: go on, a fault is pending, RIP is set, leave `run` with EXIT_REASON. */
@@ -144,9 +148,12 @@ export class Semantics {
   }
   /** The immediate, sign-extended; of a width: masked. */
   immediate(width: number): Expr {
-    if (width === 64) return this.#field("i64.load", L.UOP_IMMEDIATE);
+    if (width === 64) return this.#wideImmediate();
     const value = this.#field("i32.load", L.UOP_IMMEDIATE);
     return width === 32 ? value : this.b.keep(this.mask(width as Width, value));
+  }
+  #wideImmediate(): Expr {
+    return this.#field(this.shape.isLong ? "i64.load" : "i64.load32_s", L.UOP_IMMEDIATE);
   }
   /** The second immediate or the selector of a far pointer: bits 32-47 of the immediate field. */
   secondImmediate(): Expr {
@@ -486,7 +493,7 @@ export class Semantics {
   }
   /** Target of a relative branch, i64. */
   target(): Expr {
-    const sum = this.get(L.BLOCK_RIP).add(this.#field("i64.load", L.UOP_IMMEDIATE));
+    const sum = this.get(L.BLOCK_RIP).add(this.#wideImmediate());
     if (this.mode64) return sum;
     return this.osz === 16 ? sum.and(0xffff) : sum.and(0xffffffffn);
   }

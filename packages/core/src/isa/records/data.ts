@@ -332,6 +332,7 @@ define({
 define({
   name: "enter",
   feature: "base",
+  isLong: true,
   uses: ["osz", "mode"],
   forms: ["C8 | Iw,Ib | d64"],
   semantics: (s) => {
@@ -388,6 +389,7 @@ define({
 define({
   name: "xlatb",
   feature: "base",
+  isLong: true,
   uses: ["asz", "mode"],
   forms: ["D7"],
   semantics: (s) => {

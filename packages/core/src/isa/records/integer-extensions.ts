@@ -119,6 +119,7 @@ function requireMonitor(s: Semantics): void {
 define({
   name: "monitor",
   feature: "monitor",
+  isLong: true,
   uses: ["asz", "mode"],
   forms: ["NP 0F 01 =C8"],
   semantics: (s) => {

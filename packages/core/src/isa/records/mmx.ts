@@ -254,6 +254,7 @@ define({
 define({
   name: "maskmovq",
   feature: "mmx",
+  isLong: true,
   uses: ["asz", "mode"],
   forms: ["NP 0F F7 /r | Pq,Nq"],
   semantics: (s) => {

@@ -75,6 +75,7 @@ for (const [name, prefix, opcode] of [
 define({
   name: "maskmovdqu",
   feature: "sse2",
+  isLong: true,
   uses: ["asz", "mode"],
   forms: ["66 0F F7 /r | Vx,Ux"],
   semantics: (s) => {

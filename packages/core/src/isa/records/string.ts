@@ -312,7 +312,7 @@ for (const [size, movsCode, cmpsCode, stosCode, lodsCode, scasCode] of TYPES) {
   const names = (stem: string): [string, string, string] | undefined =>
     size === "b" ? undefined : [`${stem}w`, `${stem}d`, `${stem}q`];
   const bits = (s: Semantics): 8 | 16 | 32 | 64 => (BITS[size] || s.osz) as 8 | 16 | 32 | 64;
-  const common = { feature: "base", uses: ["osz", "asz", "mode", "rep"], ends: true } as const;
+  const common = { feature: "base", uses: ["osz", "asz", "mode", "rep"], ends: true, isLong: true } as const;
   const named = (stem: string): { name: string; names?: [string, string, string] } => {
     const list = names(stem);
     return list ? { name: `${stem}${suffix || "v"}`, names: list } : { name: `${stem}b` };
