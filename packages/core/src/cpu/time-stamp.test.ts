@@ -18,11 +18,11 @@ function reads(
 ) {
   let asked = 0;
   const machine = bareMachine({
-    readTsc: (retired) => {
+    readTsc: (retired) => tsc.at(retired),
+    tscLine: () => {
       asked++;
-      return tsc.at(retired);
+      return tsc.line();
     },
-    tscLine: () => tsc.line(),
     writeMsr: (index, value) => tsc.writeMsr(index, value),
   });
   const clock = new GuestClock({
@@ -71,5 +71,24 @@ describe("RDTSC", () => {
       tsc.writeMsr(0x10, 2n ** 64n - 2n);
     });
     expect(got).toEqual(wanted);
+  });
+
+  it("follows time that moved between two runs, though nobody asks for it again", () => {
+    const clock = new GuestClock({
+      epochSeconds: 0,
+      tscFrequencyHz: 1_000_000_000,
+      retired: () => machine.vcpu.retired,
+    });
+    const tsc = new TimeStampCounter(clock, 1_000_000_000, () => {});
+    const machine = bareMachine({ readTsc: (retired) => tsc.at(retired), tscLine: () => tsc.line() });
+    // rdtsc; jmp to itself
+    machine.load([0x0f, 0x31, 0xeb, 0xfc]);
+    for (const ns of [0, 5_000_000_000, 2 ** 52, 2 ** 52 + 7]) {
+      clock.skipTo(ns);
+      const before = machine.vcpu.retired;
+      machine.vcpu.run(2);
+      const { gpr } = machine.state();
+      expect((gpr[2]! << 32n) | gpr[0]!).toBe(tsc.at(before + 1));
+    }
   });
 });

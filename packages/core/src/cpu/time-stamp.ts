@@ -1,19 +1,27 @@
 /**
  * The time-stamp counter as RDTSC reads it (SDM vol. 3, 18.17), without leaving WebAssembly: the straight line that the
- * machine's clock follows (machine/guest-clock.ts), which the host leaves in the state block when it is first asked in a
- * run. It holds until the run ends or an MSR is written.
+ * machine's clock follows (machine/guest-clock.ts), which the host leaves in the state block when it is first asked, and
+ * in front of each run from then on. It holds until the run ends or an MSR is written.
  */
 import { hostRoutine, type Routine, routine } from "../ir/routine.ts";
 import * as L from "./layout.ts";
 
 const NS_PER_SECOND = 1_000_000_000n;
 
-/** (retired instructions) -> TSC; may set TSC_KNOWN and what goes with it. */
+/** (retired instructions) -> TSC, where it does not set TSC_KNOWN and what goes with it. */
 const readTsc: Routine = hostRoutine("read_tsc", ["i64"], "i64");
 
 /** The counter after `retired` instructions, a count not before that of the run's beginning. */
 export const timeStamp: Routine = routine("time_stamp", ["i64"], "i64", (b, retired) => {
-  b.if(b.get(L.TSC_KNOWN).eqz(), () => b.return(b.call(readTsc, retired)), undefined, false);
+  b.if(
+    b.get(L.TSC_KNOWN).eqz(),
+    () => {
+      const told = b.keep(b.call(readTsc, retired));
+      b.if(b.get(L.TSC_KNOWN).eqz(), () => b.return(told));
+    },
+    undefined,
+    false,
+  );
   b.return(b.call(knownTimeStamp, retired));
 });
 

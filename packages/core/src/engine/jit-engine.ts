@@ -79,17 +79,26 @@ class JitVcpu implements Vcpu {
   readonly #index: number;
   readonly #blocks: VcpuBlocks;
   readonly #block: StateBlock;
+  readonly #bus: VcpuBus;
   readonly #keptMsrs: KeptMsrs;
   readonly #tier: RegionTier | undefined;
   #shutdown = false;
   #debugger: JitDebugger | undefined;
   #isInterruptRequested = false;
 
-  constructor(core: Core, index: number, blocks: VcpuBlocks, keptMsrs: KeptMsrs, tier: RegionTier | undefined) {
+  constructor(
+    core: Core,
+    index: number,
+    blocks: VcpuBlocks,
+    bus: VcpuBus,
+    keptMsrs: KeptMsrs,
+    tier: RegionTier | undefined,
+  ) {
     this.#tier = tier;
     this.#core = core;
     this.#index = index;
     this.#blocks = blocks;
+    this.#bus = bus;
     this.#block = blocks.of(index);
     this.#keptMsrs = keptMsrs;
   }
@@ -120,7 +129,8 @@ class JitVcpu implements Vcpu {
       block.put(L.ACTIVITY, L.ACTIVITY_TRANSLATION);
       this.#tier.poll();
     }
-    block.put(L.TSC_KNOWN, 0);
+    // Who asked for the time in the run before asks in this one, too.
+    block.putTscLine(block.get(L.TSC_KNOWN) ? this.#bus.tscLine?.() : undefined);
     block.put(L.ACTIVITY, L.ACTIVITY_INTERPRETER);
     const exit = this.#core.exports.run(budget);
     block.put(L.ACTIVITY, L.ACTIVITY_OUTSIDE);
@@ -266,6 +276,7 @@ export class JitEngine implements Engine {
         readTsc: (retired) => {
           const bus = this.#requireBus();
           blocks.live.putTscLine(bus.tscLine?.());
+          if (blocks.live.get(L.TSC_KNOWN)) return 0n;
           return BigInt.asIntN(64, bus.readTsc(Number(retired)));
         },
         floatError: (asserted) => (this.#requireBus().floatError?.(asserted !== 0) ? 1 : 0),
@@ -324,7 +335,7 @@ export class JitEngine implements Engine {
     if (!keptMsrs || index !== this.#buses.length)
       throw new RangeError(`no vCPU ${index}: this engine runs ${this.#keptMsrs.length}, and makes them in order`);
     this.#buses.push(bus);
-    const vcpu = new JitVcpu(this.#core, index, this.#blocks, keptMsrs, this.#tier);
+    const vcpu = new JitVcpu(this.#core, index, this.#blocks, bus, keptMsrs, this.#tier);
     vcpu.reset();
     // Where a run begins, and where there is one only, the first one is there.
     this.#blocks.bring(0);

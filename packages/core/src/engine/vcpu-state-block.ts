@@ -71,14 +71,20 @@ export class StateBlock {
     this.put(L.TSC_KNOWN, line ? 1 : 0);
     if (!line) return;
     const { retired, ns, ps, psPerInstruction, frequencyHz, adjust } = line;
-    const khz = BigInt(frequencyHz / 1000);
     const seconds = Math.floor(ns / 1e9);
-    this.put64(L.TSC_RETIRED, BigInt(retired));
-    this.put64(L.TSC_NS, BigInt(ns - seconds * 1e9));
-    this.put64(L.TSC_PS, BigInt(ps));
-    this.put64(L.TSC_PS_PER_INSTRUCTION, BigInt(psPerInstruction));
-    this.put64(L.TSC_KHZ, khz);
-    this.put64(L.TSC_OFFSET, BigInt.asUintN(64, BigInt(seconds) * khz * 1000n + adjust));
+    this.#putCount(L.TSC_RETIRED, retired);
+    this.putLow(L.TSC_NS, ns - seconds * 1e9);
+    this.#putCount(L.TSC_PS, ps);
+    this.putLow(L.TSC_PS_PER_INSTRUCTION, psPerInstruction);
+    this.putLow(L.TSC_KHZ, frequencyHz / 1000);
+    this.put64(L.TSC_OFFSET, BigInt.asUintN(64, BigInt(seconds) * BigInt(frequencyHz) + adjust));
+  }
+  /** A whole number of up to 53 bits and a sign, in 64. */
+  #putCount(field: Field, value: number): void {
+    const at = this.base + field.offset;
+    const high = Math.floor(value / 2 ** 32);
+    this.#view.setUint32(at, value - high * 2 ** 32, true);
+    this.#view.setInt32(at + 4, high, true);
   }
 
   /** Instructions of the running block behind the one that called out; 0 between runs. */

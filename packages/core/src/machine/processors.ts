@@ -289,7 +289,8 @@ export class Processors {
       readTsc: (retired) => bus().readTsc(this.#others + retired),
       tscLine: () => {
         const line = bus().tscLine?.();
-        return line && { ...line, retired: line.retired - this.#others };
+        if (!line || this.#others === 0) return line;
+        return { ...line, retired: line.retired - this.#others };
       },
       floatError: (asserted) => bus().floatError?.(asserted) ?? false,
       randomBits: () => bus().randomBits(),

@@ -33,7 +33,8 @@ export class TimeStampCounter implements Device, TscClock {
 
   /** The line that `at` follows until time is moved or the counter is written. */
   line(): TscLine {
-    return { ...this.#clock.line(), frequencyHz: this.tscFrequencyHz, adjust: this.#adjust };
+    const { retired, ns, ps, psPerInstruction } = this.#clock.line();
+    return { retired, ns, ps, psPerInstruction, frequencyHz: this.tscFrequencyHz, adjust: this.#adjust };
   }
 
   /** The guest time at which the counter reaches `tsc`, 0 if it has. Deadlines compare as unsigned numbers. */

@@ -162,7 +162,7 @@ define({
 function readTimeStamp(s: Semantics): Expr {
   const retired = s.get(L.RETIRED_END).sub(s.get(L.REMAINING).s64());
   if (!s.isTranslated) return s.b.call(timeStamp, retired);
-  // The first one of a run asks the host.
+  // The first one asks the host.
   s.b.if(s.get(L.TSC_KNOWN).eqz(), () => s.leave(FAULT), undefined, false);
   return s.b.call(knownTimeStamp, retired);
 }
