@@ -1,7 +1,8 @@
 // The program's shim before anything works: an old Node, a clone without a build, a broken installation.
 // Each case gets one clear cause and the next step on standard error, status 125, and no stack trace.
 
-import { execFile } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
 import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
 import { type Clone, makeClone, repository, SOURCES } from "./clone.ts";
@@ -41,6 +42,18 @@ describe("twinmetal", () => {
     expect(stdout).not.toContain("building");
     expect(stderr).toMatch(/^twinmetal: not built yet; building once\.\.\.\n/);
     expect(stderr).not.toMatch(/the build failed|\n\s+at /);
+  });
+
+  it("ends without a word, as by SIGPIPE, when nobody reads what it prints", async () => {
+    const shim = join(repository, SHIM, "twinmetal.mjs");
+    const child = spawn(process.execPath, [shim, "help"], { stdio: ["ignore", "pipe", "pipe"] });
+    child.stdout.destroy();
+    let said = "";
+    child.stderr.on("data", (bytes) => {
+      said += bytes;
+    });
+    const [status] = await once(child, "close");
+    expect({ status, said }).toEqual({ status: 141, said: "" });
   });
 });
 

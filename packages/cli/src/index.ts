@@ -5,7 +5,7 @@
 import { writeSync } from "node:fs";
 import { yieldCompilerThreads } from "@twinmetal/host";
 import type { Io } from "./command.ts";
-import { EXIT } from "./exit-status.ts";
+import { EXIT, signalStatus } from "./exit-status.ts";
 import { runProgram } from "./program.ts";
 import { VM_LIBRARY } from "./vm-library.ts";
 
@@ -31,6 +31,12 @@ export async function main(args: readonly string[]): Promise<number> {
   };
   // A reader of standard error that went away is no reason to end.
   stderr.on("error", () => {});
+  // One that went away, as head does, ends what only prints, as it ends other programs; who streams listens, too.
+  stdout.on("error", (error: NodeJS.ErrnoException) => {
+    if (stdout.listenerCount("error") > 1) return;
+    if (error.code === "EPIPE") process.exit(signalStatus("SIGPIPE"));
+    failed(error);
+  });
   process.on("uncaughtException", failed);
   yieldCompilerThreads();
   const status = await runProgram(io, args);
