@@ -50,7 +50,7 @@ describe("docs/guide/persistent-vm.md", () => {
     const { status, stdout, stderr } = await run("sh", ["-c", script]);
     expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
     expect(stdout).toMatch(
-      /^box\nLinux twinmetal .*\nNAME .*\nbox +running +(?:jit|kvm) +\d+ .*\n\{"files":1,.*\nbox: removed\n$/,
+      /^box\nLinux box .*\nNAME .*\nbox +running +(?:jit|kvm) +\d+ .*\n\{"files":1,.*\nbox: removed\n$/,
     );
     expect(await readFile(inFolder("back.txt"), "utf8")).toBe("remember\n");
     expect((await stat(inFolder("here/agent"))).mode & 0o777).toBe(0o755);
