@@ -1,6 +1,7 @@
 /** Configures an unpacked Debian (debian-root.ts) on its disk: its packages' scripts run in a VM, whoever starts this. */
 import { ImageError } from "../image/image-error.ts";
 import { createVm } from "../vm/create-vm.ts";
+import type { Vm } from "../vm/vm.ts";
 import { CONFIGURE_SCRIPT, OWN_STEPS, STEP_LINE } from "./configure-script.ts";
 
 export interface ConfigureOptions {
@@ -25,7 +26,7 @@ export async function configureDebian(options: ConfigureOptions): Promise<void> 
   const limit = AbortSignal.timeout(LIMIT_MS);
   const signal = options.signal === undefined ? limit : AbortSignal.any([options.signal, limit]);
   onProgress(0, total);
-  await using vm = await createVm({
+  const vm = await createVm({
     kernel: kernelPath,
     initrd: initrdPath,
     append: "twinmetal.shell=off",
@@ -34,6 +35,22 @@ export async function configureDebian(options: ConfigureOptions): Promise<void> 
     disks: [{ path: diskPath, format: "raw" }],
     signal,
   });
+  try {
+    await runScript(vm, kernelRelease, signal, (begun) => onProgress(Math.min(total, begun), total));
+    await vm.shutdown();
+    await vm.wait();
+  } finally {
+    await vm.close();
+  }
+}
+
+/** `onBegun`: how many steps have begun so far. */
+async function runScript(
+  vm: Vm,
+  kernelRelease: string,
+  signal: AbortSignal,
+  onBegun: (steps: number) => void,
+): Promise<void> {
   await vm.start();
   let tail = "";
   let done = 0;
@@ -41,7 +58,7 @@ export async function configureDebian(options: ConfigureOptions): Promise<void> 
     const text = Buffer.from(bytes).toString("utf8");
     const lines = `${tail.slice(tail.lastIndexOf("\n") + 1)}${text}`.split("\n").slice(0, -1);
     const begun = lines.filter((line) => line.startsWith(STEP_LINE)).length;
-    if (begun > 0) onProgress(Math.min(total, (done += begun)), total);
+    if (begun > 0) onBegun((done += begun));
     tail = (tail + text).slice(-KEPT_OUTPUT_BYTES);
   };
   const { exitCode } = await vm.exec(["sh", "-s", "--", kernelRelease], {
@@ -58,6 +75,4 @@ export async function configureDebian(options: ConfigureOptions): Promise<void> 
       "Try again with another --mirror or --suite; if it stays, report it with these lines.",
     );
   }
-  await vm.shutdown();
-  await vm.wait();
 }
