@@ -19,7 +19,7 @@ describe("--share", () => {
     [":name", /which folder/],
     ["src:", /no name/],
     ["src:two words", /no name/],
-    ["src:/work", /is a path.*--share src:work, with ,ro.*\/share\/work/],
+    ["src:/data", /is a path.*--share src:data, with ,ro.*\/share\/data/],
     ["/home/me:/mnt/my data/:ro", /--share \/home\/me:mnt/],
     ["src:work:ro", /behind a comma, --share src:work,ro/],
     ["src,type=nfs", /Possible: virtiofs, 9p/],

@@ -131,15 +131,14 @@ while read -r module; do
 done </lib/modules/disk-order
 tries=500
 until [ -b "$1" ] || [ $((tries -= 1)) = 0 ]; do usleep 10000; done
-mkdir /root/new
-mount -t ext4 "$1" /root/new || {
+mount -t ext4 "$1" /mnt || {
   echo "twinmetal: $1 cannot be mounted"
   exec /etc/twinmetal/power poweroff
 }
 umount /tmp /dev/shm /dev/pts
 rm -rf /run/twinmetal
-for directory in proc sys dev run; do mount -o move /$directory /root/new/$directory; done
-exec switch_root /root/new /sbin/init
+for directory in proc sys dev run; do mount -o move /$directory /mnt/$directory; done
+exec switch_root /mnt /sbin/init
 `;
 
 export const PROFILE_SCRIPT = `export PATH=/sbin:/usr/sbin:/bin:/usr/bin HOME=/root
