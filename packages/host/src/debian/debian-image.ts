@@ -8,17 +8,14 @@
  * The packages are unpacked on this host into a tree that is written as ext4, and configured in a VM on that disk. The kernel
  * is started directly and its modules are on the disk; dpkg in the guest has no kernel.
  */
-import { createHash } from "node:crypto";
 import { stat, statfs } from "node:fs/promises";
 import { join } from "node:path";
-import { writeExt4 } from "@twinmetal/storage";
-import { openImageFile } from "../disk/node-image-file.ts";
 import { unpackBootFiles } from "../image/boot-files.ts";
 import { cacheCandidates, makeDirectories, openCacheDirectory, removeAbandoned } from "../image/cache-directory.ts";
 import type { PackageRecord } from "../image/debian-package.ts";
 import { acquireLock } from "../image/file-lock.ts";
-import { describeWriteError, ImageError } from "../image/image-error.ts";
-import { buildStored, readStored, type StoredDescription, storeFile } from "../image/image-store.ts";
+import { ImageError } from "../image/image-error.ts";
+import { buildStored, readStored, storeFile } from "../image/image-store.ts";
 import {
   checkPackageSource,
   DEFAULT_SUITE,
@@ -29,6 +26,7 @@ import {
   type PackageSource,
   shortHash,
 } from "../image/package-set.ts";
+import { writeRootDisk } from "../image/root-disk.ts";
 import { configureDebian } from "./configure-debian.ts";
 import { CONFIGURE_SCRIPT } from "./configure-script.ts";
 import { CONFIGURED_HERE, configureHere } from "./configured-here.ts";
@@ -205,7 +203,13 @@ async function assemble(
     await configureHere(root);
     addDebianFiles(root, set);
     root.writeDatabase();
-    await writeDisk(diskPath, root, set, (done, all) => onProgress({ phase: "assemble", done, total: all }), signal);
+    await writeRootDisk(diskPath, root.tree.root, {
+      label: "debian",
+      identity: JSON.stringify(set.packages),
+      freeBytes: FREE_BYTES,
+      onProgress: (done, total) => onProgress({ phase: "assemble", done, total }),
+      ...(signal && { signal }),
+    });
   } finally {
     root.close();
   }
@@ -222,30 +226,6 @@ async function assemble(
   const { kernelRelease } = boot;
   const diskBytes = (await stat(diskPath)).size;
   return { formatVersion: FORMAT_VERSION, files, packages, mirror, suite, kernelRelease, diskBytes };
-}
-
-async function writeDisk(
-  path: string,
-  root: DebianRoot,
-  { packages }: StoredDescription & PackageSet,
-  onProgress: (doneBytes: number, totalBytes: number) => void,
-  signal: AbortSignal | undefined,
-): Promise<void> {
-  const disk = await openImageFile(path, { create: true, lock: false });
-  try {
-    await writeExt4(disk, root.tree.root, {
-      label: "debian",
-      uuid: createHash("sha256").update(JSON.stringify(packages)).digest().subarray(0, 16),
-      freeBytes: FREE_BYTES,
-      onProgress,
-      ...(signal && { signal }),
-    });
-  } catch (error) {
-    signal?.throwIfAborted();
-    throw describeWriteError(error, path);
-  } finally {
-    await disk.close();
-  }
 }
 
 function describe(directory: string, { kernelRelease, packages }: DebianDescription): DebianImage {

@@ -4,18 +4,15 @@
  *
  *   container-DIGEST/disk.img     sparse
  */
-import { createHash } from "node:crypto";
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import { writeExt4 } from "@twinmetal/storage";
-import { openImageFile } from "../disk/node-image-file.ts";
 import { cacheCandidates, makeDirectories, openCacheDirectory, removeAbandoned } from "./cache-directory.ts";
 import { acquireLock } from "./file-lock.ts";
-import { describeWriteError } from "./image-error.ts";
 import { buildStored, readStored, type StoredDescription } from "./image-store.ts";
 import { LayerSpool } from "./layer-spool.ts";
 import { badArchive, type LayerTree, printable } from "./layer-tree.ts";
 import { type ImageConfig, OciArchive, type OciImage } from "./oci-archive.ts";
+import { writeRootDisk } from "./root-disk.ts";
 
 export interface ContainerImageOptions {
   /** An OCI image layout or what `docker save` has written, in one tar file. */
@@ -145,21 +142,13 @@ async function build(
     }
     const program = await programOf(image.config, spool.tree, archive.path);
     const path = join(directory, DISK_FILE);
-    const disk = await openImageFile(path, { create: true, lock: false });
-    try {
-      await writeExt4(disk, spool.tree.root, {
-        label: "container",
-        uuid: createHash("sha256").update(image.id).digest().subarray(0, 16),
-        freeBytes: FREE_BYTES,
-        onProgress: (doneBytes, totalBytes) => onProgress({ phase: "assemble", done: doneBytes, total: totalBytes }),
-        ...(signal && { signal }),
-      });
-    } catch (error) {
-      signal?.throwIfAborted();
-      throw describeWriteError(error, path);
-    } finally {
-      await disk.close();
-    }
+    await writeRootDisk(path, spool.tree.root, {
+      label: "container",
+      identity: image.id,
+      freeBytes: FREE_BYTES,
+      onProgress: (done, total) => onProgress({ phase: "assemble", done, total }),
+      ...(signal && { signal }),
+    });
     // The disk is not hashed at each start: it is as large as the image, and this folder is its owner's.
     return { formatVersion: FORMAT_VERSION, id: image.id, files: [], diskBytes: (await stat(path)).size, program };
   } finally {
