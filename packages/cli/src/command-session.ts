@@ -9,7 +9,7 @@ import { EXIT } from "./exit-status.ts";
 import type { ProgressLine } from "./progress-line.ts";
 import { type Outcome, orTrouble } from "./session.ts";
 import { CommandError } from "./usage-error.ts";
-import type { Vm } from "./vm-library.ts";
+import type { AgentInfo, Vm } from "./vm-library.ts";
 
 const FLUSH_MS = 1000;
 /** From power-on to an agent that answers: a full system, on a busy host. */
@@ -40,9 +40,11 @@ export async function runCommand(
     stdout.onGone = (code) => resolve({ kind: "output-gone", code });
     vm.wait().then((exit) => resolve({ kind: "guest", exit }), reject);
     start(vm, progress)
-      .then(() =>
-        vm.exec(command, { stdin: input(io), onStdout: take(stdout), onStderr: take(stderr), signal: ending.signal }),
-      )
+      .then(({ kind }) => {
+        // QEMU's agent has a command's input before it starts it: one that is typed would be waited for without end.
+        const stdin = kind === "qemu" && io.stdin.isTTY ? undefined : input(io);
+        return vm.exec(command, { stdin, onStdout: take(stdout), onStderr: take(stderr), signal: ending.signal });
+      })
       .then(({ exitCode }) => resolve({ kind: "command", status: exitCode }))
       .catch((error: unknown) => afterGuest(vm, () => reject(error)));
   });
@@ -65,11 +67,12 @@ export async function runCommand(
   }
 }
 
-async function start(vm: Vm, progress: ProgressLine): Promise<void> {
+async function start(vm: Vm, progress: ProgressLine): Promise<AgentInfo> {
   await vm.start();
   progress.waitFor("the guest is starting");
-  await vm.agent.connect({ timeoutMs: AGENT_TIMEOUT_MS });
+  const info = await vm.agent.connect({ timeoutMs: AGENT_TIMEOUT_MS });
   progress.clear();
+  return info;
 }
 
 /** A guest that ends takes its agent with it: then the guest's end is the news. */

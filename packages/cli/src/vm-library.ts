@@ -3,6 +3,7 @@ import * as host from "@twinmetal/host";
 
 export type {
   AdmissionFinding,
+  AgentInfo,
   CloudInitOptions,
   ConfinePlan,
   ControlOptions,

@@ -16,7 +16,7 @@ export const EXEC = defineCommand({
   summary: "run a command in a running VM",
   usage: "VM [-t] -- CMD [ARG...]",
   text: [
-    "VM is a name of `twinmetal ls`, or a control socket's path. The guest needs Twinmetal's agent, which the tiny image has. Standard input, output and errors are the command's own. A guest that is still starting is waited for.",
+    "VM is a name of `twinmetal ls`, or a control socket's path. The guest needs an agent: Twinmetal's, which the tiny image has, or QEMU's, which takes input from a file or a pipe, and not from a terminal. Standard input, output and errors are the command's own. A guest that is still starting is waited for.",
     "Status: CMD's own; 125 Twinmetal failed, 126 CMD cannot be run, 127 not found, 128+n ended by signal n, 2 bad usage.",
   ],
   options: {
@@ -54,7 +54,7 @@ export const EXEC = defineCommand({
     try {
       const status = await io.library.askVm(
         vm,
-        { command: "exec", words: rest },
+        { command: "exec", words: rest, ...(io.stdin.isTTY && { isTyped: true }) },
         {
           signal: ends.signal,
           giveUpMs: GIVE_UP_MS,

@@ -5,13 +5,12 @@
  */
 import { isAbsolute } from "node:path";
 import { KEYBOARD_LAYOUTS, type KeyboardLayout } from "@twinmetal/core";
-import type { TerminalOptions } from "../agent/index.ts";
 import type { UnpackPlan } from "../copy/guest-archive.ts";
 import { type EndChange, isEndChange } from "../lifecycle/end-change.ts";
 import type { MigrateVmOptions, MigrationChoice } from "../migration/outgoing.ts";
 import { isResourceChange, type ResourceChange } from "../resources/resource-change.ts";
 import { badRequest } from "./control-error.ts";
-import { isTerminal } from "./control-streams.ts";
+import { type ExecFields, isTerminal } from "./control-streams.ts";
 
 /** Options of a migration; what cannot be said in JSON is not among them. */
 export type ControlOptions = Omit<MigrateVmOptions, "signal" | "onProgress">;
@@ -74,7 +73,7 @@ interface ControlFields {
   readonly hand: { readonly out: "state" | "clone" };
   /** Bytes flow both ways: control-streams.ts. */
   readonly console: NoFields;
-  readonly exec: { readonly words: readonly string[]; readonly terminal?: TerminalOptions };
+  readonly exec: ExecFields;
   /** A file or a folder of the guest as a tar archive, and one into it: ../copy/guest-archive.ts. */
   readonly pack: { readonly path: string };
   readonly unpack: UnpackPlan;
@@ -130,6 +129,7 @@ const CHECKS: { readonly [C in Command]: Checks<ControlFields[C]> } = {
   exec: {
     words: (words) => isNames(words) && words.length > 0,
     terminal: (terminal) => terminal === undefined || isTerminal(terminal),
+    isTyped: (isTyped) => isTyped === undefined || isBoolean(isTyped),
   },
   pack: { path: isPath },
   unpack: { target: isPath, names: isNames, isIntoFolder: isBoolean },

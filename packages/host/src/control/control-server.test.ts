@@ -109,7 +109,7 @@ describe("a command with a terminal", () => {
     const told: VmProgress[] = [];
     let start = (): void => {};
     const agent = {
-      connect: () => new Promise<void>((resolve) => (start = resolve)),
+      connect: () => new Promise((resolve) => (start = () => resolve({ kind: "twinmetal" }))),
     };
     vmWith({
       agent: agent as unknown as Vm["agent"],
@@ -122,6 +122,21 @@ describe("a command with a terminal", () => {
     const request = { command: "exec", words: ["sh"] } as const;
     expect(await askControl(path, request, { onSaving })).toBe(3);
     expect(told).toEqual([0, 1].map((done) => ({ phase: "agent", done, total: 1 })));
+  });
+
+  it("that is typed is not waited for by an agent that takes all of it before the command starts", async () => {
+    const given: unknown[] = [];
+    for (const kind of ["qemu", "twinmetal"]) {
+      vmWith({
+        agent: { connect: async () => ({ kind }) } as unknown as Vm["agent"],
+        exec: async (_words, options) => {
+          given.push(options?.stdin);
+          return { exitCode: 0, stdout: new Uint8Array(), stderr: new Uint8Array() };
+        },
+      });
+      await askControl(path, { command: "exec", words: ["sh"], isTyped: true });
+    }
+    expect(given).toEqual([undefined, expect.anything()]);
   });
 
   it("is refused for a terminal that cannot be", async () => {

@@ -4,12 +4,13 @@
  *   {"command": "console"}                  the guest's serial console, to the VM's end or the client's
  *   {"command": "exec", "words": [...]}     a command in the guest, through its agent; its status is the result
  *   {..., "terminal": {"rows": R, "columns": C, "name": N}}     in a terminal of its own there
+ *   {..., "isTyped": true}                  its input comes from a keyboard
  *   {"command": "pack", ...}  {"command": "unpack", ...}        an archive out of the guest, and into it
  *   client: {"input": B}  {"end": true}  {"rows": R, "columns": C}       process: {"stdout": B}  {"stderr": B}
  */
 import { once } from "node:events";
 import type { Socket } from "node:net";
-import type { AgentProcess, TerminalOptions } from "../agent/index.ts";
+import type { AgentInfo, AgentProcess, TerminalOptions } from "../agent/index.ts";
 import { packInGuest, type UnpackPlan, unpackInGuest } from "../copy/guest-archive.ts";
 import type { Vm } from "../vm/vm.ts";
 import { badRequest, ControlError } from "./control-error.ts";
@@ -17,7 +18,8 @@ import type { ControlLines } from "./control-lines.ts";
 
 /** What a console's reader who is too slow does not get. */
 const MAX_UNREAD_BYTES = 4 * 2 ** 20;
-const AGENT_TIMEOUT_MS = 180_000;
+/** From power-on to an agent that answers: a full system, on a busy host. */
+const AGENT_TIMEOUT_MS = 600_000;
 const QUIET_MS = 1000;
 /** Of the progress that is told while a guest starts whose agent is needed. */
 export const AGENT_PHASE = "agent" as const;
@@ -35,6 +37,13 @@ export interface ControlStreams {
 export interface WindowDimensions {
   readonly rows: number;
   readonly columns: number;
+}
+
+export interface ExecFields {
+  readonly words: readonly string[];
+  readonly terminal?: TerminalOptions;
+  /** Input comes from a keyboard: not waited for by an agent that takes all of it before the command starts. */
+  readonly isTyped?: boolean;
 }
 
 type Input = { readonly bytes: Uint8Array } | WindowDimensions | "end";
@@ -110,15 +119,15 @@ export async function serveConsole(vm: Vm, channel: ControlChannel, signal: Abor
 
 export async function serveExec(
   vm: Vm,
-  { words, terminal }: { readonly words: readonly string[]; readonly terminal?: TerminalOptions },
+  { words, terminal, isTyped }: ExecFields,
   channel: ControlChannel,
   signal: AbortSignal,
 ): Promise<number> {
-  await connectAgent(vm, channel, signal);
+  const { kind } = await connectAgent(vm, channel, signal);
   if (terminal) return await serveTerminal(vm, words, terminal, channel, signal);
   const tell = (stream: "stdout" | "stderr") => (bytes: Uint8Array) => channel.tell({ [stream]: base64(bytes) });
   const { exitCode } = await vm.exec(words, {
-    stdin: inputOf(channel),
+    stdin: isTyped && kind === "qemu" ? undefined : inputOf(channel),
     onStdout: tell("stdout"),
     onStderr: tell("stderr"),
     signal,
@@ -146,7 +155,7 @@ export async function serveUnpack(
 }
 
 /** Tells the client when that takes longer than a moment, and when it is over. */
-async function connectAgent(vm: Vm, channel: ControlChannel, signal: AbortSignal): Promise<void> {
+async function connectAgent(vm: Vm, channel: ControlChannel, signal: AbortSignal): Promise<AgentInfo> {
   if (vm.state === "paused")
     throw new ControlError(
       "bad-state",
@@ -159,11 +168,12 @@ async function connectAgent(vm: Vm, channel: ControlChannel, signal: AbortSignal
     tell(0);
   }, QUIET_MS);
   try {
-    await vm.agent.connect({ timeoutMs: AGENT_TIMEOUT_MS, signal });
+    const info = await vm.agent.connect({ timeoutMs: AGENT_TIMEOUT_MS, signal });
+    if (isTold) tell(1);
+    return info;
   } finally {
     clearTimeout(timer);
   }
-  if (isTold) tell(1);
 }
 
 async function serveTerminal(
