@@ -1,37 +1,20 @@
 // The image debian, made of packages and used as docs/guide/images.md says: root's shell on the console, a command by its agent,
 // and a VM that stays, with a user and a key by cloud-init, reached by ssh over a forwarded port, whose disk keeps what is written.
 
-import { execFile } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { createVm, ensureDebianImage } from "../../packages/host/src/index.ts";
 import { repository } from "../clone.ts";
+import { type Ending, makeKey, run, SHIM, ssh } from "./ssh.ts";
 import { tinyGuest } from "./tiny-guest.ts";
 
 const MINUTE_MS = 60_000;
-const SHIM = join(repository, "packages", "cli", "bin", "twinmetal.mjs");
 const GUIDE = join(repository, "docs", "guide", "images.md");
 const tiny = await tinyGuest();
 const reason = "missing" in tiny ? tiny.missing : undefined;
 if (reason !== undefined) console.warn(`The image debian skipped: ${reason}`);
-
-interface Ending {
-  readonly status: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
-function run(file: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Ending> {
-  return new Promise((resolve) => {
-    const options = { timeout: 20 * MINUTE_MS, env: { ...process.env, ...env } };
-    const child = execFile(file, args, options, (error, stdout, stderr) => {
-      resolve({ status: error ? Number(error.code ?? -1) : 0, stdout, stderr });
-    });
-    child.stdin?.end();
-  });
-}
 
 const startMs = performance.now();
 const note = (what: string): void => console.log(`${what} after ${Math.round((performance.now() - startMs) / 1000)} s`);
@@ -89,23 +72,17 @@ test.skipIf(reason !== undefined)(
       await twinmetal("rm", "--force", "web");
       rmSync(folder, { recursive: true, force: true });
     });
-    const key = join(folder, "key");
-    expect((await run("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-f", key])).status).toBe(0);
+    const key = await makeKey(folder);
     const port = String(20_000 + (process.pid % 20_000));
     const example = /^twinmetal (run -d --name web debian .*)$/m.exec(readFileSync(GUIDE, "utf8"))?.[1] ?? "";
     const words = example.replace("~/.ssh/id_ed25519.pub", `${key}.pub`).replace("2222:", `${port}:`).split(" ");
     expect(await twinmetal(...words, "--hostname", "web")).toMatchObject({ status: 0 });
     note("started");
-    const ssh = async (command: string): Promise<Ending> => {
-      const known = ["StrictHostKeyChecking=no", `UserKnownHostsFile=${join(folder, "known")}`, "BatchMode=yes"];
-      const given = [...known, "ConnectTimeout=60"].flatMap((option) => ["-o", option]);
-      for (let tries = 60; ; tries--) {
-        const ending = await run("ssh", [...given, "-i", key, "-p", port, "ada@127.0.0.1", command]);
-        if (ending.status !== 255 || tries === 0) return ending;
-        await new Promise((resolve) => setTimeout(resolve, 10_000));
-      }
-    };
-    const first = await ssh("id -un; hostname; sudo -n id -u; cloud-init status --wait; echo kept | sudo tee /kept");
+    const login = { user: "ada", key, port, folder };
+    const first = await ssh(
+      login,
+      "id -un; hostname; sudo -n id -u; cloud-init status --wait; echo kept | sudo tee /kept",
+    );
     note("ssh");
     expect(first).toMatchObject({
       status: 0,
@@ -116,7 +93,7 @@ test.skipIf(reason !== undefined)(
     const refused = await run("ssh", [...stranger, "-p", port, "root@127.0.0.1", "true"]);
     expect(refused).toMatchObject({ status: 255, stderr: expect.stringContaining("Permission denied") });
     expect(await twinmetal("restart", "web", "--timeout", "600")).toMatchObject({ status: 0 });
-    expect(await ssh("cat /kept")).toMatchObject({ status: 0, stdout: "kept\n" });
+    expect(await ssh(login, "cat /kept")).toMatchObject({ status: 0, stdout: "kept\n" });
     note("restarted");
     expect(await twinmetal("stop", "web", "--timeout", "600")).toMatchObject({ status: 0 });
     note("off");
