@@ -142,6 +142,7 @@ function setUp(options: { terminal?: boolean; library?: Partial<VmLibrary> } = {
     stopProcess: () => void vm.calls.push("stopped"),
     library: {
       admitVm: async () => [],
+      withdrawVm: async () => {},
       readPolicy: async () => undefined,
       createVm,
       restoreVm: async () => vm as unknown as Vm,

@@ -97,6 +97,7 @@ export type VmLibrary = Pick<
   | "takeConfined"
   | "admitVm"
   | "readPolicy"
+  | "withdrawVm"
   | "examineAdmission"
   | "seal"
   | "serveGdb"

@@ -193,8 +193,10 @@ export {
   PolicyError,
   type PolicyErrorCode,
   readPolicy,
+  type RunningPlace,
   type VmPromise,
 } from "./policy/index.ts";
+  withdrawVm,
 export { changeResources, type ResourceChange } from "./resources/resource-change.ts";
 export type { CpuLimits, HardLimits, VmLimits, VmLimitsChange } from "./resources/vm-limits.ts";
 export type { VmResources } from "./resources/vm-resources.ts";

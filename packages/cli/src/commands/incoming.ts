@@ -9,7 +9,7 @@ import type { ParsedLine } from "../options.ts";
 import { promiseOfState } from "../state-options.ts";
 import { translationCache } from "../translation-cache.ts";
 import { UsageError } from "../usage-error.ts";
-import type { Policy } from "../vm-library.ts";
+import { type Policy, switchCardsOfSpec } from "../vm-library.ts";
 import type { RUN_OPTIONS } from "./run.ts";
 
 /** What the VM brings with it, and what cannot be of one that is here already. */
@@ -55,10 +55,12 @@ export function incomingPlan(
         translationCache: translationCache(values.translationCache, io.env),
         signal,
         limits: limitsOf(values),
-        admit: async ({ spec, name: itsName }) => {
-          const rules = policy.admission;
-          await io.library.admitVm({ name: name ?? itsName, wanted: promiseOfState(spec), rules });
+        admit: async ({ spec, name: itsName, migration }) => {
+          const [wanted, rules] = [promiseOfState(spec), policy.admission];
+          const cards = switchCardsOfSpec(spec, networksOf(values));
+          await io.library.admitVm({ name: name ?? itsName, wanted, cards, rules, migration });
         },
+        withdraw: io.library.withdrawVm,
         onListening: (bound) => say(`waiting for a VM at ${io.library.formatAddress(bound)}`),
         onFailed: ({ message }) => say(`no VM has come: ${message} Waiting for the next.`),
         onHeld: ({ message }, decide) => {

@@ -38,7 +38,7 @@ import { type MigrationAddress, type MigrationSecurity, parseAddress, readSecuri
 import { type LinkListener, listenForLinks } from "./connecting.ts";
 import { formDifferences } from "./form-differences.ts";
 import { NODE_TIME, ZLIB_COMPRESSOR } from "./node-world.ts";
-import type { MigrationChoice } from "./outgoing.ts";
+import { keyOf, type MigrationChoice } from "./outgoing.ts";
 import { libraryVersion } from "./version.ts";
 
 export interface ReceiveVmOptions extends MigrationSecurity {
@@ -62,8 +62,14 @@ export interface ReceiveVmOptions extends MigrationSecurity {
   /** The most memory a VM may bring. */
   readonly maxMemoryBytes?: number;
   readonly limits?: VmLimits;
-  /** Asked before anything of a VM is taken; a rejection is told its source. */
-  readonly admit?: (coming: { readonly spec: MachineSpec; readonly name: string }) => Promise<void>;
+  /** Asked before anything of a VM is taken; a rejection is told its source. `migration`: for `admitVm`. */
+  readonly admit?: (coming: {
+    readonly spec: MachineSpec;
+    readonly name: string;
+    readonly migration: string;
+  }) => Promise<void>;
+  /** The VM that was admitted has not come after all. */
+  readonly withdraw?: () => Promise<void>;
   /** A source that is silent for so long is gone; default 10 s. */
   readonly stallMs?: number;
   /** Ends the waiting. */
@@ -178,10 +184,10 @@ class Incoming implements Destination {
     if (obstacles.length > 0) return obstacles;
     this.#isBusy = true;
     try {
-      await this.#options.admit?.({ spec: hello.spec, name: safeName(hello.name) });
+      await this.#options.admit?.({ spec: hello.spec, name: safeName(hello.name), migration: keyOf(hello.id) });
       return await this.#build(hello);
     } catch (error) {
-      this.#isBusy = false;
+      await this.#release();
       const { code, message } = error as { code?: unknown; message: string };
       if (typeof code !== "string" || code === "internal") throw error;
       return [{ code: OBSTACLES[code] ?? "spec", message }];
@@ -249,7 +255,7 @@ class Incoming implements Destination {
     const obstacles = [...formDifferences(hello.forms, forms), ...(ram ? [] : [NO_SHARED_MEMORY])];
     if (!ram || obstacles.length > 0) {
       await vm.close();
-      this.#isBusy = false;
+      await this.#release();
       return obstacles;
     }
     return {
@@ -268,10 +274,16 @@ class Incoming implements Destination {
         await network?.open().catch(() => {});
       },
       discard: async () => {
-        this.#isBusy = false;
         await vm.close().catch(() => {}); // Its thread may have ended.
+        await this.#release();
       },
     };
+  }
+
+  /** The next may come. */
+  async #release(): Promise<void> {
+    await this.#options.withdraw?.();
+    this.#isBusy = false;
   }
 
   async #create(
@@ -353,8 +365,6 @@ const NO_SHARED_MEMORY: MigrationObstacle = {
   code: "engine",
   message: "The target's engine has no memory that a VM could be put into.",
 };
-
-const keyOf = (id: Uint8Array): string => Buffer.from(id).toString("hex");
 
 /** A peer's name for its VM, if it can be one. */
 function safeName(name: string): string {

@@ -17,6 +17,7 @@ import {
   type SourceVm,
 } from "@twinmetal/core";
 import type { DiskThread } from "../disk/disk-thread.ts";
+import { markMigration } from "../policy/running-vms.ts";
 import type { ShareThread } from "../share/share-thread.ts";
 import type { CurrentMachine } from "../vm/current-machine.ts";
 import type { VmSerialPort } from "../vm/serial-port.ts";
@@ -42,6 +43,9 @@ export interface MigrateVmOptions extends MigrationSecurity {
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: MigrationProgress) => void;
 }
+
+/** A migration's name, as `admitVm` takes it. */
+export const keyOf = (id: Uint8Array): string => Buffer.from(id).toString("hex");
 
 /** What to do with a VM here that may run elsewhere. */
 export type MigrationChoice = "run" | "discard";
@@ -122,10 +126,12 @@ export class OutgoingMigration {
     const tls = await readSecurity(address, this.#options);
     const limits = limitsOf(this.#options, address);
     const description = await this.#vm.machine.command("describe", undefined);
+    const id = randomBytes(MIGRATION_ID_BYTES);
+    await markMigration(keyOf(id));
     const options: MigrateOptions = {
       vm: this.#source(description),
       version: libraryVersion(),
-      id: randomBytes(MIGRATION_ID_BYTES),
+      id,
       connect: () => connectLink(address, tls, limits.stallMs),
       time: NODE_TIME,
       compressor: ZLIB_COMPRESSOR,

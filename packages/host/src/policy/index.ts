@@ -7,4 +7,12 @@ export {
   type PolicyErrorCode,
 } from "./policy.ts";
 export { defaultPolicyPath, readPolicy } from "./policy-file.ts";
-export { type AdmissionOptions, admissionText, admitVm, examineAdmission, hostSize } from "./running-vms.ts";
+export {
+  type AdmissionOptions,
+  admissionText,
+  admitVm,
+  examineAdmission,
+  hostSize,
+  type RunningPlace,
+  withdrawVm,
+} from "./running-vms.ts";

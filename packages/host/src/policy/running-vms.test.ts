@@ -3,7 +3,7 @@ import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { admitVm, examineAdmission } from "./running-vms.ts";
+import { admitVm, examineAdmission, markMigration, withdrawVm } from "./running-vms.ts";
 
 let directory = "";
 beforeEach(() => {
@@ -39,6 +39,29 @@ it("counts a VM once that starts again, and none whose process is gone", async (
   ]);
   expect(readdirSync(directory)).not.toContain(`${gone}.json`);
   await expect(admitVm({ ...options, rules })).rejects.toMatchObject({ code: "refused" });
+});
+
+it("counts a VM once that migrates within the host, and its address at a switch, too", async () => {
+  const [rules, cards] = [{ maxVms: 2 }, [{ switch: "lab", mac: "02:00:00:00:00:01" }]];
+  const vm = { name: "box", wanted, cards, host, directory, rules: { maxVms: 1 } };
+  const another = { name: "b", wanted, host, directory, owner: "b", rules };
+  const counted = async (): Promise<number | undefined> => (await examineAdmission(another))[0]?.running;
+  await markMigration("0a", { directory, owner: "nobody" });
+  await admitVm({ ...vm, owner: "source" });
+  await markMigration("0b", { directory, owner: "source" });
+  await expect(admitVm({ ...vm, owner: "target", migration: "0c" })).rejects.toMatchObject({ code: "refused" });
+  await admitVm({ ...vm, owner: "target", migration: "0b" });
+  expect(await counted()).toBe(1);
+  // It came to nothing, and goes elsewhere.
+  await withdrawVm({ directory, owner: "target" });
+  expect(await counted()).toBe(1);
+  await markMigration("0d", { directory, owner: "source" });
+  await admitVm({ ...vm, owner: "other", migration: "0d" });
+  expect(await counted()).toBe(1);
+  await withdrawVm({ directory, owner: "source" });
+  expect(await counted()).toBe(1);
+  await withdrawVm({ directory, owner: "other" });
+  expect(await counted()).toBe(0);
 });
 
 it("runs a VM without rules where nothing can be written, and none with rules", async () => {

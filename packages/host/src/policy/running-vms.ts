@@ -1,7 +1,8 @@
 /**
  * What this user's running VMs have been promised, named or not: a file each, DATA/running/HOST-PID.json, beside a lock that its
  * process holds (../image/file-lock.ts), so that what a killed process leaves counts for nothing. Whoever is to be taken
- * looks and enters under one lock: two that start at once are taken one after the other.
+ * looks and enters under one lock: two that start at once are taken one after the other. A VM that migrates within the host is
+ * at two places, and counts once: both know the migration's random name, and nobody else does.
  */
 import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { availableParallelism, hostname, totalmem } from "node:os";
@@ -26,6 +27,8 @@ export interface AdmissionOptions {
   readonly directory?: string;
   /** Whose promise it is. Default: this process. */
   readonly owner?: string;
+  /** By which it comes: `markMigration`. */
+  readonly migration?: string | undefined;
 }
 
 export function hostSize(): HostSize {
@@ -39,8 +42,15 @@ export function hostSize(): HostSize {
 
 /** Without changing anything. */
 export async function examineAdmission(options: AdmissionOptions): Promise<readonly AdmissionFinding[]> {
-  const { rules = {}, host = hostSize(), wanted, directory = runningDirectory(), owner = ownOwner() } = options;
-  return admissionFindings(rules, host, await runningVms(directory, owner), wanted);
+  const {
+    rules = {},
+    host = hostSize(),
+    wanted,
+    directory = runningDirectory(),
+    owner = ownOwner(),
+    migration,
+  } = options;
+  return admissionFindings(rules, host, await runningVms(directory, { owner, migration }), wanted);
 }
 
 /**
@@ -48,25 +58,27 @@ export async function examineAdmission(options: AdmissionOptions): Promise<reado
  * written, a VM without rules runs all the same.
  */
 export async function admitVm(options: AdmissionOptions): Promise<readonly AdmissionFinding[]> {
-  const { name, wanted, cards = [], rules = {}, directory = runningDirectory(), owner = ownOwner() } = options;
+  const {
+    name,
+    wanted,
+    cards = [],
+    rules = {},
+    directory = runningDirectory(),
+    owner = ownOwner(),
+    migration,
+  } = options;
   const hasRules = Object.values(rules).some((rule) => rule !== undefined);
   try {
     await mkdir(directory, { recursive: true, mode: 0o700 });
-    const lock = await acquireLock(join(directory, ".lock"), {
-      signal: AbortSignal.timeout(BUSY_MS),
-      pollMs: POLL_MS,
-    });
-    try {
+    return await locked(directory, async () => {
       const findings = await examineAdmission(options);
       if (findings.some(({ isMet }) => !isMet)) throw refused(name, findings);
-      for (const other of await runningVms(directory, owner)) requireOwnCards(name, cards, other);
+      for (const other of await runningVms(directory, { owner, migration })) requireOwnCards(name, cards, other);
       const path = join(directory, owner);
       await acquireLock(path, { takesOwn: true, signal: AbortSignal.timeout(BUSY_MS) });
-      await writeFile(`${path}.json`, JSON.stringify({ name, ...wanted, cards }), { mode: 0o600 });
+      await writeFile(`${path}.json`, JSON.stringify({ name, ...wanted, cards, migration }), { mode: 0o600 });
       return findings;
-    } finally {
-      await lock.release();
-    }
+    });
   } catch (error) {
     if (error instanceof PolicyError) throw error;
     if (!hasRules) return [];
@@ -76,6 +88,42 @@ export async function admitVm(options: AdmissionOptions): Promise<readonly Admis
       `VM ${name} was not started: what runs already cannot be told (${directory}: ${code ?? message}). Make room or rights there.`,
       { cause: error },
     );
+  }
+}
+
+export interface RunningPlace {
+  readonly directory?: string;
+  readonly owner?: string;
+}
+
+/** The VM that was admitted does not run here after all. Idempotent; does not reject. */
+export async function withdrawVm({
+  directory = runningDirectory(),
+  owner = ownOwner(),
+}: RunningPlace = {}): Promise<void> {
+  await rm(join(directory, `${owner}.json`), { force: true }).catch(() => {});
+}
+
+/** The VM that was admitted, if one was, is about to leave by that migration. Does not reject: it counts twice then. */
+export async function markMigration(
+  migration: string,
+  { directory = runningDirectory(), owner = ownOwner() }: RunningPlace = {},
+): Promise<void> {
+  const path = join(directory, `${owner}.json`);
+  try {
+    await locked(directory, async () => {
+      for (const entry of await readRunning(path))
+        await writeFile(path, JSON.stringify({ ...entry, migration }), { mode: 0o600 });
+    });
+  } catch {}
+}
+
+async function locked<T>(directory: string, work: () => Promise<T>): Promise<T> {
+  const lock = await acquireLock(join(directory, ".lock"), { signal: AbortSignal.timeout(BUSY_MS), pollMs: POLL_MS });
+  try {
+    return await work();
+  } finally {
+    await lock.release();
   }
 }
 
@@ -90,11 +138,18 @@ function ownOwner(): string {
 interface RunningVm extends VmPromise {
   readonly name: string;
   readonly cards: readonly SwitchCard[];
+  /** By which it came, or is about to leave. */
+  readonly migration?: string | undefined;
 }
 
-async function runningVms(directory: string, owner: string): Promise<readonly RunningVm[]> {
+/** All but the one that asks, each once. */
+async function runningVms(
+  directory: string,
+  { owner, migration }: Pick<AdmissionOptions, "migration"> & { readonly owner: string },
+): Promise<readonly RunningVm[]> {
   const entries = await readdir(directory).catch(() => []);
   const found: RunningVm[] = [];
+  const migrations = new Set([migration]);
   for (const entry of entries) {
     const key = entry.slice(0, -".json".length);
     if (!entry.endsWith(".json") || key === owner) continue;
@@ -102,7 +157,13 @@ async function runningVms(directory: string, owner: string): Promise<readonly Ru
     if ((await lockHolder(join(directory, key))) === undefined) {
       await rm(path, { force: true }).catch(() => {});
       await rm(join(directory, key), { force: true }).catch(() => {});
-    } else found.push(...(await readRunning(path)));
+      continue;
+    }
+    for (const running of await readRunning(path)) {
+      if (running.migration !== undefined && migrations.has(running.migration)) continue;
+      migrations.add(running.migration);
+      found.push(running);
+    }
   }
   return found;
 }
@@ -110,10 +171,11 @@ async function runningVms(directory: string, owner: string): Promise<readonly Ru
 /** What is no promise is none: the VM's own process writes it. */
 async function readRunning(path: string): Promise<readonly RunningVm[]> {
   try {
-    const { name, memoryBytes, cpus, cards = [] } = JSON.parse(await readFile(path, "utf8")) as Partial<RunningVm>;
+    const entry = JSON.parse(await readFile(path, "utf8")) as Partial<RunningVm>;
+    const { name, memoryBytes, cpus, cards = [], migration } = entry;
     const isNumber = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
     const isWhole = isNumber(memoryBytes) && isNumber(cpus) && Array.isArray(cards);
-    return isWhole ? [{ name: String(name), memoryBytes, cpus, cards: cards.filter(isSwitchCard) }] : [];
+    return isWhole ? [{ name: String(name), memoryBytes, cpus, cards: cards.filter(isSwitchCard), migration }] : [];
   } catch {
     return [];
   }
