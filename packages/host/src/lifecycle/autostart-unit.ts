@@ -4,11 +4,11 @@
  *
  * The unit is started once and remains (oneshot, RemainAfterExit), with the VMs' processes in its control group.
  */
-import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { homedir, userInfo } from "node:os";
 import { dirname, isAbsolute, join } from "node:path";
+import { homeSuffix } from "../data-directory.ts";
 
 type Env = Readonly<Record<string, string | undefined>>;
 
@@ -21,9 +21,8 @@ export const AUTOSTART_STOP_S = 60;
 const GRACE_S = 30;
 
 /** Another folder of VMs ($TWINMETAL_HOME) has a unit of its own. */
-export function autostartUnitName({ TWINMETAL_HOME: home }: Env = process.env): string {
-  const suffix = home ? `-${createHash("sha256").update(home).digest("hex").slice(0, 8)}` : "";
-  return `twinmetal${suffix}.service`;
+export function autostartUnitName(env: Env = process.env): string {
+  return `twinmetal${homeSuffix(env)}.service`;
 }
 
 /** systemd.unit(5), "User Unit Search Path". */

@@ -1,6 +1,10 @@
-/** Where the switches of this user are: each a Unix socket, switches/NAME in the folder of ../runtime-directory.ts. */
+/**
+ * Where the switches of this user are: each a Unix socket, switches/NAME in the folder of ../runtime-directory.ts. VMs of another
+ * $TWINMETAL_HOME, which may have the same names and so the same addresses, have switches of their own, switches-DIGEST/NAME.
+ */
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
+import { homeSuffix } from "../data-directory.ts";
 import { runtimeDirectory } from "../runtime-directory.ts";
 import { VmError } from "../vm/vm-error.ts";
 
@@ -21,7 +25,7 @@ export function switchSocket(name: string, env: NodeJS.ProcessEnv = process.env)
   if (process.getuid === undefined)
     throw new VmError("network-socket", "A switch needs a host with Unix sockets, and this one has none.");
   try {
-    const folder = join(runtimeDirectory(env), "switches");
+    const folder = join(runtimeDirectory(env), `switches${homeSuffix(env)}`);
     mkdirSync(folder, { mode: 0o700, recursive: true });
     return join(folder, name);
   } catch (cause) {
