@@ -181,7 +181,7 @@ export const PROGRAMS: readonly TestProgram[] = [
     name: "sandbox",
     file: "guest/sandbox.ts",
     what: "a guest on the kvm engine in a process that is locked down, and saved and cloned there",
-    limitSeconds: 900,
+    limitSeconds: 4200,
     form: "long",
   },
 ];
