@@ -1,6 +1,7 @@
 // Disks and network cards that come and go while Linux runs: found by ACPI, used, let go; into a saved state and another engine's, and over a link.
 
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it, onTestFinished } from "vitest";
@@ -105,4 +106,43 @@ it("network cards come and go while a guest runs", { timeout: 600_000 }, async (
   expect([await cards(vm, 0), vm.network.inBays]).toEqual(["0", []]);
   await vm.network.plug("net0", { to: "socket", path: wire });
   expect(await cards(vm, 1)).toBe("1");
+});
+
+it("a network card that comes may lead to a user network", { timeout: 600_000 }, async ({ skip }) => {
+  const guest = await tinyGuest();
+  if ("missing" in guest) return skip(guest.missing);
+  const folder = mkdtempSync(join(tmpdir(), "twinmetal-card-user-"));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  const log = join(folder, "log");
+  const server = createServer((socket) => socket.end("from the host"));
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  await using vm = await createVm({ memoryBytes: 128 * MIB, networkBays: 1, append: "twinmetal.shell=off" });
+  await vm.start();
+  await expect(vm.network.connect(80)).rejects.toMatchObject({ code: "no-network" });
+  const forwards = [{ hostPort: port, guestPort: 80 }];
+  await expect(vm.network.plug("net0", { to: "user", forwards })).rejects.toThrow("somebody else uses it");
+  await expect(vm.network.plug("net0", { to: "user", allow: ["a:b:c"] })).rejects.toThrow(/is no port/);
+  await expect(vm.network.plug("net0", { to: "user", tftp: join(folder, "none") })).rejects.toThrow(/none/);
+  expect([vm.network.inBays, await cards(vm, 0)]).toEqual([[], "0"]);
+
+  await vm.network.plug("net0", { to: "user", allow: [`host:${port}`], log });
+  expect(await cards(vm, 1)).toBe("1");
+  // Addresses and names by DHCP, a route out, and no other way.
+  await shell(vm, "ip link set eth0 up; udhcpc -i eth0 -q -n -t 20 -s /etc/twinmetal/dhcp");
+  expect(await shell(vm, "ip -4 -o addr show eth0")).toContain("10.0.2.15");
+  expect(await shell(vm, `nc 10.0.2.2 ${port}`)).toBe("from the host");
+  expect(await shell(vm, `nc 10.0.2.2 ${port + 1} 2>&1 || echo no`)).toContain("no");
+  await shell(vm, "echo served >/tmp/index.html; httpd -h /tmp");
+  expect(await (await vm.fetch("http://guest/index.html")).text()).toBe("served\n");
+  expect(readFileSync(log, "utf8")).toMatch(/"allowed":true/);
+
+  await vm.network.unplug("net0");
+  expect(await cards(vm, 0)).toBe("0");
+  await expect(vm.network.connect(80)).rejects.toMatchObject({ code: "no-network" });
+  await new Promise((resolve) => server.close(resolve));
+  await vm.network.plug("net0", { to: "user", forwards });
+  expect(await cards(vm, 1)).toBe("1");
+  await shell(vm, "ip link set eth0 up; udhcpc -i eth0 -q -n -t 20 -s /etc/twinmetal/dhcp");
+  expect(await (await fetch(`http://127.0.0.1:${port}/index.html`)).text()).toBe("served\n");
 });

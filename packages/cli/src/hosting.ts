@@ -25,10 +25,12 @@ import { formatStatistics, readStatistics } from "./statistics.ts";
 import { CommandError } from "./usage-error.ts";
 import {
   type ControlServer,
+  cardUnderPolicy,
   type DiskOptions,
   type GdbServer,
   type MachineSpec,
   type NetworkOptions,
+  type Policy,
   type ShareOptions,
   type Vm,
   VmControl,
@@ -60,6 +62,8 @@ export interface HostingPlan {
   /** A saved VM is restored with the same ones. */
   readonly disks?: ((signal: AbortSignal) => Promise<readonly DiskOptions[]>) | undefined;
   readonly networks?: readonly NetworkOptions[] | undefined;
+  /** Of network cards that come later. */
+  readonly policy?: Policy | undefined;
   readonly shares?: readonly ShareOptions[] | undefined;
   /** Where the VM is asked and told what to do. */
   readonly controlSockets?: readonly string[];
@@ -88,6 +92,7 @@ export async function hostVm(io: Io, given: HostingPlan): Promise<number> {
   const servers: ControlServer[] = [];
   let gdb: GdbServer | undefined;
   const control = new VmControl();
+  control.onPlug = (card) => cardUnderPolicy(card, plan.policy ?? {}, plan.networks ?? []);
   control.onUndecided = ({ message }) => say(message);
   control.giveUp = () => ending.end({ status: EXIT.OK, message: "ended before it ran." });
   try {

@@ -35,6 +35,7 @@ export type {
   NamedVms,
   NetworkOptions,
   OptionText,
+  PlugNetwork,
   Policy,
   ReplayResult,
   ResourceChange,
@@ -96,8 +97,8 @@ export type VmLibrary = Pick<
   | "confineAndRestart"
   | "takeConfined"
   | "admitVm"
-  | "readPolicy"
   | "withdrawVm"
+  | "readPolicy"
   | "examineAdmission"
   | "seal"
   | "serveGdb"
@@ -117,6 +118,7 @@ export {
   autostartUnit,
   autostartUnitName,
   autostartUnitPath,
+  cardUnderPolicy,
   copyState,
   DISK_LIMIT_RANGES,
   defaultPolicyPath,

@@ -28,7 +28,7 @@ export {
 export type { ControlStatus, MemoryAnswer, ScreenAnswer } from "./control/control-answers.ts";
 export { askControl } from "./control/control-client.ts";
 export { ControlError } from "./control/control-error.ts";
-export type { ControlOptions, ControlRequest } from "./control/control-request.ts";
+export type { ControlOptions, ControlRequest, PlugNetwork } from "./control/control-request.ts";
 export { type ControlServer, serveControl } from "./control/control-server.ts";
 export { AGENT_PHASE } from "./control/control-streams.ts";
 export { VmControl } from "./control/vm-control.ts";
@@ -184,6 +184,7 @@ export {
   admissionFindings,
   admissionText,
   admitVm,
+  cardUnderPolicy,
   checkPolicy,
   defaultPolicyPath,
   examineAdmission,
@@ -192,11 +193,11 @@ export {
   type Policy,
   PolicyError,
   type PolicyErrorCode,
-  readPolicy,
   type RunningPlace,
+  readPolicy,
   type VmPromise,
-} from "./policy/index.ts";
   withdrawVm,
+} from "./policy/index.ts";
 export { changeResources, type ResourceChange } from "./resources/resource-change.ts";
 export type { CpuLimits, HardLimits, VmLimits, VmLimitsChange } from "./resources/vm-limits.ts";
 export type { VmResources } from "./resources/vm-resources.ts";

@@ -40,9 +40,32 @@ it("a network card comes into a bay and leaves it", async () => {
     ["box", { command: "plug", card: "net1", network: { to: "socket", path: resolve("wire") } }],
     ["box", { command: "unplug", card: "net1" }],
   ]);
-  for (const network of ["user", "none", "switch=lab,mtu=9000", "data.img"])
+  for (const network of ["none", "switch=lab,mtu=9000", "user,mac=52:54:00:12:34:56", "data.img"])
     expect(await run("insert", "box", "net1", network)).toBe(2);
   expect(asked).toHaveLength(3);
+});
+
+it("a network card in a bay may lead to a user network, with its rules, its ports and its files", async () => {
+  const { asked, run } = setUp();
+  const rules = ["--allow", "example.org:443", "-p", "2222:22", "--net-log", "log"];
+  expect(await run("insert", "box", "net1", "user,tftp=boot,bootfile=a.ipxe,loss=1%", ...rules)).toBe(0);
+  expect(await run("insert", "box", "net1", "user", "--allow", "all")).toBe(0);
+  const network = {
+    to: "user",
+    allow: ["example.org:443"],
+    forwards: [{ hostPort: 2222, guestPort: 22 }],
+    log: resolve("log"),
+    tftp: resolve("boot"),
+    bootFile: "a.ipxe",
+    limits: { toGuest: { loss: 0.01 }, fromGuest: { loss: 0.01 } },
+  };
+  expect(asked).toEqual([
+    ["box", { command: "plug", card: "net1", network }],
+    ["box", { command: "plug", card: "net1", network: { to: "user", egress: "open" } }],
+  ]);
+  expect(await run("insert", "box", "net1", "switch=lab", "--allow", "host")).toBe(2);
+  expect(await run("insert", "box", "disk1", "a.img", "-p", "2222:22")).toBe(2);
+  expect(asked).toHaveLength(2);
 });
 
 it("what is missing or too much is bad usage", async () => {

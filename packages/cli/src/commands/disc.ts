@@ -4,10 +4,12 @@
  */
 import { resolve } from "node:path";
 import { defineCommand } from "../command.ts";
-import { parseNetwork } from "../network-choice.ts";
+import { ALLOW, FORWARD, NET_LOG, type NetworkValues, networksOf, parseNetwork } from "../network-choice.ts";
 import { flag } from "../options.ts";
 import { UsageError } from "../usage-error.ts";
+import type { PlugNetwork } from "../vm-library.ts";
 
+const NETWORK_OPTIONS = { allow: ALLOW, forward: FORWARD, netLog: NET_LOG };
 const OPTIONS = { force: flag("force", "Open the tray though the guest has locked it.") };
 const VM_TEXT =
   "VM is a name of `twinmetal ls`, or the socket that it was started with: twinmetal run --migration-socket SOCKET. DISK is the name of the drive or bay: disks and discs of the command line are disk0, disk1, and so on, the disks first, and bays (--disk-bays) last; network cards are net0, net1, and so on, bays (--net-bays) last.";
@@ -39,13 +41,13 @@ export const EJECT = defineCommand({
 export const INSERT = defineCommand({
   name: "insert",
   summary: "put a disc into a CD drive of a running VM, or a disk or network card into a bay",
-  usage: "VM DISK IMAGE|NETWORK [--force]",
+  usage: "VM DISK IMAGE|NETWORK [--force] [--allow HOST] [-p PORT:GUESTPORT]",
   text: [
     VM_TEXT,
-    "A disc that is in the drive is taken out first; a bay has to be empty, and what the guest writes to a disk in it is in the image. The image is opened by the VM's process, which has to be allowed to read it; one in its sandbox opens only what it was started with. A network card leads to a NETWORK: switch=NAME, socket=PATH or loopback.",
+    "A disc that is in the drive is taken out first; a bay has to be empty, and what the guest writes to a disk in it is in the image. The image is opened by the VM's process, which has to be allowed to read it; one in its sandbox opens only what it was started with. A network card leads to a NETWORK as of run --net: user, switch=NAME, socket=PATH or loopback, with the limits of its wire. To a user network belong --allow, --forward and --net-log; without --allow the guest may go where it may by the VM's first user network, or else where the VM's policy says.",
     STATUS_TEXT,
   ],
-  options: OPTIONS,
+  options: { ...OPTIONS, ...NETWORK_OPTIONS },
   examples: [
     ["twinmetal insert vm.sock disk1 second.iso", "the next disc of an installation"],
     [
@@ -53,6 +55,7 @@ export const INSERT = defineCommand({
       "a disk more, in the bay of a VM that was started with --disk-bays 1",
     ],
     ["twinmetal insert box net1 switch=lab", "a network card more, in the bay of a VM with one card and --net-bays 1"],
+    ["twinmetal insert box net1 user -p 2222:22 --allow example.org:443", "a way out, and one in"],
   ],
   execute: async (io, { values, operands: [socket, disk, path, extra], rest }) => {
     if (socket === undefined || disk === undefined || path === undefined)
@@ -60,22 +63,28 @@ export const INSERT = defineCommand({
         "which disc, and where? Give the VM's name or socket, the drive's name and an image: VM DISK IMAGE.",
       );
     if (extra !== undefined || rest !== undefined) throw new UsageError(`"${extra ?? "--"}" is one word too many.`);
+    const { force = false, ...network } = values;
     if (isCard(disk)) {
-      await io.library.askVm(socket, { command: "plug", card: disk, network: networkOf(path) });
+      await io.library.askVm(socket, { command: "plug", card: disk, network: networkOf(path, network) });
       return 0;
     }
-    const force = values.force ?? false;
+    const [wrong] = Object.keys(network);
+    if (wrong !== undefined)
+      throw new UsageError(`${disk} is no network card: leave --allow, --forward and --net-log out.`);
     await io.library.askVm(socket, { command: "insert", disk, path: resolve(path), force });
     return 0;
   },
 });
 
 /** Throws UsageError. */
-function networkOf(text: string) {
-  const { to, path, name, ...card } = parseNetwork(text) ?? {};
-  if (to === "user")
-    throw new UsageError("a user network has rules of its own: give it to the VM when it is started, --net user.");
-  if ((to !== "switch" && to !== "socket" && to !== "loopback") || Object.keys(card).length > 0)
-    throw new UsageError(`"${text}": a card in a bay leads to switch=NAME, socket=PATH or loopback, and nothing more.`);
-  return { to, ...(path !== undefined && { path: resolve(path) }), ...(name !== undefined && { name }) } as const;
+function networkOf(text: string, values: NetworkValues): PlugNetwork {
+  const [given] = networksOf({ ...values, net: [parseNetwork(text)] });
+  if (!given) throw new UsageError("none is no network. To take a card out: twinmetal eject VM CARD.");
+  const { model, mac, mtu, path, log, tftp, ...card } = given;
+  if ((model ?? mac ?? mtu) !== undefined)
+    throw new UsageError(`"${text}": a card in a bay has its model, its address and its MTU from the start.`);
+  const files = Object.entries({ path, log, tftp }).flatMap(([name, file]) =>
+    file === undefined ? [] : [[name, resolve(file)] as const],
+  );
+  return { ...card, ...Object.fromEntries(files) };
 }

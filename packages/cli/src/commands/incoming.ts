@@ -81,6 +81,7 @@ export function incomingPlan(
     savePath: values.save,
     disks: async () => disksOf(values),
     networks: networksOf(values),
+    policy,
     shares: values.share,
     controlSockets: migrationSocket === undefined ? [] : [migrationSocket],
     wantsStatistics: values.stats === true,

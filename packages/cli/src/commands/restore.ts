@@ -165,6 +165,7 @@ export const RESTORE = defineCommand({
       savePath: values.save,
       disks: async () => values.disk ?? [],
       networks: networksOf(values),
+      policy,
       shares: values.share,
       controlSockets: values.migrationSocket === undefined ? [] : [values.migrationSocket],
       gdb,

@@ -307,6 +307,7 @@ export function runPlan(
     savePath: values.save,
     disks: async (signal) => (await prepare(signal, () => {})).disks,
     networks: networksOf(values),
+    policy,
     shares: values.share,
     controlSockets: [kept?.folder.socket, values.migrationSocket].filter((path) => path !== undefined),
     gdb: values.gdb,

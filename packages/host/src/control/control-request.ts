@@ -8,6 +8,7 @@ import { KEYBOARD_LAYOUTS, type KeyboardLayout } from "@twinmetal/core";
 import type { UnpackPlan } from "../copy/guest-archive.ts";
 import { type EndChange, isEndChange } from "../lifecycle/end-change.ts";
 import type { MigrateVmOptions, MigrationChoice } from "../migration/outgoing.ts";
+import type { CardLimits, ForwardOptions, NetworkOptions } from "../network/network-protocol.ts";
 import { isResourceChange, type ResourceChange } from "../resources/resource-change.ts";
 import { badRequest } from "./control-error.ts";
 import { type ExecFields, isTerminal } from "./control-streams.ts";
@@ -15,12 +16,8 @@ import { type ExecFields, isTerminal } from "./control-streams.ts";
 /** Options of a migration; what cannot be said in JSON is not among them. */
 export type ControlOptions = Omit<MigrateVmOptions, "signal" | "onProgress">;
 
-/** Not of "user": that has rules, which a VM starts with. */
-export interface PlugNetwork {
-  readonly to: "switch" | "socket" | "loopback";
-  readonly name?: string;
-  readonly path?: string;
-}
+/** Without what a card has from the start. Paths are absolute. */
+export type PlugNetwork = Omit<NetworkOptions, "model" | "mac" | "mtu">;
 
 type NoFields = Readonly<Record<never, never>>;
 
@@ -96,6 +93,36 @@ const isOneOf =
   (value: unknown): boolean =>
     known.some((one) => one === value);
 
+/** An object with nothing but what is known, all of which may be missing. */
+const hasOnly =
+  <Fields>(checks: Checks<Fields>) =>
+  (value: unknown): boolean =>
+    typeof value === "object" &&
+    value !== null &&
+    Object.entries(value).every(([key, one]) => Object.hasOwn(checks, key) && checks[key as keyof Fields](one));
+
+// What limits, rules and ports may be is checked where they are put to use.
+const isCardLimits = hasOnly<CardLimits>({ toGuest: isWireLimits, fromGuest: isWireLimits });
+const isForward = hasOnly<ForwardOptions>({
+  protocol: isOneOf("tcp", "udp"),
+  hostAddress: isText,
+  hostPort: isNumber,
+  guestPort: isNumber,
+});
+const isPlugNetwork = hasOnly<PlugNetwork>({
+  to: isOneOf("switch", "socket", "loopback", "user"),
+  name: isText,
+  path: isPath,
+  allow: isNames,
+  egress: isOneOf("public", "listed", "open"),
+  forwards: (forwards) => Array.isArray(forwards) && forwards.every(isForward),
+  log: isPath,
+  tftp: isPath,
+  bootFile: isText,
+  pcap: isPath,
+  limits: isCardLimits,
+});
+
 const CHECKS: { readonly [C in Command]: Checks<ControlFields[C]> } = {
   migrate: { target: isText, options: isOptions },
   check: { target: isText, options: isOptions },
@@ -158,16 +185,8 @@ function unknownRequest(): Error {
   return badRequest("The request asks for nothing that is known here.");
 }
 
-function isPlugNetwork(value: unknown): boolean {
-  if (typeof value !== "object" || value === null) return false;
-  const { to, name, path, ...rest } = value as Record<string, unknown>;
-  const isMaybeText = (text: unknown): boolean => text === undefined || isText(text);
-  return (
-    isOneOf("switch", "socket", "loopback")(to) &&
-    isMaybeText(name) &&
-    isMaybeText(path) &&
-    Object.keys(rest).length === 0
-  );
+function isWireLimits(value: unknown): boolean {
+  return typeof value === "object" && value !== null && Object.values(value).every(isNumber);
 }
 
 const OPTION_CHECKS: Checks<ControlOptions> = {
@@ -182,10 +201,7 @@ const OPTION_CHECKS: Checks<ControlOptions> = {
 };
 
 function isOptions(options: unknown): boolean {
-  if (typeof options !== "object" || options === null) return false;
-  return Object.entries(options).every(
-    ([key, value]) => Object.hasOwn(OPTION_CHECKS, key) && OPTION_CHECKS[key as keyof ControlOptions](value),
-  );
+  return hasOnly(OPTION_CHECKS)(options);
 }
 
 function isTls(value: unknown): boolean {

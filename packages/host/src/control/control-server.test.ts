@@ -173,6 +173,35 @@ describe("the control socket", () => {
     expect([asked, told]).toEqual([[["unix:/t", options]], [PROGRESS]]);
   });
 
+  it("lets a network card come, under what holds for the VM, and with nothing that no card has", async () => {
+    const plugged: unknown[] = [];
+    vmWith({ network: { plug: async (...given: unknown[]) => void plugged.push(given) } as unknown as Vm["network"] });
+    control.onPlug = (card) => ({ ...card, allow: ["host"] });
+    const network = {
+      to: "user",
+      forwards: [{ hostPort: 80, guestPort: 80 }],
+      limits: { toGuest: { loss: 0.5 } },
+    } as const;
+    await askControl(path, { command: "plug", card: "net1", network });
+    expect(plugged).toEqual([["net1", { ...network, allow: ["host"] }]]);
+    for (const wrong of [
+      { to: "tap" },
+      { to: "user", mac: "" },
+      { to: "user", log: "here" },
+      { forwards: [{ port: 1 }] },
+    ])
+      expect(await failure(askControl(path, { command: "plug", card: "net1", network: wrong as never }))).toMatchObject(
+        {
+          code: "bad-option",
+        },
+      );
+    control.isSealed = true;
+    await expect(askControl(path, { command: "plug", card: "net1", network })).rejects.toMatchObject({
+      code: "refused",
+    });
+    expect(plugged).toHaveLength(1);
+  });
+
   it("lets the VM change its engine, and be recorded", async () => {
     const asked: unknown[] = [];
     const result = { from: "jit", to: "kvm", pausedMs: 1, totalMs: 2, movedPages: 0, movedBytes: 3 } as const;

@@ -8,7 +8,7 @@ import { changeResources } from "../resources/resource-change.ts";
 import type { Vm, VmProgress } from "../vm/vm.ts";
 import { type ControlStatus, memoryOf, screenOf } from "./control-answers.ts";
 import { badRequest, ControlError } from "./control-error.ts";
-import type { ControlOptions, ControlRequest } from "./control-request.ts";
+import type { ControlOptions, ControlRequest, PlugNetwork } from "./control-request.ts";
 import { type ControlChannel, serveConsole, serveExec, servePack, serveUnpack } from "./control-streams.ts";
 import { cloneTo, type FolderStates, handOut, type SavingHooks, saveInFolder, saveTo } from "./save-and-clone.ts";
 
@@ -40,6 +40,8 @@ export class VmControl {
   isRestored = false;
   /** What follows the VM's end is changed. */
   onKeep: ((change: EndChange) => Promise<void>) | undefined;
+  /** What holds for a card that comes while the VM runs. */
+  onPlug: (network: PlugNetwork) => PlugNetwork = (network) => network;
   /** The process is in its sandbox. */
   isSealed = false;
   /** Of a VM that stays: its state files. */
@@ -87,7 +89,7 @@ export class VmControl {
         return await this.#requireVm().insert(request.disk, request.path, { force: request.force });
       case "plug":
         if (this.isSealed) throw this.#refused(`${IN_SANDBOX} opens no sockets. Start it with --sandbox off`);
-        return await this.#requireVm().network.plug(request.card, request.network);
+        return await this.#requireVm().network.plug(request.card, this.onPlug(request.network));
       case "unplug":
         return await this.#requireVm().network.unplug(request.card);
       case "balloon":

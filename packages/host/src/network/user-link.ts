@@ -48,6 +48,7 @@ export class UserLink implements Link {
 
   private constructor(options: NetworkOptions, events: UserLinkEvents, files: TftpFiles | undefined) {
     this.#events = events;
+    const rules = options.allow?.map(parseEgressRule) ?? [];
     if (options.log !== undefined) {
       this.#log = new AppendedFile(options.log, LOG_BYTES, (problem) => events.problem(problem));
     }
@@ -66,7 +67,6 @@ export class UserLink implements Link {
         if (this.#waiting.length > 0 || !events.deliver(frame, segmentBytes)) this.#keep(frame, segmentBytes);
       },
     };
-    const rules = options.allow?.map(parseEgressRule) ?? [];
     this.#network = new UserNetwork({
       world: new NodeNetworkWorld(),
       link,

@@ -4,6 +4,7 @@
  */
 import { createHash } from "node:crypto";
 import { type DeviceSpec, isNetworkCard, type MachineSpec, macBytes } from "@twinmetal/core";
+import { parseEgressRule } from "@twinmetal/network";
 import type { KnownCardRoms } from "../vm/boot-files.ts";
 import { VmError } from "../vm/vm-error.ts";
 import { checkLimits } from "./card-limits.ts";
@@ -24,7 +25,7 @@ export function checkNetworks(networks: readonly NetworkOptions[], bays = 0): vo
   const count = networks.length + bays;
   if (count > MAX_CARDS)
     throw new VmError("bad-option", `A VM cannot have ${count} network cards. Give at most ${MAX_CARDS}.`);
-  for (const { to, path, name, tftp, bootFile, model, mac, limits } of networks) {
+  for (const { to, path, name, allow, tftp, bootFile, model, mac, limits } of networks) {
     if (!OTHER_ENDS.includes(to)) {
       throw new VmError("bad-option", `A network cannot lead to ${JSON.stringify(to)}. Give ${OTHER_ENDS.join(", ")}.`);
     }
@@ -53,7 +54,16 @@ export function checkNetworks(networks: readonly NetworkOptions[], bays = 0): vo
         `${JSON.stringify(mac)} is no network card's address. Give six bytes like 52:54:00:12:34:56, the first of them even.`,
       );
     }
+    for (const rule of allow ?? []) checkRule(rule);
     checkLimits(limits ?? {});
+  }
+}
+
+function checkRule(rule: string): void {
+  try {
+    parseEgressRule(rule);
+  } catch (cause) {
+    throw new VmError("bad-option", (cause as Error).message, { cause });
   }
 }
 

@@ -1,6 +1,7 @@
 export { type AdmissionFinding, admissionFindings, type HostSize, type VmPromise } from "./admission.ts";
 export {
   type AdmissionRules,
+  cardUnderPolicy,
   checkPolicy,
   type Policy,
   PolicyError,

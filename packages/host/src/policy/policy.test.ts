@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { admissionFindings } from "./admission.ts";
-import { checkPolicy } from "./policy.ts";
+import { cardUnderPolicy, checkPolicy } from "./policy.ts";
 
 const GOOD = {
   admission: { memoryRatio: 0.8, cpuRatio: 4, maxVms: 10 },
@@ -95,5 +95,28 @@ describe("admission", () => {
     expect(admissionFindings({}, host, running, { memoryBytes: 1e18, cpus: 8 })).toEqual([]);
     const nothing = admissionFindings({ memoryRatio: 1 }, host, running, { memoryBytes: Number.NaN, cpus: 1 });
     expect(nothing[0]?.isMet).toBe(false);
+  });
+});
+
+describe("a network card that comes while its VM runs", () => {
+  const [user, ruled] = [{ to: "user" } as const, { to: "user", allow: ["b.example"] } as const];
+
+  it("opens nothing that the VM may not already, nor the policy, unless it is said", () => {
+    expect(cardUnderPolicy(user, {}, [])).toEqual(user);
+    expect(cardUnderPolicy(user, { egress: ["a.example"] }, [])).toEqual({ to: "user", allow: ["a.example"] });
+    expect(cardUnderPolicy(user, { egress: [] }, [])).toEqual({ to: "user", allow: [] });
+    expect(cardUnderPolicy(user, { egress: ["all"] }, [])).toEqual({ to: "user", egress: "open" });
+    expect(cardUnderPolicy(user, { egress: ["a.example"] }, [{ to: "loopback" }, ruled])).toEqual(ruled);
+    expect(cardUnderPolicy(user, { egress: ["a.example"] }, [user])).toEqual(user);
+    expect(cardUnderPolicy(ruled, { egress: [] }, [user])).toEqual(ruled);
+    expect(cardUnderPolicy({ to: "loopback" }, { egress: ["a.example"] }, [ruled])).toEqual({ to: "loopback" });
+  });
+
+  it("has the policy's limits where it has none of its own", () => {
+    const networks = { latencyMs: 5, loss: 0.1 };
+    expect(cardUnderPolicy({ ...user, limits: { fromGuest: { loss: 0 } } }, { defaults: { networks } }, [])).toEqual({
+      to: "user",
+      limits: { toGuest: networks, fromGuest: { latencyMs: 5, loss: 0 } },
+    });
   });
 });

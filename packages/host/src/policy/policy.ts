@@ -7,6 +7,7 @@ import { parseEgressRule, WIRE_LIMITS, type WireLimits } from "@twinmetal/networ
 import { checkDiskLimits, DISK_LIMIT_RANGES } from "../disk/disk-limits.ts";
 import type { DiskLimits } from "../disk/disk-protocol.ts";
 import { checkLimits as checkCardLimits } from "../network/card-limits.ts";
+import type { NetworkOptions } from "../network/network-protocol.ts";
 import { checkRanges } from "../resources/limit-ranges.ts";
 import { checkLimits, type VmLimits } from "../resources/vm-limits.ts";
 
@@ -90,6 +91,28 @@ const POLICY: Check = fields({
     onReboot: word("restart", "stop"),
   }),
 });
+
+type CardOptions = Pick<NetworkOptions, "to" | "allow" | "egress" | "limits">;
+
+/**
+ * A network card that comes while its VM runs. Where a guest may go by a user network that says nothing of that is what it may
+ * by the first one of those that it was started with, or else what the policy says.
+ */
+export function cardUnderPolicy<Card extends CardOptions>(
+  card: Card,
+  { egress, defaults: { networks } = {} }: Policy,
+  others: readonly NetworkOptions[],
+): Card {
+  const { toGuest, fromGuest } = card.limits ?? {};
+  const limits = { toGuest: { ...networks, ...toGuest }, fromGuest: { ...networks, ...fromGuest } };
+  const limited = networks ? { ...card, limits } : card;
+  if (card.to !== "user" || (card.allow ?? card.egress) !== undefined) return limited;
+  const first = others.find(({ to }) => to === "user");
+  if (first)
+    return { ...limited, ...(first.allow && { allow: first.allow }), ...(first.egress && { egress: first.egress }) };
+  if (!egress) return limited;
+  return { ...limited, ...(egress.includes("all") ? { egress: "open" } : { allow: egress }) };
+}
 
 /** Of what came from anywhere: a copy that nobody else changes. Throws PolicyError "bad-policy", with the path of what is wrong. */
 export function checkPolicy(value: unknown): Policy {
