@@ -2,6 +2,7 @@ import { machineSpec, type TrayAction } from "@twinmetal/core";
 import { expect, it } from "vitest";
 import { changeDisc } from "./change-disc.ts";
 import type { DiskThread } from "./disk-thread.ts";
+import type { TrayReport } from "./let-go.ts";
 
 const FLOPPY_BYTES = 1440 * 1024;
 
@@ -40,4 +41,35 @@ it("leaves a floppy drive empty where the image is none for it, and says what is
     code: "spec-devices",
     message: "The floppy disk disk0 cannot have 1475072 bytes. Give an image of 1440 KiB or 720 KiB.",
   });
+});
+
+it("takes a disk out of its bay when the guest has let it go, and not before it has heard of it", async () => {
+  const steps: string[] = [];
+  const disk = {
+    kind: "virtio-block",
+    name: "disk0",
+    sizeBytes: 2 ** 20,
+    isReadOnly: false,
+    isInBay: true,
+    queues: 1,
+  } as const;
+  const disks = {
+    images: [{ path: "a.img" }],
+    change: async (_index: number, options?: object) => void steps.push(options ? "opens" : "closes"),
+  } as unknown as DiskThread;
+  // It was put in a moment ago: the bay looks empty until the machine takes both.
+  const looks = [
+    { isOpen: true, isWaiting: true },
+    { isOpen: true, isWaiting: true },
+    { isOpen: false, isWaiting: false },
+    { isOpen: true, isWaiting: false },
+  ];
+  const tray = async (_disk: string, action?: TrayAction): Promise<TrayReport> => {
+    const look = looks.shift()!;
+    steps.push(action?.kind ?? (look.isOpen ? "open" : "closed"));
+    return { ...look, isLocked: false, hasDisc: !look.isOpen };
+  };
+  const spec = machineSpec({ memoryBytes: 2 ** 24, devices: [disk] });
+  await changeDisc({ spec, disks, tray }, "disk0", { force: false });
+  expect(steps).toEqual(["eject", "open", "closed", "open", "closes"]);
 });

@@ -3,24 +3,13 @@
  * meanwhile; then the image is exchanged in the disks' thread; then the tray closes. If the new image cannot be
  * opened, or none of its size fits the drive, that stays open and empty. A disk leaves its bay when the guest has let it go.
  */
-import { setTimeout as sleep } from "node:timers/promises";
-import {
-  checkFloppyBytes,
-  DISK_LIMITS,
-  isDisk,
-  isInBay,
-  isRemovable,
-  type MachineSpec,
-  type TrayAction,
-  type TrayState,
-} from "@twinmetal/core";
+import { checkFloppyBytes, DISK_LIMITS, isDisk, isInBay, isRemovable, type MachineSpec } from "@twinmetal/core";
 import { asVmError, VmError } from "../vm/vm-error.ts";
 import type { DiskOptions } from "./disk-protocol.ts";
 import type { DiskThread } from "./disk-thread.ts";
+import { type AtTray, letGo } from "./let-go.ts";
 
 type Disc = Omit<DiskOptions, "path" | "format">;
-const LET_GO_MS = 30_000;
-const LOOK_MS = 50;
 const DRIVES: Readonly<Partial<Record<string, (isReadOnly: boolean) => Disc>>> = {
   "sata-cd": () => ({ isReadOnly: true, isCdrom: true, bus: "ahci" }),
   "ide-cd": () => ({ isReadOnly: true, isCdrom: true, bus: "ide" }),
@@ -30,8 +19,7 @@ const DRIVES: Readonly<Partial<Record<string, (isReadOnly: boolean) => Disc>>> =
 export interface DiscChanging {
   readonly spec: MachineSpec;
   readonly disks: DiskThread | undefined;
-  /** At the drive's tray; the state that it was in. */
-  tray(disk: string, action?: TrayAction): Promise<TrayState | undefined>;
+  readonly tray: AtTray;
 }
 
 /** Without a `path` the drive is empty afterwards. Rejects with VmError. */
@@ -75,7 +63,7 @@ interface Bay {
   readonly disk: string;
   readonly index: number;
   readonly disks: DiskThread;
-  readonly tray: DiscChanging["tray"];
+  readonly tray: AtTray;
 }
 
 async function enterBay({ disk, index, disks, tray }: Bay, path: string): Promise<void> {
@@ -98,14 +86,7 @@ async function leaveBay({ disk, index, disks, tray }: Bay, force: boolean): Prom
       "bad-option",
       `The disk in ${disk} cannot be forced out: a driver that waits for it would wait for ever. Leave force out.`,
     );
-  await tray(disk, { kind: "eject", force });
-  for (const deadlineMs = performance.now() + LET_GO_MS; !(await tray(disk))?.isOpen; await sleep(LOOK_MS)) {
-    if (performance.now() < deadlineMs) continue;
-    throw new VmError(
-      "timeout",
-      `The guest has not let go of the disk in ${disk} within ${LET_GO_MS / 1000} s. Unmount it there and try again; a guest that is not up yet, or has no ACPI, does not hear of it.`,
-    );
-  }
+  await letGo(tray, disk, "disk in", "Unmount it there and try again");
   await disks.change(index, undefined);
 }
 

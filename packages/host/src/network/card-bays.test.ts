@@ -1,5 +1,6 @@
-import type { MachineSpec, TrayAction, TrayState } from "@twinmetal/core";
+import type { MachineSpec, TrayAction } from "@twinmetal/core";
 import { expect, it } from "vitest";
+import type { TrayReport } from "../disk/let-go.ts";
 import { type CardChanging, cardsInBays, plugCard, unplugCard } from "./card-bays.ts";
 import type { NetworkOptions } from "./network-protocol.ts";
 import { networkDevices } from "./vm-networks.ts";
@@ -17,13 +18,13 @@ function setUp() {
         networks[card] = options;
       },
     },
-    tray: async (card, action?: TrayAction): Promise<TrayState> => {
+    tray: async (card, action?: TrayAction): Promise<TrayReport> => {
       const before = isOpen;
       if (action) {
         events.push([card, action.kind]);
         isOpen = action.kind === "eject";
       }
-      return { isOpen: before, isLocked: false, hasDisc: !before };
+      return { isOpen: before, isLocked: false, hasDisc: !before, isWaiting: false };
     },
   };
   return { changing, events };

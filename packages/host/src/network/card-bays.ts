@@ -2,28 +2,17 @@
  * Network cards that come and go while a VM runs, in its bays (core's devices/disk-bays.ts): the cable is in before the guest
  * hears of the card, and out when it has let the card go.
  */
-import { setTimeout as sleep } from "node:timers/promises";
-import {
-  DISK_LIMITS,
-  isCardInBay,
-  isNetworkCard,
-  type MachineSpec,
-  type TrayAction,
-  type TrayState,
-} from "@twinmetal/core";
+import { DISK_LIMITS, isCardInBay, isNetworkCard, type MachineSpec } from "@twinmetal/core";
+import { type AtTray, letGo } from "../disk/let-go.ts";
 import { VmError } from "../vm/vm-error.ts";
 import type { NetworkOptions } from "./network-protocol.ts";
 import type { NetworkThread } from "./network-thread.ts";
 import { checkNetworks } from "./vm-networks.ts";
 
-const LET_GO_MS = 30_000;
-const LOOK_MS = 50;
-
 export interface CardChanging {
   readonly spec: MachineSpec;
   readonly cards: Pick<NetworkThread, "change" | "networks"> | undefined;
-  /** At the bay; the state that it was in. */
-  tray(card: string, action?: TrayAction): Promise<TrayState | undefined>;
+  readonly tray: AtTray;
 }
 
 /** Rejects with VmError. */
@@ -42,14 +31,7 @@ export async function plugCard(changing: CardChanging, card: string, options: Ne
 /** Resolves when the guest has let it go. Rejects with VmError, "timeout" when it has not within 30 s. */
 export async function unplugCard(changing: CardChanging, card: string): Promise<void> {
   const { cards, index } = bayOf(changing, card);
-  await changing.tray(card, { kind: "eject", force: false });
-  for (const deadlineMs = performance.now() + LET_GO_MS; !(await changing.tray(card))?.isOpen; await sleep(LOOK_MS)) {
-    if (performance.now() < deadlineMs) continue;
-    throw new VmError(
-      "timeout",
-      `The guest has not let go of the network card ${card} within ${LET_GO_MS / 1000} s. Try again; a guest that is not up yet, or has no ACPI, does not hear of it.`,
-    );
-  }
+  await letGo(changing.tray, card, "network card", "Try again");
   await cards.change(index, { to: "nothing" });
 }
 

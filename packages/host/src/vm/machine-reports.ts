@@ -1,12 +1,6 @@
 /** What a machine says of itself to the other side, and the parts that this is put together from. */
-import {
-  AhciController,
-  DiskBays,
-  FloppyController,
-  IdeController,
-  type Machine,
-  type TrayState,
-} from "@twinmetal/core";
+import { AhciController, DiskBays, FloppyController, IdeController, type Machine, trayChannel } from "@twinmetal/core";
+import type { TrayReport } from "../disk/let-go.ts";
 import { privilegeLevel } from "./crash-report.ts";
 import type { VmRegisters } from "./worker-protocol.ts";
 
@@ -47,7 +41,8 @@ export function joined(parts: readonly Uint8Array[]): Uint8Array {
   return bytes;
 }
 
-export function trayOf(machine: Machine, disk: string): TrayState | undefined {
+export function trayOf(machine: Machine, disk: string): TrayReport | undefined {
+  const channel = trayChannel(disk);
   for (const device of machine.board.devices) {
     const isController =
       device instanceof AhciController ||
@@ -55,7 +50,9 @@ export function trayOf(machine: Machine, disk: string): TrayState | undefined {
       device instanceof FloppyController ||
       device instanceof DiskBays;
     const tray = isController ? device.trayOf(disk) : undefined;
-    if (tray) return tray;
+    if (!tray) continue;
+    const isWaiting = machine.waitingEvents.some((event) => event.kind === "input" && event.channel === channel);
+    return { ...tray, isWaiting };
   }
   return undefined;
 }

@@ -18,10 +18,10 @@ import type {
   StoppedVm,
   Tier,
   TrayAction,
-  TrayState,
   VcpuState,
 } from "@twinmetal/core";
 import type { DiskRing, ReachedMemory } from "../disk/block-ring.ts";
+import type { TrayReport } from "../disk/let-go.ts";
 import type { FrameRing } from "../network/frame-ring.ts";
 import type { SpentBefore } from "../resources/cpu-pacing.ts";
 import type { HardLimits, VmLimits } from "../resources/vm-limits.ts";
@@ -143,7 +143,7 @@ export interface Commands {
   readMemory: { args: { place: MemoryPlace; length: number }; result: Uint8Array };
   writeMemory: { args: { place: MemoryPlace; bytes: Uint8Array }; result: undefined };
   /** At the tray of a disc's drive, or a disk's bay. The state that it was in; undefined: there is none. Without an action it only looks. */
-  tray: { args: { disk: string; action?: TrayAction }; result: TrayState | undefined };
+  tray: { args: { disk: string; action?: TrayAction }; result: TrayReport | undefined };
   /** What the screen shows; undefined: there is none. */
   screen: { args: undefined; result: ScreenImage | undefined };
   screenText: { args: undefined; result: readonly string[] | undefined };
