@@ -33,7 +33,6 @@ const NOT_OFFERED = `
 | Hardware | Reason |
 | --- | --- |
 | System-management mode | SeaBIOS and OVMF do without it, and a guest that could reach it could hide from the VM's owner. Secure Boot, which needs it to guard its variables, is not offered either. |
-| PAM: reads of the ROM below 1 MiB | The memory from 0xC0000 to 1 MiB is RAM with a copy of the firmware's end from the start; write enables hold for the processors, read enables keep what is written. |
 | Sleep states S3 and S4 | A VM is paused and saved by its owner, with every device's state. |
 | Parallel port | Nothing that is installed today prints by it. The DMA controllers are there with a floppy drive, which is their only user. |
 | virtio: ORDER_PLATFORM, NOTIFICATION_DATA, RING_RESET, IN_ORDER | Memory is coherent, so that stronger barriers would only cost the driver; a device finds in the ring what a notification could say; and no driver resets one queue of the devices that are here. |

@@ -69,8 +69,8 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   {
     what: "one half of a PAM register's memory goes by the other half's bit",
     device: "pci",
-    right: "(register & PAM.WRITE_UPPER) === 0",
-    wrong: "(register & PAM.WRITE_LOWER) === 0",
+    right: "(register & upper) !== 0",
+    wrong: "(register & bit) !== 0",
   },
   {
     what: "a transfer may be of half a sector",

@@ -156,17 +156,22 @@ export const commitSlow: Routine = routine("commit_slow", [], undefined, (b) => 
     const bytes = b.get(L.PENDING_BYTES[part]);
     const from =
       part === 0 ? cpuAddress(L.SCRATCH_WRITE) : b.keep(b.get(L.PENDING_BYTES[0]).add(cpuAddress(L.SCRATCH_WRITE)));
+    const toBus = (): void => {
+      b.call(mmioWrite, op("f64.convert_i64_u", b.get(L.PENDING_PHYS[part])), bytes, from);
+    };
     b.if(bytes.nez(), () => {
       const to = b.get(L.PENDING_HOST[part]);
       b.if(
         to.nez(),
         () =>
-          // A store into ROM is lost, and into RAM that stands for it.
-          b.if(to.ltU(b.get(L.ROM_HOST)).and(isShadowProtected(b, to).eqz()), () => {
-            b.copy(to, from, bytes);
-            b.call(codeWritten, to, bytes);
+          // A store into ROM is lost.
+          b.if(to.ltU(b.get(L.ROM_HOST)), () => {
+            b.if(isShadowProtected(b, to), toBus, () => {
+              b.copy(to, from, bytes);
+              b.call(codeWritten, to, bytes);
+            });
           }),
-        () => b.call(mmioWrite, op("f64.convert_i64_u", b.get(L.PENDING_PHYS[part])), bytes, from),
+        toBus,
       );
     });
   }

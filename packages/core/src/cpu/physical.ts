@@ -19,7 +19,7 @@ export const mmioWrite: Routine = hostRoutine("mmio_write", ["f64", "i32", "i32"
 export const inVgaWindow = (b: Builder, phys: Expr): Expr =>
   phys.lo32().sub(MEMORY_MAP.vgaStart).ltU(b.get(L.VGA_WINDOW_BYTES));
 
-/** i32, 0 or 1: a host address in RAM where the guest's stores are lost (SHADOW_PROTECTED). */
+/** i32, 0 or 1: a host address in RAM that the guest's stores do not reach (SHADOW_PROTECTED). */
 export function isShadowProtected(b: Builder, host: Expr): Expr {
   const part = b.keep(host.sub(b.get(L.RAM_HOST)).sub(L.SHADOW_START).shrU(14));
   const parts = b.load("i32.load", "host", i32(L.SHADOW_PROTECTED));

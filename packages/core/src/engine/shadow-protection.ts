@@ -1,7 +1,7 @@
 /**
  * RAM that stands for firmware's ROM below 1 MiB and keeps what it holds when the guest stores, on the jit engine: 16 parts of
  * 16 KiB, as the chipset's PAM registers divide it (bus/pci/host-bridge.ts). A part's pages are treated as ROM's: all granules
- * of code set, so that no store goes without a look, which loses it (cpu/access.ts). Stores of devices and debuggers come through.
+ * of code set, so that no store goes without a look, which leads it to the bus (cpu/access.ts). Stores of devices and debuggers come through.
  */
 import * as L from "../cpu/layout.ts";
 import { shadowPages } from "../interp/block-decoder.ts";

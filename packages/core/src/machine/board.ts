@@ -42,6 +42,7 @@ import { attachPic, createPic } from "../devices/pic.ts";
 import { attachPit, createPit } from "../devices/pit.ts";
 import { attachPvpanic, createPvpanic } from "../devices/pvpanic.ts";
 import { attachRtc, createRtc } from "../devices/rtc.ts";
+import { attachShadowRam, ShadowRam } from "../devices/shadow-ram.ts";
 import { attachSystemControl, createSystemControl } from "../devices/system-control.ts";
 import { attachUart16550, createUart16550 } from "../devices/uart-16550.ts";
 import { startTextMode } from "../devices/vga/text-mode.ts";
@@ -64,6 +65,7 @@ import { LOW_MEMORY } from "../firmware/e820.ts";
 import { type BootDisk, fwCfgItems, generationPageOf, generationPlacedAt } from "../firmware/fw-cfg-items.ts";
 import { bootModules, planKernelBoot } from "../firmware/kernel-boot.ts";
 import { placeSmbios } from "../firmware/smbios.ts";
+import { DmaMemory } from "../memory/dma-memory.ts";
 import type { GuestMemory } from "../memory/guest-memory.ts";
 import type { Board, BoardWiring, ProcessorPins } from "./board-interface.ts";
 import {
@@ -105,9 +107,6 @@ export interface BootFiles<File extends BootFile = Uint8Array> {
 /** The HPET may raise IO-APIC inputs 20 to 23, which are PIRQ E to H. */
 const HPET_FIRST_PIRQ = 4;
 
-/** The firmware's copy below 1 MiB. */
-const SHADOW_BYTES = 0x2_0000;
-const SHADOW_END = 0x10_0000;
 const ZERO_PIECE_BYTES = 64 * 1024;
 /** A bay has a size, also of a card. */
 const BAY_CARD_BYTES = 512;
@@ -131,7 +130,9 @@ export function createBoard(
   vgaRom?: Uint8Array,
   cardRoms?: CardRoms,
 ): Board {
-  const { context, clock, spec } = wiring;
+  const { clock, spec } = wiring;
+  const busMasters = new DmaMemory(wiring.context.memory);
+  const context: DeviceContext = { ...wiring.context, memory: busMasters };
   const hasVga = spec.vga !== undefined;
   const floppies = spec.devices.filter(isFloppy);
   const { cpusAtStart } = spec;
@@ -246,10 +247,20 @@ export function createBoard(
     intx: (device, pin) => lpcBridge.pirq(pirqOf(device, pin)),
     underAddressPort: systemControl.resetControl,
   });
+  const startsOpen = spec.boot !== undefined;
+  const shadowRam = new ShadowRam({
+    memory: wiring.context.memory,
+    romBytes: spec.firmware?.sizeBytes ?? 0,
+    startsOpen,
+    protect: (parts) => {
+      busMasters.closedParts = parts;
+      context.protectShadow(parts);
+    },
+  });
   const hostBridge = createHostBridge({
     ecam: pci.ecam,
-    protectShadow: (parts) => context.protectShadow(parts),
-    startsWritable: spec.boot !== undefined,
+    routeShadow: (readable, writable) => shadowRam.route(readable, writable),
+    startsOpen,
   });
   const flash = spec.variables && createFlash(context, spec.variables.sizeBytes, variables);
   const vga = hasVga ? createVga(context, { name: "vga", ...(vgaRom ? { rom: vgaRom } : {}) }) : undefined;
@@ -263,7 +274,7 @@ export function createBoard(
     : undefined;
   const inBays = spec.devices.filter(isBay).map((device) => ({ sizeBytes: BAY_CARD_BYTES, ...device }));
   const plugged = slotDevices(spec).map((device) =>
-    createDevice(wiring, inBays.find(({ name }) => name === device.name) ?? device, cardRoms),
+    createDevice(context, inBays.find(({ name }) => name === device.name) ?? device, cardRoms),
   );
   const drives = spec.devices.filter(isSataDrive).map((drive) => ({ ...drive, medium: mediumOf(drive) }));
   const ideDrives = spec.devices.filter(isIdeDrive).map((drive) => ({ ...drive, medium: mediumOf(drive) }));
@@ -307,6 +318,7 @@ export function createBoard(
   if (ide) attachIde(ide, ports, PORT_MAP.ide);
   if (dma) attachDma(dma, ports, PORT_MAP.dma);
   if (floppy) attachFloppy(floppy, ports, PORT_MAP.floppy);
+  attachShadowRam(shadowRam, mmio);
   attachHpet(hpet, mmio, MEMORY_MAP);
   attachIoApic(ioApic, mmio, MEMORY_MAP);
   ports.claim(PORT_MAP.pciConfigAddress, 4, pci.addressPort, { name: "PCI configuration address" });
@@ -333,6 +345,7 @@ export function createBoard(
 
   const devices: readonly Device[] = [
     functionDevice(hostBridge),
+    shadowRam,
     functionDevice(lpcBridge.pci),
     pci,
     ...(bays ? [bays] : []),
@@ -367,7 +380,7 @@ export function createBoard(
     pressPowerButton: () => acpiPm.pressPowerButton(),
     pressSleepButton: () => acpiPm.pressSleepButton(),
     boot: () => {
-      if (spec.firmware) shadowFirmware(context.memory, spec.firmware.sizeBytes);
+      shadowRam.start();
       if (!spec.boot || !files) return undefined;
       initialiseChipset(hostBridge, lpcBridge.pci);
       assignPciResources(pci);
@@ -377,17 +390,6 @@ export function createBoard(
       return bootKernel(context.memory, spec, spec.boot.commandLine, files, generationId, cpuHotplug);
     },
   };
-}
-
-/**
- * RAM below 1 MiB with a copy of the ROM's end in it. At a real reset the ROM itself answers there, and firmware copies it
- * before it writes; writes are as the PAM registers say.
- */
-function shadowFirmware(memory: GuestMemory, romBytes: number): void {
-  const bytes = new Uint8Array(Math.min(romBytes, SHADOW_BYTES));
-  const isThere =
-    memory.read(MEMORY_MAP.highRamStart - bytes.length, bytes) && memory.write(SHADOW_END - bytes.length, bytes);
-  if (!isThere) throw new RangeError("the engine has no ROM for this machine's firmware");
 }
 
 /** In the order in which firmware tries them. */
@@ -453,7 +455,7 @@ function levelTriggered(): readonly [number, number] {
   return [inputs & 0xff, inputs >> 8];
 }
 
-function createDevice({ context }: BoardWiring, spec: SlotDeviceSpec, roms: CardRoms = {}): PciDevice {
+function createDevice(context: DeviceContext, spec: SlotDeviceSpec, roms: CardRoms = {}): PciDevice {
   switch (spec.kind) {
     case "virtio-console":
       return createVirtioConsole(context, spec);

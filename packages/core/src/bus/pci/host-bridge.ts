@@ -1,8 +1,7 @@
 /**
  * PCI function 00:00.0, the host bridge of Intel's Q35 MCH (data sheet 316966, chapter 5): identity, and PCIEXBAR,
- * the register that places the memory-mapped configuration window (ECAM), and PAM0 to PAM6, whose write enables let the
- * processors store to the RAM between 0xC0000 and 1 MiB. Their read enables are kept and do nothing: RAM answers from the start,
- * with a copy of the ROM's end in it (machine/board.ts). Left out: reads of the ROM itself there, PAM for DMA, SMRAM, MCHBAR.
+ * the register that places the memory-mapped configuration window (ECAM), and PAM0 to PAM6, by which reads and stores between
+ * 0xC0000 and 1 MiB go to RAM or to the ROM (devices/shadow-ram.ts). Left out: SMRAM, MCHBAR.
  */
 import type { IoHandler } from "../io.ts";
 import { PciFunction } from "./function.ts";
@@ -14,7 +13,8 @@ export const PCIEXBAR = 0x60;
  * upper half only, for the 64 KiB from 0xF0000.
  */
 export const PAM0 = 0x90;
-const PAM = { COUNT: 7, UPPER: 0x30, BOTH: 0x33, WRITE_LOWER: 0x02, WRITE_UPPER: 0x20 } as const;
+/** Of the lower half; of the upper one four bits higher. */
+const PAM = { COUNT: 7, UPPER: 0x30, BOTH: 0x33, READ: 0x01, WRITE: 0x02 } as const;
 const TOP_PARTS = 0xf000;
 const ENABLE = 1;
 const SIZES_BYTES = [0x1000_0000, 0x0800_0000, 0x0400_0000] as const;
@@ -23,13 +23,13 @@ const BASE_HIGH = 0xf;
 
 export interface HostBridgeOptions {
   readonly ecam: IoHandler;
-  /** Bit n: the processors' stores to the 16 KiB at 0xC0000 + n * 16 KiB are lost from here on. Called at once, and at changes. */
-  readonly protectShadow: (parts: number) => void;
-  /** At reset all of that can be written, as where firmware is done: for boards that start without any. */
-  readonly startsWritable?: boolean;
+  /** Bit n, of each: reads, and stores, of the 16 KiB at 0xC0000 + n * 16 KiB go to RAM. Called at once, and at changes. */
+  readonly routeShadow: (readable: number, writable: number) => void;
+  /** At reset all of that is RAM, as where firmware is done: for boards that start without any. */
+  readonly startsOpen?: boolean;
 }
 
-export function createHostBridge({ ecam, protectShadow, startsWritable = false }: HostBridgeOptions): PciFunction {
+export function createHostBridge({ ecam, routeShadow, startsOpen = false }: HostBridgeOptions): PciFunction {
   const pci = new PciFunction({
     name: "host-bridge",
     vendorId: 0x8086,
@@ -41,11 +41,11 @@ export function createHostBridge({ ecam, protectShadow, startsWritable = false }
   pci.config.define(PCIEXBAR + 4, 4, 0, BASE_HIGH);
   for (let i = 0; i < PAM.COUNT; i++) {
     const bits = i === 0 ? PAM.UPPER : PAM.BOTH;
-    pci.config.define(PAM0 + i, 1, startsWritable ? bits : 0, bits);
+    pci.config.define(PAM0 + i, 1, startsOpen ? bits : 0, bits);
   }
-  const protect = (): void => protectShadow(protectedParts(pci));
-  pci.onConfigChange(protect);
-  protect();
+  const route = (): void => routeShadow(partsWith(pci, PAM.READ), partsWith(pci, PAM.WRITE));
+  pci.onConfigChange(route);
+  route();
   for (const [length, sizeBytes] of SIZES_BYTES.entries()) {
     pci.addFixedWindow({
       name: `ECAM of ${sizeBytes / 0x10_0000} MiB`,
@@ -63,12 +63,14 @@ export function createHostBridge({ ecam, protectShadow, startsWritable = false }
   return pci;
 }
 
-function protectedParts({ config }: PciFunction): number {
-  let parts = config.read(PAM0, 1) & PAM.WRITE_UPPER ? 0 : TOP_PARTS;
+/** Those whose bit is set. */
+function partsWith({ config }: PciFunction, bit: number): number {
+  const upper = bit << 4;
+  let parts = config.read(PAM0, 1) & upper ? TOP_PARTS : 0;
   for (let i = 1; i < PAM.COUNT; i++) {
     const register = config.read(PAM0 + i, 1);
-    if ((register & PAM.WRITE_LOWER) === 0) parts |= 1 << (2 * i - 2);
-    if ((register & PAM.WRITE_UPPER) === 0) parts |= 2 << (2 * i - 2);
+    if ((register & bit) !== 0) parts |= 1 << (2 * i - 2);
+    if ((register & upper) !== 0) parts |= 2 << (2 * i - 2);
   }
   return parts;
 }

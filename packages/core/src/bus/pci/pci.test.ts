@@ -51,7 +51,9 @@ function setUp() {
     intx: (device, pin) => lpc.pirq((device + pin) & 7),
     underAddressPort: ram(4),
   });
-  const host = createHostBridge({ ecam: bus.ecam, protectShadow: (parts) => context.protectShadow(parts) });
+  const routes = { readable: -1, writable: -1 };
+  const routeShadow = (readable: number, writable: number): void => void Object.assign(routes, { readable, writable });
+  const host = createHostBridge({ ecam: bus.ecam, routeShadow });
   const lpc = createLpcBridge({
     powerManagement: ram(0x80),
     picInputs: Array.from({ length: 16 }, (_, i) => context.line(`pic${i}`)),
@@ -65,6 +67,7 @@ function setUp() {
     ports.write(0xcf8, 4, (0x8000_0000 | (device << 11) | (offset & ~3)) >>> 0);
   return {
     context,
+    routes,
     ports,
     mmio,
     bus,
@@ -175,35 +178,44 @@ describe("PAM registers", () => {
     for (const [i, value] of bytes.entries()) write(0, 0x90 + i, value, 1);
   };
 
-  it("close what lies below 1 MiB to stores at first, and open it by halves", () => {
-    const { context, read, write } = setUp();
-    expect(context.shadowParts).toBe(0xffff);
+  it("send what lies below 1 MiB to the ROM at first, and to RAM by halves, reads and stores apart", () => {
+    const { routes, read, write } = setUp();
+    expect(routes).toEqual({ readable: 0, writable: 0 });
     setPam(write, [0x30, 0x33, 0x33, 0x33, 0x33, 0x33, 0x33]);
-    expect(context.shadowParts).toBe(0);
+    expect(routes).toEqual({ readable: 0xffff, writable: 0xffff });
     // As SeaBIOS leaves them: reads alone, but for the upper memory that it keeps for itself.
     setPam(write, [0x10, 0x11, 0x11, 0x31, 0x33, 0x33, 0x33]);
-    expect(context.shadowParts).toBe(0xf01f);
+    expect(routes).toEqual({ readable: 0xffff, writable: 0x0fe0 });
     expect(read(0, 0x90)).toBe(0x3111_1110);
+    setPam(write, [0x20, 0x02, 0x10, 0x21]);
+    expect(routes).toEqual({ readable: 0x0fd8, writable: 0xffe1 });
     write(0, 0x90, 0xffff_ffff);
     expect(read(0, 0x90)).toBe(0x3333_3330);
   });
 
-  it("close it again at reset, and come back with a state", () => {
-    const { context, host, write } = setUp();
+  it("send it to the ROM again at reset, and come back with a state", () => {
+    const { routes, host, write } = setUp();
     setPam(write, [0x30, 0x02, 0x20]);
     const state = host.save();
     host.reset();
-    expect(context.shadowParts).toBe(0xffff);
+    expect(routes).toEqual({ readable: 0, writable: 0 });
     host.restore(state, "host-bridge");
-    expect(context.shadowParts).toBe(0x0ff6);
+    expect(routes).toEqual({ readable: 0xf000, writable: 0xf009 });
   });
 
-  it("leave all open where no firmware is there to do it", () => {
+  it("leave all to RAM where no firmware is there to do it", () => {
     const { bus } = setUp();
-    const told: number[] = [];
-    const host = createHostBridge({ ecam: bus.ecam, protectShadow: (parts) => told.push(parts), startsWritable: true });
+    const told: number[][] = [];
+    const routeShadow = (...parts: number[]): void => void told.push(parts);
+    const host = createHostBridge({ ecam: bus.ecam, routeShadow, startsOpen: true });
     host.reset();
-    expect([told, host.readConfig(0x90, 4)]).toEqual([[0, 0], 0x3333_3330]);
+    expect([told, host.readConfig(0x90, 4)]).toEqual([
+      [
+        [0xffff, 0xffff],
+        [0xffff, 0xffff],
+      ],
+      0x3333_3330,
+    ]);
   });
 });
 
