@@ -14,6 +14,8 @@ export interface TestProgram {
   readonly form: "short" | "long";
   /** The Linux under load (load-layer.ts). */
   readonly needsLoad?: true;
+  /** `twinmetal`, in processes of its own (project-layer.ts). */
+  readonly startsProgram?: true;
   /** firmware-layer.ts */
   readonly needsFirmware?: FirmwareKind;
 }
@@ -181,7 +183,8 @@ export const PROGRAMS: readonly TestProgram[] = [
     name: "sandbox",
     file: "guest/sandbox.ts",
     what: "a guest on the kvm engine in a process that is locked down, and saved and cloned there",
-    limitSeconds: 4200,
+    limitSeconds: 3600,
+    startsProgram: true,
     form: "long",
   },
 ];

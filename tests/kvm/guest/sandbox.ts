@@ -12,14 +12,14 @@ import { bareKernel, GUESTS } from "../../guest/bare-kernel.ts";
 import { lapOf } from "./linux-commands.ts";
 
 const DIRECTORY = "/tmp/sandbox";
-/** Of one command. It loads the program twice, the second time locked down, in a processor in software that may be shared. */
+/** Of one command, which may load the program several times, in a processor in software that may be shared. */
 const TIMEOUT_MS = 600_000;
 
 /** The program, which says at its end what rights it has had. */
 function program(): string {
   mkdirSync(DIRECTORY, { recursive: true });
   const main = join(DIRECTORY, "main.mjs");
-  const index = join(process.cwd(), "packages/cli/dist/index.js");
+  const index = join(process.cwd(), "program/packages/cli/dist/index.js");
   const reports = "process.on('exit', () => console.error(readFileSync('/proc/self/status', 'utf8')));";
   writeFileSync(
     main,
