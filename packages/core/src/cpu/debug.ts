@@ -2,7 +2,7 @@
  * Data and I/O breakpoints (SDM vol. 3, 17.2): accesses that hit one are noted and raise #DB as a trap when the
  * instruction is done, or end the run where they are a debugger's outside the guest (engine/jit-debugger.ts). While a data
  * breakpoint is enabled the TLB is bypassed, so every access comes by here.
- * Instruction breakpoints and single step: interp/dispatcher.ts.
+ * Instruction breakpoints and single step: interp/attention.ts.
  */
 import { type Expr, i32, i64, select } from "../ir/builder.ts";
 import { type Routine, routine } from "../ir/routine.ts";

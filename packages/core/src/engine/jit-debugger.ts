@@ -1,6 +1,6 @@
 /**
  * Breakpoints and steps of a debugger outside the guest (debugging.ts) on the jit engine. Up to four breakpoints are the
- * run loop's (L.breakpoint, L.DEBUGGED; interp/dispatcher.ts): the guest is interpreted, block by block. With more, each
+ * run loop's (L.breakpoint, L.DEBUGGED; interp/attention.ts): the guest is interpreted, block by block. With more, each
  * instruction is a run of its own. A watchpoint makes every access take the slow path, as one of the guest's does.
  */
 import * as L from "../cpu/layout.ts";

@@ -13,7 +13,9 @@ import { type HandlerSet, handlerOf } from "../isa/handlers.ts";
 import { encodeMicroOp } from "../isa/micro-op.ts";
 import { BRANCH, FAULT, LEAVE } from "../isa/semantics.ts";
 import type { RamHolder } from "../memory/ram.ts";
+import { attend } from "./attention.ts";
 import { BlockDecoder } from "./block-decoder.ts";
+import { checkInstructionEnd, fetchNextPage, findCodePage } from "./code-fetch.ts";
 import {
   type Core,
   type CoreExports,
@@ -23,14 +25,7 @@ import {
   hostImports,
   prepareMemory,
 } from "./core.ts";
-import {
-  attend,
-  checkInstructionEnd,
-  fetchFault,
-  fetchNextPage,
-  findCodePage,
-  instructionFault,
-} from "./dispatcher.ts";
+import { fetchFault, instructionFault } from "./dispatcher.ts";
 
 const UOP = L.CPU_BASE + L.SCRATCH_UOP;
 const PAGE_MASK = 0xfffn;
