@@ -77,17 +77,37 @@ export class CodeAround {
 
   /** Offsets in a window of the blocks that a region includes whose entry ran so often. */
   reached(pages: Pages, mode: number, heat: number, runs: number = heat): Uint16Array {
+    return inWindow(pages, (page) => this.#reachedIn(page, mode, heat, runs));
+  }
+
+  /** `reached` of many entries that are hot: each page is looked at once. */
+  reachedByHot(heat: number): (pages: Pages, mode: number) => Uint16Array {
+    const known = new Map<number, readonly number[]>();
+    return (pages, mode) =>
+      inWindow(pages, (page) => {
+        const key = page + (mode & (PAGE_BYTES - 1));
+        const offsets = known.get(key) ?? this.#reachedIn(page, mode, heat, heat);
+        known.set(key, offsets);
+        return offsets;
+      });
+  }
+
+  #reachedIn(page: number, mode: number, heat: number, runs: number): readonly number[] {
     const { view } = this.#core;
     const least = Math.max(LEAST_REACHED, Math.floor(runs * REACHED));
     const offsets: number[] = [];
-    for (const [i, page] of pages.entries()) {
-      if (!page) continue;
-      for (const at of this.blocksIn(page, mode)) {
-        const left = view.getInt32(at + L.BLOCK_HEAT, true);
-        if (left > heat - least && left <= heat) continue;
-        offsets.push(i * PAGE_BYTES + (view.getUint32(at + L.BLOCK_HOST, true) % PAGE_BYTES));
-      }
+    for (const at of this.blocksIn(page, mode)) {
+      const left = view.getInt32(at + L.BLOCK_HEAT, true);
+      if (left <= heat - least || left > heat) offsets.push(view.getUint32(at + L.BLOCK_HOST, true) % PAGE_BYTES);
     }
-    return Uint16Array.from(offsets);
+    return offsets;
   }
+}
+
+function inWindow(pages: Pages, reachedIn: (page: number) => readonly number[]): Uint16Array {
+  const each = pages.map((page) => (page ? reachedIn(page) : []));
+  const out = new Uint16Array(each.reduce((sum, { length }) => sum + length, 0));
+  let next = 0;
+  for (const [i, offsets] of each.entries()) for (const offset of offsets) out[next++] = i * PAGE_BYTES + offset;
+  return out;
 }

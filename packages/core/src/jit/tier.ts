@@ -253,10 +253,8 @@ export class RegionTier {
     found.sort((a, c) => c.rounds - a.rounds);
     if (found.length < FEW_WARM) return;
     const hottest = found.slice(0, MAX_WARM);
-    const entries = hottest.map(({ entry }) => ({
-      ...entry,
-      reached: this.#code.reached(entry.pages, entry.mode, heat),
-    }));
+    const reached = this.#code.reachedByHot(heat);
+    const entries = hottest.map(({ entry }) => ({ ...entry, reached: reached(entry.pages, entry.mode) }));
     this.#warmKept++;
     translator.keepWarm(writeWarm(this.#bytes, entries));
   }

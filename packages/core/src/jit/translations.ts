@@ -45,6 +45,8 @@ export function* pieces(
 export class Translations {
   readonly #memory: Uint8Array;
   readonly #byKey = new Map<number, Translation[]>();
+  /** By `placeOf`: whether code that starts like this was ever added. Nearly all code that is looked for was not. */
+  readonly #places = new Uint8Array(PLACES);
   count = 0;
   /** Set by `find`, when a candidate was not looked at to its end because it needs a page that is not known. */
   wasPageMissing = false;
@@ -71,11 +73,13 @@ export class Translations {
     const list = this.#byKey.get(key) ?? [];
     this.#byKey.set(key, list);
     list.push(translation);
+    this.#places[placeOf(code[start] ?? 0, translation.mode, translation.entry % PAGE_BYTES)] = 1;
     this.count++;
   }
 
   /** The translation of the code at `host`; `pagesOf` is asked only when a candidate is there. */
   find(host: number, mode: number, pagesOf: () => Pages): Found | undefined {
+    if (!this.#places[placeOf(this.#memory[host] ?? 0, mode, host % PAGE_BYTES)]) return undefined;
     for (const bytes of [KEY_BYTES, 1]) {
       const candidates = this.#byKey.get(keyOf(this.#memory, host, mode, host % PAGE_BYTES, bytes));
       if (!candidates) continue;
@@ -108,6 +112,12 @@ export class Translations {
 }
 
 const KEY_BYTES = 4;
+const PLACES = 1 << 17;
+
+/** Of code's first byte, mode and place in the page; several share one. */
+function placeOf(first: number, mode: number, inPage: number): number {
+  return ((first * 0x155 + (mode & 31) * 0x2f) ^ (inPage * 0x1f)) & (PLACES - 1);
+}
 
 /**
  * The first bytes of the code, its place in the page, and its mode, as one number. `bytes`: how many there are. Shorter

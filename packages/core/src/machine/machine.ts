@@ -68,6 +68,9 @@ interface PowerAction {
 const DEFAULT_SLICE_NS = 50_000;
 /** So many instructions before its end a slice may be over, if nothing is due there. */
 const SLACK = 2048;
+/** Where nothing has come from outside for so many slices, they are so many times as long: a look at the outside costs JavaScript. */
+const CALM_AFTER = 8;
+const CALM_FACTOR = 3;
 /** Runs, timer rounds or skips of time in one slice. */
 const MAX_ROUNDS = 256;
 const RAN: SliceResult = { kind: "ran" };
@@ -95,6 +98,8 @@ export class Machine {
   #eventCount = 0;
   #skips = 0;
   #skipsAtRetired = -1;
+  /** Slices since something came from outside or was on its way. */
+  #calm = 0;
   #replayEnded = false;
   /** As `MachineOptions.onReboot`, from here on. */
   onReboot: RebootAction | undefined;
@@ -339,7 +344,8 @@ export class Machine {
   #slice(untilRetired: number, isWanted?: () => boolean): SliceResult {
     this.processors.followTime(false);
     this.#takeEvents();
-    const sliceLength = Math.max(1, Math.floor((this.#sliceNs * 1000) / this.clock.psPerInstruction));
+    const sliceNs = this.#calm > CALM_AFTER ? this.#sliceNs * CALM_FACTOR : this.#sliceNs;
+    const sliceLength = Math.max(1, Math.floor((sliceNs * 1000) / this.clock.psPerInstruction));
     const sliceEnd = Math.min(this.retired + sliceLength, untilRetired);
     for (let round = 0; round < MAX_ROUNDS; round++) {
       this.settle();
@@ -444,7 +450,9 @@ export class Machine {
     if (correction) this.#enter({ kind: "clock", ...correction });
     if (this.#log.wantsCheck(retired)) this.#enter({ kind: "check", digest: this.vcpuDigest() });
     const waiting = this.#waiting;
-    this.#waiting = [];
+    const isBusy = waiting.length > 0 || this.requestsUnderWay > 0 || this.#channels.hasArrivals;
+    this.#calm = isBusy ? 0 : this.#calm + 1;
+    if (waiting.length > 0) this.#waiting = [];
     for (const event of waiting) if (this.#state === "running") this.#enter(event);
     if (this.#state === "running") this.#channels.takeArrivals(this.#enterArrival);
   }
