@@ -114,7 +114,7 @@ export { type LinkedRegions, readLinked, writeLinked } from "./jit/linked-region
 export { type BlobStore, type PoolName, poolNames, type TranslationCacheOptions } from "./jit/pool-names.ts";
 export type { TranslationCache } from "./jit/translation-cache.ts";
 export type { KeptTranslations, TranslatedBatch, TranslationBatch, Translator } from "./jit/translator.ts";
-export { type BootFiles, createBoard, KEYBOARD_CHANNEL, SERIAL_CHANNEL } from "./machine/board.ts";
+export { createBoard, KEYBOARD_CHANNEL, SERIAL_CHANNEL } from "./machine/board.ts";
 export type { Board, BoardWiring } from "./machine/board-interface.ts";
 export { FLASH_NAME, MEMORY_MAP } from "./machine/board-map.ts";
 export { BOOT_CLASSES, type BootClass, bootClassOf } from "./machine/boot-order.ts";
@@ -151,6 +151,7 @@ export {
 } from "./machine/machine-state.ts";
 export { bootRamOf, engineRamOf, MEMORY_LIMITS } from "./machine/memory-size.ts";
 export { isCardInBay, isNetworkCard } from "./machine/network-card-spec.ts";
+export type { BootFiles } from "./machine/power-on.ts";
 export { checkRecording, recordedSpec, recordingHeader } from "./machine/recording.ts";
 export { isShare, isShareTag, SHARE_KINDS, type ShareKind, type ShareSpec } from "./machine/share-spec.ts";
 export {

@@ -11,10 +11,11 @@ import { MemoryBlocks } from "../devices/memory-blocks.ts";
 import { Uart16550 } from "../devices/uart-16550.ts";
 import { JitEngine } from "../engine/jit-engine.ts";
 import type { Translator } from "../jit/translator.ts";
-import { type BootFiles, createBoard, SERIAL_CHANNEL } from "../machine/board.ts";
+import { createBoard, SERIAL_CHANNEL } from "../machine/board.ts";
 import type { FileReference } from "../machine/file-reference.ts";
 import { Machine } from "../machine/machine.ts";
 import { engineRamOf } from "../machine/memory-size.ts";
+import type { BootFiles } from "../machine/power-on.ts";
 import { type MachineSpec, machineSpec } from "../machine/spec.ts";
 import { sha256, toHex } from "../state/sha256.ts";
 import {

@@ -3,7 +3,7 @@
  * while more than `MAX_PENDING_OUTPUT` bytes are sent and not yet taken.
  */
 import type { Tier } from "../engine/jit-engine.ts";
-import type { BootFiles } from "../machine/board.ts";
+import type { BootFiles } from "../machine/power-on.ts";
 import type { MachineSpec } from "../machine/spec.ts";
 
 export const MAX_PENDING_OUTPUT: number = 256 * 1024;

@@ -17,27 +17,23 @@ import { PciBus } from "../bus/pci/bus.ts";
 import type { PciFunction } from "../bus/pci/function.ts";
 import { createHostBridge } from "../bus/pci/host-bridge.ts";
 import { createLpcBridge } from "../bus/pci/lpc-bridge.ts";
-import type { VcpuState } from "../cpu/state.ts";
 import { attachAcpiPm, createAcpiPm, SMI_APMC_EN } from "../devices/acpi-pm.ts";
 import { createAhci } from "../devices/ahci/controller.ts";
 import { ApicSystemBus } from "../devices/apic/apic-bus.ts";
 import { attachCfiFlash, type CfiFlash, createCfiFlash } from "../devices/cfi-flash.ts";
 import { attachCoprocessorError, createCoprocessorError } from "../devices/coprocessor-error.ts";
-import { attachCpuHotplug, type CpuHotplug, createCpuHotplug } from "../devices/cpu-hotplug.ts";
+import { attachCpuHotplug, createCpuHotplug } from "../devices/cpu-hotplug.ts";
 import { attachDebugExit, createDebugExit } from "../devices/debug-exit.ts";
 import { attachDebugPort, createDebugPort } from "../devices/debug-port.ts";
 import type { Device, DeviceContext, IrqLine } from "../devices/device.ts";
 import { attachDiskBays, DiskBays } from "../devices/disk-bays.ts";
 import { attachDma, createDma } from "../devices/dma-8237.ts";
-import { createE1000 } from "../devices/e1000/e1000.ts";
 import { attachFloppy, createFloppy } from "../devices/floppy/controller.ts";
 import { attachFwCfg, createFwCfg } from "../devices/fw-cfg.ts";
 import { attachHpet, createHpet } from "../devices/hpet.ts";
 import { attachI8042, createI8042, startKeyboard } from "../devices/i8042/controller.ts";
 import { attachIde, createIde } from "../devices/ide/controller.ts";
 import { attachIoApic, createIoApic } from "../devices/ioapic.ts";
-import { macBytes } from "../devices/network-channel.ts";
-import { createNvme } from "../devices/nvme/controller.ts";
 import { attachPic, createPic } from "../devices/pic.ts";
 import { attachPit, createPit } from "../devices/pit.ts";
 import { attachPvpanic, createPvpanic } from "../devices/pvpanic.ts";
@@ -47,26 +43,12 @@ import { attachSystemControl, createSystemControl } from "../devices/system-cont
 import { attachUart16550, createUart16550 } from "../devices/uart-16550.ts";
 import { startTextMode } from "../devices/vga/text-mode.ts";
 import { attachVga, createVga } from "../devices/vga/vga.ts";
-import { createVirtioBalloon } from "../devices/virtio/balloon.ts";
-import { createVirtioBlock } from "../devices/virtio/block.ts";
-import { createVirtioConsole } from "../devices/virtio/console.ts";
-import { createVirtioFs } from "../devices/virtio/fs.ts";
-import { createVirtioMem } from "../devices/virtio/mem.ts";
-import { createVirtioNet } from "../devices/virtio/net.ts";
-import { createVirtio9p } from "../devices/virtio/p9.ts";
-import { createVirtioRng } from "../devices/virtio/rng.ts";
-import { createVirtioVsock } from "../devices/virtio/vsock.ts";
 import { createVmGeneration, GENERATION_ID_BYTES } from "../devices/vm-generation.ts";
-import { createWatchdog } from "../devices/watchdog.ts";
-import { buildAcpiTables, GENERATION } from "../firmware/acpi/tables.ts";
-import { type BootFile, piecesOf } from "../firmware/boot-file.ts";
+import { GENERATION } from "../firmware/acpi/tables.ts";
+import type { BootFile } from "../firmware/boot-file.ts";
 import { cmosOf } from "../firmware/cmos.ts";
-import { LOW_MEMORY } from "../firmware/e820.ts";
 import { type BootDisk, fwCfgItems, generationPageOf, generationPlacedAt } from "../firmware/fw-cfg-items.ts";
-import { bootModules, planKernelBoot } from "../firmware/kernel-boot.ts";
-import { placeSmbios } from "../firmware/smbios.ts";
 import { DmaMemory } from "../memory/dma-memory.ts";
-import type { GuestMemory } from "../memory/guest-memory.ts";
 import type { Board, BoardWiring, ProcessorPins } from "./board-interface.ts";
 import {
   FLASH_NAME,
@@ -82,32 +64,23 @@ import {
 } from "./board-map.ts";
 import { type BoardProcessor, createProcessor } from "./board-processor.ts";
 import { bootDevicesOf } from "./boot-order.ts";
-import type { DeviceSpec } from "./device-spec.ts";
+import { type IdeDriveSpec, isFloppy, isIdeDrive, isSataDrive, type SataDriveSpec } from "./disk-spec.ts";
+import { hotMemoryOf } from "./memory-size.ts";
+import { isNetworkCard } from "./network-card-spec.ts";
+import { type BootFiles, placeKernel } from "./power-on.ts";
 import {
-  type FloppySpec,
-  type IdeDriveSpec,
-  isFloppy,
-  isIdeDrive,
-  isInBay,
-  isSataDrive,
-  type SataDriveSpec,
-} from "./disk-spec.ts";
-import { bootRamOf, hotMemoryOf } from "./memory-size.ts";
-import { isCardInBay, isNetworkCard, type NetworkCardSpec } from "./network-card-spec.ts";
+  type CardRoms,
+  createSlotDevice,
+  diskBaySlots,
+  isBay,
+  type SlotDeviceSpec,
+  slotDevices,
+} from "./slot-devices.ts";
 import type { MachineSpec } from "./spec.ts";
-
-/** The files that the spec names: their bytes, unless something else is said. */
-export interface BootFiles<File extends BootFile = Uint8Array> {
-  readonly kernel: File;
-  readonly initrd?: File;
-  /** In the order of the spec. */
-  readonly modules?: readonly File[];
-}
 
 /** The HPET may raise IO-APIC inputs 20 to 23, which are PIRQ E to H. */
 const HPET_FIRST_PIRQ = 4;
 
-const ZERO_PIECE_BYTES = 64 * 1024;
 /** A bay has a size, also of a card. */
 const BAY_CARD_BYTES = 512;
 
@@ -115,9 +88,6 @@ const BAY_CARD_BYTES = 512;
 export const SERIAL_CHANNEL = "serial0";
 /** The channel of the keyboard: devices/i8042/typing.ts makes what it takes. */
 export const KEYBOARD_CHANNEL = "keyboard0";
-
-/** What firmware starts from network cards with, by their kind. */
-export type CardRoms = { readonly [kind in NetworkCardSpec["kind"]]?: Uint8Array | undefined };
 
 /**
  * `variables`: of firmware, as the spec names them; default: an erased chip. `vgaRom`: the VGA BIOS that it names. The firmware itself is the engine's ROM. Throws
@@ -274,7 +244,7 @@ export function createBoard(
     : undefined;
   const inBays = spec.devices.filter(isBay).map((device) => ({ sizeBytes: BAY_CARD_BYTES, ...device }));
   const plugged = slotDevices(spec).map((device) =>
-    createDevice(context, inBays.find(({ name }) => name === device.name) ?? device, cardRoms),
+    createSlotDevice(context, inBays.find(({ name }) => name === device.name) ?? device, cardRoms),
   );
   const drives = spec.devices.filter(isSataDrive).map((drive) => ({ ...drive, medium: mediumOf(drive) }));
   const ideDrives = spec.devices.filter(isIdeDrive).map((drive) => ({ ...drive, medium: mediumOf(drive) }));
@@ -387,7 +357,11 @@ export function createBoard(
       for (const [chip, inputs] of levelTriggered().entries()) ports.write(PORT_MAP.elcr + chip, 1, inputs);
       if (vga) startTextMode(vga);
       if (i8042) startKeyboard(i8042);
-      return bootKernel(context.memory, spec, spec.boot.commandLine, files, generationId, cpuHotplug);
+      return placeKernel(context.memory, spec, files, {
+        commandLine: spec.boot.commandLine,
+        generationId,
+        isCpuThere: cpuHotplug && ((index) => cpuHotplug.isPresent(index)),
+      });
     },
   };
 }
@@ -417,71 +391,10 @@ function mediumOf({ kind }: SataDriveSpec | IdeDriveSpec): "disk" | "cd" {
   return kind === "sata-cd" || kind === "ide-cd" ? "cd" : "disk";
 }
 
-interface PciDevice extends Device {
-  readonly pci: PciFunction;
-}
-
-type SlotDeviceSpec = Exclude<DeviceSpec, SataDriveSpec | IdeDriveSpec | FloppySpec>;
-
-/**
- * A device reaches the first 4 GiB alone: Linux copies what it moves from and to plugged memory, if it knows in time that there
- * may be some. It keeps 64 MiB for that, which small guests had better not lose for nothing.
- */
-function hasNarrowDma({ devices }: MachineSpec): boolean {
-  return devices.some(
-    (device) => device.kind === "e1000" || isIdeDrive(device) || isSataDrive(device) || isFloppy(device),
-  );
-}
-
-function isBay(device: DeviceSpec): device is SlotDeviceSpec & { readonly isInBay: true } {
-  return isInBay(device) || isCardInBay(device);
-}
-
-/** Slots of bus 0 in which disks and network cards come and go. */
-function diskBaySlots(spec: MachineSpec): number[] {
-  return slotDevices(spec).flatMap((device, index) => (isBay(device) ? [PCI_SLOT.firstFree + index] : []));
-}
-
-/** Those with a PCI slot each. */
-function slotDevices({ devices }: MachineSpec): SlotDeviceSpec[] {
-  const hasSlot = (device: DeviceSpec): device is SlotDeviceSpec =>
-    !isSataDrive(device) && !isIdeDrive(device) && !isFloppy(device);
-  return devices.filter(hasSlot);
-}
-
 /** What firmware writes to the edge/level registers of the 8259A pair: PCI interrupts and the SCI are levels. */
 function levelTriggered(): readonly [number, number] {
   const inputs = [ISA_IRQ.sci, ...PIRQ_TO_ISA].reduce((all, irq) => all | (1 << irq), 0);
   return [inputs & 0xff, inputs >> 8];
-}
-
-function createDevice(context: DeviceContext, spec: SlotDeviceSpec, roms: CardRoms = {}): PciDevice {
-  switch (spec.kind) {
-    case "virtio-console":
-      return createVirtioConsole(context, spec);
-    case "virtio-vsock":
-      return createVirtioVsock(context, spec);
-    case "virtio-balloon":
-      return createVirtioBalloon(context, spec);
-    case "virtio-mem":
-      return createVirtioMem(context, { name: spec.name, region: hotMemoryOf({ devices: [spec] })! });
-    case "virtio-rng":
-      return createVirtioRng(context, spec);
-    case "watchdog":
-      return createWatchdog(context, spec);
-    case "virtio-block":
-      return createVirtioBlock(context, spec);
-    case "nvme-disk":
-      return createNvme(context, spec);
-    case "virtio-net":
-      return createVirtioNet(context, { ...spec, mac: macBytes(spec.mac)!, rom: spec.rom && roms[spec.kind] });
-    case "e1000":
-      return createE1000(context, { name: spec.name, mac: macBytes(spec.mac)!, rom: spec.rom && roms[spec.kind] });
-    case "virtio-fs":
-      return createVirtioFs(context, spec);
-    case "virtio-9p":
-      return createVirtio9p(context, spec);
-  }
 }
 
 /** A function of the chipset that is no device of its own. */
@@ -500,52 +413,4 @@ function createFlash(context: DeviceContext, sizeBytes: number, given: Uint8Arra
   const content = given ?? new Uint8Array(sizeBytes).fill(0xff);
   if (content.length !== sizeBytes) throw new RangeError(`${content.length} bytes for a flash chip of ${sizeBytes}`);
   return createCfiFlash(context, { name: FLASH_NAME, content });
-}
-
-function bootKernel(
-  memory: GuestMemory,
-  spec: MachineSpec,
-  commandLine: string,
-  { kernel, initrd, modules = [] }: BootFiles<BootFile>,
-  generationId: Uint8Array,
-  cpuHotplug: CpuHotplug | undefined,
-): VcpuState {
-  const hasVga = spec.vga !== undefined;
-  const ram = bootRamOf(spec);
-  const hotMemory = hasNarrowDma(spec) ? hotMemoryOf(spec) : undefined;
-  const acpi = buildAcpiTables({
-    cpuCount: spec.cpus,
-    isCpuThere: cpuHotplug && ((index) => cpuHotplug.isPresent(index)),
-    diskBays: diskBaySlots(spec),
-    hasVga,
-    has8042: hasVga,
-    hasFloppy: spec.devices.some(isFloppy),
-    hotMemory,
-    bootRam: ram,
-  });
-  const generation = { gpa: GENERATION.DIRECT_ADDRESS, bytes: generationId };
-  const smbios = placeSmbios({ ...spec, cpuCount: spec.cpus }, LOW_MEMORY.smbiosStart);
-  const plan = planKernelBoot({
-    kernel,
-    modules: bootModules(spec, modules, initrd),
-    commandLine,
-    ram: { ...ram, lowRamBytes: memory.lowRamBytes },
-    acpi: { ...acpi, writes: [...acpi.writes, generation, ...smbios] },
-    hasVga,
-  });
-  const write = (gpa: number, bytes: Uint8Array): void => {
-    if (!memory.write(gpa, bytes)) throw new RangeError(`boot data at 0x${gpa.toString(16)} is outside RAM`);
-  };
-  for (const { gpa, bytes } of plan.writes) write(gpa, bytes);
-  const zeros = new Uint8Array(ZERO_PIECE_BYTES);
-  for (const { gpa, length } of plan.zeroes)
-    for (let at = 0; at < length; at += zeros.length) write(gpa + at, zeros.subarray(0, length - at));
-  for (const { gpa, file, start, length } of plan.copies) {
-    let at = gpa;
-    for (const piece of piecesOf(file, start, length)) {
-      write(at, piece);
-      at += piece.length;
-    }
-  }
-  return plan.state;
 }
