@@ -20,6 +20,7 @@ export interface BootFiles<File extends BootFile = Uint8Array> {
 }
 
 const ZERO_PIECE_BYTES = 64 * 1024;
+
 /**
  * A device reaches the first 4 GiB alone: Linux copies what it moves from and to plugged memory, if it knows in time that there
  * may be some. It keeps 64 MiB for that, which small guests had better not lose for nothing.
