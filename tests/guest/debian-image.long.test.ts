@@ -63,7 +63,7 @@ test.skipIf(reason !== undefined)(
 
 test.skipIf(reason !== undefined)(
   "a debian that stays lets a user in by ssh, with the key that it was given, and keeps its disk",
-  { timeout: 60 * MINUTE_MS },
+  { timeout: 150 * MINUTE_MS },
   async () => {
     const folder = mkdtempSync(join(tmpdir(), "twinmetal-debian-image-"));
     const twinmetal = (...words: string[]): Promise<Ending> =>

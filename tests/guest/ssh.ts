@@ -6,7 +6,7 @@ import { repository } from "../clone.ts";
 
 export const SHIM = join(repository, "packages", "cli", "bin", "twinmetal.mjs");
 const MINUTE_MS = 60_000;
-const TRIES = 120;
+const TRIES = 360;
 const BETWEEN_MS = 10_000;
 /** ssh's own, beside those of commands. */
 const NO_CONNECTION = 255;
@@ -44,7 +44,7 @@ export interface SshLogin {
   readonly folder: string;
 }
 
-/** Tries again until there is a connection, for 20 minutes. */
+/** Tries again until there is a connection, for an hour. */
 export async function ssh({ user, key, port, folder }: SshLogin, command: string): Promise<Ending> {
   const known = ["StrictHostKeyChecking=no", `UserKnownHostsFile=${join(folder, "known")}`, "BatchMode=yes"];
   const given = [...known, "ConnectTimeout=60"].flatMap((option) => ["-o", option]);

@@ -2,6 +2,7 @@
 import type { GivenBoot, PreparedBoot, RunValues } from "./boot-plan.ts";
 import type { Io } from "./command.ts";
 import { imageProgress } from "./image-progress.ts";
+import { translationCache } from "./translation-cache.ts";
 import type { DebianImage, DiskOptions, VmProgress } from "./vm-library.ts";
 
 export interface DebianBoot extends Pick<PreparedBoot, "boot"> {
@@ -11,7 +12,7 @@ export interface DebianBoot extends Pick<PreparedBoot, "boot"> {
 
 export async function debianBoot(
   io: Io,
-  { mirror, suite }: RunValues,
+  { mirror, suite, translationCache: cache }: RunValues,
   { append, folder }: GivenBoot,
   signal: AbortSignal,
   onProgress: (progress: VmProgress) => void,
@@ -20,6 +21,7 @@ export async function debianBoot(
     io.library.ensureDebianImage({
       mirror,
       suite,
+      translationCache: translationCache(cache, io.env),
       signal,
       onProgress: (progress) => onProgress(imageProgress(progress)),
       onWarning: (message) => void io.stderr.write(`twinmetal: ${message}\n`),

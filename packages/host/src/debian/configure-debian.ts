@@ -1,7 +1,7 @@
 /** Configures an unpacked Debian (debian-root.ts) on its disk: its packages' scripts run in a VM, whoever starts this. */
 import { ImageError } from "../image/image-error.ts";
 import { createVm } from "../vm/create-vm.ts";
-import type { Vm } from "../vm/vm.ts";
+import type { Vm, VmOptions } from "../vm/vm.ts";
 import { CONFIGURE_SCRIPT, OWN_STEPS, STEP_LINE } from "./configure-script.ts";
 
 export interface ConfigureOptions {
@@ -11,6 +11,7 @@ export interface ConfigureOptions {
   readonly diskPath: string;
   /** Whose scripts are to run. */
   readonly packageCount: number;
+  readonly translationCache: VmOptions["translationCache"];
   readonly onProgress: (doneSteps: number, totalSteps: number) => void;
   readonly signal: AbortSignal | undefined;
 }
@@ -21,7 +22,7 @@ const KEPT_OUTPUT_BYTES = 4096;
 
 /** Rejects with ImageError "IMAGE_TOOL" and what VMs reject with, or the signal's reason. */
 export async function configureDebian(options: ConfigureOptions): Promise<void> {
-  const { kernelPath, initrdPath, kernelRelease, diskPath, onProgress } = options;
+  const { kernelPath, initrdPath, kernelRelease, diskPath, translationCache, onProgress } = options;
   const total = options.packageCount + OWN_STEPS;
   const limit = AbortSignal.timeout(LIMIT_MS);
   const signal = options.signal === undefined ? limit : AbortSignal.any([options.signal, limit]);
@@ -33,6 +34,7 @@ export async function configureDebian(options: ConfigureOptions): Promise<void> 
     isQuiet: true,
     memoryBytes: MEMORY_BYTES,
     disks: [{ path: diskPath, format: "raw" }],
+    translationCache,
     signal,
   });
   try {

@@ -27,6 +27,7 @@ import {
   shortHash,
 } from "../image/package-set.ts";
 import { writeRootDisk } from "../image/root-disk.ts";
+import type { VmOptions } from "../vm/vm.ts";
 import { configureDebian } from "./configure-debian.ts";
 import { CONFIGURE_SCRIPT } from "./configure-script.ts";
 import { CONFIGURED_HERE, configureHere } from "./configured-here.ts";
@@ -49,6 +50,8 @@ export interface DebianImageOptions extends Omit<PackageSource, "fetchWith"> {
   readonly cacheDirectory?: string;
   /** Fetch and build anew. */
   readonly refresh?: boolean;
+  /** Of the VM in which the packages are configured; default "off". The image is the same with any. */
+  readonly translationCache?: VmOptions["translationCache"];
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: DebianProgress) => void;
   readonly onWarning?: (message: string) => void;
@@ -165,7 +168,7 @@ async function assemble(
   set: PackageSet,
   packagesDirectory: string,
   directory: string,
-  { signal, onProgress = () => {} }: DebianImageOptions,
+  { translationCache, signal, onProgress = () => {} }: DebianImageOptions,
 ): Promise<DebianDescription> {
   await makeDirectories(directory);
   const total = set.packages.reduce((sum, { installedBytes }) => sum + installedBytes, 0);
@@ -219,6 +222,7 @@ async function assemble(
     kernelRelease: boot.kernelRelease,
     diskPath,
     packageCount: root.unconfigured,
+    translationCache,
     onProgress: (done, all) => onProgress({ phase: "configure", done, total: all }),
     signal,
   });

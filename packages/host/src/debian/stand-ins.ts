@@ -11,7 +11,7 @@
  *   debconf's modules                  nobody is asked, and the answers are the packages' own defaults
  *   ssh-keygen                         each machine makes its own key when it starts
  *   systemd-hwdb                       the names of hardware that no VM has: not made
- *   py3compile, py_compile             Python compiles a module when it is first used
+ *   py3compile, py_compile             of Python's modules, those that a start needs are compiled once at the end
  *   the rest                           does nothing for what was never there in an older version, or never ran
  */
 const NOTHING = "#!/bin/sh\n";
