@@ -13,7 +13,7 @@ import { lapOf } from "./linux-commands.ts";
 
 const DIRECTORY = "/tmp/sandbox";
 /** Of one command, which may load the program several times, in a processor in software that may be shared. */
-const TIMEOUT_MS = 600_000;
+const TIMEOUT_MS = 900_000;
 
 /** The program, which says at its end what rights it has had. */
 function program(): string {
