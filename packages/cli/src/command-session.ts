@@ -12,8 +12,8 @@ import { CommandError } from "./usage-error.ts";
 import type { AgentInfo, Vm } from "./vm-library.ts";
 
 const FLUSH_MS = 1000;
-/** From power-on to an agent that answers: a full system, on a host with fifteen times as much to do as processors. */
-const AGENT_TIMEOUT_MS = 30 * 60_000;
+/** From power-on to an agent that answers: a full system, on a busy host. */
+const AGENT_TIMEOUT_MS = 600_000;
 
 export interface CommandOptions {
   readonly command: readonly string[];
