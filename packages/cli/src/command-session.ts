@@ -2,6 +2,7 @@
  * One command in the guest, through its agent: standard input, output and error are the program's own, byte for byte;
  * the guest's console stays out of sight.
  */
+import { AGENT_TIMEOUT_MS } from "@twinmetal/host";
 import { ByteOutput } from "./byte-output.ts";
 import type { Io } from "./command.ts";
 import type { Ending } from "./ending.ts";
@@ -12,8 +13,6 @@ import { CommandError } from "./usage-error.ts";
 import type { AgentInfo, Vm } from "./vm-library.ts";
 
 const FLUSH_MS = 1000;
-/** From power-on to an agent that answers: a full system, on a busy host. */
-const AGENT_TIMEOUT_MS = 600_000;
 
 export interface CommandOptions {
   readonly command: readonly string[];

@@ -30,7 +30,7 @@ export { askControl } from "./control/control-client.ts";
 export { ControlError } from "./control/control-error.ts";
 export type { ControlOptions, ControlRequest, PlugNetwork } from "./control/control-request.ts";
 export { type ControlServer, serveControl } from "./control/control-server.ts";
-export { AGENT_PHASE } from "./control/control-streams.ts";
+export { AGENT_PHASE, AGENT_TIMEOUT_MS } from "./control/control-streams.ts";
 export { VmControl } from "./control/vm-control.ts";
 export { CopyError, type CopyErrorCode } from "./copy/copy-error.ts";
 export { type CopyFromVmOptions, type CopyOptions, type CopyResult, copyFromVm, copyToVm } from "./copy/copy-files.ts";

@@ -345,8 +345,8 @@ export const RELIED_PAGES_BYTES = 4096;
 export const ONES_PAGE = 0x90000;
 
 /**
- * One i32 of all vCPUs: bit n for 16 KiB of RAM at SHADOW_START + n * 16 KiB that keep what they hold when the guest stores, of which the bus hears
- * (engine/shadow-protection.ts). As in ROM, granules of their pages are all set, so that each store is looked at.
+ * One i32 of all vCPUs: bit n for 16 KiB of RAM at SHADOW_START + n * 16 KiB where the guest's stores go to the bus, and do not
+ * reach memory (engine/shadow-protection.ts). As in ROM, granules of their pages are all set, so that each store is looked at.
  */
 export const SHADOW_PROTECTED = 0x91000;
 export const SHADOW_START = 0xc0000;

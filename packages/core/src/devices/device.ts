@@ -70,7 +70,10 @@ export interface DeviceContext {
   openNetwork(channel: string, port: NetworkPort): NetworkChannel;
   /** Whole pages that the guest can reach without asking the device; undefined where the engine has none to give. */
   deviceMemory?(sizeBytes: number, kind: DeviceMemoryKind): DeviceMemory | undefined;
-  /** RAM below 1 MiB that the guest's stores do not reach from here on, but the bus: bit n for the 16 KiB at 0xC0000 + n * 16 KiB. */
+  /**
+   * RAM below 1 MiB where the guest's stores go to the bus from here on, and do not reach memory: bit n for the 16 KiB at
+   * 0xC0000 + n * 16 KiB.
+   */
   protectShadow(parts: number): void;
   /** As `openDisk`, of a folder that is shared. */
   openShare(channel: string, onDone: (completion: FileCompletion) => void): FileChannel;

@@ -145,7 +145,8 @@ export interface Engine {
   /** For devices whose memory guests reach without an exit; undefined where each access is one. Throws RangeError without memory. */
   deviceMemory?(sizeBytes: number, kind: DeviceMemoryKind): DeviceMemory;
   /**
-   * RAM below 1 MiB that vCPUs' stores do not reach from here on, but the bus, as MMIO: bit n for the 16 KiB at 0xC0000 + n * 16 KiB. At first none.
+   * RAM below 1 MiB where vCPUs' stores go to the bus from here on, as MMIO, and do not reach memory: bit n for the 16 KiB at
+   * 0xC0000 + n * 16 KiB. At first none.
    * Stores by `memory` do. Only from the machine's thread, within callbacks and between runs.
    */
   protectShadow(parts: number): void;

@@ -48,6 +48,7 @@ import {
 import { machineSections } from "./machine-state.ts";
 import { Processors } from "./processors.ts";
 import { MachineRandom } from "./random.ts";
+import { SliceLength } from "./slice-length.ts";
 import { type MachineSpec, seedBytes } from "./spec.ts";
 import type { VcpuStop } from "./vcpu-runner.ts";
 import { WallPacer } from "./wall-pacer.ts";
@@ -68,9 +69,6 @@ interface PowerAction {
 const DEFAULT_SLICE_NS = 50_000;
 /** So many instructions before its end a slice may be over, if nothing is due there. */
 const SLACK = 2048;
-/** Where nothing has come from outside for so many slices, they are so many times as long: a look at the outside costs JavaScript. */
-const CALM_AFTER = 8;
-const CALM_FACTOR = 3;
 /** Runs, timer rounds or skips of time in one slice. */
 const MAX_ROUNDS = 256;
 const RAN: SliceResult = { kind: "ran" };
@@ -86,7 +84,7 @@ export class Machine {
   #log: EventLog;
   readonly #options: MachineOptions;
   #pacer: WallPacer | undefined;
-  readonly #sliceNs: number;
+  readonly #sliceLength: SliceLength;
   /** Time passes with the host's: the engine counts nanoseconds. */
   readonly #followsHost: boolean;
   readonly #channels: MachineChannels;
@@ -98,8 +96,6 @@ export class Machine {
   #eventCount = 0;
   #skips = 0;
   #skipsAtRetired = -1;
-  /** Slices since something came from outside or was on its way. */
-  #calm = 0;
   #replayEnded = false;
   /** As `MachineOptions.onReboot`, from here on. */
   onReboot: RebootAction | undefined;
@@ -112,8 +108,8 @@ export class Machine {
     this.spec = spec;
     this.memory = memory;
     this.engine = engine;
-    this.#sliceNs = options.sliceNs ?? DEFAULT_SLICE_NS;
     this.#followsHost = engine.unit === "nanosecond";
+    this.#sliceLength = new SliceLength(options.sliceNs ?? DEFAULT_SLICE_NS, !this.#followsHost);
     if (this.#followsHost && spec.clock === "virtual") {
       throw new MachineError(
         "engine",
@@ -344,8 +340,7 @@ export class Machine {
   #slice(untilRetired: number, isWanted?: () => boolean): SliceResult {
     this.processors.followTime(false);
     this.#takeEvents();
-    const sliceNs = this.#calm > CALM_AFTER ? this.#sliceNs * CALM_FACTOR : this.#sliceNs;
-    const sliceLength = Math.max(1, Math.floor((sliceNs * 1000) / this.clock.psPerInstruction));
+    const sliceLength = this.#sliceLength.instructions(this.clock.psPerInstruction);
     const sliceEnd = Math.min(this.retired + sliceLength, untilRetired);
     for (let round = 0; round < MAX_ROUNDS; round++) {
       this.settle();
@@ -450,9 +445,8 @@ export class Machine {
     if (correction) this.#enter({ kind: "clock", ...correction });
     if (this.#log.wantsCheck(retired)) this.#enter({ kind: "check", digest: this.vcpuDigest() });
     const waiting = this.#waiting;
-    const isBusy = waiting.length > 0 || this.requestsUnderWay > 0 || this.#channels.hasArrivals;
-    this.#calm = isBusy ? 0 : this.#calm + 1;
-    if (waiting.length > 0) this.#waiting = [];
+    this.#sliceLength.look(waiting.length > 0 || this.requestsUnderWay > 0 || this.#channels.hasArrivals);
+    this.#waiting = [];
     for (const event of waiting) if (this.#state === "running") this.#enter(event);
     if (this.#state === "running") this.#channels.takeArrivals(this.#enterArrival);
   }

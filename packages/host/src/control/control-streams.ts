@@ -19,7 +19,7 @@ import type { ControlLines } from "./control-lines.ts";
 /** What a console's reader who is too slow does not get. */
 const MAX_UNREAD_BYTES = 4 * 2 ** 20;
 /** From power-on to an agent that answers: a full system, on a busy host. */
-const AGENT_TIMEOUT_MS = 600_000;
+export const AGENT_TIMEOUT_MS = 600_000;
 const QUIET_MS = 1000;
 /** Of the progress that is told while a guest starts whose agent is needed. */
 export const AGENT_PHASE = "agent" as const;
