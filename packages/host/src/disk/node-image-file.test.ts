@@ -10,6 +10,7 @@ import { processCalls } from "../kvm/process-calls.ts";
 import { fileError } from "./file-error.ts";
 import { lockByFile } from "./image-lock.ts";
 import { openImageFile } from "./node-image-file.ts";
+import { SpaceLimit } from "./space-limit.ts";
 
 const hasKernelLocks = !("detail" in processCalls());
 const hasQemuIo = existsSync("/usr/bin/qemu-io");
@@ -68,6 +69,22 @@ describe("an image file", () => {
     const into = new Uint8Array(16);
     await file.read((1 << 19) - 8, into);
     expect([...into]).toEqual([0, 0, 0, 0, 0, 0, 0, 0, 7, 7, 7, 7, 7, 7, 7, 7]);
+    await file.close();
+  });
+
+  it("takes no more of its file system than it is allowed, written in one piece or in parts", async () => {
+    const space = new SpaceLimit();
+    space.bytes = 1 << 20;
+    const file = await openImageFile(path, { create: true, space });
+    const piece = new Uint8Array(1 << 18).fill(7);
+    const parts = [piece.subarray(0, 1 << 17), piece.subarray(1 << 17)];
+    await file.write(0, piece);
+    await file.writeParts!(1 << 20, parts);
+    await file.write(0, piece);
+    expect(await codeOf(file.writeParts!(2 << 20, [...parts, ...parts, ...parts]))).toBe("no-space");
+    await file.writeParts!(2 << 20, parts);
+    expect(await codeOf(file.write(3 << 20, new Uint8Array(1 << 19)))).toBe("no-space");
+    expect((await stat(path)).blocks * 512).toBeLessThanOrEqual(1 << 20);
     await file.close();
   });
 

@@ -113,6 +113,7 @@ export class NodeImageFile implements ImageFile {
 
   async writeParts(offset: number, parts: Parts): Promise<void> {
     try {
+      this.#space?.check(this.#descriptor, this.path, offset, partsLength(parts));
       const done = writevSync(this.#descriptor, parts, offset);
       if (done < partsLength(parts)) await this.#eachRest(offset, parts, done, (at, rest) => this.write(at, rest));
     } catch (error) {

@@ -1,9 +1,10 @@
 /**
  * How much of the host's file system an image may take. What it takes is asked of the file system (st_blocks) whenever writes since
- * then could have filled it up; writes that would go beyond find no space, as on a host that is full. An image without holes is
- * never larger than it is.
+ * then could have filled it up, and after all of them are written out: ext4 counts less for a moment while it gives delayed writes
+ * their blocks. Writes that would go beyond find no space, as on a host that is full. An image without holes is never larger than
+ * it is.
  */
-import { fstatSync } from "node:fs";
+import { fdatasyncSync, fstatSync } from "node:fs";
 import { StorageError } from "@twinmetal/storage";
 
 const BLOCK_BYTES = 512;
@@ -19,6 +20,7 @@ export class SpaceLimit {
     const { bytes } = this;
     if (bytes === undefined) return;
     if (this.#takenBytes + length > bytes) {
+      fdatasyncSync(descriptor);
       const { blocks, size } = fstatSync(descriptor);
       this.#takenBytes = blocks * BLOCK_BYTES;
       const hasNoHole = this.#takenBytes >= size && offset + length <= size;
