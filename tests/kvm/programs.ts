@@ -14,8 +14,6 @@ export interface TestProgram {
   readonly form: "short" | "long";
   /** The Linux under load (load-layer.ts). */
   readonly needsLoad?: true;
-  /** `twinmetal`, in processes of its own (project-layer.ts). */
-  readonly startsProgram?: true;
   /** firmware-layer.ts */
   readonly needsFirmware?: FirmwareKind;
 }
@@ -183,8 +181,7 @@ export const PROGRAMS: readonly TestProgram[] = [
     name: "sandbox",
     file: "guest/sandbox.ts",
     what: "a guest on the kvm engine in a process that is locked down, and saved and cloned there",
-    limitSeconds: 3600,
-    startsProgram: true,
+    limitSeconds: 4200,
     form: "long",
   },
 ];

@@ -4,9 +4,6 @@
  *
  *   - modules of the packages are not copied in but imported from the built ones, so that one build is tested;
  *   - "vitest" is guest/vitest.ts, the same runner and the same expectations without the rest of Vitest.
- *
- * A test that starts the program again and again has it once more, the built modules in a few files: loading 740 of them takes six
- * times as long, which is minutes in there.
  */
 
 import { spawnSync } from "node:child_process";
@@ -14,8 +11,8 @@ import { existsSync, mkdtempSync, readdirSync, realpathSync, rmSync } from "node
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, join, relative } from "node:path";
-import { fileURLToPath, pathToFileURL } from "node:url";
-import { build, type InlineConfig, type Plugin } from "vite";
+import { fileURLToPath } from "node:url";
+import { build, type Plugin } from "vite";
 import type { TinyImage } from "../../packages/host/src/index.ts";
 import { FileTree } from "./file-tree.ts";
 import { INIT_SCRIPT } from "./guest/init-script.ts";
@@ -24,11 +21,6 @@ import { type TestProgram, THREADS } from "./programs.ts";
 const repository = fileURLToPath(new URL("../..", import.meta.url));
 const PROJECT = "twinmetal";
 const TESTS = `${PROJECT}/tests`;
-const PROGRAM = `${PROJECT}/program`;
-const PACKAGES = ["core", "storage", "network", "host", "cli"] as const;
-/** Beside the program itself, what starts in threads and processes of its own. */
-const ENTRY =
-  /^packages\/(cli\/dist\/index|host\/dist\/\w+\/((share|network|disk|translation|(kvm-)?vcpu|vm)-worker|native-keeper))\.js$/;
 /** Where a VM in the guest finds the tiny image. */
 const IMAGES = "root/.cache/twinmetal/images";
 
@@ -45,7 +37,7 @@ export async function buildProjectLayer(
   const tree = new FileTree();
   for (const [path, source] of firmware) tree.copy(path, source);
   if (load) tree.file(`${PROJECT}/load/initrd`, load);
-  for (const name of PACKAGES) {
+  for (const name of ["core", "storage", "network", "host", "cli"]) {
     const source = join(repository, "packages", name);
     tree.copy(`${PROJECT}/packages/${name}/package.json`, join(source, "package.json"));
     tree.copyTree(
@@ -55,7 +47,6 @@ export async function buildProjectLayer(
     );
     tree.link(`${PROJECT}/node_modules/@twinmetal/${name}`, `../../packages/${name}`);
   }
-  if (programs.some(({ startsProgram }) => startsProgram)) await addProgram(tree);
   for (const name of ["package.json"]) tree.copy(`${PROJECT}/${name}`, join(repository, name));
   for (const name of ["bin", "lib"]) tree.copyTree(`${PROJECT}/${name}`, join(repository, name));
   addKoffi(tree);
@@ -114,65 +105,27 @@ function findKoffi(): string | undefined {
   return undefined;
 }
 
-async function addProgram(tree: FileTree): Promise<void> {
-  for (const name of PACKAGES)
-    tree.copy(`${PROGRAM}/packages/${name}/package.json`, join(repository, "packages", name, "package.json"));
-  const files = ["cli", "host"].flatMap((name) =>
-    readdirSync(join(repository, "packages", name, "dist"), { recursive: true }).map(
-      (path) => `packages/${name}/dist/${String(path)}`,
-    ),
-  );
-  const input = files
-    .filter((path) => ENTRY.test(path))
-    .map((path) => [path.slice(0, -".js".length), join(repository, path)]);
-  const names = { entryFileNames: "[name].js", chunkFileNames: "packages/cli/dist/[name]-[hash].js" };
-  for (const [path, code] of await bundled(
-    Object.fromEntries(input) as Record<string, string>,
-    [ownAddresses()],
-    names,
-  ))
-    tree.file(`${PROGRAM}/${path}`, code);
-}
-
-/** A module's address is what it would be by itself. */
-function ownAddresses(): Plugin {
-  return {
-    name: "own-addresses",
-    enforce: "pre",
-    transform: (code, id) => {
-      const path = relative(repository, id);
-      if (!path.startsWith("packages/") || !code.includes("import.meta.url")) return undefined;
-      return code.replaceAll("import.meta.url", JSON.stringify(pathToFileURL(join("/", PROGRAM, path)).href));
-    },
-  };
-}
-
-function bundle(entries: Readonly<Record<string, string>>): Promise<[path: string, code: string][]> {
-  const input = Object.entries(entries).map(([name, file]) => [name, fileURLToPath(new URL(file, import.meta.url))]);
-  const names = { entryFileNames: "[name].mjs", chunkFileNames: "shared/[name]-[hash].mjs" };
-  return bundled(Object.fromEntries(input) as Record<string, string>, [builtPackages(), oneRunner()], names);
-}
-
-async function bundled(
-  input: Readonly<Record<string, string>>,
-  plugins: Plugin[],
-  names: { readonly entryFileNames: string; readonly chunkFileNames: string },
-): Promise<[path: string, code: string][]> {
-  const config: InlineConfig = {
+async function bundle(entries: Readonly<Record<string, string>>): Promise<[path: string, code: string][]> {
+  const output = await build({
     configFile: false,
     root: repository,
     logLevel: "warn",
-    plugins,
+    plugins: [builtPackages(), oneRunner()],
     ssr: { noExternal: true, target: "node" },
     build: {
       ssr: true,
       write: false,
       minify: false,
       target: "node20",
-      rollupOptions: { input, external: ["koffi"], output: { format: "es", ...names } },
+      rollupOptions: {
+        input: Object.fromEntries(
+          Object.entries(entries).map(([name, file]) => [name, fileURLToPath(new URL(file, import.meta.url))]),
+        ),
+        external: ["koffi"],
+        output: { format: "es", entryFileNames: "[name].mjs", chunkFileNames: "shared/[name]-[hash].mjs" },
+      },
     },
-  };
-  const output = await build(config);
+  });
   const parts = Array.isArray(output) ? output : [output];
   return parts.flatMap((part) =>
     "output" in part

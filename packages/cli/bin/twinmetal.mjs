@@ -22,10 +22,10 @@ const tooOld = nodeTooOld();
 if (tooOld) fail(tooOld);
 
 const packageRoot = dirname(dirname(fileURLToPath(import.meta.url)));
-const entry = join(packageRoot, "dist", "index.js");
+const entry = join(packageRoot, "dist", "program", "cli", "index.js");
 if (!existsSync(entry)) build();
 
-const { main } = await import("../dist/index.js");
+const { main } = await import("../dist/program/cli/index.js");
 process.exit(await main(process.argv.slice(2)));
 
 /** Compiles the clone that this file lies in. Only a clone has sources; the published package is built. */
@@ -44,10 +44,12 @@ function build() {
     );
   }
   process.stderr.write("twinmetal: not built yet; building once...\n");
-  // The program's standard output belongs to the guest, so the compiler's goes to standard error.
-  const { status, error } = spawnSync(process.execPath, [compiler, "-b"], { cwd: cloneRoot, stdio: ["ignore", 2, 2] });
-  if (error) fail(`twinmetal: the compiler could not be started: ${error.message}`);
-  if (status !== 0 || !existsSync(entry)) {
-    fail(`twinmetal: the build failed (see above). Run \`npm ci && npm run build\` in ${cloneRoot}, then try again.`);
+  const steps = [[compiler, "-b"], [join("tools", "core-image.mjs")], [join("tools", "program.mjs")]];
+  for (const args of steps) {
+    // The program's standard output belongs to the guest, so the compiler's goes to standard error.
+    const { status, error } = spawnSync(process.execPath, args, { cwd: cloneRoot, stdio: ["ignore", 2, 2] });
+    if (error) fail(`twinmetal: the build could not be started: ${error.message}`);
+    if (status !== 0)
+      fail(`twinmetal: the build failed (see above). Run \`npm ci && npm run build\` in ${cloneRoot}, then try again.`);
   }
 }

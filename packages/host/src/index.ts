@@ -164,6 +164,7 @@ export type { MigrationAddress, MigrationSecurity, TlsFiles } from "./migration/
 export { formatAddress } from "./migration/address.ts";
 export { type ReceiveVmOptions, receiveVm } from "./migration/incoming.ts";
 export type { MigrateVmOptions, MigrationChoice } from "./migration/outgoing.ts";
+export { libraryVersion } from "./migration/version.ts";
 export {
   type CardLimits,
   type ForwardOptions,

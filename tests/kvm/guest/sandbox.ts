@@ -19,7 +19,7 @@ const TIMEOUT_MS = 900_000;
 function program(): string {
   mkdirSync(DIRECTORY, { recursive: true });
   const main = join(DIRECTORY, "main.mjs");
-  const index = join(process.cwd(), "program/packages/cli/dist/index.js");
+  const index = join(process.cwd(), "packages/cli/dist/program/cli/index.js");
   const reports = "process.on('exit', () => console.error(readFileSync('/proc/self/status', 'utf8')));";
   writeFileSync(
     main,

@@ -1,5 +1,5 @@
 /** `twinmetal version`, also as --version. */
-import { readFileSync } from "node:fs";
+import { libraryVersion } from "@twinmetal/host";
 import { defineCommand } from "../command.ts";
 import { flag } from "../options.ts";
 import { UsageError } from "../usage-error.ts";
@@ -14,11 +14,8 @@ export const VERSION = defineCommand({
   execute: async (io, { values, operands, rest }) => {
     const extra = operands[0] ?? rest?.[0];
     if (extra !== undefined) throw new UsageError(`"${extra}" is one word too many.`);
-    const manifest = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as {
-      version: string;
-    };
     const { node, v8 } = process.versions;
-    const all = { version: manifest.version, node, v8, platform: `${process.platform}-${process.arch}` };
+    const all = { version: libraryVersion(), node, v8, platform: `${process.platform}-${process.arch}` };
     io.stdout.write(values.json ? `${JSON.stringify(all)}\n` : `twinmetal ${all.version}\n`);
     return 0;
   },

@@ -6,6 +6,7 @@ import { fstatSync, readFileSync, readlinkSync, realpathSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { nearest, parents } from "../nearest-file.ts";
 import type { FileRule } from "./landlock.ts";
 
 const SYSTEM_FILES = [
@@ -64,22 +65,6 @@ function packageFiles(): readonly string[] {
     parents(path).map((parent) => join(parent, "package.json")),
   );
   return [...new Set([...neighbours, ...script, ...koffiRoots, ...above])];
-}
-
-/** The directory above `path` that has such a file. */
-function nearest(path: string, name: string): string | undefined {
-  return parents(path).find((parent) => {
-    try {
-      return readFileSync(join(parent, name)).length > 0;
-    } catch {
-      return false;
-    }
-  });
-}
-
-function parents(path: string): readonly string[] {
-  const parent = dirname(path);
-  return parent === path ? [] : [parent, ...parents(parent)];
 }
 
 /** Of the standard streams: Node opens them a second time. */
