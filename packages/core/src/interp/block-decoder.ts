@@ -8,7 +8,7 @@ import type { CodeSize } from "../isa/decoder.ts";
 import type { HandlerSet } from "../isa/handlers.ts";
 import { encodeMicroOp } from "../isa/micro-op.ts";
 
-const MAX_BLOCK_INSTRUCTIONS = 32;
+export const MAX_BLOCK_INSTRUCTIONS = 32;
 const MAX_INSTRUCTION_BYTES = 15;
 export const NEVER_HOT = 0x7fff_ffff;
 /** So often a block has to have run to outlive others when the arena is full. */

@@ -1,4 +1,4 @@
 /** `@twinmetal/core/translation`: for what translates guest code. */
 
 export { TranslationCache } from "./translation-cache.ts";
-export { translateBatch } from "./translator.ts";
+export { translateApart } from "./translator.ts";

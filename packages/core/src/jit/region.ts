@@ -5,6 +5,7 @@
  * Indirect jumps and returns leave.
  */
 import * as L from "../cpu/layout.ts";
+import { MAX_BLOCK_INSTRUCTIONS } from "../interp/block-decoder.ts";
 import type { CodeSize } from "../isa/decoder.ts";
 import type { HandlerSet } from "../isa/handlers.ts";
 import { DISPATCH, isIndirect, targetsOf } from "./indirect.ts";
@@ -269,6 +270,32 @@ class RegionBlocks {
     this.#inside += found.size;
     return found;
   }
+}
+
+/**
+ * Offsets where the interpreter starts blocks of a region's code: where the region's do, and in long straight lines wherever one of
+ * its own is full or a page ends.
+ */
+export function interpretedBlocks({ blocks }: Region): number[] {
+  const starts = new Set<number>();
+  for (const first of [...blocks.values()].filter(isOutermost)) {
+    starts.add(first.offset);
+    let count = 0;
+    let page = Math.floor(first.offset / PAGE_BYTES);
+    for (let block: Block | undefined = first; block; ) {
+      for (const { offset } of block.instructions) {
+        const at = Math.floor(offset / PAGE_BYTES);
+        if (count === MAX_BLOCK_INSTRUCTIONS || at !== page) {
+          starts.add(offset);
+          count = 0;
+          page = at;
+        }
+        count++;
+      }
+      block = block.instructions.at(-1)?.flow === "next" ? blocks.get(block.end) : undefined;
+    }
+  }
+  return [...starts];
 }
 
 /** Where blocks start. */

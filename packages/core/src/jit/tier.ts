@@ -15,7 +15,13 @@ import { type CodeWindow, PAGE_BYTES } from "./region.ts";
 import { RegionModules, type TierBounds } from "./region-modules.ts";
 import { readOrigins } from "./saved-regions.ts";
 import { type Found, type Pages, pieces, type Translation, Translations } from "./translations.ts";
-import type { KeptTranslations, TranslatedBatch, TranslatedRegion, Translator } from "./translator.ts";
+import {
+  isLater,
+  type KeptTranslations,
+  type TranslatedBatch,
+  type TranslatedRegion,
+  type Translator,
+} from "./translator.ts";
 import { type WarmEntry, writeWarm } from "./warm-code.ts";
 
 export interface TierOptions {
@@ -67,6 +73,13 @@ interface Request {
   readonly runs: number;
 }
 
+interface SentBatch {
+  readonly requests: readonly Request[];
+  readonly windows: readonly CodeWindow[];
+  /** Regions that come with answers of their own. */
+  later: number;
+}
+
 export class RegionTier {
   readonly #core: Core;
   readonly #regions: NonNullable<Core["regions"]>;
@@ -84,7 +97,9 @@ export class RegionTier {
   /** Host addresses of blocks for which a kept translation may be found as soon as the pages beside theirs are known. */
   readonly #awaited = new Set<number>();
   #expectsKept: boolean;
-  readonly #inFlight = new Map<number, { requests: readonly Request[]; windows: readonly CodeWindow[] }>();
+  readonly #inFlight = new Map<number, SentBatch>();
+  /** Batches of which some regions are still to come, of code so large that others are translated meanwhile. */
+  readonly #unfinished = new Map<number, SentBatch>();
   /** Counts how often all blocks were dropped: what lies at a block's address since then is anything. */
   #epoch = 0;
   #warmKept = 0;
@@ -141,7 +156,7 @@ export class RegionTier {
   poll(): void {
     const { translator } = this.#options;
     if (this.#expectsKept) this.#takeKept();
-    if (this.#inFlight.size > 0)
+    if (this.#inFlight.size > 0 || this.#unfinished.size > 0)
       for (let batch = translator.take(); batch; batch = translator.take()) this.#receive(batch);
     if (this.#modules.isCrowded) this.#dropOld();
     if (this.#modules.isOverBounds) this.#reset();
@@ -196,6 +211,7 @@ export class RegionTier {
   get queued(): number {
     let count = this.#queue.length;
     for (const { requests } of this.#inFlight.values()) count += requests.length;
+    for (const { later } of this.#unfinished.values()) count += later;
     return count;
   }
 
@@ -340,7 +356,7 @@ export class RegionTier {
     const id = this.#nextBatch++;
     const heat = this.#options.isImmediate ? undefined : this.#options.heat;
     const windows = requests.map(({ host, mode, pages, runs }) => this.#code.window(host, mode, pages, heat, runs));
-    this.#inFlight.set(id, { requests, windows });
+    this.#inFlight.set(id, { requests, windows, later: 0 });
     const sharedMemory = !(this.#core.memory.buffer instanceof ArrayBuffer);
     const { cpuFeatures, translator } = this.#options;
     const pages = requests.map((request) => request.pages[1]);
@@ -350,9 +366,13 @@ export class RegionTier {
   }
 
   #receive(batch: TranslatedBatch): void {
-    const sent = this.#inFlight.get(batch.id);
+    const sent = this.#inFlight.get(batch.id) ?? this.#unfinished.get(batch.id);
     if (!sent) return;
-    this.#inFlight.delete(batch.id);
+    if (this.#inFlight.delete(batch.id)) {
+      this.#unfinished.set(batch.id, sent);
+      sent.later = batch.regions.filter(isLater).length;
+    } else sent.later--;
+    if (sent.later === 0) this.#unfinished.delete(batch.id);
     const { counters } = this;
     counters.translatorMs += batch.busyMs ?? 0;
     const instance = batch.module && new WebAssembly.Instance(batch.module, this.#regions.imports);
@@ -365,6 +385,11 @@ export class RegionTier {
       const region = batch.regions[i];
       const window = sent.windows[i];
       const isAlive = this.#isAlive(request);
+      if (region === "answered") continue;
+      if (isLater(region)) {
+        this.#cover(request, region.blocks);
+        continue;
+      }
       if (region === "covered") {
         if (this.#isWaiting(request))
           this.#core.view.setInt32(request.block + L.BLOCK_HEAT, COVERED_HEAT * this.#options.heat, true);
@@ -387,9 +412,7 @@ export class RegionTier {
         isReady: true,
       };
       for (const entry of [window.entry, ...region.resumptions]) this.#translations.add({ ...translation, entry });
-      if (this.#covered.size > MAX_COVERED) this.#covered.clear();
-      if (!this.#options.isImmediate)
-        for (const offset of region.blocks) this.#covered.add(request.pages[1] - PAGE_BYTES + offset);
+      this.#cover(request, region.blocks);
       // The code may have changed meanwhile.
       const found = isAlive && this.#translations.find(request.host, request.mode, () => request.pages);
       if (!found) continue;
@@ -397,6 +420,13 @@ export class RegionTier {
       if (found.translation.index === translation.index) this.#installResumptions(request, region, found);
     }
   }
+
+  /** What is part of a region is not asked for soon. */
+  #cover({ pages }: Request, blocks: readonly number[]): void {
+    if (this.#covered.size > MAX_COVERED) this.#covered.clear();
+    if (!this.#options.isImmediate) for (const offset of blocks) this.#covered.add(pages[1] - PAGE_BYTES + offset);
+  }
+
   /** Blocks at a new region's further entries get it, too, unless they have another one. */
   #installResumptions({ mode, pages }: Request, { resumptions }: TranslatedRegion, found: Found): void {
     if (resumptions.length === 0) return;

@@ -7,7 +7,7 @@ import { handlerSet } from "../interp/core.ts";
 import type { CompiledFunction } from "../ir/function-emitter.ts";
 import { inVariant } from "../ir/routine.ts";
 import { type HandlerSet, limitHandlers } from "../isa/handlers.ts";
-import { type CodeWindow, findRegion, isOutermost, PAGE_BYTES } from "./region.ts";
+import { type CodeWindow, findRegion, interpretedBlocks, PAGE_BYTES } from "./region.ts";
 import { regionFunction, regionModule } from "./region-module.ts";
 import { withResumptions } from "./resumptions.ts";
 import type { SavedRegion } from "./saved-regions.ts";
@@ -33,23 +33,33 @@ export interface TranslatedRegion {
   readonly ranges: readonly (readonly [number, number])[];
   /** Offsets in the window of further entries, in the same page. */
   readonly resumptions: readonly number[];
-  /** Offsets in the window where its blocks start. */
+  /** Offsets in the window where the interpreter starts blocks of its code. */
   readonly blocks: readonly number[];
   readonly instructionCount: number;
 }
 
 /** The window's entry is a block of the region of another one of the batch. */
 export type Covered = "covered";
+/** The window's region has come with an earlier answer. */
+export type Answered = "answered";
+/** The window's region comes with an answer of its own. */
+export interface LaterRegion extends Pick<TranslatedRegion, "blocks"> {
+  readonly isLater: true;
+}
 
 export interface TranslatedBatch {
   readonly id: number;
   /** One for each window; undefined: nothing there can be translated. */
-  readonly regions: readonly (TranslatedRegion | Covered | undefined)[];
+  readonly regions: readonly (TranslatedRegion | LaterRegion | Covered | Answered | undefined)[];
   /** Undefined if no region was made. */
   readonly module: WebAssembly.Module | undefined;
   readonly moduleBytes: number;
   /** How long the thread of its own took, where there is one. */
   readonly busyMs?: number;
+}
+
+export function isLater(region: TranslatedBatch["regions"][number]): region is LaterRegion {
+  return typeof region === "object" && "isLater" in region;
 }
 
 /** Translations of earlier runs, as one module. */
@@ -62,7 +72,7 @@ export interface KeptTranslations {
   readonly index: Uint8Array;
 }
 
-/** Where the machine sends code to be translated. Answers come in any order. */
+/** Where the machine sends code to be translated. Answers come in any order, of one batch there may be several. */
 export interface Translator {
   /** It works beside the machine's thread: what is asked of it while it is idle takes no time of that. */
   readonly isBeside?: boolean;
@@ -91,7 +101,7 @@ function handlersFor(cpuFeatures: readonly string[]): HandlerSet {
 export function translateRegions(
   batch: TranslationBatch,
   keep: (region: SavedRegion, isUser: boolean) => void,
-): TranslatedBatch["regions"] {
+): readonly (TranslatedRegion | Covered | undefined)[] {
   const handlers = handlersFor(batch.cpuFeatures);
   return inVariant(handlers.variant, () => translateWith(handlers, batch, keep));
 }
@@ -100,7 +110,7 @@ function translateWith(
   handlers: HandlerSet,
   batch: TranslationBatch,
   keep: (region: SavedRegion, isUser: boolean) => void,
-): TranslatedBatch["regions"] {
+): readonly (TranslatedRegion | Covered | undefined)[] {
   const covered = new Set<number>();
   let made = 0;
   return batch.windows.map((window, i): TranslatedRegion | Covered | undefined => {
@@ -109,7 +119,7 @@ function translateWith(
     const found = findRegion(handlers, window);
     if (!found) return undefined;
     const region = withResumptions(found);
-    const blocks = [...region.blocks.values()].filter(isOutermost).map(({ offset }) => offset);
+    const blocks = interpretedBlocks(region);
     const { mode, ranges, resumptions } = region;
     const code = ranges.map(([from, to]) => window.bytes.slice(from, to));
     const compiled = regionFunction(region, batch.ownShift);
@@ -124,14 +134,46 @@ export function translateBatch(
   batch: TranslationBatch,
   keep: (region: SavedRegion, isUser: boolean) => void = () => {},
 ): TranslatedBatch {
+  return translateApart(batch, keep, Number.POSITIVE_INFINITY)[0];
+}
+
+/** The first answer has all regions but those of more code than `largeBytes`, each of which has an answer of its own. */
+export function translateApart(
+  batch: TranslationBatch,
+  keep: (region: SavedRegion, isUser: boolean) => void,
+  largeBytes: number,
+): readonly [TranslatedBatch, ...TranslatedBatch[]] {
   const made: CompiledFunction[] = [];
-  const regions = translateRegions(batch, (region, isUser) => {
+  const all = translateRegions(batch, (region, isUser) => {
     made.push(region.compiled);
     keep(region, isUser);
   });
-  if (made.length === 0) return { id: batch.id, regions, module: undefined, moduleBytes: 0 };
-  const bytes = regionModule(made, batch.sharedMemory);
-  return { id: batch.id, regions, module: new WebAssembly.Module(bytes), moduleBytes: bytes.length };
+  const functionOf = (region: (typeof all)[number]): CompiledFunction | undefined =>
+    typeof region === "object" ? made[Number(region.name)] : undefined;
+  const isLarge = (region: (typeof all)[number]): boolean => (functionOf(region)?.code.length ?? 0) > largeBytes;
+  const answer = (regions: TranslatedBatch["regions"], functions: readonly CompiledFunction[]): TranslatedBatch => {
+    if (functions.length === 0) return { id: batch.id, regions, module: undefined, moduleBytes: 0 };
+    const bytes = regionModule(functions, batch.sharedMemory);
+    return { id: batch.id, regions, module: new WebAssembly.Module(bytes), moduleBytes: bytes.length };
+  };
+  let small = 0;
+  const first = all.map((region) => {
+    if (typeof region !== "object") return region;
+    return isLarge(region) ? { isLater: true as const, blocks: region.blocks } : { ...region, name: String(small++) };
+  });
+  const apart = all.filter(isLarge).map((large) => {
+    const regions = all.map((region) =>
+      region === large ? { ...(large as TranslatedRegion), name: "0" } : ("answered" as const),
+    );
+    return answer(regions, [functionOf(large)!]);
+  });
+  return [
+    answer(
+      first,
+      made.filter((compiled) => compiled.code.length <= largeBytes),
+    ),
+    ...apart,
+  ];
 }
 
 /** Translates in the caller's thread, when it asks. */

@@ -5,7 +5,7 @@
  */
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
 import type { TranslationBatch } from "@twinmetal/core";
-import { TranslationCache, translateBatch } from "@twinmetal/core/translation";
+import { TranslationCache, translateApart } from "@twinmetal/core/translation";
 import { collectGarbage } from "./collect-garbage.ts";
 import type {
   FromTranslation,
@@ -48,18 +48,13 @@ port.on("message", (batch) => translate(batch, firstPort));
 function translate(batch: TranslationBatch | WarmMessage, machine: MessagePort): void {
   if ("warm" in batch) return void cache?.keepWarm(batch.warm);
   const startMs = performance.now();
-  let largest = 0;
-  const answer = translateBatch(batch, (region, isUser) => {
-    largest = Math.max(largest, region.compiled.code.length);
-    cache?.keep(region, isUser);
-  });
+  const [answer, ...large] = translateApart(batch, (region, isUser) => cache?.keep(region, isUser), LARGE_BYTES);
   const endMs = performance.now();
-  const busyMs = endMs - startMs;
-  if (largest < LARGE_BYTES) machine.postMessage({ ...answer, busyMs });
-  else {
-    const delayMs = Math.max(0, compiledMs - endMs);
-    compiledMs = endMs + delayMs + largest * COMPILING_MS_PER_BYTE;
-    setTimeout(() => machine.postMessage({ ...answer, busyMs }), delayMs);
+  machine.postMessage({ ...answer, busyMs: endMs - startMs });
+  for (const one of large) {
+    compiledMs = Math.max(compiledMs, endMs);
+    setTimeout(() => machine.postMessage(one), compiledMs - endMs);
+    compiledMs += one.moduleBytes * COMPILING_MS_PER_BYTE;
   }
   if (++batches % BATCHES_A_COLLECTION === 0) collectGarbage();
 }
