@@ -7,7 +7,7 @@
 // address that is relative to a module's own (packages/host/src/vm/worker-url.ts) is the same from each. Does nothing if no module has
 // changed since.
 import { createHash } from "node:crypto";
-import { existsSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join, sep } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
@@ -37,10 +37,10 @@ for (const name of PACKAGES) {
 const modules = `${hash.digest("hex")}\n`;
 
 if (!existsSync(stamp) || readFileSync(stamp, "utf8") !== modules) {
-  const made = `${program}.${process.pid}`;
+  rmSync(program, { recursive: true, force: true });
   await build({
     entryPoints: Object.fromEntries(Object.entries(ENTRIES).map(([name, file]) => [name, join(packages, file)])),
-    outdir: made,
+    outdir: program,
     bundle: true,
     splitting: true,
     format: "esm",
@@ -51,7 +51,5 @@ if (!existsSync(stamp) || readFileSync(stamp, "utf8") !== modules) {
     chunkNames: "shared/[name]-[hash]",
     logLevel: "warning",
   });
-  writeFileSync(join(made, "modules.sha256"), modules);
-  rmSync(program, { recursive: true, force: true });
-  renameSync(made, program);
+  writeFileSync(stamp, modules);
 }
