@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { promisify } from "node:util";
 import type { BlockRequest } from "@twinmetal/core";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { RingBlocks } from "./block-ring.ts";
 import type { DiskProblem } from "./disk-protocol.ts";
 import type { DiskThread } from "./disk-thread.ts";
@@ -92,7 +92,7 @@ describe("a VM's disks", () => {
     const machine = machineOf(thread!);
     expect((await machine.write(0, sector(1))).isOk).toBe(false);
     expect((await machine.read(0, 512)).bytes).toEqual(sector(5));
-    expect(problems).toMatchObject([{ path, code: "read-only", isBlocked: false }]);
+    await vi.waitFor(() => expect(problems).toMatchObject([{ path, code: "read-only", isBlocked: false }]));
     await thread!.close();
   });
 
