@@ -86,6 +86,11 @@ export class HpetTimer {
     return (this.#comparator - counter) & this.#mask;
   }
 
+  /** The last match was before `counter`, by less than half a turn. */
+  isPast(counter: bigint): boolean {
+    return ((counter - this.#comparator) & this.#mask) <= this.#mask >> 1n;
+  }
+
   /** After a match of a periodic timer: moves the comparator on by whole periods, to at least `counter` + `least`. */
   advance(counter: bigint, least: bigint): void {
     if (!this.has(TIMER_CONFIG.PERIODIC) || this.#period === 0n) return;

@@ -90,6 +90,39 @@ describe("HPET", () => {
     expect(context.clock.nextDeadlineNs()).toBe(50_000 + 16_000_000);
   });
 
+  it("wakes the machine rarely for a period that raises no interrupt, and keeps its phase", () => {
+    const { context, read, write, line } = setUp();
+    write(CONF, 3);
+    write(config(0), ENABLE | PERIODIC | VAL_SET | MODE_32);
+    write(comparator(0), 5000);
+    write(comparator(0), 100_000);
+    context.clock.advance(50_000);
+    write(config(0), PERIODIC | MODE_32);
+    expect(context.clock.nextDeadlineNs()).toBeGreaterThan(900_000_000);
+    context.clock.advance(10_000_000_000);
+    expect(line("irq0").rises).toBe(1);
+    expect(read(comparator(0))).toBe((5000 + 10_001 * 100_000) % 2 ** 32);
+    context.clock.advance(300_000);
+    write(config(0), ENABLE | PERIODIC | MODE_32);
+    context.clock.advance(1_000_000);
+    expect(line("irq0").rises).toBe(2);
+  });
+
+  it("sets the status of a level period again once it was cleared, however long it was seen by nobody", () => {
+    const { context, read, write } = setUp();
+    write(CONF, 1);
+    write(config(2), LEVEL | ENABLE | PERIODIC | VAL_SET | MODE_32);
+    write(comparator(2), 1000);
+    write(comparator(2), 1000);
+    context.clock.advance(5_000_000_000 + 5000);
+    expect(read(STATUS)).toBe(4);
+    write(STATUS, 4);
+    context.clock.advance(4999);
+    expect(read(STATUS)).toBe(0);
+    context.clock.advance(1);
+    expect(read(STATUS)).toBe(4);
+  });
+
   it("sets a 64-bit periodic comparator by one 64-bit write", () => {
     const { read, write } = setUp();
     write(config(2), PERIODIC | VAL_SET);

@@ -3,8 +3,9 @@
  * computed from guest time, three comparators (hpet-timer.ts), level and edge interrupts on IO-APIC inputs 20 to 23,
  * and legacy replacement: timers 0 and 1 then take the wires of the 8254 and the RTC, which pass through here.
  *
- * When guest time jumps over several periods, one interrupt is delivered and the phase kept. Left out: FSB (message)
- * delivery, which is not announced.
+ * When guest time jumps over several periods, one interrupt is delivered and the phase kept. A periodic timer that raises no
+ * interrupt, as operating systems leave timer 0, does not wake the machine at each match: its comparator moves on when it is looked
+ * at. Left out: FSB (message) delivery, which is not announced.
  */
 import type { AccessSize, IoBus, IoHandler } from "../bus/io.ts";
 import { HPET_PERIOD_FS } from "../machine/board-map.ts";
@@ -29,6 +30,8 @@ const ROUTE_LAST = 23;
 const ROUTE_CAPABLE = 0x00f0_0000;
 const MASK_64 = 0xffff_ffff_ffff_ffffn;
 const MASK_32 = 0xffff_ffffn;
+/** How often a periodic timer looks whose matches nobody can see: far less than a turn of a 32-bit comparison. */
+const SILENT_TICKS = BigInt(1e9 / TICK_NS);
 /** Matches further away than guest time can be exact never come. */
 const FARTHEST_TICKS = BigInt(Math.floor(Number.MAX_SAFE_INTEGER / TICK_NS / 2));
 
@@ -166,6 +169,7 @@ export class Hpet implements Device {
       case TIMER_REGISTER.CONF_CAP:
         return isHigh ? ROUTE_CAPABLE : timer.config | TIMER_CONFIG.PERIODIC_CAPABLE | TIMER_CONFIG.SIZE_64;
       case TIMER_REGISTER.COMPARATOR:
+        this.#settle();
         return half(timer.comparator);
       default:
         return 0;
@@ -174,12 +178,14 @@ export class Hpet implements Device {
 
   #write(offset: number, value: number): void {
     const isHigh = (offset & 4) !== 0;
+    this.#settle();
     switch (offset & ~7) {
       case REGISTER.GEN_CONF:
         if (!isHigh) this.#writeGenConf(value);
         return;
       case REGISTER.GINTR_STA:
         if (!isHigh) this.#status &= ~value;
+        for (const index of this.#timers.keys()) this.#arm(index);
         this.#drive();
         return;
       case REGISTER.MAIN_CNT: {
@@ -214,9 +220,25 @@ export class Hpet implements Device {
 
   #arm(index: number): void {
     const timer = this.#timers[index]!;
-    const ticks = this.#isRunning ? timer.ticksToMatch(this.#counterNow()) : undefined;
+    let ticks = this.#isRunning ? timer.ticksToMatch(this.#counterNow()) : undefined;
+    if (ticks !== undefined && ticks < SILENT_TICKS && this.#isSilent(index)) ticks = SILENT_TICKS;
     if (ticks === undefined || ticks > FARTHEST_TICKS) this.#alarms[index]!.disarm();
     else this.#alarms[index]!.arm(Number(this.#tick() + ticks) * TICK_NS);
+  }
+
+  /** A periodic timer of which only the comparator tells that it has matched. */
+  #isSilent(index: number): boolean {
+    const timer = this.#timers[index]!;
+    if (!timer.has(TIMER_CONFIG.PERIODIC)) return false;
+    return timer.has(TIMER_CONFIG.LEVEL) ? (this.#status & (1 << index)) !== 0 : !timer.has(TIMER_CONFIG.INT_ENABLE);
+  }
+
+  /** Silent timers' comparators, as if each match had been looked at. */
+  #settle(): void {
+    if (!this.#isRunning) return;
+    const counter = this.#counterNow();
+    for (const [index, timer] of this.#timers.entries())
+      if (this.#isSilent(index) && timer.isPast(counter)) timer.advance(counter, MIN_PERIOD_TICKS);
   }
 
   #match(index: number): void {

@@ -1,13 +1,13 @@
 /**
  * How the machine's thread spends its time, by looking now and then from outside at what it says that it does (core,
  * JitEngine.activity): nothing of it costs the guest, and nothing of it can reach the guest. Looks are taken at random
- * distances, so that they do not fall in step with the guest's timer, and more rarely while the guest waits.
+ * distances, so that they do not fall in step with the guest's timer, and the more rarely the longer the guest waits.
  */
 import { ACTIVITY_NAMES } from "@twinmetal/core";
 import { CELL } from "./worker-protocol.ts";
 
 const MEAN_MS = 5;
-const MEAN_ASLEEP_MS = 20;
+const MAX_MEAN_ASLEEP_MS = 320;
 
 export class ActivitySampler {
   readonly #activity: Int32Array;
@@ -48,7 +48,8 @@ export class ActivitySampler {
   #next(meanMs: number): NodeJS.Timeout {
     const look = (): void => {
       this.look();
-      this.#timer = this.#next(Atomics.load(this.#cells, CELL.ASLEEP) ? MEAN_ASLEEP_MS : MEAN_MS);
+      const isAsleep = Atomics.load(this.#cells, CELL.ASLEEP) !== 0;
+      this.#timer = this.#next(isAsleep ? Math.min(2 * meanMs, MAX_MEAN_ASLEEP_MS) : MEAN_MS);
     };
     return setTimeout(look, meanMs * (0.5 + Math.random())).unref();
   }
