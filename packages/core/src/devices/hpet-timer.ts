@@ -86,7 +86,7 @@ export class HpetTimer {
     return (this.#comparator - counter) & this.#mask;
   }
 
-  /** The last match was before `counter`, by less than half a turn. */
+  /** The comparator is behind `counter`, by less than half a turn. */
   isPast(counter: bigint): boolean {
     return ((counter - this.#comparator) & this.#mask) <= this.#mask >> 1n;
   }

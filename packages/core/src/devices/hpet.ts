@@ -233,12 +233,18 @@ export class Hpet implements Device {
     return timer.has(TIMER_CONFIG.LEVEL) ? (this.#status & (1 << index)) !== 0 : !timer.has(TIMER_CONFIG.INT_ENABLE);
   }
 
-  /** Silent timers' comparators, as if each match had been looked at. */
+  /**
+   * Silent timers' comparators, as if each match had been looked at. One that was written behind the counter has not matched: it
+   * waits for a turn, and its alarm is as far away.
+   */
   #settle(): void {
     if (!this.#isRunning) return;
     const counter = this.#counterNow();
-    for (const [index, timer] of this.#timers.entries())
-      if (this.#isSilent(index) && timer.isPast(counter)) timer.advance(counter, MIN_PERIOD_TICKS);
+    const soonNs = this.#clock.nowNs() + Number(SILENT_TICKS) * TICK_NS;
+    for (const [index, timer] of this.#timers.entries()) {
+      const isSoon = (this.#alarms[index]!.deadlineNs ?? Number.POSITIVE_INFINITY) <= soonNs;
+      if (isSoon && this.#isSilent(index) && timer.isPast(counter)) timer.advance(counter, MIN_PERIOD_TICKS);
+    }
   }
 
   #match(index: number): void {
