@@ -108,6 +108,19 @@ describe("HPET", () => {
     expect(line("irq0").rises).toBe(2);
   });
 
+  it("lets a period that starts behind the counter wait for a turn, though it raises no interrupt yet", () => {
+    const { context, read, write, line } = setUp();
+    write(CONF, 3);
+    context.clock.advance(1_000_000);
+    write(config(0), PERIODIC | VAL_SET | MODE_32);
+    write(comparator(0), 5000);
+    write(comparator(0), 1000);
+    expect(read(comparator(0))).toBe(5000);
+    write(config(0), ENABLE | PERIODIC | MODE_32);
+    context.clock.advance(1_000_000_000);
+    expect(line("irq0").rises).toBe(0);
+  });
+
   it("sets the status of a level period again once it was cleared, however long it was seen by nobody", () => {
     const { context, read, write } = setUp();
     write(CONF, 1);
