@@ -37,6 +37,7 @@ export type {
   OptionText,
   PlugNetwork,
   Policy,
+  RegistersAnswer,
   ReplayResult,
   ResourceChange,
   SandboxFinding,

@@ -25,7 +25,7 @@ export {
   type RunResult,
   type TerminalOptions,
 } from "./agent/index.ts";
-export type { ControlStatus, MemoryAnswer, ScreenAnswer } from "./control/control-answers.ts";
+export type { ControlStatus, MemoryAnswer, RegistersAnswer, ScreenAnswer } from "./control/control-answers.ts";
 export { askControl } from "./control/control-client.ts";
 export { ControlError } from "./control/control-error.ts";
 export type { ControlOptions, ControlRequest, PlugNetwork } from "./control/control-request.ts";

@@ -47,9 +47,13 @@ test("a VM that is saved goes on once, and clones share what was written before"
   writeFileSync(join(home.directory, "data.img"), countingDisk());
   await home.must(["run", "-d", "--name", "one", ...OPTIONS, "--disk", "data.img"]);
   await home.console("one", /#0001/);
+  const { processor } = JSON.parse(await home.must(["show", "one", "--registers", "--json"]));
+  expect(processor).toMatchObject({ registers: { rip: expect.stringMatching(/^0x[0-9a-f]{16}$/) }, cpl: 0 });
+  expect(await home.must(["show", "one", "--registers"])).toMatch(/^r15 +0x[0-9a-f]{16}$/m);
   expect(await home.must(["clone", "one", "two"])).toBe("two: saved\n");
   expect(await home.must(["save", "one"])).toBe("one: saved\n");
   expect((await home.run(["save", "one"])).stderr).toContain("VM one is saved, and save is not possible then");
+  expect((await home.run(["show", "one", "--registers"])).stderr).toContain("VM one is saved");
   expect(await home.must(["start", "one", "two"])).toBe("one: running\ntwo: running\n");
   // Neither starts anew: both go on where the count is asked for.
   await home.type("one", "w", /#0002/);

@@ -53,6 +53,8 @@ interface ControlFields {
   readonly memory: NoFields;
   /** What it uses and may use. */
   readonly usage: NoFields;
+  /** Of the vCPU whose turn it is, between two instructions. */
+  readonly registers: NoFields;
   readonly set: { readonly change: ResourceChange };
   /** Of a VM that stays: what follows its end, and when that is. */
   readonly keep: { readonly change: EndChange };
@@ -142,6 +144,7 @@ const CHECKS: { readonly [C in Command]: Checks<ControlFields[C]> } = {
   balloon: { bytes: (bytes) => isNumber(bytes) || bytes === "auto" },
   memory: {},
   usage: {},
+  registers: {},
   set: { change: isResourceChange },
   keep: { change: isEndChange },
   stop: { timeoutMs: (ms) => typeof ms === "number" && ms >= 0 && ms <= MAX_STOP_MS, force: isBoolean },

@@ -6,7 +6,7 @@ import { type LifecycleState, requireAllowed } from "../lifecycle/states.ts";
 import type { MigrationChoice } from "../migration/outgoing.ts";
 import { changeResources } from "../resources/resource-change.ts";
 import type { Vm, VmProgress } from "../vm/vm.ts";
-import { type ControlStatus, memoryOf, screenOf } from "./control-answers.ts";
+import { type ControlStatus, memoryOf, registersAnswer, screenOf } from "./control-answers.ts";
 import { badRequest, ControlError } from "./control-error.ts";
 import type { ControlOptions, ControlRequest, PlugNetwork } from "./control-request.ts";
 import { type ControlChannel, serveConsole, serveExec, servePack, serveUnpack } from "./control-streams.ts";
@@ -101,6 +101,8 @@ export class VmControl {
         return { ...memoryOf(this.#requireVm()), statistics: await this.#requireVm().memory.statistics({ signal }) };
       case "usage":
         return await this.#requireVm().resources.usage();
+      case "registers":
+        return registersAnswer(await this.#requireVm().registers());
       case "set":
         await changeResources(this.#requireVm(), request.change);
         return await this.#requireVm().resources.usage();

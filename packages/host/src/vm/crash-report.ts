@@ -5,6 +5,8 @@
 import type { CrashReport, SegmentRegister, VcpuState } from "@twinmetal/core";
 
 const GPR_NAMES = ["rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi"] as const;
+/** By its number in instructions. */
+export const gprName = (index: number): string => GPR_NAMES[index] ?? `r${index}`;
 const SEGMENT_NAMES = ["cs", "ss", "ds", "es", "fs", "gs", "tr", "ldtr"] as const;
 
 /** Lines of at most 100 characters, without colours, ended by a newline. */
@@ -33,7 +35,7 @@ export function formatCrashReport(crash: CrashReport): string {
 
 function registers(vcpu: VcpuState): string[] {
   const lines: string[] = [];
-  const pairs: [string, bigint][] = vcpu.gpr.map((value, i) => [GPR_NAMES[i] ?? `r${i}`, value]);
+  const pairs: [string, bigint][] = vcpu.gpr.map((value, i) => [gprName(i), value]);
   for (let i = 0; i < pairs.length; i += 4) lines.push(row(pairs.slice(i, i + 4)));
   const { rip, rflags, cr0, cr2, cr3, cr4 } = vcpu;
   lines.push(
