@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { FakeQemuAgent, QemuError, SILENCE, syncAnswer } from "../../../../tests/guest/fake-qemu-agent.ts";
 import { AgentError } from "./agent-error.ts";
 import { QemuAgentClient } from "./qemu-agent.ts";
@@ -69,6 +69,24 @@ describe("QEMU's guest agent", () => {
     while (agent.killed.length === 0) await pause(1);
     expect(agent.killed[0]).toEqual(["KILL", "100"]);
     expect((await client.osInfo()).id).toBe("debian");
+  });
+
+  it("waits five minutes for an agent that has no time to say how a command is", async () => {
+    const { agent, client } = start();
+    await client.connect();
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    onTestFinished(() => void vi.useRealTimers());
+    agent.overrides["guest-exec-status"] = () => SILENCE;
+    let end: unknown;
+    const running = failure(client.run(["x"])).then((error) => {
+      end = error;
+    });
+    while (!agent.names().includes("guest-exec-status")) await new Promise(setImmediate);
+    await vi.advanceTimersByTimeAsync(299_000);
+    expect(end).toBeUndefined();
+    await vi.advanceTimersByTimeAsync(2000);
+    await running;
+    expect(end).toMatchObject({ code: "AGENT_TIMEOUT", message: expect.stringContaining("within 300 s") });
   });
 
   it("says so when output was cut, and when input is too long", async () => {

@@ -14,6 +14,8 @@ import { type ExecStatus, readExecStatus, readPid } from "./qemu-answers.ts";
 const MAX_OUTPUT_BYTES = 16 * 1024 * 1024;
 const MAX_STATUS_BYTES = 2 * Math.ceil((MAX_OUTPUT_BYTES * 4) / 3) + 4096;
 const POLL_MS = { first: 5, last: 250 } as const;
+/** Of an agent whose guest has much to do: the command goes on meanwhile, and its end must not be lost. */
+const STATUS_TIMEOUT_MS = 300_000;
 /** For one that was aborted. */
 const REAP_MS = 10_000;
 const SIGNAL_NAME = /^[A-Z][A-Z0-9]{1,9}$/;
@@ -113,7 +115,7 @@ export class QemuProcesses {
 
   async #poll(pid: number, signal: AbortSignal | undefined): Promise<ExecStatus> {
     for (let waitMs: number = POLL_MS.first; ; waitMs = Math.min(2 * waitMs, POLL_MS.last)) {
-      const options = { signal, maxAnswerBytes: MAX_STATUS_BYTES };
+      const options = { signal, maxAnswerBytes: MAX_STATUS_BYTES, timeoutMs: STATUS_TIMEOUT_MS };
       const answer = await this.#link.request("guest-exec-status", { pid }, options);
       const status = readExecStatus(answer, MAX_OUTPUT_BYTES);
       if (status !== undefined) return status;
