@@ -7,6 +7,8 @@ import { usageRows } from "../usage-text.ts";
 import { allowedVerbs, type OptionText, type RegistersAnswer, type VmUsage } from "../vm-library.ts";
 
 const ANSWER_MS = 2000;
+/** The machine's thread answers between two slices, which a busy host may hold up. */
+const REGISTERS_MS = 20_000;
 
 export const SHOW = defineCommand({
   name: "show",
@@ -38,7 +40,7 @@ export const SHOW = defineCommand({
     const allowed = allowedVerbs(seen.state);
     const usage = seen.pid === undefined ? undefined : await usageOf(io, name);
     const processor = values.registers
-      ? ((await io.library.askVm(name, { command: "registers" })) as RegistersAnswer)
+      ? ((await io.library.askVm(name, { command: "registers" }, { timeoutMs: REGISTERS_MS })) as RegistersAnswer)
       : undefined;
     if (values.json) {
       const known = { ...seen, allowed, folder: path, socket, console, usage, processor, spec };

@@ -4,8 +4,9 @@ import { MODE_64, MODE_PROTECTED } from "../cpu/layout.ts";
 import type { Tier } from "../engine/jit-engine.ts";
 import { bareMachine, CODE, STACK } from "../interp/bare-machine.ts";
 import { handlerSet } from "../interp/core.ts";
+import { FlowGraph } from "./flow-graph.ts";
 import { findRegion, PAGE_BYTES, type Region, WINDOW_BYTES } from "./region.ts";
-import { withResumptions } from "./resumptions.ts";
+import { resumptionAt, withResumptions } from "./resumptions.ts";
 
 const [RAX, RCX, RSP] = [0, 1, 4];
 const HLT = 0xf4;
@@ -36,6 +37,16 @@ describe("further entries", () => {
     const region = regionOf([...call(0, 0x100000), 0x48, 0xff, 0xc9, 0x75, 0xf6, 0x48, 0xcf, 0x90]);
     expect(region.resumptions).toEqual([]);
     expect(region.start).toBe(region.entry);
+  });
+
+  it("and not where control does not go on inside of the region: it would come back to the same place for ever", () => {
+    // jnz to the call; jmp behind it; call far away; (behind) dec rcx; jnz to the call; popf; ret
+    const code = [0x75, 2, 0xeb, 5, ...call(4, 0x100000), 0x48, 0xff, 0xc9, 0x75, 0xf6, 0x9d, 0xc3];
+    const region = regionOf(code);
+    expect(region.resumptions).toEqual([PAGE_BYTES + code.length - 1]);
+    const graph = new FlowGraph(region);
+    for (const offset of region.resumptions)
+      expect(graph.successors(region.blocks.get(resumptionAt(offset))!)).toEqual([offset]);
   });
 });
 

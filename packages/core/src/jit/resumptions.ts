@@ -5,7 +5,8 @@
  * everything is in the state block anyway: so a further entry is one more way to the place where registers are loaded.
  *
  * Only in the entry's page, which is what a region knows by the place of RIP in its page, and not in a loop: the flow
- * graph would no longer be one of loops.
+ * graph would no longer be one of loops. And not where the flow graph leaves out the way from there on: control would
+ * leave the region at the same place, without an instruction having run, and come in again for ever.
  */
 import { FlowGraph } from "./flow-graph.ts";
 import { type Block, idInContext, isInPage, RESUMING, type Region } from "./region.ts";
@@ -54,8 +55,19 @@ export function withResumptions(region: Region): Region {
   const loops = loopsOf(graph);
   const isInLoop = (block: Block): boolean =>
     [...loops].some(([header, body]) => body.has(block.end) && (header !== block.end || body.has(block.id)));
-  const chosen = candidates.filter((block) => !isInLoop(block)).slice(0, MAX_RESUMPTIONS);
-  if (chosen.length === 0) return region;
+  let chosen = candidates.filter((block) => !isInLoop(block)).slice(0, MAX_RESUMPTIONS);
+  while (chosen.length > 0) {
+    const entered = enteredBehind(region, chosen);
+    const after = new FlowGraph(entered);
+    const goesOn = ({ end }: Block): boolean => after.successors(entered.blocks.get(resumptionAt(end))!).includes(end);
+    if (chosen.every(goesOn)) return entered;
+    chosen = chosen.filter(goesOn);
+  }
+  return region;
+}
+
+/** The region with further entries behind these blocks. */
+function enteredBehind(region: Region, chosen: readonly Block[]): Region {
   const blocks = new Map(region.blocks);
   for (const block of chosen) {
     const offset = block.end;
