@@ -175,6 +175,38 @@ const irreducible: Piece = (c) => {
   code.emit(0x58 | RSI);
 };
 
+/**
+ * Blocks that are entered anywhere and lead on, with calls in between and one way back: a loop with several entries, also
+ * behind calls. One function is too long to be part of its callers' regions, and its device leaves the return to the
+ * dispatcher. RSI counts.
+ */
+const tangle: Piece = (c) => {
+  const { code, random } = c;
+  if (c.depth > 1) return straight(c);
+  const blocks = Array.from({ length: 3 + random.below(4) }, () => code.label());
+  const [long, end] = [code.label(), code.label()];
+  code.emit(0x50 | RSI);
+  moveImmediate(c, RSI, 3 + random.below(40));
+  code.jumpIf(random.below(16), random.pick(blocks));
+  code.jump(random.pick(blocks));
+  for (const [i, label] of blocks.entries()) {
+    code.place(label);
+    straight(inside(c), 2);
+    code.emit(0xff, 0xc8 | RSI);
+    code.jumpIf(SIGN, end);
+    if (random.oneIn(2)) code.call(random.pick([...c.functions, long]));
+    else if (i + 1 < blocks.length) code.jumpIf(random.below(16), random.pick(blocks.slice(i + 1)));
+  }
+  code.jumpIf(random.below(16), random.pick(blocks));
+  code.jump(end);
+  code.place(long);
+  for (let count = 32; count > 0; count--) code.emit(0x90);
+  device(inside(c));
+  code.emit(0xc3);
+  code.place(end);
+  code.emit(0x58 | RSI);
+};
+
 const call: Piece = (c) => {
   const { code, random } = c;
   const target = random.pick(c.functions);
@@ -545,7 +577,7 @@ const overPageEnd: Piece = (c) => {
 };
 
 const PIECES = {
-  ...{ farFlags, branch, loop, countedLoop, irreducible, call, switchTable, handlers, strings, stack, subWord },
+  ...{ farFlags, branch, loop, countedLoop, irreducible, tangle, call, switchTable, handlers, strings, stack, subWord },
   ...{ selfModifying, device, trap, remap, overPageEnd, system },
 } as const satisfies Record<string, Piece>;
 export type PieceName = keyof typeof PIECES;

@@ -40,7 +40,7 @@ export function programFrom(seed: string): Guest {
     const label = code.mark();
     const inner = { ...context(), depth: 1 };
     straight(inner, 3);
-    const inside = ["stack", "farFlags", "branch", "call", "subWord", "countedLoop", "system"] as const;
+    const inside = ["stack", "farFlags", "branch", "call", "subWord", "countedLoop", "system", "device"] as const;
     if (random.oneIn(2)) piece(inner, random.pick(inside));
     straight(inner, 2);
     if (random.oneIn(4)) code.emit(0xf3);
