@@ -17,6 +17,9 @@ const SUFFIX = ".long.test.ts";
 const LIMITS = {
   "tests/fuzz/isolation": 60,
   "tests/guest/debian-disk": 130,
+  "tests/guest/debian-image": 60,
+  "tests/guest/debian-install": 120,
+  "tests/guest/migration/debian": 60,
   "tests/guest/migration/soak": 360,
   "tests/guest/qemu-agent": 45,
   "tests/guest/several-vcpus": 60,
