@@ -1,6 +1,6 @@
 /** What a run starts from, by its options: an image, a kernel, firmware; and what comes with an image beside that. */
 
-import { cloudInitOf, filesOfCloudInit } from "./cloud-init-choice.ts";
+import { cloudInitOf, filesOfCloudInit, seedDisks } from "./cloud-init-choice.ts";
 import type { Io } from "./command.ts";
 import type { RUN_OPTIONS } from "./commands/run.ts";
 import { debianBoot } from "./debian-boot.ts";
@@ -115,17 +115,10 @@ async function prepare(
   signal: AbortSignal,
   onProgress: (progress: VmProgress) => void,
 ): Promise<PreparedBoot> {
-  const cloudInit = cloudInitOf(values);
-  if (cloudInit === undefined) return await bootOf(io, values, given, signal, onProgress);
   // What is wrong with it is told before anything is fetched.
-  const onWarning = (message: string): void => void io.stderr.write(`twinmetal: ${message}\n`);
-  const path = await io.library.ensureCloudInitSeed({ ...cloudInit, onWarning });
+  const seed = await seedDisks(io, values);
   const { boot, disks, files } = await bootOf(io, values, given, signal, onProgress);
-  return {
-    boot,
-    disks: [...disks, { path, format: "raw", isReadOnly: true }],
-    files: [...files, ...filesOfCloudInit(cloudInit)],
-  };
+  return { boot, disks: [...disks, ...seed], files: [...files, ...filesOfCloudInit(cloudInitOf(values) ?? {})] };
 }
 
 async function bootOf(

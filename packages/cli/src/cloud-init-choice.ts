@@ -1,7 +1,8 @@
 /** `--cloud-init FILE`, or `--user`, `--ssh-key`, `--password-file`: what a guest that has cloud-init is told at its start. */
+import type { Io } from "./command.ts";
 import { listOption, option } from "./options.ts";
 import { UsageError } from "./usage-error.ts";
-import type { CloudInitOptions } from "./vm-library.ts";
+import type { CloudInitOptions, DiskOptions } from "./vm-library.ts";
 
 export const CLOUD_INIT_OPTIONS = {
   cloudInit: option(
@@ -45,4 +46,13 @@ export function cloudInitOf(values: CloudInitValues): CloudInitOptions | undefin
 /** The files that are read for it. */
 export function filesOfCloudInit({ userData, sshKeys = [], passwordFile }: CloudInitOptions): string[] {
   return [userData, ...sshKeys, passwordFile].filter((path) => path !== undefined);
+}
+
+/** The small disk that cloud-init reads, behind all others; none where it is told nothing. What is wrong is told at once. */
+export async function seedDisks(io: Io, values: CloudInitValues): Promise<DiskOptions[]> {
+  const cloudInit = cloudInitOf(values);
+  if (cloudInit === undefined) return [];
+  const onWarning = (message: string): void => void io.stderr.write(`twinmetal: ${message}\n`);
+  const path = await io.library.ensureCloudInitSeed({ ...cloudInit, onWarning });
+  return [{ path, format: "raw", isReadOnly: true }];
 }

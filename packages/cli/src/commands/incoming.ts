@@ -1,4 +1,5 @@
 /** `twinmetal run --incoming TARGET`: what is run here is a VM that comes from another process. */
+import { seedDisks } from "../cloud-init-choice.ts";
 import type { Io } from "../command.ts";
 import { disksOf } from "../disk-choice.ts";
 import type { HostingPlan } from "../hosting.ts";
@@ -16,7 +17,6 @@ import type { RUN_OPTIONS } from "./run.ts";
 const NOT_HERE = [
   ...(["append", "cpu", "cpus", "smp", "engine", "clock", "seed", "epoch", "record", "mirror", "suite"] as const),
   ...(["boot", "vga", "diskBays", "netBays", "balloon", "watchdog", "module", "vsock", "gdb"] as const),
-  ...(["cloudInit", "user", "sshKey", "passwordFile", "hostname"] as const),
 ];
 
 /** What a line with --incoming means. Throws UsageError. */
@@ -46,7 +46,7 @@ export function incomingPlan(
         kernel,
         firmware,
         initrd,
-        disks: disksOf(values),
+        disks: [...disksOf(values), ...(await seedDisks(io, values))],
         networks: networksOf(values),
         shares: values.share,
         name,
@@ -79,7 +79,7 @@ export function incomingPlan(
     endsWithPanic: true,
     timeoutMs: values.timeout,
     savePath: values.save,
-    disks: async () => disksOf(values),
+    disks: async () => [...disksOf(values), ...(await seedDisks(io, values))],
     networks: networksOf(values),
     policy,
     shares: values.share,
