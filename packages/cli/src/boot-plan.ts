@@ -117,8 +117,9 @@ async function prepare(
 ): Promise<PreparedBoot> {
   // What is wrong with it is told before anything is fetched.
   const seed = await seedDisks(io, values);
-  const { boot, disks, files } = await bootOf(io, values, given, signal, onProgress);
-  return { boot, disks: [...disks, ...seed], files: [...files, ...filesOfCloudInit(cloudInitOf(values) ?? {})] };
+  const prepared = await bootOf(io, values, given, signal, onProgress);
+  const files = [...prepared.files, ...filesOfCloudInit(cloudInitOf(values) ?? {})];
+  return { ...prepared, disks: [...prepared.disks, ...seed], files };
 }
 
 async function bootOf(
