@@ -8,13 +8,15 @@ import { KVM_DEVICE, type KvmProbe, probeKvm } from "./probe.ts";
 const port = (number: number): ((run: DataView) => number) =>
   exitWith(EXIT.IO, (run) => run.setUint16(RUN.io_port, number, true));
 
-/** A KVM that passes the self-test, with so many rounds in its loop. */
-function passing(rounds: bigint): FakeCalls {
+/** A KVM that passes the self-test, with so many rounds in its loop, which begins when so many times were up. */
+function passing(rounds: bigint, lateBy = 0): FakeCalls {
   const calls = new FakeCalls();
-  calls.runs.push(() => -ERRNO.EINTR, port(0x11), exitWith(EXIT.HLT), port(0x12), port(0x13));
+  let late = lateBy;
+  for (let i = 0; i <= lateBy; i++) calls.runs.push(() => -ERRNO.EINTR);
+  calls.runs.push(port(0x11), exitWith(EXIT.HLT), port(0x12), port(0x13));
   for (let i = 0; i < 16; i++) calls.runs.push(port(0x14));
   calls.answers.set(KVM.GET_REGS, (regs) => {
-    new DataView((regs as Uint8Array).buffer).setBigUint64(0, rounds, true);
+    new DataView((regs as Uint8Array).buffer).setBigUint64(0, late-- > 0 ? 0n : rounds, true);
     return 0;
   });
   return calls;
@@ -48,6 +50,10 @@ describe("a KVM that can", () => {
     const probe = probeKvm({ calls: passing(1n) });
     expect(codes(probe)).toEqual(["slow"]);
     expect(probe).toMatchObject({ isUsable: true, isWorthwhile: false });
+  });
+
+  it("and whose guest has not begun when its time is up, gets more", () => {
+    expect(probeKvm({ calls: passing(10n ** 12n, 2) })).toMatchObject({ isWorthwhile: true, findings: [] });
   });
 
   it("but not everything, says which step fails and how", () => {

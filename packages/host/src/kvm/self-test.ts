@@ -1,7 +1,7 @@
 /**
- * What a /dev/kvm is good for, found out in at most about 50 ms: a guest of 75 bytes in 32-bit protected mode at ring 0
- * counts until it is kicked, returns from a software interrupt by IRET, takes an external interrupt out of HLT, and
- * leaves by OUT sixteen times. Some hosts interpret guest kernels instead of running them, or cannot do all of it.
+ * What a /dev/kvm is good for, found out in at most about 50 ms where guests begin at once: one of 75 bytes in 32-bit
+ * protected mode at ring 0 counts until it is kicked, returns from a software interrupt by IRET, takes an external interrupt
+ * out of HLT, and leaves by OUT sixteen times. Some hosts interpret guest kernels instead of running them, or cannot do all of it.
  */
 import { EXIT, KVM, REGS_BYTES, REGS_RFLAGS, REGS_RIP, RUN, SEGMENT, SREGS, SREGS_BYTES } from "./abi.ts";
 import { describeError } from "./internal-error.ts";
@@ -48,7 +48,7 @@ const HARD_HANDLER = [0xe6, 0x12, 0xcf];
 const SOFT_VECTOR = 0x20;
 const HARD_VECTOR = 0x21;
 const EXITS = 16;
-const LOOP_NS = 4_000_000;
+const LOOP_NS = [4_000_000, 16_000_000, 64_000_000] as const;
 /** Any other step is over in microseconds. */
 const STEP_NS = 10_000_000;
 
@@ -160,14 +160,19 @@ class Steps {
     return Math.round(least);
   }
 
+  /** A host may be so slow that the first time is up before the guest has begun: then it gets more. */
   #loop(): number {
-    const startMs = performance.now();
-    const reason = this.#step(LOOP_NS);
-    const seconds = (performance.now() - startMs) / 1000;
-    if (reason !== undefined) throw new Failed(describeError(this.#vm.run));
     const regs = new Uint8Array(REGS_BYTES);
-    this.#vm.onVcpu("KVM_GET_REGS", KVM.GET_REGS, regs);
-    return Math.round(Number(new DataView(regs.buffer).getBigUint64(0, true)) / seconds);
+    for (const limitNs of LOOP_NS) {
+      const startMs = performance.now();
+      const reason = this.#step(limitNs);
+      const seconds = (performance.now() - startMs) / 1000;
+      if (reason !== undefined) throw new Failed(describeError(this.#vm.run));
+      this.#vm.onVcpu("KVM_GET_REGS", KVM.GET_REGS, regs);
+      const rounds = Number(new DataView(regs.buffer).getBigUint64(0, true));
+      if (rounds > 0) return Math.round(rounds / seconds);
+    }
+    return 0;
   }
 }
 
