@@ -75,8 +75,8 @@ test.skipIf(reason !== undefined)(
       for (const name of ["server", "client"]) await done("cp", join(folder, "file"), `${name}:/${file.path}`);
     }
     writeFileSync(join(folder, "watch.py"), WATCH);
-    await done("cp", join(folder, "watch.py"), "client:/root/watch.py");
-    await done("cp", key, "client:/root/key");
+    await done("cp", join(folder, "watch.py"), "client:/tmp/watch.py");
+    await done("cp", key, "client:/tmp/key");
     for (const [name, address] of [
       ["server", SERVER],
       ["client", CLIENT],
@@ -87,10 +87,10 @@ test.skipIf(reason !== undefined)(
       );
     await sh("server", "cloud-init status --wait; iperf3 -s -D");
 
-    const ssh = `ssh -i /root/key -o StrictHostKeyChecking=no -o BatchMode=yes ada@${SERVER}`;
-    await sh("client", `chmod 600 /root/key; ${ssh} true`);
+    const ssh = `ssh -i /tmp/key -o StrictHostKeyChecking=no -o BatchMode=yes ada@${SERVER}`;
+    await sh("client", `chmod 600 /tmp/key; ${ssh} true`);
     const lines = `i=0; while [ $i -lt ${LINES} ]; do echo $i; i=$((i+1)); sleep 0.05; done`;
-    const session = sh("client", `${ssh} '${lines}' | python3 /root/watch.py`);
+    const session = sh("client", `${ssh} '${lines}' | python3 /tmp/watch.py`);
     const traffic = sh("client", `iperf3 -c ${SERVER} -t ${IPERF_SECONDS} --json`);
     await sleep(BEFORE_MS);
 
