@@ -10,7 +10,7 @@ import type { ParsedLine } from "../options.ts";
 import { promiseOfState } from "../state-options.ts";
 import { translationCache } from "../translation-cache.ts";
 import { UsageError } from "../usage-error.ts";
-import { type Policy, switchCardsOfSpec } from "../vm-library.ts";
+import { type DiskOptions, type Policy, switchCardsOfSpec } from "../vm-library.ts";
 import type { RUN_OPTIONS } from "./run.ts";
 
 /** What the VM brings with it, and what cannot be of one that is here already. */
@@ -34,6 +34,7 @@ export function incomingPlan(
       `--${wrong.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)} and --incoming exclude each other: the VM brings that with it.`,
     );
   const security = linkSecurity(values);
+  const disks = async (): Promise<DiskOptions[]> => [...disksOf(values), ...(await seedDisks(io, values))];
   const serial = values.serial ?? { kind: "stdio" };
   const say = (message: string): void => void io.stderr.write(`twinmetal: ${message}\n`);
   const { kernel, initrd, firmware, name, tier, memory, migrationSocket } = values;
@@ -46,7 +47,7 @@ export function incomingPlan(
         kernel,
         firmware,
         initrd,
-        disks: [...disksOf(values), ...(await seedDisks(io, values))],
+        disks: await disks(),
         networks: networksOf(values),
         shares: values.share,
         name,
@@ -79,7 +80,7 @@ export function incomingPlan(
     endsWithPanic: true,
     timeoutMs: values.timeout,
     savePath: values.save,
-    disks: async () => [...disksOf(values), ...(await seedDisks(io, values))],
+    disks,
     networks: networksOf(values),
     policy,
     shares: values.share,
